@@ -1,0 +1,40 @@
+# `make demo` and `make test` do all their own set-up on a machine that has Rust, Node.js and Python.
+
+.DEFAULT_GOAL := help
+.PHONY: help tools demo test check bench fmt contracts cargo
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 12
+
+tools: ## install the local chain, the Solidity tools and the test clients into ignored folders
+	@scripts/tools.sh
+
+demo: cargo ## start everything, pay through every flow with the example agent, print the ledger, stop
+	@scripts/tools.sh chain
+	@scripts/demo.sh
+
+test: cargo tools contracts ## run all tests
+	cargo test
+
+check: cargo tools ## what CI runs: format, lints, advisories, contracts, tests
+	cargo fmt --check
+	cargo clippy --all-targets -- -D warnings
+	@scripts/advisories.sh
+	@scripts/contracts.sh format
+	@$(MAKE) --no-print-directory test
+
+bench: cargo ## run the benchmarks
+	cargo bench
+
+fmt: cargo ## format Rust and Solidity
+	cargo fmt
+	@scripts/tools.sh contracts
+	@scripts/contracts.sh fmt
+
+contracts: ## compile the contracts, compare the committed artifacts, run the contract tests
+	@scripts/tools.sh contracts
+	@scripts/contracts.sh check
+	@scripts/contracts.sh test
+
+cargo:
+	@command -v cargo >/dev/null 2>&1 || { echo "make: cargo is missing: install Rust 1.95 or newer with rustup" >&2; exit 1; }

@@ -1,0 +1,96 @@
+#!/bin/sh
+# Installs what the project needs beside Rust into the ignored folders .tools/ and tests/clients/node_modules/.
+#
+#   scripts/tools.sh chain      the local chain (anvil)
+#   scripts/tools.sh contracts  the Solidity compiler and test runner (solc, forge)
+#   scripts/tools.sh clients    the JavaScript and Python clients that the tests pay with
+#
+# Each part is skipped when it is there already. Versions are pinned here and in tests/clients/.
+set -eu
+cd "$(dirname "$0")/.."
+
+FOUNDRY=1.7.1
+SOLC=0.8.30
+tools=.tools
+bin=$tools/bin
+
+fail() {
+    echo "make tools: $1" >&2
+    exit 1
+}
+
+need_node() {
+    command -v npm >/dev/null 2>&1 || fail "npm is missing: install Node.js 20 or newer"
+    major=$(node -p 'process.versions.node.split(".")[0]' 2>/dev/null) || fail "node is missing: install Node.js 20 or newer"
+    [ "$major" -ge 20 ] || fail "Node.js $major is too old: install Node.js 20 or newer"
+}
+
+npm_install() {
+    npm install --prefix "$tools" --no-save --no-package-lock --ignore-scripts --no-audit --no-fund --loglevel=error \
+        "@foundry-rs/anvil@$FOUNDRY" "@foundry-rs/forge@$FOUNDRY" "solc@$SOLC"
+}
+
+# The npm package of a Foundry program brings a launcher and, as an optional dependency, the program itself.
+# Link the program: a launcher in between would not pass on our signals.
+link() {
+    program=$(find "$tools/node_modules/@foundry-rs" -path "*/$1-*/bin/$1" -type f 2>/dev/null | head -n 1)
+    [ -n "$program" ] || return 1
+    mkdir -p "$bin"
+    ln -sf "../${program#"$tools"/}" "$bin/$1"
+}
+
+is_version() {
+    "$1" --version 2>/dev/null | grep -qF "$2"
+}
+
+foundry() {
+    is_version "$bin/$1" "$FOUNDRY" && return
+    need_node
+    npm_install
+    link "$1" || fail "npm has no $1 for this platform: install Foundry $FOUNDRY so that $1 is on the PATH"
+    is_version "$bin/$1" "$FOUNDRY" || fail "$bin/$1 does not run here: install Foundry $FOUNDRY so that $1 is on the PATH"
+}
+
+# An anvil of the user's own is used as it is, if it knows the chain.
+chain() {
+    own=${FAREBOX_ANVIL:-$(command -v anvil || :)}
+    if [ -z "$own" ]; then
+        foundry anvil
+    elif ! "$own" --help 2>/dev/null | grep -qw tempo; then
+        fail "$own does not know --network tempo: update Foundry to $FOUNDRY, or take it off the PATH"
+    fi
+}
+
+contracts() {
+    foundry forge
+    [ -d "$tools/node_modules/solc" ] || npm_install
+}
+
+# Reinstalls when the stamp is missing or older than the file that pins the versions.
+fresh() {
+    [ -f "$1" ] && [ -z "$(find "$2" -newer "$1")" ]
+}
+
+clients() {
+    if ! fresh "$tools/clients.stamp" tests/clients/package-lock.json || [ ! -d tests/clients/node_modules ]; then
+        need_node
+        npm ci --prefix tests/clients --ignore-scripts --loglevel=error
+        touch "$tools/clients.stamp"
+    fi
+    if ! fresh "$tools/python.stamp" tests/clients/requirements.txt || [ ! -x "$tools/python/bin/python" ]; then
+        command -v python3 >/dev/null 2>&1 || fail "python3 is missing: install Python 3.11 or newer"
+        python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || fail "python3 is too old: install Python 3.11 or newer"
+        python3 -m venv "$tools/python" || fail "python3 cannot make a virtual environment: install its venv module (python3-venv)"
+        "$tools/python/bin/pip" install --quiet --disable-pip-version-check -r tests/clients/requirements.txt
+        touch "$tools/python.stamp"
+    fi
+}
+
+mkdir -p "$tools"
+[ $# -gt 0 ] || set -- chain contracts clients
+for part in "$@"; do
+    case $part in
+    chain | contracts | clients) "$part" ;;
+    *) fail "unknown part $part: chain, contracts or clients" ;;
+    esac
+done

@@ -1,0 +1,216 @@
+//! The running program: every part, built once and wired by hand.
+
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use alloy::primitives::U256;
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::chain::{Chain, ChainError};
+use crate::config::{Config, ConfigError};
+use crate::db::{Db, DbError, Engine};
+use crate::funding::{Charges, Payments, Sponsor, StoreError, recover};
+use crate::http::discovery::Documents;
+use crate::id::Timestamp;
+use crate::ledger::{Ledger, sweep};
+use crate::money::Money;
+use crate::mpp::Issuer;
+use crate::mpp::offer::{Offer, Terms};
+use crate::services::pii;
+
+/// How often abandoned holds are looked for, and how many are closed in one go.
+const SWEEP_EVERY: Duration = Duration::from_secs(10);
+const SWEEP_BATCH: u32 = 500;
+
+/// Everything a request can need.
+pub struct App {
+    pub config: Config,
+    pub db: Db,
+    pub ledger: Ledger,
+    pub chain: Chain,
+    pub issuer: Issuer,
+    pub charges: Charges,
+    pub offers: Offers,
+    pub pii: Arc<pii::Engine>,
+    pub documents: Documents,
+    pub metrics: PrometheusHandle,
+    /// Work that must not be cut off: waited for at shutdown.
+    pub tasks: TaskTracker,
+    stop: CancellationToken,
+    /// Held while this process owns its SQLite database.
+    _lock: Option<File>,
+}
+
+/// What each route asks for.
+pub struct Offers {
+    /// `POST /mpp/pii/preview`.
+    pub preview: Arc<[Offer]>,
+    /// The same with `?feePayer=true`: the server pays the network fee.
+    pub preview_sponsored: Option<Arc<[Offer]>>,
+    /// `GET /mpp/account`: free, but the wallet must prove itself.
+    pub account: Arc<[Offer]>,
+}
+
+/// Why the program does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Database(#[from] DbError),
+    #[error(transparent)]
+    Payments(#[from] StoreError),
+    #[error(transparent)]
+    Chain(#[from] ChainError),
+    #[error("{path} is in use by another farebox process; only PostgreSQL can be shared")]
+    InUse { path: String },
+    #[error("cannot lock {path}: {source}")]
+    Lock { path: String, source: std::io::Error },
+}
+
+impl App {
+    /// Opens the database, brings its schema up to date and starts the workers.
+    /// The chain need not answer yet: `/readyz` says whether it does.
+    ///
+    /// # Errors
+    /// Why the program cannot start, in a sentence for its operator.
+    pub async fn start(config: Config, metrics: PrometheusHandle) -> Result<Arc<Self>, StartError> {
+        let lock = lock_sqlite(config.database.url.expose())?;
+        let db = Db::connect(config.database.url.expose(), config.database.max_connections).await?;
+        db.migrate().await?;
+        let payments = Payments::new(db.clone());
+        if db.engine == Engine::Sqlite {
+            // The lock proves that whoever held these leases is gone.
+            payments.release_all().await?;
+        }
+        let chain = Chain::new(&config.chain)?;
+        let sponsor = Sponsor::new(&config.sponsor)?;
+        let issuer = Issuer::new(
+            config.realm(),
+            &config.payments.secret,
+            config.payments.previous_secret.as_ref(),
+            config.payments.challenge_ttl_seconds,
+        );
+        let offers = Offers::new(&config, sponsor.is_some());
+        let app = Arc::new(Self {
+            ledger: Ledger::start(db.clone()),
+            charges: Charges::new(&config, payments, chain.clone(), issuer.clone(), sponsor.clone()),
+            documents: Documents::new(&config, &offers),
+            pii: Arc::new(pii::Engine::new()),
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+            _lock: lock,
+            config,
+            db,
+            chain,
+            issuer,
+            offers,
+            metrics,
+        });
+        app.work(sponsor);
+        Ok(app)
+    }
+
+    /// Starts the background workers; each ends with [`App::shutdown`].
+    fn work(self: &Arc<Self>, sponsor: Option<Sponsor>) {
+        let hours = self.config.payments.answer_retention_hours;
+        let retention = Duration::from_secs(hours.saturating_mul(3600));
+        let charges = self.charges.clone();
+        self.until_stopped(async move { recover::run(charges, retention).await });
+        let ledger = self.ledger.clone();
+        self.until_stopped(async move { sweep_holds(ledger).await });
+        if let Some(sponsor) = sponsor {
+            let chain = self.chain.clone();
+            self.until_stopped(async move { watch_fees(chain, sponsor).await });
+        }
+    }
+
+    fn until_stopped(self: &Arc<Self>, work: impl Future<Output = ()> + Send + 'static) {
+        let stop = self.stop.clone();
+        self.tasks.spawn(async move {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = work => {}
+            }
+        });
+    }
+
+    /// Stops the workers and waits for payments under way.
+    pub async fn shutdown(&self, wait: Duration) {
+        self.stop.cancel();
+        self.tasks.close();
+        if tokio::time::timeout(wait, self.tasks.wait()).await.is_err() {
+            tracing::warn!("work was still open; it is finished at the next start");
+        }
+        self.db.close().await;
+    }
+}
+
+impl Offers {
+    fn new(config: &Config, sponsored: bool) -> Self {
+        let terms = Terms {
+            currency: config.chain.currency,
+            recipient: config.payments.recipient,
+            chain_id: config.chain.chain_id,
+            modes: config.payments.modes.clone(),
+        };
+        let price = config.pii.preview_price;
+        let one = |amount, sponsored, description| -> Arc<[Offer]> {
+            vec![Offer::charge(&terms, amount, sponsored, description)].into()
+        };
+        Self {
+            preview: one(price, false, "One PII preview"),
+            preview_sponsored: (sponsored && price.is_positive())
+                .then(|| one(price, true, "One PII preview, network fee included")),
+            account: one(Money::ZERO, false, "Proof of the wallet whose account is shown"),
+        }
+    }
+}
+
+/// SQLite has one owner. The lock is a file of its own beside the database and
+/// vanishes with the process, however that ends.
+fn lock_sqlite(url: &str) -> Result<Option<File>, StartError> {
+    let Some(path) = url.strip_prefix("sqlite://") else {
+        return Ok(None);
+    };
+    let path = format!("{}.lock", path.split('?').next().unwrap_or(path));
+    let failed = |source| StartError::Lock { path: path.clone(), source };
+    let file =
+        File::options().create(true).truncate(false).write(true).open(Path::new(&path)).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(std::fs::TryLockError::WouldBlock) => Err(StartError::InUse { path }),
+        Err(std::fs::TryLockError::Error(source)) => Err(failed(source)),
+    }
+}
+
+/// Closes the tabs of requests that a crash cut off.
+async fn sweep_holds(ledger: Ledger) {
+    loop {
+        match sweep::sweep(&ledger, Timestamp::now(), SWEEP_BATCH).await {
+            Ok(swept) => tracing::debug!(?swept, "abandoned holds"),
+            Err(error) => tracing::warn!(%error, "abandoned holds cannot be swept"),
+        }
+        tokio::time::sleep(SWEEP_EVERY).await;
+    }
+}
+
+/// draft-tempo-charge-00, "Fee Token Exhaustion": the sponsor's balance is
+/// watched; operators alert on the metric.
+async fn watch_fees(chain: Chain, sponsor: Sponsor) {
+    loop {
+        match chain.balance(sponsor.fee_token(), sponsor.address()).await {
+            Ok(balance) => {
+                let micros = u64::try_from(balance.min(U256::from(i64::MAX))).unwrap_or(u64::MAX);
+                #[expect(clippy::cast_precision_loss, reason = "a gauge for people")]
+                metrics::gauge!("farebox_sponsor_balance_micros").set(micros as f64);
+            }
+            Err(error) => tracing::warn!(%error, "the sponsor's balance cannot be read"),
+        }
+        tokio::time::sleep(Duration::from_secs(30)).await;
+    }
+}

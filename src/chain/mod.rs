@@ -1,0 +1,342 @@
+//! The Tempo RPC client: ask, send, and never mistake silence for an answer.
+//!
+//! Everything here has a time limit. What the node says about a transaction is
+//! reported as one of three things: it is in a block, the node refused it, or
+//! nobody knows yet ([`Sent`]). The callers' money rules rest on the third one.
+
+mod transaction;
+
+use std::time::Duration;
+
+use alloy::network::ReceiptResponse as _;
+use alloy::primitives::{Address, B256, U256, keccak256};
+use alloy::providers::{Provider as _, RootProvider};
+use alloy::rpc::client::RpcClient;
+use alloy::sol_types::{SolError as _, SolEvent as _};
+use alloy::transports::{RpcError, TransportErrorKind};
+use tempo_alloy::TempoNetwork;
+use tempo_alloy::contracts::precompiles::ITIP20;
+use tempo_alloy::rpc::TempoTransactionReceipt;
+use tokio::time::Instant;
+
+use crate::config;
+use crate::money::Money;
+
+pub use transaction::{SignedTransaction, TransactionError};
+
+/// Pause between two questions about the same transaction.
+const POLL: Duration = Duration::from_millis(250);
+/// "Method not found" (JSON-RPC 2.0, section 5.1).
+const METHOD_NOT_FOUND: i64 = -32601;
+/// "Execution reverted" (geth and its descendants).
+const REVERTED: i64 = 3;
+
+/// A provider the `mpp` crate's verifier can share.
+pub type Provider = RootProvider<TempoNetwork>;
+/// A transaction's receipt.
+pub type ChainReceipt = TempoTransactionReceipt;
+
+/// One Tempo node.
+#[derive(Debug, Clone)]
+pub struct Chain {
+    provider: Provider,
+    chain_id: u64,
+    request_timeout: Duration,
+    confirm_timeout: Duration,
+}
+
+/// The node could not be asked, or what it said makes no sense. Nothing is
+/// known about the question then.
+#[derive(Debug, thiserror::Error)]
+pub enum ChainError {
+    /// Configuration: the URL cannot be used.
+    #[error("chain.rpc_url is not an http(s) URL")]
+    Url,
+    #[error("the node did not answer {method} in time")]
+    Timeout { method: &'static str },
+    /// The text is the error's kind, never the URL (it may hold a key).
+    #[error("the node cannot be reached for {method}")]
+    Unreachable { method: &'static str },
+    #[error("the node answered {method} with error {code}")]
+    Refused {
+        method: &'static str,
+        code: i64,
+        message: String,
+        /// Revert data, where the node gave any.
+        data: Vec<u8>,
+    },
+    #[error("the node serves chain {actual}, configured is {expected}")]
+    WrongChain { expected: u64, actual: u64 },
+    #[error("the node's answer to {method} contradicts the question")]
+    Nonsense { method: &'static str },
+}
+
+/// What a transaction's calls would do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    Succeeds,
+    /// The sender holds too little of the token.
+    Insufficient,
+    /// They revert; the text is the node's reason.
+    Reverts(String),
+}
+
+/// What became of a transaction.
+#[derive(Debug)]
+pub enum Sent {
+    /// It is in a block; its receipt says whether it succeeded.
+    Mined(Box<ChainReceipt>),
+    /// The node refused it and does not know it: it did not happen.
+    Refused { reason: String },
+    /// No one can say yet. It may still happen.
+    Unknown,
+}
+
+impl Chain {
+    /// A client for the configured node. Connects on first use.
+    ///
+    /// # Errors
+    /// [`ChainError::Url`].
+    pub fn new(config: &config::Chain) -> Result<Self, ChainError> {
+        let url = config.rpc_url.expose().parse().map_err(|_| ChainError::Url)?;
+        let http = reqwest::Client::builder()
+            .connect_timeout(Duration::from_millis(config.request_timeout_ms))
+            .tcp_nodelay(true)
+            .build()
+            .map_err(|_| ChainError::Url)?;
+        let transport = alloy::transports::http::Http::with_client(http, url);
+        Ok(Self {
+            provider: RootProvider::new(RpcClient::new(transport, false)),
+            chain_id: config.chain_id,
+            request_timeout: Duration::from_millis(config.request_timeout_ms),
+            confirm_timeout: Duration::from_millis(config.confirm_timeout_ms),
+        })
+    }
+
+    /// The provider, for the `mpp` crate's verifier.
+    #[must_use]
+    pub fn provider(&self) -> &Provider {
+        &self.provider
+    }
+
+    #[must_use]
+    pub fn chain_id(&self) -> u64 {
+        self.chain_id
+    }
+
+    /// How long a request may wait for its transaction.
+    #[must_use]
+    pub fn confirm_timeout(&self) -> Duration {
+        self.confirm_timeout
+    }
+
+    /// Asks whether the node is there and serves the configured chain.
+    ///
+    /// # Errors
+    /// Why it cannot be used.
+    pub async fn check(&self) -> Result<(), ChainError> {
+        let actual = self
+            .ask("eth_chainId", self.provider.get_chain_id())
+            .await?;
+        if actual == self.chain_id {
+            Ok(())
+        } else {
+            Err(ChainError::WrongChain {
+                expected: self.chain_id,
+                actual,
+            })
+        }
+    }
+
+    /// The receipt of a transaction, `None` while it is in no block.
+    ///
+    /// # Errors
+    /// When the node cannot be asked.
+    pub async fn receipt(&self, hash: B256) -> Result<Option<ChainReceipt>, ChainError> {
+        let method = "eth_getTransactionReceipt";
+        let receipt = self
+            .ask(method, self.provider.get_transaction_receipt(hash))
+            .await?;
+        match receipt {
+            Some(receipt) if receipt.transaction_hash() != hash => {
+                Err(ChainError::Nonsense { method })
+            }
+            receipt => Ok(receipt),
+        }
+    }
+
+    /// Waits for a receipt until `wait` has passed.
+    ///
+    /// # Errors
+    /// The last error, when the node could never be asked.
+    pub async fn await_receipt(
+        &self,
+        hash: B256,
+        wait: Duration,
+    ) -> Result<Option<ChainReceipt>, ChainError> {
+        let deadline = Instant::now() + wait;
+        loop {
+            let answer = self.receipt(hash).await;
+            if matches!(answer, Ok(Some(_))) || Instant::now() + POLL >= deadline {
+                return answer;
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// A TIP-20 balance, in base units.
+    ///
+    /// # Errors
+    /// When the node cannot be asked.
+    pub async fn balance(&self, token: Address, account: Address) -> Result<U256, ChainError> {
+        let token = ITIP20::new(token, &self.provider);
+        let call = token.balanceOf(account);
+        match tokio::time::timeout(self.request_timeout, call.call()).await {
+            Ok(Ok(balance)) => Ok(balance),
+            Ok(Err(_)) => Err(ChainError::Unreachable { method: "eth_call" }),
+            Err(_) => Err(ChainError::Timeout { method: "eth_call" }),
+        }
+    }
+
+    /// What the transaction's calls would do now.
+    ///
+    /// # Errors
+    /// When the node cannot be asked.
+    pub async fn simulate(&self, transaction: &SignedTransaction) -> Result<Verdict, ChainError> {
+        let call = self.provider.call(transaction.as_call());
+        match self.ask("eth_call", async { call.await }).await {
+            Ok(_) => Ok(Verdict::Succeeds),
+            Err(ChainError::Refused { code: REVERTED, message, data, .. }) => {
+                if ITIP20::InsufficientBalance::abi_decode(&data).is_ok() {
+                    Ok(Verdict::Insufficient)
+                } else {
+                    Ok(Verdict::Reverts(message))
+                }
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Sends a signed transaction and waits for its block.
+    ///
+    /// Safe to repeat: the same bytes are the same transaction. An error of the
+    /// node is not taken at its word; the chain is asked by hash first, because
+    /// a node can include a transaction and then fail to say so.
+    pub async fn send(&self, transaction: &SignedTransaction) -> Sent {
+        let deadline = Instant::now() + self.confirm_timeout;
+        let hash = transaction.hash();
+        debug_assert_eq!(hash, keccak256(transaction.raw()));
+        let refused = match self.submit(transaction, deadline).await {
+            Ok(Some(receipt)) => return Sent::Mined(Box::new(receipt)),
+            Ok(None) => None,
+            Err(ChainError::Refused { message, .. }) => Some(message),
+            Err(error) => {
+                tracing::warn!(%hash, %error, "broadcast without an answer; asking for the receipt");
+                None
+            }
+        };
+        if let Some(reason) = refused {
+            return self.after_refusal(hash, reason, deadline).await;
+        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        match self.await_receipt(hash, left).await {
+            Ok(Some(receipt)) => Sent::Mined(Box::new(receipt)),
+            Ok(None) | Err(_) => Sent::Unknown,
+        }
+    }
+
+    /// `eth_sendRawTransactionSync` (EIP-7966), or the plain method where the
+    /// node has only that. `None`: accepted, block unknown.
+    async fn submit(
+        &self,
+        transaction: &SignedTransaction,
+        deadline: Instant,
+    ) -> Result<Option<ChainReceipt>, ChainError> {
+        let raw = alloy::hex::encode_prefixed(transaction.raw());
+        let method = "eth_sendRawTransactionSync";
+        let sync = self
+            .provider
+            .raw_request::<_, ChainReceipt>(method.into(), [raw.clone()]);
+        let left = deadline.saturating_duration_since(Instant::now());
+        match tokio::time::timeout(left, sync).await {
+            Ok(Ok(receipt)) if receipt.transaction_hash() == transaction.hash() => {
+                Ok(Some(receipt))
+            }
+            Ok(Ok(_)) => Err(ChainError::Nonsense { method }),
+            Ok(Err(error)) => match classify(method, error) {
+                ChainError::Refused { code: METHOD_NOT_FOUND, .. } => {
+                    let method = "eth_sendRawTransaction";
+                    let plain = self.provider.raw_request::<_, B256>(method.into(), [raw]);
+                    self.ask(method, plain).await.map(|_| None)
+                }
+                error => Err(error),
+            },
+            Err(_) => Err(ChainError::Timeout { method }),
+        }
+    }
+
+    /// The node said no. Believe it only when it also does not know the
+    /// transaction; "already known" and "nonce too low" are often our own
+    /// earlier attempt.
+    async fn after_refusal(&self, hash: B256, reason: String, deadline: Instant) -> Sent {
+        let known = self
+            .ask(
+                "eth_getTransactionByHash",
+                self.provider
+                    .raw_request::<_, serde_json::Value>("eth_getTransactionByHash".into(), [hash]),
+            )
+            .await;
+        let wait = match known {
+            Ok(serde_json::Value::Null) => Duration::ZERO,
+            Ok(_) | Err(_) => deadline.saturating_duration_since(Instant::now()),
+        };
+        match self.await_receipt(hash, wait).await {
+            Ok(Some(receipt)) => Sent::Mined(Box::new(receipt)),
+            Ok(None) if wait.is_zero() => Sent::Refused { reason },
+            Ok(None) | Err(_) => Sent::Unknown,
+        }
+    }
+
+    async fn ask<T>(
+        &self,
+        method: &'static str,
+        question: impl Future<Output = Result<T, RpcError<TransportErrorKind>>>,
+    ) -> Result<T, ChainError> {
+        match tokio::time::timeout(self.request_timeout, question).await {
+            Ok(answer) => answer.map_err(|error| classify(method, error)),
+            Err(_) => Err(ChainError::Timeout { method }),
+        }
+    }
+}
+
+fn classify(method: &'static str, error: RpcError<TransportErrorKind>) -> ChainError {
+    match error {
+        RpcError::ErrorResp(payload) => ChainError::Refused {
+            method,
+            code: payload.code,
+            message: payload.message.chars().take(200).collect(),
+            data: payload.as_revert_data().map(|data| data.to_vec()).unwrap_or_default(),
+        },
+        RpcError::DeserError { .. } | RpcError::NullResp => ChainError::Nonsense { method },
+        _ => ChainError::Unreachable { method },
+    }
+}
+
+/// Whether a receipt holds a TIP-20 transfer of exactly `amount` of `token` to
+/// `recipient`. Other transfers beside it are normal: fees are some.
+#[must_use]
+pub fn transferred(receipt: &ChainReceipt, token: Address, recipient: Address, amount: Money) -> bool {
+    let Ok(amount) = u64::try_from(amount.micros()) else {
+        return false;
+    };
+    receipt.inner.logs().iter().filter(|log| log.address() == token).any(|log| {
+        ITIP20::Transfer::decode_log(&log.inner)
+            .is_ok_and(|moved| moved.to == recipient && moved.amount == U256::from(amount))
+    })
+}
+
+/// The network fee of a mined transaction, rounded up; `None` when it does not fit.
+#[must_use]
+pub fn fee_paid(receipt: &ChainReceipt) -> Option<Money> {
+    transaction::fee(u128::from(receipt.gas_used()), receipt.effective_gas_price())
+}

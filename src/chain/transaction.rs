@@ -1,0 +1,164 @@
+//! A signed Tempo transaction (type 0x76), as a customer hands it over.
+
+use alloy::consensus::transaction::SignerRecoverable as _;
+use alloy::eips::eip2718::{Decodable2718 as _, Encodable2718 as _};
+use alloy::primitives::{Address, B256};
+use alloy::rpc::types::TransactionRequest;
+use alloy::signers::SignerSync as _;
+use alloy::signers::local::PrivateKeySigner;
+use mpp::protocol::methods::tempo::{FeePayerEnvelope78, TEMPO_FEE_PAYER_ENVELOPE_TYPE_ID};
+use tempo_alloy::primitives::AASigned;
+use tempo_alloy::rpc::TempoTransactionRequest;
+
+use crate::money::Money;
+
+/// Fee units (10^-18 dollars) in a millionth of a dollar.
+const FEE_UNITS_PER_MICRO: u128 = 1_000_000_000_000;
+
+/// Ready to send: the bytes are final, and so is the hash.
+#[derive(Debug, Clone)]
+pub struct SignedTransaction {
+    raw: Vec<u8>,
+    hash: B256,
+    sender: Address,
+    inner: AASigned,
+}
+
+/// Why the bytes are not a transaction we can send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum TransactionError {
+    #[error("the signed transaction is not hex")]
+    Hex,
+    #[error("the signed transaction is not a Tempo transaction of type 0x76")]
+    Decode,
+    #[error("the transaction's signature does not recover to an account")]
+    Signature,
+    #[error("the transaction is not addressed to a fee sponsor (envelope 0x78)")]
+    NotSponsored,
+    #[error("the sponsor's key cannot sign")]
+    Signer,
+}
+
+impl SignedTransaction {
+    /// Reads a transaction whose sender pays the network fee.
+    ///
+    /// # Errors
+    /// When the text is not exactly one signed 0x76 transaction.
+    pub fn parse(text: &str) -> Result<Self, TransactionError> {
+        let raw = alloy::hex::decode(text).map_err(|_| TransactionError::Hex)?;
+        Self::from_raw(raw)
+    }
+
+    /// The same from bytes, as stored with a payment.
+    ///
+    /// # Errors
+    /// See [`Self::parse`].
+    pub fn from_raw(raw: Vec<u8>) -> Result<Self, TransactionError> {
+        let mut rest = raw.as_slice();
+        let inner = AASigned::decode_2718(&mut rest).map_err(|_| TransactionError::Decode)?;
+        if !rest.is_empty() {
+            return Err(TransactionError::Decode);
+        }
+        Self::new(inner)
+    }
+
+    /// Adds the sponsor's signature to a customer's 0x78 envelope: domain 0x78
+    /// over the transaction, the fee token and the sender
+    /// (draft-tempo-charge-00, "Server-Paid Fees"). The envelope's contents
+    /// must have been validated before.
+    ///
+    /// # Errors
+    /// When the text is not such an envelope.
+    pub fn sponsor(
+        text: &str,
+        signer: &PrivateKeySigner,
+        fee_token: Address,
+    ) -> Result<Self, TransactionError> {
+        let raw = alloy::hex::decode(text).map_err(|_| TransactionError::Hex)?;
+        if raw.first() != Some(&TEMPO_FEE_PAYER_ENVELOPE_TYPE_ID) {
+            return Err(TransactionError::NotSponsored);
+        }
+        let envelope =
+            FeePayerEnvelope78::decode_envelope(&raw).map_err(|_| TransactionError::Decode)?;
+        let signed = envelope.to_recoverable_signed();
+        let sender = signed
+            .recover_signer()
+            .map_err(|_| TransactionError::Signature)?;
+        let (mut transaction, signature, _) = signed.into_parts();
+        transaction.fee_token = Some(fee_token);
+        transaction.fee_payer_signature = None;
+        let hash = transaction.fee_payer_signature_hash(sender);
+        let sponsored = signer
+            .sign_hash_sync(&hash)
+            .map_err(|_| TransactionError::Signer)?;
+        transaction.fee_payer_signature = Some(sponsored);
+        Self::new(transaction.into_signed(signature))
+    }
+
+    fn new(inner: AASigned) -> Result<Self, TransactionError> {
+        let sender = inner
+            .recover_signer()
+            .map_err(|_| TransactionError::Signature)?;
+        let raw = inner.encoded_2718();
+        Ok(Self {
+            hash: alloy::primitives::keccak256(&raw),
+            raw,
+            sender,
+            inner,
+        })
+    }
+
+    /// The bytes to broadcast.
+    #[must_use]
+    pub fn raw(&self) -> &[u8] {
+        &self.raw
+    }
+
+    #[must_use]
+    pub fn hash(&self) -> B256 {
+        self.hash
+    }
+
+    /// The account whose tokens move.
+    #[must_use]
+    pub fn sender(&self) -> Address {
+        self.sender
+    }
+
+    /// Unix time in seconds after which no block can include it; `None` when
+    /// it stays valid until its nonce is used.
+    #[must_use]
+    pub fn valid_before(&self) -> Option<u64> {
+        self.inner.tx().valid_before.map(std::num::NonZeroU64::get)
+    }
+
+    /// The most its fee can come to: gas limit times fee cap, rounded up to a
+    /// millionth of a dollar. `None` when that does not fit.
+    #[must_use]
+    pub fn highest_fee(&self) -> Option<Money> {
+        let transaction = self.inner.tx();
+        fee(u128::from(transaction.gas_limit), transaction.max_fee_per_gas)
+    }
+
+    /// Sender, calls and gas limit without signatures and fees, to ask whether
+    /// the calls would revert.
+    #[must_use]
+    pub fn as_call(&self) -> TempoTransactionRequest {
+        let signed: TempoTransactionRequest = self.inner.clone().into();
+        TempoTransactionRequest {
+            inner: TransactionRequest {
+                from: Some(self.sender),
+                gas: signed.inner.gas,
+                ..TransactionRequest::default()
+            },
+            calls: signed.calls,
+            ..TempoTransactionRequest::default()
+        }
+    }
+}
+
+/// `gas` at `price` (in 10^-18 dollars), rounded up to a millionth of a dollar.
+pub(crate) fn fee(gas: u128, price: u128) -> Option<Money> {
+    let micros = gas.checked_mul(price)?.div_ceil(FEE_UNITS_PER_MICRO);
+    i64::try_from(micros).ok().map(Money::from_micros)
+}

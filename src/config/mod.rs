@@ -1,0 +1,403 @@
+//! Configuration: one TOML file, environment and flags, parsed once into types.
+//!
+//! Every key is documented in `farebox.example.toml`. Sources are merged by
+//! [`load`] (file < environment < flags), unknown keys are refused with the
+//! nearest valid name, and [`Config::validate`] checks what no single field can
+//! know. After start-up nothing reads a file or the environment again.
+
+mod load;
+
+use std::fmt;
+use std::net::SocketAddr;
+
+use alloy::primitives::{Address, address};
+use serde::{Deserialize, Serialize};
+
+use crate::money::Money;
+
+pub use load::{ConfigError, Sources, load};
+
+/// The whole configuration of a server process.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    pub server: Server,
+    pub database: Database,
+    pub product: Product,
+    pub payments: Payments,
+    pub chain: Chain,
+    pub sponsor: Sponsor,
+    pub pii: Pii,
+    pub log: Log,
+}
+
+/// The HTTP listener and its limits.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Server {
+    /// Address to listen on.
+    pub listen: SocketAddr,
+    /// The origin clients use, without a trailing slash. The payment realm and
+    /// every published link derive from it, never from a request's Host header.
+    pub public_url: String,
+    /// Largest accepted request body, in bytes.
+    pub body_limit_bytes: usize,
+    /// Largest accepted request head (all headers together), in bytes.
+    pub header_limit_bytes: usize,
+    /// Time a client has to send its headers, in milliseconds.
+    pub header_timeout_ms: u64,
+    /// Time a client has to send its body, in milliseconds.
+    pub body_timeout_ms: u64,
+    /// Connections served at once; further ones wait in the accept queue.
+    pub max_connections: usize,
+    /// Time open requests have to finish after a stop signal, in seconds.
+    pub drain_seconds: u64,
+}
+
+/// Where the ledger lives.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Database {
+    /// `sqlite://path` (created when missing) or `postgres://…`.
+    pub url: Secret,
+    /// Connections in the pool.
+    pub max_connections: u32,
+}
+
+/// The names shown to people.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Product {
+    pub name: String,
+    pub description: String,
+    /// Where people find documentation; published in the discovery document.
+    pub homepage: Option<String>,
+    /// Contact address published in the discovery document.
+    pub contact: Option<String>,
+}
+
+/// The Payment scheme: challenges and what is kept of a payment.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Payments {
+    /// Secret that binds challenges; at least 32 bytes.
+    pub secret: Secret,
+    /// The secret before the last rotation: still verifies, never signs.
+    pub previous_secret: Option<Secret>,
+    /// How long a charge challenge can be paid, in seconds.
+    pub challenge_ttl_seconds: u64,
+    /// Account that receives payments.
+    pub recipient: Address,
+    /// How a charge may be submitted.
+    pub modes: Vec<Mode>,
+    /// How long the answer to a request with an `Idempotency-Key` can be
+    /// fetched again, in hours.
+    pub answer_retention_hours: u64,
+}
+
+/// Submission modes of a Tempo charge (draft-tempo-charge-00, "Submission Modes").
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// The client signs, the server broadcasts.
+    Pull,
+    /// The client broadcasts and sends the transaction hash.
+    Push,
+}
+
+impl Mode {
+    /// The wire name.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pull => "pull",
+            Self::Push => "push",
+        }
+    }
+}
+
+/// The Tempo node and the token that prices are paid in.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Chain {
+    pub rpc_url: Secret,
+    pub chain_id: u64,
+    /// TIP-20 token that charges are paid in (six decimals).
+    pub currency: Address,
+    /// The token's name, shown to people.
+    pub currency_name: String,
+    /// Limit of one RPC call, in milliseconds.
+    pub request_timeout_ms: u64,
+    /// How long a request waits for its transaction before it is answered
+    /// "pending, send the same request again", in milliseconds.
+    pub confirm_timeout_ms: u64,
+}
+
+/// Fee sponsorship: the server pays the network fee of a customer's charge.
+/// On when `private_key` is set.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Sponsor {
+    /// Key of the account that pays fees, 0x and 64 hex digits.
+    pub private_key: Option<Secret>,
+    /// TIP-20 token that fees are paid in.
+    pub fee_token: Address,
+    /// Gas limit that a sponsored transaction may ask for.
+    pub max_gas: u64,
+    /// Highest fee of one transaction.
+    pub max_fee: Money,
+    /// Sponsored transactions whose outcome is open, over all payers.
+    pub max_in_flight: u32,
+    /// The same for one payer.
+    pub max_in_flight_per_payer: u32,
+    /// Sum of the highest fees of all sponsored transactions of a UTC day.
+    pub daily_budget: Money,
+    /// The same for one payer.
+    pub daily_budget_per_payer: Money,
+}
+
+/// The PII preview.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Pii {
+    /// Price of one preview, in dollars.
+    pub preview_price: Money,
+    /// Longest text of one preview, in bytes of UTF-8.
+    pub max_text_bytes: usize,
+}
+
+/// Logging.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    pub format: LogFormat,
+    /// A `tracing` filter, such as `info` or `farebox=debug`.
+    pub filter: String,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8402)),
+            public_url: "http://127.0.0.1:8402".into(),
+            body_limit_bytes: 1 << 20,
+            header_limit_bytes: 192 << 10,
+            header_timeout_ms: 10_000,
+            body_timeout_ms: 30_000,
+            max_connections: 4096,
+            drain_seconds: 20,
+        }
+    }
+}
+
+impl Default for Database {
+    fn default() -> Self {
+        Self {
+            url: Secret::from("sqlite://farebox.db"),
+            max_connections: 8,
+        }
+    }
+}
+
+impl Default for Product {
+    fn default() -> Self {
+        Self {
+            name: "Pryv".into(),
+            description: "Private AI API calls, paid per request or with prepaid credits.".into(),
+            homepage: None,
+            contact: None,
+        }
+    }
+}
+
+impl Default for Payments {
+    fn default() -> Self {
+        Self {
+            secret: Secret::default(),
+            previous_secret: None,
+            challenge_ttl_seconds: 300,
+            recipient: Address::ZERO,
+            modes: vec![Mode::Pull, Mode::Push],
+            answer_retention_hours: 24,
+        }
+    }
+}
+
+/// pathUSD, Tempo's first stablecoin (TIP-20 factory address 0).
+pub const PATH_USD: Address = address!("20c0000000000000000000000000000000000000");
+
+impl Default for Chain {
+    fn default() -> Self {
+        Self {
+            rpc_url: Secret::from("http://127.0.0.1:8545"),
+            chain_id: 4217,
+            currency: PATH_USD,
+            currency_name: "pathUSD".into(),
+            request_timeout_ms: 5_000,
+            confirm_timeout_ms: 15_000,
+        }
+    }
+}
+
+impl Default for Sponsor {
+    fn default() -> Self {
+        Self {
+            private_key: None,
+            fee_token: PATH_USD,
+            max_gas: 1_500_000,
+            max_fee: Money::from_micros(50_000),
+            max_in_flight: 64,
+            max_in_flight_per_payer: 2,
+            daily_budget: Money::from_micros(10_000_000),
+            daily_budget_per_payer: Money::from_micros(500_000),
+        }
+    }
+}
+
+impl Default for Pii {
+    fn default() -> Self {
+        Self {
+            preview_price: Money::from_micros(50_000),
+            max_text_bytes: 200_000,
+        }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self {
+            format: LogFormat::Text,
+            filter: "info".into(),
+        }
+    }
+}
+
+impl Config {
+    /// Checks what no single field can know.
+    ///
+    /// # Errors
+    /// The first rule that is broken, naming the key and what to write.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let bad = |key: &str, why: String| Err(ConfigError::invalid(key, why));
+        let url = &self.server.public_url;
+        if url.ends_with('/') || host_of(url).is_none() {
+            return bad(
+                "server.public_url",
+                format!(
+                    "\"{url}\" is not an origin; write it as https://api.example.com, without a path"
+                ),
+            );
+        }
+        for (key, secret) in [
+            ("payments.secret", Some(&self.payments.secret)),
+            (
+                "payments.previous_secret",
+                self.payments.previous_secret.as_ref(),
+            ),
+        ] {
+            if let Some(secret) = secret
+                && secret.expose().len() < MIN_SECRET_BYTES
+            {
+                return bad(
+                    key,
+                    format!(
+                        "must be at least {MIN_SECRET_BYTES} bytes; make one with `openssl rand -base64 32`"
+                    ),
+                );
+            }
+        }
+        if self.payments.recipient.is_zero() {
+            return bad(
+                "payments.recipient",
+                "set the 0x address that receives payments".into(),
+            );
+        }
+        if self.payments.modes.is_empty() {
+            return bad(
+                "payments.modes",
+                "name at least one of \"pull\" and \"push\"".into(),
+            );
+        }
+        if self.pii.preview_price.micros() < 0 {
+            return bad("pii.preview_price", "a price cannot be negative".into());
+        }
+        if self.pii.max_text_bytes > self.server.body_limit_bytes {
+            return bad(
+                "pii.max_text_bytes",
+                "cannot exceed server.body_limit_bytes".into(),
+            );
+        }
+        Ok(())
+    }
+
+    /// The protection space of challenges: the host name of `server.public_url`,
+    /// without its port, which is what clients compare it with.
+    #[must_use]
+    pub fn realm(&self) -> &str {
+        let host = host_of(&self.server.public_url).unwrap_or_default();
+        match host.rsplit_once(':') {
+            Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
+            _ => host,
+        }
+    }
+}
+
+/// RFC 2104 advises a key no shorter than the hash; the SDKs ask for the same.
+const MIN_SECRET_BYTES: usize = 32;
+
+/// `host[:port]` of an http(s) origin, or `None` when it is anything else.
+fn host_of(url: &str) -> Option<&str> {
+    let host = url
+        .strip_prefix("https://")
+        .or_else(|| url.strip_prefix("http://"))?;
+    let plain = !host.is_empty()
+        && host
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"-.:[]".contains(&b));
+    plain.then_some(host)
+}
+
+/// A value that must not be printed: its Debug and Serialize forms hide it.
+#[derive(Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The value itself, for the code that needs it.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&str> for Secret {
+    fn from(value: &str) -> Self {
+        Self(value.to_owned())
+    }
+}
+
+impl From<String> for Secret {
+    fn from(value: String) -> Self {
+        Self(value)
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[hidden]")
+    }
+}
+
+impl Serialize for Secret {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str("[hidden]")
+    }
+}

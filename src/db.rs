@@ -1,0 +1,336 @@
+//! The database: SQLite in a file, or PostgreSQL. One SQL text serves both.
+//!
+//! Rules that hold on both engines:
+//! * a commit that was answered survives a crash of the machine (`synchronous=FULL`,
+//!   `synchronous_commit=on`);
+//! * a transaction that writes is opened with [`Db::begin`] or, better, run by
+//!   [`Db::transaction`], which tries again when the engine asked for it;
+//! * nothing waits without a bound: connections, locks and statements all time out.
+
+use std::time::Duration;
+
+use sqlx::any::AnyPoolOptions;
+use sqlx::{Any, AnyConnection, AnyPool, Executor, Transaction};
+
+/// How long to wait for a connection, which on SQLite also means for the one writer.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often a transaction is tried before a conflict becomes an error.
+const ATTEMPTS: u32 = 5;
+/// Pause before the second try; doubled before each further one.
+const FIRST_PAUSE: Duration = Duration::from_millis(5);
+
+const SQLITE_SESSION: &str = "PRAGMA busy_timeout = 5000;
+    PRAGMA journal_mode = WAL;
+    PRAGMA synchronous = FULL;
+    PRAGMA fullfsync = ON;
+    PRAGMA foreign_keys = ON;";
+const POSTGRES_SESSION: &str = "SET synchronous_commit = on;
+    SET statement_timeout = '15s';
+    SET lock_timeout = '5s';
+    SET idle_in_transaction_session_timeout = '30s';";
+
+/// Which database is behind a [`Db`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Engine {
+    /// A file next to the program: one process, one writer at a time.
+    Sqlite,
+    /// A PostgreSQL server, which several instances may share.
+    Postgres,
+}
+
+impl Engine {
+    /// Ends a `SELECT` that keeps others from changing the rows it reads until the transaction
+    /// ends. SQLite knows no row locks and needs none: its write transactions run one after the
+    /// other. On PostgreSQL rows that refer to the locked ones can still be written: with a plain
+    /// `FOR UPDATE`, two transactions that each insert such a row first would end in a deadlock.
+    #[must_use]
+    pub const fn for_update(self) -> &'static str {
+        match self {
+            Self::Sqlite => "",
+            Self::Postgres => " FOR NO KEY UPDATE",
+        }
+    }
+}
+
+/// Why the database did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum DbError {
+    /// The URL names no database we can use.
+    #[error("{0}")]
+    Url(&'static str),
+    /// The database refused, failed or is gone.
+    #[error("database: {0}")]
+    Sqlx(#[from] sqlx::Error),
+    /// The schema could not be brought up to date.
+    #[error("database schema: {0}")]
+    Migrate(#[from] sqlx::migrate::MigrateError),
+}
+
+impl DbError {
+    /// Whether the engine gave up the transaction in favour of another, so that the same work
+    /// may succeed when tried again. Such an error never leaves part of the work behind.
+    #[must_use]
+    pub fn is_conflict(&self) -> bool {
+        let Self::Sqlx(sqlx::Error::Database(error)) = self else {
+            return false;
+        };
+        // PostgreSQL: serialisation failure, deadlock, lock time-out.
+        // SQLite: busy, locked, busy recovering, busy because of a newer snapshot.
+        let conflicts = ["40001", "40P01", "55P03", "5", "6", "261", "517"];
+        error.code().is_some_and(|code| conflicts.contains(&&*code))
+    }
+}
+
+/// An error type that work inside a transaction may end with.
+pub trait TxError: From<DbError> {
+    /// The database error inside, if that is what it is.
+    fn db(&self) -> Option<&DbError>;
+}
+
+impl TxError for DbError {
+    fn db(&self) -> Option<&DbError> {
+        Some(self)
+    }
+}
+
+/// Connections to the database. Clones share them.
+#[derive(Debug, Clone)]
+pub struct Db {
+    /// For reading, and for single statements that need no transaction.
+    pub pool: AnyPool,
+    /// Where transactions that write take their connection. SQLite allows one writer, so there
+    /// this pool has one connection and writers queue here, first come first served, instead of
+    /// polling the file's lock.
+    writer: AnyPool,
+    /// Which database this is.
+    pub engine: Engine,
+}
+
+/// An open transaction: rolled back when dropped, durable when [`Tx::commit`] returns.
+#[derive(Debug)]
+pub struct Tx {
+    inner: Transaction<'static, Any>,
+    engine: Engine,
+}
+
+impl Db {
+    /// Connects to `sqlite://path` (the file is created when missing) or to an existing
+    /// PostgreSQL database `postgres://user:password@host/name`.
+    ///
+    /// # Errors
+    /// When the URL has another form, or nothing usable answers there.
+    pub async fn connect(url: &str, max_connections: u32) -> Result<Self, DbError> {
+        sqlx::any::install_default_drivers();
+        match parse_url(url)? {
+            (Engine::Sqlite, url) => {
+                let writer = open_pool(Engine::Sqlite, &url, 1).await?;
+                let readers = max_connections.saturating_sub(1).max(1);
+                let pool = open_pool(Engine::Sqlite, &url, readers).await?;
+                Ok(Self { pool, writer, engine: Engine::Sqlite })
+            }
+            (Engine::Postgres, url) => {
+                let pool = open_pool(Engine::Postgres, &url, max_connections.max(1)).await?;
+                Ok(Self { writer: pool.clone(), pool, engine: Engine::Postgres })
+            }
+        }
+    }
+
+    /// Brings the schema up to date with the migrations built into the program, then renews the
+    /// triggers that keep records final: the one thing that the engines spell differently.
+    ///
+    /// # Errors
+    /// When a migration fails, or the database was migrated by a newer program.
+    pub async fn migrate(&self) -> Result<(), DbError> {
+        sqlx::migrate!().run(&self.writer).await?;
+        let triggers = match self.engine {
+            Engine::Sqlite => include_str!("../migrations/triggers/sqlite.sql"),
+            Engine::Postgres => include_str!("../migrations/triggers/postgres.sql"),
+        };
+        let mut tx = self.begin().await?;
+        tx.conn().execute(sqlx::raw_sql(triggers)).await?;
+        tx.commit().await
+    }
+
+    /// Asks for a sign of life.
+    ///
+    /// # Errors
+    /// When none comes.
+    pub async fn ping(&self) -> Result<(), DbError> {
+        sqlx::query("SELECT 1").execute(&self.pool).await?;
+        Ok(())
+    }
+
+    /// Waits for what runs, then closes every connection.
+    pub async fn close(&self) {
+        self.pool.close().await;
+        self.writer.close().await;
+    }
+
+    /// Opens a transaction that may write. On SQLite it is the only one until it ends, so keep it
+    /// short, wait for nothing else inside it, and never open a second one within it.
+    ///
+    /// # Errors
+    /// When the database is gone or no connection became free in time.
+    pub async fn begin(&self) -> Result<Tx, DbError> {
+        let inner = self.writer.begin_with(match self.engine {
+            Engine::Sqlite => "BEGIN IMMEDIATE",
+            Engine::Postgres => "BEGIN ISOLATION LEVEL READ COMMITTED",
+        });
+        Ok(Tx { inner: inner.await?, engine: self.engine })
+    }
+
+    /// Opens a transaction that only reads, and reads everything as it was at one moment, while
+    /// others go on writing.
+    ///
+    /// # Errors
+    /// When the database is gone or no connection became free in time.
+    pub async fn snapshot(&self) -> Result<Tx, DbError> {
+        let inner = self.pool.begin_with(match self.engine {
+            Engine::Sqlite => "BEGIN DEFERRED",
+            Engine::Postgres => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+        });
+        Ok(Tx { inner: inner.await?, engine: self.engine })
+    }
+
+    /// Runs `work` in one transaction. Work that gives the transaction back has it committed;
+    /// work that fails drops it, which undoes everything. When the engine sacrificed the
+    /// transaction to another one, `work` runs again from its beginning, so it must have no effect
+    /// outside the transaction.
+    ///
+    /// ```ignore
+    /// db.transaction(|mut tx| async move {
+    ///     let done = ledger::credit(&mut tx, account, amount, source, now).await?;
+    ///     Ok((tx, done))
+    /// })
+    /// ```
+    ///
+    /// # Errors
+    /// What `work` returned; or that the transaction could not be opened or committed. After a
+    /// failed commit the outcome is unknown unless [`DbError::is_conflict`].
+    pub async fn transaction<T, E, F, W>(&self, mut work: F) -> Result<T, E>
+    where
+        E: TxError,
+        F: FnMut(Tx) -> W,
+        W: Future<Output = Result<(Tx, T), E>>,
+    {
+        // The closure is handed the transaction itself, not a borrow of it: futures that borrow
+        // from an async closure are not recognised as `Send`, which every handler needs.
+        let mut pause = FIRST_PAUSE;
+        for _ in 1..ATTEMPTS {
+            match self.attempt(&mut work).await {
+                Err(error) if error.db().is_some_and(DbError::is_conflict) => {
+                    tracing::debug!(?pause, "transaction conflict, trying again");
+                    tokio::time::sleep(pause).await;
+                    pause *= 2;
+                }
+                settled => return settled,
+            }
+        }
+        self.attempt(&mut work).await
+    }
+
+    async fn attempt<T, E, F, W>(&self, work: &mut F) -> Result<T, E>
+    where
+        E: TxError,
+        F: FnMut(Tx) -> W,
+        W: Future<Output = Result<(Tx, T), E>>,
+    {
+        let (tx, done) = work(self.begin().await?).await?;
+        tx.commit().await?;
+        Ok(done)
+    }
+}
+
+impl Tx {
+    /// Where statements run: `query.execute(tx.conn())`.
+    pub fn conn(&mut self) -> &mut AnyConnection {
+        &mut self.inner
+    }
+
+    /// Which database this transaction is in.
+    #[must_use]
+    pub const fn engine(&self) -> Engine {
+        self.engine
+    }
+
+    /// Makes the transaction durable.
+    ///
+    /// # Errors
+    /// When the database refused or is gone. In the second case it may have happened or not.
+    pub async fn commit(self) -> Result<(), DbError> {
+        Ok(self.inner.commit().await?)
+    }
+
+    /// Undoes the transaction now; dropping it does the same a little later.
+    ///
+    /// # Errors
+    /// When the database is gone, which undoes it as well.
+    pub async fn rollback(self) -> Result<(), DbError> {
+        Ok(self.inner.rollback().await?)
+    }
+}
+
+/// Tells the engine of a URL and adds what we need to it.
+fn parse_url(url: &str) -> Result<(Engine, String), DbError> {
+    if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+        return Ok((Engine::Postgres, url.to_owned()));
+    }
+    let Some(path) = url.strip_prefix("sqlite://") else {
+        return Err(DbError::Url(
+            "the database URL must begin with sqlite:// or postgres://, \
+             for example sqlite://farebox.db or postgres://user:password@localhost/farebox",
+        ));
+    };
+    if path.is_empty() || path.starts_with('?') {
+        return Err(DbError::Url("the sqlite:// URL names no file: write for example sqlite://farebox.db"));
+    }
+    if path.starts_with(":memory:") || path.contains("mode=memory") {
+        return Err(DbError::Url(
+            "a database in memory forgets other people's money: name a file, such as sqlite://farebox.db",
+        ));
+    }
+    let joint = if path.contains('?') { '&' } else { '?' };
+    Ok((
+        Engine::Sqlite,
+        if path.contains("mode=") { url.to_owned() } else { format!("{url}{joint}mode=rwc") },
+    ))
+}
+
+async fn open_pool(engine: Engine, url: &str, connections: u32) -> Result<AnyPool, DbError> {
+    let session = match engine {
+        Engine::Sqlite => SQLITE_SESSION,
+        Engine::Postgres => POSTGRES_SESSION,
+    };
+    let pool = AnyPoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        // A file does not hang up; a server may have, and then a fresh connection is wanted.
+        .test_before_acquire(engine == Engine::Postgres)
+        .after_connect(move |connection, _| {
+            Box::pin(async move { connection.execute(sqlx::raw_sql(session)).await.map(drop) })
+        })
+        .connect(url)
+        .await?;
+    Ok(pool)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_are_told_apart() {
+        for (url, engine, used) in [
+            ("sqlite://a.db", Engine::Sqlite, "sqlite://a.db?mode=rwc"),
+            ("sqlite:///var/a.db", Engine::Sqlite, "sqlite:///var/a.db?mode=rwc"),
+            ("sqlite://a.db?mode=rw", Engine::Sqlite, "sqlite://a.db?mode=rw"),
+            ("postgres://u:p@h/d", Engine::Postgres, "postgres://u:p@h/d"),
+            ("postgresql://h/d", Engine::Postgres, "postgresql://h/d"),
+        ] {
+            assert_eq!(parse_url(url).unwrap(), (engine, used.to_owned()));
+        }
+        for wrong in ["", "a.db", "mysql://h/d", "sqlite:a.db", "sqlite://", "sqlite://:memory:"] {
+            assert!(matches!(parse_url(wrong), Err(DbError::Url(_))), "{wrong}");
+        }
+    }
+}

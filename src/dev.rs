@@ -1,0 +1,137 @@
+//! `farebox dev`: a whole local economy in one process, for development and
+//! demonstrations. Everything here only chooses a configuration; the server it
+//! starts is the same as `serve`'s.
+
+use std::path::{Path, PathBuf};
+
+use alloy::signers::local::PrivateKeySigner;
+use serde::Serialize;
+use tokio::net::TcpListener;
+
+use crate::config::{Config, ConfigError, PATH_USD, Secret};
+use crate::devnet::{Devnet, DevnetConfig, DevnetError};
+
+/// What the agent's wallet starts with, in base units: $100.
+const AGENT_FUNDS: u64 = 100_000_000;
+/// The local chain accepts expiring transactions at most 30 s ahead, and some
+/// clients sign up to the challenge's expiry.
+const CHALLENGE_TTL_SECONDS: u64 = 27;
+
+/// Flags of `farebox dev`.
+#[derive(Debug, Clone)]
+pub struct DevOptions {
+    pub listen: std::net::SocketAddr,
+    /// Folder for the database and `dev.json`; made when missing.
+    pub data: PathBuf,
+    pub anvil: Option<PathBuf>,
+    pub hardfork: String,
+}
+
+/// Written to `<data>/dev.json`: all that a client needs to pay.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DevInfo {
+    pub url: String,
+    pub rpc_url: String,
+    pub chain_id: u64,
+    /// pathUSD.
+    pub currency: String,
+    pub recipient: String,
+    /// The channel reserve (TIP-1034), for sessions.
+    pub escrow: String,
+    /// A funded wallet. Only for this chain, which ends with the process.
+    pub agent_private_key: String,
+}
+
+/// The chain, the listener and the configuration of a development server.
+pub struct DevServer {
+    pub devnet: Devnet,
+    pub listener: TcpListener,
+    pub config: Config,
+    pub info: DevInfo,
+}
+
+/// Why the development server did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum DevError {
+    #[error(transparent)]
+    Devnet(#[from] DevnetError),
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error("cannot use {path}: {source}")]
+    File { path: PathBuf, source: std::io::Error },
+    #[error("cannot listen on {address}: {source}")]
+    Listen { address: std::net::SocketAddr, source: std::io::Error },
+}
+
+/// TIP-1034's reserve.
+const ESCROW: &str = "0x4d50500000000000000000000000000000000000";
+
+/// Starts the chain, takes the port and writes `dev.json`.
+///
+/// # Errors
+/// [`DevError`]; messages say what to do.
+pub async fn prepare(options: &DevOptions) -> Result<DevServer, DevError> {
+    let file = |path: &Path| {
+        let path = path.to_owned();
+        move |source| DevError::File { path, source }
+    };
+    std::fs::create_dir_all(&options.data).map_err(file(&options.data))?;
+    let listener = TcpListener::bind(options.listen)
+        .await
+        .map_err(|source| DevError::Listen { address: options.listen, source })?;
+    let address = listener.local_addr().map_err(|source| DevError::Listen { address: options.listen, source })?;
+    let devnet = Devnet::start(DevnetConfig {
+        anvil: options.anvil.clone(),
+        hardfork: options.hardfork.clone(),
+        ..DevnetConfig::default()
+    })
+    .await?;
+    // The chain is new with every start, and so is who lives on it. What the
+    // database remembers of earlier chains stays true of those.
+    let [recipient, sponsor] = [1, 2].map(|index| devnet.accounts()[index].clone());
+    let agent = PrivateKeySigner::random();
+    devnet.fund(agent.address(), PATH_USD, AGENT_FUNDS).await?;
+
+    let mut config = Config::default();
+    config.server.listen = address;
+    config.server.public_url = format!("http://{address}");
+    config.server.drain_seconds = 5;
+    config.database.url = Secret::from(format!("sqlite://{}", options.data.join("farebox.db").display()));
+    config.payments.secret = Secret::from(hex::encode(PrivateKeySigner::random().to_bytes()));
+    config.payments.recipient = recipient.address();
+    config.payments.challenge_ttl_seconds = CHALLENGE_TTL_SECONDS;
+    config.chain.rpc_url = Secret::from(devnet.rpc_url());
+    config.chain.chain_id = DevnetConfig::default().chain_id;
+    config.sponsor.private_key = Some(Secret::from(hex::encode(sponsor.to_bytes())));
+    config.validate()?;
+
+    let info = DevInfo {
+        url: config.server.public_url.clone(),
+        rpc_url: devnet.rpc_url(),
+        chain_id: config.chain.chain_id,
+        currency: format!("{PATH_USD:#x}"),
+        recipient: format!("{:#x}", config.payments.recipient),
+        escrow: ESCROW.to_owned(),
+        agent_private_key: format!("0x{}", hex::encode(agent.to_bytes())),
+    };
+    let path = options.data.join("dev.json");
+    let text = serde_json::to_string_pretty(&info).expect("plain strings are valid JSON");
+    std::fs::write(&path, text).map_err(file(&path))?;
+    Ok(DevServer { devnet, listener, config, info })
+}
+
+/// How to pay, for the terminal.
+#[must_use]
+pub fn welcome(info: &DevInfo, data: &Path) -> String {
+    format!(
+        "farebox dev\n\n  server     {url}\n  chain      {rpc} (Tempo on anvil, chain {chain})\n  wallet     \
+         {data}/dev.json holds a funded key\n\nTry it:\n\n  curl -i {url}/mpp/pii/preview --json \
+         '{{\"text\":\"Mail jane@example.com\"}}'\n  cargo run --example agent -- {data}/dev.json\n\nStop with \
+         Ctrl-C.\n",
+        url = info.url,
+        rpc = info.rpc_url,
+        chain = info.chain_id,
+        data = data.display(),
+    )
+}

@@ -1,0 +1,56 @@
+//! `tempo_fundAddress`, the faucet method of Tempo's test networks.
+
+use alloy::primitives::{Address, B256, U256};
+use alloy::sol_types::SolCall;
+use serde_json::json;
+use tempo_contracts::precompiles::ITIP20;
+use tokio::sync::Mutex;
+
+use super::TOKENS;
+use super::rpc::{Rpc, RpcError};
+
+/// What one call of the faucet gives of each token: a million dollars, as on the public test network.
+const GIFT: u64 = 1_000_000_000_000;
+
+/// Transfers from an account whose key anvil holds.
+#[derive(Debug)]
+pub(super) struct Faucet {
+    funder: Address,
+    /// Anvil picks the nonce when it signs, so that two transfers at once could get the same one.
+    turn: Mutex<()>,
+}
+
+impl Faucet {
+    pub(super) fn new(funder: Address) -> Self {
+        Self {
+            funder,
+            turn: Mutex::new(()),
+        }
+    }
+
+    /// Gives `to` some of every token and returns one transaction hash for each, as clients of the faucet expect.
+    pub(super) async fn give(&self, rpc: &Rpc, to: Address) -> Result<Vec<B256>, RpcError> {
+        let mut hashes = Vec::with_capacity(TOKENS.len());
+        for token in TOKENS {
+            hashes.push(self.transfer(rpc, token, to, GIFT).await?);
+        }
+        Ok(hashes)
+    }
+
+    pub(super) async fn transfer(
+        &self,
+        rpc: &Rpc,
+        token: Address,
+        to: Address,
+        amount: u64,
+    ) -> Result<B256, RpcError> {
+        let data = ITIP20::transferCall {
+            to,
+            amount: U256::from(amount),
+        }
+        .abi_encode();
+        let transaction = json!([{ "from": self.funder, "to": token, "data": alloy::hex::encode_prefixed(data) }]);
+        let _turn = self.turn.lock().await;
+        rpc.call("eth_sendTransaction", transaction).await
+    }
+}

@@ -1,0 +1,151 @@
+//! Gas for batches: anvil 1.7.1 does not look at the `calls` of a Tempo transaction when it estimates, and answers one
+//! flat number. That number suffices for one or two small calls and is too low for a larger batch.
+//!
+//! The calls are simulated one after the other on the same state. A simulated call pays its own base cost and the price
+//! of its sender's first transaction, which a batch pays once.
+
+use alloy::primitives::{U64, U256};
+use serde_json::{Value, json};
+
+use super::rpc::{Rpc, RpcError};
+
+/// Base cost (21,000) and first-transaction cost (250,000) that each further simulated call counts again.
+const COUNTED_AGAIN: u64 = 271_000;
+
+/// What a transaction can cost beside its calls: a new nonce key, a larger signature, a key authorisation.
+const BESIDE_CALLS: u64 = 300_000;
+
+/// JSON-RPC error code of a reverted call.
+const REVERTED: i64 = 3;
+
+/// What a batch of calls needs.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum BatchGas {
+    /// The request has no batch; anvil's own answer holds.
+    NoBatch,
+    /// Enough gas for the batch.
+    Enough(u64),
+    /// A call of the batch reverts: the JSON-RPC error to answer.
+    Reverts(Value),
+}
+
+/// Whether anvil ignores `calls`: it then finds gas for a batch that must revert.
+pub(super) async fn is_flat(rpc: &Rpc) -> Result<bool, RpcError> {
+    // An approval from an account to itself with truncated arguments cannot be decoded.
+    let batch = json!([{ "calls": [{ "to": super::TOKENS[0], "input": "0x095ea7b3" }] }]);
+    match rpc.call::<Value>("eth_estimateGas", batch).await {
+        Ok(_) => Ok(true),
+        Err(RpcError::Refused { .. }) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Estimates the batch in `transaction`, if it has one.
+pub(super) async fn of_batch(rpc: &Rpc, transaction: &Value) -> Result<BatchGas, RpcError> {
+    let Some(calls) = batch(transaction) else {
+        return Ok(BatchGas::NoBatch);
+    };
+    let request =
+        json!([{ "blockStateCalls": [{ "calls": calls }], "validation": false }, "latest"]);
+    let blocks: Value = rpc.call("eth_simulateV1", request).await?;
+    let simulated = blocks[0]["calls"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
+    if let Some(failed) = simulated.iter().find(|call| call["status"] != "0x1") {
+        return Ok(BatchGas::Reverts(
+            json!({ "code": REVERTED, "message": "execution reverted", "data": failed["returnData"] }),
+        ));
+    }
+    let used: Option<Vec<u64>> = simulated
+        .iter()
+        .map(|call| quantity(&call["gasUsed"]))
+        .collect();
+    match used {
+        Some(used) if used.len() == calls.len() => Ok(BatchGas::Enough(enough(&used))),
+        Some(_) | None => Err(RpcError::Malformed {
+            method: "eth_simulateV1".to_owned(),
+            answer: blocks.to_string(),
+        }),
+    }
+}
+
+/// The gas for a batch whose calls use `used` each when simulated alone.
+fn enough(used: &[u64]) -> u64 {
+    let repeated = COUNTED_AGAIN.saturating_mul(used.len().saturating_sub(1) as u64);
+    let total = used.iter().fold(0u64, |sum, gas| sum.saturating_add(*gas));
+    total.saturating_sub(repeated).saturating_add(BESIDE_CALLS)
+}
+
+/// The calls of a Tempo transaction request, each as a call of its own.
+fn batch(transaction: &Value) -> Option<Vec<Value>> {
+    let calls = transaction["calls"]
+        .as_array()
+        .filter(|calls| !calls.is_empty())?;
+    // With `to`, the request is a plain call to anvil, which it estimates well.
+    if transaction.get("to").is_some_and(|to| !to.is_null()) {
+        return None;
+    }
+    let plain = |call: &Value| {
+        let input = ["input", "data"]
+            .iter()
+            .find_map(|key| call[*key].as_str())
+            .unwrap_or("0x");
+        let value = call["value"].as_str().unwrap_or("0x0");
+        let mut plain = json!({ "input": input, "value": value });
+        for (key, from) in [("to", &call["to"]), ("from", &transaction["from"])] {
+            if !from.is_null() {
+                plain[key] = from.clone();
+            }
+        }
+        plain
+    };
+    Some(calls.iter().map(plain).collect())
+}
+
+/// A JSON-RPC quantity, or `None` when it is none or too large for gas.
+fn quantity(value: &Value) -> Option<u64> {
+    value.as_str()?.parse::<U256>().ok()?.try_into().ok()
+}
+
+/// Raises `gas` to at least `enough`.
+pub(super) fn raise(gas: &mut Value, enough: u64) {
+    if quantity(gas).is_none_or(|gas| gas < enough) {
+        *gas = json!(U64::from(enough));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn costs_of_a_transaction_count_once() {
+        assert_eq!(enough(&[550_000]), 850_000);
+        assert_eq!(enough(&[550_000, 550_000]), 550_000 + 279_000 + 300_000);
+        assert_eq!(enough(&[21_000, 21_000]), 300_000);
+    }
+
+    #[test]
+    fn gas_is_raised_and_never_lowered() {
+        let mut gas = json!("0x64");
+        raise(&mut gas, 50);
+        assert_eq!(gas, "0x64");
+        raise(&mut gas, 200);
+        assert_eq!(gas, "0xc8");
+    }
+
+    #[test]
+    fn a_batch_takes_its_sender_along() {
+        let calls = batch(
+            &json!({ "from": "0xaa", "calls": [{ "to": "0xbb", "data": "0x01" }, { "input": "0x02" }] }),
+        );
+        let expected = vec![
+            json!({ "from": "0xaa", "to": "0xbb", "input": "0x01", "value": "0x0" }),
+            json!({ "from": "0xaa", "input": "0x02", "value": "0x0" }),
+        ];
+        assert_eq!(calls, Some(expected));
+        assert_eq!(batch(&json!({ "to": "0xbb", "calls": [{}] })), None);
+        assert_eq!(batch(&json!({ "calls": [] })), None);
+    }
+}

@@ -1,0 +1,259 @@
+//! A local Tempo chain for development and tests.
+//!
+//! [`Devnet::start`] runs `anvil --network tempo` and puts a thin JSON-RPC proxy in front of it. The proxy adds what the
+//! released anvil lacks (`additions`), each addition only where anvil does not do it by itself, and breaks on
+//! demand ([`Faults`]), so that a test can watch the server live through a chain that is slow, behind, lying or gone.
+//! The server itself only ever sees a JSON-RPC URL.
+//!
+//! Used by `farebox dev` and by tests, never by `farebox serve`.
+
+mod additions;
+mod anvil;
+mod behind;
+mod control;
+mod faucet;
+mod faults;
+mod gas;
+mod proxy;
+mod receipts;
+mod rpc;
+mod server;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use alloy::primitives::{Address, B256, U256, address};
+use alloy::signers::local::coins_bip39::English;
+use alloy::signers::local::{MnemonicBuilder, PrivateKeySigner};
+use alloy::sol_types::SolCall;
+use serde_json::json;
+use tempo_contracts::precompiles::ITIP20;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+pub use additions::Additions;
+pub use faults::{Fault, Faults, Rule};
+pub use rpc::RpcError;
+
+use anvil::Anvil;
+use proxy::Proxy;
+use rpc::Rpc;
+
+/// The stablecoins that exist from the first block on: pathUSD and three more, 6 decimals each.
+pub const TOKENS: [Address; 4] = [
+    address!("0x20c0000000000000000000000000000000000000"),
+    address!("0x20c0000000000000000000000000000000000001"),
+    address!("0x20c0000000000000000000000000000000000002"),
+    address!("0x20c0000000000000000000000000000000000003"),
+];
+
+/// The mnemonic behind [`Devnet::accounts`]. It is public: never use it on another chain.
+pub const MNEMONIC: &str = "test test test test test test test test test test test junk";
+
+/// How many accounts anvil derives from [`MNEMONIC`] and funds at genesis.
+const ACCOUNTS: u32 = 10;
+
+/// How to run the chain.
+#[derive(Debug, Clone)]
+pub struct DevnetConfig {
+    /// The anvil to run. When `None`, the first of `FAREBOX_ANVIL`, the `PATH` and `.tools/bin`.
+    pub anvil: Option<PathBuf>,
+    /// The Tempo hardfork that the chain follows, as anvil names it.
+    pub hardfork: String,
+    /// The chain id; transactions are bound to it.
+    pub chain_id: u64,
+    /// Where the proxy listens; port 0 takes a free one.
+    pub rpc_listen: SocketAddr,
+}
+
+impl Default for DevnetConfig {
+    fn default() -> Self {
+        Self {
+            anvil: None,
+            hardfork: "t4".to_owned(),
+            chain_id: 1337,
+            rpc_listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+        }
+    }
+}
+
+/// Why the chain could not be started or asked.
+#[derive(Debug, thiserror::Error)]
+pub enum DevnetError {
+    /// There is no anvil.
+    #[error("no anvil at {looked_at}: run `make tools`, or name one with --anvil or FAREBOX_ANVIL")]
+    AnvilMissing {
+        /// The places that were tried.
+        looked_at: String,
+    },
+    /// The anvil that was found could not be executed.
+    #[error("cannot run {path}: {source}")]
+    Spawn {
+        /// What was executed.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// Anvil ended before it was ready, most often because it is too old for `--network tempo`.
+    #[error(
+        "{path} ended before it was ready (Foundry 1.7.1 or newer is needed; `make tools` installs it):\n{log}"
+    )]
+    AnvilEnded {
+        /// What was executed.
+        path: PathBuf,
+        /// The last lines it wrote.
+        log: String,
+    },
+    /// Anvil did not become ready in time.
+    #[error("{path} was not ready within {seconds} s:\n{log}")]
+    AnvilSlow {
+        /// What was executed.
+        path: PathBuf,
+        /// How long we waited.
+        seconds: u64,
+        /// The last lines it wrote.
+        log: String,
+    },
+    /// The proxy's address is taken or not ours.
+    #[error("cannot listen on {address} for the chain's RPC: {source}")]
+    Listen {
+        /// The wanted address.
+        address: SocketAddr,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// The chain refused a request or did not answer.
+    #[error(transparent)]
+    Rpc(#[from] RpcError),
+}
+
+/// A running local chain. Dropping it ends the chain; [`Devnet::stop`] does so and waits.
+#[derive(Debug)]
+pub struct Devnet {
+    anvil: Anvil,
+    proxy: Arc<Proxy>,
+    server: JoinHandle<()>,
+    address: SocketAddr,
+    accounts: Vec<PrivateKeySigner>,
+}
+
+impl Devnet {
+    /// Starts anvil and the proxy, and returns when both answer.
+    ///
+    /// # Errors
+    /// See [`DevnetError`]; each message says what to do.
+    pub async fn start(config: DevnetConfig) -> Result<Self, DevnetError> {
+        let listen_error = |source| DevnetError::Listen {
+            address: config.rpc_listen,
+            source,
+        };
+        let listener = TcpListener::bind(config.rpc_listen)
+            .await
+            .map_err(listen_error)?;
+        let address = listener.local_addr().map_err(listen_error)?;
+
+        let anvil = Anvil::start(&config).await?;
+        let rpc = Rpc::new(anvil.url().to_owned());
+        let accounts = accounts();
+        // The last account is the faucet: tests take accounts from the front and keep count of their nonces.
+        let funder = accounts.last().expect("ACCOUNTS is not zero").address();
+        let additions = Additions::probe(&rpc).await?;
+        let proxy = Arc::new(Proxy::new(rpc, additions, funder));
+        let server = tokio::spawn(server::serve(listener, address, Arc::clone(&proxy)));
+        Ok(Self {
+            anvil,
+            proxy,
+            server,
+            address,
+            accounts,
+        })
+    }
+
+    /// Ends the chain and waits until anvil is gone.
+    pub async fn stop(mut self) {
+        self.server.abort();
+        self.anvil.stop().await;
+    }
+
+    /// The URL to give to the server and to clients: the proxy's.
+    #[must_use]
+    pub fn rpc_url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Anvil's own URL, for a look behind additions and faults.
+    #[must_use]
+    pub fn anvil_url(&self) -> &str {
+        self.anvil.url()
+    }
+
+    /// The accounts of [`MNEMONIC`]; each holds `u64::MAX` units of every token in [`TOKENS`] at genesis. The last one
+    /// pays for [`Devnet::fund`].
+    #[must_use]
+    pub fn accounts(&self) -> &[PrivateKeySigner] {
+        &self.accounts
+    }
+
+    /// The fault switches.
+    #[must_use]
+    pub fn faults(&self) -> &Faults {
+        self.proxy.faults()
+    }
+
+    /// What the proxy adds to this anvil.
+    #[must_use]
+    pub fn additions(&self) -> Additions {
+        self.proxy.additions()
+    }
+
+    /// How many `eth_sendRawTransaction` and `eth_sendRawTransactionSync` requests reached anvil.
+    #[must_use]
+    pub fn broadcasts(&self) -> u64 {
+        self.proxy.broadcasts()
+    }
+
+    /// Sends `amount` units of `token` to `to`, past all faults, and returns the transaction once it is in a block.
+    ///
+    /// # Errors
+    /// [`DevnetError::Rpc`] when the chain refuses the transfer or does not include it.
+    pub async fn fund(
+        &self,
+        to: Address,
+        token: Address,
+        amount: u64,
+    ) -> Result<B256, DevnetError> {
+        let (rpc, faucet) = (self.proxy.rpc(), self.proxy.faucet());
+        let hash = faucet.transfer(rpc, token, to, amount).await?;
+        rpc.wait_included(hash).await?;
+        Ok(hash)
+    }
+
+    /// The balance of `owner` in units of `token`, past all faults.
+    ///
+    /// # Errors
+    /// [`DevnetError::Rpc`] when the chain refuses, as it does for an address that is no token.
+    pub async fn balance(&self, token: Address, owner: Address) -> Result<U256, DevnetError> {
+        let data = ITIP20::balanceOfCall { account: owner }.abi_encode();
+        let call = json!([{ "to": token, "data": alloy::hex::encode_prefixed(data) }, "latest"]);
+        Ok(self.proxy.rpc().call("eth_call", call).await?)
+    }
+}
+
+impl Drop for Devnet {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+fn accounts() -> Vec<PrivateKeySigner> {
+    (0..ACCOUNTS)
+        .map(|index| {
+            MnemonicBuilder::<English>::default()
+                .phrase(MNEMONIC)
+                .index(index)
+                .and_then(|builder| builder.build())
+                .expect("a constant phrase and a small index are always valid")
+        })
+        .collect()
+}

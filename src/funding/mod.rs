@@ -1,0 +1,17 @@
+//! Evidence of payment becomes credit on the ledger.
+//!
+//! A one-time charge ([`charge`]) follows one row of the `payments` table
+//! through `claimed -> broadcast -> settled -> delivered`. What to do next with
+//! a credential is decided by a pure function ([`payment::decide`]); the driver
+//! carries it out, and [`recover`] finishes what a crash left open.
+
+pub mod charge;
+pub mod payment;
+pub mod recover;
+pub mod sponsor;
+mod store;
+
+pub use charge::{Charges, Delivery, Denied, Order, Paid};
+pub use payment::{Payment, PaymentState};
+pub use sponsor::Sponsor;
+pub use store::{Payments, StoreError};

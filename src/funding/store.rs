@@ -1,0 +1,374 @@
+//! SQL of the `payments` table. Every change of state is a compare-and-set.
+
+use sqlx::Row as _;
+use sqlx::any::AnyRow;
+
+use super::payment::{Payment, PaymentState};
+use crate::db::{Db, DbError, Tx};
+use crate::id::Timestamp;
+use crate::money::Money;
+use crate::mpp::Proof;
+
+/// Why the table could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error(transparent)]
+    Db(#[from] DbError),
+    #[error("payment {id} holds the unknown {column} \"{value}\"")]
+    Corrupt {
+        id: String,
+        column: &'static str,
+        value: String,
+    },
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Db(error.into())
+    }
+}
+
+/// The `payments` table.
+#[derive(Debug, Clone)]
+pub struct Payments {
+    db: Db,
+}
+
+/// A new row: a credential presented for the first time.
+#[derive(Debug)]
+pub(super) struct Claim<'a> {
+    pub id: &'a str,
+    pub fingerprint: &'a str,
+    pub proof: Proof,
+    pub route: &'a str,
+    pub digest: &'a str,
+    pub amount: Money,
+    pub idempotency_key: Option<&'a str>,
+    pub request_id: &'a str,
+    pub expires: Timestamp,
+    pub lease_until: Timestamp,
+}
+
+/// What is written down before a transaction leaves.
+#[derive(Debug)]
+pub(super) struct Dispatch<'a> {
+    pub id: &'a str,
+    pub payer: &'a str,
+    pub tx_hash: &'a str,
+    pub raw_tx: &'a str,
+    pub answer: &'a str,
+    pub fee_limit: Money,
+    pub valid_before: Option<Timestamp>,
+}
+
+const COLUMNS: &str = "id, fingerprint, proof, state, route, digest, amount, payer, \
+    idempotency_key, request_id, tx_hash, raw_tx, answer, receipt, fee_limit, valid_before, \
+    expires_at, lease_until, created_at, updated_at";
+
+impl Payments {
+    #[must_use]
+    pub fn new(db: Db) -> Self {
+        Self { db }
+    }
+
+    pub(super) fn db(&self) -> &Db {
+        &self.db
+    }
+
+    /// The payment of a challenge.
+    ///
+    /// # Errors
+    /// When the database cannot be asked.
+    pub async fn find(&self, id: &str) -> Result<Option<Payment>, StoreError> {
+        self.one("id = $1", &[id]).await
+    }
+
+    /// The payment a payer made under an idempotency key.
+    pub(super) async fn find_key(&self, payer: &str, key: &str) -> Result<Option<Payment>, StoreError> {
+        self.one("payer = $1 AND idempotency_key = $2", &[payer, key]).await
+    }
+
+    async fn one(&self, condition: &str, values: &[&str]) -> Result<Option<Payment>, StoreError> {
+        let sql = format!("SELECT {COLUMNS} FROM payments WHERE {condition}");
+        let mut query = sqlx::query(sqlx::AssertSqlSafe(sql));
+        for value in values {
+            query = query.bind((*value).to_owned());
+        }
+        let row = query.fetch_optional(&self.db.pool).await?;
+        row.as_ref().map(payment).transpose()
+    }
+
+    /// A payer's payments, newest first.
+    ///
+    /// # Errors
+    /// When the database cannot be asked.
+    pub async fn of_payer(&self, payer: &str, limit: i64) -> Result<Vec<Payment>, StoreError> {
+        let sql = format!(
+            "SELECT {COLUMNS} FROM payments WHERE payer = $1 ORDER BY created_at DESC, id LIMIT $2"
+        );
+        let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
+            .bind(payer.to_owned())
+            .bind(limit)
+            .fetch_all(&self.db.pool)
+            .await?;
+        rows.iter().map(payment).collect()
+    }
+
+    /// Rows whose transaction's outcome is open and that nobody works on.
+    pub(super) async fn abandoned(&self, now: Timestamp, limit: i64) -> Result<Vec<Payment>, StoreError> {
+        let sql = format!(
+            "SELECT {COLUMNS} FROM payments WHERE state = 'broadcast' AND lease_until <= $1 \
+             ORDER BY lease_until LIMIT $2"
+        );
+        let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
+            .bind(now.millis())
+            .bind(limit)
+            .fetch_all(&self.db.pool)
+            .await?;
+        rows.iter().map(payment).collect()
+    }
+
+    /// Claims a credential; `false` when its challenge is taken.
+    pub(super) async fn claim(&self, claim: &Claim<'_>, now: Timestamp) -> Result<bool, StoreError> {
+        let done = self
+            .db
+            .transaction(|mut tx| async move {
+                let done = sqlx::query(
+                    "INSERT INTO payments (id, fingerprint, proof, state, route, digest, amount, \
+                     idempotency_key, request_id, expires_at, lease_until, created_at, updated_at) \
+                     VALUES ($1, $2, $3, 'claimed', $4, $5, $6, $7, $8, $9, $10, $11, $11) \
+                     ON CONFLICT (id) DO NOTHING",
+                )
+                .bind(claim.id.to_owned())
+                .bind(claim.fingerprint.to_owned())
+                .bind(claim.proof.as_str())
+                .bind(claim.route.to_owned())
+                .bind(claim.digest.to_owned())
+                .bind(claim.amount.micros())
+                .bind(claim.idempotency_key.map(str::to_owned))
+                .bind(claim.request_id.to_owned())
+                .bind(claim.expires.millis())
+                .bind(claim.lease_until.millis())
+                .bind(now.millis())
+                .execute(tx.conn())
+                .await
+                .map_err(DbError::from)?;
+                Ok::<_, DbError>((tx, done))
+            })
+            .await?;
+        Ok(done.rows_affected() == 1)
+    }
+
+    /// Takes over a row whose lease is over; `false` when someone was faster.
+    pub(super) async fn take_over(
+        &self,
+        seen: &Payment,
+        lease_until: Timestamp,
+    ) -> Result<bool, StoreError> {
+        self.update(
+            "UPDATE payments SET lease_until = $1 WHERE id = $2 AND state = $3 AND lease_until = $4",
+            &[
+                Bind::Int(lease_until.millis()),
+                Bind::Text(&seen.id),
+                Bind::Text(seen.state.as_str()),
+                Bind::Int(seen.lease_until.millis()),
+            ],
+        )
+        .await
+    }
+
+    /// Ends the lease early, so that a retry need not wait for it.
+    pub(super) async fn release(&self, id: &str) -> Result<bool, StoreError> {
+        self.update(
+            "UPDATE payments SET lease_until = 0 WHERE id = $1 AND state IN ('claimed', 'broadcast')",
+            &[Bind::Text(id)],
+        )
+        .await
+    }
+
+    /// Forgets a claim that came to nothing.
+    pub(super) async fn forget(&self, id: &str) -> Result<bool, StoreError> {
+        self.update(
+            "DELETE FROM payments WHERE id = $1 AND state = 'claimed'",
+            &[Bind::Text(id)],
+        )
+        .await
+    }
+
+    /// The transaction can never pay any more.
+    pub(super) async fn fail(&self, id: &str, now: Timestamp) -> Result<bool, StoreError> {
+        self.update(
+            "UPDATE payments SET state = 'failed', raw_tx = NULL, answer = NULL, updated_at = $2 \
+             WHERE id = $1 AND state = 'broadcast'",
+            &[Bind::Text(id), Bind::Int(now.millis())],
+        )
+        .await
+    }
+
+    /// The answer left. It is kept only for a request that can ask for it again.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn delivered(&self, id: &str, now: Timestamp) -> Result<bool, StoreError> {
+        self.update(
+            "UPDATE payments SET state = 'delivered', updated_at = $2, \
+             answer = CASE WHEN idempotency_key IS NULL THEN NULL ELSE answer END \
+             WHERE id = $1 AND state = 'settled'",
+            &[Bind::Text(id), Bind::Int(now.millis())],
+        )
+        .await
+    }
+
+    /// Drops answers and claims that are older than `before`.
+    pub(super) async fn expire(&self, before: Timestamp) -> Result<(), StoreError> {
+        self.update(
+            "UPDATE payments SET answer = NULL WHERE answer IS NOT NULL \
+             AND state IN ('settled', 'delivered') AND updated_at < $1",
+            &[Bind::Int(before.millis())],
+        )
+        .await?;
+        self.update(
+            "DELETE FROM payments WHERE state = 'claimed' AND lease_until < $1 AND created_at < $1",
+            &[Bind::Int(before.millis())],
+        )
+        .await?;
+        Ok(())
+    }
+
+    /// Ends every lease. Only for a process that knows it is alone.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn release_all(&self) -> Result<(), StoreError> {
+        self.update(
+            "UPDATE payments SET lease_until = 0 WHERE state IN ('claimed', 'broadcast')",
+            &[],
+        )
+        .await?;
+        Ok(())
+    }
+
+    async fn update(&self, sql: &'static str, values: &[Bind<'_>]) -> Result<bool, StoreError> {
+        let done = self
+            .db
+            .transaction(|mut tx| async move {
+                let done = run(&mut tx, sql, values).await?;
+                Ok::<_, DbError>((tx, done))
+            })
+            .await?;
+        Ok(done > 0)
+    }
+}
+
+enum Bind<'a> {
+    Text(&'a str),
+    Int(i64),
+    OptionalInt(Option<i64>),
+}
+
+async fn run(tx: &mut Tx, sql: &'static str, values: &[Bind<'_>]) -> Result<u64, DbError> {
+    let mut query = sqlx::query(sql);
+    for value in values {
+        query = match value {
+            Bind::Text(text) => query.bind((*text).to_owned()),
+            Bind::Int(number) => query.bind(*number),
+            Bind::OptionalInt(number) => query.bind(*number),
+        };
+    }
+    Ok(query.execute(tx.conn()).await?.rows_affected())
+}
+
+/// Records, before it leaves, the transaction that will pay.
+pub(super) async fn dispatch(
+    tx: &mut Tx,
+    dispatch: &Dispatch<'_>,
+    now: Timestamp,
+) -> Result<bool, DbError> {
+    let done = run(
+        tx,
+        "UPDATE payments SET state = 'broadcast', payer = $2, tx_hash = $3, raw_tx = $4, \
+         answer = $5, fee_limit = $6, valid_before = $7, updated_at = $8 \
+         WHERE id = $1 AND state = 'claimed'",
+        &[
+            Bind::Text(dispatch.id),
+            Bind::Text(dispatch.payer),
+            Bind::Text(dispatch.tx_hash),
+            Bind::Text(dispatch.raw_tx),
+            Bind::Text(dispatch.answer),
+            Bind::Int(dispatch.fee_limit.micros()),
+            Bind::OptionalInt(dispatch.valid_before.map(Timestamp::millis)),
+            Bind::Int(now.millis()),
+        ],
+    )
+    .await?;
+    Ok(done == 1)
+}
+
+/// Records that the money arrived. `false` when that had been recorded before.
+pub(super) async fn settle(
+    tx: &mut Tx,
+    id: &str,
+    payer: &str,
+    tx_hash: Option<&str>,
+    answer: &str,
+    receipt: &str,
+    now: Timestamp,
+) -> Result<bool, DbError> {
+    let done = sqlx::query(
+        "UPDATE payments SET state = 'settled', payer = $2, tx_hash = $3, answer = $4, \
+         receipt = $5, raw_tx = NULL, updated_at = $6 \
+         WHERE id = $1 AND state IN ('claimed', 'broadcast')",
+    )
+    .bind(id.to_owned())
+    .bind(payer.to_owned())
+    .bind(tx_hash.map(str::to_owned))
+    .bind(answer.to_owned())
+    .bind(receipt.to_owned())
+    .bind(now.millis())
+    .execute(tx.conn())
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+fn payment(row: &AnyRow) -> Result<Payment, StoreError> {
+    let id: String = row.try_get("id")?;
+    let corrupt = |column, value| StoreError::Corrupt {
+        id: id.clone(),
+        column,
+        value,
+    };
+    let proof: String = row.try_get("proof")?;
+    let state: String = row.try_get("state")?;
+    let time = |column| {
+        row.try_get::<i64, _>(column)
+            .map(Timestamp::from_millis)
+            .map_err(StoreError::from)
+    };
+    Ok(Payment {
+        proof: Proof::parse(&proof).ok_or_else(|| corrupt("proof", proof.clone()))?,
+        state: PaymentState::ALL
+            .into_iter()
+            .find(|s| s.as_str() == state)
+            .ok_or_else(|| corrupt("state", state.clone()))?,
+        fingerprint: row.try_get("fingerprint")?,
+        route: row.try_get("route")?,
+        digest: row.try_get("digest")?,
+        amount: Money::from_micros(row.try_get("amount")?),
+        payer: row.try_get("payer")?,
+        idempotency_key: row.try_get("idempotency_key")?,
+        request_id: row.try_get("request_id")?,
+        tx_hash: row.try_get("tx_hash")?,
+        raw_tx: row.try_get("raw_tx")?,
+        answer: row.try_get("answer")?,
+        receipt: row.try_get("receipt")?,
+        fee_limit: Money::from_micros(row.try_get("fee_limit")?),
+        valid_before: row
+            .try_get::<Option<i64>, _>("valid_before")?
+            .map(Timestamp::from_millis),
+        expires_at: time("expires_at")?,
+        lease_until: time("lease_until")?,
+        created_at: time("created_at")?,
+        updated_at: time("updated_at")?,
+        id,
+    })
+}

@@ -1,0 +1,147 @@
+//! Free documents by which agents find and understand the service. They are
+//! made once, from the configuration and the routes' own types.
+
+use std::fmt::Write as _;
+
+use axum::body::Bytes;
+use axum::extract::State as AppState;
+use axum::http::HeaderName;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::response::IntoResponse;
+use serde_json::{Value, json};
+
+use super::{State, openapi};
+use crate::app::Offers;
+use crate::config::Config;
+
+/// draft-payment-discovery-00, "Caching".
+const CACHED: (HeaderName, &str) = (CACHE_CONTROL, "max-age=300");
+
+const FAVICON: &str = "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 32 32\"><rect width=\"32\" \
+height=\"32\" rx=\"7\" fill=\"#15323a\"/><path d=\"M9 8h14v4H13v4h8v4h-8v5H9z\" fill=\"#f4d35e\"/></svg>";
+
+/// The documents, ready to send.
+pub struct Documents {
+    openapi: Bytes,
+    llms: Bytes,
+    llms_full: Bytes,
+    catalog: Bytes,
+}
+
+impl Documents {
+    /// Makes all of them.
+    #[must_use]
+    pub fn new(config: &Config, offers: &Offers) -> Self {
+        let document = openapi::document(config, offers);
+        let llms = llms_text(config, &document);
+        let llms_full = format!("{llms}\n{}", reference(&document));
+        Self {
+            openapi: Bytes::from(document.to_string()),
+            llms: Bytes::from(llms),
+            llms_full: Bytes::from(llms_full),
+            catalog: Bytes::from(catalog_document(config).to_string()),
+        }
+    }
+}
+
+pub async fn openapi(AppState(app): AppState<State>) -> impl IntoResponse {
+    ([(CONTENT_TYPE, "application/json"), CACHED], app.documents.openapi.clone())
+}
+
+pub async fn llms(AppState(app): AppState<State>) -> impl IntoResponse {
+    ([(CONTENT_TYPE, "text/plain; charset=utf-8"), CACHED], app.documents.llms.clone())
+}
+
+pub async fn llms_full(AppState(app): AppState<State>) -> impl IntoResponse {
+    ([(CONTENT_TYPE, "text/plain; charset=utf-8"), CACHED], app.documents.llms_full.clone())
+}
+
+pub async fn catalog(AppState(app): AppState<State>) -> impl IntoResponse {
+    ([(CONTENT_TYPE, "application/linkset+json"), CACHED], app.documents.catalog.clone())
+}
+
+pub async fn favicon() -> impl IntoResponse {
+    ([(CONTENT_TYPE, "image/svg+xml"), CACHED], FAVICON)
+}
+
+/// RFC 9727: where the API's description is.
+fn catalog_document(config: &Config) -> Value {
+    let url = &config.server.public_url;
+    json!({ "linkset": [{
+        "anchor": url,
+        "service-desc": [{ "href": format!("{url}/openapi.json"), "type": "application/json" }],
+        "service-doc": [{ "href": format!("{url}/llms.txt"), "type": "text/plain" }],
+        "status": [{ "href": format!("{url}/healthz"), "type": "application/json" }],
+    }] })
+}
+
+/// Every documented operation as (METHOD, path, its description).
+fn operations(document: &Value) -> Vec<(String, &str, &Value)> {
+    let paths = document["paths"].as_object().into_iter().flatten();
+    paths
+        .flat_map(|(path, methods)| {
+            let methods = methods.as_object().into_iter().flatten();
+            methods.map(move |(method, operation)| (method.to_uppercase(), path.as_str(), operation))
+        })
+        .collect()
+}
+
+fn llms_text(config: &Config, document: &Value) -> String {
+    let url = &config.server.public_url;
+    let mut text = format!(
+        "# {}\n\n> {}\n\n{}\n\n## Operations\n\n",
+        config.product.name,
+        config.product.description,
+        document["info"]["x-guidance"].as_str().unwrap_or_default()
+    );
+    for (method, path, operation) in operations(document) {
+        let price = operation["x-payment-info"]["price"]["amount"]
+            .as_str()
+            .map_or_else(|| "free".to_owned(), |dollars| format!("${dollars} per request"));
+        let summary = operation["summary"].as_str().unwrap_or_default();
+        let _ = writeln!(text, "- {method} {url}{path} ({price}): {summary}");
+    }
+    let chain = &config.chain;
+    let _ = write!(
+        text,
+        "\n## Payment\n\n- scheme: Payment (HTTP 402), method tempo, intent charge\n- token: {} {:#x} on chain {}\n- \
+         recipient: {:#x}\n\n## Documents\n\n- [OpenAPI]({url}/openapi.json)\n- [All of this, with \
+         parameters]({url}/llms-full.txt)\n",
+        chain.currency_name, chain.currency, chain.chain_id, config.payments.recipient
+    );
+    text
+}
+
+/// Descriptions, parameters, example and answers of each operation.
+fn reference(document: &Value) -> String {
+    let mut text = String::from("## Reference\n");
+    for (method, path, operation) in operations(document) {
+        let _ = write!(text, "\n### {method} {path}\n\n");
+        for part in ["summary", "description"] {
+            if let Some(words) = operation[part].as_str() {
+                let _ = writeln!(text, "{words}\n");
+            }
+        }
+        for parameter in operation["parameters"].as_array().into_iter().flatten() {
+            let of = |name: &str| parameter[name].as_str().unwrap_or_default();
+            let _ = writeln!(text, "- {} `{}`: {}", of("in"), of("name"), of("description"));
+        }
+        let body = &operation["requestBody"]["content"]["application/json"];
+        if !body.is_null() {
+            let _ = writeln!(text, "- body schema: {}", resolved(document, &body["schema"]));
+            let _ = writeln!(text, "- example: {}", body["example"]);
+        }
+        for (status, answer) in operation["responses"].as_object().into_iter().flatten() {
+            let _ = writeln!(text, "- {status}: {}", answer["description"].as_str().unwrap_or_default());
+        }
+    }
+    text
+}
+
+/// A schema with its first reference followed: enough to read.
+fn resolved<'a>(document: &'a Value, schema: &'a Value) -> &'a Value {
+    schema["$ref"]
+        .as_str()
+        .and_then(|reference| document.pointer(reference.trim_start_matches('#')))
+        .unwrap_or(schema)
+}

@@ -1,0 +1,251 @@
+//! The gate in front of paid work.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use axum::body::{Body, Bytes};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::http::{HeaderName, HeaderValue};
+use axum::response::Response;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http_body_util::Full;
+use hyper::body::{Frame, SizeHint};
+use sha2::{Digest as _, Sha256};
+
+use super::State;
+use super::error::{Code, HttpError};
+use super::request::Received;
+use crate::app::App;
+use crate::funding::{Delivery, Denied, Order, Paid};
+use crate::id::Timestamp;
+use crate::mpp::credential::HEADERS;
+use crate::mpp::offer::by_preference;
+use crate::mpp::{Challenge, Credential, CredentialError, Offer, Refusal};
+
+/// Carries the receipt of a paid answer.
+pub const PAYMENT_RECEIPT: HeaderName = HeaderName::from_static("payment-receipt");
+
+/// Sells one answer: asks for payment, or redeems the credential that came.
+///
+/// The caller has validated the request, so bad input costs nothing. `work`
+/// runs only with a [`Paid`] in hand, in a task of its own that a client
+/// cannot cancel by going away.
+///
+/// # Errors
+/// See [`HttpError`]; 402 always carries fresh challenges, 403, 409 and 5xx never do.
+pub async fn charge<F, W>(
+    app: &State,
+    request: &Received,
+    offers: Arc<[Offer]>,
+    service: &'static str,
+    work: F,
+) -> Result<Response, HttpError>
+where
+    F: FnOnce(Paid) -> W + Send + 'static,
+    W: Future<Output = Result<String, HttpError>> + Send + 'static,
+{
+    let till = Till {
+        app,
+        request,
+        digest: digest(&request.body),
+        offers: &offers,
+    };
+    let credential = match till.credential() {
+        Ok(Some(credential)) => credential,
+        Ok(None) => {
+            metrics::counter!("farebox_challenges_total").increment(1);
+            return Err(till.ask(
+                Code::PaymentRequired,
+                "Pay one of the challenges in WWW-Authenticate and send the same request again.",
+            ));
+        }
+        Err(CredentialError::Several) => {
+            return Err(HttpError::new(
+                Code::SeveralCredentials,
+                CredentialError::Several.to_string(),
+            ));
+        }
+        Err(error @ CredentialError::Malformed(_)) => {
+            return Err(till.ask(Code::MalformedCredential, &error.to_string()));
+        }
+    };
+    let order = Order {
+        route: request.route.clone(),
+        digest: till.digest.clone(),
+        offers: Arc::clone(&offers),
+        service,
+        request_id: request.id.clone(),
+        idempotency_key: request.idempotency_key()?,
+    };
+    let charges = app.charges.clone();
+    let redeemed = app.tasks.spawn(async move {
+        charges
+            .redeem(&order, &credential, Timestamp::now(), work)
+            .await
+    });
+    match redeemed.await {
+        Ok(Ok(delivery)) => Ok(deliver(Arc::clone(app), delivery)),
+        Ok(Err(denied)) => Err(till.deny(denied)),
+        Err(_) => Err(HttpError::new(
+            Code::InternalError,
+            "the request could not be completed; send it again with the same credential",
+        )),
+    }
+}
+
+/// One request at the till.
+struct Till<'a> {
+    app: &'a App,
+    request: &'a Received,
+    digest: Option<String>,
+    offers: &'a [Offer],
+}
+
+impl Till<'_> {
+    fn credential(&self) -> Result<Option<Credential>, CredentialError> {
+        Credential::find(
+            HEADERS
+                .iter()
+                .flat_map(|name| self.request.headers.get_all(*name))
+                .map(HeaderValue::as_bytes),
+        )
+    }
+
+    /// 402 with a fresh challenge for each offer. Nothing is written.
+    fn ask(&self, code: Code, detail: &str) -> HttpError {
+        let issuer = &self.app.issuer;
+        let expires = issuer.expiry(Timestamp::now());
+        let accept = self.request.header("accept-payment");
+        let challenges: Vec<Challenge> = by_preference(self.offers, accept)
+            .into_iter()
+            .map(|offer| issuer.issue(offer, &self.request.route, self.digest.as_deref(), expires))
+            .collect();
+        HttpError::new(code, detail).with_challenges(challenges)
+    }
+
+    fn deny(&self, denied: Denied<HttpError>) -> HttpError {
+        let (code, detail) = match denied {
+            Denied::Work(error) => return error,
+            Denied::Challenge(refusal @ Refusal::Unsupported) => {
+                return HttpError::new(Code::MethodUnsupported, refusal.to_string());
+            }
+            Denied::Spent(detail) => return HttpError::new(Code::CredentialSpent, detail),
+            Denied::InProgress => {
+                return HttpError::new(
+                    Code::PaymentInProgress,
+                    "another request is working on this credential; send this one again in a moment",
+                )
+                .retry_after(1);
+            }
+            Denied::KeyReused => {
+                return HttpError::new(
+                    Code::IdempotencyKeyReused,
+                    "this Idempotency-Key was used for another request; use a new one",
+                );
+            }
+            Denied::Pending => {
+                return HttpError::new(
+                    Code::SettlementPending,
+                    "the transaction's outcome is not known yet; send the same request with the \
+                     same credential again, it is not charged twice",
+                )
+                .retry_after(2);
+            }
+            Denied::Unavailable(what) => {
+                return HttpError::new(
+                    Code::ServiceUnavailable,
+                    format!(
+                        "{what} cannot be reached; nothing was charged for this request, send it \
+                         again with the same credential"
+                    ),
+                )
+                .retry_after(2);
+            }
+            Denied::Challenge(refusal) => (Code::InvalidChallenge, refusal.to_string()),
+            Denied::Expired => (
+                Code::PaymentExpired,
+                "the challenge expired before it was paid; pay the new one".to_owned(),
+            ),
+            Denied::UsedChallenge => (
+                Code::InvalidChallenge,
+                "the challenge has been used; pay the new one".to_owned(),
+            ),
+            Denied::Insufficient(detail) => (Code::PaymentInsufficient, detail),
+            Denied::Invalid(detail) => (Code::VerificationFailed, detail),
+        };
+        self.ask(code, &detail)
+    }
+}
+
+/// RFC 9530 digest of a request body (draft-httpauth-payment-00, "Request Body
+/// Digest Binding"); `None` for a request without one.
+fn digest(body: &[u8]) -> Option<String> {
+    (!body.is_empty()).then(|| format!("sha-256=:{}:", STANDARD.encode(Sha256::digest(body))))
+}
+
+fn deliver(app: State, delivery: Delivery) -> Response {
+    let receipt = HeaderValue::try_from(delivery.receipt);
+    let body = Handover {
+        inner: Full::new(Bytes::from(delivery.answer)),
+        left: false,
+        payment: Some(delivery.payment),
+        app,
+    };
+    let mut response = Response::new(Body::new(body));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    // draft-httpauth-payment-00, "Caching": no shared cache may keep a receipt.
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("private"));
+    if let Ok(receipt) = receipt {
+        headers.insert(PAYMENT_RECEIPT, receipt);
+    }
+    response
+}
+
+/// The body of a paid answer. The payment counts as delivered once the server
+/// has written it out; an answer that never left can be fetched again.
+struct Handover {
+    inner: Full<Bytes>,
+    left: bool,
+    payment: Option<String>,
+    app: State,
+}
+
+impl hyper::body::Body for Handover {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        self.left = true;
+        Pin::new(&mut self.inner).poll_frame(context)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+}
+
+impl Drop for Handover {
+    fn drop(&mut self) {
+        let Some(payment) = self.payment.take().filter(|_| self.left) else {
+            return;
+        };
+        let app = Arc::clone(&self.app);
+        self.app.tasks.spawn(async move {
+            let marked = app.charges.payments().delivered(&payment, Timestamp::now()).await;
+            if let Err(error) = marked {
+                // Harmless: the same credential can fetch the same answer again.
+                tracing::warn!(payment, %error, "delivery could not be recorded");
+            }
+        });
+    }
+}

@@ -1,0 +1,73 @@
+//! For operators: is the process alive, can it take requests, what has it done.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::State as AppState;
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::State;
+
+/// A dependency that does not answer within this time is not ready.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Liveness.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Alive {
+    #[schema(example = "ok")]
+    status: &'static str,
+}
+
+/// Readiness of what the server depends on.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Ready {
+    /// `ok`, or why not.
+    #[schema(example = "ok")]
+    database: String,
+    /// `ok`, or why not.
+    #[schema(example = "ok")]
+    chain: String,
+}
+
+/// Whether the process runs.
+#[utoipa::path(get, path = "/healthz", tag = "operations", security(()), responses((status = 200, body = Alive)))]
+pub async fn healthz() -> Json<Alive> {
+    Json(Alive { status: "ok" })
+}
+
+/// Whether the database and the chain answer.
+#[utoipa::path(get, path = "/readyz", tag = "operations", security(()), responses(
+    (status = 200, description = "Ready", body = Ready),
+    (status = 503, description = "Something the server depends on does not answer", body = Ready),
+))]
+pub async fn readyz(AppState(app): AppState<State>) -> Response {
+    let database = tokio::time::timeout(PATIENCE, app.db.ping());
+    let chain = tokio::time::timeout(PATIENCE, app.chain.check());
+    let (database, chain) = tokio::join!(database, chain);
+    let database = match database {
+        Ok(Ok(())) => "ok".to_owned(),
+        // The driver's text can name hosts and users.
+        Ok(Err(_)) => "the database cannot be asked".to_owned(),
+        Err(_) => "the database does not answer in time".to_owned(),
+    };
+    let chain = match chain {
+        Ok(Ok(())) => "ok".to_owned(),
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => "the node does not answer in time".to_owned(),
+    };
+    let ready = database == "ok" && chain == "ok";
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(Ready { database, chain })).into_response()
+}
+
+/// Prometheus text format.
+pub async fn metrics(AppState(app): AppState<State>) -> Response {
+    let batch = app.ledger.batch_stats();
+    metrics::counter!("farebox_ledger_batches_total").absolute(batch.batches);
+    metrics::counter!("farebox_ledger_charges_total").absolute(batch.charges);
+    ([(CONTENT_TYPE, "text/plain; version=0.0.4")], app.metrics.render()).into_response()
+}

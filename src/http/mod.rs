@@ -1,0 +1,89 @@
+//! The doors: every route on one screen.
+
+pub mod discovery;
+mod error;
+mod gate;
+mod health;
+mod mpp;
+mod observe;
+mod openapi;
+mod request;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::http::{HeaderName, Method, header};
+use axum::middleware::from_fn_with_state;
+use axum::routing::get;
+use tower_http::cors::{Any, CorsLayer};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::app::App;
+
+pub use error::{Code, HttpError, Problem};
+pub use gate::PAYMENT_RECEIPT;
+
+/// What handlers get.
+pub type State = Arc<App>;
+
+/// The routes of the public API. Their documentation is made from this very
+/// table, so nothing is served undocumented or documented unserved.
+fn api() -> OpenApiRouter<State> {
+    OpenApiRouter::new()
+        .routes(routes!(mpp::index))
+        .routes(routes!(mpp::preview))
+        .routes(routes!(mpp::account))
+        .routes(routes!(health::healthz))
+        .routes(routes!(health::readyz))
+}
+
+/// All routes, wrapped in what every answer gets.
+pub fn router(app: &State) -> Router {
+    let (api, _) = api().split_for_parts();
+    api.route("/openapi.json", get(discovery::openapi))
+        .route("/llms.txt", get(discovery::llms))
+        .route("/llms-full.txt", get(discovery::llms_full))
+        .route("/.well-known/api-catalog", get(discovery::catalog))
+        .route("/favicon.svg", get(discovery::favicon))
+        .route("/metrics", get(health::metrics))
+        .fallback(not_found)
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(cors())
+        .layer(from_fn_with_state(Arc::clone(app), observe::observe))
+        .with_state(Arc::clone(app))
+}
+
+async fn not_found() -> HttpError {
+    HttpError::new(Code::NotFound, "there is nothing here; GET /mpp lists what is offered")
+}
+
+async fn method_not_allowed() -> HttpError {
+    HttpError::new(Code::MethodNotAllowed, "this route has other methods; see the Allow header")
+}
+
+/// Browsers may call from anywhere: credentials are never ambient (no cookies).
+/// The payment headers must be readable, or a browser client cannot pay.
+fn cors() -> CorsLayer {
+    CorsLayer::new()
+        .allow_origin(Any)
+        .allow_methods([Method::GET, Method::HEAD, Method::POST, Method::DELETE])
+        .allow_headers([
+            header::AUTHORIZATION,
+            header::CONTENT_TYPE,
+            HeaderName::from_static("payment-authorization"),
+            HeaderName::from_static("accept-payment"),
+            HeaderName::from_static("idempotency-key"),
+            observe::REQUEST_ID,
+        ])
+        .expose_headers([
+            header::WWW_AUTHENTICATE,
+            header::RETRY_AFTER,
+            PAYMENT_RECEIPT,
+            HeaderName::from_static("payment-session"),
+            HeaderName::from_static("payment-session-snapshot"),
+            observe::REQUEST_ID,
+        ])
+        .max_age(Duration::from_secs(3600))
+}

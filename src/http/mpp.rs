@@ -1,0 +1,247 @@
+//! `/mpp`: pay per request, without an account.
+
+use axum::Json;
+use axum::extract::State as AppState;
+use axum::response::Response;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::State;
+use super::error::{Code, HttpError, Problem};
+use super::gate;
+use super::request::Received;
+use crate::funding::{Paid, Payment};
+use crate::id::AccountId;
+use crate::ledger::{Balance, LedgerError};
+use crate::services::preview::{PreviewAnswer, PreviewBody, PreviewError, PreviewRequest};
+
+/// Payments shown with an account.
+const PAYMENTS_SHOWN: i64 = 50;
+
+/// What is offered, and how to pay for it.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Index {
+    name: String,
+    /// The payable and free operations.
+    operations: Vec<Operation>,
+    payment: PaymentTerms,
+    /// Where to read more.
+    docs: Vec<String>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Operation {
+    method: &'static str,
+    path: &'static str,
+    summary: &'static str,
+    /// Dollars for one request; `null` when it is free.
+    #[schema(example = "0.05")]
+    price: Option<String>,
+}
+
+/// How charges are paid (draft-tempo-charge-00).
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PaymentTerms {
+    scheme: &'static str,
+    method: &'static str,
+    intents: Vec<&'static str>,
+    chain_id: u64,
+    /// TIP-20 token address.
+    currency: String,
+    currency_name: String,
+    recipient: String,
+    modes: Vec<&'static str>,
+    /// Whether `?feePayer=true` lets the server pay the network fee.
+    sponsored: bool,
+}
+
+/// List what can be bought and how to pay.
+#[utoipa::path(get, path = "/mpp", tag = "discovery", security(()),
+    responses((status = 200, description = "Operations, prices and payment terms", body = Index)))]
+pub async fn index(AppState(app): AppState<State>) -> Json<Index> {
+    let config = &app.config;
+    let url = &config.server.public_url;
+    let price = config.pii.preview_price;
+    Json(Index {
+        name: config.product.name.clone(),
+        operations: vec![
+            Operation {
+                method: "POST",
+                path: "/mpp/pii/preview",
+                summary: "Find and redact personal data in text",
+                price: (!price.is_zero()).then(|| price.to_dollars()),
+            },
+            Operation {
+                method: "GET",
+                path: "/mpp/account",
+                summary: "Your balance and payments, for a proof of your wallet",
+                price: None,
+            },
+        ],
+        payment: PaymentTerms {
+            scheme: "Payment",
+            method: crate::mpp::offer::METHOD,
+            intents: vec![crate::mpp::offer::CHARGE],
+            chain_id: config.chain.chain_id,
+            currency: format!("{:#x}", config.chain.currency),
+            currency_name: config.chain.currency_name.clone(),
+            recipient: format!("{:#x}", config.payments.recipient),
+            modes: config.payments.modes.iter().map(|mode| mode.as_str()).collect(),
+            sponsored: app.offers.preview_sponsored.is_some(),
+        },
+        docs: ["/openapi.json", "/llms.txt", "/llms-full.txt"].map(|path| format!("{url}{path}")).into(),
+    })
+}
+
+/// Find and redact personal data in text.
+///
+/// Give `text`, or `messages` in the shape of chat completions. Answers what
+/// was found, where (in characters and in bytes of your text), and the text with
+/// placeholders. Nothing is stored but the redacted answer, until you have it.
+#[utoipa::path(post, path = "/mpp/pii/preview", tag = "payable",
+    params(
+        ("feePayer" = Option<bool>, Query, description = "true: the server pays the network fee, where it offers that"),
+        ("Idempotency-Key" = Option<String>, Header, description = "Lets the same credential fetch the same answer again"),
+    ),
+    request_body(content = PreviewBody, example = json!({"text": "Mail jane@example.com or call +1 415 555 2671."})),
+    responses(
+        (status = 200, description = "What was found, with a Payment-Receipt header", body = PreviewAnswer),
+        (status = 400, description = "The request cannot be used; free", body = Problem, content_type = "application/problem+json"),
+        (status = 402, description = "Payment Required: pay a challenge of WWW-Authenticate", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "This credential was used and delivered", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "Another request works on this credential", body = Problem, content_type = "application/problem+json"),
+        (status = 413, description = "Too large; free", body = Problem, content_type = "application/problem+json"),
+        (status = 415, description = "Not JSON; free", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "Outcome open or a part is down: send the same again", body = Problem, content_type = "application/problem+json"),
+    ))]
+pub async fn preview(AppState(app): AppState<State>, request: Received) -> Result<Response, HttpError> {
+    let sponsored = request.flag("feePayer")?;
+    let preview = PreviewRequest::parse(request.json_text()?, app.config.pii.max_text_bytes)?;
+    let offers = match (sponsored, &app.offers.preview_sponsored) {
+        (false, _) => &app.offers.preview,
+        (true, Some(sponsored)) => sponsored,
+        (true, None) => {
+            return Err(HttpError::invalid("this server does not pay network fees; leave out feePayer"));
+        }
+    };
+    let engine = app.pii.clone();
+    gate::charge(&app, &request, offers.clone(), "pii.preview", move |paid: Paid| async move {
+        // Pure computation: away from the threads that serve connections.
+        tokio::task::spawn_blocking(move || preview.run(&engine, &paid)).await.map_err(|_| {
+            HttpError::new(Code::InternalError, "the preview failed; nothing was charged, send it again")
+        })
+    })
+    .await
+}
+
+/// A wallet's standing.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Account {
+    /// The wallet that proved itself.
+    wallet: String,
+    balance: BalanceView,
+    /// The latest payments, newest first.
+    payments: Vec<PaymentView>,
+}
+
+/// Dollars. `available = credited - spent - held`.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct BalanceView {
+    #[schema(example = "0.05")]
+    credited: String,
+    #[schema(example = "0.05")]
+    spent: String,
+    #[schema(example = "0.00")]
+    held: String,
+    #[schema(example = "0.00")]
+    available: String,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PaymentView {
+    challenge_id: String,
+    /// claimed, broadcast, settled, delivered or failed.
+    state: &'static str,
+    route: String,
+    amount: String,
+    transaction: Option<String>,
+    /// The Payment-Receipt header's value, once settled.
+    receipt: Option<String>,
+    created_at: String,
+}
+
+/// Show a wallet's balance and payments.
+///
+/// Free, but the wallet must prove itself: the challenge asks for zero, and is
+/// answered with a signature (`type="proof"`).
+#[utoipa::path(get, path = "/mpp/account", tag = "free", security(("wallet" = [])),
+    responses(
+        (status = 200, description = "Balance and payments of the wallet that signed", body = Account),
+        (status = 402, description = "Sign the zero-amount challenge of WWW-Authenticate", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "This proof was used", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "A part is down: send the same again", body = Problem, content_type = "application/problem+json"),
+    ))]
+pub async fn account(AppState(app): AppState<State>, request: Received) -> Result<Response, HttpError> {
+    let seller = app.clone();
+    gate::charge(&app, &request, app.offers.account.clone(), "account", move |paid: Paid| async move {
+        let payer = format!("{:#x}", paid.payer());
+        statement(&seller, payer).await
+    })
+    .await
+}
+
+async fn statement(app: &State, wallet: String) -> Result<String, HttpError> {
+    let down = || HttpError::new(Code::ServiceUnavailable, "the ledger cannot be read; try again").retry_after(2);
+    let account = AccountId::wallet(&wallet).map_err(|_| down())?;
+    let balance = app.ledger.balance(&account).await.map_err(|error: LedgerError| {
+        tracing::error!(%error, "balance");
+        down()
+    })?;
+    let payments = app.charges.payments().of_payer(&wallet, PAYMENTS_SHOWN).await.map_err(|error| {
+        tracing::error!(%error, "payments of a wallet");
+        down()
+    })?;
+    let account = Account {
+        wallet,
+        balance: BalanceView::from(balance),
+        payments: payments.into_iter().map(PaymentView::from).collect(),
+    };
+    Ok(serde_json::to_string(&account).expect("plain strings are valid JSON"))
+}
+
+impl From<Balance> for BalanceView {
+    fn from(balance: Balance) -> Self {
+        Self {
+            credited: balance.credited().to_dollars(),
+            spent: balance.spent().to_dollars(),
+            held: balance.held().to_dollars(),
+            available: balance.available().to_dollars(),
+        }
+    }
+}
+
+impl From<Payment> for PaymentView {
+    fn from(payment: Payment) -> Self {
+        Self {
+            challenge_id: payment.id,
+            state: payment.state.as_str(),
+            route: payment.route,
+            amount: payment.amount.to_dollars(),
+            transaction: payment.tx_hash,
+            receipt: payment.receipt,
+            created_at: payment.created_at.to_rfc3339(),
+        }
+    }
+}
+
+impl From<PreviewError> for HttpError {
+    fn from(error: PreviewError) -> Self {
+        let code = if error.is_size() { Code::PayloadTooLarge } else { Code::InvalidParams };
+        Self::new(code, error.to_string())
+    }
+}

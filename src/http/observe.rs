@@ -1,0 +1,55 @@
+//! What every request gets: an id, a log line, a count, and a safe answer to a panic.
+
+use axum::extract::{MatchedPath, Request, State as AppState};
+use axum::http::{HeaderName, HeaderValue};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+use futures_util::FutureExt as _;
+use tokio::time::Instant;
+use tracing::Instrument as _;
+
+use super::error::{Code, HttpError};
+use super::State;
+use crate::id::RequestId;
+
+/// Accepted from the client, made when missing, echoed, stored in ledger entries.
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+pub async fn observe(AppState(_): AppState<State>, mut request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let given = request.headers().get(REQUEST_ID).and_then(|value| value.to_str().ok());
+    let id = RequestId::accept(given);
+    request.extensions_mut().insert(id.clone());
+    let method = request.method().clone();
+    // The route's pattern, never the path: a label must not grow with the requests.
+    let route =
+        request.extensions().get::<MatchedPath>().map_or_else(|| "(none)".to_owned(), |p| p.as_str().to_owned());
+    let span = tracing::info_span!("request", request_id = %id, %method, route);
+    let answered = std::panic::AssertUnwindSafe(next.run(request)).catch_unwind().instrument(span.clone());
+    let mut response = match answered.await {
+        Ok(response) => response,
+        Err(_) => {
+            tracing::error!(parent: &span, "handler panicked");
+            HttpError::new(Code::InternalError, "an internal error occurred; nothing was charged for this request")
+                .into_response()
+        }
+    };
+    let status = response.status().as_u16();
+    tracing::debug!(parent: &span, status, micros = started.elapsed().as_micros(), "answered");
+    metrics::counter!("farebox_requests_total", "route" => route, "status" => status_class(status))
+        .increment(1);
+    if let Ok(value) = HeaderValue::from_str(id.as_str()) {
+        response.headers_mut().insert(REQUEST_ID, value);
+    }
+    response
+}
+
+fn status_class(status: u16) -> &'static str {
+    match status {
+        200..=299 => "2xx",
+        402 => "402",
+        400..=499 => "4xx",
+        500..=599 => "5xx",
+        _ => "other",
+    }
+}

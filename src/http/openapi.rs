@@ -1,0 +1,86 @@
+//! `/openapi.json`: the documentation of the routes, made from their types and
+//! completed with what the configuration decides: names, prices, terms.
+
+use serde_json::{Value, json};
+
+use crate::app::Offers;
+use crate::config::Config;
+use crate::mpp::Offer;
+use crate::mpp::offer::{CHARGE, METHOD};
+
+/// What an agent should know before its first call.
+const GUIDANCE: &str = "Send the request without payment first: bad input is answered with 400 and costs \
+nothing, good input with 402 and one `WWW-Authenticate: Payment` header per offer. Pay one (method tempo, \
+intent charge: sign the TIP-20 transfer with the challenge's memo) and send the very same request again with \
+`Authorization: Payment <credential>`. The answer carries a Payment-Receipt. After 409 or 503 send the same \
+request with the same credential again: it is not charged twice. Add an Idempotency-Key to be able to fetch \
+an answer again after it was delivered. 403 means the credential was used.";
+
+/// The document; the same for every request.
+pub fn document(config: &Config, offers: &Offers) -> Value {
+    let (_, api) = super::api().split_for_parts();
+    let mut document = serde_json::to_value(api).expect("an OpenAPI document is valid JSON");
+    let product = &config.product;
+    document["info"] = json!({
+        "title": format!("{} API", product.name),
+        "version": env!("CARGO_PKG_VERSION"),
+        "description": product.description,
+        "contact": contact(config),
+        "x-guidance": GUIDANCE,
+    });
+    document["servers"] = json!([{ "url": config.server.public_url }]);
+    document["x-service-info"] = json!({
+        "categories": ["data", "developer-tools"],
+        "docs": {
+            "homepage": product.homepage.as_deref().unwrap_or(&config.server.public_url),
+            "apiReference": format!("{}/openapi.json", config.server.public_url),
+            "llms": format!("{}/llms.txt", config.server.public_url),
+        },
+    });
+    // Marks a wallet's signature for registries that know no such scheme.
+    document["components"]["securitySchemes"] = json!({
+        "wallet": {
+            "type": "http",
+            "scheme": "Payment",
+            "description": "A zero-amount Payment proof signed by the wallet",
+            "x-agentcash-auth-kind": "siwx",
+        }
+    });
+    let mut ways = vec![&offers.preview];
+    ways.extend(&offers.preview_sponsored);
+    let payable: Vec<&Offer> = ways.into_iter().flat_map(|offers| offers.iter()).collect();
+    document["paths"]["/mpp/pii/preview"]["post"]["x-payment-info"] = payment_info(&payable, config);
+    document
+}
+
+/// draft-payment-discovery-00, "x-payment-info", beside the fields that
+/// registries of the x402 family read.
+fn payment_info(offers: &[&Offer], config: &Config) -> Value {
+    let currency = format!("{:#x}", config.chain.currency);
+    let listed: Vec<Value> = offers
+        .iter()
+        .map(|offer| {
+            json!({
+                "intent": CHARGE,
+                "method": METHOD,
+                "amount": offer.amount().to_base_units(),
+                "currency": currency,
+                "description": offer.description(),
+            })
+        })
+        .collect();
+    let price = offers.first().map(|offer| offer.amount().to_dollars()).unwrap_or_default();
+    json!({
+        "offers": listed,
+        "price": { "mode": "fixed", "currency": "USD", "amount": price },
+        "protocols": [{ "mpp": { "method": METHOD, "intent": CHARGE, "currency": currency } }],
+    })
+}
+
+fn contact(config: &Config) -> Value {
+    match config.product.contact.as_deref() {
+        Some(address) if address.contains('@') => json!({ "name": config.product.name, "email": address }),
+        Some(url) => json!({ "name": config.product.name, "url": url }),
+        None => json!({ "name": config.product.name, "url": config.server.public_url }),
+    }
+}

@@ -1,0 +1,140 @@
+//! A request as handlers see it: head, whole body and id, within the limits.
+
+use std::time::Duration;
+
+use axum::body::Bytes;
+use axum::extract::{FromRequest, Request};
+use axum::http::header::CONTENT_TYPE;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, Uri};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+
+use super::State;
+use super::error::{Code, HttpError};
+use crate::id::RequestId;
+use crate::mpp::Route;
+
+/// Longest `Idempotency-Key` accepted.
+const KEY_LIMIT: usize = 255;
+
+/// A request with its body read.
+#[derive(Debug)]
+pub struct Received {
+    pub route: Route,
+    pub headers: HeaderMap,
+    pub uri: Uri,
+    pub body: Bytes,
+    pub id: RequestId,
+}
+
+impl FromRequest<State> for Received {
+    type Rejection = HttpError;
+
+    async fn from_request(request: Request, app: &State) -> Result<Self, HttpError> {
+        let (parts, body) = request.into_parts();
+        let limits = &app.config.server;
+        let limited = Limited::new(body, limits.body_limit_bytes);
+        let wait = Duration::from_millis(limits.body_timeout_ms);
+        let body = match tokio::time::timeout(wait, limited.collect()).await {
+            Ok(Ok(body)) => body.to_bytes(),
+            Ok(Err(error)) if error.is::<LengthLimitError>() => {
+                return Err(HttpError::new(
+                    Code::PayloadTooLarge,
+                    format!("the body is larger than {} bytes", limits.body_limit_bytes),
+                ));
+            }
+            Ok(Err(_)) => return Err(HttpError::invalid("the body ended before it was complete")),
+            Err(_) => {
+                return Err(HttpError::new(
+                    Code::RequestTimeout,
+                    "the body did not arrive in time",
+                ));
+            }
+        };
+        Ok(Self {
+            route: Route::new(parts.method.as_str(), parts.uri.path(), parts.uri.query()),
+            id: id_of(&parts),
+            headers: parts.headers,
+            uri: parts.uri,
+            body,
+        })
+    }
+}
+
+fn id_of(parts: &Parts) -> RequestId {
+    parts
+        .extensions
+        .get::<RequestId>()
+        .cloned()
+        .unwrap_or_else(RequestId::random)
+}
+
+impl Received {
+    /// The `Idempotency-Key` header.
+    ///
+    /// # Errors
+    /// 400 when it is not 1 to 255 visible ASCII characters.
+    pub fn idempotency_key(&self) -> Result<Option<String>, HttpError> {
+        let Some(value) = self.headers.get("idempotency-key") else {
+            return Ok(None);
+        };
+        match value.to_str() {
+            Ok(key) if (1..=KEY_LIMIT).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic()) => {
+                Ok(Some(key.to_owned()))
+            }
+            _ => Err(HttpError::invalid(format!(
+                "Idempotency-Key must be 1 to {KEY_LIMIT} visible ASCII characters"
+            ))),
+        }
+    }
+
+    /// The body as JSON text.
+    ///
+    /// # Errors
+    /// 400 for an empty body or one that is not UTF-8, 415 for a declared type
+    /// that is not JSON.
+    pub fn json_text(&self) -> Result<&str, HttpError> {
+        if self.body.is_empty() {
+            return Err(HttpError::invalid("the body is empty; send a JSON object"));
+        }
+        let declared = self.headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok());
+        if declared.is_some_and(|kind| !is_json(kind)) {
+            return Err(HttpError::new(
+                Code::UnsupportedMediaType,
+                "send the body as application/json",
+            ));
+        }
+        std::str::from_utf8(&self.body).map_err(|_| HttpError::invalid("the body is not UTF-8"))
+    }
+
+    /// One header as text, when it is text.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    /// Whether the query has `name=true` (or just `name`).
+    ///
+    /// # Errors
+    /// 400 for another value, so that a typing error is not a silent "no".
+    pub fn flag(&self, name: &str) -> Result<bool, HttpError> {
+        let query = self.uri.query().unwrap_or_default();
+        for pair in query.split('&') {
+            match pair.split_once('=').unwrap_or((pair, "true")) {
+                (key, "true") if key == name => return Ok(true),
+                (key, "false") if key == name => return Ok(false),
+                (key, _) if key == name => {
+                    return Err(HttpError::invalid(format!("{name} must be true or false")));
+                }
+                _ => {}
+            }
+        }
+        Ok(false)
+    }
+}
+
+fn is_json(kind: &str) -> bool {
+    let essence = kind.split(';').next().unwrap_or_default().trim();
+    essence.eq_ignore_ascii_case("application/json")
+        || (essence.len() > 5 && essence[essence.len() - 5..].eq_ignore_ascii_case("+json"))
+}

@@ -1,0 +1,310 @@
+//! Every statement of the verbs, one function each. Conditions live in the `WHERE`; a statement
+//! that changed fewer rows than it must is an error, because its caller holds the lock on the
+//! account and has already decided.
+
+use sqlx::any::AnyRow;
+use sqlx::{AnyConnection, AssertSqlSafe, Row};
+
+use super::LedgerError;
+use super::account::{Balance, OpenedTab, Tab};
+use super::statement::{Entry, EntryDetails};
+use crate::db::Tx;
+use crate::id::{AccountId, HoldId, RequestKey, SourceRef, Timestamp};
+use crate::money::Money;
+
+/// Whether a row was changed, when the caller may go on either way.
+type Changed = Result<bool, LedgerError>;
+type Done = Result<(), LedgerError>;
+
+pub(super) fn must(rows: u64, expected: usize, what: &str) -> Done {
+    if usize::try_from(rows) == Ok(expected) {
+        return Ok(());
+    }
+    Err(LedgerError::Corrupt(format!("{what} changed {rows} rows instead of {expected}")))
+}
+
+pub(super) fn money(row: &AnyRow, column: &str) -> Result<Money, sqlx::Error> {
+    row.try_get(column).map(Money::from_micros)
+}
+
+pub(super) fn account_id(row: &AnyRow, column: &str) -> Result<AccountId, LedgerError> {
+    let text: String = row.try_get(column)?;
+    AccountId::parse(&text).map_err(|_| LedgerError::Corrupt(format!("account id {text:?}")))
+}
+
+pub(super) fn hold_id(row: &AnyRow, column: &str) -> Result<HoldId, LedgerError> {
+    let text: String = row.try_get(column)?;
+    HoldId::parse(&text).map_err(|_| LedgerError::Corrupt(format!("hold id {text:?}")))
+}
+
+pub(super) fn balance(row: &AnyRow) -> Result<Balance, LedgerError> {
+    let (credited, spent, held) = (money(row, "credited")?, money(row, "spent")?, money(row, "held")?);
+    Balance::new(credited, spent, held)
+        .ok_or_else(|| LedgerError::Corrupt(format!("credited {credited}, spent {spent}, held {held}")))
+}
+
+pub(super) fn opened_tab(row: &AnyRow) -> Result<OpenedTab, LedgerError> {
+    Ok(OpenedTab {
+        account: account_id(row, "account")?,
+        tab: Tab { reserved: money(row, "reserved")?, charged: money(row, "charged")? },
+        is_open: row.try_get::<String, _>("state")? == "open",
+    })
+}
+
+pub(super) async fn read_account(
+    connection: &mut AnyConnection,
+    account: &AccountId,
+) -> Result<Option<Balance>, LedgerError> {
+    sqlx::query("SELECT credited, spent, held FROM accounts WHERE id = $1")
+        .bind(account.as_str())
+        .fetch_optional(connection)
+        .await?
+        .map(|row| balance(&row))
+        .transpose()
+}
+
+/// Reads an account and keeps everybody else from changing it, or its tabs, until the transaction
+/// ends.
+pub(super) async fn lock_account(tx: &mut Tx, account: &AccountId) -> Result<Option<Balance>, LedgerError> {
+    let lock = tx.engine().for_update();
+    let query = format!("SELECT credited, spent, held FROM accounts WHERE id = $1{lock}");
+    sqlx::query(AssertSqlSafe(query))
+        .bind(account.as_str())
+        .fetch_optional(tx.conn())
+        .await?
+        .map(|row| balance(&row))
+        .transpose()
+}
+
+/// Makes the account unless it exists. Waits for another transaction that makes the same one.
+pub(super) async fn insert_account(tx: &mut Tx, account: &AccountId, now: Timestamp) -> Done {
+    sqlx::query(
+        "INSERT INTO accounts (id, credited, spent, held, created_at) VALUES ($1, 0, 0, 0, $2)
+         ON CONFLICT (id) DO NOTHING",
+    )
+    .bind(account.as_str())
+    .bind(now.millis())
+    .execute(tx.conn())
+    .await?;
+    Ok(())
+}
+
+/// Claims a source. False when it was credited before.
+pub(super) async fn insert_credit(
+    tx: &mut Tx,
+    account: &AccountId,
+    amount: Money,
+    source: &SourceRef,
+    now: Timestamp,
+) -> Changed {
+    let result = sqlx::query(
+        "INSERT INTO credits (source, account, amount, created_at) VALUES ($1, $2, $3, $4)
+         ON CONFLICT (source) DO NOTHING",
+    )
+    .bind(source.as_str())
+    .bind(account.as_str())
+    .bind(amount.micros())
+    .bind(now.millis())
+    .execute(tx.conn())
+    .await?;
+    Ok(result.rows_affected() == 1)
+}
+
+/// To whom and how much a source was credited.
+pub(super) async fn read_credit(tx: &mut Tx, source: &SourceRef) -> Result<(AccountId, Money), LedgerError> {
+    let row = sqlx::query("SELECT account, amount FROM credits WHERE source = $1")
+        .bind(source.as_str())
+        .fetch_one(tx.conn())
+        .await?;
+    Ok((account_id(&row, "account")?, money(&row, "amount")?))
+}
+
+pub(super) async fn raise_credited(tx: &mut Tx, account: &AccountId, amount: Money) -> Done {
+    let result = sqlx::query("UPDATE accounts SET credited = credited + $2 WHERE id = $1")
+        .bind(account.as_str())
+        .bind(amount.micros())
+        .execute(tx.conn())
+        .await?;
+    must(result.rows_affected(), 1, "a credit")
+}
+
+/// Sets money aside, if that much is available.
+pub(super) async fn raise_held(tx: &mut Tx, account: &AccountId, amount: Money) -> Done {
+    let result =
+        sqlx::query("UPDATE accounts SET held = held + $2 WHERE id = $1 AND credited - spent - held >= $2")
+            .bind(account.as_str())
+            .bind(amount.micros())
+            .execute(tx.conn())
+            .await?;
+    must(result.rows_affected(), 1, "a hold")
+}
+
+pub(super) async fn lower_held(tx: &mut Tx, account: &AccountId, amount: Money) -> Done {
+    let result = sqlx::query("UPDATE accounts SET held = held - $2 WHERE id = $1 AND held >= $2")
+        .bind(account.as_str())
+        .bind(amount.micros())
+        .execute(tx.conn())
+        .await?;
+    must(result.rows_affected(), 1, "a release")
+}
+
+/// Spends money that no tab has set aside, if that much is available.
+pub(super) async fn raise_spent(tx: &mut Tx, account: &AccountId, amount: Money) -> Done {
+    let result =
+        sqlx::query("UPDATE accounts SET spent = spent + $2 WHERE id = $1 AND credited - spent - held >= $2")
+            .bind(account.as_str())
+            .bind(amount.micros())
+            .execute(tx.conn())
+            .await?;
+    must(result.rows_affected(), 1, "a payment")
+}
+
+/// A tab to be written.
+pub(super) struct NewHold<'a> {
+    pub id: &'a HoldId,
+    pub account: &'a AccountId,
+    pub request_key: &'a RequestKey,
+    pub tab: Tab,
+    pub state: &'static str,
+    pub now: Timestamp,
+    pub expires_at: Timestamp,
+}
+
+pub(super) async fn insert_hold(tx: &mut Tx, hold: NewHold<'_>) -> Done {
+    sqlx::query(
+        "INSERT INTO holds (id, account, request_key, reserved, charged, state, created_at, expires_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+    )
+    .bind(hold.id.as_str())
+    .bind(hold.account.as_str())
+    .bind(hold.request_key.as_str())
+    .bind(hold.tab.reserved.micros())
+    .bind(hold.tab.charged.micros())
+    .bind(hold.state)
+    .bind(hold.now.millis())
+    .bind(hold.expires_at.millis())
+    .execute(tx.conn())
+    .await?;
+    Ok(())
+}
+
+/// The tab of a request key, if it has one.
+pub(super) async fn find_hold(
+    tx: &mut Tx,
+    account: &AccountId,
+    request_key: &RequestKey,
+) -> Result<Option<HoldId>, LedgerError> {
+    sqlx::query("SELECT id FROM holds WHERE account = $1 AND request_key = $2")
+        .bind(account.as_str())
+        .bind(request_key.as_str())
+        .fetch_optional(tx.conn())
+        .await?
+        .map(|row| hold_id(&row, "id"))
+        .transpose()
+}
+
+/// A tab, and when it expires.
+pub(super) async fn read_hold(
+    tx: &mut Tx,
+    hold: &HoldId,
+) -> Result<Option<(OpenedTab, Timestamp)>, LedgerError> {
+    sqlx::query("SELECT account, reserved, charged, state, expires_at FROM holds WHERE id = $1")
+        .bind(hold.as_str())
+        .fetch_optional(tx.conn())
+        .await?
+        .map(|row| Ok((opened_tab(&row)?, Timestamp::from_millis(row.try_get("expires_at")?))))
+        .transpose()
+}
+
+pub(super) async fn close_hold(tx: &mut Tx, hold: &HoldId) -> Done {
+    let result = sqlx::query("UPDATE holds SET state = 'closed' WHERE id = $1 AND state = 'open'")
+        .bind(hold.as_str())
+        .execute(tx.conn())
+        .await?;
+    must(result.rows_affected(), 1, "a close")
+}
+
+/// False when the tab is closed or unknown.
+pub(super) async fn set_expiry(tx: &mut Tx, hold: &HoldId, expires_at: Timestamp) -> Changed {
+    let result = sqlx::query("UPDATE holds SET expires_at = $2 WHERE id = $1 AND state = 'open'")
+        .bind(hold.as_str())
+        .bind(expires_at.millis())
+        .execute(tx.conn())
+        .await?;
+    Ok(result.rows_affected() == 1)
+}
+
+/// Tabs whose time is over, the oldest first.
+pub(super) async fn expired_holds(
+    connection: &mut AnyConnection,
+    now: Timestamp,
+    limit: u32,
+) -> Result<Vec<HoldId>, LedgerError> {
+    sqlx::query("SELECT id FROM holds WHERE state = 'open' AND expires_at <= $1 ORDER BY expires_at LIMIT $2")
+        .bind(now.millis())
+        .bind(i64::from(limit))
+        .fetch_all(connection)
+        .await?
+        .iter()
+        .map(|row| hold_id(row, "id"))
+        .collect()
+}
+
+/// Posts the entry of a tab and returns it as stored.
+pub(super) async fn insert_entry(
+    tx: &mut Tx,
+    hold: &HoldId,
+    account: &AccountId,
+    amount: Money,
+    details: &EntryDetails,
+    now: Timestamp,
+) -> Result<Entry, LedgerError> {
+    let units = i64::try_from(details.units).map_err(|_| LedgerError::Overflow)?;
+    let entry = Entry {
+        id: uuid::Uuid::new_v4().to_string(),
+        account: account.clone(),
+        kind: details.kind,
+        amount,
+        request_id: details.request_id.clone(),
+        source: None,
+        service: details.service.clone(),
+        units: details.units,
+        unit_price: details.unit_price,
+        meta: details.meta.clone(),
+        created_at: now,
+    };
+    sqlx::query(
+        "INSERT INTO entries
+         (id, account, hold, kind, amount, request_id, service, units, unit_price, meta, created_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+    )
+    .bind(entry.id.as_str())
+    .bind(account.as_str())
+    .bind(hold.as_str())
+    .bind(entry.kind.as_str())
+    .bind(amount.micros())
+    .bind(entry.request_id.as_ref().map(|id| id.as_str().to_owned()))
+    .bind(entry.service.as_str())
+    .bind(units)
+    .bind(entry.unit_price.micros())
+    .bind(entry.meta.to_string())
+    .bind(now.millis())
+    .execute(tx.conn())
+    .await?;
+    Ok(entry)
+}
+
+/// The entry of a closed tab.
+pub(super) async fn read_entry(tx: &mut Tx, hold: &HoldId) -> Result<Entry, LedgerError> {
+    let row = sqlx::query(
+        "SELECT id, account, kind, amount, request_id, NULL AS source, service, units, unit_price, meta, created_at
+           FROM entries WHERE hold = $1",
+    )
+    .bind(hold.as_str())
+    .fetch_optional(tx.conn())
+    .await?;
+    match row {
+        Some(row) => Entry::from_row(&row),
+        None => Err(LedgerError::Corrupt(format!("closed hold {hold} has no entry"))),
+    }
+}

@@ -1,0 +1,199 @@
+//! What an account's owner sees: entries and credits, page by page.
+
+use std::fmt;
+
+use serde::Serialize;
+use sqlx::Row;
+use sqlx::any::AnyRow;
+
+use super::LedgerError;
+use crate::db::Db;
+use crate::id::{AccountId, RequestId, SourceRef, Timestamp};
+use crate::money::Money;
+
+/// The most lines a page can have.
+const LARGEST_PAGE: u32 = 1000;
+
+const COLUMNS: &str =
+    "id, account, kind, amount, request_id, source, service, units, unit_price, meta, created_at";
+
+/// What kind of thing happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EntryKind {
+    /// Money came in.
+    Credit,
+    /// A metered request: a stream, a completion.
+    Usage,
+    /// A request with a known price, paid at once.
+    Purchase,
+    /// A tab whose request never came to its end; the sweeper closed it at what was charged.
+    Expired,
+}
+
+impl EntryKind {
+    const ALL: [Self; 4] = [Self::Credit, Self::Usage, Self::Purchase, Self::Expired];
+
+    /// The stored and shown name.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Credit => "credit",
+            Self::Usage => "usage",
+            Self::Purchase => "purchase",
+            Self::Expired => "expired",
+        }
+    }
+}
+
+/// What a closed tab was about, as told by whoever closes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EntryDetails {
+    /// Anything but [`EntryKind::Credit`], which only a credit is; the database refuses that.
+    pub kind: EntryKind,
+    /// The request that was served.
+    pub request_id: Option<RequestId>,
+    /// The model or service that was used.
+    pub service: String,
+    /// How many units were delivered. The payer can verify `units * unit_price`.
+    pub units: u64,
+    /// The price of one unit.
+    pub unit_price: Money,
+    /// Anything else worth keeping. Never a prompt, a key or a signature.
+    pub meta: serde_json::Value,
+}
+
+/// One line of an account's statement. Never changes once written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Entry {
+    /// A UUID, or the source of a credit.
+    pub id: String,
+    /// Whose it is.
+    pub account: AccountId,
+    /// What happened.
+    pub kind: EntryKind,
+    /// How much: in for a credit, out for everything else. Never negative.
+    pub amount: Money,
+    /// The request that was served.
+    pub request_id: Option<RequestId>,
+    /// The evidence of a credit.
+    pub source: Option<SourceRef>,
+    /// The model or service that was used.
+    pub service: String,
+    /// How many units were delivered.
+    pub units: u64,
+    /// The price of one unit.
+    pub unit_price: Money,
+    /// Anything else worth keeping.
+    pub meta: serde_json::Value,
+    /// When the line was written.
+    pub created_at: Timestamp,
+}
+
+/// A part of a statement.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page {
+    /// The lines, newest first.
+    pub entries: Vec<Entry>,
+    /// Where the next page begins; `None` when this is the last.
+    pub next: Option<Cursor>,
+}
+
+/// A place in a statement: after the line written at this time under this id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cursor {
+    created_at: Timestamp,
+    id: String,
+}
+
+impl Cursor {
+    /// Reads what [`Cursor`] displays; `None` when it is something else.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (millis, id) = text.split_once('-')?;
+        let created_at = Timestamp::from_millis(millis.parse().ok()?);
+        Some(Self { created_at, id: id.to_owned() })
+    }
+}
+
+impl fmt::Display for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.created_at.millis(), self.id)
+    }
+}
+
+impl Entry {
+    pub(super) fn from_row(row: &AnyRow) -> Result<Self, LedgerError> {
+        let text = |column: &str| row.try_get::<String, _>(column);
+        let optional = |column: &str| row.try_get::<Option<String>, _>(column);
+        let number = |column: &str| row.try_get::<i64, _>(column);
+        let id = text("id")?;
+        let corrupt = |what: &str| LedgerError::Corrupt(format!("entry {id} has a malformed {what}"));
+
+        let kind = text("kind")?;
+        let kind = EntryKind::ALL.into_iter().find(|known| known.as_str() == kind);
+        let request_id = match optional("request_id")? {
+            Some(text) => Some(RequestId::from_client(&text).ok_or_else(|| corrupt("request id"))?),
+            None => None,
+        };
+        let source = optional("source")?.map(|text| SourceRef::parse(&text)).transpose();
+        Ok(Self {
+            account: AccountId::parse(&text("account")?).map_err(|_| corrupt("account"))?,
+            kind: kind.ok_or_else(|| corrupt("kind"))?,
+            amount: Money::from_micros(number("amount")?),
+            request_id,
+            source: source.map_err(|_| corrupt("source"))?,
+            service: text("service")?,
+            units: u64::try_from(number("units")?).map_err(|_| corrupt("count of units"))?,
+            unit_price: Money::from_micros(number("unit_price")?),
+            meta: serde_json::from_str(&text("meta")?).map_err(|_| corrupt("meta"))?,
+            created_at: Timestamp::from_millis(number("created_at")?),
+            id,
+        })
+    }
+}
+
+/// Reads a page, the newest line first.
+pub(super) async fn page(
+    db: &Db,
+    account: &AccountId,
+    cursor: Option<&Cursor>,
+    limit: u32,
+) -> Result<Page, LedgerError> {
+    let limit = limit.clamp(1, LARGEST_PAGE);
+    // Without a cursor, from a moment after every line.
+    let (moment, id) = cursor.map_or((i64::MAX, ""), |c| (c.created_at.millis(), c.id.as_str()));
+    let query = format!(
+        "SELECT {COLUMNS} FROM statement
+          WHERE account = $1 AND (created_at < $2 OR (created_at = $2 AND id < $3))
+          ORDER BY created_at DESC, id DESC LIMIT $4"
+    );
+    let rows = sqlx::query(sqlx::AssertSqlSafe(query))
+        .bind(account.as_str())
+        .bind(moment)
+        .bind(id)
+        .bind(i64::from(limit) + 1)
+        .fetch_all(&db.pool)
+        .await?;
+    let mut entries = rows.iter().map(Entry::from_row).collect::<Result<Vec<_>, _>>()?;
+    let more = entries.len() > limit as usize;
+    entries.truncate(limit as usize);
+    let last = entries.last().filter(|_| more);
+    let next = last.map(|entry| Cursor { created_at: entry.created_at, id: entry.id.clone() });
+    Ok(Page { entries, next })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cursors_are_read_as_they_are_written() {
+        for text in ["1767225600500-tx:0x1f-2", "0-a", "5-"] {
+            assert_eq!(Cursor::parse(text).unwrap().to_string(), text);
+        }
+        for wrong in ["", "5", "x-a", "--", "99999999999999999999-a"] {
+            assert_eq!(Cursor::parse(wrong), None, "{wrong}");
+        }
+    }
+}

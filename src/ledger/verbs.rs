@@ -1,0 +1,211 @@
+//! The verbs, as parts of a caller's transaction. Each locks the account first.
+
+#[cfg(doc)]
+use super::Ledger;
+use super::account::{Balance, OpenedTab, Refused, Tab};
+use super::sql::{self, NewHold};
+use super::statement::EntryDetails;
+use super::{ChargeOutcome, CloseOutcome, Credited, HoldOutcome, LedgerError, SpendOutcome, batch};
+use crate::db::Tx;
+use crate::id::{AccountId, HoldId, RequestKey, SourceRef, Timestamp};
+use crate::money::Money;
+
+/// Raises what the account was credited, once per source; makes the account when it is missing.
+///
+/// # Errors
+/// [`LedgerError::CreditConflict`] when the source was credited to another account or with another
+/// amount, [`LedgerError::Amount`] unless the amount is positive, [`LedgerError::Overflow`].
+pub async fn credit(
+    tx: &mut Tx,
+    account: &AccountId,
+    amount: Money,
+    source: &SourceRef,
+    now: Timestamp,
+) -> Result<Credited, LedgerError> {
+    if !amount.is_positive() {
+        return Err(LedgerError::Amount(amount));
+    }
+    let before = open_account(tx, account, now).await?;
+    // The insert is the claim: of two that race with one source, the second waits here for the
+    // first to commit and then finds the source taken.
+    if sql::insert_credit(tx, account, amount, source, now).await? {
+        before.credit(amount).map_err(|_| LedgerError::Overflow)?;
+        sql::raise_credited(tx, account, amount).await?;
+        return Ok(Credited::Applied);
+    }
+    if sql::read_credit(tx, source).await? == (account.clone(), amount) {
+        Ok(Credited::Replayed)
+    } else {
+        Err(LedgerError::CreditConflict(source.clone()))
+    }
+}
+
+/// Opens a tab for a request and sets `estimate` aside for it; zero is legal and sets nothing
+/// aside. A request key that has a tab already gets that one, whatever its state.
+///
+/// `expires_at` is when the [sweeper](super::sweep) may take the request for lost: later than any
+/// request lives, or moved on with [`extend`] while it lives.
+///
+/// # Errors
+/// [`LedgerError::Amount`] when the estimate is negative.
+pub async fn hold(
+    tx: &mut Tx,
+    account: &AccountId,
+    request_key: &RequestKey,
+    estimate: Money,
+    now: Timestamp,
+    expires_at: Timestamp,
+) -> Result<HoldOutcome, LedgerError> {
+    not_negative(estimate)?;
+    let balance = match sql::lock_account(tx, account).await? {
+        Some(balance) => balance,
+        None if estimate.is_zero() => open_account(tx, account, now).await?,
+        None => return Ok(HoldOutcome::Short { by: estimate }),
+    };
+    if let Some(existing) = sql::find_hold(tx, account, request_key).await? {
+        return Ok(HoldOutcome::Existing(existing));
+    }
+    match balance.reserve(estimate) {
+        Ok(_) => sql::raise_held(tx, account, estimate).await?,
+        Err(Refused::Short(by)) => return Ok(HoldOutcome::Short { by }),
+        Err(Refused::Overflow) => return Err(LedgerError::Overflow),
+    }
+    let id = HoldId::random();
+    let tab = Tab { reserved: estimate, charged: Money::ZERO };
+    let new = NewHold { id: &id, account, request_key, tab, state: "open", now, expires_at };
+    sql::insert_hold(tx, new).await?;
+    Ok(HoldOutcome::Opened(id))
+}
+
+/// Raises what a tab was charged by `amount`, drawing on its hold first and on what is available
+/// then. For a charge that must happen together with something else; [`Ledger::charge`] shares
+/// its commit with others and is faster.
+///
+/// # Errors
+/// [`LedgerError::UnknownHold`], and [`LedgerError::Amount`] when the amount is negative.
+pub async fn charge(tx: &mut Tx, hold: &HoldId, amount: Money) -> Result<ChargeOutcome, LedgerError> {
+    not_negative(amount)?;
+    let verdicts = batch::charge(tx, &[(hold.clone(), amount)]).await?;
+    batch::answer(verdicts[0], hold)
+}
+
+/// Closes a tab at what it was charged: posts its one entry and frees what it had set aside and
+/// not used.
+///
+/// # Errors
+/// [`LedgerError::UnknownHold`].
+pub async fn close(
+    tx: &mut Tx,
+    hold: &HoldId,
+    details: &EntryDetails,
+    now: Timestamp,
+) -> Result<CloseOutcome, LedgerError> {
+    let (opened, _) = lock_hold(tx, hold).await?;
+    close_locked(tx, hold, &opened, details, now).await
+}
+
+/// [`close`], provided that the tab is open and its time is over. `None` when it is not.
+pub(super) async fn close_expired(
+    tx: &mut Tx,
+    hold: &HoldId,
+    details: &EntryDetails,
+    now: Timestamp,
+) -> Result<Option<CloseOutcome>, LedgerError> {
+    let (opened, expires_at) = lock_hold(tx, hold).await?;
+    if !opened.is_open || expires_at > now {
+        return Ok(None);
+    }
+    close_locked(tx, hold, &opened, details, now).await.map(Some)
+}
+
+async fn close_locked(
+    tx: &mut Tx,
+    hold: &HoldId,
+    opened: &OpenedTab,
+    details: &EntryDetails,
+    now: Timestamp,
+) -> Result<CloseOutcome, LedgerError> {
+    if !opened.is_open {
+        let entry = sql::read_entry(tx, hold).await?;
+        return Ok(CloseOutcome::AlreadyClosed { entry });
+    }
+    let released = opened.tab.unused();
+    sql::close_hold(tx, hold).await?;
+    sql::lower_held(tx, &opened.account, released).await?;
+    let charged = opened.tab.charged;
+    let entry = sql::insert_entry(tx, hold, &opened.account, charged, details, now).await?;
+    Ok(CloseOutcome::Closed { entry, released })
+}
+
+/// Charges a known price at once: `hold`, `charge` and `close` in one. A request key that was
+/// charged before gets the entry posted then, whatever amount is asked now.
+///
+/// # Errors
+/// [`LedgerError::StillOpen`] when the request key belongs to an open tab,
+/// [`LedgerError::Amount`] when the amount is negative.
+pub async fn spend(
+    tx: &mut Tx,
+    account: &AccountId,
+    amount: Money,
+    request_key: &RequestKey,
+    details: &EntryDetails,
+    now: Timestamp,
+) -> Result<SpendOutcome, LedgerError> {
+    not_negative(amount)?;
+    let balance = match sql::lock_account(tx, account).await? {
+        Some(balance) => balance,
+        None if amount.is_zero() => open_account(tx, account, now).await?,
+        None => return Ok(SpendOutcome::Short { by: amount }),
+    };
+    if let Some(existing) = sql::find_hold(tx, account, request_key).await? {
+        let (opened, _) = lock_hold(tx, &existing).await?;
+        if opened.is_open {
+            return Err(LedgerError::StillOpen(request_key.clone()));
+        }
+        return Ok(SpendOutcome::Replayed(sql::read_entry(tx, &existing).await?));
+    }
+    match balance.charge(Tab::default(), amount) {
+        Ok(_) => sql::raise_spent(tx, account, amount).await?,
+        Err(Refused::Short(by)) => return Ok(SpendOutcome::Short { by }),
+        Err(Refused::Overflow) => return Err(LedgerError::Overflow),
+    }
+    let id = HoldId::random();
+    let tab = Tab { reserved: Money::ZERO, charged: amount };
+    let new = NewHold { id: &id, account, request_key, tab, state: "closed", now, expires_at: now };
+    sql::insert_hold(tx, new).await?;
+    let entry = sql::insert_entry(tx, &id, account, amount, details, now).await?;
+    Ok(SpendOutcome::Spent(entry))
+}
+
+/// Moves the time at which the sweeper may close a tab. False when it is closed already, and the
+/// request must stop.
+///
+/// # Errors
+/// [`LedgerError::UnknownHold`].
+pub async fn extend(tx: &mut Tx, hold: &HoldId, expires_at: Timestamp) -> Result<bool, LedgerError> {
+    lock_hold(tx, hold).await?;
+    sql::set_expiry(tx, hold, expires_at).await
+}
+
+/// The account, made when missing, and locked.
+async fn open_account(tx: &mut Tx, account: &AccountId, now: Timestamp) -> Result<Balance, LedgerError> {
+    if let Some(balance) = sql::lock_account(tx, account).await? {
+        return Ok(balance);
+    }
+    sql::insert_account(tx, account, now).await?;
+    let balance = sql::lock_account(tx, account).await?;
+    balance.ok_or_else(|| LedgerError::Corrupt(format!("account {account} vanished")))
+}
+
+/// Locks the account of a tab, then reads the tab, which nobody else can change any more. Whose
+/// tab it is never changes, so that may be read before.
+async fn lock_hold(tx: &mut Tx, hold: &HoldId) -> Result<(OpenedTab, Timestamp), LedgerError> {
+    let unknown = || LedgerError::UnknownHold(hold.clone());
+    let (before, _) = sql::read_hold(tx, hold).await?.ok_or_else(unknown)?;
+    sql::lock_account(tx, &before.account).await?;
+    sql::read_hold(tx, hold).await?.ok_or_else(unknown)
+}
+
+fn not_negative(amount: Money) -> Result<(), LedgerError> {
+    if amount < Money::ZERO { Err(LedgerError::Amount(amount)) } else { Ok(()) }
+}

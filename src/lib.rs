@@ -1,0 +1,33 @@
+//! farebox: a server that sells AI API calls.
+//!
+//! The modules, from the doors inwards; an arrow never points back up:
+//!
+//! ```text
+//! http      doors: parse, ask for payment, answer
+//! services  what is sold
+//! funding   evidence of payment -> credit
+//! ledger    who has how much
+//! mpp       the Payment scheme, no I/O
+//! chain     the Tempo RPC client
+//! db, money, id
+//! ```
+//!
+//! `devnet` is the local chain of `farebox dev` and of the tests. See ARCHITECTURE.md.
+
+#![forbid(unsafe_code)]
+
+pub mod app;
+pub mod chain;
+pub mod config;
+pub mod db;
+pub mod dev;
+pub mod devnet;
+pub mod funding;
+pub mod http;
+pub mod id;
+pub mod ledger;
+pub mod money;
+pub mod mpp;
+pub mod server;
+pub mod services;
+pub mod telemetry;

@@ -1,0 +1,178 @@
+//! The command line.
+
+#![forbid(unsafe_code)]
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, bail};
+use clap::{Args, Parser, Subcommand};
+use farebox::app::App;
+use farebox::config::{self, Config, Sources};
+use farebox::db::Db;
+use farebox::dev::{self, DevOptions};
+use farebox::ledger::audit::audit;
+use farebox::{server, telemetry};
+use tokio::net::TcpListener;
+
+/// Sell AI API calls: per request over HTTP 402, with wallet-owned keys, or for prepaid credits.
+#[derive(Parser)]
+#[command(version, about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the server.
+    Serve(Configuration),
+    /// Run the server with a local chain and a funded wallet; needs no configuration.
+    Dev(DevArguments),
+    /// Bring the database's schema up to date, and stop.
+    Migrate(Configuration),
+    /// Rebuild every balance from the entries and compare; exits with 1 on any difference.
+    Audit(AuditArguments),
+}
+
+/// Where the configuration comes from: file, then `FAREBOX_SECTION_KEY`, then flags.
+#[derive(Args)]
+struct Configuration {
+    /// The configuration file; farebox.example.toml documents every key.
+    #[arg(long, env = "FAREBOX_CONFIG")]
+    config: Option<PathBuf>,
+    /// Address to listen on (server.listen).
+    #[arg(long)]
+    listen: Option<String>,
+    /// Database URL (database.url).
+    #[arg(long)]
+    database: Option<String>,
+    /// Any other key, as section.key=value; may be repeated.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    set: Vec<String>,
+}
+
+#[derive(Args)]
+struct DevArguments {
+    /// Address to listen on; port 0 takes a free one.
+    #[arg(long, default_value = "127.0.0.1:8402")]
+    listen: SocketAddr,
+    /// Folder for the database and dev.json.
+    #[arg(long, default_value = ".farebox")]
+    data: PathBuf,
+    /// The anvil to run; otherwise FAREBOX_ANVIL, the PATH or .tools.
+    #[arg(long)]
+    anvil: Option<PathBuf>,
+    /// Tempo hardfork of the local chain.
+    #[arg(long, default_value = "t4")]
+    hardfork: String,
+}
+
+#[derive(Args)]
+struct AuditArguments {
+    #[command(flatten)]
+    configuration: Configuration,
+    /// The folder of a `farebox dev`, instead of a configuration.
+    #[arg(long)]
+    data: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let run = || -> anyhow::Result<ExitCode> {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        runtime.block_on(run(cli.command))
+    };
+    match run() {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("farebox: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Serve(given) => serve(given.load()?).await?,
+        Command::Dev(given) => develop(given).await?,
+        Command::Migrate(given) => {
+            let config = given.load()?;
+            let db = Db::connect(config.database.url.expose(), config.database.max_connections).await?;
+            db.migrate().await?;
+            println!("The schema is up to date.");
+        }
+        Command::Audit(given) => return audit_database(&given.database_url()?).await,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+impl Configuration {
+    fn load(&self) -> anyhow::Result<Config> {
+        let mut flags = Vec::new();
+        for pair in &self.set {
+            let Some((key, value)) = pair.split_once('=') else {
+                bail!("--set {pair}: write it as section.key=value");
+            };
+            flags.push((key.to_owned(), value.to_owned()));
+        }
+        for (key, value) in [("server.listen", &self.listen), ("database.url", &self.database)] {
+            flags.extend(value.iter().map(|value| (key.to_owned(), value.clone())));
+        }
+        let env = std::env::vars().filter(|(name, _)| name.starts_with("FAREBOX_")).collect();
+        Ok(config::load(&Sources { file: self.config.clone(), env, flags })?)
+    }
+}
+
+impl AuditArguments {
+    fn database_url(&self) -> anyhow::Result<String> {
+        match &self.data {
+            Some(folder) => Ok(format!("sqlite://{}?mode=rw", folder.join("farebox.db").display())),
+            None => Ok(self.configuration.load()?.database.url.expose().to_owned()),
+        }
+    }
+}
+
+async fn serve(config: Config) -> anyhow::Result<()> {
+    telemetry::log(&config.log)?;
+    let listener = TcpListener::bind(config.server.listen)
+        .await
+        .with_context(|| format!("cannot listen on {} (server.listen)", config.server.listen))?;
+    let app = App::start(config, telemetry::metrics()?).await?;
+    tracing::info!(listen = %app.config.server.listen, url = app.config.server.public_url, "farebox is up");
+    server::serve(app, listener, stop_signal()).await;
+    Ok(())
+}
+
+async fn develop(given: DevArguments) -> anyhow::Result<()> {
+    let options =
+        DevOptions { listen: given.listen, data: given.data, anvil: given.anvil, hardfork: given.hardfork };
+    let dev = dev::prepare(&options).await?;
+    telemetry::log(&dev.config.log)?;
+    let app = App::start(dev.config, telemetry::metrics()?).await?;
+    println!("{}", dev::welcome(&dev.info, &options.data));
+    server::serve(app, dev.listener, stop_signal()).await;
+    dev.devnet.stop().await;
+    Ok(())
+}
+
+async fn audit_database(url: &str) -> anyhow::Result<ExitCode> {
+    let db = Db::connect(url, 2).await?;
+    let report = audit(&db).await?;
+    print!("{report}");
+    Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Completes on Ctrl-C or SIGTERM.
+async fn stop_signal() {
+    let interrupt = tokio::signal::ctrl_c();
+    let Ok(mut terminate) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) else {
+        let _ = interrupt.await;
+        return;
+    };
+    tokio::select! {
+        _ = interrupt => {}
+        _ = terminate.recv() => {}
+    }
+}

@@ -1,0 +1,204 @@
+//! Whether the words around a candidate say what it is.
+
+use std::ops::Range;
+
+use super::scan::Scan;
+
+/// Words looked at on each side.
+const WORDS: usize = 5;
+/// Bytes looked at on each side, so that one candidate costs a bounded amount.
+const BYTES: usize = 120;
+/// What a word after the candidate, or on another line, counts as farther away.
+const AFTER: usize = 2;
+const OTHER_LINE: usize = 3;
+
+/// The words around a candidate, in lower case.
+///
+/// `phoneNumber` and `phone_number` read as two words. A placeholder such as `<PHONE_NUMBER>` ends the
+/// window: what stands beyond it was farther away before redaction, and redacting twice must change nothing.
+pub(super) struct Context {
+    before: Words,
+    after: Words,
+}
+
+impl Context {
+    pub(super) fn of(scan: Scan<'_>, span: &Range<usize>) -> Self {
+        let (from, to) = window(scan, span);
+        Self { before: Words::new(&scan.text[from..span.start]), after: Words::new(&scan.text[span.end..to]) }
+    }
+
+    /// How many words away the nearest of `terms` is; none when none is near.
+    ///
+    /// Terms are lower case, words separated by one space; a plural `s` is tolerated.
+    pub(super) fn distance(&self, terms: &[&str]) -> Option<usize> {
+        terms.iter().filter_map(|term| self.distance_of(term)).min()
+    }
+
+    fn distance_of(&self, term: &str) -> Option<usize> {
+        let before = self.before.find(term).last().map(|words| {
+            let other_line = self.before.line_break.is_some_and(|line| line >= words.end);
+            self.before.len() - words.end + 1 + if other_line { OTHER_LINE } else { 0 }
+        });
+        let after = self.after.find(term).next().map(|words| {
+            let other_line = self.after.line_break.is_some_and(|line| line <= words.start);
+            AFTER + words.start + 1 + if other_line { OTHER_LINE } else { 0 }
+        });
+        before.into_iter().chain(after).min()
+    }
+}
+
+/// The score of a candidate whose context names it `distance` words away: the nearest name wins ties.
+#[allow(clippy::cast_precision_loss, reason = "a handful of words")]
+pub(super) fn score(distance: usize) -> f32 {
+    0.9 - 0.01 * distance.min(20) as f32
+}
+
+/// The bytes that hold the nearest words on each side.
+fn window(scan: Scan<'_>, span: &Range<usize>) -> (usize, usize) {
+    let bytes = scan.bytes;
+    let floor = span.start.saturating_sub(BYTES);
+    let (mut from, mut seen) = (span.start, 0);
+    while from > floor {
+        let byte = bytes[from - 1];
+        if byte == b'>' && ends_placeholder(&bytes[floor..from]) {
+            break;
+        }
+        let word_ends = is_word(byte) && (from == span.start || !is_word(bytes[from]));
+        if word_ends && seen == WORDS {
+            break;
+        }
+        seen += usize::from(word_ends);
+        from -= 1;
+    }
+    let ceiling = bytes.len().min(span.end + BYTES);
+    let (mut to, mut seen) = (span.end, 0);
+    while to < ceiling {
+        let byte = bytes[to];
+        if byte == b'<' && starts_placeholder(&bytes[to..ceiling]) {
+            break;
+        }
+        let word_starts = is_word(byte) && (to == span.end || !is_word(bytes[to - 1]));
+        if word_starts && seen == WORDS {
+            break;
+        }
+        seen += usize::from(word_starts);
+        to += 1;
+    }
+    (scan.text.ceil_char_boundary(from).min(span.start), scan.text.floor_char_boundary(to).max(span.end))
+}
+
+fn is_word(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'\'' || !byte.is_ascii()
+}
+
+fn is_placeholder_byte(byte: u8) -> bool {
+    byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_'
+}
+
+fn starts_placeholder(bytes: &[u8]) -> bool {
+    let name = bytes[1..].iter().take_while(|b| is_placeholder_byte(**b)).count();
+    name > 1 && bytes.get(1 + name) == Some(&b'>')
+}
+
+fn ends_placeholder(bytes: &[u8]) -> bool {
+    let inner = &bytes[..bytes.len() - 1];
+    let name = inner.iter().rev().take_while(|b| is_placeholder_byte(**b)).count();
+    name > 1 && name < inner.len() && inner[inner.len() - 1 - name] == b'<'
+}
+
+/// The words of one side, in order.
+struct Words {
+    /// Lower case, without anything between the words.
+    text: String,
+    /// End of each word in `text`.
+    ends: Vec<usize>,
+    /// How many words stand before the last line break.
+    line_break: Option<usize>,
+    /// Bit of each first letter, so that most terms are ruled out without a comparison.
+    initials: u32,
+}
+
+impl Words {
+    fn new(source: &str) -> Self {
+        let mut words = Self { text: String::with_capacity(source.len()), ends: Vec::new(), line_break: None, initials: 0 };
+        let (mut open, mut previous) = (false, ' ');
+        for c in source.chars() {
+            let keep = c.is_ascii_alphanumeric() || !c.is_ascii();
+            let camel = c.is_ascii_uppercase() && previous.is_ascii_lowercase();
+            previous = c;
+            if open && (!keep && c != '\'' || camel) {
+                words.ends.push(words.text.len());
+                open = false;
+            }
+            if c == '\n' {
+                words.line_break = Some(words.len());
+            }
+            if keep {
+                let lower = c.to_ascii_lowercase();
+                words.initials |= if open { 0 } else { initial(lower) };
+                words.text.push(lower);
+                open = true;
+            }
+        }
+        if open {
+            words.ends.push(words.text.len());
+        }
+        words
+    }
+
+    fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    fn word(&self, index: usize) -> &str {
+        let start = if index == 0 { 0 } else { self.ends[index - 1] };
+        &self.text[start..self.ends[index]]
+    }
+
+    /// Where the words of `term` occur one after the other.
+    fn find<'w>(&'w self, term: &'w str) -> impl Iterator<Item = Range<usize>> + 'w {
+        let possible = term.chars().next().is_some_and(|first| self.initials & initial(first) != 0);
+        let starts = if possible { 0..self.len() } else { 0..0 };
+        starts.filter_map(move |start| {
+            let mut end = start;
+            for wanted in term.split(' ') {
+                let word = (end < self.len()).then(|| self.word(end))?;
+                if word.strip_prefix(wanted).is_none_or(|rest| !matches!(rest, "" | "s")) {
+                    return None;
+                }
+                end += 1;
+            }
+            Some(start..end)
+        })
+    }
+}
+
+fn initial(c: char) -> u32 {
+    if c.is_ascii_lowercase() { 1 << (u32::from(c) - u32::from('a')) } else { 1 << 31 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn distance(text: &str, candidate: &str, terms: &[&str]) -> Option<usize> {
+        let start = text.find(candidate).expect("the text holds the candidate");
+        Context::of(Scan::new(text), &(start..start + candidate.len())).distance(terms)
+    }
+
+    #[test]
+    fn nearest_term() {
+        assert_eq!(distance("my phone number is 123", "123", &["phone"]), Some(3));
+        assert_eq!(distance("my phone number is 123", "123", &["phone number"]), Some(2));
+        assert_eq!(distance("\"phoneNumber\": 123", "123", &["phone number"]), Some(1));
+        assert_eq!(distance("user_phone=123", "123", &["phone"]), Some(1));
+        assert_eq!(distance("driver's license 123", "123", &["drivers license"]), Some(1));
+        assert_eq!(distance("accounts: 123", "123", &["account"]), Some(1));
+        assert_eq!(distance("accounting 123", "123", &["account"]), None);
+        assert_eq!(distance("123 is my phone", "123", &["phone"]), Some(5));
+        assert_eq!(distance("phone a b c d e 123", "123", &["phone"]), None);
+        assert_eq!(distance("phone <PHONE_NUMBER> 123", "123", &["phone"]), None);
+        assert_eq!(distance("123 <PHONE_NUMBER> phone", "123", &["phone"]), None);
+        assert_eq!(distance("phone:\n123", "123", &["phone"]), Some(4));
+    }
+}

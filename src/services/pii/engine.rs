@@ -1,0 +1,160 @@
+//! Drives the recognisers over a text.
+
+use std::sync::Arc;
+
+use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
+
+use super::{
+    candidate::Candidate,
+    config::Selection,
+    finding::Finding,
+    id_rule::IdRules,
+    normalize::Normalized,
+    overlap,
+    recognizers::{self, Edges, Found, Trigger, WordRule},
+    scan::{Scan, Word},
+};
+
+/// The compiled recognisers. Building one takes some milliseconds, cloning one is free.
+#[derive(Clone)]
+pub struct Engine {
+    rules: Arc<Rules>,
+}
+
+struct Rules {
+    ids: IdRules,
+    words: Vec<&'static WordRule>,
+    triggers: Vec<&'static Trigger>,
+    literals: AhoCorasick,
+    /// Trigger of each literal of the automaton.
+    trigger_of: Vec<usize>,
+}
+
+impl Default for Engine {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Engine {
+    /// Compiles the recognisers.
+    ///
+    /// # Panics
+    /// Never: all patterns are constants of this crate.
+    #[must_use]
+    pub fn new() -> Self {
+        let triggers = recognizers::triggers();
+        let (trigger_of, literals): (Vec<usize>, Vec<&str>) = triggers
+            .iter()
+            .enumerate()
+            .flat_map(|(index, trigger)| trigger.literals.iter().map(move |literal| (index, *literal)))
+            .unzip();
+        let literals = AhoCorasick::builder()
+            .ascii_case_insensitive(true)
+            .match_kind(MatchKind::Standard)
+            .kind(Some(AhoCorasickKind::DFA))
+            .build(literals)
+            .expect("a few hundred short literals fit the automaton");
+        let ids = IdRules::new(recognizers::id_rules());
+        Self { rules: Arc::new(Rules { ids, words: recognizers::word_rules(), triggers, literals, trigger_of }) }
+    }
+
+    /// Finds what `selection` asks for: in order of position, without overlaps, offsets into `text`.
+    #[must_use]
+    pub fn analyze(&self, text: &str, selection: &Selection) -> Vec<Finding> {
+        let normalized = Normalized::new(text);
+        let scan = Scan::new(&normalized.text);
+        let mut candidates = Vec::new();
+        self.rules.at_words(scan, selection, &mut candidates);
+        self.rules.at_literals(scan, selection, &mut candidates);
+        locate(text, &normalized, overlap::resolve(scan.text, candidates))
+    }
+}
+
+impl Rules {
+    fn at_words(&self, scan: Scan<'_>, selection: &Selection, found: &mut Vec<Candidate>) {
+        let wanted: Vec<&WordRule> =
+            self.words.iter().copied().filter(|rule| selection.threshold(rule.entity).is_some()).collect();
+        let mut resume = vec![0; wanted.len()];
+        for word in scan.words().filter(|word| may_start_number(scan, *word)) {
+            self.ids.find(scan, word, |entity| selection.threshold(entity), found);
+            for (rule, resume) in wanted.iter().zip(&mut resume) {
+                if word.start < *resume {
+                    continue;
+                }
+                let Some(hit) = (rule.find)(scan, word) else { continue };
+                if hit.score >= selection.threshold(rule.entity).unwrap_or(f32::INFINITY) {
+                    *resume = hit.span.end;
+                    found.push(candidate(rule.entity, rule.name, hit));
+                }
+            }
+        }
+    }
+
+    fn at_literals(&self, scan: Scan<'_>, selection: &Selection, found: &mut Vec<Candidate>) {
+        // Where each trigger may fire again: a match is not searched a second time from its inside.
+        let mut resume = vec![0; self.triggers.len()];
+        for literal in self.literals.find_overlapping_iter(scan.bytes) {
+            let index = self.trigger_of[literal.pattern().as_usize()];
+            let trigger = self.triggers[index];
+            let span = literal.range();
+            let Some(threshold) = selection.threshold(trigger.entity) else { continue };
+            let glued = match trigger.edges {
+                Edges::Free => false,
+                Edges::Left => scan.glued_left(span.start),
+                Edges::Both => scan.glued(&span),
+            };
+            if glued || span.start < resume[index] {
+                continue;
+            }
+            let Some(hit) = (trigger.find)(scan, span) else { continue };
+            resume[index] = hit.span.end;
+            if hit.score >= threshold {
+                found.push(candidate(trigger.entity, trigger.name, hit));
+            }
+        }
+    }
+}
+
+/// Words with digits, codes that begin with capitals, and the groups of hardware and IPv6 addresses.
+fn may_start_number(scan: Scan<'_>, word: Word) -> bool {
+    word.kinds.has_digit()
+        || !word.kinds.has_lower()
+        || word.len() <= 4 && matches!(scan.at(word.end), Some(b':' | b'-'))
+}
+
+fn candidate(entity: super::Entity, recognizer: &'static str, found: Found) -> Candidate {
+    Candidate { entity, span: found.span, score: found.score, evidence: found.evidence, recognizer }
+}
+
+/// Maps candidates back to the original text, counting characters once from left to right.
+fn locate(text: &str, normalized: &Normalized<'_>, candidates: Vec<Candidate>) -> Vec<Finding> {
+    let ascii = text.is_ascii();
+    let (mut byte, mut char) = (0, 0);
+    let mut char_at = |position: usize| {
+        char += if ascii { position - byte } else { text[byte..position].chars().count() };
+        byte = position;
+        char
+    };
+    let mut done = 0;
+    let mut findings = Vec::with_capacity(candidates.len());
+    for candidate in candidates {
+        let span = normalized.original(candidate.span);
+        // One original character may stand for several, two of which belong to different findings.
+        let start = span.start.max(done);
+        if start >= span.end {
+            continue;
+        }
+        done = span.end;
+        findings.push(Finding {
+            entity: candidate.entity,
+            start_char: char_at(start),
+            end_char: char_at(span.end),
+            start_byte: start,
+            end_byte: span.end,
+            score: candidate.score,
+            recognizer: candidate.recognizer,
+        });
+    }
+    findings
+}

@@ -1,0 +1,223 @@
+//! Values that have no format of their own: only the key in front of them tells what they are.
+
+use std::{ops::Range, sync::LazyLock};
+
+use regex::Regex;
+
+use crate::services::pii::{entity::Entity, scan::Scan};
+
+use super::{Edges, Found, Trigger};
+
+pub(in crate::services::pii) const TRIGGERS: &[Trigger] = &[
+    Trigger {
+        entity: Entity::Password,
+        name: "password_value",
+        literals: &["password", "passwd", "passphrase", "pwd", "passcode", "pass"],
+        edges: Edges::Free,
+        find: password,
+    },
+    Trigger {
+        entity: Entity::Username,
+        name: "username_value",
+        literals: &["username", "user name", "user_name", "login", "user id", "userid", "user_id"],
+        edges: Edges::Left,
+        find: username,
+    },
+    Trigger { entity: Entity::Pin, name: "pin_value", literals: &["pin"], edges: Edges::Both, find: pin },
+    Trigger {
+        entity: Entity::CreditDebitCvv,
+        name: "cvv_value",
+        literals: &["cvv", "cvv2", "cvc", "cvc2", "csc", "security code", "verification code"],
+        edges: Edges::Both,
+        find: cvv,
+    },
+    Trigger {
+        entity: Entity::CreditDebitExpiry,
+        name: "expiry_value",
+        literals: &["exp", "expiry", "expires", "expiration", "valid thru", "valid until", "good thru", "expiring"],
+        edges: Edges::Both,
+        find: expiry,
+    },
+    Trigger {
+        entity: Entity::AwsSecretKey,
+        name: "aws_secret_key_value",
+        literals: &["secret_access_key", "secretaccesskey", "secret access key", "aws_secret", "aws secret", "secret key"],
+        edges: Edges::Free,
+        find: aws_secret,
+    },
+    Trigger {
+        entity: Entity::ApiKey,
+        name: "api_key_value",
+        literals: &[
+            "api_key", "apikey", "api-key", "api key", "api_token", "api token", "access_token", "access token",
+            "auth_token", "secret_key", "client_secret", "client secret", "bearer", "accesstoken", "clientsecret",
+        ],
+        edges: Edges::Free,
+        find: api_key,
+    },
+];
+
+fn compile(pattern: &str) -> Regex {
+    Regex::new(pattern).expect("patterns of this module compile, every one is used in its tests")
+}
+
+/// Bytes after a key in which its value must start and end.
+const REACH: usize = 160;
+
+/// `key: value`, `key = "value"`, `key is value`, as `sep`, `quote` and `value` groups.
+static ASSIGNMENT: LazyLock<Regex> = LazyLock::new(|| {
+    compile(concat!(
+        r#"(?i)^["'\]]{0,2}(?<sep>\s{0,2}(?::=|=>|[:=])\s{0,2}|\s(?:is|was)(?: now)?:?\s)(?:"#,
+        r#"(?<quote>["'`])(?<quoted>[^"'`\r\n]{1,128})["'`]|(?<bare>[^\s"'`<>,;&]{1,128}))"#,
+    ))
+});
+
+struct Value<'t> {
+    text: &'t str,
+    span: Range<usize>,
+    quoted: bool,
+    /// Said in a sentence rather than assigned.
+    spoken: bool,
+}
+
+fn value(scan: Scan<'_>, key_end: usize) -> Option<Value<'_>> {
+    let found = ASSIGNMENT.captures(scan.ahead(key_end, REACH))?;
+    let spoken = found.name("sep")?.as_str().trim().starts_with(['i', 'I', 'w', 'W']);
+    let quoted = found.name("quoted");
+    let value = quoted.or_else(|| found.name("bare"))?;
+    let text = match (quoted.is_some(), spoken) {
+        (true, _) => value.as_str(),
+        (false, true) => value.as_str().trim_end_matches(['.', ')', ']', '}', '!', '?']),
+        (false, false) => value.as_str().trim_end_matches(['.', ')', ']', '}', '\\']),
+    };
+    let start = key_end + value.start();
+    (!text.is_empty()).then_some(Value { text, span: start..start + text.len(), quoted: quoted.is_some(), spoken })
+}
+
+/// Values that stand for no secret: types, literals, references, masks, placeholders.
+fn stands_in(text: &str) -> bool {
+    const WORDS: &[&str] = &[
+        "none", "null", "nil", "true", "false", "string", "str", "undefined", "required", "optional", "option", "bytes", "text",
+        "varchar", "secretstring", "number", "empty", "password", "changeme", "hidden", "redacted", "any", "self",
+    ];
+    let lower = text.to_ascii_lowercase();
+    WORDS.contains(&lower.as_str())
+        || text.starts_with(['$', '<', '{', '%', '*', '&', '(', '['])
+        || text.contains(['(', '{', '<', '['])
+        || text.contains("::")
+        || text.bytes().all(|b| matches!(b, b'*' | b'x' | b'X' | b'.' | b'-' | b'_'))
+}
+
+/// Whether an unquoted value is more than a word or a dotted name of code.
+fn has_secret_look(text: &str) -> bool {
+    let symbol = |b: u8| !b.is_ascii_alphanumeric() && !matches!(b, b'.' | b'_' | b'-' | b':' | b'/' | b'\'');
+    let digits = text.bytes().any(|b| b.is_ascii_digit());
+    digits && !text.contains('.') || text.bytes().any(|b| symbol(b) && b.is_ascii()) || digits && text.len() >= 8
+}
+
+fn password(scan: Scan<'_>, key: Range<usize>) -> Option<Found> {
+    // `pass` and `pwd` are also parts of other words.
+    let short = key.len() <= 4;
+    if scan.at(key.end).is_some_and(|b| b.is_ascii_alphanumeric() || b == b'_')
+        || short && scan.before(key.start).is_some_and(|b| b.is_ascii_alphanumeric())
+    {
+        return None;
+    }
+    let value = value(scan, key.end)?;
+    let long_enough = (4..=128).contains(&value.text.chars().count());
+    if !long_enough || stands_in(value.text) || value.quoted && value.text.contains(' ') && key.len() < 8 {
+        return None;
+    }
+    let ends_line = matches!(scan.at(value.span.end), None | Some(b'\n' | b'\r'));
+    let score = match (value.quoted, value.spoken, has_secret_look(value.text)) {
+        (true, false, _) => 0.8,
+        (true, true, _) | (false, _, true) => 0.75,
+        // A lone word at the end of a line of a settings file.
+        (false, false, false) if ends_line && !value.text.contains(['.', '_']) && !short => 0.55,
+        (false, ..) => return None,
+    };
+    Some(Found::keyed(value.span, score))
+}
+
+fn username(scan: Scan<'_>, key: Range<usize>) -> Option<Found> {
+    if scan.glued_right(key.end) {
+        return None;
+    }
+    let value = value(scan, key.end)?;
+    let shape = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-' | b'@' | b'+');
+    let named = value.text.len() >= 3 && value.text.len() <= 64 && value.text.bytes().all(shape);
+    if !named || stands_in(value.text) {
+        return None;
+    }
+    // `user_id = 42` is a row, `username = user.name` is code.
+    let marked = value.text.bytes().any(|b| b.is_ascii_alphabetic())
+        && (value.quoted || value.text.bytes().any(|b| b.is_ascii_digit() || b == b'_' || b == b'-') && !value.text.contains('.'));
+    let ends = matches!(scan.at(value.span.end), None | Some(b'\n' | b'\r' | b',' | b' ' | b'.'));
+    let plain = !value.spoken && ends && value.text.bytes().all(|b| b.is_ascii_lowercase() || b == b'.') && scan.bytes[key.end] == b':';
+    match (marked, plain) {
+        (true, _) => Some(Found::keyed(value.span, 0.7)),
+        (false, true) => Some(Found::keyed(value.span, 0.5)),
+        (false, false) => None,
+    }
+}
+
+/// A number of `digits` digits after a key and a few linking words.
+fn number(scan: Scan<'_>, key_end: usize, digits: std::ops::RangeInclusive<usize>) -> Option<Range<usize>> {
+    static LINK: LazyLock<Regex> = LazyLock::new(|| {
+        compile(r#"(?i)^["']?(?: (?:code|number|no\.?|#))?\s{0,2}(?:(?:is|was|of|=>?|:)\s{0,2}|\s)["']?(?<number>[0-9]{3,12})"#)
+    });
+    let found = LINK.captures(scan.ahead(key_end, 40))?.name("number")?;
+    let span = key_end + found.start()..key_end + found.end();
+    (digits.contains(&span.len()) && !scan.glued(&span) && !scan.continues(&span)).then_some(span)
+}
+
+fn pin(scan: Scan<'_>, key: Range<usize>) -> Option<Found> {
+    number(scan, key.end, 4..=8).map(|span| Found::keyed(span, 0.75))
+}
+
+/// Three digits on the back, four on the front of American Express.
+fn cvv(scan: Scan<'_>, key: Range<usize>) -> Option<Found> {
+    number(scan, key.end, 3..=4).map(|span| Found::keyed(span, 0.85))
+}
+
+fn expiry(scan: Scan<'_>, key: Range<usize>) -> Option<Found> {
+    static VALUE: LazyLock<Regex> = LazyLock::new(|| {
+        compile(r#"(?i)^\.?["']?(?: ?date)?(?: (?:is|on|in))?\s{0,2}[:=]?\s{0,2}["']?(?<date>(?:0?[1-9]|1[0-2]) ?[/-] ?(?:20)?[2-9][0-9])"#)
+    });
+    let date = VALUE.captures(scan.ahead(key.end, 40))?.name("date")?;
+    let span = key.end + date.start()..key.end + date.end();
+    (!scan.glued(&span) && !scan.continues(&span)).then(|| Found::keyed(span, 0.8))
+}
+
+/// Forty characters of base 64 (AWS IAM).
+fn aws_secret(scan: Scan<'_>, key: Range<usize>) -> Option<Found> {
+    static VALUE: LazyLock<Regex> =
+        LazyLock::new(|| compile(r#"^(?:_?(?:access)?_?key)?["']?\s{0,2}(?:is|=>?|:)?\s{0,2}["']?(?<secret>[A-Za-z0-9/+]{40})"#));
+    let secret = VALUE.captures(scan.ahead(key.end, 80))?.name("secret")?;
+    let span = key.end + secret.start()..key.end + secret.end();
+    let text = secret.as_str();
+    let mixed = text.bytes().any(|b| b.is_ascii_digit()) && text.bytes().any(|b| b.is_ascii_uppercase());
+    let ends = !scan.glued(&span) && !matches!(scan.at(span.end), Some(b'/' | b'+' | b'='));
+    (mixed && ends).then(|| Found::keyed(span, 0.95))
+}
+
+/// Sixteen characters or more with letters and digits, assigned to a name that says it is a key.
+fn api_key(scan: Scan<'_>, key: Range<usize>) -> Option<Found> {
+    let bearer = scan.bytes[key.clone()].eq_ignore_ascii_case(b"bearer");
+    let (text, span) = if bearer {
+        let start = key.end + 1;
+        let end = scan.run(start, 512, |b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'~' | b'+' | b'/' | b'='));
+        if scan.at(key.end) != Some(b' ') || end <= start {
+            return None;
+        }
+        (scan.text[start..end].trim_end_matches('.'), start..end)
+    } else {
+        let value = value(scan, key.end)?;
+        (value.text, value.span)
+    };
+    let digits = text.bytes().filter(u8::is_ascii_digit).count();
+    let letters = text.bytes().filter(u8::is_ascii_alphabetic).count();
+    let shape = text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'~' | b'+' | b'/' | b'='));
+    let secret = text.len() >= 16 && digits >= 2 && letters >= 2 && shape && !stands_in(text);
+    secret.then(|| Found::keyed(span.start..span.start + text.len(), 0.85))
+}

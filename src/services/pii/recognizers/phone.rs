@@ -1,0 +1,216 @@
+//! Telephone numbers: ITU-T E.164 international, North American, and other national forms.
+
+use std::ops::Range;
+
+use crate::services::pii::{
+    entity::Entity,
+    scan::{Scan, Word},
+};
+
+use super::{Found, WordRule};
+
+pub(in crate::services::pii) const WORDS: &[WordRule] =
+    &[WordRule { entity: Entity::PhoneNumber, name: "phone", find: phone }];
+
+const CONTEXT: &[&str] = &[
+    "phone", "telephone", "tel", "mobile", "cell", "cellphone", "call", "fax", "whatsapp", "sms", "dial", "hotline",
+    "phone number", "contact number", "contact", "ph", "mob", "telefon", "handy", "téléphone", "portable",
+];
+
+/// E.164 allows fifteen digits; one more for a trunk zero, two for an international prefix.
+const MAX_DIGITS: usize = 18;
+const MAX_GROUPS: usize = 8;
+
+const ONLY_IN_CONTEXT: f32 = 0.1;
+
+/// Digits as they were grouped on the page.
+struct Number {
+    digits: [u8; MAX_DIGITS],
+    /// Digits up to the end of each group, and that end in bytes of the text.
+    ends: [(usize, usize); MAX_GROUPS],
+    groups: usize,
+    plus: bool,
+    parenthesis: bool,
+    separator: Option<u8>,
+    /// How many groups are parted by the same separator.
+    alike: usize,
+}
+
+fn phone(scan: Scan<'_>, word: Word) -> Option<Found> {
+    if word.len() > 15 || !word.kinds.only_digits() && scan.before(word.start) != Some(b'+') {
+        return None;
+    }
+    let start = opening(scan, word.start);
+    if scan.glued_left(start) || scan.continues_left(start) {
+        return None;
+    }
+    let number = read(scan, start);
+    // What follows a number may be another one: the best reading of the first groups counts.
+    let (score, span) = (1..=number.groups)
+        .filter_map(|groups| number.reading(scan, start, groups))
+        .max_by(|a, b| a.0.total_cmp(&b.0).then(a.1.end.cmp(&b.1.end)))?;
+    Some(Found::in_context(scan, span, score, CONTEXT))
+}
+
+/// Where the number starts when its first digit is at `digit`: before `+`, `(` or `+(`.
+fn opening(scan: Scan<'_>, digit: usize) -> usize {
+    let parenthesis = if scan.before(digit) == Some(b'(') { digit - 1 } else { digit };
+    if scan.before(parenthesis) == Some(b'+') { parenthesis - 1 } else { parenthesis }
+}
+
+fn read(scan: Scan<'_>, start: usize) -> Number {
+    let plus = scan.at(start) == Some(b'+');
+    let mut number = Number { digits: [0; MAX_DIGITS], ends: [(0, 0); MAX_GROUPS], groups: 0, plus, parenthesis: false, separator: None, alike: MAX_GROUPS };
+    let mut at = start + usize::from(plus);
+    let mut count = 0;
+    while number.groups < MAX_GROUPS {
+        let gap = scan.run(at, 4, |b| matches!(b, b' ' | b'-' | b'.' | b'(' | b')' | b'/'));
+        let between = &scan.bytes[at..gap];
+        if number.groups > 0 && (between.is_empty() || between.len() > 3) {
+            break;
+        }
+        // Two spaces part columns, not digits.
+        if between.windows(2).any(|pair| pair[0] == pair[1]) {
+            break;
+        }
+        let end = scan.run(gap, MAX_DIGITS + 1, |b| b.is_ascii_digit());
+        if end == gap || count + (end - gap) > MAX_DIGITS {
+            break;
+        }
+        number.parenthesis |= between.contains(&b'(') || between.contains(&b')');
+        if let Some(separator) = between.iter().find(|b| matches!(b, b' ' | b'-' | b'.' | b'/')) {
+            if *number.separator.get_or_insert(*separator) != *separator {
+                number.alike = number.alike.min(number.groups);
+            }
+        }
+        // The trunk zero of `+44 (0)20` is not dialled.
+        let trunk = plus && &scan.bytes[gap..end] == b"0" && between.ends_with(b"(");
+        if !trunk {
+            number.digits[count..count + (end - gap)].copy_from_slice(&scan.bytes[gap..end]);
+            count += end - gap;
+            number.ends[number.groups] = (count, end);
+            number.groups += 1;
+        }
+        at = end;
+    }
+    number
+}
+
+impl Number {
+    /// Score and span of the first `groups` groups.
+    fn reading(&self, scan: Scan<'_>, start: usize, groups: usize) -> Option<(f32, Range<usize>)> {
+        let (digits, end) = self.ends[groups - 1];
+        let score = self.score(groups, digits)?;
+        let score = if self.in_row(scan, start..end) { score.min(ONLY_IN_CONTEXT) } else { score };
+        let end = extension_end(scan, end);
+        (!scan.glued_right(end) && !scan.continues_right(end)).then_some((score, start..end))
+    }
+
+    /// How much the first `groups` groups look like a telephone number; none when they are something else.
+    fn score(&self, groups: usize, digits: usize) -> Option<f32> {
+        let text = &self.digits[..digits];
+        let sizes = self.sizes(groups);
+        if self.plus {
+            return international(text).then_some(0.85);
+        }
+        if text.strip_prefix(b"00").is_some_and(international) {
+            return Some(if groups > 1 { 0.6 } else { 0.3 });
+        }
+        let local = text.strip_prefix(b"1").filter(|t| t.len() == 10).unwrap_or(text);
+        match sizes[..] {
+            [3, 3, 4] | [1, 3, 3, 4] | [3, 7] if local.len() == 10 => self.north_american(local),
+            [10 | 11] if local.len() == 10 && area_code(local) && exchange(local) => Some(0.3),
+            [3, 2, 4] | [4, 2, 2] | [2, 2, 4] => None,
+            [_, _, _, _] if self.separator == Some(b'.') && sizes.iter().all(|size| *size <= 3) => None,
+            _ => national(text, &sizes).filter(|score| *score > ONLY_IN_CONTEXT || groups <= self.alike),
+        }
+    }
+
+    /// Whether spaces alone part the digits and more digits stand beside them: a row of a table.
+    fn in_row(&self, scan: Scan<'_>, span: Range<usize>) -> bool {
+        let digit_beyond = |space: Option<u8>, digit: Option<u8>| space == Some(b' ') && digit.is_some_and(|b| b.is_ascii_digit());
+        !self.plus
+            && !self.parenthesis
+            && self.separator == Some(b' ')
+            && (digit_beyond(scan.at(span.end), scan.at(span.end + 1))
+                || span.start > 1 && digit_beyond(scan.before(span.start), scan.before(span.start - 1)))
+    }
+
+    fn sizes(&self, groups: usize) -> Vec<usize> {
+        let mut before = 0;
+        self.ends[..groups].iter().map(|(digits, _)| digits - std::mem::replace(&mut before, *digits)).collect()
+    }
+
+    /// North American Numbering Plan: area code and exchange start with 2 to 9. A number that breaks
+    /// this is still likely one when it is written as one.
+    fn north_american(&self, local: &[u8]) -> Option<f32> {
+        let valid = area_code(local) && exchange(local);
+        let score = match (valid, self.parenthesis, self.separator) {
+            (true, true, _) | (true, _, Some(b'-')) => 0.75,
+            (true, _, Some(b'.')) => 0.6,
+            (true, ..) | (false, true, _) | (false, _, Some(b'-')) => 0.5,
+            (false, ..) => 0.3,
+        };
+        (!local.starts_with(b"000")).then_some(score)
+    }
+}
+
+/// Two to nine, then not N11 (ATIS-0300051).
+fn area_code(local: &[u8]) -> bool {
+    matches!(local[0], b'2'..=b'9') && &local[1..3] != b"11"
+}
+
+fn exchange(local: &[u8]) -> bool {
+    matches!(local[3], b'2'..=b'9')
+}
+
+/// A trunk zero and nine to eleven digits in groups, as most of the world writes; else only context tells.
+fn national(text: &[u8], sizes: &[usize]) -> Option<f32> {
+    let trunk = text.starts_with(b"0") && !text.starts_with(b"00") && (9..=11).contains(&text.len());
+    let grouped = (2..=5).contains(&sizes.len()) && sizes.iter().all(|size| *size >= 2) && sizes[0] <= 5;
+    match (trunk, grouped) {
+        (true, true) => Some(0.5),
+        (true, false) => Some(0.3),
+        (false, _) => (7..=15).contains(&text.len()).then_some(0.1),
+    }
+}
+
+/// Lengths of the national number behind each calling code (ITU-T E.164 assignments, national plans).
+const CALLING_CODES: &[(&str, usize, usize)] = &[
+    ("1", 10, 10), ("7", 10, 10), ("20", 8, 10), ("27", 9, 9), ("30", 10, 10), ("31", 9, 9), ("32", 8, 9),
+    ("33", 9, 9), ("34", 9, 9), ("36", 8, 9), ("39", 6, 11), ("40", 9, 9), ("41", 9, 9), ("43", 5, 13), ("44", 9, 10),
+    ("45", 8, 8), ("46", 7, 10), ("47", 8, 8), ("48", 9, 9), ("49", 6, 12), ("51", 8, 9), ("52", 10, 10), ("53", 8, 8),
+    ("54", 10, 11), ("55", 10, 11), ("56", 9, 9), ("57", 8, 10), ("58", 10, 10), ("60", 8, 10), ("61", 9, 9),
+    ("62", 8, 12), ("63", 8, 10), ("64", 8, 10), ("65", 8, 8), ("66", 8, 9), ("81", 9, 10), ("82", 8, 10),
+    ("84", 9, 10), ("86", 10, 11), ("90", 10, 10), ("91", 10, 10), ("92", 9, 10), ("93", 9, 9), ("94", 9, 9),
+    ("95", 8, 10), ("98", 10, 10),
+];
+
+/// How the three-digit calling codes begin.
+const THREE_DIGIT_CODES: &[&str] = &[
+    "21", "22", "23", "24", "25", "26", "29", "35", "37", "38", "42", "50", "59", "67", "68", "69", "80", "85", "87",
+    "88", "96", "97", "992", "993", "994", "995", "996", "998",
+];
+
+fn international(digits: &[u8]) -> bool {
+    let by_code = |(code, min, max): &(&str, usize, usize)| {
+        digits.strip_prefix(code.as_bytes()).is_some_and(|rest| (*min..=*max).contains(&rest.len()))
+    };
+    let three = || THREE_DIGIT_CODES.iter().any(|code| digits.starts_with(code.as_bytes())) && (9..=13).contains(&digits.len());
+    CALLING_CODES.iter().any(by_code) || three()
+}
+
+/// Takes along `x123`, `ext. 123`, `extension 123`, `#123`.
+fn extension_end(scan: Scan<'_>, end: usize) -> usize {
+    let rest = scan.ahead(end, 20);
+    let word = rest.trim_start_matches([' ', ',']);
+    let Some(after) = ["extension", "ext.", "ext", "x", "#"]
+        .iter()
+        .find_map(|mark| word.get(..mark.len()).filter(|w| w.eq_ignore_ascii_case(mark)).map(|_| &word[mark.len()..]))
+    else {
+        return end;
+    };
+    let number = after.trim_start_matches(' ');
+    let digits = number.bytes().take_while(u8::is_ascii_digit).count();
+    if (1..=6).contains(&digits) { end + (rest.len() - number.len()) + digits } else { end }
+}

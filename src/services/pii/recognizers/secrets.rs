@@ -1,0 +1,130 @@
+//! Secrets that can be told by their own format.
+
+use std::{ops::Range, sync::LazyLock};
+
+use regex::Regex;
+
+use crate::services::pii::{entity::Entity, scan::Scan};
+
+use super::{Edges, Found, Trigger};
+
+pub(in crate::services::pii) const TRIGGERS: &[Trigger] = &[
+    Trigger { entity: Entity::PrivateKey, name: "pem_private_key", literals: &["-----begin"], edges: Edges::Free, find: pem },
+    Trigger { entity: Entity::Jwt, name: "jwt", literals: &["eyj"], edges: Edges::Left, find: jwt },
+    Trigger {
+        entity: Entity::AwsAccessKey,
+        name: "aws_access_key_id",
+        literals: &["akia", "asia", "abia", "acca", "aroa", "aida"],
+        edges: Edges::Left,
+        find: aws_access_key,
+    },
+    Trigger {
+        entity: Entity::ApiKey,
+        name: "vendor_api_key",
+        literals: &[
+            "sk-", "sk_live_", "sk_test_", "rk_live_", "rk_test_", "whsec_", "ghp_", "gho_", "ghu_", "ghs_", "ghr_",
+            "github_pat_", "glpat-", "xoxb-", "xoxp-", "xoxa-", "xoxr-", "xoxs-", "xapp-", "aiza", "ya29.", "npm_",
+            "pypi-", "hf_", "sg.", "key-", "shpat_", "shpss_", "dop_v1_", "gsk_", "xai-", "r8_", "pryv_", "sq0atp-",
+            "sq0csp-", "lin_api_", "figd_", "dapi", "tvly-", "pplx-", "vercel_", "ntn_", "eaaa",
+        ],
+        edges: Edges::Left,
+        find: vendor_key,
+    },
+    Trigger {
+        entity: Entity::ConnectionString,
+        name: "connection_string",
+        literals: &[
+            "postgres://", "postgresql://", "mysql://", "mariadb://", "mongodb://", "mongodb+srv://", "redis://",
+            "rediss://", "amqp://", "amqps://", "mssql://", "sqlserver://", "clickhouse://", "cockroachdb://", "nats://",
+            "smtp://", "smtps://", "ldap://", "ldaps://", "sftp://", "kafka://", "couchbase://", "neo4j://",
+        ],
+        edges: Edges::Left,
+        find: connection_string,
+    },
+];
+
+fn compile(pattern: &str) -> Regex {
+    Regex::new(pattern).expect("patterns of this module compile, every one is used in its tests")
+}
+
+/// RFC 7468 block whose label ends in `PRIVATE KEY`. One that was cut off is still a secret.
+fn pem(scan: Scan<'_>, begin: Range<usize>) -> Option<Found> {
+    static LABEL: LazyLock<Regex> = LazyLock::new(|| compile(r"^ (?:[A-Z0-9]+ ){0,3}PRIVATE KEY(?: BLOCK)?-----"));
+    let label = LABEL.find(scan.ahead(begin.end, 64))?;
+    let body = begin.end + label.end();
+    // Base64 lines, armour headers, and `\n` written out as in JSON.
+    let body_byte = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/' | b'=' | b'\r' | b'\n' | b' ' | b'\\' | b':' | b',' | b'.');
+    let mut end = scan.run(body, usize::MAX, body_byte);
+    // Encrypted keys name a cipher with hyphens (`DEK-Info: AES-128-CBC`).
+    while scan.at(end) == Some(b'-') && scan.at(end + 1).is_some_and(|b| b.is_ascii_alphanumeric()) {
+        end = scan.run(end + 1, usize::MAX, body_byte);
+    }
+    let footer = scan.ahead(end, 64);
+    if footer.starts_with("-----END") {
+        end += footer[8..].find("-----").map_or(8, |at| 8 + at + 5);
+    } else {
+        end = scan.run_back(end, end - body, |b| matches!(b, b' ' | b'\r' | b'\n' | b'\\'));
+    }
+    Some(Found::certain(begin.start..end, 1.0))
+}
+
+/// Three base64url parts, the first of which begins `{"` (RFC 7519).
+fn jwt(scan: Scan<'_>, start: Range<usize>) -> Option<Found> {
+    let part = |from: usize| scan.run(from, usize::MAX, |b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
+    // Inside a hyphenated run it is not the start; reading on would also cost a scan per occurrence.
+    if &scan.bytes[start.clone()] != b"eyJ" || scan.before(start.start) == Some(b'-') {
+        return None;
+    }
+    let header = part(start.end);
+    let claims = part(header + 1);
+    let signature = part(claims + 1);
+    let dotted = scan.at(header) == Some(b'.') && scan.at(claims) == Some(b'.');
+    let sized = header - start.start >= 10 && claims.saturating_sub(header) > 8;
+    (dotted && sized && scan.bytes[header..].starts_with(b".ey")).then(|| Found::certain(start.start..signature, 1.0))
+}
+
+/// Sixteen characters of base 32 behind a four-letter prefix (AWS IAM, unique identifiers).
+fn aws_access_key(scan: Scan<'_>, prefix: Range<usize>) -> Option<Found> {
+    let end = scan.run(prefix.start, 21, |b| b.is_ascii_uppercase() || matches!(b, b'2'..=b'7' | b'0' | b'1' | b'8' | b'9'));
+    let span = prefix.start..end;
+    let has_digit = scan.bytes[span.clone()].iter().any(u8::is_ascii_digit);
+    (span.len() == 20 && has_digit && !scan.glued(&span)).then(|| Found::certain(span, 0.95))
+}
+
+/// Formats that vendors publish so that scanners can find leaked keys.
+fn vendor_key(scan: Scan<'_>, prefix: Range<usize>) -> Option<Found> {
+    static FORMATS: LazyLock<Regex> = LazyLock::new(|| {
+        compile(concat!(
+            r"^(?:sk-(?:ant-|proj-|svcacct-|admin-|or-v1-|lf-)?[A-Za-z0-9_-]{20,256}",
+            r"|(?:[sr]k_(?:live|test)|whsec)_[A-Za-z0-9+/]{16,128}",
+            r"|gh[pousr]_[A-Za-z0-9]{36,255}|github_pat_[A-Za-z0-9_]{22,255}|glpat-[A-Za-z0-9_-]{20,64}",
+            r"|xox[bpars]-[A-Za-z0-9-]{10,250}|xapp-[A-Za-z0-9-]{20,250}",
+            r"|AIza[A-Za-z0-9_-]{35}|ya29\.[A-Za-z0-9_-]{20,512}",
+            r"|npm_[A-Za-z0-9]{36}|pypi-[A-Za-z0-9_-]{50,512}|hf_[A-Za-z0-9]{30,64}",
+            r"|SG\.[A-Za-z0-9_-]{16,32}\.[A-Za-z0-9_-]{16,64}|key-[0-9a-f]{32}",
+            r"|shp(?:at|ss)_[0-9a-fA-F]{32}|dop_v1_[0-9a-f]{64}|sq0(?:atp|csp)-[A-Za-z0-9_-]{22,43}",
+            r"|gsk_[A-Za-z0-9]{32,64}|xai-[A-Za-z0-9]{32,128}|r8_[A-Za-z0-9]{30,40}|tvly-[A-Za-z0-9-]{24,64}",
+            r"|pplx-[A-Za-z0-9]{32,64}|pryv_[A-Za-z0-9_-]{16,128}|lin_api_[A-Za-z0-9]{32,48}|figd_[A-Za-z0-9_-]{32,64}",
+            r"|dapi[0-9a-f]{32}|vercel_[A-Za-z0-9]{24,64}|ntn_[A-Za-z0-9]{40,60}|EAAA[A-Za-z0-9_-]{60})",
+        ))
+    });
+    let found = FORMATS.find(scan.ahead(prefix.start, 600))?;
+    let span = prefix.start..prefix.start + found.end();
+    // A long identifier of words has the alphabet of a key but not its digits.
+    let digits = found.as_str().bytes().filter(u8::is_ascii_digit).count();
+    (digits >= 2 && !scan.glued(&span)).then(|| Found::certain(span, 0.95))
+}
+
+/// A URI with a password in its authority (RFC 3986, 3.2.1).
+fn connection_string(scan: Scan<'_>, scheme: Range<usize>) -> Option<Found> {
+    let uri = |b: u8| !b.is_ascii_whitespace() && !b.is_ascii_control() && !matches!(b, b'<' | b'>' | b'"' | b'\'' | b'`' | b'{' | b'}');
+    let end = scan.run(scheme.end, 1024, uri);
+    let end = scan.text.floor_char_boundary(end);
+    let text = &scan.text[scheme.end..end];
+    let authority = text.split(['/', '?', '#']).next().unwrap_or(text);
+    // A raw `/` in the password ends the authority early; the last `@` decides.
+    let user_info = authority.rsplit_once('@').or_else(|| text.rsplit_once('@'))?.0;
+    let (_, password) = user_info.split_once(':')?;
+    let end = scheme.end + text.trim_end_matches(['.', ',', ';', ')', ']']).len();
+    (!password.is_empty()).then(|| Found::certain(scheme.start..end, 0.96))
+}

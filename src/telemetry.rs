@@ -1,0 +1,56 @@
+//! Logs and metrics of the process.
+//!
+//! Log lines carry a request id and never a credential, key, prompt or
+//! signature: nothing in the program formats one.
+
+use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
+
+use crate::config::{Log, LogFormat};
+
+/// Why logging or metrics could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum TelemetryError {
+    #[error("log.filter is not a tracing filter: {0}")]
+    Filter(#[from] tracing_subscriber::filter::ParseError),
+    #[error(transparent)]
+    Subscriber(#[from] TryInitError),
+    #[error(transparent)]
+    Metrics(#[from] BuildError),
+}
+
+/// Installs the process-wide log subscriber; lines go to standard error.
+///
+/// # Errors
+/// When the filter cannot be read or a subscriber is installed already.
+pub fn log(config: &Log) -> Result<(), TelemetryError> {
+    let filter = EnvFilter::try_new(&config.filter)?;
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let registry = tracing_subscriber::registry().with(filter);
+    match config.format {
+        LogFormat::Text => registry.with(lines).try_init()?,
+        LogFormat::Json => registry.with(lines.json().flatten_event(true)).try_init()?,
+    }
+    Ok(())
+}
+
+/// Installs the process-wide metrics recorder.
+///
+/// # Errors
+/// When a recorder is installed already.
+pub fn metrics() -> Result<PrometheusHandle, TelemetryError> {
+    let handle = PrometheusBuilder::new().install_recorder()?;
+    for (name, help) in [
+        ("farebox_challenges_total", "Unpaid requests answered with challenges."),
+        ("farebox_payments_settled_total", "Payments settled."),
+        ("farebox_settled_micros_total", "Settled amounts, in millionths of a dollar."),
+        ("farebox_payments_denied_total", "Credentials that did not lead to an answer, by code."),
+        ("farebox_chain_contradictions_total", "Answers of the node that contradict each other."),
+        ("farebox_requests_total", "Requests by route and status."),
+    ] {
+        metrics::describe_counter!(name, help);
+    }
+    Ok(handle)
+}

@@ -1,0 +1,77 @@
+//! The ledger on both engines: every verb and outcome, a long random run against a model, races,
+//! and a database that fails.
+
+#[path = "support/db.rs"]
+mod db;
+#[path = "ledger/failures.rs"]
+mod failures;
+#[path = "ledger/model.rs"]
+mod model;
+#[path = "ledger/races.rs"]
+mod races;
+#[path = "ledger/verbs.rs"]
+mod verbs;
+
+use farebox::id::{AccountId, HoldId, RequestId, RequestKey, SourceRef, Timestamp};
+use farebox::ledger::{Balance, ChargeOutcome, EntryDetails, EntryKind, HoldOutcome, Ledger, audit::audit};
+use farebox::money::Money;
+
+/// A moment like any other.
+const NOW: Timestamp = Timestamp::from_millis(1_767_225_600_000);
+/// Later than every moment of these tests.
+const LATER: Timestamp = Timestamp::from_millis(1_767_312_000_000);
+
+fn money(micros: i64) -> Money {
+    Money::from_micros(micros)
+}
+
+fn account(name: &str) -> AccountId {
+    AccountId::parse(&format!("test:{name}")).unwrap()
+}
+
+fn source(name: &str) -> SourceRef {
+    SourceRef::parse(&format!("tx:{name}")).unwrap()
+}
+
+fn key(name: &str) -> RequestKey {
+    RequestKey::parse(name).unwrap()
+}
+
+fn details() -> EntryDetails {
+    EntryDetails {
+        kind: EntryKind::Usage,
+        request_id: RequestId::from_client("req-1"),
+        service: "dev-model".into(),
+        units: 7,
+        unit_price: money(10),
+        meta: serde_json::json!({"tokens": 7}),
+    }
+}
+
+/// An account with this much, under a source of its own.
+async fn funded(ledger: &Ledger, name: &str, amount: i64) -> AccountId {
+    let account = account(name);
+    ledger.credit(&account, money(amount), &source(name), NOW).await.unwrap();
+    account
+}
+
+/// An open tab with this much set aside.
+async fn opened(ledger: &Ledger, account: &AccountId, name: &str, estimate: i64) -> HoldId {
+    match ledger.hold(account, &key(name), money(estimate), NOW, LATER).await.unwrap() {
+        HoldOutcome::Opened(hold) => hold,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn balance(credited: i64, spent: i64, held: i64) -> Balance {
+    Balance::new(money(credited), money(spent), money(held)).unwrap()
+}
+
+fn charged(total: i64) -> ChargeOutcome {
+    ChargeOutcome::Charged { total: money(total) }
+}
+
+async fn assert_clean(ledger: &Ledger) {
+    let report = audit(ledger.db()).await.unwrap();
+    assert!(report.is_clean(), "{report}");
+}
