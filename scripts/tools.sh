@@ -46,7 +46,7 @@ is_version() {
 foundry() {
     is_version "$bin/$1" "$FOUNDRY" && return
     need_node
-    npm_install
+    [ -d "$tools/node_modules/@foundry-rs/$1" ] || npm_install
     link "$1" || fail "npm has no $1 for this platform: install Foundry $FOUNDRY so that $1 is on the PATH"
     is_version "$bin/$1" "$FOUNDRY" || fail "$bin/$1 does not run here: install Foundry $FOUNDRY so that $1 is on the PATH"
 }

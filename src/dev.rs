@@ -89,8 +89,8 @@ pub async fn prepare(options: &DevOptions) -> Result<DevServer, DevError> {
     .await?;
     // The chain is new with every start, and so is who lives on it. What the
     // database remembers of earlier chains stays true of those.
-    let [recipient, sponsor] = [1, 2].map(|index| devnet.accounts()[index].clone());
-    let agent = PrivateKeySigner::random();
+    let sponsor = devnet.accounts()[1].clone();
+    let [recipient, agent] = [(); 2].map(|()| PrivateKeySigner::random());
     devnet.fund(agent.address(), PATH_USD, AGENT_FUNDS).await?;
 
     let mut config = Config::default();

@@ -1,7 +1,8 @@
-//! What the proxy adds to anvil. Each addition is probed for at the start and stays off where anvil does it itself.
+//! What the proxy adds to anvil. Each addition is probed for at the start and stays off where anvil
+//! does it itself.
 //!
-//! Receipts need no probe: [`super::receipts`] looks at each answer. `tempo_simulateV1` needs no addition: anvil answers
-//! "method not found", on which clients fall back to `eth_call`.
+//! Receipts need no probe: [`super::receipts`] looks at each answer. `tempo_simulateV1` needs no
+//! addition: anvil answers "method not found", on which clients fall back to `eth_call`.
 
 use serde_json::Value;
 
@@ -19,10 +20,7 @@ pub struct Additions {
 
 impl Additions {
     pub(super) async fn probe(rpc: &Rpc) -> Result<Self, RpcError> {
-        Ok(Self {
-            faucet: !rpc.knows("tempo_fundAddress").await?,
-            batch_gas: gas::is_flat(rpc).await?,
-        })
+        Ok(Self { faucet: !rpc.knows("tempo_fundAddress").await?, batch_gas: gas::is_flat(rpc).await? })
     }
 
     /// Whether `method` estimates a transaction whose batch has to be looked at.
@@ -32,11 +30,7 @@ impl Additions {
 }
 
 /// Where the answer to `method` carries its gas, if the request did not fix it.
-pub(super) fn gas_of<'a>(
-    method: &str,
-    transaction: &Value,
-    result: &'a mut Value,
-) -> Option<&'a mut Value> {
+pub(super) fn gas_of<'a>(method: &str, transaction: &Value, result: &'a mut Value) -> Option<&'a mut Value> {
     match method {
         "eth_estimateGas" => Some(result),
         "eth_fillTransaction" if transaction.get("gas").is_none_or(Value::is_null) => {

@@ -21,8 +21,9 @@ const END_LIMIT: Duration = Duration::from_secs(5);
 /// How much of anvil's output an error shows.
 const LOG_LINES: usize = 20;
 
-/// Runs the command in its arguments until it ends or until standard input does. Standard input is a pipe that only this
-/// process writes to, so the command ends with it even when it is killed and cannot clean up.
+/// Runs the command in its arguments until it ends or until standard input does. Standard input is
+/// a pipe that only this process writes to, so the command ends with it even when it is killed and
+/// cannot clean up.
 const LEASH: &str = r#"
 exec 3<&0 2>&1
 "$@" </dev/null 3<&- &
@@ -48,36 +49,19 @@ impl Anvil {
         let path = Search::of_this_process(config.anvil.clone()).find()?;
         let mut leashed = command(&path, config)
             .spawn()
-            .map_err(|source| DevnetError::Spawn {
-                path: path.clone(),
-                source,
-            })?;
+            .map_err(|source| DevnetError::Spawn { path: path.clone(), source })?;
         let stdout = leashed.stdout.take().expect("standard output is piped");
-        let mut log = Log {
-            lines: BufReader::new(stdout),
-            seen: Vec::new(),
-        };
+        let mut log = Log { lines: BufReader::new(stdout), seen: Vec::new() };
 
         let Ok(port) = timeout(READY_LIMIT, log.listening_port()).await else {
-            return Err(DevnetError::AnvilSlow {
-                path,
-                seconds: READY_LIMIT.as_secs(),
-                log: log.tail(),
-            });
+            return Err(DevnetError::AnvilSlow { path, seconds: READY_LIMIT.as_secs(), log: log.tail() });
         };
         let Some(port) = port else {
-            return Err(DevnetError::AnvilEnded {
-                path,
-                log: log.tail(),
-            });
+            return Err(DevnetError::AnvilEnded { path, log: log.tail() });
         };
         let url = format!("http://{}:{port}", Ipv4Addr::LOCALHOST);
         if timeout(READY_LIMIT, answers(&url)).await.is_err() {
-            return Err(DevnetError::AnvilSlow {
-                path,
-                seconds: READY_LIMIT.as_secs(),
-                log: log.tail(),
-            });
+            return Err(DevnetError::AnvilSlow { path, seconds: READY_LIMIT.as_secs(), log: log.tail() });
         }
         tokio::spawn(log.drain());
         Ok(Self { leashed, url })
@@ -100,19 +84,13 @@ fn command(anvil: &Path, config: &DevnetConfig) -> Command {
     let mut command = Command::new("sh");
     command.args(["-c", LEASH, "leash"]).arg(anvil);
     command.args(["--host", "127.0.0.1", "--port", "0", "--network", "tempo"]);
-    command.args([
-        "--chain-id",
-        &config.chain_id.to_string(),
-        "--hardfork",
-        &config.hardfork,
-    ]);
-    // Blocks at every second keep the clock of `eth_call` fresh, blocks at every transaction keep tests fast.
+    command.args(["--chain-id", &config.chain_id.to_string(), "--hardfork", &config.hardfork]);
+    // Blocks at every second keep the clock of `eth_call` fresh, blocks at every transaction keep
+    // tests fast.
     command.args(["--block-time", "1", "--mixed-mining"]);
-    command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null());
-    // Ctrl-C in a terminal reaches every process of the group at once: the server still needs the chain to settle.
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    // Ctrl-C in a terminal reaches every process of the group at once: the server still needs the
+    // chain to settle.
     command.process_group(0);
     command
 }
@@ -164,8 +142,8 @@ impl Log {
 
 /// Where to look for anvil.
 struct Search {
-    /// Named by the configuration or else by `FAREBOX_ANVIL`. Nothing else is tried then: running another anvil than the
-    /// one that was asked for would only confuse.
+    /// Named by the configuration or else by `FAREBOX_ANVIL`. Nothing else is tried then: running
+    /// another anvil than the one that was asked for would only confuse.
     named: Option<PathBuf>,
     /// The folders on the `PATH`, then `.tools/bin` in the working directory and in its parents.
     folders: Vec<PathBuf>,
@@ -188,18 +166,14 @@ impl Search {
             return if named.is_file() {
                 Ok(named)
             } else {
-                Err(DevnetError::AnvilMissing {
-                    looked_at: named.display().to_string(),
-                })
+                Err(DevnetError::AnvilMissing { looked_at: named.display().to_string() })
             };
         }
         self.folders
             .into_iter()
             .map(|folder| folder.join("anvil"))
             .find(|path| path.is_file())
-            .ok_or_else(|| DevnetError::AnvilMissing {
-                looked_at: "the PATH or .tools/bin".to_owned(),
-            })
+            .ok_or_else(|| DevnetError::AnvilMissing { looked_at: "the PATH or .tools/bin".to_owned() })
     }
 }
 
@@ -215,34 +189,17 @@ mod tests {
 
     #[test]
     fn the_first_folder_with_an_anvil_wins() {
-        let (empty, first, second) = (
-            tempfile::tempdir().unwrap(),
-            folder_with_anvil(),
-            folder_with_anvil(),
-        );
-        let folders = [&empty, &first, &second]
-            .map(|folder| folder.path().to_owned())
-            .to_vec();
-        let found = Search {
-            named: None,
-            folders,
-        }
-        .find()
-        .unwrap();
+        let (empty, first, second) = (tempfile::tempdir().unwrap(), folder_with_anvil(), folder_with_anvil());
+        let folders = [&empty, &first, &second].map(|folder| folder.path().to_owned()).to_vec();
+        let found = Search { named: None, folders }.find().unwrap();
         assert_eq!(found, first.path().join("anvil"));
     }
 
     #[test]
     fn a_named_anvil_that_is_missing_is_not_replaced_by_another() {
         let there = folder_with_anvil();
-        let search = Search {
-            named: Some("/nowhere/anvil".into()),
-            folders: vec![there.path().to_owned()],
-        };
+        let search = Search { named: Some("/nowhere/anvil".into()), folders: vec![there.path().to_owned()] };
         let error = search.find().unwrap_err().to_string();
-        assert!(
-            error.contains("/nowhere/anvil") && error.contains("make tools"),
-            "{error}"
-        );
+        assert!(error.contains("/nowhere/anvil") && error.contains("make tools"), "{error}");
     }
 }

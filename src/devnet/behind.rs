@@ -23,10 +23,7 @@ pub(super) fn concerns(method: &str) -> bool {
 fn is_dated(method: &str) -> bool {
     matches!(
         method,
-        "eth_getTransactionReceipt"
-            | "eth_getTransactionByHash"
-            | "eth_getBlockByHash"
-            | "eth_getLogs"
+        "eth_getTransactionReceipt" | "eth_getTransactionByHash" | "eth_getBlockByHash" | "eth_getLogs"
     )
 }
 
@@ -58,21 +55,12 @@ pub(super) fn before(method: &str, params: &mut Value, newest: u64) -> Step {
     let block = &mut params[index];
     match block.as_str() {
         Some("latest" | "pending" | "safe" | "finalized") => *block = json!(U64::from(newest)),
-        Some(number)
-            if number
-                .parse::<U256>()
-                .is_ok_and(|number| number > U256::from(newest)) =>
-        {
-            return if index == 0 {
-                Step::Answer(Value::Null)
-            } else {
-                Step::UnknownBlock
-            };
+        Some(number) if number.parse::<U256>().is_ok_and(|number| number > U256::from(newest)) => {
+            return if index == 0 { Step::Answer(Value::Null) } else { Step::UnknownBlock };
         }
-        Some(_) => {}
         None if block.is_null() => *block = json!(U64::from(newest)),
-        // By hash: a client that has the hash of an unseen block got it from elsewhere, which no test does.
-        None => {}
+        // An older block, or one named by its hash, which a client only knows from an answer.
+        Some(_) | None => {}
     }
     Step::Forward
 }
@@ -83,9 +71,7 @@ pub(super) fn after(method: &str, result: &mut Value, newest: u64) {
         return;
     }
     let later = |item: &Value| {
-        let number = ["blockNumber", "number"]
-            .iter()
-            .find_map(|key| item.get(key)?.as_str());
+        let number = ["blockNumber", "number"].iter().find_map(|key| item.get(key)?.as_str());
         number
             .and_then(|number| number.parse::<U256>().ok())
             .is_some_and(|number| number > U256::from(newest))
@@ -108,45 +94,22 @@ mod tests {
 
     #[test]
     fn the_latest_state_is_that_of_the_newest_block() {
-        for tag in [
-            json!(["to", "latest"]),
-            json!(["to", "pending"]),
-            json!(["to", null]),
-            json!(["to"]),
-        ] {
-            assert_eq!(
-                rewritten("eth_call", tag),
-                (Step::Forward, json!(["to", "0x10"]))
-            );
+        for tag in [json!(["to", "latest"]), json!(["to", "pending"]), json!(["to", null]), json!(["to"])] {
+            assert_eq!(rewritten("eth_call", tag), (Step::Forward, json!(["to", "0x10"])));
         }
-        assert_eq!(
-            rewritten("eth_call", json!(["to", "0x9"])),
-            (Step::Forward, json!(["to", "0x9"]))
-        );
-        assert_eq!(
-            rewritten("eth_blockNumber", json!([])).0,
-            Step::Answer(json!("0x10"))
-        );
+        assert_eq!(rewritten("eth_call", json!(["to", "0x9"])), (Step::Forward, json!(["to", "0x9"])));
+        assert_eq!(rewritten("eth_blockNumber", json!([])).0, Step::Answer(json!("0x10")));
     }
 
     #[test]
     fn later_blocks_are_unknown() {
-        assert_eq!(
-            rewritten("eth_call", json!(["to", "0x11"])).0,
-            Step::UnknownBlock
-        );
-        assert_eq!(
-            rewritten("eth_getBlockByNumber", json!(["0x11", false])).0,
-            Step::Answer(Value::Null)
-        );
+        assert_eq!(rewritten("eth_call", json!(["to", "0x11"])).0, Step::UnknownBlock);
+        assert_eq!(rewritten("eth_getBlockByNumber", json!(["0x11", false])).0, Step::Answer(Value::Null));
     }
 
     #[test]
     fn later_receipts_and_logs_are_not_there() {
-        let (old, new) = (
-            json!({ "blockNumber": "0x10" }),
-            json!({ "blockNumber": "0x11" }),
-        );
+        let (old, new) = (json!({ "blockNumber": "0x10" }), json!({ "blockNumber": "0x11" }));
         let seen = |method: &str, mut result: Value| {
             after(method, &mut result, 16);
             result

@@ -9,7 +9,8 @@ use tokio::sync::Mutex;
 use super::TOKENS;
 use super::rpc::{Rpc, RpcError};
 
-/// What one call of the faucet gives of each token: a million dollars, as on the public test network.
+/// What one call of the faucet gives of each token: a million dollars, as on the public test
+/// network.
 const GIFT: u64 = 1_000_000_000_000;
 
 /// Transfers from an account whose key anvil holds.
@@ -22,13 +23,11 @@ pub(super) struct Faucet {
 
 impl Faucet {
     pub(super) fn new(funder: Address) -> Self {
-        Self {
-            funder,
-            turn: Mutex::new(()),
-        }
+        Self { funder, turn: Mutex::new(()) }
     }
 
-    /// Gives `to` some of every token and returns one transaction hash for each, as clients of the faucet expect.
+    /// Gives `to` some of every token and returns one transaction hash for each, as clients of the
+    /// faucet expect.
     pub(super) async fn give(&self, rpc: &Rpc, to: Address) -> Result<Vec<B256>, RpcError> {
         let mut hashes = Vec::with_capacity(TOKENS.len());
         for token in TOKENS {
@@ -44,12 +43,9 @@ impl Faucet {
         to: Address,
         amount: u64,
     ) -> Result<B256, RpcError> {
-        let data = ITIP20::transferCall {
-            to,
-            amount: U256::from(amount),
-        }
-        .abi_encode();
-        let transaction = json!([{ "from": self.funder, "to": token, "data": alloy::hex::encode_prefixed(data) }]);
+        let data = ITIP20::transferCall { to, amount: U256::from(amount) }.abi_encode();
+        let transaction =
+            json!([{ "from": self.funder, "to": token, "data": alloy::hex::encode_prefixed(data) }]);
         let _turn = self.turn.lock().await;
         rpc.call("eth_sendTransaction", transaction).await
     }

@@ -1,4 +1,5 @@
-//! Faults that a test switches on: pure bookkeeping. [`super::proxy`] and [`super::server`] carry them out.
+//! Faults that a test switches on: pure bookkeeping. [`super::proxy`] and [`super::server`] carry
+//! them out.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -8,12 +9,7 @@ use tokio::sync::watch;
 
 /// One way in which an RPC endpoint goes wrong.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(
-    tag = "kind",
-    rename_all = "camelCase",
-    rename_all_fields = "camelCase",
-    deny_unknown_fields
-)]
+#[serde(tag = "kind", rename_all = "camelCase", rename_all_fields = "camelCase", deny_unknown_fields)]
 pub enum Fault {
     /// The request is handled only after `ms` milliseconds.
     Delay {
@@ -29,9 +25,11 @@ pub enum Fault {
         /// The error's text.
         message: String,
     },
-    /// `eth_sendRawTransaction` and its `Sync` form: the transaction is included, and then the answer is an error.
+    /// `eth_sendRawTransaction` and its `Sync` form: the transaction is included, and then the
+    /// answer is an error.
     ErrorAfterIncluding,
-    /// `eth_sendRawTransaction` and its `Sync` form: the transaction is included, and then the connection closes.
+    /// `eth_sendRawTransaction` and its `Sync` form: the transaction is included, and then the
+    /// connection closes.
     DropAfterIncluding,
     /// Reads answer as if `block` were the newest: state, receipts, logs and the block number.
     Behind {
@@ -51,9 +49,7 @@ impl Fault {
     fn concerns(&self, method: &str) -> bool {
         match self {
             Self::Delay { .. } | Self::Drop | Self::Error { .. } => true,
-            Self::ErrorAfterIncluding | Self::DropAfterIncluding => {
-                super::proxy::is_broadcast(method)
-            }
+            Self::ErrorAfterIncluding | Self::DropAfterIncluding => super::proxy::is_broadcast(method),
             Self::Behind { .. } => super::behind::concerns(method),
             Self::WrongChainId { .. } => method == "eth_chainId",
             Self::LyingReceipt => super::receipts::are_answered_by(method),
@@ -79,35 +75,24 @@ impl Rule {
     /// `fault` on every request that it can concern, until cleared.
     #[must_use]
     pub fn new(fault: Fault) -> Self {
-        Self {
-            fault,
-            method: None,
-            times: None,
-        }
+        Self { fault, method: None, times: None }
     }
 
     /// Only on requests of `method`.
     #[must_use]
     pub fn on(self, method: &str) -> Self {
-        Self {
-            method: Some(method.to_owned()),
-            ..self
-        }
+        Self { method: Some(method.to_owned()), ..self }
     }
 
     /// Only on the next `times` requests that match.
     #[must_use]
     pub fn times(self, times: u32) -> Self {
-        Self {
-            times: Some(times),
-            ..self
-        }
+        Self { times: Some(times), ..self }
     }
 
     /// Counts one request of `method`; whether the fault befalls it.
     fn befalls(&mut self, method: &str) -> bool {
-        let matches =
-            self.method.as_deref().is_none_or(|only| only == method) && self.fault.concerns(method);
+        let matches = self.method.as_deref().is_none_or(|only| only == method) && self.fault.concerns(method);
         if !matches {
             return false;
         }
@@ -129,7 +114,8 @@ pub(super) enum Loss {
     Drop,
 }
 
-/// Everything that goes wrong with one request. Several rules can befall it; of one kind, the last rule set counts.
+/// Everything that goes wrong with one request. Several rules can befall it; of one kind, the last
+/// rule set counts.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(super) struct Plan {
     pub(super) delay: Duration,
@@ -156,8 +142,9 @@ impl Plan {
     }
 }
 
-/// The fault switches of a [`super::Devnet`]. Out-of-process tests reach them through the proxy itself, with the JSON-RPC
-/// methods `farebox_setFault`, `farebox_clearFaults`, `farebox_stop` and `farebox_status`.
+/// The fault switches of a [`super::Devnet`]. Out-of-process tests reach them through the proxy
+/// itself, with the JSON-RPC methods `farebox_setFault`, `farebox_clearFaults`, `farebox_stop` and
+/// `farebox_status`.
 #[derive(Debug)]
 pub struct Faults {
     rules: Mutex<Vec<Rule>>,
@@ -166,10 +153,7 @@ pub struct Faults {
 
 impl Faults {
     pub(super) fn new() -> Self {
-        Self {
-            rules: Mutex::new(Vec::new()),
-            running: watch::Sender::new(true),
-        }
+        Self { rules: Mutex::new(Vec::new()), running: watch::Sender::new(true) }
     }
 
     /// Switches a fault on.
@@ -183,7 +167,8 @@ impl Faults {
         self.resume();
     }
 
-    /// Closes all connections and refuses new ones, like an endpoint that has gone away. The chain itself goes on.
+    /// Closes all connections and refuses new ones, like an endpoint that has gone away. The chain
+    /// itself goes on.
     pub fn stop(&self) {
         self.running.send_replace(false);
     }
@@ -196,11 +181,7 @@ impl Faults {
     /// The rules that can still befall a request, with what is left of their counts.
     #[must_use]
     pub fn active(&self) -> Vec<Rule> {
-        self.lock()
-            .iter()
-            .filter(|rule| rule.times != Some(0))
-            .cloned()
-            .collect()
+        self.lock().iter().filter(|rule| rule.times != Some(0)).cloned().collect()
     }
 
     pub(super) fn running(&self) -> watch::Receiver<bool> {
@@ -232,8 +213,8 @@ mod tests {
     fn a_counted_rule_befalls_the_next_matching_requests_only() {
         let faults = Faults::new();
         faults.set(Rule::new(Fault::Drop).on("eth_call").times(2));
-        let drops = ["eth_call", "eth_chainId", "eth_call", "eth_call"]
-            .map(|method| faults.befalling(method).drop);
+        let drops =
+            ["eth_call", "eth_chainId", "eth_call", "eth_call"].map(|method| faults.befalling(method).drop);
         assert_eq!(drops, [true, false, true, false]);
         assert_eq!(faults.active(), []);
     }
@@ -243,10 +224,7 @@ mod tests {
         let faults = Faults::new();
         faults.set(Rule::new(Fault::DropAfterIncluding).times(1));
         assert_eq!(faults.befalling("eth_call"), Plan::default());
-        assert_eq!(
-            faults.befalling("eth_sendRawTransactionSync").lost_answer,
-            Some(Loss::Drop)
-        );
+        assert_eq!(faults.befalling("eth_sendRawTransactionSync").lost_answer, Some(Loss::Drop));
         assert_eq!(faults.befalling("eth_sendRawTransaction"), Plan::default());
     }
 
@@ -256,10 +234,7 @@ mod tests {
         faults.set(Rule::new(Fault::LyingReceipt));
         faults.stop();
         faults.clear();
-        assert_eq!(
-            faults.befalling("eth_getTransactionReceipt"),
-            Plan::default()
-        );
+        assert_eq!(faults.befalling("eth_getTransactionReceipt"), Plan::default());
         assert!(*faults.running().borrow());
     }
 
@@ -269,15 +244,8 @@ mod tests {
             r#"{"fault":{"kind":"wrongChainId","chainId":1},"method":"eth_chainId","times":3}"#,
         )
         .unwrap();
-        assert_eq!(
-            rule,
-            Rule::new(Fault::WrongChainId { chain_id: 1 })
-                .on("eth_chainId")
-                .times(3)
-        );
+        assert_eq!(rule, Rule::new(Fault::WrongChainId { chain_id: 1 }).on("eth_chainId").times(3));
         assert!(serde_json::from_str::<Rule>(r#"{"fault":{"kind":"drop"},"time":3}"#).is_err());
-        assert!(
-            serde_json::from_str::<Rule>(r#"{"fault":{"kind":"delay","ms":1,"s":1}}"#).is_err()
-        );
+        assert!(serde_json::from_str::<Rule>(r#"{"fault":{"kind":"delay","ms":1,"s":1}}"#).is_err());
     }
 }

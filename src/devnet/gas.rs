@@ -1,18 +1,21 @@
-//! Gas for batches: anvil 1.7.1 does not look at the `calls` of a Tempo transaction when it estimates, and answers one
-//! flat number. That number suffices for one or two small calls and is too low for a larger batch.
+//! Gas for batches: anvil 1.7.1 does not look at the `calls` of a Tempo transaction when it
+//! estimates, and answers one flat number. That number suffices for one or two small calls and is
+//! too low for a larger batch.
 //!
-//! The calls are simulated one after the other on the same state. A simulated call pays its own base cost and the price
-//! of its sender's first transaction, which a batch pays once.
+//! The calls are simulated one after the other on the same state. A simulated call pays its own
+//! base cost and the price of its sender's first transaction, which a batch pays once.
 
 use alloy::primitives::{U64, U256};
 use serde_json::{Value, json};
 
 use super::rpc::{Rpc, RpcError};
 
-/// Base cost (21,000) and first-transaction cost (250,000) that each further simulated call counts again.
+/// Base cost (21,000) and first-transaction cost (250,000) that each further simulated call counts
+/// again.
 const COUNTED_AGAIN: u64 = 271_000;
 
-/// What a transaction can cost beside its calls: a new nonce key, a larger signature, a key authorisation.
+/// What a transaction can cost beside its calls: a new nonce key, a larger signature, a key
+/// authorisation.
 const BESIDE_CALLS: u64 = 300_000;
 
 /// JSON-RPC error code of a reverted call.
@@ -45,28 +48,20 @@ pub(super) async fn of_batch(rpc: &Rpc, transaction: &Value) -> Result<BatchGas,
     let Some(calls) = batch(transaction) else {
         return Ok(BatchGas::NoBatch);
     };
-    let request =
-        json!([{ "blockStateCalls": [{ "calls": calls }], "validation": false }, "latest"]);
+    let request = json!([{ "blockStateCalls": [{ "calls": calls }], "validation": false }, "latest"]);
     let blocks: Value = rpc.call("eth_simulateV1", request).await?;
-    let simulated = blocks[0]["calls"]
-        .as_array()
-        .map(Vec::as_slice)
-        .unwrap_or_default();
+    let simulated = blocks[0]["calls"].as_array().map(Vec::as_slice).unwrap_or_default();
     if let Some(failed) = simulated.iter().find(|call| call["status"] != "0x1") {
         return Ok(BatchGas::Reverts(
             json!({ "code": REVERTED, "message": "execution reverted", "data": failed["returnData"] }),
         ));
     }
-    let used: Option<Vec<u64>> = simulated
-        .iter()
-        .map(|call| quantity(&call["gasUsed"]))
-        .collect();
+    let used: Option<Vec<u64>> = simulated.iter().map(|call| quantity(&call["gasUsed"])).collect();
     match used {
         Some(used) if used.len() == calls.len() => Ok(BatchGas::Enough(enough(&used))),
-        Some(_) | None => Err(RpcError::Malformed {
-            method: "eth_simulateV1".to_owned(),
-            answer: blocks.to_string(),
-        }),
+        Some(_) | None => {
+            Err(RpcError::Malformed { method: "eth_simulateV1".to_owned(), answer: blocks.to_string() })
+        }
     }
 }
 
@@ -79,18 +74,13 @@ fn enough(used: &[u64]) -> u64 {
 
 /// The calls of a Tempo transaction request, each as a call of its own.
 fn batch(transaction: &Value) -> Option<Vec<Value>> {
-    let calls = transaction["calls"]
-        .as_array()
-        .filter(|calls| !calls.is_empty())?;
+    let calls = transaction["calls"].as_array().filter(|calls| !calls.is_empty())?;
     // With `to`, the request is a plain call to anvil, which it estimates well.
     if transaction.get("to").is_some_and(|to| !to.is_null()) {
         return None;
     }
     let plain = |call: &Value| {
-        let input = ["input", "data"]
-            .iter()
-            .find_map(|key| call[*key].as_str())
-            .unwrap_or("0x");
+        let input = ["input", "data"].iter().find_map(|key| call[*key].as_str()).unwrap_or("0x");
         let value = call["value"].as_str().unwrap_or("0x0");
         let mut plain = json!({ "input": input, "value": value });
         for (key, from) in [("to", &call["to"]), ("from", &transaction["from"])] {

@@ -1,9 +1,10 @@
 //! A local Tempo chain for development and tests.
 //!
-//! [`Devnet::start`] runs `anvil --network tempo` and puts a thin JSON-RPC proxy in front of it. The proxy adds what the
-//! released anvil lacks (`additions`), each addition only where anvil does not do it by itself, and breaks on
-//! demand ([`Faults`]), so that a test can watch the server live through a chain that is slow, behind, lying or gone.
-//! The server itself only ever sees a JSON-RPC URL.
+//! [`Devnet::start`] runs `anvil --network tempo` and puts a thin JSON-RPC proxy in front of it.
+//! The proxy adds what the released anvil lacks (`additions`), each addition only where anvil does
+//! not do it by itself, and breaks on demand ([`Faults`]), so that a test can watch the server live
+//! through a chain that is slow, behind, lying or gone. The server itself only ever sees a JSON-RPC
+//! URL.
 //!
 //! Used by `farebox dev` and by tests, never by `farebox serve`.
 
@@ -11,6 +12,7 @@ mod additions;
 mod anvil;
 mod behind;
 mod control;
+mod error;
 mod faucet;
 mod faults;
 mod gas;
@@ -33,6 +35,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 pub use additions::Additions;
+pub use error::DevnetError;
 pub use faults::{Fault, Faults, Rule};
 pub use rpc::RpcError;
 
@@ -53,6 +56,10 @@ pub const MNEMONIC: &str = "test test test test test test test test test test te
 
 /// How many accounts anvil derives from [`MNEMONIC`] and funds at genesis.
 const ACCOUNTS: u32 = 10;
+
+/// The account that the faucet gives from: the last, because tests take accounts from the front and
+/// count their nonces themselves.
+const FAUCET_ACCOUNT: usize = ACCOUNTS as usize - 1;
 
 /// How to run the chain.
 #[derive(Debug, Clone)]
@@ -78,56 +85,6 @@ impl Default for DevnetConfig {
     }
 }
 
-/// Why the chain could not be started or asked.
-#[derive(Debug, thiserror::Error)]
-pub enum DevnetError {
-    /// There is no anvil.
-    #[error("no anvil at {looked_at}: run `make tools`, or name one with --anvil or FAREBOX_ANVIL")]
-    AnvilMissing {
-        /// The places that were tried.
-        looked_at: String,
-    },
-    /// The anvil that was found could not be executed.
-    #[error("cannot run {path}: {source}")]
-    Spawn {
-        /// What was executed.
-        path: PathBuf,
-        /// What the operating system said.
-        source: std::io::Error,
-    },
-    /// Anvil ended before it was ready, most often because it is too old for `--network tempo`.
-    #[error(
-        "{path} ended before it was ready (Foundry 1.7.1 or newer is needed; `make tools` installs it):\n{log}"
-    )]
-    AnvilEnded {
-        /// What was executed.
-        path: PathBuf,
-        /// The last lines it wrote.
-        log: String,
-    },
-    /// Anvil did not become ready in time.
-    #[error("{path} was not ready within {seconds} s:\n{log}")]
-    AnvilSlow {
-        /// What was executed.
-        path: PathBuf,
-        /// How long we waited.
-        seconds: u64,
-        /// The last lines it wrote.
-        log: String,
-    },
-    /// The proxy's address is taken or not ours.
-    #[error("cannot listen on {address} for the chain's RPC: {source}")]
-    Listen {
-        /// The wanted address.
-        address: SocketAddr,
-        /// What the operating system said.
-        source: std::io::Error,
-    },
-    /// The chain refused a request or did not answer.
-    #[error(transparent)]
-    Rpc(#[from] RpcError),
-}
-
 /// A running local chain. Dropping it ends the chain; [`Devnet::stop`] does so and waits.
 #[derive(Debug)]
 pub struct Devnet {
@@ -144,30 +101,17 @@ impl Devnet {
     /// # Errors
     /// See [`DevnetError`]; each message says what to do.
     pub async fn start(config: DevnetConfig) -> Result<Self, DevnetError> {
-        let listen_error = |source| DevnetError::Listen {
-            address: config.rpc_listen,
-            source,
-        };
-        let listener = TcpListener::bind(config.rpc_listen)
-            .await
-            .map_err(listen_error)?;
+        let listen_error = |source| DevnetError::Listen { address: config.rpc_listen, source };
+        let listener = TcpListener::bind(config.rpc_listen).await.map_err(listen_error)?;
         let address = listener.local_addr().map_err(listen_error)?;
 
         let anvil = Anvil::start(&config).await?;
         let rpc = Rpc::new(anvil.url().to_owned());
         let accounts = accounts();
-        // The last account is the faucet: tests take accounts from the front and keep count of their nonces.
-        let funder = accounts.last().expect("ACCOUNTS is not zero").address();
         let additions = Additions::probe(&rpc).await?;
-        let proxy = Arc::new(Proxy::new(rpc, additions, funder));
+        let proxy = Arc::new(Proxy::new(rpc, additions, accounts[FAUCET_ACCOUNT].address()));
         let server = tokio::spawn(server::serve(listener, address, Arc::clone(&proxy)));
-        Ok(Self {
-            anvil,
-            proxy,
-            server,
-            address,
-            accounts,
-        })
+        Ok(Self { anvil, proxy, server, address, accounts })
     }
 
     /// Ends the chain and waits until anvil is gone.
@@ -188,8 +132,8 @@ impl Devnet {
         self.anvil.url()
     }
 
-    /// The accounts of [`MNEMONIC`]; each holds `u64::MAX` units of every token in [`TOKENS`] at genesis. The last one
-    /// pays for [`Devnet::fund`].
+    /// The accounts of [`MNEMONIC`]; each holds `u64::MAX` units of every token in [`TOKENS`] at
+    /// genesis. The last one pays for [`Devnet::fund`].
     #[must_use]
     pub fn accounts(&self) -> &[PrivateKeySigner] {
         &self.accounts
@@ -213,16 +157,12 @@ impl Devnet {
         self.proxy.broadcasts()
     }
 
-    /// Sends `amount` units of `token` to `to`, past all faults, and returns the transaction once it is in a block.
+    /// Sends `amount` units of `token` to `to`, past all faults, and returns the transaction once
+    /// it is in a block.
     ///
     /// # Errors
     /// [`DevnetError::Rpc`] when the chain refuses the transfer or does not include it.
-    pub async fn fund(
-        &self,
-        to: Address,
-        token: Address,
-        amount: u64,
-    ) -> Result<B256, DevnetError> {
+    pub async fn fund(&self, to: Address, token: Address, amount: u64) -> Result<B256, DevnetError> {
         let (rpc, faucet) = (self.proxy.rpc(), self.proxy.faucet());
         let hash = faucet.transfer(rpc, token, to, amount).await?;
         rpc.wait_included(hash).await?;

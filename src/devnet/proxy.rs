@@ -31,10 +31,7 @@ pub(super) struct HangUp;
 
 /// Whether `method` sends a signed transaction.
 pub(super) fn is_broadcast(method: &str) -> bool {
-    matches!(
-        method,
-        "eth_sendRawTransaction" | "eth_sendRawTransactionSync"
-    )
+    matches!(method, "eth_sendRawTransaction" | "eth_sendRawTransactionSync")
 }
 
 #[derive(Debug)]
@@ -93,11 +90,7 @@ impl Proxy {
 
     async fn answer_one(self: &Arc<Self>, mut request: Value) -> Result<Value, HangUp> {
         let id = request.get("id").cloned().unwrap_or_default();
-        let Some(method) = request
-            .get("method")
-            .and_then(Value::as_str)
-            .map(str::to_owned)
-        else {
+        let Some(method) = request.get("method").and_then(Value::as_str).map(str::to_owned) else {
             return Ok(refusal(&id, INVALID_REQUEST, "not a JSON-RPC request"));
         };
         if request.get("params").is_none_or(Value::is_null) {
@@ -147,11 +140,10 @@ impl Proxy {
         Ok(answer)
     }
 
-    /// Waits until the transaction that `result` names is in a block, and then does not answer with it.
+    /// Waits until the transaction that `result` names is in a block, and then does not answer with
+    /// it.
     async fn lose(&self, id: &Value, loss: Loss, result: &Value) -> Result<Value, HangUp> {
-        let hash = result
-            .as_str()
-            .or_else(|| result["transactionHash"].as_str());
+        let hash = result.as_str().or_else(|| result["transactionHash"].as_str());
         if let Some(hash) = hash.and_then(|hash| hash.parse().ok())
             && let Err(error) = self.rpc.wait_included(hash).await
         {
@@ -163,14 +155,9 @@ impl Proxy {
         }
     }
 
-    /// The answer of anvil with the additions. What a contract of ours has to know of a transaction before it runs is
-    /// prepared here, before the request goes on.
-    async fn answer_truly(
-        &self,
-        id: &Value,
-        method: &str,
-        request: &Value,
-    ) -> Result<Value, RpcError> {
+    /// The answer of anvil with the additions. What a contract of ours has to know of a transaction
+    /// before it runs is prepared here, before the request goes on.
+    async fn answer_truly(&self, id: &Value, method: &str, request: &Value) -> Result<Value, RpcError> {
         let params = &request["params"];
         if self.additions.faucet && method == "tempo_fundAddress" {
             let Some(to) = params[0].as_str().and_then(|to| to.parse().ok()) else {
@@ -218,7 +205,9 @@ fn falsify(plan: &Plan, method: &str, result: &mut Value) {
 }
 
 fn success(id: &Value, result: Value) -> Value {
-    json!({ "jsonrpc": "2.0", "id": id, "result": result })
+    let mut answer = json!({ "jsonrpc": "2.0", "id": id, "result": null });
+    answer["result"] = result;
+    answer
 }
 
 pub(super) fn refusal(id: &Value, code: i64, message: &str) -> Value {

@@ -1,7 +1,9 @@
-//! Who paid a transaction's fee, and in what: anvil 1.7.1 names the sender as `feePayer` always and leaves `feeToken` out.
+//! Who paid a transaction's fee, and in what: anvil 1.7.1 names the sender as `feePayer` always and
+//! leaves `feeToken` out.
 //!
-//! The chain itself tells: the fee is the last token transfer to the fee manager that a transaction emits, also when its
-//! calls revert. A transaction without fee emits none; its receipt keeps the sender as payer and has no token.
+//! The chain itself tells: the fee is the last token transfer to the fee manager that a transaction
+//! emits, also when its calls revert. A transaction without fee emits none; its receipt keeps the
+//! sender as payer and has no token.
 
 use alloy::primitives::{Address, B256};
 use alloy::sol_types::SolEvent;
@@ -30,15 +32,10 @@ pub(super) fn each(result: &mut Value, mut change: impl FnMut(&mut Value)) {
 
 /// Fills in fee payer and fee token, unless the chain has named a token itself.
 pub(super) fn name_fee_payer(receipt: &mut Value) {
-    if receipt
-        .get("feeToken")
-        .is_some_and(|token| !token.is_null())
-    {
+    if receipt.get("feeToken").is_some_and(|token| !token.is_null()) {
         return;
     }
-    let fee = receipt["logs"]
-        .as_array()
-        .and_then(|logs| logs.iter().rev().find_map(fee_transfer));
+    let fee = receipt["logs"].as_array().and_then(|logs| logs.iter().rev().find_map(fee_transfer));
     if let Some((payer, token)) = fee {
         receipt["feePayer"] = json!(payer);
         receipt["feeToken"] = json!(token);
@@ -48,19 +45,15 @@ pub(super) fn name_fee_payer(receipt: &mut Value) {
 /// The payer and the token, if `log` is a transfer to the fee manager.
 fn fee_transfer(log: &Value) -> Option<(Address, Address)> {
     let topic = |index: usize| log["topics"].get(index)?.as_str()?.parse::<B256>().ok();
-    let is_fee = topic(0)? == ITIP20::Transfer::SIGNATURE_HASH
-        && topic(2)? == TIP_FEE_MANAGER_ADDRESS.into_word();
+    let is_fee =
+        topic(0)? == ITIP20::Transfer::SIGNATURE_HASH && topic(2)? == TIP_FEE_MANAGER_ADDRESS.into_word();
     let token = log["address"].as_str()?.parse().ok()?;
     is_fee.then_some((Address::from_word(topic(1)?), token))
 }
 
 /// Turns success into failure and the other way round: the lie of [`super::Fault::LyingReceipt`].
 pub(super) fn flip_status(receipt: &mut Value) {
-    let flipped = if receipt["status"] == "0x1" {
-        "0x0"
-    } else {
-        "0x1"
-    };
+    let flipped = if receipt["status"] == "0x1" { "0x0" } else { "0x1" };
     receipt["status"] = json!(flipped);
 }
 
@@ -107,7 +100,8 @@ mod tests {
 
     #[test]
     fn a_chain_that_names_the_token_is_left_alone() {
-        let mut receipt = json!({ "feePayer": SENDER, "feeToken": TOKEN, "logs": [transfer(SPONSOR, &fee_manager())] });
+        let mut receipt =
+            json!({ "feePayer": SENDER, "feeToken": TOKEN, "logs": [transfer(SPONSOR, &fee_manager())] });
         let before = receipt.clone();
         name_fee_payer(&mut receipt);
         assert_eq!(receipt, before);

@@ -1,4 +1,5 @@
-//! A JSON-RPC client for the proxy's own questions to anvil. It passes bodies through unread where it can.
+//! A JSON-RPC client for the proxy's own questions to anvil. It passes bodies through unread where
+//! it can.
 
 use std::time::Duration;
 
@@ -10,7 +11,8 @@ use tokio::time::{Instant, sleep};
 /// JSON-RPC 2.0: the method does not exist.
 pub(super) const METHOD_NOT_FOUND: i64 = -32601;
 
-/// With `--mixed-mining` a transaction is in a block within milliseconds, and within one second at the latest.
+/// With `--mixed-mining` a transaction is in a block within milliseconds, and within one second at
+/// the latest.
 const INCLUSION_LIMIT: Duration = Duration::from_secs(10);
 
 /// Why the chain gave no usable answer.
@@ -50,29 +52,15 @@ pub(super) struct Rpc {
 
 impl Rpc {
     pub(super) fn new(url: String) -> Self {
-        Self {
-            http: reqwest::Client::new(),
-            url,
-        }
+        Self { http: reqwest::Client::new(), url }
     }
 
     /// Sends one request object and returns the whole answer object.
     pub(super) async fn forward(&self, request: &Value) -> Result<Value, RpcError> {
-        Ok(self
-            .http
-            .post(&self.url)
-            .json(request)
-            .send()
-            .await?
-            .json()
-            .await?)
+        Ok(self.http.post(&self.url).json(request).send().await?.json().await?)
     }
 
-    pub(super) async fn call<T: DeserializeOwned>(
-        &self,
-        method: &str,
-        params: Value,
-    ) -> Result<T, RpcError> {
+    pub(super) async fn call<T: DeserializeOwned>(&self, method: &str, params: Value) -> Result<T, RpcError> {
         let request = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
         let mut answer = self.forward(&request).await?;
         if let Some(error) = answer.get("error") {
@@ -82,14 +70,9 @@ impl Rpc {
                 message: error["message"].as_str().unwrap_or_default().to_owned(),
             });
         }
-        let result = answer
-            .get_mut("result")
-            .map(Value::take)
-            .unwrap_or_default();
-        serde_json::from_value(result).map_err(|_| RpcError::Malformed {
-            method: method.to_owned(),
-            answer: answer.to_string(),
-        })
+        let result = answer.get_mut("result").map(Value::take).unwrap_or_default();
+        serde_json::from_value(result)
+            .map_err(|_| RpcError::Malformed { method: method.to_owned(), answer: answer.to_string() })
     }
 
     /// Whether the chain has `method`, asked with parameters that cannot do anything.
@@ -105,9 +88,7 @@ impl Rpc {
     pub(super) async fn wait_included(&self, hash: B256) -> Result<(), RpcError> {
         let deadline = Instant::now() + INCLUSION_LIMIT;
         while Instant::now() < deadline {
-            let receipt: Value = self
-                .call("eth_getTransactionReceipt", json!([hash]))
-                .await?;
+            let receipt: Value = self.call("eth_getTransactionReceipt", json!([hash])).await?;
             if !receipt.is_null() {
                 return Ok(());
             }

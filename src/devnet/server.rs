@@ -1,5 +1,5 @@
-//! The proxy's HTTP server. It is written against hyper directly because a fault may close a connection without an
-//! answer, or close the listening socket and open it again.
+//! The proxy's HTTP server. It is written against hyper directly because a fault may close a
+//! connection without an answer, or close the listening socket and open it again.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -9,8 +9,8 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper::header::{
-    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    CONTENT_TYPE, HeaderValue,
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, CONTENT_TYPE,
+    HeaderValue,
 };
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
@@ -80,25 +80,17 @@ async fn bind_again(address: SocketAddr) -> TcpListener {
 async fn converse(stream: TcpStream, proxy: Arc<Proxy>) {
     let service = service_fn(|request| answer(request, Arc::clone(&proxy)));
     // The error is the client's hanging up, or ours.
-    let _ended = Builder::new(TokioExecutor::new())
-        .serve_connection(TokioIo::new(stream), service)
-        .await;
+    let _ended = Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await;
 }
 
-async fn answer(
-    request: Request<Incoming>,
-    proxy: Arc<Proxy>,
-) -> Result<Response<Full<Bytes>>, HangUp> {
+async fn answer(request: Request<Incoming>, proxy: Arc<Proxy>) -> Result<Response<Full<Bytes>>, HangUp> {
     if request.method() == Method::OPTIONS {
         return Ok(response(StatusCode::NO_CONTENT, Bytes::new()));
     }
     if request.method() != Method::POST {
         return Ok(response(StatusCode::METHOD_NOT_ALLOWED, Bytes::new()));
     }
-    let Ok(body) = Limited::new(request.into_body(), BODY_LIMIT)
-        .collect()
-        .await
-    else {
+    let Ok(body) = Limited::new(request.into_body(), BODY_LIMIT).collect().await else {
         return Ok(response(StatusCode::PAYLOAD_TOO_LARGE, Bytes::new()));
     };
     let answer = match serde_json::from_slice(&body.to_bytes()) {
@@ -114,14 +106,8 @@ fn response(status: StatusCode, body: Bytes) -> Response<Full<Bytes>> {
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
-    headers.insert(
-        ACCESS_CONTROL_ALLOW_METHODS,
-        HeaderValue::from_static("POST, OPTIONS"),
-    );
-    headers.insert(
-        ACCESS_CONTROL_ALLOW_HEADERS,
-        HeaderValue::from_static("content-type"),
-    );
+    headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("POST, OPTIONS"));
+    headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("content-type"));
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }

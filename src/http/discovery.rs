@@ -7,12 +7,15 @@ use axum::body::Bytes;
 use axum::extract::State as AppState;
 use axum::http::HeaderName;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use axum::response::IntoResponse;
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
 use serde_json::{Value, json};
+use utoipa::ToSchema;
 
 use super::{State, openapi};
 use crate::app::Offers;
 use crate::config::Config;
+use crate::mpp::offer::{CHARGE, METHOD};
 
 /// draft-payment-discovery-00, "Caching".
 const CACHED: (HeaderName, &str) = (CACHE_CONTROL, "max-age=300");
@@ -20,8 +23,52 @@ const CACHED: (HeaderName, &str) = (CACHE_CONTROL, "max-age=300");
 const FAVICON: &str = "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 32 32\"><rect width=\"32\" \
 height=\"32\" rx=\"7\" fill=\"#15323a\"/><path d=\"M9 8h14v4H13v4h8v4h-8v5H9z\" fill=\"#f4d35e\"/></svg>";
 
+/// What is offered, and how to pay for it.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Index {
+    name: String,
+    /// The payable and free operations.
+    operations: Vec<Operation>,
+    payment: PaymentTerms,
+    /// Where to read more.
+    docs: Vec<String>,
+}
+
+/// One operation of `/mpp`.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Operation {
+    #[schema(example = "POST")]
+    method: String,
+    #[schema(example = "/mpp/pii/preview")]
+    path: String,
+    summary: String,
+    /// Dollars for one request; `null` when it is free.
+    #[schema(example = "0.05")]
+    price: Option<String>,
+}
+
+/// How charges are paid (draft-tempo-charge-00).
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PaymentTerms {
+    scheme: &'static str,
+    method: &'static str,
+    intents: Vec<&'static str>,
+    chain_id: u64,
+    /// TIP-20 token address.
+    currency: String,
+    currency_name: String,
+    recipient: String,
+    modes: Vec<&'static str>,
+    /// Whether `?feePayer=true` lets the server pay the network fee.
+    sponsored: bool,
+}
+
 /// The documents, ready to send.
 pub struct Documents {
+    index: Bytes,
     openapi: Bytes,
     llms: Bytes,
     llms_full: Bytes,
@@ -35,13 +82,57 @@ impl Documents {
         let document = openapi::document(config, offers);
         let llms = llms_text(config, &document);
         let llms_full = format!("{llms}\n{}", reference(&document));
+        let index = serde_json::to_vec(&Index::new(config, offers, &document)).expect("plain data is valid JSON");
         Self {
+            index: Bytes::from(index),
             openapi: Bytes::from(document.to_string()),
             llms: Bytes::from(llms),
             llms_full: Bytes::from(llms_full),
             catalog: Bytes::from(catalog_document(config).to_string()),
         }
     }
+
+    /// The index of `/mpp`.
+    pub fn index(&self) -> Response {
+        ([(CONTENT_TYPE, "application/json"), CACHED], self.index.clone()).into_response()
+    }
+}
+
+impl Index {
+    fn new(config: &Config, offers: &Offers, document: &Value) -> Self {
+        let operations = operations(document)
+            .into_iter()
+            .filter(|(_, path, _)| path.starts_with("/mpp/"))
+            .map(|(method, path, operation)| Operation {
+                method,
+                path: path.to_owned(),
+                summary: operation["summary"].as_str().unwrap_or_default().to_owned(),
+                price: price(operation).map(str::to_owned),
+            })
+            .collect();
+        let url = &config.server.public_url;
+        Self {
+            name: config.product.name.clone(),
+            operations,
+            payment: PaymentTerms {
+                scheme: "Payment",
+                method: METHOD,
+                intents: vec![CHARGE],
+                chain_id: config.chain.chain_id,
+                currency: format!("{:#x}", config.chain.currency),
+                currency_name: config.chain.currency_name.clone(),
+                recipient: format!("{:#x}", config.payments.recipient),
+                modes: config.payments.modes.iter().map(|mode| mode.as_str()).collect(),
+                sponsored: offers.preview_sponsored.is_some(),
+            },
+            docs: ["/openapi.json", "/llms.txt", "/llms-full.txt"].map(|path| format!("{url}{path}")).into(),
+        }
+    }
+}
+
+/// Dollars for one call of a documented operation; `None` when it is free.
+fn price(operation: &Value) -> Option<&str> {
+    operation["x-payment-info"]["price"]["amount"].as_str()
 }
 
 pub async fn openapi(AppState(app): AppState<State>) -> impl IntoResponse {
@@ -95,9 +186,7 @@ fn llms_text(config: &Config, document: &Value) -> String {
         document["info"]["x-guidance"].as_str().unwrap_or_default()
     );
     for (method, path, operation) in operations(document) {
-        let price = operation["x-payment-info"]["price"]["amount"]
-            .as_str()
-            .map_or_else(|| "free".to_owned(), |dollars| format!("${dollars} per request"));
+        let price = price(operation).map_or_else(|| "free".to_owned(), |dollars| format!("${dollars} per request"));
         let summary = operation["summary"].as_str().unwrap_or_default();
         let _ = writeln!(text, "- {method} {url}{path} ({price}): {summary}");
     }

@@ -34,13 +34,13 @@ pub struct Ready {
 }
 
 /// Whether the process runs.
-#[utoipa::path(get, path = "/healthz", tag = "operations", security(()), responses((status = 200, body = Alive)))]
+#[utoipa::path(get, path = "/healthz", tag = "operations", responses((status = 200, body = Alive)))]
 pub async fn healthz() -> Json<Alive> {
     Json(Alive { status: "ok" })
 }
 
 /// Whether the database and the chain answer.
-#[utoipa::path(get, path = "/readyz", tag = "operations", security(()), responses(
+#[utoipa::path(get, path = "/readyz", tag = "operations", responses(
     (status = 200, description = "Ready", body = Ready),
     (status = 503, description = "Something the server depends on does not answer", body = Ready),
 ))]

@@ -1,12 +1,12 @@
 //! `/mpp`: pay per request, without an account.
 
-use axum::Json;
 use axum::extract::State as AppState;
 use axum::response::Response;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::State;
+use super::discovery::Index;
 use super::error::{Code, HttpError, Problem};
 use super::gate;
 use super::request::Received;
@@ -18,82 +18,11 @@ use crate::services::preview::{PreviewAnswer, PreviewBody, PreviewError, Preview
 /// Payments shown with an account.
 const PAYMENTS_SHOWN: i64 = 50;
 
-/// What is offered, and how to pay for it.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Index {
-    name: String,
-    /// The payable and free operations.
-    operations: Vec<Operation>,
-    payment: PaymentTerms,
-    /// Where to read more.
-    docs: Vec<String>,
-}
-
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Operation {
-    method: &'static str,
-    path: &'static str,
-    summary: &'static str,
-    /// Dollars for one request; `null` when it is free.
-    #[schema(example = "0.05")]
-    price: Option<String>,
-}
-
-/// How charges are paid (draft-tempo-charge-00).
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct PaymentTerms {
-    scheme: &'static str,
-    method: &'static str,
-    intents: Vec<&'static str>,
-    chain_id: u64,
-    /// TIP-20 token address.
-    currency: String,
-    currency_name: String,
-    recipient: String,
-    modes: Vec<&'static str>,
-    /// Whether `?feePayer=true` lets the server pay the network fee.
-    sponsored: bool,
-}
-
 /// List what can be bought and how to pay.
-#[utoipa::path(get, path = "/mpp", tag = "discovery", security(()),
+#[utoipa::path(get, path = "/mpp", tag = "discovery",
     responses((status = 200, description = "Operations, prices and payment terms", body = Index)))]
-pub async fn index(AppState(app): AppState<State>) -> Json<Index> {
-    let config = &app.config;
-    let url = &config.server.public_url;
-    let price = config.pii.preview_price;
-    Json(Index {
-        name: config.product.name.clone(),
-        operations: vec![
-            Operation {
-                method: "POST",
-                path: "/mpp/pii/preview",
-                summary: "Find and redact personal data in text",
-                price: (!price.is_zero()).then(|| price.to_dollars()),
-            },
-            Operation {
-                method: "GET",
-                path: "/mpp/account",
-                summary: "Your balance and payments, for a proof of your wallet",
-                price: None,
-            },
-        ],
-        payment: PaymentTerms {
-            scheme: "Payment",
-            method: crate::mpp::offer::METHOD,
-            intents: vec![crate::mpp::offer::CHARGE],
-            chain_id: config.chain.chain_id,
-            currency: format!("{:#x}", config.chain.currency),
-            currency_name: config.chain.currency_name.clone(),
-            recipient: format!("{:#x}", config.payments.recipient),
-            modes: config.payments.modes.iter().map(|mode| mode.as_str()).collect(),
-            sponsored: app.offers.preview_sponsored.is_some(),
-        },
-        docs: ["/openapi.json", "/llms.txt", "/llms-full.txt"].map(|path| format!("{url}{path}")).into(),
-    })
+pub async fn index(AppState(app): AppState<State>) -> Response {
+    app.documents.index()
 }
 
 /// Find and redact personal data in text.

@@ -37,6 +37,7 @@ pub fn document(config: &Config, offers: &Offers) -> Value {
             "llms": format!("{}/llms.txt", config.server.public_url),
         },
     });
+    mark_public(&mut document);
     // Marks a wallet's signature for registries that know no such scheme.
     document["components"]["securitySchemes"] = json!({
         "wallet": {
@@ -51,6 +52,17 @@ pub fn document(config: &Config, offers: &Offers) -> Value {
     let payable: Vec<&Offer> = ways.into_iter().flat_map(|offers| offers.iter()).collect();
     document["paths"]["/mpp/pii/preview"]["post"]["x-payment-info"] = payment_info(&payable, config);
     document
+}
+
+/// An operation that says nothing of security is open to everyone; OpenAPI
+/// wants that said.
+fn mark_public(document: &mut Value) {
+    let paths = document["paths"].as_object_mut().into_iter().flatten();
+    for operation in paths.flat_map(|(_, methods)| methods.as_object_mut().into_iter().flatten()) {
+        if let Some(operation) = operation.1.as_object_mut() {
+            operation.entry("security").or_insert_with(|| json!([]));
+        }
+    }
 }
 
 /// draft-payment-discovery-00, "x-payment-info", beside the fields that

@@ -334,9 +334,9 @@ pub struct TextPart {
     text: String,
 }
 
-/// The body of a preview request, as documented. Reading it is
-/// [`PreviewRequest::parse`]'s work, which explains itself better than a
-/// derived reader; a test holds the two together.
+// Documentation only: `PreviewRequest::parse` reads the body, because it
+// explains itself better than a derived reader. A test holds the two together.
+/// What to examine, and how.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = PreviewRequest)]
 #[serde(rename_all = "camelCase")]

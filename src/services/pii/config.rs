@@ -44,7 +44,9 @@ pub enum ConfigError {
         key: String,
     },
     /// A setting that does nothing yet, or never existed.
-    #[error("`{key}` is not a setting of this version; supported are `threshold`, `thresholds`, `model` and `language`")]
+    #[error(
+        "`{key}` is not a setting of this version; supported are `threshold`, `thresholds`, `model` and `language`"
+    )]
     UnknownKey {
         /// The key as written, shortened.
         key: String,
@@ -117,7 +119,10 @@ impl Selection {
         let Value::Object(config) = config else {
             return Err(ConfigError::Type { key: key.to_owned(), expected: "an object" });
         };
-        if let Some(key) = config.keys().find(|key| !matches!(key.as_str(), "threshold" | "thresholds" | "model" | "language")) {
+        if let Some(key) = config
+            .keys()
+            .find(|key| !matches!(key.as_str(), "threshold" | "thresholds" | "model" | "language"))
+        {
             return Err(ConfigError::UnknownKey { key: shorten(key) });
         }
         only("model", config.get("model"), "rules")?;
@@ -134,7 +139,12 @@ impl Selection {
                     selection.thresholds[entity.index()] = Some(threshold(&key, value)?);
                 }
             }
-            Some(_) => return Err(ConfigError::Type { key: "thresholds".to_owned(), expected: "an object of numbers by entity" }),
+            Some(_) => {
+                return Err(ConfigError::Type {
+                    key: "thresholds".to_owned(),
+                    expected: "an object of numbers by entity",
+                });
+            }
         }
         Ok(selection)
     }
@@ -221,7 +231,8 @@ mod tests {
     #[test]
     fn selects_by_name_synonym_and_case() {
         for key in ["piiEntities", "pii_entities"] {
-            let selection = parse(json!({ key: ["email", "SSN", "Credit-Debit-Number", "EMAIL_ADDRESS"] })).expect("valid");
+            let selection = parse(json!({ key: ["email", "SSN", "Credit-Debit-Number", "EMAIL_ADDRESS"] }))
+                .expect("valid");
             assert!(selection.entities().eq([Entity::EmailAddress, Entity::CreditCard, Entity::UsSsn]));
         }
         assert_eq!(parse(json!({ "piiEntities": null, "model": "m" })), Ok(Selection::default()));
@@ -231,7 +242,8 @@ mod tests {
     #[test]
     fn thresholds_are_global_then_per_entity() {
         let config = json!({ "threshold": 0.8, "thresholds": { "ssn": 0, "URL": 1 }, "model": "rules", "language": "en" });
-        let selection = parse(json!({ "pii_config": config, "pii_entities": ["URL", "US_SSN", "AGE"] })).expect("valid");
+        let selection =
+            parse(json!({ "pii_config": config, "pii_entities": ["URL", "US_SSN", "AGE"] })).expect("valid");
         assert_eq!(selection.threshold(Entity::Url), Some(1.0));
         assert_eq!(selection.threshold(Entity::UsSsn), Some(0.0));
         assert_eq!(selection.threshold(Entity::Age), Some(0.8));
@@ -242,21 +254,51 @@ mod tests {
     fn refusals_say_what_to_do() {
         let table = [
             (json!({ "piiEntities": ["EMIAL"] }), "`EMIAL` is not an entity; did you mean `EMAIL`?"),
-            (json!({ "piiEntities": ["person"] }), "`PERSON` is not available in this version: the `rules` model does not recognise it; leave it out"),
-            (json!({ "piiConfig": { "thresholds": { "NAME": 0.5 } } }), "`PERSON` is not available in this version: the `rules` model does not recognise it; leave it out"),
-            (json!({ "pii_entities": [] }), "`pii_entities` selects nothing: name at least one entity, or leave it out to select all"),
+            (
+                json!({ "piiEntities": ["person"] }),
+                "`PERSON` is not available in this version: the `rules` model does not recognise it; leave it out",
+            ),
+            (
+                json!({ "piiConfig": { "thresholds": { "NAME": 0.5 } } }),
+                "`PERSON` is not available in this version: the `rules` model does not recognise it; leave it out",
+            ),
+            (
+                json!({ "pii_entities": [] }),
+                "`pii_entities` selects nothing: name at least one entity, or leave it out to select all",
+            ),
             (json!({ "piiEntities": "EMAIL" }), "`piiEntities` must be a list of entity names"),
             (json!({ "piiEntities": [7] }), "`piiEntities` must be a list of entity names"),
             (json!({ "piiConfig": [] }), "`piiConfig` must be an object"),
-            (json!({ "piiConfig": { "threshold": 1.5 } }), "`threshold` must be a number from 0 to 1, not 1.5"),
+            (
+                json!({ "piiConfig": { "threshold": 1.5 } }),
+                "`threshold` must be a number from 0 to 1, not 1.5",
+            ),
             (json!({ "piiConfig": { "threshold": "high" } }), "`threshold` must be a number from 0 to 1"),
-            (json!({ "piiConfig": { "thresholds": { "URL": -1 } } }), "`thresholds.URL` must be a number from 0 to 1, not -1"),
-            (json!({ "piiConfig": { "thresholds": 1 } }), "`thresholds` must be an object of numbers by entity"),
-            (json!({ "piiConfig": { "faceBlur": true } }), "`faceBlur` is not a setting of this version; supported are `threshold`, `thresholds`, `model` and `language`"),
-            (json!({ "piiConfig": { "model": "accurate" } }), "`model` `accurate` is not available in this version; use `rules`"),
-            (json!({ "piiConfig": { "language": "de" } }), "`language` `de` is not available in this version; use `en`"),
+            (
+                json!({ "piiConfig": { "thresholds": { "URL": -1 } } }),
+                "`thresholds.URL` must be a number from 0 to 1, not -1",
+            ),
+            (
+                json!({ "piiConfig": { "thresholds": 1 } }),
+                "`thresholds` must be an object of numbers by entity",
+            ),
+            (
+                json!({ "piiConfig": { "faceBlur": true } }),
+                "`faceBlur` is not a setting of this version; supported are `threshold`, `thresholds`, `model` and `language`",
+            ),
+            (
+                json!({ "piiConfig": { "model": "accurate" } }),
+                "`model` `accurate` is not available in this version; use `rules`",
+            ),
+            (
+                json!({ "piiConfig": { "language": "de" } }),
+                "`language` `de` is not available in this version; use `en`",
+            ),
             (json!({ "piiConfig": { "model": 1 } }), "`model` must be a string"),
-            (json!({ "piiConfig": {}, "pii_config": {} }), "`piiConfig` and `pii_config` are the same setting: send one of them"),
+            (
+                json!({ "piiConfig": {}, "pii_config": {} }),
+                "`piiConfig` and `pii_config` are the same setting: send one of them",
+            ),
         ];
         for (body, message) in table {
             assert_eq!(parse(body).expect_err(message).to_string(), message);

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::scan::Scan;
+use super::input::Input;
 
 /// Words looked at on each side.
 const WORDS: usize = 5;
@@ -22,9 +22,12 @@ pub(super) struct Context {
 }
 
 impl Context {
-    pub(super) fn of(scan: Scan<'_>, span: &Range<usize>) -> Self {
-        let (from, to) = window(scan, span);
-        Self { before: Words::new(&scan.text[from..span.start]), after: Words::new(&scan.text[span.end..to]) }
+    pub(super) fn of(input: Input<'_>, span: &Range<usize>) -> Self {
+        let (from, to) = window(input, span);
+        Self {
+            before: Words::new(&input.text[from..span.start]),
+            after: Words::new(&input.text[span.end..to]),
+        }
     }
 
     /// How many words away the nearest of `terms` is; none when none is near.
@@ -54,8 +57,8 @@ pub(super) fn score(distance: usize) -> f32 {
 }
 
 /// The bytes that hold the nearest words on each side.
-fn window(scan: Scan<'_>, span: &Range<usize>) -> (usize, usize) {
-    let bytes = scan.bytes;
+fn window(input: Input<'_>, span: &Range<usize>) -> (usize, usize) {
+    let bytes = input.bytes;
     let floor = span.start.saturating_sub(BYTES);
     let (mut from, mut seen) = (span.start, 0);
     while from > floor {
@@ -84,7 +87,7 @@ fn window(scan: Scan<'_>, span: &Range<usize>) -> (usize, usize) {
         seen += usize::from(word_starts);
         to += 1;
     }
-    (scan.text.ceil_char_boundary(from).min(span.start), scan.text.floor_char_boundary(to).max(span.end))
+    (input.text.ceil_char_boundary(from).min(span.start), input.text.floor_char_boundary(to).max(span.end))
 }
 
 fn is_word(byte: u8) -> bool {
@@ -120,7 +123,12 @@ struct Words {
 
 impl Words {
     fn new(source: &str) -> Self {
-        let mut words = Self { text: String::with_capacity(source.len()), ends: Vec::new(), line_break: None, initials: 0 };
+        let mut words = Self {
+            text: String::with_capacity(source.len()),
+            ends: Vec::new(),
+            line_break: None,
+            initials: 0,
+        };
         let (mut open, mut previous) = (false, ' ');
         for c in source.chars() {
             let keep = c.is_ascii_alphanumeric() || !c.is_ascii();
@@ -161,9 +169,9 @@ impl Words {
         let starts = if possible { 0..self.len() } else { 0..0 };
         starts.filter_map(move |start| {
             let mut end = start;
-            for wanted in term.split(' ') {
-                let word = (end < self.len()).then(|| self.word(end))?;
-                if word.strip_prefix(wanted).is_none_or(|rest| !matches!(rest, "" | "s")) {
+            for wanted in term.as_bytes().split(|b| *b == b' ') {
+                let word = (end < self.len()).then(|| self.word(end).as_bytes())?;
+                if word.strip_prefix(wanted).is_none_or(|rest| !matches!(rest, b"" | b"s")) {
                     return None;
                 }
                 end += 1;
@@ -183,7 +191,7 @@ mod tests {
 
     fn distance(text: &str, candidate: &str, terms: &[&str]) -> Option<usize> {
         let start = text.find(candidate).expect("the text holds the candidate");
-        Context::of(Scan::new(text), &(start..start + candidate.len())).distance(terms)
+        Context::of(Input::new(text), &(start..start + candidate.len())).distance(terms)
     }
 
     #[test]

@@ -9,10 +9,10 @@ use super::{
     config::Selection,
     finding::Finding,
     id_rule::IdRules,
+    input::{Input, Word},
     normalize::Normalized,
     overlap,
     recognizers::{self, Edges, Found, Trigger, WordRule},
-    scan::{Scan, Word},
 };
 
 /// The compiled recognisers. Building one takes some milliseconds, cloning one is free.
@@ -56,33 +56,35 @@ impl Engine {
             .build(literals)
             .expect("a few hundred short literals fit the automaton");
         let ids = IdRules::new(recognizers::id_rules());
-        Self { rules: Arc::new(Rules { ids, words: recognizers::word_rules(), triggers, literals, trigger_of }) }
+        Self {
+            rules: Arc::new(Rules { ids, words: recognizers::word_rules(), triggers, literals, trigger_of }),
+        }
     }
 
     /// Finds what `selection` asks for: in order of position, without overlaps, offsets into `text`.
     #[must_use]
     pub fn analyze(&self, text: &str, selection: &Selection) -> Vec<Finding> {
         let normalized = Normalized::new(text);
-        let scan = Scan::new(&normalized.text);
+        let input = Input::new(&normalized.text);
         let mut candidates = Vec::new();
-        self.rules.at_words(scan, selection, &mut candidates);
-        self.rules.at_literals(scan, selection, &mut candidates);
-        locate(text, &normalized, overlap::resolve(scan.text, candidates))
+        self.rules.at_words(input, selection, &mut candidates);
+        self.rules.at_literals(input, selection, &mut candidates);
+        locate(text, &normalized, overlap::resolve(input.text, candidates))
     }
 }
 
 impl Rules {
-    fn at_words(&self, scan: Scan<'_>, selection: &Selection, found: &mut Vec<Candidate>) {
+    fn at_words(&self, input: Input<'_>, selection: &Selection, found: &mut Vec<Candidate>) {
         let wanted: Vec<&WordRule> =
             self.words.iter().copied().filter(|rule| selection.threshold(rule.entity).is_some()).collect();
         let mut resume = vec![0; wanted.len()];
-        for word in scan.words().filter(|word| may_start_number(scan, *word)) {
-            self.ids.find(scan, word, |entity| selection.threshold(entity), found);
+        for word in input.words().filter(|word| may_start_number(input, *word)) {
+            self.ids.find(input, word, |entity| selection.threshold(entity), found);
             for (rule, resume) in wanted.iter().zip(&mut resume) {
                 if word.start < *resume {
                     continue;
                 }
-                let Some(hit) = (rule.find)(scan, word) else { continue };
+                let Some(hit) = (rule.find)(input, word) else { continue };
                 if hit.score >= selection.threshold(rule.entity).unwrap_or(f32::INFINITY) {
                     *resume = hit.span.end;
                     found.push(candidate(rule.entity, rule.name, hit));
@@ -91,23 +93,23 @@ impl Rules {
         }
     }
 
-    fn at_literals(&self, scan: Scan<'_>, selection: &Selection, found: &mut Vec<Candidate>) {
+    fn at_literals(&self, input: Input<'_>, selection: &Selection, found: &mut Vec<Candidate>) {
         // Where each trigger may fire again: a match is not searched a second time from its inside.
         let mut resume = vec![0; self.triggers.len()];
-        for literal in self.literals.find_overlapping_iter(scan.bytes) {
+        for literal in self.literals.find_overlapping_iter(input.bytes) {
             let index = self.trigger_of[literal.pattern().as_usize()];
             let trigger = self.triggers[index];
             let span = literal.range();
             let Some(threshold) = selection.threshold(trigger.entity) else { continue };
             let glued = match trigger.edges {
                 Edges::Free => false,
-                Edges::Left => scan.glued_left(span.start),
-                Edges::Both => scan.glued(&span),
+                Edges::Left => input.glued_left(span.start),
+                Edges::Both => input.glued(&span),
             };
             if glued || span.start < resume[index] {
                 continue;
             }
-            let Some(hit) = (trigger.find)(scan, span) else { continue };
+            let Some(hit) = (trigger.find)(input, span) else { continue };
             resume[index] = hit.span.end;
             if hit.score >= threshold {
                 found.push(candidate(trigger.entity, trigger.name, hit));
@@ -117,10 +119,10 @@ impl Rules {
 }
 
 /// Words with digits, codes that begin with capitals, and the groups of hardware and IPv6 addresses.
-fn may_start_number(scan: Scan<'_>, word: Word) -> bool {
+fn may_start_number(input: Input<'_>, word: Word) -> bool {
     word.kinds.has_digit()
         || !word.kinds.has_lower()
-        || word.len() <= 4 && matches!(scan.at(word.end), Some(b':' | b'-'))
+        || word.len() <= 4 && matches!(input.at(word.end), Some(b':' | b'-'))
 }
 
 fn candidate(entity: super::Entity, recognizer: &'static str, found: Found) -> Candidate {

@@ -6,8 +6,8 @@ use super::{
     candidate::{Candidate, Evidence},
     context::{self, Context},
     entity::Entity,
+    input::{Input, Word},
     layout::Layout,
-    scan::{Scan, Word},
 };
 
 /// What is known about a number beyond its shape. Checks read it upper-cased, without joiners.
@@ -48,7 +48,13 @@ impl IdRule {
         matches!(self.check, Check::Checksum(_))
     }
 
-    fn candidate(&self, nearby: &mut Nearby<'_>, span: Range<usize>, base: f32, threshold: f32) -> Option<Candidate> {
+    fn candidate(
+        &self,
+        nearby: &mut Nearby<'_>,
+        span: Range<usize>,
+        base: f32,
+        threshold: f32,
+    ) -> Option<Candidate> {
         let mut distance = || nearby.context(&span).distance(self.context);
         let (score, evidence) = if base >= SELF_EVIDENT && self.has_checksum() {
             (base, Evidence::Checksum)
@@ -99,22 +105,28 @@ impl IdRules {
     /// Tries every rule at a word. `threshold` is the least score wanted, none when not wanted at all.
     pub(super) fn find(
         &self,
-        scan: Scan<'_>,
+        input: Input<'_>,
         word: Word,
         threshold: impl Fn(Entity) -> Option<f32>,
         found: &mut Vec<Candidate>,
     ) {
-        let mut nearby = Nearby { scan, known: None };
+        if input.glued_left(word.start) || input.continues_left(word.start) {
+            return;
+        }
+        let mut nearby = Nearby { input, known: None };
         for index in self.by_length.get(word.len()).into_iter().flatten() {
             let (rule, layout, base) = &self.layouts[*index];
             if !layout.may_start(word.kinds) {
                 continue;
             }
-            let Some(end) = layout.matches(scan.bytes, word.start) else { continue };
+            let Some(end) = layout.matches(input.bytes, word.start) else { continue };
             let rule = self.rules[*rule];
             let span = word.start..end;
             let Some(threshold) = threshold(rule.entity) else { continue };
-            if scan.glued(&span) || scan.continues(&span) || !rule.accepts(&compact(&scan.text[span.clone()])) {
+            if input.glued_right(end)
+                || input.continues_right(end)
+                || !rule.accepts(&compact(&input.text[span.clone()]))
+            {
                 continue;
             }
             found.extend(rule.candidate(&mut nearby, span, *base, threshold));
@@ -124,22 +136,20 @@ impl IdRules {
 
 /// The context of the span last asked about: several rules read the same number.
 struct Nearby<'t> {
-    scan: Scan<'t>,
+    input: Input<'t>,
     known: Option<(Range<usize>, Context)>,
 }
 
 impl Nearby<'_> {
     fn context(&mut self, span: &Range<usize>) -> &Context {
         let known = self.known.take().filter(|(known, _)| known == span);
-        let (_, context) = self.known.insert(known.unwrap_or_else(|| (span.clone(), Context::of(self.scan, span))));
+        let (_, context) =
+            self.known.insert(known.unwrap_or_else(|| (span.clone(), Context::of(self.input, span))));
         context
     }
 }
 
 /// Letters in upper case and digits, nothing else.
 pub(super) fn compact(text: &str) -> String {
-    text.bytes()
-        .filter(u8::is_ascii_alphanumeric)
-        .map(|b| char::from(b.to_ascii_uppercase()))
-        .collect()
+    text.bytes().filter(u8::is_ascii_alphanumeric).map(|b| char::from(b.to_ascii_uppercase())).collect()
 }

@@ -4,7 +4,7 @@
 //! `~` is a joiner (space, hyphen or dot), the same each time; anything else stands for itself.
 //! Matching reads each byte once: there is nothing to backtrack.
 
-use super::scan::Kinds;
+use super::input::Kinds;
 
 /// A compiled pattern.
 #[derive(Clone, Debug)]

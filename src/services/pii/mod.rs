@@ -24,11 +24,11 @@ mod engine;
 mod entity;
 mod finding;
 mod id_rule;
+mod input;
 mod layout;
 mod normalize;
 mod overlap;
 mod recognizers;
-mod scan;
 
 pub use config::{ConfigError, DEFAULT_THRESHOLD, Selection};
 pub use engine::Engine;

@@ -68,11 +68,8 @@ impl<'t> Normalized<'t> {
         let first = self.piece(span.start);
         let start = first.original.start + if first.verbatim { span.start - first.folded } else { 0 };
         let last = self.piece(span.end - 1);
-        let end = if last.verbatim {
-            last.original.start + (span.end - last.folded)
-        } else {
-            last.original.end
-        };
+        let end =
+            if last.verbatim { last.original.start + (span.end - last.folded) } else { last.original.end };
         start..end
     }
 
@@ -128,18 +125,37 @@ fn fold(c: char) -> Fold {
     match c {
         '\0'..='\u{7f}' => Fold::Keep,
         // Soft hyphen, joiners, direction marks, invisible operators, byte order mark.
-        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
-        | '\u{2060}'..='\u{2064}' | '\u{2066}'..='\u{206f}' | '\u{feff}' => Fold::Drop,
+        '\u{ad}'
+        | '\u{34f}'
+        | '\u{61c}'
+        | '\u{180e}'
+        | '\u{200b}'..='\u{200f}'
+        | '\u{202a}'..='\u{202e}'
+        | '\u{2060}'..='\u{2064}'
+        | '\u{2066}'..='\u{206f}'
+        | '\u{feff}' => Fold::Drop,
         // Combining marks, variation selectors, keycap, tags.
-        '\u{300}'..='\u{36f}' | '\u{20d0}'..='\u{20ff}' | '\u{fe00}'..='\u{fe0f}'
-        | '\u{e0020}'..='\u{e007f}' | '\u{e0100}'..='\u{e01ef}' => Fold::Attach,
+        '\u{300}'..='\u{36f}'
+        | '\u{20d0}'..='\u{20ff}'
+        | '\u{fe00}'..='\u{fe0f}'
+        | '\u{e0020}'..='\u{e007f}'
+        | '\u{e0100}'..='\u{e01ef}' => Fold::Attach,
         '\u{2010}'..='\u{2015}' | '\u{2212}' | '\u{fe58}' | '\u{fe63}' | '\u{ff0d}' => Fold::Char('-'),
-        '\u{a0}' | '\u{1680}' | '\u{2000}'..='\u{200a}' | '\u{202f}' | '\u{205f}' | '\u{3000}' => Fold::Char(' '),
+        '\u{a0}' | '\u{1680}' | '\u{2000}'..='\u{200a}' | '\u{202f}' | '\u{205f}' | '\u{3000}' => {
+            Fold::Char(' ')
+        }
         '\u{2018}' | '\u{2019}' => Fold::Char('\''),
         // Blocks whose characters have compatibility forms in ASCII.
-        '\u{aa}'..='\u{be}' | '\u{2024}'..='\u{2029}' | '\u{2070}'..='\u{209c}' | '\u{2100}'..='\u{214f}'
-        | '\u{2460}'..='\u{24ff}' | '\u{fb00}'..='\u{fb06}' | '\u{ff01}'..='\u{ff5e}'
-        | '\u{1d400}'..='\u{1d7ff}' | '\u{1f100}'..='\u{1f16f}' | '\u{1fbf0}'..='\u{1fbf9}' => Fold::Compatible,
+        '\u{aa}'..='\u{be}'
+        | '\u{2024}'..='\u{2029}'
+        | '\u{2070}'..='\u{209c}'
+        | '\u{2100}'..='\u{214f}'
+        | '\u{2460}'..='\u{24ff}'
+        | '\u{fb00}'..='\u{fb06}'
+        | '\u{ff01}'..='\u{ff5e}'
+        | '\u{1d400}'..='\u{1d7ff}'
+        | '\u{1f100}'..='\u{1f16f}'
+        | '\u{1fbf0}'..='\u{1fbf9}' => Fold::Compatible,
         _ => decimal(c).map_or(Fold::Keep, Fold::Char),
     }
 }

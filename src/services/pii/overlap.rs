@@ -72,15 +72,18 @@ mod tests {
     #[test]
     fn evidence_then_score_then_length() {
         let text = "x".repeat(60);
-        let kept = spans(&text, vec![
-            candidate(0, 10, 0.9, Evidence::Pattern),
-            candidate(0, 12, 0.6, Evidence::Checksum),
-            candidate(20, 24, 0.6, Evidence::Context),
-            candidate(20, 28, 0.6, Evidence::Context),
-            candidate(30, 34, 0.7, Evidence::Pattern),
-            candidate(30, 34, 0.6, Evidence::Pattern),
-            candidate(12, 14, 0.6, Evidence::Pattern),
-        ]);
+        let kept = spans(
+            &text,
+            vec![
+                candidate(0, 10, 0.9, Evidence::Pattern),
+                candidate(0, 12, 0.6, Evidence::Checksum),
+                candidate(20, 24, 0.6, Evidence::Context),
+                candidate(20, 28, 0.6, Evidence::Context),
+                candidate(30, 34, 0.7, Evidence::Pattern),
+                candidate(30, 34, 0.6, Evidence::Pattern),
+                candidate(12, 14, 0.6, Evidence::Pattern),
+            ],
+        );
         assert_eq!(kept, [(0, 12), (12, 14), (20, 28), (30, 34)]);
     }
 

@@ -40,7 +40,15 @@ pub(in crate::services::pii) const RULES: &[IdRule] = &[
         name: "ca_health_number",
         layouts: &[("d{4}~d{3}~d{3}~aa", 0.8), ("d{4}~d{3}~d{3}", 0.2), ("d{10}aa", 0.4), ("d{10}", 0.05)],
         check: Check::Checksum(ca_health),
-        context: &["ohip", "health card", "health number", "health insurance", "phn", "personal health number", "msp"],
+        context: &[
+            "ohip",
+            "health card",
+            "health number",
+            "health insurance",
+            "phn",
+            "personal health number",
+            "msp",
+        ],
     },
     IdRule {
         entity: Entity::AuAbn,
@@ -126,7 +134,8 @@ fn acn(number: &str) -> bool {
 /// Modulus 11 over eight or nine digits (ATO, tax file number algorithm).
 fn tfn(number: &str) -> bool {
     let Some(d) = digits(number) else { return false };
-    let weights: &[u32] = if d.len() == 9 { &[1, 4, 3, 7, 5, 8, 6, 9, 10] } else { &[10, 7, 8, 4, 6, 3, 5, 1] };
+    let weights: &[u32] =
+        if d.len() == 9 { &[1, 4, 3, 7, 5, 8, 6, 9, 10] } else { &[10, 7, 8, 4, 6, 3, 5, 1] };
     weighted(&d, weights).is_multiple_of(11) && !all_same(number)
 }
 

@@ -2,12 +2,18 @@
 
 use std::ops::Range;
 
-use crate::services::pii::{entity::Entity, scan::Scan};
+use crate::services::pii::{entity::Entity, input::Input};
 
 use super::{Edges, Found, Trigger};
 
 pub(in crate::services::pii) const TRIGGERS: &[Trigger] = &[
-    Trigger { entity: Entity::EmailAddress, name: "email", literals: &["@"], edges: Edges::Free, find: email },
+    Trigger {
+        entity: Entity::EmailAddress,
+        name: "email",
+        literals: &["@"],
+        edges: Edges::Free,
+        find: email,
+    },
     Trigger {
         entity: Entity::Url,
         name: "url",
@@ -18,7 +24,10 @@ pub(in crate::services::pii) const TRIGGERS: &[Trigger] = &[
     Trigger {
         entity: Entity::Url,
         name: "bare_domain",
-        literals: &[".com", ".org", ".net", ".edu", ".gov", ".info", ".biz", ".co.uk", ".com.au", ".de", ".fr", ".io", ".ai", ".app", ".dev", ".me"],
+        literals: &[
+            ".com", ".org", ".net", ".edu", ".gov", ".info", ".biz", ".co.uk", ".com.au", ".de", ".fr",
+            ".io", ".ai", ".app", ".dev", ".me",
+        ],
         edges: Edges::Free,
         find: bare_domain,
     },
@@ -29,54 +38,60 @@ const LOCAL_MAX: usize = 64;
 const DOMAIN_MAX: usize = 255;
 
 /// Endings that look like top-level domains and are file names (`icon@2x.png`).
-const FILE_ENDINGS: &[&str] = &["png", "jpg", "jpeg", "gif", "svg", "webp", "css", "js", "ts", "json", "html", "mjs"];
+const FILE_ENDINGS: &[&str] =
+    &["png", "jpg", "jpeg", "gif", "svg", "webp", "css", "js", "ts", "json", "html", "mjs"];
 
 /// RFC 5321 mailbox; letters of any script (RFC 6531), dotted domain with an alphabetic top level.
-fn email(scan: Scan<'_>, at: Range<usize>) -> Option<Found> {
-    let local_byte = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'%' | b'+' | b'-' | b'\'') || !b.is_ascii();
-    let mut start = scan.text.ceil_char_boundary(scan.run_back(at.start, LOCAL_MAX, local_byte));
+fn email(input: Input<'_>, at: Range<usize>) -> Option<Found> {
+    let local_byte = |b: u8| {
+        b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'%' | b'+' | b'-' | b'\'') || !b.is_ascii()
+    };
+    let mut start = input.text.ceil_char_boundary(input.run_back(at.start, LOCAL_MAX, local_byte));
     // Punctuation and scripts that only stand in front of the address are not a part of it.
-    while start < at.start && matches!(scan.bytes[start], b'.' | b'-' | b'\'' | b'%') {
+    while start < at.start && matches!(input.bytes[start], b'.' | b'-' | b'\'' | b'%') {
         start += 1;
     }
-    if start == at.start || scan.before(at.start) == Some(b'.') {
+    if start == at.start || input.before(at.start) == Some(b'.') {
         return None;
     }
-    let end = domain_end(scan, at.end);
-    let domain = &scan.text[at.end..end];
+    let end = domain_end(input, at.end);
+    let domain = &input.text[at.end..end];
     let (labels, top) = domain.rsplit_once('.')?;
-    let top_holds = top.len() >= 2 && top.bytes().all(|b| b.is_ascii_alphabetic() || !b.is_ascii()) || top.starts_with("xn--");
-    let labels_hold = labels.split('.').all(|label| !label.is_empty() && !label.starts_with('-') && !label.ends_with('-'));
-    let repository = &scan.text[start..at.start] == "git" && scan.at(end) == Some(b':');
+    let top_holds = top.len() >= 2 && top.bytes().all(|b| b.is_ascii_alphabetic() || !b.is_ascii())
+        || top.starts_with("xn--");
+    let labels_hold =
+        labels.split('.').all(|label| !label.is_empty() && !label.starts_with('-') && !label.ends_with('-'));
+    let repository = &input.text[start..at.start] == "git" && input.at(end) == Some(b':');
     if !top_holds || !labels_hold || repository || FILE_ENDINGS.contains(&top.to_ascii_lowercase().as_str()) {
         return None;
     }
     Some(Found::certain(start..end, 0.95))
 }
 
-fn domain_end(scan: Scan<'_>, start: usize) -> usize {
-    let end = scan.run(start, DOMAIN_MAX, |b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-') || !b.is_ascii());
-    let mut end = scan.text.floor_char_boundary(end);
-    while end > start && matches!(scan.bytes[end - 1], b'.' | b'-') {
+fn domain_end(input: Input<'_>, start: usize) -> usize {
+    let end = input
+        .run(start, DOMAIN_MAX, |b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-') || !b.is_ascii());
+    let mut end = input.text.floor_char_boundary(end);
+    while end > start && matches!(input.bytes[end - 1], b'.' | b'-') {
         end -= 1;
     }
     // Letters of scripts without spaces may follow the address directly; a domain ends in one script.
-    let top = scan.text[start..end].rfind('.').map_or(start, |dot| start + dot + 1);
-    let ascii = scan.run(top, end - top, |b| b.is_ascii());
+    let top = input.text[start..end].rfind('.').map_or(start, |dot| start + dot + 1);
+    let ascii = input.run(top, end - top, |b| b.is_ascii());
     if ascii > top { ascii } else { end }
 }
 
 /// A scheme or `www.`, and everything a URI may hold (RFC 3986) up to trailing punctuation.
-fn url(scan: Scan<'_>, literal: Range<usize>) -> Option<Found> {
+fn url(input: Input<'_>, literal: Range<usize>) -> Option<Found> {
     // The host is judged before the rest is read: text full of empty schemes must stay cheap.
-    let host = scan.run(literal.end, DOMAIN_MAX, |b| is_uri(b) && !matches!(b, b'/' | b'?' | b'#'));
-    let host = &scan.bytes[literal.end..host];
+    let host = input.run(literal.end, DOMAIN_MAX, |b| is_uri(b) && !matches!(b, b'/' | b'?' | b'#'));
+    let host = &input.bytes[literal.end..host];
     let named = host.iter().any(|b| b.is_ascii_alphanumeric() || !b.is_ascii());
     let dotted = host.windows(2).any(|pair| pair[0] == b'.' && pair[1] != b'.');
-    if !named || scan.bytes[literal.start..literal.end].eq_ignore_ascii_case(b"www.") && !dotted {
+    if !named || input.bytes[literal.start..literal.end].eq_ignore_ascii_case(b"www.") && !dotted {
         return None;
     }
-    let end = url_end(scan, literal.end);
+    let end = url_end(input, literal.end);
     Some(Found::certain(literal.start..end, if dotted { 0.95 } else { 0.6 }))
 }
 
@@ -86,13 +101,15 @@ fn is_uri(byte: u8) -> bool {
         && !matches!(byte, b'<' | b'>' | b'"' | b'{' | b'}' | b'|' | b'\\' | b'^' | b'`')
 }
 
-fn url_end(scan: Scan<'_>, start: usize) -> usize {
-    let mut end = scan.run(start, usize::MAX, is_uri);
+fn url_end(input: Input<'_>, start: usize) -> usize {
+    let mut end = input.run(start, usize::MAX, is_uri);
     // A closing parenthesis belongs to the address only when it was opened inside.
-    let mut open = scan.bytes[start..end].iter().fold(0_usize, |open, b| open + usize::from(*b == b'('));
-    let mut closed = scan.bytes[start..end].iter().filter(|b| **b == b')').count();
+    let (mut open, mut closed) =
+        input.bytes[start..end].iter().fold((0_usize, 0_usize), |(open, closed), b| {
+            (open + usize::from(*b == b'('), closed + usize::from(*b == b')'))
+        });
     while end > start {
-        match scan.bytes[end - 1] {
+        match input.bytes[end - 1] {
             b'.' | b',' | b';' | b':' | b'!' | b'?' | b'\'' | b']' | b'*' => {}
             b')' if closed > open => closed -= 1,
             b'(' => open -= 1,
@@ -104,32 +121,44 @@ fn url_end(scan: Scan<'_>, start: usize) -> usize {
 }
 
 /// A host name without scheme. Endings that code uses too need a path or a word that says so.
-fn bare_domain(scan: Scan<'_>, ending: Range<usize>) -> Option<Found> {
+fn bare_domain(input: Input<'_>, ending: Range<usize>) -> Option<Found> {
     let mut end = ending.end;
-    let country = scan.run(end + 1, 3, |b| b.is_ascii_lowercase());
-    if scan.at(end) == Some(b'.') && country == end + 3 {
+    let country = input.run(end + 1, 3, |b| b.is_ascii_lowercase());
+    if input.at(end) == Some(b'.') && country == end + 3 {
         end = country;
     }
-    let goes_on = scan.at(end) == Some(b'.') && scan.at(end + 1).is_some_and(|b| b.is_ascii_alphanumeric());
-    if scan.glued_right(end) || goes_on || matches!(scan.at(end), Some(b'-' | b'@' | b'(' | b'[')) {
+    let goes_on = input.at(end) == Some(b'.') && input.at(end + 1).is_some_and(|b| b.is_ascii_alphanumeric());
+    if input.glued_right(end) || goes_on || matches!(input.at(end), Some(b'-' | b'@' | b'(' | b'[')) {
         return None;
     }
-    let start = scan.run_back(ending.start, DOMAIN_MAX, |b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-'));
-    let host = &scan.text[start..end];
-    let labels_hold = host.split('.').all(|label| !label.is_empty() && !label.starts_with('-') && !label.ends_with('-'));
-    let inside = matches!(scan.before(start), Some(b'@' | b'_' | b'/' | b'\\' | b':' | b'$'));
-    if start == ending.start || !labels_hold || inside || scan.glued_left(start) {
+    let start =
+        input.run_back(ending.start, DOMAIN_MAX, |b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-'));
+    let host = &input.text[start..end];
+    let labels_hold =
+        host.split('.').all(|label| !label.is_empty() && !label.starts_with('-') && !label.ends_with('-'));
+    let inside = matches!(input.before(start), Some(b'@' | b'_' | b'/' | b'\\' | b':' | b'$'));
+    if start == ending.start || !labels_hold || inside || input.glued_left(start) {
         return None;
     }
-    let framework = matches!(host.to_ascii_lowercase().as_str(), "asp.net" | "vb.net" | "ado.net" | "paint.net");
-    let has_path = scan.at(end) == Some(b'/') && scan.at(end + 1).is_some_and(|b| b.is_ascii_alphanumeric());
-    let common = matches!(&scan.bytes[ending], b".com" | b".org" | b".net" | b".edu" | b".gov" | b".info" | b".biz" | b".co.uk" | b".com.au");
+    let framework =
+        matches!(host.to_ascii_lowercase().as_str(), "asp.net" | "vb.net" | "ado.net" | "paint.net");
+    let has_path =
+        input.at(end) == Some(b'/') && input.at(end + 1).is_some_and(|b| b.is_ascii_alphanumeric());
+    let common = matches!(
+        &input.bytes[ending],
+        b".com" | b".org" | b".net" | b".edu" | b".gov" | b".info" | b".biz" | b".co.uk" | b".com.au"
+    );
     let base = match (framework, common, has_path) {
         (true, ..) => 0.1,
         (false, true, _) => 0.6,
         (false, false, true) => 0.5,
         (false, false, false) => 0.3,
     };
-    let span = start..if has_path { url_end(scan, end) } else { end };
-    Some(Found::in_context(scan, span, base, &["website", "site", "url", "link", "visit", "webpage", "homepage", "domain"]))
+    let span = start..if has_path { url_end(input, end) } else { end };
+    Some(Found::in_context(
+        input,
+        span,
+        base,
+        &["website", "site", "url", "link", "visit", "webpage", "homepage", "domain"],
+    ))
 }

@@ -7,7 +7,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::services::pii::{
     entity::Entity,
-    scan::{Scan, Word},
+    input::{Input, Word},
 };
 
 use super::{Edges, Found, Trigger, WordRule};
@@ -25,16 +25,17 @@ pub(in crate::services::pii) const TRIGGERS: &[Trigger] = &[Trigger {
     find: bitcoin_bech32,
 }];
 
-/// P2PKH and P2SH addresses: Base58Check over one version byte and a 20-byte hash.
-fn bitcoin_base58(scan: Scan<'_>, word: Word) -> Option<Found> {
-    if !(26..=35).contains(&word.len()) || !matches!(scan.bytes[word.start], b'1' | b'3') {
+/// P2PKH and P2SH addresses: `Base58Check` over one version byte and a 20-byte hash.
+fn bitcoin_base58(input: Input<'_>, word: Word) -> Option<Found> {
+    if !(26..=35).contains(&word.len()) || !matches!(input.bytes[word.start], b'1' | b'3') {
         return None;
     }
     let span = word.start..word.end;
-    let payload = base58(&scan.bytes[span.clone()])?;
+    let payload = base58(&input.bytes[span.clone()])?;
     let (body, check) = payload.split_at(21);
     let hash = Sha256::digest(Sha256::digest(body));
-    (check == &hash[..4] && matches!(body[0], 0 | 5) && !scan.glued(&span)).then(|| Found::certain(span, 1.0))
+    (check == &hash[..4] && matches!(body[0], 0 | 5) && !input.glued(&span))
+        .then(|| Found::certain(span, 1.0))
 }
 
 /// The 25 bytes that a Base58 string stands for.
@@ -56,14 +57,14 @@ fn base58(text: &[u8]) -> Option<[u8; 25]> {
 }
 
 /// Segregated witness addresses: BIP 173 (constant 1) and BIP 350 (Bech32m).
-fn bitcoin_bech32(scan: Scan<'_>, prefix: Range<usize>) -> Option<Found> {
+fn bitcoin_bech32(input: Input<'_>, prefix: Range<usize>) -> Option<Found> {
     const ALPHABET: &[u8; 32] = b"qpzry9x8gf2tvdw0s3jn54khce6mua7l";
     const BECH32M: u32 = 0x2bc8_30a3;
-    let end = scan.run(prefix.start, 91, |b| b.is_ascii_alphanumeric());
+    let end = input.run(prefix.start, 91, |b| b.is_ascii_alphanumeric());
     let span = prefix.start..end;
-    let text = &scan.text[span.clone()];
+    let text = &input.text[span.clone()];
     let mixed = text.bytes().any(|b| b.is_ascii_lowercase()) && text.bytes().any(|b| b.is_ascii_uppercase());
-    if !(26..=90).contains(&text.len()) || mixed || scan.glued(&span) {
+    if !(26..=90).contains(&text.len()) || mixed || input.glued(&span) {
         return None;
     }
     let text = text.to_ascii_lowercase();
@@ -86,12 +87,14 @@ fn bech32_step(check: u32, value: u8) -> u32 {
 }
 
 /// Twenty bytes in hexadecimal; mixed case must satisfy EIP-55.
-fn ethereum(scan: Scan<'_>, word: Word) -> Option<Found> {
+fn ethereum(input: Input<'_>, word: Word) -> Option<Found> {
     let span = word.start..word.end;
-    let text = &scan.text[span.clone()];
-    let hex = text.strip_prefix("0x").filter(|hex| hex.len() == 40 && hex.bytes().all(|b| b.is_ascii_hexdigit()))?;
+    let text = &input.text[span.clone()];
+    let hex = text
+        .strip_prefix("0x")
+        .filter(|hex| hex.len() == 40 && hex.bytes().all(|b| b.is_ascii_hexdigit()))?;
     let mixed = hex.bytes().any(|b| b.is_ascii_lowercase()) && hex.bytes().any(|b| b.is_ascii_uppercase());
-    if scan.glued(&span) || mixed && Address::parse_checksummed(text, None).is_err() {
+    if input.glued(&span) || mixed && Address::parse_checksummed(text, None).is_err() {
         return None;
     }
     let repeated = hex.bytes().all(|b| b == hex.as_bytes()[0]);

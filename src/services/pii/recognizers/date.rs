@@ -6,7 +6,7 @@ use regex::Regex;
 
 use crate::services::pii::{
     entity::Entity,
-    scan::{Scan, Word},
+    input::{Input, Word},
 };
 
 use super::{Edges, Found, Trigger, WordRule};
@@ -20,16 +20,54 @@ pub(in crate::services::pii) const TRIGGERS: &[Trigger] = &[Trigger {
     entity: Entity::DateTime,
     name: "month_name_date",
     literals: &[
-        "january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november",
-        "december", "jan", "feb", "mar", "apr", "jun", "jul", "aug", "sep", "sept", "oct", "nov", "dec",
+        "january",
+        "february",
+        "march",
+        "april",
+        "may",
+        "june",
+        "july",
+        "august",
+        "september",
+        "october",
+        "november",
+        "december",
+        "jan",
+        "feb",
+        "mar",
+        "apr",
+        "jun",
+        "jul",
+        "aug",
+        "sep",
+        "sept",
+        "oct",
+        "nov",
+        "dec",
     ],
     edges: Edges::Both,
     find: month_name,
 }];
 
 const CONTEXT: &[&str] = &[
-    "born", "birth", "dob", "birthday", "birthdate", "date of birth", "died", "deceased", "death", "admitted",
-    "admission", "discharged", "discharge", "appointment", "diagnosed", "visit", "hired", "married",
+    "born",
+    "birth",
+    "dob",
+    "birthday",
+    "birthdate",
+    "date of birth",
+    "died",
+    "deceased",
+    "death",
+    "admitted",
+    "admission",
+    "discharged",
+    "discharge",
+    "appointment",
+    "diagnosed",
+    "visit",
+    "hired",
+    "married",
 ];
 
 /// A date of a person's life.
@@ -51,15 +89,16 @@ static NUMERIC: LazyLock<Regex> = LazyLock::new(|| {
     ))
 });
 
-fn numeric(scan: Scan<'_>, word: Word) -> Option<Found> {
+fn numeric(input: Input<'_>, word: Word) -> Option<Found> {
     let shape = matches!(word.len(), 1 | 2 | 4) && word.kinds.only_digits();
-    let parted = matches!(scan.at(word.end), Some(b'-' | b'/' | b'.')) && scan.at(word.end + 1).is_some_and(|b| b.is_ascii_digit());
-    if !shape || !parted || scan.glued_left(word.start) || scan.continues_left(word.start) {
+    let parted = matches!(input.at(word.end), Some(b'-' | b'/' | b'.'))
+        && input.at(word.end + 1).is_some_and(|b| b.is_ascii_digit());
+    if !shape || !parted || input.glued_left(word.start) || input.continues_left(word.start) {
         return None;
     }
-    let found = NUMERIC.captures(scan.ahead(word.start, 48))?;
+    let found = NUMERIC.captures(input.ahead(word.start, 48))?;
     let span = word.start..word.start + found.get(0)?.end();
-    if scan.glued_right(span.end) || scan.continues_right(span.end) {
+    if input.glued_right(span.end) || input.continues_right(span.end) {
         return None;
     }
     let number = |name: &str| found.name(name).and_then(|m| m.as_str().parse::<u32>().ok());
@@ -76,66 +115,69 @@ fn numeric(scan: Scan<'_>, word: Word) -> Option<Found> {
         (false, true) => 0.5,
         (false, false) => DATE,
     };
-    holds.then(|| Found::in_context(scan, span, base, CONTEXT))
+    holds.then(|| Found::in_context(input, span, base, CONTEXT))
 }
 
 static DAY_BEFORE: LazyLock<Regex> =
     LazyLock::new(|| compile(r"(?:^|[^\w.,:/-])(?<day>[0-3]?\d)(?:st|nd|rd|th)?(?: of)?[ -]$"));
 static YEAR_AFTER: LazyLock<Regex> = LazyLock::new(|| compile(r"^\.?,?[ -](?:(?:19|20)\d\d|'?\d\d)\b"));
 static DAY_AFTER: LazyLock<Regex> = LazyLock::new(|| {
-    compile(r"^\.? {1,2}(?:(?<year>(?:19|20)\d\d)|(?<day>[0-3]?\d)(?:st|nd|rd|th)?(?:,? (?:19|20)\d\d)?)\b(?<time> \d\d:\d\d:\d\d)?")
+    compile(
+        r"^\.? {1,2}(?:(?<year>(?:19|20)\d\d)|(?<day>[0-3]?\d)(?:st|nd|rd|th)?(?:,? (?:19|20)\d\d)?)\b(?<time> \d\d:\d\d:\d\d)?",
+    )
 });
 
 /// `5 January 2020`, `5th of Jan`, `January 5, 2020`, `Jan 2020`. Alone, a month is a word.
-fn month_name(scan: Scan<'_>, month: Range<usize>) -> Option<Found> {
+fn month_name(input: Input<'_>, month: Range<usize>) -> Option<Found> {
     // May, Mar and the like are ordinary words in lower case.
-    if !scan.bytes[month.start].is_ascii_uppercase() || scan.glued(&month) {
+    if !input.bytes[month.start].is_ascii_uppercase() || input.glued(&month) {
         return None;
     }
-    let from = scan.text.ceil_char_boundary(month.start.saturating_sub(12));
-    let ahead = scan.ahead(month.end, 32);
-    if let Some(day) = DAY_BEFORE.captures(&scan.text[from..month.start]).and_then(|c| c.name("day")) {
+    let from = input.text.ceil_char_boundary(month.start.saturating_sub(12));
+    let ahead = input.ahead(month.end, 32);
+    if let Some(day) = DAY_BEFORE.captures(&input.text[from..month.start]).and_then(|c| c.name("day")) {
         let end = month.end + YEAR_AFTER.find(ahead).map_or(0, |year| year.end());
-        return Some(Found::in_context(scan, from + day.start()..end, DATE, CONTEXT));
+        return Some(Found::in_context(input, from + day.start()..end, DATE, CONTEXT));
     }
     let after = DAY_AFTER.captures(ahead)?;
     let base = if after.name("time").is_some() { TIMESTAMP } else { DATE };
     let end = after.name("time").map_or(after.get(0)?.end(), |time| time.start());
     let span = month.start..month.end + end;
-    (!scan.continues_right(span.end)).then(|| Found::in_context(scan, span, base, CONTEXT))
+    (!input.continues_right(span.end)).then(|| Found::in_context(input, span, base, CONTEXT))
 }
 
 static AGE_AFTER: LazyLock<Regex> =
     LazyLock::new(|| compile(r"(?i)^(?:[ -]years?[ -]old\b|[ -]?y/?o\b|[ -]?yrs? old\b| years? of age\b)"));
 
 /// `34 years old`, `34-year-old`, `34 y/o`, `aged 34`, `age: 34`. Whole years to 120.
-fn age(scan: Scan<'_>, word: Word) -> Option<Found> {
-    let digits = scan.run(word.start, 4, |b| b.is_ascii_digit());
+fn age(input: Input<'_>, word: Word) -> Option<Found> {
+    let digits = input.run(word.start, 4, |b| b.is_ascii_digit());
     if digits - word.start > 3 {
         return None;
     }
-    let years: u32 = scan.text[word.start..digits].parse().ok()?;
+    let years: u32 = input.text[word.start..digits].parse().ok()?;
     if !(1..=120).contains(&years) {
         return None;
     }
     let span = word.start..digits;
-    if matches!(scan.at(digits), Some(b' ' | b'-' | b'y' | b'Y'))
-        && let Some(unit) = AGE_AFTER.find(scan.ahead(digits, 16)) {
+    if matches!(input.at(digits), Some(b' ' | b'-' | b'y' | b'Y'))
+        && let Some(unit) = AGE_AFTER.find(input.ahead(digits, 16))
+    {
         let span = word.start..digits + unit.end();
-        return (!scan.glued(&span)).then(|| Found::keyed(span, 0.85));
+        return (!input.glued(&span)).then(|| Found::keyed(span, 0.85));
     }
-    let said = scan.before(word.start).is_some_and(|b| matches!(b, b' ' | b':' | b'='))
-        && !scan.glued(&span)
-        && !scan.continues(&span)
-        && !matches!(scan.at(digits), Some(b'%' | b'.'))
-        && announced(scan, word.start);
+    let said = input.before(word.start).is_some_and(|b| matches!(b, b' ' | b':' | b'='))
+        && !input.glued(&span)
+        && !input.continues(&span)
+        && !matches!(input.at(digits), Some(b'%' | b'.'))
+        && announced(input, word.start);
     said.then(|| Found::keyed(span, 0.75))
 }
 
 /// Whether the words directly before say that an age follows.
-fn announced(scan: Scan<'_>, at: usize) -> bool {
+fn announced(input: Input<'_>, at: usize) -> bool {
     static BEFORE: LazyLock<Regex> = LazyLock::new(|| {
         compile(r#"(?i)(?:^|[^\w-])(?:age|aged|age is|age was|age of|turned|turning)"?(?: ?[:=] ?| )$"#)
     });
-    BEFORE.is_match(&scan.text[scan.text.ceil_char_boundary(at.saturating_sub(16))..at])
+    BEFORE.is_match(&input.text[input.text.ceil_char_boundary(at.saturating_sub(16))..at])
 }

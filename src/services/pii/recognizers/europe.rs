@@ -12,7 +12,15 @@ pub(in crate::services::pii) const RULES: &[IdRule] = &[
         name: "de_tax_id",
         layouts: &[("dd d{3} d{3} d{3}", 0.6), ("d{11}", 0.4)],
         check: Check::Checksum(de_tax_id),
-        context: &["steuer id", "steueridentifikationsnummer", "idnr", "tax id", "steuer idnr", "tax identification", "tin"],
+        context: &[
+            "steuer id",
+            "steueridentifikationsnummer",
+            "idnr",
+            "tax id",
+            "steuer idnr",
+            "tax identification",
+            "tin",
+        ],
     },
     IdRule {
         entity: Entity::FrInsee,
@@ -81,7 +89,8 @@ fn de_tax_id(number: &str) -> bool {
 fn fr_insee(number: &str) -> bool {
     let (body, key) = number.split_at(13);
     let body = body.replacen("2A", "19", 1).replacen("2B", "18", 1);
-    let (Ok(value), Ok(key), Ok(month)) = (body.parse::<u64>(), key.parse::<u64>(), body[3..5].parse::<u8>()) else {
+    let (Ok(value), Ok(key), Ok(month)) = (body.parse::<u64>(), key.parse::<u64>(), body[3..5].parse::<u8>())
+    else {
         return false;
     };
     matches!(body.as_bytes()[0], b'1' | b'2' | b'3' | b'4' | b'7' | b'8')
@@ -117,7 +126,8 @@ const FISCAL_ODD: [u32; 26] =
 fn it_fiscal_code(code: &str) -> bool {
     let bytes = code.as_bytes();
     let digit_places = [6, 7, 9, 10, 12, 13, 14];
-    let digits_hold = digit_places.iter().all(|p| bytes[*p].is_ascii_digit() || b"LMNPQRSTUV".contains(&bytes[*p]));
+    let digits_hold =
+        digit_places.iter().all(|p| bytes[*p].is_ascii_digit() || b"LMNPQRSTUV".contains(&bytes[*p]));
     let sum: u32 = bytes[..15]
         .iter()
         .enumerate()

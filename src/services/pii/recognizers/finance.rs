@@ -4,7 +4,7 @@ use crate::services::pii::{
     checksum::{luhn, mod97},
     entity::Entity,
     id_rule::{Check, IdRule},
-    scan::{Scan, Word},
+    input::{Input, Word},
 };
 
 use super::{Found, WordRule};
@@ -14,13 +14,31 @@ pub(in crate::services::pii) const RULES: &[IdRule] = &[
         entity: Entity::CreditCard,
         name: "payment_card",
         layouts: &[
-            ("d{14,19}", 0.85), ("d{12,13}", 0.6), ("d{4}~d{4}~d{4}~d{4}", 0.95), ("d{4}~d{6}~d{5}", 0.95),
-            ("d{4}~d{6}~d{4}", 0.95), ("d{4}~d{4}~d{4}~d{4}~d{3}", 0.95), ("d{4}~d{4}~d{5}", 0.6),
+            ("d{14,19}", 0.85),
+            ("d{12,13}", 0.6),
+            ("d{4}~d{4}~d{4}~d{4}", 0.95),
+            ("d{4}~d{6}~d{5}", 0.95),
+            ("d{4}~d{6}~d{4}", 0.95),
+            ("d{4}~d{4}~d{4}~d{4}~d{3}", 0.95),
+            ("d{4}~d{4}~d{5}", 0.6),
         ],
         check: Check::Checksum(card),
         context: &[
-            "card", "credit card", "debit card", "visa", "mastercard", "amex", "american express", "discover",
-            "card number", "cc", "ccn", "payment", "maestro", "jcb", "diners",
+            "card",
+            "credit card",
+            "debit card",
+            "visa",
+            "mastercard",
+            "amex",
+            "american express",
+            "discover",
+            "card number",
+            "cc",
+            "ccn",
+            "payment",
+            "maestro",
+            "jcb",
+            "diners",
         ],
     },
     IdRule {
@@ -52,10 +70,8 @@ fn issued(number: &str) -> bool {
         3400..=3499 | 3700..=3799 | 1800 | 2131 => length == 15,
         // Diners Club.
         3000..=3059 | 3095 | 3600..=3699 | 3800..=3999 => length == 14 || length == 16,
-        // JCB.
-        3528..=3589 => (16..=19).contains(&length),
-        // Discover, UnionPay, RuPay.
-        6011 | 6440..=6599 | 6200..=6299 | 8100..=8171 => (16..=19).contains(&length),
+        // JCB, Discover, UnionPay, RuPay.
+        3528..=3589 | 6011 | 6440..=6599 | 6200..=6299 | 8100..=8171 => (16..=19).contains(&length),
         // Maestro.
         5018 | 5020 | 5038 | 5612 | 5893 | 6304 | 6390 | 6759 | 6761..=6763 => (12..=19).contains(&length),
         _ => false,
@@ -64,42 +80,123 @@ fn issued(number: &str) -> bool {
 
 /// Length of an IBAN by country (SWIFT, IBAN registry).
 const IBAN_LENGTHS: &[(&str, usize)] = &[
-    ("AD", 24), ("AE", 23), ("AL", 28), ("AT", 20), ("AZ", 28), ("BA", 20), ("BE", 16), ("BG", 22), ("BH", 22),
-    ("BI", 27), ("BR", 29), ("BY", 28), ("CH", 21), ("CR", 22), ("CY", 28), ("CZ", 24), ("DE", 22), ("DJ", 27),
-    ("DK", 18), ("DO", 28), ("EE", 20), ("EG", 29), ("ES", 24), ("FI", 18), ("FK", 18), ("FO", 18), ("FR", 27),
-    ("GB", 22), ("GE", 22), ("GI", 23), ("GL", 18), ("GR", 27), ("GT", 28), ("HN", 28), ("HR", 21), ("HU", 28),
-    ("IE", 22), ("IL", 23), ("IQ", 23), ("IS", 26), ("IT", 27), ("JO", 30), ("KW", 30), ("KZ", 20), ("LB", 28),
-    ("LC", 32), ("LI", 21), ("LT", 20), ("LU", 20), ("LV", 21), ("LY", 25), ("MC", 27), ("MD", 24), ("ME", 22),
-    ("MK", 19), ("MN", 20), ("MR", 27), ("MT", 31), ("MU", 30), ("NI", 28), ("NL", 18), ("NO", 15), ("OM", 23),
-    ("PK", 24), ("PL", 28), ("PS", 29), ("PT", 25), ("QA", 29), ("RO", 24), ("RS", 22), ("RU", 33), ("SA", 24),
-    ("SC", 31), ("SD", 18), ("SE", 24), ("SI", 19), ("SK", 24), ("SM", 27), ("SO", 23), ("ST", 25), ("SV", 28),
-    ("TL", 23), ("TN", 24), ("TR", 26), ("UA", 29), ("VA", 22), ("VG", 24), ("XK", 20), ("YE", 30),
+    ("AD", 24),
+    ("AE", 23),
+    ("AL", 28),
+    ("AT", 20),
+    ("AZ", 28),
+    ("BA", 20),
+    ("BE", 16),
+    ("BG", 22),
+    ("BH", 22),
+    ("BI", 27),
+    ("BR", 29),
+    ("BY", 28),
+    ("CH", 21),
+    ("CR", 22),
+    ("CY", 28),
+    ("CZ", 24),
+    ("DE", 22),
+    ("DJ", 27),
+    ("DK", 18),
+    ("DO", 28),
+    ("EE", 20),
+    ("EG", 29),
+    ("ES", 24),
+    ("FI", 18),
+    ("FK", 18),
+    ("FO", 18),
+    ("FR", 27),
+    ("GB", 22),
+    ("GE", 22),
+    ("GI", 23),
+    ("GL", 18),
+    ("GR", 27),
+    ("GT", 28),
+    ("HN", 28),
+    ("HR", 21),
+    ("HU", 28),
+    ("IE", 22),
+    ("IL", 23),
+    ("IQ", 23),
+    ("IS", 26),
+    ("IT", 27),
+    ("JO", 30),
+    ("KW", 30),
+    ("KZ", 20),
+    ("LB", 28),
+    ("LC", 32),
+    ("LI", 21),
+    ("LT", 20),
+    ("LU", 20),
+    ("LV", 21),
+    ("LY", 25),
+    ("MC", 27),
+    ("MD", 24),
+    ("ME", 22),
+    ("MK", 19),
+    ("MN", 20),
+    ("MR", 27),
+    ("MT", 31),
+    ("MU", 30),
+    ("NI", 28),
+    ("NL", 18),
+    ("NO", 15),
+    ("OM", 23),
+    ("PK", 24),
+    ("PL", 28),
+    ("PS", 29),
+    ("PT", 25),
+    ("QA", 29),
+    ("RO", 24),
+    ("RS", 22),
+    ("RU", 33),
+    ("SA", 24),
+    ("SC", 31),
+    ("SD", 18),
+    ("SE", 24),
+    ("SI", 19),
+    ("SK", 24),
+    ("SM", 27),
+    ("SO", 23),
+    ("ST", 25),
+    ("SV", 28),
+    ("TL", 23),
+    ("TN", 24),
+    ("TR", 26),
+    ("UA", 29),
+    ("VA", 22),
+    ("VG", 24),
+    ("XK", 20),
+    ("YE", 30),
 ];
 
 /// ISO 13616: country, length, MOD 97-10 over the rotated characters. Spaces or hyphens may part it.
-fn iban(scan: Scan<'_>, word: Word) -> Option<Found> {
-    let head = scan.bytes.get(word.start..word.start + 4)?;
-    let shape = head[0].is_ascii_alphabetic() && head[1].is_ascii_alphabetic() && head[2..].iter().all(u8::is_ascii_digit);
+fn iban(input: Input<'_>, word: Word) -> Option<Found> {
+    let head = input.bytes.get(word.start..word.start + 4)?;
+    let shape = head[0].is_ascii_alphabetic()
+        && head[1].is_ascii_alphabetic()
+        && head[2..].iter().all(u8::is_ascii_digit);
     if !shape {
         return None;
     }
-    let country = scan.text[word.start..word.start + 2].to_ascii_uppercase();
+    let country = input.text[word.start..word.start + 2].to_ascii_uppercase();
     let place = IBAN_LENGTHS.binary_search_by_key(&country.as_str(), |(code, _)| code).ok()?;
     let length = IBAN_LENGTHS[place].1;
     let mut compact = String::with_capacity(length);
     let mut at = word.start;
     while compact.len() < length {
-        let byte = scan.at(at)?;
+        let byte = input.at(at)?;
         if byte.is_ascii_alphanumeric() {
             compact.push(char::from(byte));
-        } else if !matches!(byte, b' ' | b'-') || !scan.at(at + 1)?.is_ascii_alphanumeric() {
+        } else if !matches!(byte, b' ' | b'-') || !input.at(at + 1)?.is_ascii_alphanumeric() {
             return None;
         }
         at += 1;
     }
     let span = word.start..at;
     let rotated = compact[4..].chars().chain(compact[..4].chars());
-    (!scan.glued(&span) && mod97(rotated) == Some(1)).then(|| Found::certain(span, 1.0))
+    (!input.glued(&span) && mod97(rotated) == Some(1)).then(|| Found::certain(span, 1.0))
 }
 
 /// ISO 3166-1 alpha-2, in pairs.

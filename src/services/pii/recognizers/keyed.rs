@@ -4,7 +4,7 @@ use std::{ops::Range, sync::LazyLock};
 
 use regex::Regex;
 
-use crate::services::pii::{entity::Entity, scan::Scan};
+use crate::services::pii::{entity::Entity, input::Input};
 
 use super::{Edges, Found, Trigger};
 
@@ -34,14 +34,30 @@ pub(in crate::services::pii) const TRIGGERS: &[Trigger] = &[
     Trigger {
         entity: Entity::CreditDebitExpiry,
         name: "expiry_value",
-        literals: &["exp", "expiry", "expires", "expiration", "valid thru", "valid until", "good thru", "expiring"],
+        literals: &[
+            "exp",
+            "expiry",
+            "expires",
+            "expiration",
+            "valid thru",
+            "valid until",
+            "good thru",
+            "expiring",
+        ],
         edges: Edges::Both,
         find: expiry,
     },
     Trigger {
         entity: Entity::AwsSecretKey,
         name: "aws_secret_key_value",
-        literals: &["secret_access_key", "secretaccesskey", "secret access key", "aws_secret", "aws secret", "secret key"],
+        literals: &[
+            "secret_access_key",
+            "secretaccesskey",
+            "secret access key",
+            "aws_secret",
+            "aws secret",
+            "secret key",
+        ],
         edges: Edges::Free,
         find: aws_secret,
     },
@@ -49,8 +65,21 @@ pub(in crate::services::pii) const TRIGGERS: &[Trigger] = &[
         entity: Entity::ApiKey,
         name: "api_key_value",
         literals: &[
-            "api_key", "apikey", "api-key", "api key", "api_token", "api token", "access_token", "access token",
-            "auth_token", "secret_key", "client_secret", "client secret", "bearer", "accesstoken", "clientsecret",
+            "api_key",
+            "apikey",
+            "api-key",
+            "api key",
+            "api_token",
+            "api token",
+            "access_token",
+            "access token",
+            "auth_token",
+            "secret_key",
+            "client_secret",
+            "client secret",
+            "bearer",
+            "accesstoken",
+            "clientsecret",
         ],
         edges: Edges::Free,
         find: api_key,
@@ -80,8 +109,8 @@ struct Value<'t> {
     spoken: bool,
 }
 
-fn value(scan: Scan<'_>, key_end: usize) -> Option<Value<'_>> {
-    let found = ASSIGNMENT.captures(scan.ahead(key_end, REACH))?;
+fn value(input: Input<'_>, key_end: usize) -> Option<Value<'_>> {
+    let found = ASSIGNMENT.captures(input.ahead(key_end, REACH))?;
     let spoken = found.name("sep")?.as_str().trim().starts_with(['i', 'I', 'w', 'W']);
     let quoted = found.name("quoted");
     let value = quoted.or_else(|| found.name("bare"))?;
@@ -91,14 +120,40 @@ fn value(scan: Scan<'_>, key_end: usize) -> Option<Value<'_>> {
         (false, false) => value.as_str().trim_end_matches(['.', ')', ']', '}', '\\']),
     };
     let start = key_end + value.start();
-    (!text.is_empty()).then_some(Value { text, span: start..start + text.len(), quoted: quoted.is_some(), spoken })
+    (!text.is_empty()).then_some(Value {
+        text,
+        span: start..start + text.len(),
+        quoted: quoted.is_some(),
+        spoken,
+    })
 }
 
 /// Values that stand for no secret: types, literals, references, masks, placeholders.
 fn stands_in(text: &str) -> bool {
     const WORDS: &[&str] = &[
-        "none", "null", "nil", "true", "false", "string", "str", "undefined", "required", "optional", "option", "bytes", "text",
-        "varchar", "secretstring", "number", "empty", "password", "changeme", "hidden", "redacted", "any", "self",
+        "none",
+        "null",
+        "nil",
+        "true",
+        "false",
+        "string",
+        "str",
+        "undefined",
+        "required",
+        "optional",
+        "option",
+        "bytes",
+        "text",
+        "varchar",
+        "secretstring",
+        "number",
+        "empty",
+        "password",
+        "changeme",
+        "hidden",
+        "redacted",
+        "any",
+        "self",
     ];
     let lower = text.to_ascii_lowercase();
     WORDS.contains(&lower.as_str())
@@ -112,23 +167,25 @@ fn stands_in(text: &str) -> bool {
 fn has_secret_look(text: &str) -> bool {
     let symbol = |b: u8| !b.is_ascii_alphanumeric() && !matches!(b, b'.' | b'_' | b'-' | b':' | b'/' | b'\'');
     let digits = text.bytes().any(|b| b.is_ascii_digit());
-    digits && !text.contains('.') || text.bytes().any(|b| symbol(b) && b.is_ascii()) || digits && text.len() >= 8
+    digits && !text.contains('.')
+        || text.bytes().any(|b| symbol(b) && b.is_ascii())
+        || digits && text.len() >= 8
 }
 
-fn password(scan: Scan<'_>, key: Range<usize>) -> Option<Found> {
+fn password(input: Input<'_>, key: Range<usize>) -> Option<Found> {
     // `pass` and `pwd` are also parts of other words.
     let short = key.len() <= 4;
-    if scan.at(key.end).is_some_and(|b| b.is_ascii_alphanumeric() || b == b'_')
-        || short && scan.before(key.start).is_some_and(|b| b.is_ascii_alphanumeric())
+    if input.at(key.end).is_some_and(|b| b.is_ascii_alphanumeric() || b == b'_')
+        || short && input.before(key.start).is_some_and(|b| b.is_ascii_alphanumeric())
     {
         return None;
     }
-    let value = value(scan, key.end)?;
+    let value = value(input, key.end)?;
     let long_enough = (4..=128).contains(&value.text.chars().count());
     if !long_enough || stands_in(value.text) || value.quoted && value.text.contains(' ') && key.len() < 8 {
         return None;
     }
-    let ends_line = matches!(scan.at(value.span.end), None | Some(b'\n' | b'\r'));
+    let ends_line = matches!(input.at(value.span.end), None | Some(b'\n' | b'\r'));
     let score = match (value.quoted, value.spoken, has_secret_look(value.text)) {
         (true, false, _) => 0.8,
         (true, true, _) | (false, _, true) => 0.75,
@@ -139,11 +196,11 @@ fn password(scan: Scan<'_>, key: Range<usize>) -> Option<Found> {
     Some(Found::keyed(value.span, score))
 }
 
-fn username(scan: Scan<'_>, key: Range<usize>) -> Option<Found> {
-    if scan.glued_right(key.end) {
+fn username(input: Input<'_>, key: Range<usize>) -> Option<Found> {
+    if input.glued_right(key.end) {
         return None;
     }
-    let value = value(scan, key.end)?;
+    let value = value(input, key.end)?;
     let shape = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-' | b'@' | b'+');
     let named = value.text.len() >= 3 && value.text.len() <= 64 && value.text.bytes().all(shape);
     if !named || stands_in(value.text) {
@@ -151,9 +208,14 @@ fn username(scan: Scan<'_>, key: Range<usize>) -> Option<Found> {
     }
     // `user_id = 42` is a row, `username = user.name` is code.
     let marked = value.text.bytes().any(|b| b.is_ascii_alphabetic())
-        && (value.quoted || value.text.bytes().any(|b| b.is_ascii_digit() || b == b'_' || b == b'-') && !value.text.contains('.'));
-    let ends = matches!(scan.at(value.span.end), None | Some(b'\n' | b'\r' | b',' | b' ' | b'.'));
-    let plain = !value.spoken && ends && value.text.bytes().all(|b| b.is_ascii_lowercase() || b == b'.') && scan.bytes[key.end] == b':';
+        && (value.quoted
+            || value.text.bytes().any(|b| b.is_ascii_digit() || b == b'_' || b == b'-')
+                && !value.text.contains('.'));
+    let ends = matches!(input.at(value.span.end), None | Some(b'\n' | b'\r' | b',' | b' ' | b'.'));
+    let plain = !value.spoken
+        && ends
+        && value.text.bytes().all(|b| b.is_ascii_lowercase() || b == b'.')
+        && input.bytes[key.end] == b':';
     match (marked, plain) {
         (true, _) => Some(Found::keyed(value.span, 0.7)),
         (false, true) => Some(Found::keyed(value.span, 0.5)),
@@ -162,62 +224,73 @@ fn username(scan: Scan<'_>, key: Range<usize>) -> Option<Found> {
 }
 
 /// A number of `digits` digits after a key and a few linking words.
-fn number(scan: Scan<'_>, key_end: usize, digits: std::ops::RangeInclusive<usize>) -> Option<Range<usize>> {
+fn number(input: Input<'_>, key_end: usize, digits: std::ops::RangeInclusive<usize>) -> Option<Range<usize>> {
     static LINK: LazyLock<Regex> = LazyLock::new(|| {
-        compile(r#"(?i)^["']?(?: (?:code|number|no\.?|#))?\s{0,2}(?:(?:is|was|of|=>?|:)\s{0,2}|\s)["']?(?<number>[0-9]{3,12})"#)
+        compile(
+            r#"(?i)^["']?(?: (?:code|number|no\.?|#))?\s{0,2}(?:(?:is|was|of|=>?|:)\s{0,2}|\s)["']?(?<number>[0-9]{3,12})"#,
+        )
     });
-    let found = LINK.captures(scan.ahead(key_end, 40))?.name("number")?;
+    let found = LINK.captures(input.ahead(key_end, 40))?.name("number")?;
     let span = key_end + found.start()..key_end + found.end();
-    (digits.contains(&span.len()) && !scan.glued(&span) && !scan.continues(&span)).then_some(span)
+    (digits.contains(&span.len()) && !input.glued(&span) && !input.continues(&span)).then_some(span)
 }
 
-fn pin(scan: Scan<'_>, key: Range<usize>) -> Option<Found> {
-    number(scan, key.end, 4..=8).map(|span| Found::keyed(span, 0.75))
+fn pin(input: Input<'_>, key: Range<usize>) -> Option<Found> {
+    number(input, key.end, 4..=8).map(|span| Found::keyed(span, 0.75))
 }
 
 /// Three digits on the back, four on the front of American Express.
-fn cvv(scan: Scan<'_>, key: Range<usize>) -> Option<Found> {
-    number(scan, key.end, 3..=4).map(|span| Found::keyed(span, 0.85))
+fn cvv(input: Input<'_>, key: Range<usize>) -> Option<Found> {
+    number(input, key.end, 3..=4).map(|span| Found::keyed(span, 0.85))
 }
 
-fn expiry(scan: Scan<'_>, key: Range<usize>) -> Option<Found> {
+fn expiry(input: Input<'_>, key: Range<usize>) -> Option<Found> {
     static VALUE: LazyLock<Regex> = LazyLock::new(|| {
-        compile(r#"(?i)^\.?["']?(?: ?date)?(?: (?:is|on|in))?\s{0,2}[:=]?\s{0,2}["']?(?<date>(?:0?[1-9]|1[0-2]) ?[/-] ?(?:20)?[2-9][0-9])"#)
+        compile(
+            r#"(?i)^\.?["']?(?: ?date)?(?: (?:is|on|in))?\s{0,2}[:=]?\s{0,2}["']?(?<date>(?:0?[1-9]|1[0-2]) ?[/-] ?(?:20)?[2-9][0-9])"#,
+        )
     });
-    let date = VALUE.captures(scan.ahead(key.end, 40))?.name("date")?;
+    let date = VALUE.captures(input.ahead(key.end, 40))?.name("date")?;
     let span = key.end + date.start()..key.end + date.end();
-    (!scan.glued(&span) && !scan.continues(&span)).then(|| Found::keyed(span, 0.8))
+    (!input.glued(&span) && !input.continues(&span)).then(|| Found::keyed(span, 0.8))
 }
 
 /// Forty characters of base 64 (AWS IAM).
-fn aws_secret(scan: Scan<'_>, key: Range<usize>) -> Option<Found> {
-    static VALUE: LazyLock<Regex> =
-        LazyLock::new(|| compile(r#"^(?:_?(?:access)?_?key)?["']?\s{0,2}(?:is|=>?|:)?\s{0,2}["']?(?<secret>[A-Za-z0-9/+]{40})"#));
-    let secret = VALUE.captures(scan.ahead(key.end, 80))?.name("secret")?;
+fn aws_secret(input: Input<'_>, key: Range<usize>) -> Option<Found> {
+    static VALUE: LazyLock<Regex> = LazyLock::new(|| {
+        compile(
+            r#"^(?:_?(?:access)?_?key)?["']?\s{0,2}(?:is|=>?|:)?\s{0,2}["']?(?<secret>[A-Za-z0-9/+]{40})"#,
+        )
+    });
+    let secret = VALUE.captures(input.ahead(key.end, 80))?.name("secret")?;
     let span = key.end + secret.start()..key.end + secret.end();
     let text = secret.as_str();
     let mixed = text.bytes().any(|b| b.is_ascii_digit()) && text.bytes().any(|b| b.is_ascii_uppercase());
-    let ends = !scan.glued(&span) && !matches!(scan.at(span.end), Some(b'/' | b'+' | b'='));
+    let ends = !input.glued(&span) && !matches!(input.at(span.end), Some(b'/' | b'+' | b'='));
     (mixed && ends).then(|| Found::keyed(span, 0.95))
 }
 
 /// Sixteen characters or more with letters and digits, assigned to a name that says it is a key.
-fn api_key(scan: Scan<'_>, key: Range<usize>) -> Option<Found> {
-    let bearer = scan.bytes[key.clone()].eq_ignore_ascii_case(b"bearer");
+fn api_key(input: Input<'_>, key: Range<usize>) -> Option<Found> {
+    let bearer = input.bytes[key.clone()].eq_ignore_ascii_case(b"bearer");
     let (text, span) = if bearer {
         let start = key.end + 1;
-        let end = scan.run(start, 512, |b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'~' | b'+' | b'/' | b'='));
-        if scan.at(key.end) != Some(b' ') || end <= start {
+        let end = input.run(start, 512, |b| {
+            b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'~' | b'+' | b'/' | b'=')
+        });
+        if input.at(key.end) != Some(b' ') || end <= start {
             return None;
         }
-        (scan.text[start..end].trim_end_matches('.'), start..end)
+        (input.text[start..end].trim_end_matches('.'), start..end)
     } else {
-        let value = value(scan, key.end)?;
+        let value = value(input, key.end)?;
         (value.text, value.span)
     };
     let digits = text.bytes().filter(u8::is_ascii_digit).count();
     let letters = text.bytes().filter(u8::is_ascii_alphabetic).count();
-    let shape = text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'~' | b'+' | b'/' | b'='));
+    let shape = text
+        .bytes()
+        .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'~' | b'+' | b'/' | b'='));
     let secret = text.len() >= 16 && digits >= 2 && letters >= 2 && shape && !stands_in(text);
     secret.then(|| Found::keyed(span.start..span.start + text.len(), 0.85))
 }

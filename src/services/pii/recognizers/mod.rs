@@ -21,14 +21,14 @@ use super::{
     context,
     entity::Entity,
     id_rule::IdRule,
-    scan::{Scan, Word},
+    input::{Input, Word},
 };
 
 /// Looks at every word that may start a number: see [`super::engine`].
 pub(super) struct WordRule {
     pub(super) entity: Entity,
     pub(super) name: &'static str,
-    pub(super) find: fn(Scan<'_>, Word) -> Option<Found>,
+    pub(super) find: fn(Input<'_>, Word) -> Option<Found>,
 }
 
 /// Looks where one of its literals (ASCII, any case) occurs.
@@ -37,7 +37,7 @@ pub(super) struct Trigger {
     pub(super) name: &'static str,
     pub(super) literals: &'static [&'static str],
     pub(super) edges: Edges,
-    pub(super) find: fn(Scan<'_>, Range<usize>) -> Option<Found>,
+    pub(super) find: fn(Input<'_>, Range<usize>) -> Option<Found>,
 }
 
 /// Where a literal must not touch a letter or a digit. Tested before the recogniser is called.
@@ -71,8 +71,8 @@ impl Found {
     }
 
     /// A pattern that nearby words can raise.
-    fn in_context(scan: Scan<'_>, span: Range<usize>, base: f32, terms: &[&str]) -> Self {
-        match context::Context::of(scan, &span).distance(terms) {
+    fn in_context(input: Input<'_>, span: Range<usize>, base: f32, terms: &[&str]) -> Self {
+        match context::Context::of(input, &span).distance(terms) {
             Some(distance) => Self::keyed(span, context::score(distance).max(base)),
             None => Self::pattern(span, base),
         }
@@ -80,10 +80,18 @@ impl Found {
 }
 
 pub(super) fn id_rules() -> Vec<&'static IdRule> {
-    [us::RULES, commonwealth::RULES, asia::RULES, europe::RULES, finance::RULES, vehicle::RULES, network::RULES]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        us::RULES,
+        commonwealth::RULES,
+        asia::RULES,
+        europe::RULES,
+        finance::RULES,
+        vehicle::RULES,
+        network::RULES,
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 pub(super) fn word_rules() -> Vec<&'static WordRule> {

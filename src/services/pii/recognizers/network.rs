@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use crate::services::pii::{
     entity::Entity,
     id_rule::{Check, IdRule},
-    scan::{Scan, Word},
+    input::{Input, Word},
 };
 
 use super::{Found, WordRule};
@@ -27,22 +27,23 @@ pub(in crate::services::pii) const WORDS: &[WordRule] = &[
 const NOBODY: f32 = 0.1;
 
 /// Dotted quad of four octets. A longer dotted number, or one that the text calls a version, is none.
-fn ipv4(scan: Scan<'_>, word: Word) -> Option<Found> {
-    if word.len() > 3 || !word.kinds.only_digits() || scan.at(word.end) != Some(b'.') {
+fn ipv4(input: Input<'_>, word: Word) -> Option<Found> {
+    if word.len() > 3 || !word.kinds.only_digits() || input.at(word.end) != Some(b'.') {
         return None;
     }
-    let end = scan.run(word.start, 16, |b| b.is_ascii_digit() || b == b'.');
-    let end = if scan.before(end) == Some(b'.') { end - 1 } else { end };
-    let address: Ipv4Addr = scan.text[word.start..end].parse().ok()?;
+    let end = input.run(word.start, 16, |b| b.is_ascii_digit() || b == b'.');
+    let end = if input.before(end) == Some(b'.') { end - 1 } else { end };
+    let address: Ipv4Addr = input.text[word.start..end].parse().ok()?;
     let span = word.start..end;
-    let path = scan.before(span.start) == Some(b'/') && !scan.text[..span.start].ends_with("//");
-    if scan.glued(&span) || matches!(scan.before(span.start), Some(b'.' | b'-')) || path {
+    let path = input.before(span.start) == Some(b'/') && !input.text[..span.start].ends_with("//");
+    if input.glued(&span) || matches!(input.before(span.start), Some(b'.' | b'-')) || path {
         return None;
     }
-    if scan.at(end) == Some(b'-') && scan.at(end + 1).is_some_and(|b| b.is_ascii_alphanumeric()) {
+    if input.at(end) == Some(b'-') && input.at(end + 1).is_some_and(|b| b.is_ascii_alphanumeric()) {
         return None;
     }
-    let before = scan.text[scan.text.ceil_char_boundary(span.start.saturating_sub(10))..span.start].to_ascii_lowercase();
+    let before = input.text[input.text.ceil_char_boundary(span.start.saturating_sub(10))..span.start]
+        .to_ascii_lowercase();
     let words = ["version", "ver", "release", "build", "v"];
     let versioned = words.iter().any(|w| before.trim_end_matches([' ', '=', ':', '"', '.']).ends_with(w));
     let octets = address.octets();
@@ -51,23 +52,23 @@ fn ipv4(scan: Scan<'_>, word: Word) -> Option<Found> {
 }
 
 /// RFC 4291 text forms, as the standard library parses them.
-fn ipv6(scan: Scan<'_>, word: Word) -> Option<Found> {
-    let colon_before = scan.bytes[..word.start].ends_with(b"::");
-    if word.len() > 4 || scan.at(word.end) != Some(b':') && !colon_before {
+fn ipv6(input: Input<'_>, word: Word) -> Option<Found> {
+    let colon_before = input.bytes[..word.start].ends_with(b"::");
+    if word.len() > 4 || input.at(word.end) != Some(b':') && !colon_before {
         return None;
     }
     let start = if colon_before { word.start - 2 } else { word.start };
-    if matches!(scan.before(start), Some(b':' | b'.' | b'-')) || scan.glued_left(start) {
+    if matches!(input.before(start), Some(b':' | b'.' | b'-')) || input.glued_left(start) {
         return None;
     }
-    let end = scan.run(start, 46, |b| b.is_ascii_hexdigit() || matches!(b, b':' | b'.'));
-    let text = scan.text[start..end].trim_end_matches('.');
+    let end = input.run(start, 46, |b| b.is_ascii_hexdigit() || matches!(b, b':' | b'.'));
+    let text = input.text[start..end].trim_end_matches('.');
     // A sentence may go on after the address with a colon, but `::` ends one.
     let text = text.strip_suffix(':').filter(|t| !t.ends_with(':')).unwrap_or(text);
     let groups = text.split(':').filter(|group| !group.is_empty()).count();
     let address: Ipv6Addr = text.parse().ok()?;
     let span = start..start + text.len();
-    if scan.glued(&span) {
+    if input.glued(&span) {
         return None;
     }
     let nobody = address.is_loopback() || address.is_unspecified();

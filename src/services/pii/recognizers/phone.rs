@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use crate::services::pii::{
     entity::Entity,
-    scan::{Scan, Word},
+    input::{Input, Word},
 };
 
 use super::{Found, WordRule};
@@ -13,8 +13,27 @@ pub(in crate::services::pii) const WORDS: &[WordRule] =
     &[WordRule { entity: Entity::PhoneNumber, name: "phone", find: phone }];
 
 const CONTEXT: &[&str] = &[
-    "phone", "telephone", "tel", "mobile", "cell", "cellphone", "call", "fax", "whatsapp", "sms", "dial", "hotline",
-    "phone number", "contact number", "contact", "ph", "mob", "telefon", "handy", "téléphone", "portable",
+    "phone",
+    "telephone",
+    "tel",
+    "mobile",
+    "cell",
+    "cellphone",
+    "call",
+    "fax",
+    "whatsapp",
+    "sms",
+    "dial",
+    "hotline",
+    "phone number",
+    "contact number",
+    "contact",
+    "ph",
+    "mob",
+    "telefon",
+    "handy",
+    "téléphone",
+    "portable",
 ];
 
 /// E.164 allows fifteen digits; one more for a trunk zero, two for an international prefix.
@@ -36,36 +55,44 @@ struct Number {
     alike: usize,
 }
 
-fn phone(scan: Scan<'_>, word: Word) -> Option<Found> {
-    if word.len() > 15 || !word.kinds.only_digits() && scan.before(word.start) != Some(b'+') {
+fn phone(input: Input<'_>, word: Word) -> Option<Found> {
+    if word.len() > 15 || !word.kinds.only_digits() && input.before(word.start) != Some(b'+') {
         return None;
     }
-    let start = opening(scan, word.start);
-    if scan.glued_left(start) || scan.continues_left(start) {
+    let start = opening(input, word.start);
+    if input.glued_left(start) || input.continues_left(start) {
         return None;
     }
-    let number = read(scan, start);
+    let number = read(input, start);
     // What follows a number may be another one: the best reading of the first groups counts.
     let (score, span) = (1..=number.groups)
-        .filter_map(|groups| number.reading(scan, start, groups))
+        .filter_map(|groups| number.reading(input, start, groups))
         .max_by(|a, b| a.0.total_cmp(&b.0).then(a.1.end.cmp(&b.1.end)))?;
-    Some(Found::in_context(scan, span, score, CONTEXT))
+    Some(Found::in_context(input, span, score, CONTEXT))
 }
 
 /// Where the number starts when its first digit is at `digit`: before `+`, `(` or `+(`.
-fn opening(scan: Scan<'_>, digit: usize) -> usize {
-    let parenthesis = if scan.before(digit) == Some(b'(') { digit - 1 } else { digit };
-    if scan.before(parenthesis) == Some(b'+') { parenthesis - 1 } else { parenthesis }
+fn opening(input: Input<'_>, digit: usize) -> usize {
+    let parenthesis = if input.before(digit) == Some(b'(') { digit - 1 } else { digit };
+    if input.before(parenthesis) == Some(b'+') { parenthesis - 1 } else { parenthesis }
 }
 
-fn read(scan: Scan<'_>, start: usize) -> Number {
-    let plus = scan.at(start) == Some(b'+');
-    let mut number = Number { digits: [0; MAX_DIGITS], ends: [(0, 0); MAX_GROUPS], groups: 0, plus, parenthesis: false, separator: None, alike: MAX_GROUPS };
+fn read(input: Input<'_>, start: usize) -> Number {
+    let plus = input.at(start) == Some(b'+');
+    let mut number = Number {
+        digits: [0; MAX_DIGITS],
+        ends: [(0, 0); MAX_GROUPS],
+        groups: 0,
+        plus,
+        parenthesis: false,
+        separator: None,
+        alike: MAX_GROUPS,
+    };
     let mut at = start + usize::from(plus);
     let mut count = 0;
     while number.groups < MAX_GROUPS {
-        let gap = scan.run(at, 4, |b| matches!(b, b' ' | b'-' | b'.' | b'(' | b')' | b'/'));
-        let between = &scan.bytes[at..gap];
+        let gap = input.run(at, 4, |b| matches!(b, b' ' | b'-' | b'.' | b'(' | b')' | b'/'));
+        let between = &input.bytes[at..gap];
         if number.groups > 0 && (between.is_empty() || between.len() > 3) {
             break;
         }
@@ -73,20 +100,20 @@ fn read(scan: Scan<'_>, start: usize) -> Number {
         if between.windows(2).any(|pair| pair[0] == pair[1]) {
             break;
         }
-        let end = scan.run(gap, MAX_DIGITS + 1, |b| b.is_ascii_digit());
+        let end = input.run(gap, MAX_DIGITS + 1, |b| b.is_ascii_digit());
         if end == gap || count + (end - gap) > MAX_DIGITS {
             break;
         }
         number.parenthesis |= between.contains(&b'(') || between.contains(&b')');
-        if let Some(separator) = between.iter().find(|b| matches!(b, b' ' | b'-' | b'.' | b'/')) {
-            if *number.separator.get_or_insert(*separator) != *separator {
-                number.alike = number.alike.min(number.groups);
-            }
+        if let Some(separator) = between.iter().find(|b| matches!(b, b' ' | b'-' | b'.' | b'/'))
+            && *number.separator.get_or_insert(*separator) != *separator
+        {
+            number.alike = number.alike.min(number.groups);
         }
         // The trunk zero of `+44 (0)20` is not dialled.
-        let trunk = plus && &scan.bytes[gap..end] == b"0" && between.ends_with(b"(");
+        let trunk = plus && &input.bytes[gap..end] == b"0" && between.ends_with(b"(");
         if !trunk {
-            number.digits[count..count + (end - gap)].copy_from_slice(&scan.bytes[gap..end]);
+            number.digits[count..count + (end - gap)].copy_from_slice(&input.bytes[gap..end]);
             count += end - gap;
             number.ends[number.groups] = (count, end);
             number.groups += 1;
@@ -98,12 +125,12 @@ fn read(scan: Scan<'_>, start: usize) -> Number {
 
 impl Number {
     /// Score and span of the first `groups` groups.
-    fn reading(&self, scan: Scan<'_>, start: usize, groups: usize) -> Option<(f32, Range<usize>)> {
+    fn reading(&self, input: Input<'_>, start: usize, groups: usize) -> Option<(f32, Range<usize>)> {
         let (digits, end) = self.ends[groups - 1];
         let score = self.score(groups, digits)?;
-        let score = if self.in_row(scan, start..end) { score.min(ONLY_IN_CONTEXT) } else { score };
-        let end = extension_end(scan, end);
-        (!scan.glued_right(end) && !scan.continues_right(end)).then_some((score, start..end))
+        let score = if self.in_row(input, start..end) { score.min(ONLY_IN_CONTEXT) } else { score };
+        let end = extension_end(input, end);
+        (!input.glued_right(end) && !input.continues_right(end)).then_some((score, start..end))
     }
 
     /// How much the first `groups` groups look like a telephone number; none when they are something else.
@@ -120,25 +147,30 @@ impl Number {
         match sizes[..] {
             [3, 3, 4] | [1, 3, 3, 4] | [3, 7] if local.len() == 10 => self.north_american(local),
             [10 | 11] if local.len() == 10 && area_code(local) && exchange(local) => Some(0.3),
-            [3, 2, 4] | [4, 2, 2] | [2, 2, 4] => None,
+            [3 | 2, 2, 4] | [4, 2, 2] => None,
             [_, _, _, _] if self.separator == Some(b'.') && sizes.iter().all(|size| *size <= 3) => None,
             _ => national(text, &sizes).filter(|score| *score > ONLY_IN_CONTEXT || groups <= self.alike),
         }
     }
 
     /// Whether spaces alone part the digits and more digits stand beside them: a row of a table.
-    fn in_row(&self, scan: Scan<'_>, span: Range<usize>) -> bool {
-        let digit_beyond = |space: Option<u8>, digit: Option<u8>| space == Some(b' ') && digit.is_some_and(|b| b.is_ascii_digit());
+    fn in_row(&self, input: Input<'_>, span: Range<usize>) -> bool {
+        let digit_beyond = |space: Option<u8>, digit: Option<u8>| {
+            space == Some(b' ') && digit.is_some_and(|b| b.is_ascii_digit())
+        };
         !self.plus
             && !self.parenthesis
             && self.separator == Some(b' ')
-            && (digit_beyond(scan.at(span.end), scan.at(span.end + 1))
-                || span.start > 1 && digit_beyond(scan.before(span.start), scan.before(span.start - 1)))
+            && (digit_beyond(input.at(span.end), input.at(span.end + 1))
+                || span.start > 1 && digit_beyond(input.before(span.start), input.before(span.start - 1)))
     }
 
     fn sizes(&self, groups: usize) -> Vec<usize> {
         let mut before = 0;
-        self.ends[..groups].iter().map(|(digits, _)| digits - std::mem::replace(&mut before, *digits)).collect()
+        self.ends[..groups]
+            .iter()
+            .map(|(digits, _)| digits - std::mem::replace(&mut before, *digits))
+            .collect()
     }
 
     /// North American Numbering Plan: area code and exchange start with 2 to 9. A number that breaks
@@ -177,37 +209,78 @@ fn national(text: &[u8], sizes: &[usize]) -> Option<f32> {
 
 /// Lengths of the national number behind each calling code (ITU-T E.164 assignments, national plans).
 const CALLING_CODES: &[(&str, usize, usize)] = &[
-    ("1", 10, 10), ("7", 10, 10), ("20", 8, 10), ("27", 9, 9), ("30", 10, 10), ("31", 9, 9), ("32", 8, 9),
-    ("33", 9, 9), ("34", 9, 9), ("36", 8, 9), ("39", 6, 11), ("40", 9, 9), ("41", 9, 9), ("43", 5, 13), ("44", 9, 10),
-    ("45", 8, 8), ("46", 7, 10), ("47", 8, 8), ("48", 9, 9), ("49", 6, 12), ("51", 8, 9), ("52", 10, 10), ("53", 8, 8),
-    ("54", 10, 11), ("55", 10, 11), ("56", 9, 9), ("57", 8, 10), ("58", 10, 10), ("60", 8, 10), ("61", 9, 9),
-    ("62", 8, 12), ("63", 8, 10), ("64", 8, 10), ("65", 8, 8), ("66", 8, 9), ("81", 9, 10), ("82", 8, 10),
-    ("84", 9, 10), ("86", 10, 11), ("90", 10, 10), ("91", 10, 10), ("92", 9, 10), ("93", 9, 9), ("94", 9, 9),
-    ("95", 8, 10), ("98", 10, 10),
+    ("1", 10, 10),
+    ("7", 10, 10),
+    ("20", 8, 10),
+    ("27", 9, 9),
+    ("30", 10, 10),
+    ("31", 9, 9),
+    ("32", 8, 9),
+    ("33", 9, 9),
+    ("34", 9, 9),
+    ("36", 8, 9),
+    ("39", 6, 11),
+    ("40", 9, 9),
+    ("41", 9, 9),
+    ("43", 5, 13),
+    ("44", 9, 10),
+    ("45", 8, 8),
+    ("46", 7, 10),
+    ("47", 8, 8),
+    ("48", 9, 9),
+    ("49", 6, 12),
+    ("51", 8, 9),
+    ("52", 10, 10),
+    ("53", 8, 8),
+    ("54", 10, 11),
+    ("55", 10, 11),
+    ("56", 9, 9),
+    ("57", 8, 10),
+    ("58", 10, 10),
+    ("60", 8, 10),
+    ("61", 9, 9),
+    ("62", 8, 12),
+    ("63", 8, 10),
+    ("64", 8, 10),
+    ("65", 8, 8),
+    ("66", 8, 9),
+    ("81", 9, 10),
+    ("82", 8, 10),
+    ("84", 9, 10),
+    ("86", 10, 11),
+    ("90", 10, 10),
+    ("91", 10, 10),
+    ("92", 9, 10),
+    ("93", 9, 9),
+    ("94", 9, 9),
+    ("95", 8, 10),
+    ("98", 10, 10),
 ];
 
 /// How the three-digit calling codes begin.
 const THREE_DIGIT_CODES: &[&str] = &[
-    "21", "22", "23", "24", "25", "26", "29", "35", "37", "38", "42", "50", "59", "67", "68", "69", "80", "85", "87",
-    "88", "96", "97", "992", "993", "994", "995", "996", "998",
+    "21", "22", "23", "24", "25", "26", "29", "35", "37", "38", "42", "50", "59", "67", "68", "69", "80",
+    "85", "87", "88", "96", "97", "992", "993", "994", "995", "996", "998",
 ];
 
 fn international(digits: &[u8]) -> bool {
     let by_code = |(code, min, max): &(&str, usize, usize)| {
         digits.strip_prefix(code.as_bytes()).is_some_and(|rest| (*min..=*max).contains(&rest.len()))
     };
-    let three = || THREE_DIGIT_CODES.iter().any(|code| digits.starts_with(code.as_bytes())) && (9..=13).contains(&digits.len());
+    let three = || {
+        THREE_DIGIT_CODES.iter().any(|code| digits.starts_with(code.as_bytes()))
+            && (9..=13).contains(&digits.len())
+    };
     CALLING_CODES.iter().any(by_code) || three()
 }
 
 /// Takes along `x123`, `ext. 123`, `extension 123`, `#123`.
-fn extension_end(scan: Scan<'_>, end: usize) -> usize {
-    let rest = scan.ahead(end, 20);
+fn extension_end(input: Input<'_>, end: usize) -> usize {
+    let rest = input.ahead(end, 20);
     let word = rest.trim_start_matches([' ', ',']);
-    let Some(after) = ["extension", "ext.", "ext", "x", "#"]
-        .iter()
-        .find_map(|mark| word.get(..mark.len()).filter(|w| w.eq_ignore_ascii_case(mark)).map(|_| &word[mark.len()..]))
-    else {
+    let Some(after) = ["extension", "ext.", "ext", "x", "#"].iter().find_map(|mark| {
+        word.get(..mark.len()).filter(|w| w.eq_ignore_ascii_case(mark)).map(|_| &word[mark.len()..])
+    }) else {
         return end;
     };
     let number = after.trim_start_matches(' ');

@@ -4,12 +4,18 @@ use std::{ops::Range, sync::LazyLock};
 
 use regex::Regex;
 
-use crate::services::pii::{entity::Entity, scan::Scan};
+use crate::services::pii::{entity::Entity, input::Input};
 
 use super::{Edges, Found, Trigger};
 
 pub(in crate::services::pii) const TRIGGERS: &[Trigger] = &[
-    Trigger { entity: Entity::PrivateKey, name: "pem_private_key", literals: &["-----begin"], edges: Edges::Free, find: pem },
+    Trigger {
+        entity: Entity::PrivateKey,
+        name: "pem_private_key",
+        literals: &["-----begin"],
+        edges: Edges::Free,
+        find: pem,
+    },
     Trigger { entity: Entity::Jwt, name: "jwt", literals: &["eyj"], edges: Edges::Left, find: jwt },
     Trigger {
         entity: Entity::AwsAccessKey,
@@ -22,10 +28,49 @@ pub(in crate::services::pii) const TRIGGERS: &[Trigger] = &[
         entity: Entity::ApiKey,
         name: "vendor_api_key",
         literals: &[
-            "sk-", "sk_live_", "sk_test_", "rk_live_", "rk_test_", "whsec_", "ghp_", "gho_", "ghu_", "ghs_", "ghr_",
-            "github_pat_", "glpat-", "xoxb-", "xoxp-", "xoxa-", "xoxr-", "xoxs-", "xapp-", "aiza", "ya29.", "npm_",
-            "pypi-", "hf_", "sg.", "key-", "shpat_", "shpss_", "dop_v1_", "gsk_", "xai-", "r8_", "pryv_", "sq0atp-",
-            "sq0csp-", "lin_api_", "figd_", "dapi", "tvly-", "pplx-", "vercel_", "ntn_", "eaaa",
+            "sk-",
+            "sk_live_",
+            "sk_test_",
+            "rk_live_",
+            "rk_test_",
+            "whsec_",
+            "ghp_",
+            "gho_",
+            "ghu_",
+            "ghs_",
+            "ghr_",
+            "github_pat_",
+            "glpat-",
+            "xoxb-",
+            "xoxp-",
+            "xoxa-",
+            "xoxr-",
+            "xoxs-",
+            "xapp-",
+            "aiza",
+            "ya29.",
+            "npm_",
+            "pypi-",
+            "hf_",
+            "sg.",
+            "key-",
+            "shpat_",
+            "shpss_",
+            "dop_v1_",
+            "gsk_",
+            "xai-",
+            "r8_",
+            "pryv_",
+            "sq0atp-",
+            "sq0csp-",
+            "lin_api_",
+            "figd_",
+            "dapi",
+            "tvly-",
+            "pplx-",
+            "vercel_",
+            "ntn_",
+            "eaaa",
         ],
         edges: Edges::Left,
         find: vendor_key,
@@ -34,9 +79,29 @@ pub(in crate::services::pii) const TRIGGERS: &[Trigger] = &[
         entity: Entity::ConnectionString,
         name: "connection_string",
         literals: &[
-            "postgres://", "postgresql://", "mysql://", "mariadb://", "mongodb://", "mongodb+srv://", "redis://",
-            "rediss://", "amqp://", "amqps://", "mssql://", "sqlserver://", "clickhouse://", "cockroachdb://", "nats://",
-            "smtp://", "smtps://", "ldap://", "ldaps://", "sftp://", "kafka://", "couchbase://", "neo4j://",
+            "postgres://",
+            "postgresql://",
+            "mysql://",
+            "mariadb://",
+            "mongodb://",
+            "mongodb+srv://",
+            "redis://",
+            "rediss://",
+            "amqp://",
+            "amqps://",
+            "mssql://",
+            "sqlserver://",
+            "clickhouse://",
+            "cockroachdb://",
+            "nats://",
+            "smtp://",
+            "smtps://",
+            "ldap://",
+            "ldaps://",
+            "sftp://",
+            "kafka://",
+            "couchbase://",
+            "neo4j://",
         ],
         edges: Edges::Left,
         find: connection_string,
@@ -48,51 +113,59 @@ fn compile(pattern: &str) -> Regex {
 }
 
 /// RFC 7468 block whose label ends in `PRIVATE KEY`. One that was cut off is still a secret.
-fn pem(scan: Scan<'_>, begin: Range<usize>) -> Option<Found> {
-    static LABEL: LazyLock<Regex> = LazyLock::new(|| compile(r"^ (?:[A-Z0-9]+ ){0,3}PRIVATE KEY(?: BLOCK)?-----"));
-    let label = LABEL.find(scan.ahead(begin.end, 64))?;
+fn pem(input: Input<'_>, begin: Range<usize>) -> Option<Found> {
+    static LABEL: LazyLock<Regex> =
+        LazyLock::new(|| compile(r"^ (?:[A-Z0-9]+ ){0,3}PRIVATE KEY(?: BLOCK)?-----"));
+    let label = LABEL.find(input.ahead(begin.end, 64))?;
     let body = begin.end + label.end();
     // Base64 lines, armour headers, and `\n` written out as in JSON.
-    let body_byte = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/' | b'=' | b'\r' | b'\n' | b' ' | b'\\' | b':' | b',' | b'.');
-    let mut end = scan.run(body, usize::MAX, body_byte);
+    let body_byte = |b: u8| {
+        b.is_ascii_alphanumeric()
+            || matches!(b, b'+' | b'/' | b'=' | b'\r' | b'\n' | b' ' | b'\\' | b':' | b',' | b'.')
+    };
+    let mut end = input.run(body, usize::MAX, body_byte);
     // Encrypted keys name a cipher with hyphens (`DEK-Info: AES-128-CBC`).
-    while scan.at(end) == Some(b'-') && scan.at(end + 1).is_some_and(|b| b.is_ascii_alphanumeric()) {
-        end = scan.run(end + 1, usize::MAX, body_byte);
+    while input.at(end) == Some(b'-') && input.at(end + 1).is_some_and(|b| b.is_ascii_alphanumeric()) {
+        end = input.run(end + 1, usize::MAX, body_byte);
     }
-    let footer = scan.ahead(end, 64);
-    if footer.starts_with("-----END") {
-        end += footer[8..].find("-----").map_or(8, |at| 8 + at + 5);
+    let footer = input.ahead(end, 64);
+    if let Some(label) = footer.strip_prefix("-----END") {
+        end += label.find("-----").map_or(8, |at| 8 + at + 5);
     } else {
-        end = scan.run_back(end, end - body, |b| matches!(b, b' ' | b'\r' | b'\n' | b'\\'));
+        end = input.run_back(end, end - body, |b| matches!(b, b' ' | b'\r' | b'\n' | b'\\'));
     }
     Some(Found::certain(begin.start..end, 1.0))
 }
 
 /// Three base64url parts, the first of which begins `{"` (RFC 7519).
-fn jwt(scan: Scan<'_>, start: Range<usize>) -> Option<Found> {
-    let part = |from: usize| scan.run(from, usize::MAX, |b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
-    // Inside a hyphenated run it is not the start; reading on would also cost a scan per occurrence.
-    if &scan.bytes[start.clone()] != b"eyJ" || scan.before(start.start) == Some(b'-') {
+fn jwt(input: Input<'_>, start: Range<usize>) -> Option<Found> {
+    let part =
+        |from: usize| input.run(from, usize::MAX, |b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
+    // Inside a hyphenated run it is not the start; reading on would cost a pass over the text per occurrence.
+    if &input.bytes[start.clone()] != b"eyJ" || input.before(start.start) == Some(b'-') {
         return None;
     }
     let header = part(start.end);
     let claims = part(header + 1);
     let signature = part(claims + 1);
-    let dotted = scan.at(header) == Some(b'.') && scan.at(claims) == Some(b'.');
+    let dotted = input.at(header) == Some(b'.') && input.at(claims) == Some(b'.');
     let sized = header - start.start >= 10 && claims.saturating_sub(header) > 8;
-    (dotted && sized && scan.bytes[header..].starts_with(b".ey")).then(|| Found::certain(start.start..signature, 1.0))
+    (dotted && sized && input.bytes[header..].starts_with(b".ey"))
+        .then(|| Found::certain(start.start..signature, 1.0))
 }
 
 /// Sixteen characters of base 32 behind a four-letter prefix (AWS IAM, unique identifiers).
-fn aws_access_key(scan: Scan<'_>, prefix: Range<usize>) -> Option<Found> {
-    let end = scan.run(prefix.start, 21, |b| b.is_ascii_uppercase() || matches!(b, b'2'..=b'7' | b'0' | b'1' | b'8' | b'9'));
+fn aws_access_key(input: Input<'_>, prefix: Range<usize>) -> Option<Found> {
+    let end = input.run(prefix.start, 21, |b| {
+        b.is_ascii_uppercase() || matches!(b, b'2'..=b'7' | b'0' | b'1' | b'8' | b'9')
+    });
     let span = prefix.start..end;
-    let has_digit = scan.bytes[span.clone()].iter().any(u8::is_ascii_digit);
-    (span.len() == 20 && has_digit && !scan.glued(&span)).then(|| Found::certain(span, 0.95))
+    let has_digit = input.bytes[span.clone()].iter().any(u8::is_ascii_digit);
+    (span.len() == 20 && has_digit && !input.glued(&span)).then(|| Found::certain(span, 0.95))
 }
 
 /// Formats that vendors publish so that scanners can find leaked keys.
-fn vendor_key(scan: Scan<'_>, prefix: Range<usize>) -> Option<Found> {
+fn vendor_key(input: Input<'_>, prefix: Range<usize>) -> Option<Found> {
     static FORMATS: LazyLock<Regex> = LazyLock::new(|| {
         compile(concat!(
             r"^(?:sk-(?:ant-|proj-|svcacct-|admin-|or-v1-|lf-)?[A-Za-z0-9_-]{20,256}",
@@ -108,19 +181,23 @@ fn vendor_key(scan: Scan<'_>, prefix: Range<usize>) -> Option<Found> {
             r"|dapi[0-9a-f]{32}|vercel_[A-Za-z0-9]{24,64}|ntn_[A-Za-z0-9]{40,60}|EAAA[A-Za-z0-9_-]{60})",
         ))
     });
-    let found = FORMATS.find(scan.ahead(prefix.start, 600))?;
+    let found = FORMATS.find(input.ahead(prefix.start, 600))?;
     let span = prefix.start..prefix.start + found.end();
     // A long identifier of words has the alphabet of a key but not its digits.
     let digits = found.as_str().bytes().filter(u8::is_ascii_digit).count();
-    (digits >= 2 && !scan.glued(&span)).then(|| Found::certain(span, 0.95))
+    (digits >= 2 && !input.glued(&span)).then(|| Found::certain(span, 0.95))
 }
 
 /// A URI with a password in its authority (RFC 3986, 3.2.1).
-fn connection_string(scan: Scan<'_>, scheme: Range<usize>) -> Option<Found> {
-    let uri = |b: u8| !b.is_ascii_whitespace() && !b.is_ascii_control() && !matches!(b, b'<' | b'>' | b'"' | b'\'' | b'`' | b'{' | b'}');
-    let end = scan.run(scheme.end, 1024, uri);
-    let end = scan.text.floor_char_boundary(end);
-    let text = &scan.text[scheme.end..end];
+fn connection_string(input: Input<'_>, scheme: Range<usize>) -> Option<Found> {
+    let uri = |b: u8| {
+        !b.is_ascii_whitespace()
+            && !b.is_ascii_control()
+            && !matches!(b, b'<' | b'>' | b'"' | b'\'' | b'`' | b'{' | b'}')
+    };
+    let end = input.run(scheme.end, 1024, uri);
+    let end = input.text.floor_char_boundary(end);
+    let text = &input.text[scheme.end..end];
     let authority = text.split(['/', '?', '#']).next().unwrap_or(text);
     // A raw `/` in the password ends the authority early; the last `@` decides.
     let user_info = authority.rsplit_once('@').or_else(|| text.rsplit_once('@'))?.0;

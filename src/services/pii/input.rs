@@ -42,9 +42,10 @@ impl Word {
 /// Kind of each byte; zero ends a word.
 const KIND: [u8; 256] = {
     let mut table = [0; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        table[byte] = match byte as u8 {
+    let mut byte = 0_u8;
+    // Nothing above ASCII is a part of a word here.
+    while byte < 128 {
+        table[byte as usize] = match byte {
             b'a'..=b'z' => Kinds::LOWER,
             b'A'..=b'Z' => Kinds::UPPER,
             b'0'..=b'9' => Kinds::DIGIT,
@@ -58,12 +59,12 @@ const KIND: [u8; 256] = {
 
 /// Normalised text under examination.
 #[derive(Clone, Copy)]
-pub(super) struct Scan<'t> {
+pub(super) struct Input<'t> {
     pub(super) text: &'t str,
     pub(super) bytes: &'t [u8],
 }
 
-impl<'t> Scan<'t> {
+impl<'t> Input<'t> {
     pub(super) fn new(text: &'t str) -> Self {
         Self { text, bytes: text.as_bytes() }
     }
