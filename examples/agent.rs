@@ -64,7 +64,8 @@ impl Agent {
         title("Discover: GET /mpp");
         let index: Value = self.http.get(self.url("/mpp")).send().await?.json().await?;
         for operation in index["operations"].as_array().into_iter().flatten() {
-            let price = operation["price"].as_str().map_or_else(|| "free".to_owned(), |price| format!("${price}"));
+            let price =
+                operation["price"].as_str().map_or_else(|| "free".to_owned(), |price| format!("${price}"));
             let [method, path, summary] =
                 ["method", "path", "summary"].map(|field| operation[field].as_str().unwrap_or_default());
             println!("  {method:4} {path:18} {price:6} {summary}");
@@ -98,7 +99,12 @@ impl Agent {
             .json(&json!({"text": TEXT}))
             .send_with_payment(&self.wallet)
             .await?;
-        ensure!(answer.status() == StatusCode::OK, "expected 200, got {}: {}", answer.status(), detail(answer).await?);
+        ensure!(
+            answer.status() == StatusCode::OK,
+            "expected 200, got {}: {}",
+            answer.status(),
+            detail(answer).await?
+        );
         let receipt = receipt(&answer)?;
         let body: Value = answer.json().await?;
         println!("  sent      {TEXT}");
@@ -120,7 +126,12 @@ impl Agent {
             .header("Accept-Payment", "tempo/charge")
             .send_with_payment(&self.wallet)
             .await?;
-        ensure!(answer.status() == StatusCode::OK, "expected 200, got {}: {}", answer.status(), detail(answer).await?);
+        ensure!(
+            answer.status() == StatusCode::OK,
+            "expected 200, got {}: {}",
+            answer.status(),
+            detail(answer).await?
+        );
         let account: Value = answer.json().await?;
         println!("  balance   {}", account["balance"]);
         for payment in account["payments"].as_array().into_iter().flatten() {
@@ -133,12 +144,10 @@ impl Agent {
 
     /// The agent's and the server's token balance, in base units.
     async fn balances(&self) -> Result<(U256, U256)> {
-        let node = ProviderBuilder::new_with_network::<TempoNetwork>().connect_http(self.dev.rpc_url.parse()?);
+        let node =
+            ProviderBuilder::new_with_network::<TempoNetwork>().connect_http(self.dev.rpc_url.parse()?);
         let token = ITIP20::new(self.dev.currency, &node);
-        Ok((
-            token.balanceOf(self.address).call().await?,
-            token.balanceOf(self.dev.recipient).call().await?,
-        ))
+        Ok((token.balanceOf(self.address).call().await?, token.balanceOf(self.dev.recipient).call().await?))
     }
 
     fn url(&self, path: &str) -> String {

@@ -18,7 +18,7 @@ finish() {
         kill "$server" 2>/dev/null || :
         wait "$server" 2>/dev/null || :
     fi
-    if [ "$status" -ne 0 ] && [ -s "$data/server.log" ]; then
+    if [ "$status" -ne 0 ] && [ "$status" -lt 128 ] && [ -s "$data/server.log" ]; then
         echo "demo: failed; the server's last lines:" >&2
         tail -n 20 "$data/server.log" >&2
     fi

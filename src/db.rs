@@ -197,11 +197,14 @@ impl Db {
     /// transaction to another one, `work` runs again from its beginning, so it must have no effect
     /// outside the transaction.
     ///
-    /// ```ignore
+    /// ```no_run
+    /// # async fn example(db: &farebox::db::Db) -> Result<(), farebox::db::DbError> {
     /// db.transaction(|mut tx| async move {
-    ///     let done = ledger::credit(&mut tx, account, amount, source, now).await?;
-    ///     Ok((tx, done))
+    ///     sqlx::query("UPDATE keys SET revoked = 1").execute(tx.conn()).await?;
+    ///     Ok((tx, ()))
     /// })
+    /// .await
+    /// # }
     /// ```
     ///
     /// # Errors

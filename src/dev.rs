@@ -80,7 +80,8 @@ pub async fn prepare(options: &DevOptions) -> Result<DevServer, DevError> {
     let listener = TcpListener::bind(options.listen)
         .await
         .map_err(|source| DevError::Listen { address: options.listen, source })?;
-    let address = listener.local_addr().map_err(|source| DevError::Listen { address: options.listen, source })?;
+    let address =
+        listener.local_addr().map_err(|source| DevError::Listen { address: options.listen, source })?;
     let devnet = Devnet::start(DevnetConfig {
         anvil: options.anvil.clone(),
         hardfork: options.hardfork.clone(),

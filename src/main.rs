@@ -61,7 +61,7 @@ struct DevArguments {
     /// Folder for the database and dev.json.
     #[arg(long, default_value = ".farebox")]
     data: PathBuf,
-    /// The anvil to run; otherwise FAREBOX_ANVIL, the PATH or .tools.
+    /// The anvil to run; otherwise `FAREBOX_ANVIL`, the PATH or .tools.
     #[arg(long)]
     anvil: Option<PathBuf>,
     /// Tempo hardfork of the local chain.

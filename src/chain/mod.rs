@@ -135,16 +135,11 @@ impl Chain {
     /// # Errors
     /// Why it cannot be used.
     pub async fn check(&self) -> Result<(), ChainError> {
-        let actual = self
-            .ask("eth_chainId", self.provider.get_chain_id())
-            .await?;
+        let actual = self.ask("eth_chainId", self.provider.get_chain_id()).await?;
         if actual == self.chain_id {
             Ok(())
         } else {
-            Err(ChainError::WrongChain {
-                expected: self.chain_id,
-                actual,
-            })
+            Err(ChainError::WrongChain { expected: self.chain_id, actual })
         }
     }
 
@@ -154,13 +149,9 @@ impl Chain {
     /// When the node cannot be asked.
     pub async fn receipt(&self, hash: B256) -> Result<Option<ChainReceipt>, ChainError> {
         let method = "eth_getTransactionReceipt";
-        let receipt = self
-            .ask(method, self.provider.get_transaction_receipt(hash))
-            .await?;
+        let receipt = self.ask(method, self.provider.get_transaction_receipt(hash)).await?;
         match receipt {
-            Some(receipt) if receipt.transaction_hash() != hash => {
-                Err(ChainError::Nonsense { method })
-            }
+            Some(receipt) if receipt.transaction_hash() != hash => Err(ChainError::Nonsense { method }),
             receipt => Ok(receipt),
         }
     }
@@ -254,14 +245,10 @@ impl Chain {
     ) -> Result<Option<ChainReceipt>, ChainError> {
         let raw = alloy::hex::encode_prefixed(transaction.raw());
         let method = "eth_sendRawTransactionSync";
-        let sync = self
-            .provider
-            .raw_request::<_, ChainReceipt>(method.into(), [raw.clone()]);
+        let sync = self.provider.raw_request::<_, ChainReceipt>(method.into(), [raw.clone()]);
         let left = deadline.saturating_duration_since(Instant::now());
         match tokio::time::timeout(left, sync).await {
-            Ok(Ok(receipt)) if receipt.transaction_hash() == transaction.hash() => {
-                Ok(Some(receipt))
-            }
+            Ok(Ok(receipt)) if receipt.transaction_hash() == transaction.hash() => Ok(Some(receipt)),
             Ok(Ok(_)) => Err(ChainError::Nonsense { method }),
             Ok(Err(error)) => match classify(method, error) {
                 ChainError::Refused { code: METHOD_NOT_FOUND, .. } => {
@@ -282,8 +269,7 @@ impl Chain {
         let known = self
             .ask(
                 "eth_getTransactionByHash",
-                self.provider
-                    .raw_request::<_, serde_json::Value>("eth_getTransactionByHash".into(), [hash]),
+                self.provider.raw_request::<_, serde_json::Value>("eth_getTransactionByHash".into(), [hash]),
             )
             .await;
         let wait = match known {

@@ -46,14 +46,6 @@ impl SignedTransaction {
     /// When the text is not exactly one signed 0x76 transaction.
     pub fn parse(text: &str) -> Result<Self, TransactionError> {
         let raw = alloy::hex::decode(text).map_err(|_| TransactionError::Hex)?;
-        Self::from_raw(raw)
-    }
-
-    /// The same from bytes, as stored with a payment.
-    ///
-    /// # Errors
-    /// See [`Self::parse`].
-    pub fn from_raw(raw: Vec<u8>) -> Result<Self, TransactionError> {
         let mut rest = raw.as_slice();
         let inner = AASigned::decode_2718(&mut rest).map_err(|_| TransactionError::Decode)?;
         if !rest.is_empty() {
@@ -78,34 +70,22 @@ impl SignedTransaction {
         if raw.first() != Some(&TEMPO_FEE_PAYER_ENVELOPE_TYPE_ID) {
             return Err(TransactionError::NotSponsored);
         }
-        let envelope =
-            FeePayerEnvelope78::decode_envelope(&raw).map_err(|_| TransactionError::Decode)?;
+        let envelope = FeePayerEnvelope78::decode_envelope(&raw).map_err(|_| TransactionError::Decode)?;
         let signed = envelope.to_recoverable_signed();
-        let sender = signed
-            .recover_signer()
-            .map_err(|_| TransactionError::Signature)?;
+        let sender = signed.recover_signer().map_err(|_| TransactionError::Signature)?;
         let (mut transaction, signature, _) = signed.into_parts();
         transaction.fee_token = Some(fee_token);
         transaction.fee_payer_signature = None;
         let hash = transaction.fee_payer_signature_hash(sender);
-        let sponsored = signer
-            .sign_hash_sync(&hash)
-            .map_err(|_| TransactionError::Signer)?;
+        let sponsored = signer.sign_hash_sync(&hash).map_err(|_| TransactionError::Signer)?;
         transaction.fee_payer_signature = Some(sponsored);
         Self::new(transaction.into_signed(signature))
     }
 
     fn new(inner: AASigned) -> Result<Self, TransactionError> {
-        let sender = inner
-            .recover_signer()
-            .map_err(|_| TransactionError::Signature)?;
+        let sender = inner.recover_signer().map_err(|_| TransactionError::Signature)?;
         let raw = inner.encoded_2718();
-        Ok(Self {
-            hash: alloy::primitives::keccak256(&raw),
-            raw,
-            sender,
-            inner,
-        })
+        Ok(Self { hash: alloy::primitives::keccak256(&raw), raw, sender, inner })
     }
 
     /// The bytes to broadcast.

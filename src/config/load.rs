@@ -12,28 +12,18 @@ use super::Config;
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     #[error("cannot read {path}: {source}")]
-    Read {
-        path: PathBuf,
-        source: std::io::Error,
-    },
+    Read { path: PathBuf, source: std::io::Error },
     #[error("{path} is not valid TOML: {message}")]
     Syntax { path: PathBuf, message: String },
     #[error("{origin}: unknown key \"{key}\"{}", hint(.nearest.as_deref()))]
-    Unknown {
-        origin: String,
-        key: String,
-        nearest: Option<String>,
-    },
+    Unknown { origin: String, key: String, nearest: Option<String> },
     #[error("{key}: {why}")]
     Invalid { key: String, why: String },
 }
 
 impl ConfigError {
     pub(super) fn invalid(key: &str, why: impl Into<String>) -> Self {
-        Self::Invalid {
-            key: key.to_owned(),
-            why: why.into(),
-        }
+        Self::Invalid { key: key.to_owned(), why: why.into() }
     }
 }
 
@@ -85,10 +75,8 @@ pub fn load(sources: &Sources) -> Result<Config, ConfigError> {
 }
 
 fn read_file(path: &Path, known: &[String]) -> Result<Table, ConfigError> {
-    let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
-        path: path.to_owned(),
-        source,
-    })?;
+    let text = std::fs::read_to_string(path)
+        .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
     let table: Table = toml::from_str(&text).map_err(|e| ConfigError::Syntax {
         path: path.to_owned(),
         // The message alone: toml's Display quotes the line, which may hold a secret.
@@ -127,15 +115,12 @@ fn typed(table: Table) -> Result<Config, ConfigError> {
             one.insert(key.clone(), value.clone());
             let mut root = Table::new();
             root.insert(section.clone(), Value::Table(one));
-            root.try_into::<Config>().map_err(|e| {
-                ConfigError::invalid(&format!("{section}.{key}"), describe(key, &e))
-            })?;
+            root.try_into::<Config>()
+                .map_err(|e| ConfigError::invalid(&format!("{section}.{key}"), describe(key, &e)))?;
         }
     }
     let table: Table = sections.into_iter().collect();
-    table
-        .try_into()
-        .map_err(|e| ConfigError::invalid("configuration", e.message()))
+    table.try_into().map_err(|e| ConfigError::invalid("configuration", e.message()))
 }
 
 /// serde's own words, unless they could quote a secret.
@@ -220,18 +205,14 @@ fn insert(table: &mut Table, key: &str, text: &str) {
     let Some((section, field)) = key.split_once('.') else {
         return;
     };
-    let entry = table
-        .entry(section.to_owned())
-        .or_insert_with(|| Value::Table(Table::new()));
+    let entry = table.entry(section.to_owned()).or_insert_with(|| Value::Table(Table::new()));
     if let Value::Table(fields) = entry {
         fields.insert(field.to_owned(), literal(section, field, text));
     }
 }
 
 fn literal(section: &str, field: &str, text: &str) -> Value {
-    let parsed = toml::from_str::<Table>(&format!("v = {text}"))
-        .ok()
-        .and_then(|mut t| t.remove("v"));
+    let parsed = toml::from_str::<Table>(&format!("v = {text}")).ok().and_then(|mut t| t.remove("v"));
     let default = serde_json::to_value(Config::default()).unwrap_or_default();
     match (&default[section][field], parsed) {
         (Json::Number(_) | Json::Bool(_) | Json::Array(_), Some(value)) => value,
@@ -253,26 +234,15 @@ mod tests {
         let dir = tempfile::tempdir().expect("temporary folder");
         let path = dir.path().join("farebox.toml");
         std::fs::write(&path, text).expect("written");
-        let own = |list: &[(&str, &str)]| {
-            list.iter()
-                .map(|(a, b)| ((*a).to_owned(), (*b).to_owned()))
-                .collect()
-        };
-        load(&Sources {
-            file: Some(path),
-            env: own(env),
-            flags: own(flags),
-        })
-        .map_err(|e| e.to_string())
+        let own =
+            |list: &[(&str, &str)]| list.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect();
+        load(&Sources { file: Some(path), env: own(env), flags: own(flags) }).map_err(|e| e.to_string())
     }
 
     #[test]
     fn flags_win_over_environment_over_file() {
         let text = format!("{GOOD}\n[server]\nlisten = \"127.0.0.1:1\"\nbody_limit_bytes = 300000");
-        let env = [
-            ("FAREBOX_SERVER_LISTEN", "127.0.0.1:2"),
-            ("FAREBOX_PII_PREVIEW_PRICE", "0.10"),
-        ];
+        let env = [("FAREBOX_SERVER_LISTEN", "127.0.0.1:2"), ("FAREBOX_PII_PREVIEW_PRICE", "0.10")];
         let config = with(&text, &env, &[("server.listen", "127.0.0.1:3")]).expect("valid");
         assert_eq!(config.server.listen.port(), 3);
         assert_eq!(config.server.body_limit_bytes, 300_000);
@@ -285,18 +255,11 @@ mod tests {
             ("[server]\nlissten = \"x\"", None, "server.listen"),
             ("[serverr]\nlisten = \"x\"", None, "server.listen"),
             ("[paymens]", None, "payments"),
-            (
-                "",
-                Some(("FAREBOX_SERVER_LISTN", "x")),
-                "FAREBOX_SERVER_LISTEN",
-            ),
+            ("", Some(("FAREBOX_SERVER_LISTN", "x")), "FAREBOX_SERVER_LISTEN"),
         ] {
             let env: Vec<_> = env.into_iter().collect();
             let error = with(&format!("{GOOD}{text}"), &env, &[]).expect_err("refused");
-            assert!(
-                error.contains(&format!("did you mean \"{expected}\"?")),
-                "{error}"
-            );
+            assert!(error.contains(&format!("did you mean \"{expected}\"?")), "{error}");
         }
     }
 
@@ -306,40 +269,23 @@ mod tests {
             ("[server]\nlisten = \"nowhere\"", "server.listen"),
             ("[pii]\npreview_price = \"-1\"", "pii.preview_price"),
             ("[pii]\npreview_price = 0.05", "pii.preview_price"),
-            (
-                "[server]\npublic_url = \"https://a.example/path\"",
-                "server.public_url",
-            ),
+            ("[server]\npublic_url = \"https://a.example/path\"", "server.public_url"),
             ("[payments]\nmodes = [\"sideways\"]", "payments"),
         ] {
-            let text = if extra.starts_with("[payments]") {
-                extra.to_owned()
-            } else {
-                format!("{GOOD}\n{extra}")
-            };
+            let text =
+                if extra.starts_with("[payments]") { extra.to_owned() } else { format!("{GOOD}\n{extra}") };
             let error = with(&text, &[], &[]).expect_err("refused");
             assert!(error.starts_with(key), "{error}");
         }
-        let error =
-            with("[payments]\nsecret = \"hunter2hunter2\"", &[], &[]).expect_err("too short");
-        assert!(
-            error.contains("at least 32 bytes") && !error.contains("hunter2"),
-            "{error}"
-        );
+        let error = with("[payments]\nsecret = \"hunter2hunter2\"", &[], &[]).expect_err("too short");
+        assert!(error.contains("at least 32 bytes") && !error.contains("hunter2"), "{error}");
     }
 
     #[test]
     fn a_syntax_error_gives_the_line_and_not_the_text() {
-        let error = with(
-            "[payments]\nsecret = \"hunter2hunter2hunter2hunter2hunter2\nx",
-            &[],
-            &[],
-        )
-        .expect_err("refused");
-        assert!(
-            error.contains("line 2") && !error.contains("hunter2"),
-            "{error}"
-        );
+        let error = with("[payments]\nsecret = \"hunter2hunter2hunter2hunter2hunter2\nx", &[], &[])
+            .expect_err("refused");
+        assert!(error.contains("line 2") && !error.contains("hunter2"), "{error}");
     }
 
     #[test]
@@ -348,8 +294,7 @@ mod tests {
         for key in known_keys() {
             let field = key.split('.').nth(1).expect("section.key");
             assert!(
-                example.contains(&format!("\n{field} = "))
-                    || example.contains(&format!("\n# {field} = ")),
+                example.contains(&format!("\n{field} = ")) || example.contains(&format!("\n# {field} = ")),
                 "farebox.example.toml does not document {key}"
             );
         }

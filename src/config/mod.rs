@@ -200,10 +200,7 @@ impl Default for Server {
 
 impl Default for Database {
     fn default() -> Self {
-        Self {
-            url: Secret::from("sqlite://farebox.db"),
-            max_connections: 8,
-        }
+        Self { url: Secret::from("sqlite://farebox.db"), max_connections: 8 }
     }
 }
 
@@ -264,19 +261,13 @@ impl Default for Sponsor {
 
 impl Default for Pii {
     fn default() -> Self {
-        Self {
-            preview_price: Money::from_micros(50_000),
-            max_text_bytes: 200_000,
-        }
+        Self { preview_price: Money::from_micros(50_000), max_text_bytes: 200_000 }
     }
 }
 
 impl Default for Log {
     fn default() -> Self {
-        Self {
-            format: LogFormat::Text,
-            filter: "info".into(),
-        }
+        Self { format: LogFormat::Text, filter: "info".into() }
     }
 }
 
@@ -291,17 +282,12 @@ impl Config {
         if url.ends_with('/') || host_of(url).is_none() {
             return bad(
                 "server.public_url",
-                format!(
-                    "\"{url}\" is not an origin; write it as https://api.example.com, without a path"
-                ),
+                format!("\"{url}\" is not an origin; write it as https://api.example.com, without a path"),
             );
         }
         for (key, secret) in [
             ("payments.secret", Some(&self.payments.secret)),
-            (
-                "payments.previous_secret",
-                self.payments.previous_secret.as_ref(),
-            ),
+            ("payments.previous_secret", self.payments.previous_secret.as_ref()),
         ] {
             if let Some(secret) = secret
                 && secret.expose().len() < MIN_SECRET_BYTES
@@ -315,25 +301,16 @@ impl Config {
             }
         }
         if self.payments.recipient.is_zero() {
-            return bad(
-                "payments.recipient",
-                "set the 0x address that receives payments".into(),
-            );
+            return bad("payments.recipient", "set the 0x address that receives payments".into());
         }
         if self.payments.modes.is_empty() {
-            return bad(
-                "payments.modes",
-                "name at least one of \"pull\" and \"push\"".into(),
-            );
+            return bad("payments.modes", "name at least one of \"pull\" and \"push\"".into());
         }
         if self.pii.preview_price.micros() < 0 {
             return bad("pii.preview_price", "a price cannot be negative".into());
         }
         if self.pii.max_text_bytes > self.server.body_limit_bytes {
-            return bad(
-                "pii.max_text_bytes",
-                "cannot exceed server.body_limit_bytes".into(),
-            );
+            return bad("pii.max_text_bytes", "cannot exceed server.body_limit_bytes".into());
         }
         Ok(())
     }
@@ -355,13 +332,8 @@ const MIN_SECRET_BYTES: usize = 32;
 
 /// `host[:port]` of an http(s) origin, or `None` when it is anything else.
 fn host_of(url: &str) -> Option<&str> {
-    let host = url
-        .strip_prefix("https://")
-        .or_else(|| url.strip_prefix("http://"))?;
-    let plain = !host.is_empty()
-        && host
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"-.:[]".contains(&b));
+    let host = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"))?;
+    let plain = !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-.:[]".contains(&b));
     plain.then_some(host)
 }
 

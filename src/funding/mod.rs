@@ -6,12 +6,15 @@
 //! carries it out, and [`recover`] finishes what a crash left open.
 
 pub mod charge;
+mod outcome;
 pub mod payment;
 pub mod recover;
+mod settle;
 pub mod sponsor;
 mod store;
 
-pub use charge::{Charges, Delivery, Denied, Order, Paid};
+pub use charge::{Charges, Order, Paid};
+pub use outcome::{Delivery, Denied};
 pub use payment::{Payment, PaymentState};
 pub use sponsor::Sponsor;
 pub use store::{Payments, StoreError};

@@ -15,13 +15,8 @@ pub enum PaymentState {
 }
 
 impl PaymentState {
-    pub(super) const ALL: [Self; 5] = [
-        Self::Claimed,
-        Self::Broadcast,
-        Self::Settled,
-        Self::Delivered,
-        Self::Failed,
-    ];
+    pub(super) const ALL: [Self; 5] =
+        [Self::Claimed, Self::Broadcast, Self::Settled, Self::Delivered, Self::Failed];
 
     /// The name in the database and on the wire.
     #[must_use]
@@ -113,18 +108,12 @@ pub enum Why {
 #[must_use]
 pub fn decide(stored: Option<&Payment>, presented: &Presented, now: Timestamp) -> Step {
     let Some(stored) = stored else {
-        return if presented.expires <= now {
-            Step::Refuse(Why::Expired)
-        } else {
-            Step::Claim
-        };
+        return if presented.expires <= now { Step::Refuse(Why::Expired) } else { Step::Claim };
     };
     let same = stored.fingerprint == presented.fingerprint;
     let leased = stored.lease_until > now;
     match stored.state {
-        PaymentState::Claimed | PaymentState::Broadcast if leased => {
-            Step::Refuse(Why::InProgress)
-        }
+        PaymentState::Claimed | PaymentState::Broadcast if leased => Step::Refuse(Why::InProgress),
         PaymentState::Claimed if !same => Step::Refuse(Why::UsedChallenge),
         // A push is already on the chain, so its expiry was honoured when it
         // was first presented; a pull must still be sent in time.
@@ -137,20 +126,18 @@ pub fn decide(stored: Option<&Payment>, presented: &Presented, now: Timestamp) -
         PaymentState::Delivered if same && repeats(stored, presented) => Step::Repeat,
         PaymentState::Failed if same => Step::Refuse(Why::Failed),
         PaymentState::Delivered if same => Step::Refuse(Why::Spent),
-        PaymentState::Broadcast
-        | PaymentState::Settled
-        | PaymentState::Delivered
-        | PaymentState::Failed => Step::Refuse(match presented.proof {
-            // Whoever pushed has paid already: no new challenge for them.
-            Proof::Hash => Why::Spent,
-            Proof::Transaction | Proof::Signature => Why::UsedChallenge,
-        }),
+        PaymentState::Broadcast | PaymentState::Settled | PaymentState::Delivered | PaymentState::Failed => {
+            Step::Refuse(match presented.proof {
+                // Whoever pushed has paid already: no new challenge for them.
+                Proof::Hash => Why::Spent,
+                Proof::Transaction | Proof::Signature => Why::UsedChallenge,
+            })
+        }
     }
 }
 
 fn repeats(stored: &Payment, presented: &Presented) -> bool {
-    stored.idempotency_key.is_some()
-        && stored.idempotency_key.as_deref() == presented.idempotency_key
+    stored.idempotency_key.is_some() && stored.idempotency_key.as_deref() == presented.idempotency_key
 }
 
 #[cfg(test)]
@@ -187,12 +174,7 @@ mod tests {
     }
 
     fn presented(proof: Proof) -> Presented<'static> {
-        Presented {
-            fingerprint: "f",
-            proof,
-            idempotency_key: None,
-            expires: SOON,
-        }
+        Presented { fingerprint: "f", proof, idempotency_key: None, expires: SOON }
     }
 
     #[test]
@@ -203,10 +185,7 @@ mod tests {
             credential.expires = expires;
             assert_eq!(decide(None, &credential, NOW), Step::Refuse(Why::Expired));
             let claimed = stored(PaymentState::Claimed, Proof::Transaction);
-            assert_eq!(
-                decide(Some(&claimed), &credential, NOW),
-                Step::Refuse(Why::Expired)
-            );
+            assert_eq!(decide(Some(&claimed), &credential, NOW), Step::Refuse(Why::Expired));
         }
     }
 
@@ -227,10 +206,7 @@ mod tests {
         assert_eq!(decide(Some(&row), &credential, NOW), Step::Refuse(Why::Spent));
         row.idempotency_key = Some("k".into());
         assert_eq!(decide(Some(&row), &credential, NOW), Step::Refuse(Why::Spent));
-        let again = Presented {
-            idempotency_key: Some("k"),
-            ..credential
-        };
+        let again = Presented { idempotency_key: Some("k"), ..credential };
         assert_eq!(decide(Some(&row), &again, NOW), Step::Repeat);
         row.idempotency_key = None;
         assert_eq!(decide(Some(&row), &again, NOW), Step::Refuse(Why::Spent));
@@ -253,10 +229,7 @@ mod tests {
         for state in PaymentState::ALL {
             let row = stored(state, Proof::Transaction);
             let step = |proof| {
-                let other = Presented {
-                    fingerprint: "other",
-                    ..presented(proof)
-                };
+                let other = Presented { fingerprint: "other", ..presented(proof) };
                 decide(Some(&row), &other, NOW)
             };
             assert_eq!(step(Proof::Transaction), Step::Refuse(Why::UsedChallenge));

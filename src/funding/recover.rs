@@ -7,8 +7,10 @@
 
 use std::time::Duration;
 
-use super::charge::{Charges, Denied, OpenPayment};
+use super::charge::Charges;
+use super::outcome::Denied;
 use super::payment::Payment;
+use super::settle::OpenPayment;
 use super::store::StoreError;
 use crate::id::Timestamp;
 
@@ -57,7 +59,9 @@ pub async fn pass(charges: &Charges, now: Timestamp) -> Result<usize, StoreError
     let mut ended = 0;
     for payment in charges.payments().abandoned(now, BATCH).await? {
         let lease = charges.lease(now);
-        if charges.payments().take_over(&payment, lease).await? && look(charges, &payment, now).await? {
+        if charges.payments().take_over(&payment, payment.idempotency_key.as_deref(), lease).await?
+            && look(charges, &payment, now).await?
+        {
             ended += 1;
         }
         charges.payments().release(&payment.id).await?;
@@ -67,11 +71,10 @@ pub async fn pass(charges: &Charges, now: Timestamp) -> Result<usize, StoreError
 
 async fn look(charges: &Charges, payment: &Payment, now: Timestamp) -> Result<bool, StoreError> {
     let open = OpenPayment::read(payment)?;
-    match charges.chain().receipt(open.transaction.hash()).await {
+    match charges.chain.receipt(open.transaction.hash()).await {
         Ok(Some(receipt)) => {
             let settling = open.settling(payment);
-            let ended: Result<_, Denied<std::convert::Infallible>> =
-                charges.mined(&settling, &receipt).await;
+            let ended: Result<_, Denied<std::convert::Infallible>> = charges.mined(&settling, &receipt).await;
             tracing::info!(payment = payment.id, settled = ended.is_ok(), "open payment looked up");
             Ok(!matches!(ended, Err(Denied::Pending | Denied::Unavailable(_))))
         }

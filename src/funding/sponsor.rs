@@ -52,10 +52,7 @@ impl Sponsor {
             key: "sponsor.private_key".into(),
             why: "is not 0x and 64 hex digits of a private key".into(),
         })?;
-        Ok(Some(Self {
-            signer,
-            limits: limits.clone(),
-        }))
+        Ok(Some(Self { signer, limits: limits.clone() }))
     }
 
     /// The account whose fee tokens are spent.
@@ -102,10 +99,9 @@ impl Sponsor {
             return Ok(Err(Exhausted::Fee));
         }
         let day = day(now);
-        for (who, budget) in [
-            (EVERYONE, self.limits.daily_budget),
-            (payer, self.limits.daily_budget_per_payer),
-        ] {
+        for (who, budget) in
+            [(EVERYONE, self.limits.daily_budget), (payer, self.limits.daily_budget_per_payer)]
+        {
             if !raise(tx, &day, who, fee, budget).await? {
                 return Ok(Err(Exhausted::Budget));
             }
@@ -121,9 +117,7 @@ impl Sponsor {
         let over = |column, limit: u32| -> Result<bool, DbError> {
             Ok(counts.try_get::<i64, _>(column)? >= i64::from(limit))
         };
-        if over("everyone", self.limits.max_in_flight)?
-            || over("own", self.limits.max_in_flight_per_payer)?
-        {
+        if over("everyone", self.limits.max_in_flight)? || over("own", self.limits.max_in_flight_per_payer)? {
             return Ok(Err(Exhausted::InFlight));
         }
         Ok(Ok(()))
@@ -131,13 +125,7 @@ impl Sponsor {
 }
 
 /// Adds to a day's sum unless that would exceed the budget.
-async fn raise(
-    tx: &mut Tx,
-    day: &str,
-    payer: &str,
-    fee: Money,
-    budget: Money,
-) -> Result<bool, DbError> {
+async fn raise(tx: &mut Tx, day: &str, payer: &str, fee: Money, budget: Money) -> Result<bool, DbError> {
     sqlx::query(
         "INSERT INTO sponsor_days (day, payer, reserved) VALUES ($1, $2, 0) \
          ON CONFLICT (day, payer) DO NOTHING",

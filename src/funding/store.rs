@@ -15,11 +15,7 @@ pub enum StoreError {
     #[error(transparent)]
     Db(#[from] DbError),
     #[error("payment {id} holds the unknown {column} \"{value}\"")]
-    Corrupt {
-        id: String,
-        column: &'static str,
-        value: String,
-    },
+    Corrupt { id: String, column: &'static str, value: String },
 }
 
 impl From<sqlx::Error> for StoreError {
@@ -103,9 +99,8 @@ impl Payments {
     /// # Errors
     /// When the database cannot be asked.
     pub async fn of_payer(&self, payer: &str, limit: i64) -> Result<Vec<Payment>, StoreError> {
-        let sql = format!(
-            "SELECT {COLUMNS} FROM payments WHERE payer = $1 ORDER BY created_at DESC, id LIMIT $2"
-        );
+        let sql =
+            format!("SELECT {COLUMNS} FROM payments WHERE payer = $1 ORDER BY created_at DESC, id LIMIT $2");
         let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
             .bind(payer.to_owned())
             .bind(limit)
@@ -159,16 +154,20 @@ impl Payments {
         Ok(done.rows_affected() == 1)
     }
 
-    /// Takes over a row whose lease is over; `false` when someone was faster.
+    /// Takes over a row whose lease is over, under the key of the request that
+    /// does; `false` when someone was faster.
     pub(super) async fn take_over(
         &self,
         seen: &Payment,
+        key: Option<&str>,
         lease_until: Timestamp,
     ) -> Result<bool, StoreError> {
         self.update(
-            "UPDATE payments SET lease_until = $1 WHERE id = $2 AND state = $3 AND lease_until = $4",
+            "UPDATE payments SET lease_until = $1, idempotency_key = $2 \
+             WHERE id = $3 AND state = $4 AND lease_until = $5",
             &[
                 Bind::Int(lease_until.millis()),
+                Bind::OptionalText(key),
                 Bind::Text(&seen.id),
                 Bind::Text(seen.state.as_str()),
                 Bind::Int(seen.lease_until.millis()),
@@ -188,11 +187,7 @@ impl Payments {
 
     /// Forgets a claim that came to nothing.
     pub(super) async fn forget(&self, id: &str) -> Result<bool, StoreError> {
-        self.update(
-            "DELETE FROM payments WHERE id = $1 AND state = 'claimed'",
-            &[Bind::Text(id)],
-        )
-        .await
+        self.update("DELETE FROM payments WHERE id = $1 AND state = 'claimed'", &[Bind::Text(id)]).await
     }
 
     /// The transaction can never pay any more.
@@ -240,11 +235,8 @@ impl Payments {
     /// # Errors
     /// When the database cannot be written.
     pub async fn release_all(&self) -> Result<(), StoreError> {
-        self.update(
-            "UPDATE payments SET lease_until = 0 WHERE state IN ('claimed', 'broadcast')",
-            &[],
-        )
-        .await?;
+        self.update("UPDATE payments SET lease_until = 0 WHERE state IN ('claimed', 'broadcast')", &[])
+            .await?;
         Ok(())
     }
 
@@ -262,6 +254,7 @@ impl Payments {
 
 enum Bind<'a> {
     Text(&'a str),
+    OptionalText(Option<&'a str>),
     Int(i64),
     OptionalInt(Option<i64>),
 }
@@ -271,6 +264,7 @@ async fn run(tx: &mut Tx, sql: &'static str, values: &[Bind<'_>]) -> Result<u64,
     for value in values {
         query = match value {
             Bind::Text(text) => query.bind((*text).to_owned()),
+            Bind::OptionalText(text) => query.bind(text.map(str::to_owned)),
             Bind::Int(number) => query.bind(*number),
             Bind::OptionalInt(number) => query.bind(*number),
         };
@@ -278,12 +272,16 @@ async fn run(tx: &mut Tx, sql: &'static str, values: &[Bind<'_>]) -> Result<u64,
     Ok(query.execute(tx.conn()).await?.rows_affected())
 }
 
+/// Whether a row was refused because another one has its unique value.
+pub(super) fn is_unique_violation(error: &DbError) -> bool {
+    match error {
+        DbError::Sqlx(sqlx::Error::Database(error)) => error.is_unique_violation(),
+        DbError::Sqlx(_) | DbError::Url(_) | DbError::Migrate(_) => false,
+    }
+}
+
 /// Records, before it leaves, the transaction that will pay.
-pub(super) async fn dispatch(
-    tx: &mut Tx,
-    dispatch: &Dispatch<'_>,
-    now: Timestamp,
-) -> Result<bool, DbError> {
+pub(super) async fn dispatch(tx: &mut Tx, dispatch: &Dispatch<'_>, now: Timestamp) -> Result<bool, DbError> {
     let done = run(
         tx,
         "UPDATE payments SET state = 'broadcast', payer = $2, tx_hash = $3, raw_tx = $4, \
@@ -332,18 +330,10 @@ pub(super) async fn settle(
 
 fn payment(row: &AnyRow) -> Result<Payment, StoreError> {
     let id: String = row.try_get("id")?;
-    let corrupt = |column, value| StoreError::Corrupt {
-        id: id.clone(),
-        column,
-        value,
-    };
+    let corrupt = |column, value| StoreError::Corrupt { id: id.clone(), column, value };
     let proof: String = row.try_get("proof")?;
     let state: String = row.try_get("state")?;
-    let time = |column| {
-        row.try_get::<i64, _>(column)
-            .map(Timestamp::from_millis)
-            .map_err(StoreError::from)
-    };
+    let time = |column| row.try_get::<i64, _>(column).map(Timestamp::from_millis).map_err(StoreError::from);
     Ok(Payment {
         proof: Proof::parse(&proof).ok_or_else(|| corrupt("proof", proof.clone()))?,
         state: PaymentState::ALL
@@ -362,9 +352,7 @@ fn payment(row: &AnyRow) -> Result<Payment, StoreError> {
         answer: row.try_get("answer")?,
         receipt: row.try_get("receipt")?,
         fee_limit: Money::from_micros(row.try_get("fee_limit")?),
-        valid_before: row
-            .try_get::<Option<i64>, _>("valid_before")?
-            .map(Timestamp::from_millis),
+        valid_before: row.try_get::<Option<i64>, _>("valid_before")?.map(Timestamp::from_millis),
         expires_at: time("expires_at")?,
         lease_until: time("lease_until")?,
         created_at: time("created_at")?,

@@ -82,7 +82,8 @@ impl Documents {
         let document = openapi::document(config, offers);
         let llms = llms_text(config, &document);
         let llms_full = format!("{llms}\n{}", reference(&document));
-        let index = serde_json::to_vec(&Index::new(config, offers, &document)).expect("plain data is valid JSON");
+        let index =
+            serde_json::to_vec(&Index::new(config, offers, &document)).expect("plain data is valid JSON");
         Self {
             index: Bytes::from(index),
             openapi: Bytes::from(document.to_string()),
@@ -186,7 +187,8 @@ fn llms_text(config: &Config, document: &Value) -> String {
         document["info"]["x-guidance"].as_str().unwrap_or_default()
     );
     for (method, path, operation) in operations(document) {
-        let price = price(operation).map_or_else(|| "free".to_owned(), |dollars| format!("${dollars} per request"));
+        let price =
+            price(operation).map_or_else(|| "free".to_owned(), |dollars| format!("${dollars} per request"));
         let summary = operation["summary"].as_str().unwrap_or_default();
         let _ = writeln!(text, "- {method} {url}{path} ({price}): {summary}");
     }

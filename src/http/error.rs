@@ -68,14 +68,26 @@ impl Code {
         match self {
             Self::InvalidParams => (400, "invalid_params", None, "Bad Request"),
             Self::SeveralCredentials => (400, "several_credentials", None, "Several Payment Credentials"),
-            Self::MethodUnsupported => (400, "method_unsupported", Some("method-unsupported"), "Method Unsupported"),
+            Self::MethodUnsupported => {
+                (400, "method_unsupported", Some("method-unsupported"), "Method Unsupported")
+            }
             Self::PaymentRequired => (402, "payment_required", Some("payment-required"), "Payment Required"),
-            Self::PaymentInsufficient => (402, "payment_insufficient", Some("payment-insufficient"), "Payment Insufficient"),
+            Self::PaymentInsufficient => {
+                (402, "payment_insufficient", Some("payment-insufficient"), "Payment Insufficient")
+            }
             Self::PaymentExpired => (402, "payment_expired", Some("payment-expired"), "Payment Expired"),
-            Self::VerificationFailed => (402, "verification_failed", Some("verification-failed"), "Verification Failed"),
-            Self::MalformedCredential => (402, "malformed_credential", Some("malformed-credential"), "Malformed Credential"),
-            Self::InvalidChallenge => (402, "invalid_challenge", Some("invalid-challenge"), "Invalid Challenge"),
-            Self::CredentialSpent => (403, "credential_spent", Some("verification-failed"), "Credential Already Used"),
+            Self::VerificationFailed => {
+                (402, "verification_failed", Some("verification-failed"), "Verification Failed")
+            }
+            Self::MalformedCredential => {
+                (402, "malformed_credential", Some("malformed-credential"), "Malformed Credential")
+            }
+            Self::InvalidChallenge => {
+                (402, "invalid_challenge", Some("invalid-challenge"), "Invalid Challenge")
+            }
+            Self::CredentialSpent => {
+                (403, "credential_spent", Some("verification-failed"), "Credential Already Used")
+            }
             Self::NotFound => (404, "not_found", None, "Not Found"),
             Self::MethodNotAllowed => (405, "method_not_allowed", None, "Method Not Allowed"),
             Self::RequestTimeout => (408, "request_timeout", None, "Request Timeout"),
@@ -103,9 +115,7 @@ impl Code {
     /// The `type` of problem details (RFC 9457).
     #[must_use]
     pub fn problem_type(self) -> String {
-        self.row()
-            .2
-            .map_or_else(|| "about:blank".to_owned(), |name| format!("{PROBLEMS}{name}"))
+        self.row().2.map_or_else(|| "about:blank".to_owned(), |name| format!("{PROBLEMS}{name}"))
     }
 }
 
@@ -123,12 +133,7 @@ pub struct HttpError {
 
 impl HttpError {
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
-        Self {
-            code,
-            detail: detail.into(),
-            challenges: Vec::new(),
-            retry_after: None,
-        }
+        Self { code, detail: detail.into(), challenges: Vec::new(), retry_after: None }
     }
 
     /// 400 with a sentence about the input.
@@ -189,10 +194,7 @@ impl IntoResponse for HttpError {
         };
         let mut response = (self.code.status(), Json(problem)).into_response();
         let headers = response.headers_mut();
-        headers.insert(
-            CONTENT_TYPE,
-            HeaderValue::from_static("application/problem+json"),
-        );
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         for challenge in self.challenges {
             // Ours, and made of visible ASCII only.
@@ -234,9 +236,7 @@ mod tests {
         ] {
             let uri = format!("{PROBLEMS}{name}");
             assert!(
-                Code::ALL
-                    .iter()
-                    .any(|c| c.problem_type() == uri && c.status().as_u16() == status),
+                Code::ALL.iter().any(|c| c.problem_type() == uri && c.status().as_u16() == status),
                 "{name}"
             );
         }

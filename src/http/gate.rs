@@ -46,12 +46,7 @@ where
     F: FnOnce(Paid) -> W + Send + 'static,
     W: Future<Output = Result<String, HttpError>> + Send + 'static,
 {
-    let till = Till {
-        app,
-        request,
-        digest: digest(&request.body),
-        offers: &offers,
-    };
+    let till = Till { app, request, digest: digest(&request.body), offers: &offers };
     let credential = match till.credential() {
         Ok(Some(credential)) => credential,
         Ok(None) => {
@@ -62,10 +57,7 @@ where
             ));
         }
         Err(CredentialError::Several) => {
-            return Err(HttpError::new(
-                Code::SeveralCredentials,
-                CredentialError::Several.to_string(),
-            ));
+            return Err(HttpError::new(Code::SeveralCredentials, CredentialError::Several.to_string()));
         }
         Err(error @ CredentialError::Malformed(_)) => {
             return Err(till.ask(Code::MalformedCredential, &error.to_string()));
@@ -80,11 +72,8 @@ where
         idempotency_key: request.idempotency_key()?,
     };
     let charges = app.charges.clone();
-    let redeemed = app.tasks.spawn(async move {
-        charges
-            .redeem(&order, &credential, Timestamp::now(), work)
-            .await
-    });
+    let redeemed =
+        app.tasks.spawn(async move { charges.redeem(&order, &credential, Timestamp::now(), work).await });
     match redeemed.await {
         Ok(Ok(delivery)) => Ok(deliver(Arc::clone(app), delivery)),
         Ok(Err(denied)) => Err(till.deny(denied)),
@@ -106,10 +95,7 @@ struct Till<'a> {
 impl Till<'_> {
     fn credential(&self) -> Result<Option<Credential>, CredentialError> {
         Credential::find(
-            HEADERS
-                .iter()
-                .flat_map(|name| self.request.headers.get_all(*name))
-                .map(HeaderValue::as_bytes),
+            HEADERS.iter().flat_map(|name| self.request.headers.get_all(*name)).map(HeaderValue::as_bytes),
         )
     }
 
@@ -164,14 +150,12 @@ impl Till<'_> {
                 .retry_after(2);
             }
             Denied::Challenge(refusal) => (Code::InvalidChallenge, refusal.to_string()),
-            Denied::Expired => (
-                Code::PaymentExpired,
-                "the challenge expired before it was paid; pay the new one".to_owned(),
-            ),
-            Denied::UsedChallenge => (
-                Code::InvalidChallenge,
-                "the challenge has been used; pay the new one".to_owned(),
-            ),
+            Denied::Expired => {
+                (Code::PaymentExpired, "the challenge expired before it was paid; pay the new one".to_owned())
+            }
+            Denied::UsedChallenge => {
+                (Code::InvalidChallenge, "the challenge has been used; pay the new one".to_owned())
+            }
             Denied::Insufficient(detail) => (Code::PaymentInsufficient, detail),
             Denied::Invalid(detail) => (Code::VerificationFailed, detail),
         };

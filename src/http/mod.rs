@@ -85,5 +85,5 @@ fn cors() -> CorsLayer {
             HeaderName::from_static("payment-session-snapshot"),
             observe::REQUEST_ID,
         ])
-        .max_age(Duration::from_secs(3600))
+        .max_age(Duration::from_hours(1))
 }

@@ -125,7 +125,8 @@ pub async fn account(AppState(app): AppState<State>, request: Received) -> Resul
 }
 
 async fn statement(app: &State, wallet: String) -> Result<String, HttpError> {
-    let down = || HttpError::new(Code::ServiceUnavailable, "the ledger cannot be read; try again").retry_after(2);
+    let down =
+        || HttpError::new(Code::ServiceUnavailable, "the ledger cannot be read; try again").retry_after(2);
     let account = AccountId::wallet(&wallet).map_err(|_| down())?;
     let balance = app.ledger.balance(&account).await.map_err(|error: LedgerError| {
         tracing::error!(%error, "balance");

@@ -8,8 +8,8 @@ use futures_util::FutureExt as _;
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
-use super::error::{Code, HttpError};
 use super::State;
+use super::error::{Code, HttpError};
 use crate::id::RequestId;
 
 /// Accepted from the client, made when missing, echoed, stored in ledger entries.
@@ -22,18 +22,20 @@ pub async fn observe(AppState(_): AppState<State>, mut request: Request, next: N
     request.extensions_mut().insert(id.clone());
     let method = request.method().clone();
     // The route's pattern, never the path: a label must not grow with the requests.
-    let route =
-        request.extensions().get::<MatchedPath>().map_or_else(|| "(none)".to_owned(), |p| p.as_str().to_owned());
+    let route = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map_or_else(|| "(none)".to_owned(), |p| p.as_str().to_owned());
     let span = tracing::info_span!("request", request_id = %id, %method, route);
     let answered = std::panic::AssertUnwindSafe(next.run(request)).catch_unwind().instrument(span.clone());
-    let mut response = match answered.await {
-        Ok(response) => response,
-        Err(_) => {
-            tracing::error!(parent: &span, "handler panicked");
-            HttpError::new(Code::InternalError, "an internal error occurred; nothing was charged for this request")
-                .into_response()
-        }
-    };
+    let mut response = answered.await.unwrap_or_else(|_| {
+        tracing::error!(parent: &span, "handler panicked");
+        HttpError::new(
+            Code::InternalError,
+            "an internal error occurred; nothing was charged for this request",
+        )
+        .into_response()
+    });
     let status = response.status().as_u16();
     tracing::debug!(parent: &span, status, micros = started.elapsed().as_micros(), "answered");
     metrics::counter!("farebox_requests_total", "route" => route, "status" => status_class(status))

@@ -45,10 +45,7 @@ impl FromRequest<State> for Received {
             }
             Ok(Err(_)) => return Err(HttpError::invalid("the body ended before it was complete")),
             Err(_) => {
-                return Err(HttpError::new(
-                    Code::RequestTimeout,
-                    "the body did not arrive in time",
-                ));
+                return Err(HttpError::new(Code::RequestTimeout, "the body did not arrive in time"));
             }
         };
         Ok(Self {
@@ -62,11 +59,7 @@ impl FromRequest<State> for Received {
 }
 
 fn id_of(parts: &Parts) -> RequestId {
-    parts
-        .extensions
-        .get::<RequestId>()
-        .cloned()
-        .unwrap_or_else(RequestId::random)
+    parts.extensions.get::<RequestId>().cloned().unwrap_or_else(RequestId::random)
 }
 
 impl Received {
@@ -99,10 +92,7 @@ impl Received {
         }
         let declared = self.headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok());
         if declared.is_some_and(|kind| !is_json(kind)) {
-            return Err(HttpError::new(
-                Code::UnsupportedMediaType,
-                "send the body as application/json",
-            ));
+            return Err(HttpError::new(Code::UnsupportedMediaType, "send the body as application/json"));
         }
         std::str::from_utf8(&self.body).map_err(|_| HttpError::invalid("the body is not UTF-8"))
     }

@@ -21,11 +21,12 @@ use crate::db::{Db, Tx};
 use crate::id::HoldId;
 use crate::money::Money;
 
-/// The most charges in one transaction: bounds how long a commit keeps others waiting, and keeps
-/// the number of parameters far below what either engine allows.
-const LARGEST_BATCH: usize = 1024;
+/// The most charges in one transaction: bounds how long a commit keeps others waiting. Larger
+/// batches are no faster: by then a sync is a small part of each, and the driver's work for a
+/// statement grows with the square of its parameters.
+const LARGEST_BATCH: usize = 256;
 /// How many charges may wait for the next batch before further ones wait to be queued.
-const QUEUE: usize = 4 * LARGEST_BATCH;
+const QUEUE: usize = 16 * LARGEST_BATCH;
 
 type Answer = Result<ChargeOutcome, LedgerError>;
 

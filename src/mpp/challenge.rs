@@ -7,7 +7,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, Mac};
-use mpp::ChallengeEcho;
+use mpp::{Base64UrlJson, ChallengeEcho};
 use sha2::Sha256;
 use subtle::ConstantTimeEq;
 
@@ -85,13 +85,7 @@ impl Issuer {
     /// A challenge for one offer of a route. `digest` is the RFC 9530 digest of
     /// the request body, present when the request has one.
     #[must_use]
-    pub fn issue(
-        &self,
-        offer: &Offer,
-        route: &Route,
-        digest: Option<&str>,
-        expires: Timestamp,
-    ) -> Challenge {
+    pub fn issue(&self, offer: &Offer, route: &Route, digest: Option<&str>, expires: Timestamp) -> Challenge {
         let expires = expires.to_rfc3339();
         let bound = Bound {
             realm: &self.realm,
@@ -125,7 +119,7 @@ impl Issuer {
         if echo.realm != self.realm || !self.issued(echo) {
             return Err(Refusal::Foreign);
         }
-        if echo.opaque.as_ref().map(|o| o.raw()) != Some(route.opaque()) {
+        if echo.opaque.as_ref().map(Base64UrlJson::raw) != Some(route.opaque()) {
             return Err(Refusal::OtherRoute);
         }
         let offer = offers
@@ -135,11 +129,7 @@ impl Issuer {
         if echo.digest.as_deref() != digest {
             return Err(Refusal::OtherBody);
         }
-        let expires = echo
-            .expires
-            .as_deref()
-            .and_then(Timestamp::parse_rfc3339)
-            .ok_or(Refusal::NoExpiry)?;
+        let expires = echo.expires.as_deref().and_then(Timestamp::parse_rfc3339).ok_or(Refusal::NoExpiry)?;
         Ok(Verified { offer, expires })
     }
 
@@ -151,7 +141,7 @@ impl Issuer {
             request: echo.request.raw(),
             expires: echo.expires.as_deref().unwrap_or_default(),
             digest: echo.digest.as_deref().unwrap_or_default(),
-            opaque: echo.opaque.as_ref().map(|o| o.raw()).unwrap_or_default(),
+            opaque: echo.opaque.as_ref().map(Base64UrlJson::raw).unwrap_or_default(),
         };
         // The separator inside a field would let its tail pose as the next field.
         if bound.slots().iter().any(|slot| slot.contains('|')) {
@@ -185,15 +175,7 @@ struct Bound<'a> {
 
 impl Bound<'_> {
     fn slots(&self) -> [&str; 7] {
-        [
-            self.realm,
-            self.method,
-            self.intent,
-            self.request,
-            self.expires,
-            self.digest,
-            self.opaque,
-        ]
+        [self.realm, self.method, self.intent, self.request, self.expires, self.digest, self.opaque]
     }
 
     fn mac(&self, key: &Hmac<Sha256>) -> Hmac<Sha256> {
@@ -254,7 +236,7 @@ fn push_quoted(out: &mut String, text: &str) {
 #[cfg(test)]
 mod tests {
     use alloy::primitives::Address;
-    use mpp::protocol::core::{Base64UrlJson, compute_challenge_id};
+    use mpp::protocol::core::compute_challenge_id;
 
     use super::*;
     use crate::config::{Mode, PATH_USD};
@@ -286,9 +268,7 @@ mod tests {
     fn echo(issuer: &Issuer, offer: &Offer) -> ChallengeEcho {
         let expires = issuer.expiry(Timestamp::from_millis(1_800_000_000_000));
         let challenge = issuer.issue(offer, &route(), Some(DIGEST), expires);
-        mpp::parse_www_authenticate(&challenge.header)
-            .expect("the SDK reads our header")
-            .to_echo()
+        mpp::parse_www_authenticate(&challenge.header).expect("the SDK reads our header").to_echo()
     }
 
     #[test]
@@ -315,9 +295,7 @@ mod tests {
         let issuer = issuer(SECRET, None);
         let offers = [offer(5)];
         let good = echo(&issuer, &offers[0]);
-        let verified = issuer
-            .verify(&good, &offers, &route(), Some(DIGEST))
-            .expect("accepted");
+        let verified = issuer.verify(&good, &offers, &route(), Some(DIGEST)).expect("accepted");
         assert_eq!(verified.expires, Timestamp::from_millis(1_800_000_300_000));
     }
 
@@ -327,9 +305,7 @@ mod tests {
         let offers = [offer(5)];
         let good = echo(&issuer, &offers[0]);
         let check = |route: Route, digest: &str| {
-            issuer
-                .verify(&good, &offers, &route, Some(digest))
-                .expect_err("refused")
+            issuer.verify(&good, &offers, &route, Some(digest)).expect_err("refused")
         };
         for other in [
             Route::new("POST", "/mpp/pii/preview", Some("a=1")),
@@ -341,9 +317,7 @@ mod tests {
         assert_eq!(check(route(), "sha-256=:AAAA:"), Refusal::OtherBody);
         let pricier = [offer(500)];
         assert_eq!(
-            issuer
-                .verify(&good, &pricier, &route(), Some(DIGEST))
-                .expect_err("refused"),
+            issuer.verify(&good, &pricier, &route(), Some(DIGEST)).expect_err("refused"),
             Refusal::OtherTerms
         );
     }
@@ -356,30 +330,18 @@ mod tests {
         let refusal = |change: fn(&mut ChallengeEcho)| {
             let mut forged = good.clone();
             change(&mut forged);
-            issuer
-                .verify(&forged, &offers, &route(), Some(DIGEST))
-                .expect_err("refused")
+            issuer.verify(&forged, &offers, &route(), Some(DIGEST)).expect_err("refused")
         };
         assert_eq!(refusal(|e| e.realm = "evil.example".into()), Refusal::Foreign);
         assert_eq!(refusal(|e| e.id.push('A')), Refusal::Foreign);
         assert_eq!(refusal(|e| e.id.clear()), Refusal::Foreign);
         assert_eq!(refusal(|e| e.expires = None), Refusal::Foreign);
-        assert_eq!(
-            refusal(|e| e.expires = Some("2099-01-01T00:00:00Z".into())),
-            Refusal::Foreign
-        );
-        assert_eq!(
-            refusal(|e| e.request = Base64UrlJson::from_raw("e30")),
-            Refusal::Foreign
-        );
+        assert_eq!(refusal(|e| e.expires = Some("2099-01-01T00:00:00Z".into())), Refusal::Foreign);
+        assert_eq!(refusal(|e| e.request = Base64UrlJson::from_raw("e30")), Refusal::Foreign);
         // The same bytes under the MAC, cut at another place.
         assert_eq!(
             refusal(|e| {
-                let joined = format!(
-                    "{}|{}",
-                    e.expires.take().expect("set"),
-                    e.digest.take().expect("set")
-                );
+                let joined = format!("{}|{}", e.expires.take().expect("set"), e.digest.take().expect("set"));
                 e.expires = Some(joined);
             }),
             Refusal::Foreign
@@ -392,11 +354,7 @@ mod tests {
         let offers = [offer(5)];
         let challenge = echo(&old, &offers[0]);
         let other = "ffffffffffffffffffffffffffffffff";
-        let verify = |issuer: Issuer| {
-            issuer
-                .verify(&challenge, &offers, &route(), Some(DIGEST))
-                .map(|_| ())
-        };
+        let verify = |issuer: Issuer| issuer.verify(&challenge, &offers, &route(), Some(DIGEST)).map(|_| ());
         assert_eq!(verify(issuer(other, Some(SECRET))), Ok(()));
         assert_eq!(verify(issuer(other, None)), Err(Refusal::Foreign));
     }

@@ -40,9 +40,7 @@ impl Proof {
     /// The inverse of [`Self::as_str`].
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {
-        [Self::Transaction, Self::Hash, Self::Signature]
-            .into_iter()
-            .find(|proof| proof.as_str() == name)
+        [Self::Transaction, Self::Hash, Self::Signature].into_iter().find(|proof| proof.as_str() == name)
     }
 }
 
@@ -63,9 +61,7 @@ impl Credential {
     /// # Errors
     /// [`CredentialError::Several`] (draft: more than one is a bad request) or
     /// [`CredentialError::Malformed`].
-    pub fn find<'a>(
-        values: impl IntoIterator<Item = &'a [u8]>,
-    ) -> Result<Option<Self>, CredentialError> {
+    pub fn find<'a>(values: impl IntoIterator<Item = &'a [u8]>) -> Result<Option<Self>, CredentialError> {
         let mut found = None;
         for value in values {
             let text = std::str::from_utf8(value)
@@ -103,9 +99,7 @@ impl Credential {
             )
         })?;
         let payload = inner.charge_payload().map_err(|_| {
-            CredentialError::Malformed(
-                "has a payload that is none of `transaction`, `hash` and `proof`",
-            )
+            CredentialError::Malformed("has a payload that is none of `transaction`, `hash` and `proof`")
         })?;
         let proof = if payload.is_transaction() {
             Proof::Transaction
@@ -115,11 +109,7 @@ impl Credential {
             Proof::Signature
         };
         let fingerprint = fingerprint(&inner.challenge.id, &payload);
-        Ok(Self {
-            inner,
-            proof,
-            fingerprint,
-        })
+        Ok(Self { inner, proof, fingerprint })
     }
 
     /// The challenge as the client echoed it: untrusted until verified.
@@ -149,9 +139,7 @@ impl Credential {
     /// The payload's text: a signed transaction, a hash or a signature.
     #[must_use]
     pub fn payload(&self) -> PaymentPayload {
-        self.inner
-            .charge_payload()
-            .expect("parsed when the credential was")
+        self.inner.charge_payload().expect("parsed when the credential was")
     }
 }
 
@@ -234,10 +222,7 @@ mod tests {
             );
         }
         assert_eq!(find(&[&payment, &payment]), Err(CredentialError::Several));
-        assert_eq!(
-            find(&[&format!("{payment}, {payment}")]),
-            Err(CredentialError::Several)
-        );
+        assert_eq!(find(&[&format!("{payment}, {payment}")]), Err(CredentialError::Several));
         // The scheme's name inside another scheme's quoted string is no credential.
         assert_eq!(find(&[r#"Digest realm="Payment e30""#]), Ok(None));
         assert_eq!(find(&["Digest realm=\"unterminated, Payment e30"]), Ok(None));
@@ -257,11 +242,7 @@ mod tests {
     fn attack_07_the_case_of_a_hash_does_not_matter() {
         let print = |payload: &str| {
             let value = token(payload);
-            Credential::find([value.as_bytes()])
-                .expect("parsed")
-                .expect("present")
-                .fingerprint()
-                .to_owned()
+            Credential::find([value.as_bytes()]).expect("parsed").expect("present").fingerprint().to_owned()
         };
         assert_eq!(print(HASH), print(r#"{"type":"hash","hash":"0xab"}"#));
         assert_ne!(print(HASH), print(r#"{"type":"hash","hash":"0xac"}"#));

@@ -34,10 +34,7 @@ impl Route {
         };
         let opaque = Base64UrlJson::from_value(&json!({ "route": name }))
             .expect("a map of one string is canonical JSON");
-        Self {
-            name,
-            opaque: opaque.raw().to_owned(),
-        }
+        Self { name, opaque: opaque.raw().to_owned() }
     }
 
     /// Method, path and query, as in the request line.
@@ -101,17 +98,9 @@ impl Offer {
             method_details: Some(details),
             ..ChargeRequest::default()
         };
-        let encoded = Base64UrlJson::from_typed(&request)
-            .expect("a charge request is canonical JSON")
-            .raw()
-            .to_owned();
-        Self {
-            amount,
-            sponsored,
-            description: description.to_owned(),
-            request,
-            encoded,
-        }
+        let encoded =
+            Base64UrlJson::from_typed(&request).expect("a charge request is canonical JSON").raw().to_owned();
+        Self { amount, sponsored, description: description.to_owned(), request, encoded }
     }
 
     /// What the customer pays, without network fees.

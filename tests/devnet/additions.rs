@@ -8,7 +8,7 @@ use serde_json::json;
 use tempo_alloy::rpc::TempoTransactionReceipt;
 use tempo_primitives::transaction::Call;
 
-use crate::{ask, devnet, result, signed, transaction, transfer, wait_for_receipt};
+use crate::{ask, devnet, payment, result, signed, transaction, transfer, wait_for_receipt};
 
 #[tokio::test]
 async fn the_faucet_gives_every_token_also_to_many_at_once() {
@@ -60,6 +60,17 @@ async fn receipts_name_who_paid_the_fee_and_in_what() {
     }
     let parsed: Result<TempoTransactionReceipt, _> = serde_json::from_value(read);
     assert_eq!(parsed.unwrap().fee_token, Some(TOKENS[2]));
+    devnet.stop().await;
+}
+
+#[tokio::test]
+async fn a_question_that_would_end_anvil_is_refused() {
+    let devnet = devnet().await;
+    let (raw, hash) = payment(&devnet, 0);
+    result(&devnet, "eth_sendRawTransactionSync", json!([raw])).await;
+    let refused = ask(&devnet, "eth_getRawTransactionByHash", json!([hash])).await.unwrap();
+    assert_eq!(refused["error"]["code"], -32601);
+    result(&devnet, "eth_chainId", json!([])).await;
     devnet.stop().await;
 }
 

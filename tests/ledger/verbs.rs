@@ -206,7 +206,20 @@ async fn verbs_combine_in_one_transaction_or_not_at_all() {
         pay(false).await.unwrap();
         pay(false).await.unwrap();
         assert_eq!(ledger.balance(&account).await.unwrap(), balance(50, 50, 0));
-        assert_clean(&ledger).await;
+
+        ledger.credit(&account, money(9), &source("b"), NOW).await.unwrap();
+        let tab = opened(&ledger, &account, "tab", 4).await;
+        let (ledger, tab) = (&ledger, &tab);
+        let charge_and_close = ledger.db().transaction(|mut tx| async move {
+            let over = ledger::charge(&mut tx, tab, money(10)).await?;
+            assert_eq!(over, ChargeOutcome::Short { by: money(1) });
+            assert_eq!(ledger::charge(&mut tx, tab, money(9)).await?, charged(9));
+            let closed = ledger::close(&mut tx, tab, &details(), NOW).await?;
+            Ok::<_, LedgerError>((tx, closed))
+        });
+        let closed = charge_and_close.await.unwrap();
+        assert!(matches!(closed, CloseOutcome::Closed { entry, .. } if entry.amount == money(9)));
+        assert_clean(ledger).await;
     })
     .await;
 }

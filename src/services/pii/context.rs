@@ -111,8 +111,8 @@ fn ends_placeholder(bytes: &[u8]) -> bool {
 
 /// The words of one side, in order.
 struct Words {
-    /// Lower case, without anything between the words.
-    text: String,
+    /// UTF-8 in ASCII lower case, without anything between the words.
+    text: Vec<u8>,
     /// End of each word in `text`.
     ends: Vec<usize>,
     /// How many words stand before the last line break.
@@ -124,25 +124,25 @@ struct Words {
 impl Words {
     fn new(source: &str) -> Self {
         let mut words = Self {
-            text: String::with_capacity(source.len()),
-            ends: Vec::new(),
+            text: Vec::with_capacity(source.len()),
+            ends: Vec::with_capacity(2 * WORDS),
             line_break: None,
             initials: 0,
         };
-        let (mut open, mut previous) = (false, ' ');
-        for c in source.chars() {
-            let keep = c.is_ascii_alphanumeric() || !c.is_ascii();
-            let camel = c.is_ascii_uppercase() && previous.is_ascii_lowercase();
-            previous = c;
-            if open && (!keep && c != '\'' || camel) {
+        let (mut open, mut previous) = (false, b' ');
+        for byte in source.bytes() {
+            let keep = byte.is_ascii_alphanumeric() || !byte.is_ascii();
+            let camel = byte.is_ascii_uppercase() && previous.is_ascii_lowercase();
+            previous = byte;
+            if open && (!keep && byte != b'\'' || camel) {
                 words.ends.push(words.text.len());
                 open = false;
             }
-            if c == '\n' {
+            if byte == b'\n' {
                 words.line_break = Some(words.len());
             }
             if keep {
-                let lower = c.to_ascii_lowercase();
+                let lower = byte.to_ascii_lowercase();
                 words.initials |= if open { 0 } else { initial(lower) };
                 words.text.push(lower);
                 open = true;
@@ -158,19 +158,20 @@ impl Words {
         self.ends.len()
     }
 
-    fn word(&self, index: usize) -> &str {
+    fn word(&self, index: usize) -> &[u8] {
         let start = if index == 0 { 0 } else { self.ends[index - 1] };
         &self.text[start..self.ends[index]]
     }
 
     /// Where the words of `term` occur one after the other.
     fn find<'w>(&'w self, term: &'w str) -> impl Iterator<Item = Range<usize>> + 'w {
-        let possible = term.chars().next().is_some_and(|first| self.initials & initial(first) != 0);
+        let term = term.as_bytes();
+        let possible = term.first().is_some_and(|first| self.initials & initial(*first) != 0);
         let starts = if possible { 0..self.len() } else { 0..0 };
         starts.filter_map(move |start| {
             let mut end = start;
-            for wanted in term.as_bytes().split(|b| *b == b' ') {
-                let word = (end < self.len()).then(|| self.word(end).as_bytes())?;
+            for wanted in term.split(|b| *b == b' ') {
+                let word = (end < self.len()).then(|| self.word(end))?;
                 if word.strip_prefix(wanted).is_none_or(|rest| !matches!(rest, b"" | b"s")) {
                     return None;
                 }
@@ -181,8 +182,8 @@ impl Words {
     }
 }
 
-fn initial(c: char) -> u32 {
-    if c.is_ascii_lowercase() { 1 << (u32::from(c) - u32::from('a')) } else { 1 << 31 }
+fn initial(byte: u8) -> u32 {
+    if byte.is_ascii_lowercase() { 1 << (byte - b'a') } else { 1 << 31 }
 }
 
 #[cfg(test)]

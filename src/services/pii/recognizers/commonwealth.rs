@@ -47,7 +47,6 @@ pub(in crate::services::pii) const RULES: &[IdRule] = &[
             "health insurance",
             "phn",
             "personal health number",
-            "msp",
         ],
     },
     IdRule {

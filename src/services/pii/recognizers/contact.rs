@@ -101,20 +101,28 @@ fn is_uri(byte: u8) -> bool {
         && !matches!(byte, b'<' | b'>' | b'"' | b'{' | b'}' | b'|' | b'\\' | b'^' | b'`')
 }
 
+/// The end of a URI: a closing bracket that was not opened inside ends it, trailing punctuation is not its own.
 fn url_end(input: Input<'_>, start: usize) -> usize {
-    let mut end = input.run(start, usize::MAX, is_uri);
-    // A closing parenthesis belongs to the address only when it was opened inside.
-    let (mut open, mut closed) =
-        input.bytes[start..end].iter().fold((0_usize, 0_usize), |(open, closed), b| {
-            (open + usize::from(*b == b'('), closed + usize::from(*b == b')'))
-        });
-    while end > start {
-        match input.bytes[end - 1] {
-            b'.' | b',' | b';' | b':' | b'!' | b'?' | b'\'' | b']' | b'*' => {}
-            b')' if closed > open => closed -= 1,
-            b'(' => open -= 1,
-            _ => break,
+    let (mut round, mut square) = (0_usize, 0_usize);
+    let mut end = start;
+    while let Some(byte) = input.at(end).filter(|b| is_uri(*b)) {
+        match byte {
+            b'(' => round += 1,
+            b'[' => square += 1,
+            b')' if round == 0 => break,
+            b']' if square == 0 => break,
+            b')' => round -= 1,
+            b']' => square -= 1,
+            _ => {}
         }
+        end += 1;
+    }
+    while end > start
+        && matches!(
+            input.bytes[end - 1],
+            b'.' | b',' | b';' | b':' | b'!' | b'?' | b'\'' | b'*' | b'(' | b'['
+        )
+    {
         end -= 1;
     }
     end

@@ -97,6 +97,7 @@ fn ethereum(input: Input<'_>, word: Word) -> Option<Found> {
     if input.glued(&span) || mixed && Address::parse_checksummed(text, None).is_err() {
         return None;
     }
-    let repeated = hex.bytes().all(|b| b == hex.as_bytes()[0]);
-    (!repeated).then(|| if mixed { Found::certain(span, 1.0) } else { Found::pattern(span, 0.8) })
+    // Precompiles, system contracts and made-up addresses repeat a few digits.
+    let distinct = (0..16).filter(|digit| hex.chars().any(|c| c.to_digit(16) == Some(*digit))).count();
+    (distinct > 5).then(|| if mixed { Found::certain(span, 1.0) } else { Found::pattern(span, 0.8) })
 }

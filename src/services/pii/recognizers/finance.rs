@@ -53,9 +53,9 @@ pub(in crate::services::pii) const RULES: &[IdRule] = &[
 pub(in crate::services::pii) const WORDS: &[WordRule] =
     &[WordRule { entity: Entity::IbanCode, name: "iban", find: iban }];
 
-/// Luhn behind an issuer prefix of that network's lengths (ISO/IEC 7812-1, networks' published ranges).
+/// Luhn behind an issuer prefix of that network's lengths; rounded figures are none (ISO/IEC 7812-1, networks' published ranges).
 fn card(number: &str) -> bool {
-    issued(number) && luhn(number)
+    issued(number) && luhn(number) && !number.ends_with("00000000")
 }
 
 fn issued(number: &str) -> bool {
@@ -71,9 +71,9 @@ fn issued(number: &str) -> bool {
         // Diners Club.
         3000..=3059 | 3095 | 3600..=3699 | 3800..=3999 => length == 14 || length == 16,
         // JCB, Discover, UnionPay, RuPay.
-        3528..=3589 | 6011 | 6440..=6599 | 6200..=6299 | 8100..=8171 => (16..=19).contains(&length),
+        3500..=3599 | 6011 | 6440..=6599 | 6200..=6299 | 8100..=8171 => (16..=19).contains(&length),
         // Maestro.
-        5018 | 5020 | 5038 | 5612 | 5893 | 6304 | 6390 | 6759 | 6761..=6763 => (12..=19).contains(&length),
+        5018 | 5020 | 5038 | 5600..=5899 | 6304 | 6390 | 6759 | 6761..=6763 => (12..=19).contains(&length),
         _ => false,
     }
 }

@@ -128,35 +128,49 @@ fn value(input: Input<'_>, key_end: usize) -> Option<Value<'_>> {
     })
 }
 
+/// Types, literals and words of documentation.
+const NO_VALUES: &[&str] = &[
+    "none",
+    "null",
+    "nil",
+    "true",
+    "false",
+    "string",
+    "str",
+    "undefined",
+    "required",
+    "optional",
+    "option",
+    "bytes",
+    "text",
+    "varchar",
+    "secretstring",
+    "number",
+    "empty",
+    "password",
+    "changeme",
+    "hidden",
+    "redacted",
+    "any",
+    "self",
+    "int",
+    "integer",
+    "int32",
+    "int64",
+    "uint32",
+    "uint64",
+    "uuid",
+    "char",
+];
+
 /// Values that stand for no secret: types, literals, references, masks, placeholders.
 fn stands_in(text: &str) -> bool {
-    const WORDS: &[&str] = &[
-        "none",
-        "null",
-        "nil",
-        "true",
-        "false",
-        "string",
-        "str",
-        "undefined",
-        "required",
-        "optional",
-        "option",
-        "bytes",
-        "text",
-        "varchar",
-        "secretstring",
-        "number",
-        "empty",
-        "password",
-        "changeme",
-        "hidden",
-        "redacted",
-        "any",
-        "self",
-    ];
-    let lower = text.to_ascii_lowercase();
-    WORDS.contains(&lower.as_str())
+    let word = text.trim_start_matches('_').to_ascii_lowercase();
+    let machine_type = word
+        .strip_prefix(['u', 'i', 'f'])
+        .is_some_and(|bits| matches!(bits, "8" | "16" | "32" | "64" | "128" | "size"));
+    machine_type
+        || NO_VALUES.contains(&word.as_str())
         || text.starts_with(['$', '<', '{', '%', '*', '&', '(', '['])
         || text.contains(['(', '{', '<', '['])
         || text.contains("::")
@@ -203,7 +217,8 @@ fn username(input: Input<'_>, key: Range<usize>) -> Option<Found> {
     let value = value(input, key.end)?;
     let shape = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-' | b'@' | b'+');
     let named = value.text.len() >= 3 && value.text.len() <= 64 && value.text.bytes().all(shape);
-    if !named || stands_in(value.text) {
+    let constant = value.text.contains('_') && !value.text.bytes().any(|b| b.is_ascii_lowercase());
+    if !named || constant || stands_in(value.text) {
         return None;
     }
     // `user_id = 42` is a row, `username = user.name` is code.

@@ -74,8 +74,8 @@ fn ipv6(input: Input<'_>, word: Word) -> Option<Found> {
     let nobody = address.is_loopback() || address.is_unspecified();
     let score = match groups {
         _ if nobody => NOBODY,
-        // `a::b` is also a path in several programming languages.
-        0..=2 if !text.bytes().any(|b| b.is_ascii_digit()) => 0.3,
+        // `c::B50` is also a path in several programming languages.
+        0..=2 if matches!(text.find(':'), Some(1 | 2)) || !text.bytes().any(|b| b.is_ascii_digit()) => 0.3,
         _ => 0.85,
     };
     Some(Found::pattern(span, score))

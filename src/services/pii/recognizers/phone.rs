@@ -12,35 +12,40 @@ use super::{Found, WordRule};
 pub(in crate::services::pii) const WORDS: &[WordRule] =
     &[WordRule { entity: Entity::PhoneNumber, name: "phone", find: phone }];
 
-const CONTEXT: &[&str] = &[
+/// Words that name a telephone number.
+const NAMES: &[&str] = &[
     "phone",
     "telephone",
     "tel",
     "mobile",
     "cell",
     "cellphone",
-    "call",
     "fax",
     "whatsapp",
-    "sms",
-    "dial",
-    "hotline",
     "phone number",
     "contact number",
-    "contact",
-    "ph",
-    "mob",
     "telefon",
-    "handy",
     "téléphone",
     "portable",
+    "hotline",
+    "call me",
+    "call us",
+    "reach me",
+    "reach us",
+    "text me",
 ];
+
+/// Words that only hint at one: enough for digits that already look like it.
+const HINTS: &[&str] = &["call", "sms", "dial", "contact", "ph", "mob", "handy", "text", "reach"];
 
 /// E.164 allows fifteen digits; one more for a trunk zero, two for an international prefix.
 const MAX_DIGITS: usize = 18;
 const MAX_GROUPS: usize = 8;
 
+/// Bare digits: a word must name them.
 const ONLY_IN_CONTEXT: f32 = 0.1;
+/// Digits in groups: a word must hint at them.
+const GROUPED: f32 = 0.2;
 
 /// Digits as they were grouped on the page.
 struct Number {
@@ -60,7 +65,10 @@ fn phone(input: Input<'_>, word: Word) -> Option<Found> {
         return None;
     }
     let start = opening(input, word.start);
-    if input.glued_left(start) || input.continues_left(start) {
+    // The seconds of a time of day are no start either.
+    let clock =
+        input.before(start) == Some(b':') && input.before(start - 1).is_some_and(|b| b.is_ascii_digit());
+    if clock || input.glued_left(start) || input.continues_left(start) {
         return None;
     }
     let number = read(input, start);
@@ -68,7 +76,11 @@ fn phone(input: Input<'_>, word: Word) -> Option<Found> {
     let (score, span) = (1..=number.groups)
         .filter_map(|groups| number.reading(input, start, groups))
         .max_by(|a, b| a.0.total_cmp(&b.0).then(a.1.end.cmp(&b.1.end)))?;
-    Some(Found::in_context(input, span, score, CONTEXT))
+    let found = Found::in_context(input, span.clone(), score, NAMES);
+    if found.score > score || score <= ONLY_IN_CONTEXT {
+        return Some(found);
+    }
+    Some(Found::in_context(input, span, score, HINTS))
 }
 
 /// Where the number starts when its first digit is at `digit`: before `+`, `(` or `+(`.
@@ -96,8 +108,8 @@ fn read(input: Input<'_>, start: usize) -> Number {
         if number.groups > 0 && (between.is_empty() || between.len() > 3) {
             break;
         }
-        // Two spaces part columns, not digits.
-        if between.windows(2).any(|pair| pair[0] == pair[1]) {
+        // Two spaces part columns, and a sign begins another number.
+        if between == b" -" || between.windows(2).any(|pair| pair[0] == pair[1]) {
             break;
         }
         let end = input.run(gap, MAX_DIGITS + 1, |b| b.is_ascii_digit());
@@ -149,7 +161,7 @@ impl Number {
             [10 | 11] if local.len() == 10 && area_code(local) && exchange(local) => Some(0.3),
             [3 | 2, 2, 4] | [4, 2, 2] => None,
             [_, _, _, _] if self.separator == Some(b'.') && sizes.iter().all(|size| *size <= 3) => None,
-            _ => national(text, &sizes).filter(|score| *score > ONLY_IN_CONTEXT || groups <= self.alike),
+            _ => national(text, &sizes).filter(|_| groups <= self.alike || self.parenthesis),
         }
     }
 
@@ -203,7 +215,10 @@ fn national(text: &[u8], sizes: &[usize]) -> Option<f32> {
     match (trunk, grouped) {
         (true, true) => Some(0.5),
         (true, false) => Some(0.3),
-        (false, _) => (7..=15).contains(&text.len()).then_some(0.1),
+        (false, grouped) if (7..=15).contains(&text.len()) => {
+            Some(if grouped { GROUPED } else { ONLY_IN_CONTEXT })
+        }
+        (false, _) => None,
     }
 }
 
@@ -271,7 +286,9 @@ fn international(digits: &[u8]) -> bool {
         THREE_DIGIT_CODES.iter().any(|code| digits.starts_with(code.as_bytes()))
             && (9..=13).contains(&digits.len())
     };
-    CALLING_CODES.iter().any(by_code) || three()
+    // North America dials no area code that starts with 0 or 1.
+    let areas = digits.strip_prefix(b"1").is_none_or(|rest| rest.first().is_some_and(|b| *b >= b'2'));
+    areas && (CALLING_CODES.iter().any(by_code) || three())
 }
 
 /// Takes along `x123`, `ext. 123`, `extension 123`, `#123`.

@@ -24,17 +24,18 @@ pub(in crate::services::pii) const RULES: &[IdRule] = &[
         entity: Entity::LicensePlate,
         name: "license_plate",
         layouts: &[
-            ("a{1,3}d{1,4}a{0,3}", 0.05),
-            ("d{1,4}a{1,3}d{0,3}", 0.05),
-            ("a{2,3}-d{3,4}", 0.1),
+            ("x{5,8}", 0.05),
+            ("a{2}d{2}", 0.05),
+            ("x{1,3}-x{3,5}", 0.1),
             ("a{2,3} d{3,4}", 0.1),
+            ("d{3} x{3}", 0.1),
+            ("dxx d{3}", 0.1),
+            ("add xaa", 0.1),
             ("aadd a{3}", 0.3),
             ("aa-d{3}-aa", 0.3),
-            ("d{3}-a{3}", 0.1),
-            ("da{3}d{3}", 0.2),
             ("aa dd aa d{4}", 0.3),
         ],
-        check: Check::Plausible(|plate| (4..=10).contains(&plate.len())),
+        check: Check::Plausible(|plate| plate.bytes().any(|b| b.is_ascii_digit())),
         context: &[
             "license plate",
             "licence plate",
@@ -51,7 +52,10 @@ pub(in crate::services::pii) const RULES: &[IdRule] = &[
 /// No I, O or Q; letters and digits both; a serial that ends in digits (ISO 3779, 49 CFR 565).
 fn looks_like_vin(vin: &str) -> bool {
     let letters = vin.bytes().filter(u8::is_ascii_alphabetic).count();
-    !vin.contains(['I', 'O', 'Q']) && letters >= 2 && vin[13..].bytes().all(|b| b.is_ascii_digit())
+    !vin.contains(['I', 'O', 'Q'])
+        && !vin.starts_with("0X")
+        && letters >= 2
+        && vin[13..].bytes().all(|b| b.is_ascii_digit())
 }
 
 /// The ninth character is the weighted sum modulo 11, X for ten (49 CFR 565.15).

@@ -1,13 +1,17 @@
 //! The PII preview: what would be found in a text, and the text without it.
 
+mod answer;
+mod body;
+
 use std::collections::BTreeMap;
 
-use serde::Serialize;
 use serde_json::{Map, Value};
-use utoipa::ToSchema;
 
-use super::pii::{self, Engine, Finding, Selection};
+use super::pii::{self, Engine, Selection};
 use crate::funding::Paid;
+
+pub use answer::{FoundEntity, PreviewAnswer, RedactedContent, RedactedMessage, TextPart};
+pub use body::{ConfigBody, ContentBody, MessageBody, PartBody, PreviewBody};
 
 /// Most messages of one request, and most text parts in them.
 const MAX_PIECES: usize = 2_000;
@@ -102,12 +106,8 @@ impl PreviewRequest {
     }
 
     fn examine(self, engine: &Engine) -> PreviewAnswer {
-        let mut examiner = Examiner {
-            engine,
-            selection: &self.selection,
-            entities: Vec::new(),
-            counts: BTreeMap::new(),
-        };
+        let mut examiner =
+            Examiner { engine, selection: &self.selection, entities: Vec::new(), counts: BTreeMap::new() };
         let (redacted_text, redacted_messages) = match &self.input {
             Input::Text(text) => (Some(examiner.redact(text, None)), None),
             Input::Messages(messages) => (None, Some(examiner.messages(messages))),
@@ -127,7 +127,9 @@ impl Input {
     fn pieces(&self) -> Box<dyn Iterator<Item = &str> + '_> {
         match self {
             Self::Text(text) => Box::new(std::iter::once(text.as_str())),
-            Self::Messages(messages) => Box::new(messages.iter().flat_map(|message| message.content.pieces().map(String::as_str))),
+            Self::Messages(messages) => {
+                Box::new(messages.iter().flat_map(|message| message.content.pieces().map(String::as_str)))
+            }
         }
     }
 }
@@ -178,7 +180,9 @@ fn message(index: usize, value: &Value) -> Result<Message, PreviewError> {
     };
     if let Some(other) = fields.keys().find(|key| !["role", "content"].contains(&key.as_str())) {
         let other: String = other.chars().take(64).collect();
-        return Err(wrong(&format!(" has the field `{other}`, which is not examined; send `role` and `content`")));
+        return Err(wrong(&format!(
+            " has the field `{other}`, which is not examined; send `role` and `content`"
+        )));
     }
     let Some(Value::String(role)) = fields.get("role") else {
         return Err(wrong(".role must be a string"));
@@ -252,144 +256,6 @@ impl Examiner<'_> {
             })
             .collect()
     }
-}
-
-/// What was found, and the input with placeholders such as `<EMAIL_ADDRESS>`.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct PreviewAnswer {
-    #[schema(example = "pii.preview")]
-    object: &'static str,
-    /// The recognisers that ran.
-    #[schema(example = "rules")]
-    model: &'static str,
-    /// In order of appearance.
-    entities: Vec<FoundEntity>,
-    /// Findings by entity.
-    counts: BTreeMap<&'static str, usize>,
-    /// For a request with `text`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    redacted_text: Option<String>,
-    /// For a request with `messages`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    redacted_messages: Option<Vec<RedactedMessage>>,
-}
-
-/// One finding. Offsets count from the start of the text it was found in, as
-/// you sent it; `end` is exclusive.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct FoundEntity {
-    #[serde(rename = "type")]
-    #[schema(example = "EMAIL_ADDRESS")]
-    entity: &'static str,
-    /// The text it was found in, for a request with `messages`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(example = "messages[0].content")]
-    path: Option<String>,
-    /// Characters (Unicode scalar values).
-    start: usize,
-    end: usize,
-    /// Bytes of UTF-8.
-    start_byte: usize,
-    end_byte: usize,
-    /// 0 to 1.
-    score: f32,
-    recognizer: &'static str,
-}
-
-impl FoundEntity {
-    fn new(finding: &Finding, path: Option<&str>) -> Self {
-        Self {
-            entity: finding.entity.name(),
-            path: path.map(str::to_owned),
-            start: finding.start_char,
-            end: finding.end_char,
-            start_byte: finding.start_byte,
-            end_byte: finding.end_byte,
-            score: finding.score,
-            recognizer: finding.recognizer,
-        }
-    }
-}
-
-#[derive(Debug, Serialize, ToSchema)]
-pub struct RedactedMessage {
-    role: String,
-    content: RedactedContent,
-}
-
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(untagged)]
-pub enum RedactedContent {
-    Text(String),
-    Parts(Vec<TextPart>),
-}
-
-#[derive(Debug, Serialize, ToSchema)]
-pub struct TextPart {
-    #[serde(rename = "type")]
-    #[schema(example = "text")]
-    kind: &'static str,
-    text: String,
-}
-
-// Documentation only: `PreviewRequest::parse` reads the body, because it
-// explains itself better than a derived reader. A test holds the two together.
-/// What to examine, and how.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = PreviewRequest)]
-#[serde(rename_all = "camelCase")]
-pub struct PreviewBody {
-    /// The text to examine. Either this or `messages`.
-    #[schema(example = "Mail jane@example.com or call +1 415 555 2671.")]
-    pub text: Option<String>,
-    /// Chat messages whose text is to be examined.
-    pub messages: Option<Vec<MessageBody>>,
-    /// Entities to look for (all when absent). Alias: `pii_entities`.
-    #[schema(example = json!(["EMAIL_ADDRESS", "PHONE_NUMBER"]))]
-    pub pii_entities: Option<Vec<String>>,
-    /// How to look. Alias: `pii_config`.
-    pub pii_config: Option<ConfigBody>,
-}
-
-/// A chat message.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct MessageBody {
-    #[schema(example = "user")]
-    pub role: String,
-    pub content: ContentBody,
-}
-
-/// Text, or parts of type `text`.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(untagged)]
-pub enum ContentBody {
-    Text(String),
-    Parts(Vec<PartBody>),
-}
-
-#[derive(Debug, Serialize, ToSchema)]
-pub struct PartBody {
-    #[serde(rename = "type")]
-    #[schema(example = "text")]
-    pub kind: String,
-    pub text: String,
-}
-
-/// Settings of the preview.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct ConfigBody {
-    /// Least score of a finding, 0 to 1 (default 0.5).
-    pub threshold: Option<f32>,
-    /// The same for single entities.
-    pub thresholds: Option<BTreeMap<String, f32>>,
-    /// Only `rules` in this version.
-    #[schema(example = "rules")]
-    pub model: Option<String>,
-    /// Only `en` in this version.
-    #[schema(example = "en")]
-    pub language: Option<String>,
 }
 
 #[cfg(test)]

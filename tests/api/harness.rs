@@ -1,0 +1,347 @@
+//! The real server on a real database and a real chain, and a plain HTTP client in front of it.
+
+use std::sync::{Arc, LazyLock, OnceLock};
+use std::time::{Duration, Instant};
+
+use alloy::primitives::{Address, U256};
+use farebox::app::App;
+use farebox::config::{Config, PATH_USD, Secret};
+use farebox::devnet::{Devnet, DevnetConfig};
+use farebox::funding::Payment;
+use farebox::ledger::audit::audit;
+use farebox::{server, telemetry};
+use metrics_exporter_prometheus::PrometheusHandle;
+use reqwest::header::{HeaderMap, HeaderName};
+use reqwest::{Method, RequestBuilder};
+use serde_json::{Value, json};
+use sqlx::Row as _;
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+use tokio::sync::{OnceCell, oneshot};
+use tokio::task::JoinHandle;
+
+use crate::agent::{Agent, Asked, authorization};
+use crate::db::{self, TestDb};
+
+/// Challenges are made with this, so a test can make its own.
+pub const SECRET: &str = "0123456789abcdef0123456789abcdef-api-tests";
+/// A request body that is worth its price.
+pub const BODY: &str = r#"{"text":"Mail jane@example.com"}"#;
+pub const PREVIEW: &str = "/mpp/pii/preview";
+pub const SPONSORED: &str = "/mpp/pii/preview?feePayer=true";
+/// What a preview costs, in base units.
+pub const PRICE: u64 = 50_000;
+/// What an agent starts with, in base units.
+pub const FUNDS: u64 = 10_000_000;
+
+static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
+    crate::capture::install();
+    tokio::runtime::Builder::new_multi_thread().worker_threads(3).enable_all().build().expect("a runtime")
+});
+
+/// Runs a test on the runtime that all tests share: what they share lives on it.
+pub fn run(test: impl Future<Output = ()>) {
+    RUNTIME.block_on(test);
+}
+
+/// The chain that all tests share. Those that break it start their own.
+pub async fn shared_chain() -> &'static Devnet {
+    static CHAIN: OnceCell<Devnet> = OnceCell::const_new();
+    CHAIN.get_or_init(own_chain).await
+}
+
+pub async fn own_chain() -> Devnet {
+    Devnet::start(DevnetConfig::default())
+        .await
+        .expect("the chain starts; run `make tools` if anvil is missing")
+}
+
+/// The recorder is the process's: all servers count into one.
+fn metrics() -> PrometheusHandle {
+    static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
+    HANDLE.get_or_init(|| telemetry::metrics().expect("the first recorder")).clone()
+}
+
+pub fn client() -> &'static reqwest::Client {
+    static CLIENT: LazyLock<reqwest::Client> = LazyLock::new(|| {
+        let never = reqwest::redirect::Policy::none();
+        reqwest::Client::builder().no_proxy().redirect(never).build().expect("a client")
+    });
+    &CLIENT
+}
+
+/// A running server.
+pub struct Server {
+    pub url: String,
+    pub app: Arc<App>,
+    pub db: TestDb,
+    stop: Option<oneshot::Sender<()>>,
+    done: Option<JoinHandle<()>>,
+}
+
+impl Server {
+    /// On SQLite and the shared chain.
+    pub async fn start() -> Self {
+        Self::tuned(|_| {}).await
+    }
+
+    /// The same with a changed configuration.
+    pub async fn tuned(tune: impl FnOnce(&mut Config)) -> Self {
+        Self::on(db::sqlite().await, &shared_chain().await.rpc_url(), tune).await
+    }
+
+    /// On a chain of the test's own, and impatient with it.
+    pub async fn impatient(chain: &Devnet) -> Self {
+        Self::on(db::sqlite().await, &chain.rpc_url(), |config| {
+            config.chain.request_timeout_ms = 1_000;
+            config.chain.confirm_timeout_ms = 1_500;
+        })
+        .await
+    }
+
+    pub async fn on(db: TestDb, rpc_url: &str, tune: impl FnOnce(&mut Config)) -> Self {
+        let mut config = Config::default();
+        config.database.url = Secret::from(db.url.as_str());
+        config.database.max_connections = 4;
+        config.chain.rpc_url = Secret::from(rpc_url);
+        config.chain.chain_id = crate::agent::CHAIN_ID;
+        config.payments.secret = Secret::from(SECRET);
+        // An account of its own: whatever it holds was paid to this server.
+        config.payments.recipient = Agent::random().address();
+        config.server.drain_seconds = 5;
+        config.sponsor.private_key = Some(Secret::from(hex::encode(sponsor_key())));
+        tune(&mut config);
+        Self::boot(db, config).await
+    }
+
+    async fn boot(db: TestDb, mut config: Config) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let url = format!("http://{}", listener.local_addr().expect("bound"));
+        config.server.public_url.clone_from(&url);
+        config.validate().expect("a valid configuration");
+        let app = App::start(config, metrics()).await.expect("the server starts");
+        let (stop, stopped) = oneshot::channel();
+        let stopped = async {
+            let _ = stopped.await;
+        };
+        let done = tokio::spawn(server::serve(Arc::clone(&app), listener, stopped));
+        Self { url, app, db, stop: Some(stop), done: Some(done) }
+    }
+
+    /// Stops it gracefully.
+    pub async fn stop(&mut self) {
+        drop(self.stop.take());
+        if let Some(done) = self.done.take() {
+            done.await.expect("the server ends without a panic");
+        }
+    }
+
+    /// Stops it and starts it again on the same database, with a changed configuration.
+    pub async fn restart(mut self, tune: impl FnOnce(&mut Config)) -> Self {
+        self.stop().await;
+        let Self { app, db, .. } = self;
+        let mut config = app.config.clone();
+        drop(app);
+        tune(&mut config);
+        Self::boot(db, config).await
+    }
+
+    pub fn recipient(&self) -> Address {
+        self.app.config.payments.recipient
+    }
+
+    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        client().request(method, format!("{}{path}", self.url))
+    }
+
+    pub fn get(&self, path: &str) -> RequestBuilder {
+        self.request(Method::GET, path)
+    }
+
+    /// A POST of JSON.
+    pub fn post(&self, path: &str, body: &str) -> RequestBuilder {
+        let request = self.request(Method::POST, path).body(body.to_owned());
+        request.header("content-type", "application/json")
+    }
+
+    /// The challenge for the usual request.
+    pub async fn ask(&self) -> Asked {
+        reply(self.post(PREVIEW, BODY)).await.asked()
+    }
+
+    pub async fn ask_sponsored(&self) -> Asked {
+        reply(self.post(SPONSORED, BODY)).await.asked()
+    }
+
+    pub async fn ask_proof(&self) -> Asked {
+        reply(self.get("/mpp/account")).await.asked()
+    }
+
+    /// The usual request with a credential, as it was challenged.
+    pub fn paying(&self, credential: &Value) -> RequestBuilder {
+        self.post(PREVIEW, BODY).header("authorization", authorization(credential))
+    }
+
+    pub async fn pay(&self, credential: &Value) -> Reply {
+        reply(self.paying(credential)).await
+    }
+
+    pub async fn pay_sponsored(&self, credential: &Value) -> Reply {
+        reply(self.post(SPONSORED, BODY).header("authorization", authorization(credential))).await
+    }
+
+    pub async fn prove(&self, credential: &Value) -> Reply {
+        reply(self.get("/mpp/account").header("authorization", authorization(credential))).await
+    }
+
+    /// The payment of a challenge, as stored.
+    pub async fn payment(&self, id: &str) -> Option<Payment> {
+        self.app.charges.payments().find(id).await.expect("the database answers")
+    }
+
+    /// One number from the database.
+    pub async fn count(&self, sql: &'static str) -> i64 {
+        let row = sqlx::query(sql).fetch_one(&self.db.db.pool).await.expect("the database answers");
+        row.try_get(0).expect("a number")
+    }
+
+    /// Asserts that `paid` payments were made, on the chain and in the books, and nothing else.
+    pub async fn assert_books(&self, chain: &Devnet, paid: u64) {
+        let earned = chain.balance(PATH_USD, self.recipient()).await.expect("the chain answers");
+        assert_eq!(earned, U256::from(paid * PRICE), "what the chain says was paid");
+        let paid = i64::try_from(paid).expect("small");
+        let settled = "SELECT count(*) FROM payments WHERE state IN ('settled', 'delivered') AND amount > 0";
+        assert_eq!(self.count(settled).await, paid, "settled payments");
+        assert_eq!(self.count("SELECT count(*) FROM credits").await, paid, "credits");
+        assert_eq!(self.count("SELECT count(*) FROM entries").await, paid, "entries");
+        let report = audit(&self.db.db).await.expect("the audit runs");
+        assert!(report.is_clean(), "{report}");
+    }
+}
+
+/// The private key of the account that sponsors fees: the local chain's second.
+pub fn sponsor_key() -> alloy::primitives::B256 {
+    static KEY: LazyLock<alloy::primitives::B256> = LazyLock::new(|| {
+        use alloy::signers::local::{MnemonicBuilder, coins_bip39::English};
+        let builder = MnemonicBuilder::<English>::default().phrase(farebox::devnet::MNEMONIC).index(2);
+        builder.and_then(|builder| builder.build()).expect("a constant phrase").to_bytes()
+    });
+    *KEY
+}
+
+/// An agent with money on this chain.
+pub async fn funded(chain: &Devnet) -> Agent {
+    let agent = Agent::random();
+    chain.fund(agent.address(), PATH_USD, FUNDS).await.expect("the faucet gives");
+    agent
+}
+
+/// Sends a raw transaction past the server and waits for its block.
+pub async fn send_raw(chain: &Devnet, raw: &str) -> Value {
+    let mut request = json!({ "jsonrpc": "2.0", "id": 1, "method": "eth_sendRawTransactionSync" });
+    request["params"] = json!([raw]);
+    let answer = client().post(chain.anvil_url()).json(&request).send().await.expect("anvil answers");
+    let mut answer: Value = answer.json().await.expect("JSON");
+    assert_eq!(answer.get("error"), None, "the chain takes the transaction");
+    answer["result"].take()
+}
+
+/// Waits until `holds` answers with a value.
+pub async fn eventually<T>(what: &str, mut holds: impl AsyncFnMut() -> Option<T>) -> T {
+    let patience = Instant::now() + Duration::from_secs(20);
+    loop {
+        if let Some(value) = holds().await {
+            return value;
+        }
+        assert!(Instant::now() < patience, "never: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// A whole answer.
+#[derive(Debug)]
+pub struct Reply {
+    pub status: u16,
+    pub headers: HeaderMap,
+    pub text: String,
+}
+
+pub async fn reply(request: RequestBuilder) -> Reply {
+    let response = request.send().await.expect("the server answers");
+    let (status, headers) = (response.status().as_u16(), response.headers().clone());
+    let reply = Reply { status, headers, text: response.text().await.expect("a whole answer") };
+    reply.assert_well_formed();
+    reply
+}
+
+impl Reply {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(HeaderName::try_from(name).expect("a name")).and_then(|value| value.to_str().ok())
+    }
+
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {}", self.text))
+    }
+
+    /// The stable code of a problem.
+    pub fn code(&self) -> String {
+        self.json()["code"].as_str().unwrap_or_else(|| panic!("no problem: {}", self.text)).to_owned()
+    }
+
+    pub fn challenges(&self) -> Vec<&str> {
+        self.headers.get_all("www-authenticate").iter().filter_map(|value| value.to_str().ok()).collect()
+    }
+
+    /// The first challenge of a 402.
+    pub fn asked(&self) -> Asked {
+        assert_eq!(self.status, 402, "{}", self.text);
+        Asked::parse(self.challenges().first().expect("a challenge"))
+    }
+
+    /// The decoded `Payment-Receipt`.
+    pub fn receipt(&self) -> Value {
+        use base64::Engine as _;
+        let header = self.header("payment-receipt").unwrap_or_else(|| panic!("no receipt: {self:?}"));
+        let json = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(header).expect("base64url");
+        serde_json::from_slice(&json).expect("JSON")
+    }
+
+    #[track_caller]
+    pub fn assert(&self, status: u16, code: &str) -> &Self {
+        assert_eq!((self.status, self.code().as_str()), (status, code), "{}", self.text);
+        self
+    }
+
+    #[track_caller]
+    pub fn assert_paid(&self) -> &Self {
+        assert_eq!(self.status, 200, "{}", self.text);
+        assert_eq!(self.receipt()["status"], "success");
+        self
+    }
+
+    /// What holds for every answer, whatever the test is about.
+    fn assert_well_formed(&self) {
+        let Self { status, text, .. } = self;
+        let challenged = self.headers.contains_key("www-authenticate");
+        let receipt = self.headers.contains_key("payment-receipt");
+        assert_eq!(challenged, *status == 402, "challenge with {status}: {text}");
+        assert!(!receipt || (200..300).contains(status), "receipt with {status}: {text}");
+        assert!(self.headers.contains_key("x-request-id"), "no request id with {status}");
+        let cache = self.header("cache-control").unwrap_or_default();
+        if receipt {
+            assert!(cache.contains("private"), "receipt with Cache-Control {cache}");
+        }
+        if *status >= 400 && !text.is_empty() && self.header("content-type") != Some("application/json") {
+            assert_eq!(self.header("content-type"), Some("application/problem+json"), "{status}: {text}");
+            assert_eq!(cache, "no-store", "{status}: {text}");
+            let problem = self.json();
+            assert_eq!(problem["status"], *status);
+            for name in ["type", "title", "detail", "code"] {
+                assert!(problem[name].as_str().is_some_and(|text| !text.is_empty()), "{name} in {text}");
+            }
+        }
+        for challenge in self.challenges() {
+            assert!(challenge.starts_with("Payment "), "{challenge}");
+        }
+    }
+}

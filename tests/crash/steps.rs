@@ -1,0 +1,234 @@
+//! kill -9 at every step between a credential's claim and its delivery.
+//!
+//! Each step brings a payment to one exact point, kills the server there, starts it again and sends
+//! the same credential: one debit and one answer, whatever the step.
+
+use farebox::db::Engine;
+use farebox::devnet::{Devnet, Fault, Rule};
+use http_body_util::{BodyExt as _, Full};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use reqwest::StatusCode;
+use tokio::net::TcpStream;
+
+use crate::agent::{Agent, Answer, Order};
+use crate::db::TestDb;
+use crate::process::{Server, Setup};
+use crate::{await_state, hold, insist, nothing_open, settled_accounts, state, struck};
+
+/// Where the server dies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    /// Claimed; the transaction is being simulated, nothing was sent.
+    Simulating,
+    /// Claimed; the block of a transaction that the agent pushed is being looked up.
+    LookingUpPush,
+    /// Broadcast; the chain never saw the transaction.
+    Sending,
+    /// Broadcast; mined, and the chain's answer was lost.
+    Mined,
+    /// The same, with nobody who asks again until recovery found it.
+    MinedAndForgotten,
+    /// Settled; the agent has not been sent its answer.
+    Settled,
+    /// Settled; the agent has its answer, and that is not recorded.
+    Answered,
+    /// Delivered.
+    Delivered,
+}
+
+const STEPS: [Step; 8] = [
+    Step::Simulating,
+    Step::LookingUpPush,
+    Step::Sending,
+    Step::Mined,
+    Step::MinedAndForgotten,
+    Step::Settled,
+    Step::Answered,
+    Step::Delivered,
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn attack_30_kill_9_at_every_step_sqlite() {
+    at_every_step(&crate::db::sqlite().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn attack_30_kill_9_at_every_step_postgres() {
+    if let Some(db) = crate::db::postgres().await {
+        at_every_step(&db).await;
+    }
+}
+
+async fn at_every_step(db: &TestDb) {
+    let devnet = crate::devnet().await;
+    let setup = Setup::new(&devnet, &db.url);
+    let mut server = setup.serve().await;
+    for step in STEPS {
+        println!("{step:?}");
+        server = die_at(step, &devnet, db, &setup, server).await;
+    }
+    nothing_open(db, &setup).await;
+    server.kill().await;
+    devnet.stop().await;
+}
+
+/// One payment through one death; returns the server that came after.
+async fn die_at(step: Step, devnet: &Devnet, db: &TestDb, setup: &Setup, server: Server) -> Server {
+    let agent = Agent::funded(devnet).await;
+    let order = Order::preview(&setup.origin(), &format!("Mail {step:?}@example.com"));
+    let challenge = agent.challenge(&order).await.expect("a challenge");
+    let credential = match step {
+        Step::LookingUpPush => agent.push(&challenge).await,
+        _ => agent.pull(&challenge).await,
+    };
+    let payment = Payment { devnet, db, agent: &agent, order: &order, challenge: &challenge.id, credential };
+    let sent_before = devnet.broadcasts();
+    let first = payment.bring_to(step).await;
+    server.kill().await;
+    devnet.faults().clear();
+    allow_delivery(db).await;
+    let sent = devnet.broadcasts() - sent_before;
+    let reaches_the_chain = !matches!(step, Step::Simulating | Step::LookingUpPush | Step::Sending);
+    assert_eq!(sent, u64::from(reaches_the_chain), "{step:?}: broadcasts");
+
+    let server = setup.serve().await;
+    if step == Step::MinedAndForgotten {
+        await_state(db, &challenge.id, "settled").await;
+    }
+    let again = insist(&agent, &order, &payment.credential).await;
+    if step == Step::Delivered {
+        assert_eq!(again.status, StatusCode::FORBIDDEN, "{}", again.body);
+        assert!(again.challenges.is_empty(), "nobody is asked to pay twice");
+    } else {
+        assert_eq!(again.status, StatusCode::OK, "{step:?}: {}", again.body);
+        assert!(again.receipt.is_some() && again.body.contains("<EMAIL_ADDRESS>"), "{}", again.body);
+    }
+    if let Some(first) = first.filter(|_| step != Step::Delivered) {
+        assert_eq!((first.body, first.receipt), (again.body, again.receipt), "the same answer");
+    }
+    // Once it is delivered, the credential buys nothing more.
+    await_state(db, &challenge.id, "delivered").await;
+    let spent = insist(&agent, &order, &payment.credential).await;
+    assert_eq!(spent.status, StatusCode::FORBIDDEN, "{step:?}: {}", spent.body);
+    settled_accounts(devnet, db, setup, &agent, 1).await;
+    server
+}
+
+/// A payment on its way to the point where the server dies.
+struct Payment<'a> {
+    devnet: &'a Devnet,
+    db: &'a TestDb,
+    agent: &'a Agent,
+    order: &'a Order,
+    challenge: &'a str,
+    credential: String,
+}
+
+impl Payment<'_> {
+    /// Returns the answer where the agent got one.
+    async fn bring_to(&self, step: Step) -> Option<Answer> {
+        match step {
+            Step::Simulating => {
+                hold(self.devnet, "eth_call");
+                self.send_and_await("claimed").await;
+            }
+            Step::LookingUpPush => {
+                hold(self.devnet, "eth_getTransactionReceipt");
+                self.send_and_await("claimed").await;
+            }
+            Step::Sending => {
+                hold(self.devnet, "eth_sendRawTransactionSync");
+                self.send_and_await("broadcast").await;
+            }
+            Step::Mined | Step::MinedAndForgotten => {
+                self.devnet.faults().set(Rule::new(Fault::DropAfterIncluding).times(1));
+                hold(self.devnet, "eth_getTransactionReceipt");
+                self.send_and_await("broadcast").await;
+            }
+            Step::Settled => self.send_without_reading().await,
+            Step::Answered => {
+                refuse_delivery(self.db).await;
+                let answer = insist(self.agent, self.order, &self.credential).await;
+                assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+                assert_eq!(state(self.db, self.challenge).await.as_deref(), Some("settled"));
+                return Some(answer);
+            }
+            Step::Delivered => {
+                let answer = insist(self.agent, self.order, &self.credential).await;
+                assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+                await_state(self.db, self.challenge, "delivered").await;
+                return Some(answer);
+            }
+        }
+        None
+    }
+
+    /// Sends the credential and waits until the server is held up in `wanted`.
+    async fn send_and_await(&self, wanted: &str) {
+        let (agent, order, credential) = (self.agent.clone(), self.order.clone(), self.credential.clone());
+        let sent = tokio::spawn(async move { agent.send(&order, Some(&credential)).await });
+        struck(self.devnet).await;
+        await_state(self.db, self.challenge, wanted).await;
+        assert!(!sent.is_finished(), "the server is held up");
+    }
+
+    /// Sends the credential over HTTP/2 with no window: the answer's head may leave, its body may
+    /// not.
+    async fn send_without_reading(&self) {
+        let url: hyper::Uri = self.order.url.parse().expect("a URL");
+        let authority = url.authority().expect("an origin").as_str();
+        let stream = TcpStream::connect(authority).await.expect("the server listens");
+        let (mut sender, connection) = hyper::client::conn::http2::Builder::new(TokioExecutor::new())
+            .initial_stream_window_size(0)
+            .handshake(TokioIo::new(stream))
+            .await
+            .expect("HTTP/2");
+        // Ends with the server.
+        tokio::spawn(connection);
+        let request = hyper::Request::post(&url)
+            .header("content-type", "application/json")
+            .header("authorization", &self.credential)
+            .body(Full::<bytes::Bytes>::from(self.order.body.clone()))
+            .expect("a request");
+        let response = sender.send_request(request).await.expect("an answer begins");
+        assert_eq!(response.status(), StatusCode::OK);
+        assert_eq!(state(self.db, self.challenge).await.as_deref(), Some("settled"));
+        tokio::spawn(response.into_body().collect());
+    }
+}
+
+/// The database refuses to record that an answer left.
+async fn refuse_delivery(db: &TestDb) {
+    match db.db.engine {
+        Engine::Sqlite => {
+            db.execute(
+                "CREATE TRIGGER refuse_delivery BEFORE UPDATE ON payments WHEN NEW.state = 'delivered' \
+                 BEGIN SELECT RAISE(ABORT, 'refused'); END",
+            )
+            .await;
+        }
+        Engine::Postgres => {
+            db.execute(
+                "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ \
+                 BEGIN RAISE EXCEPTION 'refused'; END $$",
+            )
+            .await;
+            db.execute(
+                "CREATE TRIGGER refuse_delivery BEFORE UPDATE ON payments FOR EACH ROW \
+                 WHEN (NEW.state = 'delivered') EXECUTE FUNCTION refuse()",
+            )
+            .await;
+        }
+    }
+}
+
+/// Ends [`refuse_delivery`].
+async fn allow_delivery(db: &TestDb) {
+    match db.db.engine {
+        Engine::Sqlite => db.execute("DROP TRIGGER IF EXISTS refuse_delivery").await,
+        Engine::Postgres => {
+            db.execute("DROP TRIGGER IF EXISTS refuse_delivery ON payments").await;
+            db.execute("DROP FUNCTION IF EXISTS refuse").await;
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! The program as its operator runs it: a process of its own that can be killed.
+#![allow(dead_code, reason = "each test program uses its own part of this")]
+
+use std::fs::File;
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::{ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use alloy::primitives::Address;
+use alloy::signers::local::PrivateKeySigner;
+use farebox::devnet::{Devnet, DevnetConfig};
+use tempfile::TempDir;
+use tokio::process::{Child, Command};
+
+/// Longer than anything here takes on a busy machine.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+/// Pause between two looks at something that cannot be awaited.
+pub const BLINK: Duration = Duration::from_millis(5);
+
+/// Looks until `condition` holds.
+pub async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !condition().await {
+        assert!(Instant::now() < deadline, "{what}: not within {PATIENCE:?}");
+        tokio::time::sleep(BLINK).await;
+    }
+}
+
+/// A port that was free a moment ago.
+pub fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("a bound listener has an address").port()
+}
+
+/// The program with nothing configured but the `PATH`.
+pub fn program() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_farebox"));
+    command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    command
+}
+
+/// How a server is configured. Every start of it is the same instance: same address, same database.
+#[derive(Debug)]
+pub struct Setup {
+    pub port: u16,
+    pub recipient: Address,
+    settings: Vec<(&'static str, String)>,
+    logs: TempDir,
+}
+
+impl Setup {
+    /// A server on `devnet` and the database at `url`; its recipient is an account of its own.
+    pub fn new(devnet: &Devnet, url: &str) -> Self {
+        let (port, recipient) = (free_port(), PrivateKeySigner::random().address());
+        let settings = vec![
+            ("FAREBOX_SERVER_LISTEN", format!("127.0.0.1:{port}")),
+            ("FAREBOX_SERVER_PUBLIC_URL", format!("http://127.0.0.1:{port}")),
+            ("FAREBOX_DATABASE_URL", url.to_owned()),
+            ("FAREBOX_PAYMENTS_SECRET", "a secret of at least thirty-two bytes".to_owned()),
+            ("FAREBOX_PAYMENTS_RECIPIENT", format!("{recipient:#x}")),
+            ("FAREBOX_CHAIN_RPC_URL", devnet.rpc_url()),
+            ("FAREBOX_CHAIN_CHAIN_ID", DevnetConfig::default().chain_id.to_string()),
+        ];
+        Self { port, recipient, settings, logs: tempfile::tempdir().expect("temporary folder") }
+    }
+
+    /// A second instance beside this one: its own address, everything else the same.
+    pub fn twin(&self) -> Self {
+        let port = free_port();
+        let twin = Self {
+            port,
+            recipient: self.recipient,
+            settings: self.settings.clone(),
+            logs: tempfile::tempdir().expect("temporary folder"),
+        };
+        twin.with("FAREBOX_SERVER_LISTEN", format!("127.0.0.1:{port}"))
+            .with("FAREBOX_SERVER_PUBLIC_URL", format!("http://127.0.0.1:{port}"))
+    }
+
+    /// The same with one key set, by the name of its environment variable.
+    pub fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.settings.retain(|(other, _)| *other != name);
+        self.settings.push((name, value.into()));
+        self
+    }
+
+    pub fn origin(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// The program under this configuration, ready for a subcommand.
+    pub fn command(&self, subcommand: &str) -> Command {
+        let mut command = program();
+        command.arg(subcommand).envs(self.settings.iter().map(|(name, value)| (name, value)));
+        command
+    }
+
+    /// Starts `farebox serve` and waits until it answers.
+    pub async fn serve(&self) -> Server {
+        let log = self.logs.path().join("log");
+        let file = File::options().create(true).append(true).open(&log).expect("log file");
+        let mut command = self.command("serve");
+        let begun = Instant::now();
+        let child = command.stdout(Stdio::null()).stderr(file).spawn().expect("the program starts");
+        let mut server = Server { child, log, starting: Duration::ZERO };
+        // A client per probe would cost more than what is measured.
+        let client = reqwest::Client::new();
+        let health = format!("{}/healthz", self.origin());
+        until("farebox serve answers", async || {
+            if let Some(status) = server.child.try_wait().expect("its state is known") {
+                panic!("farebox serve ended with {status}:\n{}", server.log());
+            }
+            client.get(&health).send().await.is_ok_and(|response| response.status().is_success())
+        })
+        .await;
+        server.starting = begun.elapsed();
+        server
+    }
+
+    /// Runs `farebox audit`; a difference in the ledger fails the test.
+    pub async fn audit(&self) {
+        let output = self.command("audit").output().await.expect("the program starts");
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "farebox audit: {text}{}", String::from_utf8_lossy(&output.stderr));
+        assert!(text.ends_with("0 differences"), "{text}");
+    }
+}
+
+/// A running `farebox serve`.
+#[derive(Debug)]
+pub struct Server {
+    child: Child,
+    log: PathBuf,
+    /// From exec to the first answer.
+    pub starting: Duration,
+}
+
+impl Server {
+    pub fn id(&self) -> u32 {
+        self.child.id().expect("it has not been waited for")
+    }
+
+    /// kill -9, and waits until the process is gone.
+    pub async fn kill(mut self) {
+        self.child.kill().await.expect("it was running");
+    }
+
+    /// SIGTERM.
+    pub async fn terminate(&self) {
+        signal("TERM", self.id()).await;
+    }
+
+    /// Waits for the process to end by itself.
+    pub async fn ended(&mut self) -> ExitStatus {
+        let ended = tokio::time::timeout(PATIENCE, self.child.wait()).await;
+        ended.expect("it ends in time").expect("its status is known")
+    }
+
+    /// What it and its predecessors under the same [`Setup`] logged.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+}
+
+/// Sends a signal by name.
+pub async fn signal(name: &str, process: u32) {
+    let sent = Command::new("sh").args(["-c", &format!("kill -{name} {process}")]).status().await;
+    assert!(sent.expect("sh runs").success(), "kill -{name} {process}");
+}
