@@ -285,7 +285,7 @@ mod tests {
     fn a_syntax_error_gives_the_line_and_not_the_text() {
         let error = with("[payments]\nsecret = \"hunter2hunter2hunter2hunter2hunter2\nx", &[], &[])
             .expect_err("refused");
-        assert!(error.contains("line 2") && !error.contains("hunter2"), "{error}");
+        assert!(error.contains("line 3") && !error.contains("hunter2"), "{error}");
     }
 
     #[test]

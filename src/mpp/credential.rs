@@ -232,7 +232,7 @@ mod tests {
 
     #[test]
     fn attack_04_a_16_kib_credential_is_read() {
-        let payload = format!(r#"{{"type":"transaction","signature":"0x{}"}}"#, "ab".repeat(6_000));
+        let payload = format!(r#"{{"type":"transaction","signature":"0x{}"}}"#, "ab".repeat(6_500));
         let value = token(&payload);
         assert!(value.len() > 16 * 1024);
         assert_eq!(find(&[&value]), Ok(Some(Proof::Transaction)));

@@ -82,6 +82,23 @@ impl Asked {
         attribution::encode(&self.id, &self.realm, None).into()
     }
 
+    /// Makes the id fit the changed parameters, as someone who knows the secret could.
+    pub fn resign(&mut self, secret: &str) {
+        let text = |name: &str| self.echo[name].as_str();
+        let required = |name: &str| text(name).unwrap_or_default();
+        self.id = mpp::compute_challenge_id(
+            secret,
+            required("realm"),
+            required("method"),
+            required("intent"),
+            required("request"),
+            text("expires"),
+            text("digest"),
+            text("opaque"),
+        );
+        self.echo["id"] = json!(self.id);
+    }
+
     /// The transfer that pays this challenge.
     pub fn transfer(&self) -> Call {
         transfer_with_memo(self.currency(), self.recipient(), self.amount(), self.memo())

@@ -146,6 +146,13 @@ impl Server {
         Self::boot(db, config).await
     }
 
+    /// Ends server and chain of a test that had its own.
+    pub async fn finish(mut self, chain: Devnet) {
+        chain.faults().clear();
+        self.stop().await;
+        chain.stop().await;
+    }
+
     pub fn recipient(&self) -> Address {
         self.app.config.payments.recipient
     }
@@ -227,6 +234,14 @@ pub fn sponsor_key() -> alloy::primitives::B256 {
         builder.and_then(|builder| builder.build()).expect("a constant phrase").to_bytes()
     });
     *KEY
+}
+
+/// RFC 9530 digest of a request body.
+pub fn digest(body: &str) -> String {
+    use base64::Engine as _;
+    use sha2::Digest as _;
+    let hash = sha2::Sha256::digest(body.as_bytes());
+    format!("sha-256=:{}:", base64::engine::general_purpose::STANDARD.encode(hash))
 }
 
 /// An agent with money on this chain.

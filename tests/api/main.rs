@@ -2,10 +2,13 @@
 //! systems were attacked or failed, on a real database and a real chain.
 
 mod agent;
+mod attack_01_other_request;
+mod attack_02_expiry;
+mod attack_03_binding;
+mod attack_04_headers;
 mod capture;
+mod charge;
 #[path = "../support/db.rs"]
 mod db;
 mod harness;
-
-mod attack_01_other_request;
-mod charge;
+mod raw;

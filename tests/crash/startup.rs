@@ -1,1 +1,106 @@
-//! to come
+//! How the program starts: what it costs, and what it says when it cannot.
+
+use std::net::TcpListener;
+use std::path::Path;
+
+use tokio::process::Command;
+
+use crate::process::{PATIENCE, Setup, program};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn start_with_an_existing_database_is_measured() {
+    let db = crate::db::sqlite().await;
+    let devnet = crate::devnet().await;
+    let setup = Setup::new(&devnet, &db.url);
+    setup.serve().await.kill().await;
+    let server = setup.serve().await;
+    let resident = Command::new("ps").args(["-o", "rss=", "-p", &server.id().to_string()]).output().await;
+    let resident = String::from_utf8(resident.expect("ps runs").stdout).expect("a number");
+    let resident: u64 = resident.trim().parse().expect("KiB");
+    println!("start to first answer: {:?}; resident: {} MiB", server.starting, resident / 1024);
+    assert!(resident > 0 && resident < 256 * 1024, "{resident} KiB for an idle server");
+    server.kill().await;
+    devnet.stop().await;
+}
+
+/// Runs a command that must fail soon, and returns what it said.
+async fn refusal(mut command: Command) -> String {
+    let output = tokio::time::timeout(PATIENCE, command.output()).await;
+    let output = output.expect("it gives up in time").expect("the program starts");
+    let said = String::from_utf8(output.stderr).expect("UTF-8");
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(output.stdout.is_empty() && said.contains("farebox: "), "{said}");
+    said
+}
+
+#[tokio::test]
+async fn a_bad_configuration_is_refused_in_a_sentence() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let good = "[payments]\nsecret = \"0123456789abcdef0123456789abcdef\"\n\
+        recipient = \"0x00000000000000000000000000000000000000aa\"\n";
+    for (name, text, expected) in [
+        ("unknown key", format!("{good}[server]\nlissten = \"x\""), "did you mean \"server.listen\"?"),
+        ("unknown section", format!("{good}[serverr]\nlisten = \"x\""), "did you mean \"server.listen\"?"),
+        ("syntax", format!("{good}[server\n"), "is not valid TOML"),
+        ("short secret", "[payments]\nsecret = \"hunter2hunter2\"".to_owned(), "at least 32 bytes"),
+        ("no recipient", good.lines().take(2).collect::<Vec<_>>().join("\n"), "payments.recipient"),
+        ("not an address", format!("{good}[server]\nlisten = \"nowhere\""), "server.listen"),
+        ("price", format!("{good}[pii]\npreview_price = \"-1\""), "pii.preview_price"),
+        ("database", format!("{good}[database]\nurl = \"mysql://hunter2@h/d\""), "sqlite://"),
+        ("chain", format!("{good}[chain]\nrpc_url = \"hunter2\""), "chain.rpc_url"),
+        ("log filter", format!("{good}[log]\nfilter = \"farebox=loud\""), "log.filter"),
+    ] {
+        let path = folder.path().join(format!("{name}.toml"));
+        std::fs::write(&path, text).expect("written");
+        let said = refusal(serve(&path, folder.path())).await;
+        assert!(said.contains(expected) && !said.contains("hunter2"), "{name}: {said}");
+    }
+    let said = refusal(serve(&folder.path().join("missing.toml"), folder.path())).await;
+    assert!(said.contains("cannot read") && said.contains("missing.toml"), "{said}");
+
+    let mut misspelt = program();
+    misspelt.args(["serve"]).env("FAREBOX_SERVER_LISTN", "x");
+    let said = refusal(misspelt).await;
+    assert!(said.contains("did you mean \"FAREBOX_SERVER_LISTEN\"?"), "{said}");
+}
+
+/// `farebox serve` on a free port with the configuration at `path`.
+fn serve(path: &Path, folder: &Path) -> Command {
+    let mut command = program();
+    command.arg("serve").arg("--config").arg(path).current_dir(folder);
+    if !std::fs::read_to_string(path).is_ok_and(|text| text.contains("listen")) {
+        command.args(["--listen", "127.0.0.1:0"]);
+    }
+    command
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_taken_or_missing_is_named() {
+    let db = crate::db::sqlite().await;
+    let devnet = crate::devnet().await;
+    let setup = Setup::new(&devnet, &db.url);
+    let server = setup.serve().await;
+
+    // One SQLite database has one server; its owner is not disturbed.
+    let said = refusal(setup.twin().command("serve")).await;
+    assert!(said.contains("in use by another farebox process"), "{said}");
+    assert!(said.contains("only PostgreSQL can be shared"), "{said}");
+    // The owner's death ends that.
+    server.kill().await;
+    setup.serve().await.kill().await;
+
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let taken = listener.local_addr().expect("a bound listener has an address").to_string();
+    let said = refusal(setup.twin().with("FAREBOX_SERVER_LISTEN", &taken).command("serve")).await;
+    assert!(said.contains(&format!("cannot listen on {taken} (server.listen)")), "{said}");
+
+    for (url, expected) in [
+        ("postgres://farebox:hunter2@127.0.0.1:1/farebox", "database"),
+        ("sqlite:///nowhere/hunter2/farebox.db", "database"),
+    ] {
+        let said = refusal(setup.twin().with("FAREBOX_DATABASE_URL", url).command("serve")).await;
+        assert!(said.contains(expected) && said.contains("database.url"), "{said}");
+        assert!(!said.contains("farebox:hunter2"), "{said}");
+    }
+    devnet.stop().await;
+}

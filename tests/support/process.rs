@@ -16,7 +16,7 @@ use tokio::process::{Child, Command};
 /// Longer than anything here takes on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 /// Pause between two looks at something that cannot be awaited.
-pub const BLINK: Duration = Duration::from_millis(5);
+pub const BLINK: Duration = Duration::from_millis(3);
 
 /// Looks until `condition` holds.
 pub async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
@@ -97,25 +97,20 @@ impl Setup {
         command
     }
 
-    /// Starts `farebox serve` and waits until it answers.
-    pub async fn serve(&self) -> Server {
+    /// Starts `farebox serve`.
+    pub fn spawn(&self) -> Server {
         let log = self.logs.path().join("log");
         let file = File::options().create(true).append(true).open(&log).expect("log file");
         let mut command = self.command("serve");
         let begun = Instant::now();
         let child = command.stdout(Stdio::null()).stderr(file).spawn().expect("the program starts");
-        let mut server = Server { child, log, starting: Duration::ZERO };
-        // A client per probe would cost more than what is measured.
-        let client = reqwest::Client::new();
-        let health = format!("{}/healthz", self.origin());
-        until("farebox serve answers", async || {
-            if let Some(status) = server.child.try_wait().expect("its state is known") {
-                panic!("farebox serve ended with {status}:\n{}", server.log());
-            }
-            client.get(&health).send().await.is_ok_and(|response| response.status().is_success())
-        })
-        .await;
-        server.starting = begun.elapsed();
+        Server { child, log, health: format!("{}/healthz", self.origin()), begun, starting: Duration::ZERO }
+    }
+
+    /// Starts `farebox serve` and waits until it answers.
+    pub async fn serve(&self) -> Server {
+        let mut server = self.spawn();
+        server.answers().await;
         server
     }
 
@@ -133,6 +128,8 @@ impl Setup {
 pub struct Server {
     child: Child,
     log: PathBuf,
+    health: String,
+    begun: Instant,
     /// From exec to the first answer.
     pub starting: Duration,
 }
@@ -140,6 +137,21 @@ pub struct Server {
 impl Server {
     pub fn id(&self) -> u32 {
         self.child.id().expect("it has not been waited for")
+    }
+
+    /// Waits for its first answer.
+    pub async fn answers(&mut self) {
+        let client = reqwest::Client::new();
+        until("farebox serve answers", async || {
+            assert!(self.is_running(), "farebox serve ended:\n{}", self.log());
+            client.get(&self.health).send().await.is_ok_and(|response| response.status().is_success())
+        })
+        .await;
+        self.starting = self.begun.elapsed();
+    }
+
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().expect("its state is known").is_none()
     }
 
     /// kill -9, and waits until the process is gone.
