@@ -13,6 +13,7 @@ CREATE TABLE payments (
     route           TEXT   NOT NULL,
     digest          TEXT   NOT NULL,              -- of the request body, '' without one
     amount          BIGINT NOT NULL CHECK (amount >= 0),
+    currency        TEXT   NOT NULL,              -- token address, lower case
     payer           TEXT,                         -- address, lower case
     idempotency_key TEXT,
     request_id      TEXT   NOT NULL,

@@ -5,7 +5,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use alloy::primitives::U256;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -25,6 +24,8 @@ use crate::services::pii;
 /// How often abandoned holds are looked for, and how many are closed in one go.
 const SWEEP_EVERY: Duration = Duration::from_secs(10);
 const SWEEP_BATCH: u32 = 500;
+/// How often the fee sponsor's balance is read.
+const FEES_EVERY: Duration = Duration::from_secs(15);
 
 /// Everything a request can need.
 pub struct App {
@@ -35,6 +36,7 @@ pub struct App {
     pub issuer: Issuer,
     pub charges: Charges,
     pub offers: Offers,
+    pub sponsor: Option<Sponsor>,
     pub pii: Arc<pii::Engine>,
     pub documents: Documents,
     pub metrics: PrometheusHandle,
@@ -60,7 +62,7 @@ pub struct Offers {
 pub enum StartError {
     #[error(transparent)]
     Config(#[from] ConfigError),
-    #[error(transparent)]
+    #[error("database.url: {0}")]
     Database(#[from] DbError),
     #[error(transparent)]
     Payments(#[from] StoreError),
@@ -109,21 +111,22 @@ impl App {
             chain,
             issuer,
             offers,
+            sponsor,
             metrics,
         });
-        app.work(sponsor);
+        app.work();
         Ok(app)
     }
 
     /// Starts the background workers; each ends with [`App::shutdown`].
-    fn work(self: &Arc<Self>, sponsor: Option<Sponsor>) {
+    fn work(self: &Arc<Self>) {
         let hours = self.config.payments.answer_retention_hours;
         let retention = Duration::from_secs(hours.saturating_mul(3600));
         let charges = self.charges.clone();
         self.until_stopped(async move { recover::run(charges, retention).await });
         let ledger = self.ledger.clone();
         self.until_stopped(async move { sweep_holds(ledger).await });
-        if let Some(sponsor) = sponsor {
+        if let Some(sponsor) = self.sponsor.clone() {
             let chain = self.chain.clone();
             self.until_stopped(async move { watch_fees(chain, sponsor).await });
         }
@@ -153,20 +156,28 @@ impl App {
 impl Offers {
     fn new(config: &Config, sponsored: bool) -> Self {
         let terms = Terms {
-            currency: config.chain.currency,
             recipient: config.payments.recipient,
             chain_id: config.chain.chain_id,
             modes: config.payments.modes.clone(),
         };
         let price = config.pii.preview_price;
-        let one = |amount, sponsored, description| -> Arc<[Offer]> {
-            vec![Offer::charge(&terms, amount, sponsored, description)].into()
+        let currencies = || std::iter::once(config.chain.currency).chain(config.chain.also_accepted.iter().copied());
+        let each = |amount, sponsored, description| -> Arc<[Offer]> {
+            currencies().map(|token| Offer::charge(&terms, token, amount, sponsored, description)).collect()
         };
         Self {
-            preview: one(price, false, "One PII preview"),
+            preview: each(price, false, "One PII preview"),
             preview_sponsored: (sponsored && price.is_positive())
-                .then(|| one(price, true, "One PII preview, network fee included")),
-            account: one(Money::ZERO, false, "Proof of the wallet whose account is shown"),
+                .then(|| each(price, true, "One PII preview, network fee included")),
+            // A proof moves no money: one offer is enough.
+            account: [Offer::charge(
+                &terms,
+                config.chain.currency,
+                Money::ZERO,
+                false,
+                "Proof of the wallet whose account is shown",
+            )]
+            .into(),
         }
     }
 }
@@ -199,18 +210,14 @@ async fn sweep_holds(ledger: Ledger) {
     }
 }
 
-/// draft-tempo-charge-00, "Fee Token Exhaustion": the sponsor's balance is
-/// watched; operators alert on the metric.
+/// Keeps an eye on the sponsor's balance. A node that cannot be asked changes
+/// nothing: the broadcast would fail and cost nothing.
 async fn watch_fees(chain: Chain, sponsor: Sponsor) {
     loop {
         match chain.balance(sponsor.fee_token(), sponsor.address()).await {
-            Ok(balance) => {
-                let micros = u64::try_from(balance.min(U256::from(i64::MAX))).unwrap_or(u64::MAX);
-                #[expect(clippy::cast_precision_loss, reason = "a gauge for people")]
-                metrics::gauge!("farebox_sponsor_balance_micros").set(micros as f64);
-            }
+            Ok(balance) => sponsor.observe(balance),
             Err(error) => tracing::warn!(%error, "the sponsor's balance cannot be read"),
         }
-        tokio::time::sleep(Duration::from_secs(30)).await;
+        tokio::time::sleep(FEES_EVERY).await;
     }
 }

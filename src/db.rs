@@ -10,7 +10,7 @@
 use std::time::Duration;
 
 use sqlx::any::AnyPoolOptions;
-use sqlx::{Any, AnyConnection, AnyPool, Executor, Transaction};
+use sqlx::{Any, AnyConnection, AnyPool, Connection as _, Executor, Transaction};
 
 /// How long to wait for a connection, which on SQLite also means for the one writer.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -304,7 +304,7 @@ async fn open_pool(engine: Engine, url: &str, connections: u32) -> Result<AnyPoo
         Engine::Sqlite => SQLITE_SESSION,
         Engine::Postgres => POSTGRES_SESSION,
     };
-    let pool = AnyPoolOptions::new()
+    let opened = AnyPoolOptions::new()
         .max_connections(connections)
         .acquire_timeout(ACQUIRE_TIMEOUT)
         // A file does not hang up; a server may have, and then a fresh connection is wanted.
@@ -313,8 +313,15 @@ async fn open_pool(engine: Engine, url: &str, connections: u32) -> Result<AnyPoo
             Box::pin(async move { connection.execute(sqlx::raw_sql(session)).await.map(drop) })
         })
         .connect(url)
-        .await?;
-    Ok(pool)
+        .await;
+    match opened {
+        // The pool only says that it gave up; one more try says why.
+        Err(sqlx::Error::PoolTimedOut) => match AnyConnection::connect(url).await {
+            Ok(_) => Err(sqlx::Error::PoolTimedOut.into()),
+            Err(reason) => Err(reason.into()),
+        },
+        opened => Ok(opened?),
+    }
 }
 
 #[cfg(test)]

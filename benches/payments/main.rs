@@ -1,1 +1,76 @@
-fn main() {}
+//! What the promises cost, measured side by side in one run: `cargo bench`, or
+//! `cargo bench -- unpaid paid ledger pii start` for some of it.
+//!
+//! Servers, the chain and the load run in processes of their own, so that each one's processor
+//! time can be told apart; this program starts itself again for those that are no other program.
+//! Whatever is compared takes turns, round by round, so that a machine that is busy for a while is
+//! busy for all. All traffic stays on the loopback interface.
+
+mod chain;
+mod http;
+mod ledger;
+mod load;
+mod paid;
+mod pii;
+mod plain;
+mod program;
+mod report;
+mod start;
+#[path = "../../tests/support/db.rs"]
+mod support;
+mod unpaid;
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::{Context as _, Result};
+use tempfile::TempDir;
+
+const SECTIONS: [&str; 5] = ["unpaid", "paid", "ledger", "pii", "start"];
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let done = match words.as_slice() {
+        ["load", rest @ ..] => load::run(rest),
+        ["plain", rest @ ..] => plain::run(rest),
+        ["chain"] => chain::run(),
+        sections => bench(sections),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn bench(wanted: &[&str]) -> Result<()> {
+    if let Some(other) = wanted.iter().find(|name| !SECTIONS.contains(*name)) {
+        anyhow::bail!("{other} is no section; there are {}", SECTIONS.join(", "));
+    }
+    let begun = Instant::now();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    println!("farebox {}, {}", env!("CARGO_PKG_VERSION"), report::machine());
+    for section in SECTIONS {
+        if !wanted.is_empty() && !wanted.contains(&section) {
+            continue;
+        }
+        match section {
+            "unpaid" => runtime.block_on(unpaid::measure()),
+            "paid" => runtime.block_on(paid::measure()),
+            "ledger" => runtime.block_on(ledger::measure()),
+            "pii" => pii::measure(),
+            _ => runtime.block_on(start::measure()),
+        }
+        .context(section)?;
+    }
+    println!("\nDone in {:.0} s.", begun.elapsed().as_secs_f64());
+    Ok(())
+}
+
+/// A folder on the disk that holds the build, which unlike `/tmp` is never memory.
+fn folder() -> Result<TempDir> {
+    Ok(tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?)
+}

@@ -126,6 +126,8 @@ pub struct Chain {
     pub currency: Address,
     /// The token's name, shown to people.
     pub currency_name: String,
+    /// Further TIP-20 dollar tokens that are accepted, at one to one.
+    pub also_accepted: Vec<Address>,
     /// Limit of one RPC call, in milliseconds.
     pub request_timeout_ms: u64,
     /// How long a request waits for its transaction before it is answered
@@ -238,6 +240,7 @@ impl Default for Chain {
             chain_id: 4217,
             currency: PATH_USD,
             currency_name: "pathUSD".into(),
+            also_accepted: Vec::new(),
             request_timeout_ms: 5_000,
             confirm_timeout_ms: 15_000,
         }

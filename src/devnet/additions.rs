@@ -14,7 +14,7 @@ use super::rpc::{Rpc, RpcError};
 pub struct Additions {
     /// `tempo_fundAddress` is answered by the proxy.
     pub faucet: bool,
-    /// Gas estimates look at the calls of a batch.
+    /// Calls and gas estimates look at the calls of a batch.
     pub batch_gas: bool,
 }
 
@@ -23,9 +23,9 @@ impl Additions {
         Ok(Self { faucet: !rpc.knows("tempo_fundAddress").await?, batch_gas: gas::is_flat(rpc).await? })
     }
 
-    /// Whether `method` estimates a transaction whose batch has to be looked at.
-    pub(super) fn estimate_batch(self, method: &str) -> bool {
-        self.batch_gas && matches!(method, "eth_estimateGas" | "eth_fillTransaction")
+    /// Whether `method` runs or estimates a transaction whose batch has to be looked at.
+    pub(super) fn looks_at_batch(self, method: &str) -> bool {
+        self.batch_gas && matches!(method, "eth_call" | "eth_estimateGas" | "eth_fillTransaction")
     }
 }
 

@@ -1,6 +1,6 @@
-//! Gas for batches: anvil 1.7.1 does not look at the `calls` of a Tempo transaction when it
-//! estimates, and answers one flat number. That number suffices for one or two small calls and is
-//! too low for a larger batch.
+//! Batches: anvil 1.7.1 does not look at the `calls` of a Tempo transaction when it is asked to call
+//! or to estimate one. A call of a batch never reverts, and its estimate is one flat number, which
+//! suffices for one or two small calls and is too low for a larger batch.
 //!
 //! The calls are simulated one after the other on the same state. A simulated call pays its own
 //! base cost and the price of its sender's first transaction, which a batch pays once.

@@ -174,7 +174,7 @@ impl Proxy {
             };
             return Ok(success(id, json!(self.faucet.give(&self.rpc, to).await?)));
         }
-        let batch = if self.additions.estimate_batch(method) {
+        let batch = if self.additions.looks_at_batch(method) {
             gas::of_batch(&self.rpc, &params[0]).await?
         } else {
             BatchGas::NoBatch

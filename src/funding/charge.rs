@@ -20,6 +20,7 @@ use alloy::primitives::Address;
 use mpp::protocol::traits::ChargeMethod as _;
 use mpp::server::TempoChargeMethod;
 
+use super::lease;
 use super::outcome::{Delivery, Denied, deliver, invalid, refused};
 use super::payment::{self, Payment, Presented, Step};
 use super::settle::Settling;
@@ -31,10 +32,6 @@ use crate::id::{RequestId, Timestamp};
 use crate::money::Money;
 use crate::mpp::{Credential, Issuer, Offer, Proof, Route};
 
-/// How much longer than the wait for the chain a lease lasts: time for the work
-/// and the database.
-const LEASE_MARGIN_MS: i64 = 15_000;
-
 /// How long a request waits for a pushed transaction's block.
 const PUSH_WAIT: Duration = Duration::from_secs(4);
 
@@ -44,11 +41,9 @@ pub struct Charges {
     pub(super) payments: Payments,
     pub(super) chain: Chain,
     pub(super) sponsor: Option<Sponsor>,
-    pub(super) currency: Address,
     pub(super) recipient: Address,
     issuer: Issuer,
     verifier: TempoChargeMethod<Provider>,
-    lease_ms: i64,
 }
 
 /// What a request wants to buy.
@@ -104,16 +99,13 @@ impl Charges {
                 .with_fee_payer_allowed_fee_tokens(vec![sponsor.fee_token()])
                 .with_fee_payer_policy_override(sponsor.policy());
         }
-        let wait = i64::try_from(config.chain.confirm_timeout_ms).unwrap_or(i64::MAX / 2);
         Self {
             payments,
             chain,
             issuer,
             verifier,
             sponsor,
-            currency: config.chain.currency,
             recipient: config.payments.recipient,
-            lease_ms: wait.saturating_add(LEASE_MARGIN_MS),
         }
     }
 
@@ -154,18 +146,21 @@ impl Charges {
         let stored = self.payments.find(&credential.challenge().id).await?;
         let step = payment::decide(stored.as_ref(), &presented, now);
         tracing::debug!(?step, "credential presented");
+        let (id, lease) = (&credential.challenge().id, lease::until(now));
         match (step, stored) {
             (Step::Claim, _) => {
-                self.claim(order, credential, verified.offer, verified.expires, now).await?;
-                self.earn(order, credential, verified.offer, verified.expires, work).await
+                self.claim(order, credential, verified.offer, verified.expires, lease, now).await?;
+                let work = self.earn(order, credential, verified.offer, verified.expires, work);
+                self.holding(id, lease, work).await
             }
             (Step::TakeOver, Some(stored)) => {
-                self.take_over(&stored, order.idempotency_key.as_deref(), now).await?;
-                self.earn(order, credential, verified.offer, verified.expires, work).await
+                self.take_over(&stored, order.idempotency_key.as_deref(), lease).await?;
+                let work = self.earn(order, credential, verified.offer, verified.expires, work);
+                self.holding(id, lease, work).await
             }
             (Step::Reconcile, Some(stored)) => {
-                self.take_over(&stored, stored.idempotency_key.as_deref(), now).await?;
-                self.reconcile(&stored, now).await
+                self.take_over(&stored, stored.idempotency_key.as_deref(), lease).await?;
+                self.holding(id, lease, self.reconcile(&stored, now)).await
             }
             (Step::Deliver | Step::Repeat, Some(stored)) => deliver(stored),
             (Step::Refuse(why), _) => Err(refused(why)),
@@ -181,6 +176,7 @@ impl Charges {
         credential: &Credential,
         offer: &Offer,
         expires: Timestamp,
+        lease: Timestamp,
         now: Timestamp,
     ) -> Result<(), Denied<E>> {
         let claim = Claim {
@@ -190,26 +186,23 @@ impl Charges {
             route: order.route.name(),
             digest: order.digest.as_deref().unwrap_or_default(),
             amount: offer.amount(),
+            currency: &format!("{:#x}", offer.currency()),
             // The key becomes binding with the payer, who is known only later.
             idempotency_key: order.idempotency_key.as_deref(),
             request_id: order.request_id.as_str(),
             expires,
-            lease_until: self.lease(now),
+            lease_until: lease,
         };
         if self.payments.claim(&claim, now).await? { Ok(()) } else { Err(Denied::InProgress) }
-    }
-
-    pub(super) fn lease(&self, now: Timestamp) -> Timestamp {
-        now.checked_add_millis(self.lease_ms).unwrap_or(now)
     }
 
     async fn take_over<E>(
         &self,
         stored: &Payment,
         key: Option<&str>,
-        now: Timestamp,
+        lease: Timestamp,
     ) -> Result<(), Denied<E>> {
-        if self.payments.take_over(stored, key, self.lease(now)).await? {
+        if self.payments.take_over(stored, key, lease).await? {
             Ok(())
         } else {
             Err(Denied::InProgress)
@@ -268,6 +261,7 @@ impl Charges {
             id: &credential.challenge().id,
             payer,
             amount: offer.amount(),
+            currency: offer.currency(),
             request_id: &order.request_id,
             service: order.service,
             answer: &answer,

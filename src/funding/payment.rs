@@ -42,6 +42,8 @@ pub struct Payment {
     pub route: String,
     pub digest: String,
     pub amount: Money,
+    /// Token address, lower case.
+    pub currency: String,
     pub payer: Option<String>,
     pub idempotency_key: Option<String>,
     pub request_id: String,
@@ -157,6 +159,7 @@ mod tests {
             route: "POST /x".into(),
             digest: String::new(),
             amount: Money::ZERO,
+            currency: String::new(),
             payer: None,
             idempotency_key: None,
             request_id: "r".into(),

@@ -8,6 +8,7 @@
 use std::time::Duration;
 
 use super::charge::Charges;
+use super::lease;
 use super::outcome::Denied;
 use super::payment::Payment;
 use super::settle::OpenPayment;
@@ -58,9 +59,9 @@ pub async fn run(charges: Charges, retention: Duration) {
 pub async fn pass(charges: &Charges, now: Timestamp) -> Result<usize, StoreError> {
     let mut ended = 0;
     for payment in charges.payments().abandoned(now, BATCH).await? {
-        let lease = charges.lease(now);
+        let lease = lease::until(now);
         if charges.payments().take_over(&payment, payment.idempotency_key.as_deref(), lease).await?
-            && look(charges, &payment, now).await?
+            && charges.holding(&payment.id, lease, look(charges, &payment, now)).await?
         {
             ended += 1;
         }

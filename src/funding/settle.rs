@@ -100,7 +100,7 @@ impl Charges {
             self.payments.fail(settling.id, now).await?;
             return Err(refused(Why::Failed));
         }
-        if !crate::chain::transferred(receipt, self.currency, self.recipient, settling.amount) {
+        if !crate::chain::transferred(receipt, settling.currency, self.recipient, settling.amount) {
             // The validated calls cannot succeed without this transfer: the
             // node contradicts itself. Taking no decision keeps every way open.
             tracing::error!(payment = settling.id, "mined transaction without its transfer");
@@ -172,7 +172,7 @@ impl Charges {
             timestamp: now.to_rfc3339(),
             reference: tx_hash.unwrap_or(settling.id).to_owned(),
             challenge_id: settling.id.to_owned(),
-            currency: format!("{:#x}", self.currency),
+            currency: format!("{:#x}", settling.currency),
             chain_id: self.chain.chain_id(),
             units: "1".into(),
             unit_price: amount.clone(),
@@ -218,6 +218,7 @@ pub(super) struct Settling<'a> {
     pub id: &'a str,
     pub payer: Address,
     pub amount: Money,
+    pub currency: Address,
     pub request_id: &'a RequestId,
     pub service: &'a str,
     pub answer: &'a str,
@@ -233,6 +234,7 @@ impl Settling<'_> {
 pub(super) struct OpenPayment {
     pub transaction: SignedTransaction,
     request_id: RequestId,
+    currency: Address,
     answer: String,
 }
 
@@ -245,8 +247,9 @@ impl OpenPayment {
         };
         let raw = stored.raw_tx.as_deref().unwrap_or_default();
         let transaction = SignedTransaction::parse(raw).map_err(|_| corrupt("raw_tx", "(not shown)"))?;
+        let currency = stored.currency.parse().map_err(|_| corrupt("currency", &stored.currency))?;
         let answer = stored.answer.clone().ok_or_else(|| corrupt("answer", "(none)"))?;
-        Ok(Self { transaction, request_id: RequestId::accept(Some(&stored.request_id)), answer })
+        Ok(Self { transaction, request_id: RequestId::accept(Some(&stored.request_id)), currency, answer })
     }
 
     pub(super) fn settling<'a>(&'a self, stored: &'a Payment) -> Settling<'a> {
@@ -254,6 +257,7 @@ impl OpenPayment {
             id: &stored.id,
             payer: self.transaction.sender(),
             amount: stored.amount,
+            currency: self.currency,
             request_id: &self.request_id,
             service: &stored.route,
             answer: &self.answer,

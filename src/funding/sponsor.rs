@@ -5,7 +5,10 @@
 //! number in flight, and a daily budget, in total and per payer. The last two
 //! live in the database, so that several instances share them.
 
-use alloy::primitives::Address;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use alloy::primitives::{Address, U256};
 use alloy::signers::local::PrivateKeySigner;
 use mpp::protocol::methods::tempo::FeePayerPolicyOverride;
 use sqlx::Row as _;
@@ -26,6 +29,8 @@ const EVERYONE: &str = "";
 pub struct Sponsor {
     signer: PrivateKeySigner,
     limits: config::Sponsor,
+    /// Shared by all clones; see [`Sponsor::observe`].
+    funded: Arc<AtomicBool>,
 }
 
 /// Why a fee is not sponsored now. The customer can pay the fee itself.
@@ -52,7 +57,7 @@ impl Sponsor {
             key: "sponsor.private_key".into(),
             why: "is not 0x and 64 hex digits of a private key".into(),
         })?;
-        Ok(Some(Self { signer, limits: limits.clone() }))
+        Ok(Some(Self { signer, limits: limits.clone(), funded: Arc::new(AtomicBool::new(true)) }))
     }
 
     /// The account whose fee tokens are spent.
@@ -69,6 +74,25 @@ impl Sponsor {
     #[must_use]
     pub fn fee_token(&self) -> Address {
         self.limits.fee_token
+    }
+
+    /// Takes note of the fee token's balance. A sponsor that cannot pay one
+    /// highest fee stops sponsoring until it can (draft-tempo-charge-00, "Fee
+    /// Token Exhaustion": monitor, and reject new payment requests).
+    pub fn observe(&self, balance: U256) {
+        let least = U256::from(u64::try_from(self.limits.max_fee.micros()).unwrap_or(0));
+        let funded = balance >= least;
+        if self.funded.swap(funded, Ordering::Relaxed) != funded {
+            tracing::warn!(funded, account = %self.address(), "fee sponsorship");
+        }
+        #[expect(clippy::cast_precision_loss, reason = "a gauge for people")]
+        metrics::gauge!("farebox_sponsor_balance_micros").set(u64::try_from(balance).unwrap_or(u64::MAX) as f64);
+    }
+
+    /// Whether new sponsored charges may be offered.
+    #[must_use]
+    pub fn is_funded(&self) -> bool {
+        self.funded.load(Ordering::Relaxed)
     }
 
     pub(super) fn policy(&self) -> FeePayerPolicyOverride {

@@ -39,6 +39,7 @@ pub(super) struct Claim<'a> {
     pub route: &'a str,
     pub digest: &'a str,
     pub amount: Money,
+    pub currency: &'a str,
     pub idempotency_key: Option<&'a str>,
     pub request_id: &'a str,
     pub expires: Timestamp,
@@ -57,7 +58,7 @@ pub(super) struct Dispatch<'a> {
     pub valid_before: Option<Timestamp>,
 }
 
-const COLUMNS: &str = "id, fingerprint, proof, state, route, digest, amount, payer, \
+const COLUMNS: &str = "id, fingerprint, proof, state, route, digest, amount, currency, payer, \
     idempotency_key, request_id, tx_hash, raw_tx, answer, receipt, fee_limit, valid_before, \
     expires_at, lease_until, created_at, updated_at";
 
@@ -130,8 +131,8 @@ impl Payments {
             .transaction(|mut tx| async move {
                 let done = sqlx::query(
                     "INSERT INTO payments (id, fingerprint, proof, state, route, digest, amount, \
-                     idempotency_key, request_id, expires_at, lease_until, created_at, updated_at) \
-                     VALUES ($1, $2, $3, 'claimed', $4, $5, $6, $7, $8, $9, $10, $11, $11) \
+                     currency, idempotency_key, request_id, expires_at, lease_until, created_at, updated_at) \
+                     VALUES ($1, $2, $3, 'claimed', $4, $5, $6, $7, $8, $9, $10, $11, $12, $12) \
                      ON CONFLICT (id) DO NOTHING",
                 )
                 .bind(claim.id.to_owned())
@@ -140,6 +141,7 @@ impl Payments {
                 .bind(claim.route.to_owned())
                 .bind(claim.digest.to_owned())
                 .bind(claim.amount.micros())
+                .bind(claim.currency.to_owned())
                 .bind(claim.idempotency_key.map(str::to_owned))
                 .bind(claim.request_id.to_owned())
                 .bind(claim.expires.millis())
@@ -172,6 +174,22 @@ impl Payments {
                 Bind::Text(seen.state.as_str()),
                 Bind::Int(seen.lease_until.millis()),
             ],
+        )
+        .await
+    }
+
+    /// Prolongs the lease that its holder took until `held`; `false` when the
+    /// payment went on or changed hands.
+    pub(super) async fn renew(
+        &self,
+        id: &str,
+        held: Timestamp,
+        lease_until: Timestamp,
+    ) -> Result<bool, StoreError> {
+        self.update(
+            "UPDATE payments SET lease_until = $1 \
+             WHERE id = $2 AND lease_until = $3 AND state IN ('claimed', 'broadcast')",
+            &[Bind::Int(lease_until.millis()), Bind::Text(id), Bind::Int(held.millis())],
         )
         .await
     }
@@ -344,6 +362,7 @@ fn payment(row: &AnyRow) -> Result<Payment, StoreError> {
         route: row.try_get("route")?,
         digest: row.try_get("digest")?,
         amount: Money::from_micros(row.try_get("amount")?),
+        currency: row.try_get("currency")?,
         payer: row.try_get("payer")?,
         idempotency_key: row.try_get("idempotency_key")?,
         request_id: row.try_get("request_id")?,

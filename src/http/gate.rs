@@ -13,6 +13,7 @@ use base64::engine::general_purpose::STANDARD;
 use http_body_util::Full;
 use hyper::body::{Frame, SizeHint};
 use sha2::{Digest as _, Sha256};
+use uuid::Uuid;
 
 use super::State;
 use super::error::{Code, HttpError};
@@ -76,7 +77,11 @@ where
         app.tasks.spawn(async move { charges.redeem(&order, &credential, Timestamp::now(), work).await });
     match redeemed.await {
         Ok(Ok(delivery)) => Ok(deliver(Arc::clone(app), delivery)),
-        Ok(Err(denied)) => Err(till.deny(denied)),
+        Ok(Err(denied)) => {
+            let error = till.deny(denied);
+            metrics::counter!("farebox_payments_denied_total", "code" => error.code.as_str()).increment(1);
+            Err(error)
+        }
         Err(_) => Err(HttpError::new(
             Code::InternalError,
             "the request could not be completed; send it again with the same credential",
@@ -104,9 +109,10 @@ impl Till<'_> {
         let issuer = &self.app.issuer;
         let expires = issuer.expiry(Timestamp::now());
         let accept = self.request.header("accept-payment");
+        let opaque = self.request.route.opaque(Uuid::new_v4());
         let challenges: Vec<Challenge> = by_preference(self.offers, accept)
             .into_iter()
-            .map(|offer| issuer.issue(offer, &self.request.route, self.digest.as_deref(), expires))
+            .map(|offer| issuer.issue(offer, &opaque, self.digest.as_deref(), expires))
             .collect();
         HttpError::new(code, detail).with_challenges(challenges)
     }

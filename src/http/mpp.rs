@@ -1,5 +1,7 @@
 //! `/mpp`: pay per request, without an account.
 
+use std::sync::Arc;
+
 use axum::extract::State as AppState;
 use axum::response::Response;
 use serde::Serialize;
@@ -10,9 +12,11 @@ use super::discovery::Index;
 use super::error::{Code, HttpError, Problem};
 use super::gate;
 use super::request::Received;
-use crate::funding::{Paid, Payment};
+use crate::app::App;
+use crate::funding::{Paid, Payment, Sponsor};
 use crate::id::AccountId;
 use crate::ledger::{Balance, LedgerError};
+use crate::mpp::Offer;
 use crate::services::preview::{PreviewAnswer, PreviewBody, PreviewError, PreviewRequest};
 
 /// Payments shown with an account.
@@ -49,13 +53,7 @@ pub async fn index(AppState(app): AppState<State>) -> Response {
 pub async fn preview(AppState(app): AppState<State>, request: Received) -> Result<Response, HttpError> {
     let sponsored = request.flag("feePayer")?;
     let preview = PreviewRequest::parse(request.json_text()?, app.config.pii.max_text_bytes)?;
-    let offers = match (sponsored, &app.offers.preview_sponsored) {
-        (false, _) => &app.offers.preview,
-        (true, Some(sponsored)) => sponsored,
-        (true, None) => {
-            return Err(HttpError::invalid("this server does not pay network fees; leave out feePayer"));
-        }
-    };
+    let offers = if sponsored { sponsored_offers(&app)? } else { &app.offers.preview };
     let engine = app.pii.clone();
     gate::charge(&app, &request, offers.clone(), "pii.preview", move |paid: Paid| async move {
         // Pure computation: away from the threads that serve connections.
@@ -64,6 +62,20 @@ pub async fn preview(AppState(app): AppState<State>, request: Received) -> Resul
         })
     })
     .await
+}
+
+fn sponsored_offers(app: &App) -> Result<&Arc<[Offer]>, HttpError> {
+    let Some(offers) = &app.offers.preview_sponsored else {
+        return Err(HttpError::invalid("this server does not pay network fees; leave out feePayer"));
+    };
+    if app.sponsor.as_ref().is_some_and(Sponsor::is_funded) {
+        return Ok(offers);
+    }
+    Err(HttpError::new(
+        Code::ServiceUnavailable,
+        "network fees cannot be sponsored at the moment; leave out feePayer, or try again later",
+    )
+    .retry_after(60))
 }
 
 /// A wallet's standing.
@@ -98,6 +110,8 @@ pub struct PaymentView {
     state: &'static str,
     route: String,
     amount: String,
+    /// TIP-20 token address.
+    currency: String,
     transaction: Option<String>,
     /// The Payment-Receipt header's value, once settled.
     receipt: Option<String>,
@@ -162,6 +176,7 @@ impl From<Payment> for PaymentView {
             state: payment.state.as_str(),
             route: payment.route,
             amount: payment.amount.to_dollars(),
+            currency: payment.currency,
             transaction: payment.tx_hash,
             receipt: payment.receipt,
             created_at: payment.created_at.to_rfc3339(),

@@ -76,7 +76,7 @@ fn payment_info(offers: &[&Offer], config: &Config) -> Value {
                 "intent": CHARGE,
                 "method": METHOD,
                 "amount": offer.amount().to_base_units(),
-                "currency": currency,
+                "currency": format!("{:#x}", offer.currency()),
                 "description": offer.description(),
             })
         })

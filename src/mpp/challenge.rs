@@ -82,10 +82,11 @@ impl Issuer {
         now.checked_add_millis(self.ttl_millis).unwrap_or(now)
     }
 
-    /// A challenge for one offer of a route. `digest` is the RFC 9530 digest of
-    /// the request body, present when the request has one.
+    /// A challenge for one offer of a route, which `opaque` names
+    /// ([`Route::opaque`]). `digest` is the RFC 9530 digest of the request
+    /// body, present when the request has one.
     #[must_use]
-    pub fn issue(&self, offer: &Offer, route: &Route, digest: Option<&str>, expires: Timestamp) -> Challenge {
+    pub fn issue(&self, offer: &Offer, opaque: &str, digest: Option<&str>, expires: Timestamp) -> Challenge {
         let expires = expires.to_rfc3339();
         let bound = Bound {
             realm: &self.realm,
@@ -94,7 +95,7 @@ impl Issuer {
             request: offer.encoded_request(),
             expires: &expires,
             digest: digest.unwrap_or_default(),
-            opaque: route.opaque(),
+            opaque,
         };
         let id = URL_SAFE_NO_PAD.encode(bound.mac(&self.signing).finalize().into_bytes());
         let header = bound.header(&id, offer.description());
@@ -119,7 +120,7 @@ impl Issuer {
         if echo.realm != self.realm || !self.issued(echo) {
             return Err(Refusal::Foreign);
         }
-        if echo.opaque.as_ref().map(Base64UrlJson::raw) != Some(route.opaque()) {
+        if !echo.opaque.as_ref().is_some_and(|opaque| route.is_named_by(opaque)) {
             return Err(Refusal::OtherRoute);
         }
         let offer = offers
@@ -238,6 +239,8 @@ mod tests {
     use alloy::primitives::Address;
     use mpp::protocol::core::compute_challenge_id;
 
+    use uuid::Uuid;
+
     use super::*;
     use crate::config::{Mode, PATH_USD};
     use crate::money::Money;
@@ -253,12 +256,11 @@ mod tests {
 
     fn offer(cents: i64) -> Offer {
         let terms = Terms {
-            currency: PATH_USD,
             recipient: Address::repeat_byte(0xaa),
             chain_id: 1337,
             modes: vec![Mode::Pull, Mode::Push],
         };
-        Offer::charge(&terms, Money::from_micros(cents * 10_000), false, "a \"b\" \\ é\r\n")
+        Offer::charge(&terms, PATH_USD, Money::from_micros(cents * 10_000), false, "a \"b\" \\ é\r\n")
     }
 
     fn route() -> Route {
@@ -267,7 +269,8 @@ mod tests {
 
     fn echo(issuer: &Issuer, offer: &Offer) -> ChallengeEcho {
         let expires = issuer.expiry(Timestamp::from_millis(1_800_000_000_000));
-        let challenge = issuer.issue(offer, &route(), Some(DIGEST), expires);
+        let opaque = route().opaque(Uuid::from_u128(7));
+        let challenge = issuer.issue(offer, &opaque, Some(DIGEST), expires);
         mpp::parse_www_authenticate(&challenge.header).expect("the SDK reads our header").to_echo()
     }
 
@@ -284,7 +287,7 @@ mod tests {
             offer.encoded_request(),
             echo.expires.as_deref(),
             Some(DIGEST),
-            Some(route().opaque()),
+            Some(&route().opaque(Uuid::from_u128(7))),
         );
         assert_eq!(echo.id, expected);
         assert_eq!(echo.description.as_deref(), Some("a \"b\" \\ ???"));

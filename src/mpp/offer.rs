@@ -5,6 +5,7 @@ use mpp::protocol::core::Base64UrlJson;
 use mpp::protocol::core::accept_payment::HasMethodIntent;
 use mpp::protocol::intents::ChargeRequest;
 use serde_json::json;
+use uuid::Uuid;
 
 use crate::config::Mode;
 use crate::money::Money;
@@ -21,7 +22,6 @@ pub const CHARGE: &str = "charge";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {
     name: String,
-    opaque: String,
 }
 
 impl Route {
@@ -32,9 +32,7 @@ impl Route {
             Some(query) => format!("{method} {path}?{query}"),
             None => format!("{method} {path}"),
         };
-        let opaque = Base64UrlJson::from_value(&json!({ "route": name }))
-            .expect("a map of one string is canonical JSON");
-        Self { name, opaque: opaque.raw().to_owned() }
+        Self { name }
     }
 
     /// Method, path and query, as in the request line.
@@ -43,10 +41,21 @@ impl Route {
         &self.name
     }
 
-    /// The `opaque` parameter: base64url of canonical JSON.
+    /// The `opaque` parameter of one challenge: base64url of canonical JSON.
+    ///
+    /// The nonce makes its id unique. Without it two customers who send the
+    /// same request within a millisecond would share a challenge, and the one
+    /// who pays last would have paid for nothing.
     #[must_use]
-    pub fn opaque(&self) -> &str {
-        &self.opaque
+    pub fn opaque(&self, nonce: Uuid) -> String {
+        let opaque = json!({ "nonce": nonce.simple().to_string(), "route": self.name });
+        Base64UrlJson::from_value(&opaque).expect("a map of strings is canonical JSON").raw().to_owned()
+    }
+
+    /// Whether this `opaque` parameter, known to be ours, is of this route.
+    #[must_use]
+    pub fn is_named_by(&self, opaque: &Base64UrlJson) -> bool {
+        opaque.decode_value().is_ok_and(|named| named["route"] == self.name.as_str())
     }
 }
 
@@ -54,6 +63,7 @@ impl Route {
 #[derive(Debug, Clone)]
 pub struct Offer {
     amount: Money,
+    currency: Address,
     sponsored: bool,
     description: String,
     request: ChargeRequest,
@@ -64,7 +74,6 @@ pub struct Offer {
 /// What all offers of a server have in common.
 #[derive(Debug, Clone)]
 pub struct Terms {
-    pub currency: Address,
     pub recipient: Address,
     pub chain_id: u64,
     /// Modes accepted when the customer pays its own network fee.
@@ -72,13 +81,19 @@ pub struct Terms {
 }
 
 impl Offer {
-    /// A charge of `amount` (draft-tempo-charge-00, "Request Schema").
+    /// A charge of `amount` of `currency` (draft-tempo-charge-00, "Request Schema").
     ///
     /// A sponsored charge is pull only: the server must sign the transaction
     /// before it is sent ("Hash Settlement", limitations). `supportedModes` is
     /// left out only when both modes are accepted ("Submission Modes").
     #[must_use]
-    pub fn charge(terms: &Terms, amount: Money, sponsored: bool, description: &str) -> Self {
+    pub fn charge(
+        terms: &Terms,
+        currency: Address,
+        amount: Money,
+        sponsored: bool,
+        description: &str,
+    ) -> Self {
         let mut details = json!({ "chainId": terms.chain_id });
         if sponsored {
             details["feePayer"] = json!(true);
@@ -93,20 +108,26 @@ impl Offer {
         }
         let request = ChargeRequest {
             amount: amount.to_base_units(),
-            currency: format!("{:#x}", terms.currency),
+            currency: format!("{currency:#x}"),
             recipient: Some(format!("{:#x}", terms.recipient)),
             method_details: Some(details),
             ..ChargeRequest::default()
         };
         let encoded =
             Base64UrlJson::from_typed(&request).expect("a charge request is canonical JSON").raw().to_owned();
-        Self { amount, sponsored, description: description.to_owned(), request, encoded }
+        Self { amount, currency, sponsored, description: description.to_owned(), request, encoded }
     }
 
     /// What the customer pays, without network fees.
     #[must_use]
     pub fn amount(&self) -> Money {
         self.amount
+    }
+
+    /// The token it is paid in.
+    #[must_use]
+    pub fn currency(&self) -> Address {
+        self.currency
     }
 
     /// Whether the server pays the network fee.

@@ -51,7 +51,7 @@ fn attack_02_missing_or_unreadable_expiry() {
                 asked.echo.as_object_mut().unwrap().remove("expires");
             }
             asked.resign(SECRET);
-            server.pay(&agent.pull(&asked)).await.assert(402, "invalid_challenge");
+            server.pay(&agent.pull(&asked)).await.assert_refused();
         }
         server.assert_books(shared_chain().await, 0).await;
     });

@@ -327,6 +327,14 @@ impl Reply {
         self
     }
 
+    /// A challenge that is not one of ours, or not readable at all.
+    #[track_caller]
+    pub fn assert_refused(&self) {
+        assert_eq!(self.status, 402, "{}", self.text);
+        let code = self.code();
+        assert!(["invalid_challenge", "malformed_credential"].contains(&code.as_str()), "{}", self.text);
+    }
+
     #[track_caller]
     pub fn assert_paid(&self) -> &Self {
         assert_eq!(self.status, 200, "{}", self.text);

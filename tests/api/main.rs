@@ -6,6 +6,8 @@ mod attack_01_other_request;
 mod attack_02_expiry;
 mod attack_03_binding;
 mod attack_04_headers;
+mod attack_05_amounts;
+mod attack_06_memo;
 mod capture;
 mod charge;
 #[path = "../support/db.rs"]

@@ -1,0 +1,145 @@
+//! The programs under measurement: children that end with this process.
+
+use std::fs::File;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+/// Longer than any program here takes to start on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// `USER_HZ`: what Linux counts processor time in, on every architecture it matters for.
+const TICKS_PER_SECOND: u32 = 100;
+/// Nothing listens there: for servers that are never paid.
+pub const NO_CHAIN: &str = "http://127.0.0.1:9";
+
+/// A running server.
+pub struct Program {
+    child: Child,
+    pub address: SocketAddr,
+    /// From exec to the first answer; the line with its address for those that print one.
+    pub starting: Duration,
+}
+
+impl Program {
+    /// `farebox serve` as an operator runs it, on a database and a chain, keeping a log in `folder`.
+    pub fn farebox(folder: &Path, database: &str, chain: &str) -> Result<Self> {
+        let address = SocketAddr::from(([127, 0, 0, 1], free_port()?));
+        let log = folder.join("log");
+        let settings = [("LISTEN", address.to_string()), ("PUBLIC_URL", format!("http://{address}"))];
+        let mut command = Command::new(env!("CARGO_BIN_EXE_farebox"));
+        command.arg("serve").env_clear().envs(settings.map(|(key, v)| (format!("FAREBOX_SERVER_{key}"), v)));
+        command
+            .env("FAREBOX_DATABASE_URL", database)
+            .env("FAREBOX_PAYMENTS_SECRET", "a secret of at least thirty-two bytes")
+            .env("FAREBOX_PAYMENTS_RECIPIENT", "0x00000000000000000000000000000000000000aa")
+            .env("FAREBOX_PAYMENTS_CHALLENGE_TTL_SECONDS", "300")
+            .env("FAREBOX_CHAIN_RPC_URL", chain)
+            .env("FAREBOX_CHAIN_CHAIN_ID", "1337")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(File::options().create(true).append(true).open(&log)?);
+        let begun = Instant::now();
+        let child = command.spawn().context("farebox serve")?;
+        let mut server = Self { child, address, starting: Duration::ZERO };
+        while !is_alive(address) {
+            let ended = server.child.try_wait()?.is_some() || begun.elapsed() > PATIENCE;
+            ensure!(!ended, "farebox serve does not answer: {}", std::fs::read_to_string(&log)?);
+            std::thread::sleep(Duration::from_micros(500));
+        }
+        server.starting = begun.elapsed();
+        Ok(server)
+    }
+
+    /// This program again, in another role that prints a line once it is up.
+    pub fn own(arguments: &[&str]) -> Result<(Self, String)> {
+        let mut command = Command::new(std::env::current_exe()?);
+        Self::announced(command.args(arguments))
+    }
+
+    /// The mppx server of the test clients, on a port of its own.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn mppx() -> Result<Self> {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients");
+        ensure!(folder.join("node_modules/mppx").is_dir(), "mppx is not installed; run `make tools`");
+        let port = free_port()?;
+        let mut command = Command::new("node");
+        command.arg("mppx_server.mjs").arg(port.to_string()).current_dir(folder);
+        let (mut server, _) = Self::announced(&mut command)?;
+        server.address = SocketAddr::from(([127, 0, 0, 1], port));
+        Ok(server)
+    }
+
+    /// Starts a command and waits for its first line, which ends with its address.
+    fn announced(command: &mut Command) -> Result<(Self, String)> {
+        let begun = Instant::now();
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let output = child.stdout.take().context("stdout is a pipe")?;
+        let mut line = String::new();
+        BufReader::new(output).read_line(&mut line)?;
+        // Anything else is for whoever called to read.
+        let address = line.trim().parse().unwrap_or_else(|_| SocketAddr::from(([127, 0, 0, 1], 0)));
+        let server = Self { child, address, starting: begun.elapsed() };
+        ensure!(!line.is_empty(), "{command:?} ended before it was up");
+        Ok((server, line))
+    }
+
+    /// Processor time it has used so far, in user mode and in the kernel; a multiple of 10 ms.
+    pub fn cpu(&self) -> Result<Duration> {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
+        // The second field is the name, in parentheses, and may hold anything.
+        let (_, fields) = stat.rsplit_once(')').context("stat has a name")?;
+        let ticks = fields.split_whitespace().skip(11).take(2).map(str::parse::<u32>);
+        let ticks = ticks.sum::<Result<u32, _>>()?;
+        Ok(Duration::from_secs(1) * ticks / TICKS_PER_SECOND)
+    }
+
+    /// Resident memory, in MB.
+    pub fn resident(&self) -> Result<f64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("VmRSS")?;
+        let kib: f64 = line.trim().trim_end_matches(" kB").parse()?;
+        Ok(kib * 1024.0 / 1e6)
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let ended = self.child.kill().and_then(|()| self.child.wait());
+        if let Err(error) = ended {
+            eprintln!("process {} could not be ended: {error}", self.child.id());
+        }
+    }
+}
+
+/// For our own roles: their parent holds the other end of this pipe, and may be killed.
+pub fn end_with_parent() {
+    std::thread::spawn(|| {
+        // Whatever comes, and however it ends: nobody is there any more.
+        let _ = std::io::stdin().read_to_end(&mut Vec::new());
+        std::process::exit(0);
+    });
+}
+
+/// Whether `/healthz` answers 200.
+fn is_alive(address: SocketAddr) -> bool {
+    let ask = || -> Result<()> {
+        let mut stream = TcpStream::connect(address)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n")?;
+        let mut status = [0; 12];
+        stream.read_exact(&mut status)?;
+        if status.ends_with(b" 200") { Ok(()) } else { bail!("not healthy") }
+    };
+    ask().is_ok()
+}
+
+/// A port that was free a moment ago.
+fn free_port() -> Result<u16> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}

@@ -1,0 +1,110 @@
+//! The structure that ARCHITECTURE.md promises, checked against the sources.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const SRC: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src");
+/// Files longer than this hold a second idea.
+const LONGEST_FILE: usize = 450;
+
+fn sources(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).expect("src is there").flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            files.extend(sources(&path));
+        } else if path.extension().is_some_and(|ending| ending == "rs") {
+            files.push(path);
+        }
+    }
+    files
+}
+
+/// The code of a file without comments and without its unit tests.
+fn code(path: &Path) -> String {
+    let text = fs::read_to_string(path).expect("a source file is text");
+    let text = text.split("#[cfg(test)]").next().unwrap_or_default();
+    text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
+}
+
+/// The module that a file belongs to: its first folder, or its name.
+fn module(path: &Path) -> String {
+    let inside = path.strip_prefix(SRC).expect("found there");
+    let first = inside.iter().next().expect("not empty").to_string_lossy();
+    first.trim_end_matches(".rs").to_owned()
+}
+
+#[test]
+fn arrows_point_inwards_only() {
+    // What each module may use; modules not named here wire the program together.
+    let allowed: &[(&str, &[&str])] = &[
+        ("money", &[]),
+        ("id", &[]),
+        ("db", &[]),
+        ("config", &["money"]),
+        ("mpp", &["config", "id", "money"]),
+        ("chain", &["config", "money"]),
+        ("ledger", &["db", "id", "money"]),
+        ("funding", &["chain", "config", "db", "id", "ledger", "money", "mpp"]),
+        ("services", &["funding"]),
+        ("devnet", &[]),
+    ];
+    for path in sources(Path::new(SRC)) {
+        let own = module(&path);
+        let Some((_, allowed)) = allowed.iter().find(|(name, _)| *name == own) else {
+            continue;
+        };
+        for used in code(&path).split("crate::").skip(1) {
+            let used: String = used.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+            assert!(
+                used == own || allowed.contains(&used.as_str()),
+                "{}: `{own}` must not use `{used}`",
+                path.display()
+            );
+        }
+    }
+}
+
+#[test]
+fn pure_cores_read_no_clock_and_do_no_io() {
+    let pure = ["mpp", "services/pii", "ledger/account.rs", "funding/payment.rs", "money.rs"];
+    let impure = ["Timestamp::now", "SystemTime", "Instant::now", "tokio::", "std::fs", "std::net", "sqlx::", "reqwest"];
+    for path in sources(Path::new(SRC)) {
+        let inside = path.strip_prefix(SRC).expect("found there");
+        if !pure.iter().any(|place| inside.starts_with(place)) {
+            continue;
+        }
+        let code = code(&path);
+        for word in impure {
+            assert!(!code.contains(word), "{} uses {word}", path.display());
+        }
+    }
+}
+
+#[test]
+fn the_local_chain_is_for_development_only() {
+    for path in sources(Path::new(SRC)) {
+        let user = module(&path);
+        if code(&path).contains("devnet::") {
+            assert!(["dev", "devnet"].contains(&user.as_str()), "{} uses the local chain", path.display());
+        }
+    }
+}
+
+#[test]
+fn files_hold_one_idea() {
+    for path in sources(Path::new(SRC)) {
+        let lines = fs::read_to_string(&path).expect("text").lines().count();
+        assert!(lines <= LONGEST_FILE, "{} has {lines} lines", path.display());
+    }
+}
+
+#[test]
+fn nothing_is_left_for_later() {
+    for path in sources(Path::new(SRC)) {
+        let code = code(&path);
+        for word in ["todo!(", "unimplemented!(", "dbg!(", ".unwrap()"] {
+            assert!(!code.contains(word), "{} contains {word}", path.display());
+        }
+    }
+}
