@@ -161,7 +161,8 @@ impl Offers {
             modes: config.payments.modes.clone(),
         };
         let price = config.pii.preview_price;
-        let currencies = || std::iter::once(config.chain.currency).chain(config.chain.also_accepted.iter().copied());
+        let currencies =
+            || std::iter::once(config.chain.currency).chain(config.chain.also_accepted.iter().copied());
         let each = |amount, sponsored, description| -> Arc<[Offer]> {
             currencies().map(|token| Offer::charge(&terms, token, amount, sponsored, description)).collect()
         };

@@ -12,8 +12,7 @@ use farebox::app::App;
 use farebox::config::{self, Config, Sources};
 use farebox::db::Db;
 use farebox::dev::{self, DevOptions};
-use farebox::ledger::audit::audit;
-use farebox::{server, telemetry};
+use farebox::{funding, ledger, server, telemetry};
 use tokio::net::TcpListener;
 
 /// Sell AI API calls: per request over HTTP 402, with wallet-owned keys, or for prepaid credits.
@@ -32,7 +31,7 @@ enum Command {
     Dev(DevArguments),
     /// Bring the database's schema up to date, and stop.
     Migrate(Configuration),
-    /// Rebuild every balance from the entries and compare; exits with 1 on any difference.
+    /// Rebuild every balance from the entries, compare payments with the ledger; exits with 1 on any difference.
     Audit(AuditArguments),
 }
 
@@ -171,9 +170,14 @@ async fn develop(given: DevArguments) -> anyhow::Result<()> {
 
 async fn audit_database(url: &str) -> anyhow::Result<ExitCode> {
     let db = Db::connect(url, 2).await?;
-    let report = audit(&db).await?;
-    print!("{report}");
-    Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let report = ledger::audit::audit(&db).await?;
+    let disagreements = funding::audit::audit(&db).await?;
+    println!("{report}");
+    for disagreement in &disagreements {
+        println!("{disagreement}");
+    }
+    println!("{} disagreements between payments and ledger", disagreements.len());
+    Ok(if report.is_clean() && disagreements.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Completes on Ctrl-C or SIGTERM.

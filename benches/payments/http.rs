@@ -30,13 +30,15 @@ pub struct Answer<'a> {
 
 /// The bytes of a POST with the JSON [`BODY`] and further header lines.
 pub fn post(path: &str, headers: &[(&str, &str)]) -> Vec<u8> {
-    let more: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
-    let length = BODY.len();
-    format!(
-        "POST {path} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n\
-         content-length: {length}\r\n{more}\r\n{BODY}"
-    )
-    .into_bytes()
+    let mut request = format!(
+        "POST {path} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\ncontent-length: {}\r\n",
+        BODY.len()
+    );
+    for (name, value) in headers {
+        request.extend([name, ": ", value, "\r\n"]);
+    }
+    request.extend(["\r\n", BODY]);
+    request.into_bytes()
 }
 
 impl Connection {

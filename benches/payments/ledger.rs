@@ -93,8 +93,8 @@ impl Contender {
         let before = self.ledger.batch_stats();
         let begun = Instant::now();
         let mut streams = JoinSet::new();
-        for hold in self.holds.iter().take(tasks).cloned() {
-            let ledger = self.ledger.clone();
+        for hold in self.holds.iter().take(tasks) {
+            let (ledger, hold) = (self.ledger.clone(), hold.clone());
             streams.spawn(async move {
                 while begun.elapsed() < ROUND {
                     let charged = ledger.charge(&hold, Money::from_micros(1)).await?;

@@ -67,9 +67,7 @@ fn mixed() -> Result<String> {
                 0 => write!(text, "Write to clerk{n}@harbour{a}.example.org before noon. ")?,
                 1 => write!(text, "The office answers on +1 415 555 {:04}, most days. ", n % 10_000)?,
                 2 => write!(text, "The crane logs in from 203.{a}.{b}.7 every hour. ")?,
-                3 => {
-                    write!(text, "Card 4111 1111 1111 1111 was refused at https://shop{a}.example.com/pay. ")?
-                }
+                3 => write!(text, "Card 4111 1111 1111 1111 paid at https://shop{a}.example.com/pay. ")?,
                 _ => write!(text, "His social security number is 536-22-{:04}. ", n % 9_000 + 1_000)?,
             }
         }

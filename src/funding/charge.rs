@@ -99,14 +99,7 @@ impl Charges {
                 .with_fee_payer_allowed_fee_tokens(vec![sponsor.fee_token()])
                 .with_fee_payer_policy_override(sponsor.policy());
         }
-        Self {
-            payments,
-            chain,
-            issuer,
-            verifier,
-            sponsor,
-            recipient: config.payments.recipient,
-        }
+        Self { payments, chain, issuer, verifier, sponsor, recipient: config.payments.recipient }
     }
 
     /// The table behind the charges.
@@ -202,11 +195,7 @@ impl Charges {
         key: Option<&str>,
         lease: Timestamp,
     ) -> Result<(), Denied<E>> {
-        if self.payments.take_over(stored, key, lease).await? {
-            Ok(())
-        } else {
-            Err(Denied::InProgress)
-        }
+        if self.payments.take_over(stored, key, lease).await? { Ok(()) } else { Err(Denied::InProgress) }
     }
 
     /// Everything after the claim. Whatever goes wrong, the claim does not stay

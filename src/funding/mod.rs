@@ -5,6 +5,7 @@
 //! a credential is decided by a pure function ([`payment::decide`]); the driver
 //! carries it out, and [`recover`] finishes what a crash left open.
 
+pub mod audit;
 pub mod charge;
 mod lease;
 mod outcome;

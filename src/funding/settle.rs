@@ -143,6 +143,7 @@ impl Charges {
             .await;
         match done {
             Ok(Settled::Now) => {
+                tracing::info!(payment = settling.id, payer, amount = %settling.amount, tx_hash, "settled");
                 metrics::counter!("farebox_settled_micros_total")
                     .increment(u64::try_from(settling.amount.micros()).unwrap_or(0));
                 metrics::counter!("farebox_payments_settled_total").increment(1);

@@ -86,7 +86,8 @@ impl Sponsor {
             tracing::warn!(funded, account = %self.address(), "fee sponsorship");
         }
         #[expect(clippy::cast_precision_loss, reason = "a gauge for people")]
-        metrics::gauge!("farebox_sponsor_balance_micros").set(u64::try_from(balance).unwrap_or(u64::MAX) as f64);
+        metrics::gauge!("farebox_sponsor_balance_micros")
+            .set(u64::try_from(balance).unwrap_or(u64::MAX) as f64);
     }
 
     /// Whether new sponsored charges may be offered.

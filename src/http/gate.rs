@@ -13,6 +13,7 @@ use base64::engine::general_purpose::STANDARD;
 use http_body_util::Full;
 use hyper::body::{Frame, SizeHint};
 use sha2::{Digest as _, Sha256};
+use tracing::Instrument as _;
 use uuid::Uuid;
 
 use super::State;
@@ -73,8 +74,8 @@ where
         idempotency_key: request.idempotency_key()?,
     };
     let charges = app.charges.clone();
-    let redeemed =
-        app.tasks.spawn(async move { charges.redeem(&order, &credential, Timestamp::now(), work).await });
+    let redeem = async move { charges.redeem(&order, &credential, Timestamp::now(), work).await };
+    let redeemed = app.tasks.spawn(redeem.in_current_span());
     match redeemed.await {
         Ok(Ok(delivery)) => Ok(deliver(Arc::clone(app), delivery)),
         Ok(Err(denied)) => {

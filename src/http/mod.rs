@@ -29,7 +29,7 @@ pub use gate::PAYMENT_RECEIPT;
 pub type State = Arc<App>;
 
 /// The routes of the public API. Their documentation is made from this very
-/// table, so nothing is served undocumented or documented unserved.
+/// table, so nothing of it is served undocumented or documented unserved.
 fn api() -> OpenApiRouter<State> {
     OpenApiRouter::new()
         .routes(routes!(mpp::index))

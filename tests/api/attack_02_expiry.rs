@@ -12,9 +12,9 @@ use crate::harness::{BODY, SECRET, Server, digest, funded, own_chain, run, share
 
 /// The server's own challenge for the usual request, with an expiry of the test's choosing.
 fn expiring(server: &Server, expires: Timestamp) -> Asked {
-    let route = Route::new("POST", crate::harness::PREVIEW, None);
+    let opaque = Route::new("POST", crate::harness::PREVIEW, None).opaque(uuid::Uuid::new_v4());
     let offer = &server.app.offers.preview[0];
-    Asked::parse(&server.app.issuer.issue(offer, &route, Some(&digest(BODY)), expires).header)
+    Asked::parse(&server.app.issuer.issue(offer, &opaque, Some(&digest(BODY)), expires).header)
 }
 
 fn in_millis(millis: i64) -> Timestamp {

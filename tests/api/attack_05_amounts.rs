@@ -12,8 +12,10 @@ use crate::agent::{self, Agent, Asked, call};
 use crate::harness::{PRICE, SECRET, Server, funded, run, shared_chain};
 
 /// Not one of these is a number of base units.
-const NONSENSE: [&str; 14] =
-    ["", ".", "+50000", "-50000", "0x1", "1_0", " 50000", "5e4", "50000.0", "0.05", "٥", "050000", "NaN", "1,0"];
+const NONSENSE: [&str; 14] = [
+    "", ".", "+50000", "-50000", "0x1", "1_0", " 50000", "5e4", "50000.0", "0.05", "٥", "050000", "NaN",
+    "1,0",
+];
 
 #[test]
 fn attack_05_amounts_of_challenges_are_ours_or_refused() {
@@ -69,9 +71,8 @@ fn attack_05_several_transfers_do_not_add_up_to_the_price() {
         let server = Server::start().await;
         let agent = funded(shared_chain().await).await;
         let asked = server.ask().await;
-        let part = |amount, memo| {
-            agent::transfer_with_memo(asked.currency(), asked.recipient(), amount, memo)
-        };
+        let part =
+            |amount, memo| agent::transfer_with_memo(asked.currency(), asked.recipient(), amount, memo);
         let calls = vec![part(PRICE / 2, asked.memo()), part(PRICE / 2, asked.memo())];
         let halves = agent.sign(agent.transaction(calls)).raw;
         let refused = server.pay(&agent.credential(&asked, agent::transaction(&halves))).await;
@@ -95,7 +96,8 @@ fn attack_05_prices_of_the_configuration_are_read_strictly() {
         ];
         load(&Sources { flags, ..Sources::default() }).map(|config| config.pii.preview_price.micros())
     };
-    for price in ["", ".", "+1", "-1", "0x1", "1_0", " 1", "1e2", "NaN", "inf", "0.0000001", "9223372036855"] {
+    for price in ["", ".", "+1", "-1", "0x1", "1_0", " 1", "1e2", "NaN", "inf", "0.0000001", "9223372036855"]
+    {
         let error = priced(price).expect_err(price).to_string();
         assert!(error.contains("pii.preview_price"), "{price}: {error}");
     }

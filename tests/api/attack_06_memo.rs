@@ -88,9 +88,15 @@ fn attack_06_one_transfer_with_memo_is_counted_once() {
         let agent = funded(shared_chain().await).await;
         let (first, second) = (server.ask().await, server.ask().await);
         let pushed = push(&agent, &first, vec![first.transfer()]).await;
-        server.pay(&agent.credential(&second, pushed["payload"].clone())).await.assert(403, "credential_spent");
+        server
+            .pay(&agent.credential(&second, pushed["payload"].clone()))
+            .await
+            .assert(403, "credential_spent");
         server.pay(&pushed).await.assert_paid();
-        server.pay(&agent.credential(&second, pushed["payload"].clone())).await.assert(403, "credential_spent");
+        server
+            .pay(&agent.credential(&second, pushed["payload"].clone()))
+            .await
+            .assert(403, "credential_spent");
         server.assert_books(shared_chain().await, 1).await;
     });
 }

@@ -1,6 +1,9 @@
 //! The honest way through: every mode on every engine.
 
+use std::collections::HashSet;
+
 use farebox::config::PATH_USD;
+use futures_util::future::join_all;
 use serde_json::json;
 
 use crate::agent::{self, Agent};
@@ -66,5 +69,16 @@ fn an_empty_wallet_is_told_so_and_pays_nothing() {
         chain.fund(poor.address(), PATH_USD, PRICE).await.unwrap();
         server.pay(&credential).await.assert_paid();
         server.assert_books(chain, 1).await;
+    });
+}
+
+#[test]
+fn challenges_are_unique_even_for_equal_requests_at_one_moment() {
+    run(async {
+        // Two customers with one challenge: the one who pays last would have paid for nothing.
+        let server = Server::start().await;
+        let ids = join_all((0..300).map(|_| async { server.ask().await.id })).await;
+        let distinct: HashSet<&String> = ids.iter().collect();
+        assert_eq!(distinct.len(), ids.len());
     });
 }

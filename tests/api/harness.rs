@@ -7,7 +7,7 @@ use alloy::primitives::{Address, U256};
 use farebox::app::App;
 use farebox::config::{Config, PATH_USD, Secret};
 use farebox::devnet::{Devnet, DevnetConfig};
-use farebox::funding::Payment;
+use farebox::funding::{Payment, PaymentState};
 use farebox::ledger::audit::audit;
 use farebox::{server, telemetry};
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -204,6 +204,14 @@ impl Server {
     /// The payment of a challenge, as stored.
     pub async fn payment(&self, id: &str) -> Option<Payment> {
         self.app.charges.payments().find(id).await.expect("the database answers")
+    }
+
+    /// Waits until the server has noted that the answer left, which it does after that.
+    pub async fn delivered(&self, id: &str) {
+        eventually("delivered", async || {
+            self.payment(id).await.filter(|payment| payment.state == PaymentState::Delivered)
+        })
+        .await;
     }
 
     /// One number from the database.

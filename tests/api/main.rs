@@ -8,6 +8,8 @@ mod attack_03_binding;
 mod attack_04_headers;
 mod attack_05_amounts;
 mod attack_06_memo;
+mod attack_07_push;
+mod attack_08_proof;
 mod capture;
 mod charge;
 #[path = "../support/db.rs"]

@@ -29,8 +29,7 @@ async fn attack_11_two_processes_one_credential_one_settlement() {
         let orders = origins.each_ref().map(|origin| Order::preview(origin, "Mail jane@example.com"));
         let challenge = agent.challenge(&orders[round % 2]).await.expect("a challenge");
         let is_push = round % 3 == 2;
-        let credential =
-            if is_push { agent.push(&challenge).await } else { agent.pull(&challenge).await };
+        let credential = if is_push { agent.push(&challenge).await } else { agent.pull(&challenge).await };
         // In half of the rounds everybody comes while the chain thinks; in the others as it happens.
         let is_slow = round < 3;
         if is_slow {
@@ -104,6 +103,40 @@ async fn a_dead_instance_leaves_its_payments_to_the_living() {
     settled_accounts(&devnet, &db, &first, &agent, 1).await;
     nothing_open(&db, &second).await;
     living.kill().await;
+    devnet.stop().await;
+}
+
+/// While its server lives, a payment stays with it, however long the chain takes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_payment_is_not_taken_over() {
+    let Some(db) = crate::db::postgres().await else { return };
+    let devnet = crate::devnet().await;
+    let first = Setup::new(&devnet, &db.url);
+    let second = first.twin();
+    let servers = [first.serve().await, second.serve().await];
+    let agent = Agent::funded(&devnet).await;
+    let orders = [&first, &second].map(|setup| Order::preview(&setup.origin(), "Mail jane@example.com"));
+    let challenge = agent.challenge(&orders[0]).await.expect("a challenge");
+    let credential = agent.pull(&challenge).await;
+
+    // Longer than a lease that is not renewed.
+    devnet.faults().set(Rule::new(Fault::Delay { ms: 9000 }).on("eth_sendRawTransactionSync").times(1));
+    let paying = tokio::spawn({
+        let (agent, order, credential) = (agent.clone(), orders[0].clone(), credential.clone());
+        async move { agent.send(&order, Some(&credential)).await }
+    });
+    struck(&devnet).await;
+    let other = insist(&agent, &orders[1], &credential).await;
+    let answer = paying.await.expect("the request ends").expect("it is answered");
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+    // In the moment between settlement and delivery it gets the same answer, afterwards none.
+    assert!(other.status == StatusCode::FORBIDDEN || other.body == answer.body, "{}", other.body);
+    assert_eq!(devnet.broadcasts(), 1);
+    settled_accounts(&devnet, &db, &first, &agent, 1).await;
+    nothing_open(&db, &first).await;
+    for server in servers {
+        server.kill().await;
+    }
     devnet.stop().await;
 }
 

@@ -95,12 +95,11 @@ async fn what_is_taken_or_missing_is_named() {
     assert!(said.contains(&format!("cannot listen on {taken} (server.listen)")), "{said}");
 
     for (url, expected) in [
-        ("postgres://farebox:hunter2@127.0.0.1:1/farebox", "database"),
-        ("sqlite:///nowhere/hunter2/farebox.db", "database"),
+        ("postgres://farebox:hunter2@127.0.0.1:1/farebox", ["database.url", "refused"]),
+        ("sqlite:///nowhere/farebox.db", ["/nowhere/farebox.db", "No such file"]),
     ] {
         let said = refusal(setup.twin().with("FAREBOX_DATABASE_URL", url).command("serve")).await;
-        assert!(said.contains(expected) && said.contains("database.url"), "{said}");
-        assert!(!said.contains("farebox:hunter2"), "{said}");
+        assert!(expected.iter().all(|part| said.contains(part)) && !said.contains("hunter2"), "{said}");
     }
     devnet.stop().await;
 }

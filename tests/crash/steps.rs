@@ -3,6 +3,7 @@
 //! Each step brings a payment to one exact point, kills the server there, starts it again and sends
 //! the same credential: one debit and one answer, whatever the step.
 
+use alloy::primitives::U256;
 use farebox::db::Engine;
 use farebox::devnet::{Devnet, Fault, Rule};
 use http_body_util::{BodyExt as _, Full};
@@ -10,10 +11,10 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use reqwest::StatusCode;
 use tokio::net::TcpStream;
 
-use crate::agent::{Agent, Answer, Order};
+use crate::agent::{Agent, Answer, CURRENCY, Order};
 use crate::db::TestDb;
 use crate::process::{Server, Setup};
-use crate::{await_state, hold, insist, nothing_open, settled_accounts, state, struck};
+use crate::{await_state, count, hold, insist, nothing_open, settled_accounts, state, struck};
 
 /// Where the server dies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,9 +35,11 @@ enum Step {
     Answered,
     /// Delivered.
     Delivered,
+    /// Delivered to a request with an idempotency key.
+    DeliveredUnderKey,
 }
 
-const STEPS: [Step; 8] = [
+const STEPS: [Step; 9] = [
     Step::Simulating,
     Step::LookingUpPush,
     Step::Sending,
@@ -45,7 +48,11 @@ const STEPS: [Step; 8] = [
     Step::Settled,
     Step::Answered,
     Step::Delivered,
+    Step::DeliveredUnderKey,
 ];
+
+/// Steps at which a sponsored payment differs from any other.
+const SPONSORED: [Step; 3] = [Step::Sending, Step::Mined, Step::Answered];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn attack_30_kill_9_at_every_step_sqlite() {
@@ -65,23 +72,55 @@ async fn at_every_step(db: &TestDb) {
     let mut server = setup.serve().await;
     for step in STEPS {
         println!("{step:?}");
-        server = die_at(step, &devnet, db, &setup, server).await;
+        let mut order = Order::preview(&setup.origin(), &format!("Mail {step:?}@example.com"));
+        order.idempotency_key = (step == Step::DeliveredUnderKey).then(|| "the only one".to_owned());
+        server = die_at(step, &order, &devnet, db, &setup, server).await;
     }
     nothing_open(db, &setup).await;
     server.kill().await;
     devnet.stop().await;
 }
 
+/// The sponsor pays each fee once, and what it set aside for it is given back once.
+#[tokio::test(flavor = "multi_thread")]
+async fn attack_30_kill_9_during_a_sponsored_payment() {
+    let db = crate::db::sqlite().await;
+    let devnet = crate::devnet().await;
+    let sponsor = &devnet.accounts()[3];
+    let key = alloy::hex::encode_prefixed(sponsor.to_bytes());
+    let setup = Setup::new(&devnet, &db.url).with("FAREBOX_SPONSOR_PRIVATE_KEY", key);
+    let before = devnet.balance(CURRENCY, sponsor.address()).await.expect("a balance");
+    let mut server = setup.serve().await;
+    for step in SPONSORED {
+        println!("{step:?}");
+        let mut order = Order::preview(&setup.origin(), &format!("Mail {step:?}@example.com"));
+        order.url.push_str("?feePayer=true");
+        server = die_at(step, &order, &devnet, &db, &setup, server).await;
+    }
+    nothing_open(&db, &setup).await;
+    let fees = before - devnet.balance(CURRENCY, sponsor.address()).await.expect("a balance");
+    let reserved = "SELECT reserved AS n FROM sponsor_days WHERE payer = $1";
+    assert_eq!(U256::from(count(&db, reserved, "").await), fees, "the budget that is used up");
+    server.kill().await;
+    devnet.stop().await;
+}
+
 /// One payment through one death; returns the server that came after.
-async fn die_at(step: Step, devnet: &Devnet, db: &TestDb, setup: &Setup, server: Server) -> Server {
+async fn die_at(
+    step: Step,
+    order: &Order,
+    devnet: &Devnet,
+    db: &TestDb,
+    setup: &Setup,
+    server: Server,
+) -> Server {
     let agent = Agent::funded(devnet).await;
-    let order = Order::preview(&setup.origin(), &format!("Mail {step:?}@example.com"));
-    let challenge = agent.challenge(&order).await.expect("a challenge");
+    let challenge = agent.challenge(order).await.expect("a challenge");
     let credential = match step {
         Step::LookingUpPush => agent.push(&challenge).await,
         _ => agent.pull(&challenge).await,
     };
-    let payment = Payment { devnet, db, agent: &agent, order: &order, challenge: &challenge.id, credential };
+    let payment = Payment { devnet, db, agent: &agent, order, challenge: &challenge.id, credential };
     let sent_before = devnet.broadcasts();
     let first = payment.bring_to(step).await;
     server.kill().await;
@@ -95,7 +134,7 @@ async fn die_at(step: Step, devnet: &Devnet, db: &TestDb, setup: &Setup, server:
     if step == Step::MinedAndForgotten {
         await_state(db, &challenge.id, "settled").await;
     }
-    let again = insist(&agent, &order, &payment.credential).await;
+    let again = insist(&agent, order, &payment.credential).await;
     if step == Step::Delivered {
         assert_eq!(again.status, StatusCode::FORBIDDEN, "{}", again.body);
         assert!(again.challenges.is_empty(), "nobody is asked to pay twice");
@@ -108,7 +147,8 @@ async fn die_at(step: Step, devnet: &Devnet, db: &TestDb, setup: &Setup, server:
     }
     // Once it is delivered, the credential buys nothing more.
     await_state(db, &challenge.id, "delivered").await;
-    let spent = insist(&agent, &order, &payment.credential).await;
+    let without_key = Order { idempotency_key: None, ..order.clone() };
+    let spent = insist(&agent, &without_key, &payment.credential).await;
     assert_eq!(spent.status, StatusCode::FORBIDDEN, "{step:?}: {}", spent.body);
     settled_accounts(devnet, db, setup, &agent, 1).await;
     server
@@ -153,7 +193,7 @@ impl Payment<'_> {
                 assert_eq!(state(self.db, self.challenge).await.as_deref(), Some("settled"));
                 return Some(answer);
             }
-            Step::Delivered => {
+            Step::Delivered | Step::DeliveredUnderKey => {
                 let answer = insist(self.agent, self.order, &self.credential).await;
                 assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
                 await_state(self.db, self.challenge, "delivered").await;

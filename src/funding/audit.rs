@@ -1,0 +1,59 @@
+//! Payments against the ledger: each says what the other must say.
+
+use std::fmt;
+
+use sqlx::Row as _;
+
+use crate::db::{Db, DbError};
+
+/// A payment and the ledger disagree.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Disagreement {
+    /// What is wrong.
+    pub rule: &'static str,
+    /// The payment, or the source of the credit.
+    pub id: String,
+}
+
+impl fmt::Display for Disagreement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.rule, self.id)
+    }
+}
+
+/// Each rule is a query for what breaks it.
+const RULES: [(&str, &str); 3] = [
+    (
+        "a settled payment is not credited with its amount to its payer",
+        "SELECT p.id AS id FROM payments p LEFT JOIN credits c ON c.source = 'tx:' || p.tx_hash \
+         WHERE p.state IN ('settled', 'delivered') AND p.amount > 0 \
+         AND (c.source IS NULL OR c.amount <> p.amount OR c.account <> 'wallet:' || p.payer)",
+    ),
+    (
+        "a settled payment was not charged with its amount to its payer",
+        "SELECT p.id AS id FROM payments p LEFT JOIN holds h \
+         ON h.account = 'wallet:' || p.payer AND h.request_key = 'charge:' || p.id \
+         WHERE p.state IN ('settled', 'delivered') AND p.amount > 0 \
+         AND (h.id IS NULL OR h.charged <> p.amount)",
+    ),
+    (
+        "a transaction is credited although its payment is not settled",
+        "SELECT c.source AS id FROM credits c JOIN payments p ON c.source = 'tx:' || p.tx_hash \
+         WHERE p.state NOT IN ('settled', 'delivered')",
+    ),
+];
+
+/// Everything that payments and ledger disagree about, as of one moment.
+///
+/// # Errors
+/// When the database cannot be read.
+pub async fn audit(db: &Db) -> Result<Vec<Disagreement>, DbError> {
+    let mut found = Vec::new();
+    let mut snapshot = db.snapshot().await?;
+    for (rule, query) in RULES {
+        for row in sqlx::query(query).fetch_all(snapshot.conn()).await? {
+            found.push(Disagreement { rule, id: row.try_get("id")? });
+        }
+    }
+    Ok(found)
+}

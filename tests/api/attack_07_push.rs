@@ -1,0 +1,212 @@
+//! Class 7: hashes of transactions that are not this payer's payment of this challenge.
+
+use std::time::{Duration, Instant};
+
+use farebox::config::PATH_USD;
+use farebox::devnet::{Devnet, Fault, Rule};
+use serde_json::{Value, json};
+
+use crate::agent::{self, Agent, Asked, Signed, transfer_with_memo};
+use crate::harness::{PRICE, Server, funded, own_chain, run, send_raw, shared_chain};
+
+/// Pays a challenge on the chain, as a pushing client does.
+async fn broadcast(chain: &Devnet, agent: &Agent, asked: &Asked) -> Signed {
+    let signed = agent.sign(agent.transaction(vec![asked.transfer()]));
+    assert_eq!(send_raw(chain, &signed.raw).await["status"], "0x1");
+    signed
+}
+
+fn pushed(agent: &Agent, asked: &Asked, signed: &Signed) -> Value {
+    agent.credential(asked, agent::hash(&format!("{:#x}", signed.hash)))
+}
+
+#[test]
+fn attack_07_someone_elses_transaction() {
+    run(async {
+        let chain = shared_chain().await;
+        let server = Server::start().await;
+        let (victim, thief) = (funded(chain).await, funded(chain).await);
+        let (asked, own) = (server.ask().await, server.ask().await);
+        let paid = broadcast(chain, &victim, &asked).await;
+        // Under the thief's own challenge: its memo is not there.
+        server.pay(&pushed(&thief, &own, &paid)).await.assert(403, "credential_spent");
+        // Under the victim's challenge, in the thief's name.
+        let refused = server.pay(&pushed(&thief, &asked, &paid)).await;
+        refused.assert(402, "verification_failed");
+        // The victim's answer is still the victim's.
+        server.pay(&pushed(&victim, &asked, &paid)).await.assert_paid();
+        server.assert_books(chain, 1).await;
+    });
+}
+
+#[test]
+fn attack_07_upper_case_hash_is_the_same_payment() {
+    run(async {
+        let chain = shared_chain().await;
+        let server = Server::start().await;
+        let agent = funded(chain).await;
+        let asked = server.ask().await;
+        let paid = broadcast(chain, &agent, &asked).await;
+        let upper = format!("0x{}", format!("{:x}", paid.hash).to_uppercase());
+        let first = server.pay(&agent.credential(&asked, agent::hash(&upper))).await;
+        assert_eq!(first.assert_paid().receipt()["reference"], format!("{:#x}", paid.hash));
+        server.delivered(&asked.id).await;
+        server.pay(&pushed(&agent, &asked, &paid)).await.assert(403, "credential_spent");
+        server.assert_books(chain, 1).await;
+    });
+}
+
+#[test]
+fn attack_07_failed_transaction() {
+    run(async {
+        let chain = shared_chain().await;
+        let server = Server::start().await;
+        let agent = funded(chain).await;
+        let asked = server.ask().await;
+        // The second call takes the first one back with it.
+        let too_much = transfer_with_memo(PATH_USD, asked.recipient(), u64::MAX, asked.memo());
+        let signed = agent.sign(agent.transaction(vec![asked.transfer(), too_much]));
+        assert_eq!(send_raw(chain, &signed.raw).await["status"], "0x0");
+        server.pay(&pushed(&agent, &asked, &signed)).await.assert(402, "verification_failed");
+        server.assert_books(chain, 0).await;
+    });
+}
+
+#[test]
+fn attack_07_old_transaction_and_one_used_before() {
+    run(async {
+        let chain = shared_chain().await;
+        let server = Server::start().await;
+        let agent = funded(chain).await;
+        let (first, second) = (server.ask().await, server.ask().await);
+        // A payment of the right amount from before there was a challenge.
+        let memo = alloy::primitives::B256::ZERO;
+        let old = agent.sign(agent.transaction(vec![transfer_with_memo(
+            PATH_USD,
+            server.recipient(),
+            PRICE,
+            memo,
+        )]));
+        send_raw(chain, &old.raw).await;
+        server.pay(&pushed(&agent, &first, &old)).await.assert(403, "credential_spent");
+        // One that was pulled, pushed again for its own challenge and for another.
+        let pulled = agent.sign(agent.transaction(vec![first.transfer()]));
+        server.pay(&agent.credential(&first, agent::transaction(&pulled.raw))).await.assert_paid();
+        server.pay(&pushed(&agent, &first, &pulled)).await.assert(403, "credential_spent");
+        server.pay(&pushed(&agent, &second, &pulled)).await.assert(403, "credential_spent");
+        assert_eq!(server.count("SELECT count(*) FROM credits").await, 1);
+    });
+}
+
+#[test]
+fn attack_07_transaction_of_another_chain() {
+    run(async {
+        let other =
+            Devnet::start(farebox::devnet::DevnetConfig { chain_id: 7, ..Default::default() }).await.unwrap();
+        let server = Server::start().await;
+        let agent = funded(shared_chain().await).await;
+        other.fund(agent.address(), PATH_USD, 1_000_000).await.unwrap();
+        let asked = server.ask().await;
+        let mut foreign = agent.transaction(vec![asked.transfer()]);
+        foreign.chain_id = 7;
+        let signed = agent.sign(foreign);
+        assert_eq!(send_raw(&other, &signed.raw).await["status"], "0x1");
+        other.stop().await;
+        // Pulled: it says which chain it is for. Pushed: our chain does not know it.
+        let pulled = agent.credential(&asked, agent::transaction(&signed.raw));
+        server.pay(&pulled).await.assert(402, "verification_failed");
+        server.pay(&pushed(&agent, &asked, &signed)).await.assert(503, "settlement_pending");
+        let mut elsewhere = pushed(&agent, &asked, &signed);
+        elsewhere["source"] = json!(format!("did:pkh:eip155:7:{}", agent.address()));
+        assert!([402, 503].contains(&server.pay(&elsewhere).await.status));
+        server.assert_books(shared_chain().await, 0).await;
+    });
+}
+
+#[test]
+fn attack_07_unknown_hash_waits_and_asks_for_no_other_payment() {
+    run(async {
+        let chain = own_chain().await;
+        let server = Server::impatient(&chain).await;
+        let agent = funded(&chain).await;
+        let asked = server.ask().await;
+        let signed = agent.sign(agent.transaction(vec![asked.transfer()]));
+        let credential = pushed(&agent, &asked, &signed);
+        // Someone may have paid: no answer that makes them pay again.
+        let pending = server.pay(&credential).await;
+        pending.assert(503, "settlement_pending");
+        assert!(pending.header("retry-after").is_some());
+        // A push whose block comes a moment later is waited for.
+        chain.faults().set(Rule::new(Fault::Delay { ms: 300 }).on("eth_getTransactionReceipt").times(1));
+        let (sent, paid) = tokio::join!(send_raw(&chain, &signed.raw), server.pay(&credential));
+        assert_eq!(sent["status"], "0x1");
+        paid.assert_paid();
+        server.assert_books(&chain, 1).await;
+        server.finish(chain).await;
+    });
+}
+
+#[test]
+fn attack_07_unreadable_hashes() {
+    run(async {
+        let server = Server::start().await;
+        let agent = funded(shared_chain().await).await;
+        let asked = server.ask().await;
+        for hash in [
+            "",
+            "0x",
+            "0x12",
+            &"0x".repeat(33),
+            &format!("0x{}", "g".repeat(64)),
+            &format!("0x{}", "1".repeat(65)),
+        ] {
+            let refused = server.pay(&agent.credential(&asked, agent::hash(hash))).await;
+            assert_eq!(refused.status, 402, "{hash}: {}", refused.text);
+        }
+    });
+}
+
+#[test]
+fn a_mode_that_is_not_offered_is_refused() {
+    run(async {
+        use farebox::config::Mode;
+        let chain = shared_chain().await;
+        let agent = funded(chain).await;
+        let server = Server::tuned(|config| config.payments.modes = vec![Mode::Pull]).await;
+        let asked = server.ask().await;
+        assert_eq!(asked.request["methodDetails"]["supportedModes"], json!(["pull"]));
+        let paid = broadcast(chain, &agent, &asked).await;
+        server.pay(&pushed(&agent, &asked, &paid)).await.assert(402, "verification_failed");
+
+        let server = Server::tuned(|config| config.payments.modes = vec![Mode::Push]).await;
+        let asked = server.ask().await;
+        assert_eq!(asked.request["methodDetails"]["supportedModes"], json!(["push"]));
+        server.pay(&agent.pull(&asked)).await.assert(402, "verification_failed");
+        let both = Server::start().await.ask().await;
+        assert_eq!(both.request["methodDetails"].get("supportedModes"), None);
+    });
+}
+
+#[test]
+fn a_push_is_paid_for_even_when_the_challenge_expires_meanwhile() {
+    run(async {
+        let chain = own_chain().await;
+        let server = Server::impatient(&chain).await;
+        let agent = funded(&chain).await;
+        server.pay(&agent.pull(&server.ask().await)).await.assert_paid();
+        let server = server.restart(|config| config.payments.challenge_ttl_seconds = 2).await;
+        let asked = server.ask().await;
+        let paid = broadcast(&chain, &agent, &asked).await;
+        // The chain cannot be asked until after the expiry.
+        chain.faults().set(Rule::new(Fault::Drop).on("eth_getTransactionReceipt"));
+        let begun = Instant::now();
+        let unsure = server.pay(&pushed(&agent, &asked, &paid)).await;
+        assert_eq!(unsure.status, 503, "{}", unsure.text);
+        let rest = Duration::from_millis(2_100).saturating_sub(begun.elapsed());
+        tokio::time::sleep(rest).await;
+        chain.faults().clear();
+        server.pay(&pushed(&agent, &asked, &paid)).await.assert_paid();
+        server.assert_books(&chain, 2).await;
+        server.finish(chain).await;
+    });
+}
