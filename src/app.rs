@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 use crate::chain::{Chain, ChainError};
 use crate::config::{Config, ConfigError};
 use crate::db::{Db, DbError, Engine};
+use crate::funding::channel::worker;
 use crate::funding::{Charges, Payments, Sponsor, StoreError, recover};
 use crate::http::discovery::Documents;
 use crate::id::Timestamp;
@@ -20,6 +21,7 @@ use crate::money::Money;
 use crate::mpp::Issuer;
 use crate::mpp::offer::{Offer, Terms};
 use crate::services::pii;
+use crate::sessions::Sessions;
 
 /// How often abandoned holds are looked for, and how many are closed in one go.
 const SWEEP_EVERY: Duration = Duration::from_secs(10);
@@ -37,6 +39,8 @@ pub struct App {
     pub charges: Charges,
     pub offers: Offers,
     pub sponsor: Option<Sponsor>,
+    /// Streamed chat, where it is offered.
+    pub sessions: Option<Arc<Sessions>>,
     pub pii: Arc<pii::Engine>,
     pub documents: Documents,
     pub metrics: PrometheusHandle,
@@ -98,6 +102,7 @@ impl App {
             config.payments.challenge_ttl_seconds,
         );
         let offers = Offers::new(&config, sponsor.is_some());
+        let sessions = Sessions::new(&config, &db, &chain, sponsor.as_ref())?.map(Arc::new);
         let app = Arc::new(Self {
             ledger: Ledger::start(db.clone()),
             charges: Charges::new(&config, payments, chain.clone(), issuer.clone(), sponsor.clone()),
@@ -112,6 +117,7 @@ impl App {
             issuer,
             offers,
             sponsor,
+            sessions,
             metrics,
         });
         app.work();
@@ -126,6 +132,10 @@ impl App {
         self.until_stopped(async move { recover::run(charges, retention).await });
         let ledger = self.ledger.clone();
         self.until_stopped(async move { sweep_holds(ledger).await });
+        if let Some(sessions) = &self.sessions {
+            let channels = sessions.channels.clone();
+            self.until_stopped(async move { worker::run(channels).await });
+        }
         if let Some(sponsor) = self.sponsor.clone() {
             let chain = self.chain.clone();
             self.until_stopped(async move { watch_fees(chain, sponsor).await });

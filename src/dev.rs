@@ -8,14 +8,19 @@ use alloy::signers::local::PrivateKeySigner;
 use serde::Serialize;
 use tokio::net::TcpListener;
 
-use crate::config::{Config, ConfigError, PATH_USD, Secret};
+use crate::config::{Config, ConfigError, Model, PATH_USD, Secret, Source, Upstream};
 use crate::devnet::{Devnet, DevnetConfig, DevnetError};
+use crate::money::Money;
+use crate::services::chat::scripted::Scripted;
 
 /// What the agent's wallet starts with, in base units: $100.
 const AGENT_FUNDS: u64 = 100_000_000;
 /// The local chain accepts expiring transactions at most 30 s ahead, and some
 /// clients sign up to the challenge's expiry.
 const CHALLENGE_TTL_SECONDS: u64 = 27;
+
+/// The model that is always there.
+const MODEL: &str = "dev-scripted";
 
 /// Flags of `farebox dev`.
 #[derive(Debug, Clone)]
@@ -46,6 +51,8 @@ pub struct DevInfo {
 /// The chain, the listener and the configuration of a development server.
 pub struct DevServer {
     pub devnet: Devnet,
+    /// The scripted upstream; it ends with this value.
+    pub upstream: Scripted,
     pub listener: TcpListener,
     pub config: Config,
     pub info: DevInfo,
@@ -60,6 +67,8 @@ pub enum DevError {
     Config(#[from] ConfigError),
     #[error("cannot use {path}: {source}")]
     File { path: PathBuf, source: std::io::Error },
+    #[error("the scripted upstream cannot start: {0}")]
+    Upstream(std::io::Error),
     #[error("cannot listen on {address}: {source}")]
     Listen { address: std::net::SocketAddr, source: std::io::Error },
 }
@@ -90,7 +99,7 @@ pub async fn prepare(options: &DevOptions) -> Result<DevServer, DevError> {
     .await?;
     // The chain is new with every start, and so is who lives on it. What the
     // database remembers of earlier chains stays true of those.
-    let sponsor = devnet.accounts()[1].clone();
+    let [sponsor, operator] = [1, 2].map(|index| devnet.accounts()[index].clone());
     let [recipient, agent] = [(); 2].map(|()| PrivateKeySigner::random());
     devnet.fund(agent.address(), PATH_USD, AGENT_FUNDS).await?;
 
@@ -105,6 +114,20 @@ pub async fn prepare(options: &DevOptions) -> Result<DevServer, DevError> {
     config.chain.rpc_url = Secret::from(devnet.rpc_url());
     config.chain.chain_id = DevnetConfig::default().chain_id;
     config.sponsor.private_key = Some(Secret::from(hex::encode(sponsor.to_bytes())));
+    config.sessions.operator_key = Some(Secret::from(hex::encode(operator.to_bytes())));
+    let upstream = Scripted::start().await.map_err(DevError::Upstream)?;
+    config.upstreams =
+        vec![Upstream { name: "scripted".into(), base_url: upstream.base_url(), ..Upstream::default() }];
+    config.models = vec![Model {
+        id: MODEL.into(),
+        description: "Echoes your words: a scripted stand-in for a model".into(),
+        upstreams: vec![Source { name: "scripted".into(), model: None }],
+        price_per_chunk: Money::from_micros(100),
+        price_per_million_input: Money::from_micros(1_000_000),
+        price_per_million_output: Money::from_micros(100_000_000),
+        context_length: 32_768,
+        max_output_tokens: 4_096,
+    }];
     config.validate()?;
 
     let info = DevInfo {
@@ -119,7 +142,7 @@ pub async fn prepare(options: &DevOptions) -> Result<DevServer, DevError> {
     let path = options.data.join("dev.json");
     let text = serde_json::to_string_pretty(&info).expect("plain strings are valid JSON");
     std::fs::write(&path, text).map_err(file(&path))?;
-    Ok(DevServer { devnet, listener, config, info })
+    Ok(DevServer { devnet, upstream, listener, config, info })
 }
 
 /// How to pay, for the terminal.

@@ -1,6 +1,6 @@
-//! Durable charges per second, beside the physical limit: one synced append after the other.
+//! Durable charges per second, beside the physical limit: one synced write after the other.
 
-use std::io::Write as _;
+use std::io::{Seek as _, Write as _};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -18,9 +18,10 @@ use crate::support::{self, TestDb};
 
 const ROUNDS: usize = 3;
 const ROUND: Duration = Duration::from_millis(700);
+const SYNCING: Duration = Duration::from_millis(400);
 /// How many streams charge at once.
 const TASKS: [usize; 3] = [1, 64, 1000];
-const APPEND: usize = 4096;
+const BLOCK: [u8; 4096] = [7; 4096];
 /// More than any run spends, in millionths of a dollar.
 const FUNDS: i64 = 1_000_000_000_000;
 
@@ -54,16 +55,17 @@ pub async fn measure() -> Result<()> {
         }
         None => println!("  SKIPPED: PostgreSQL does not answer and cannot be started"),
     }
-    let mut appends = Vec::new();
+    let (mut appends, mut overwrites) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
-        appends.push(synced_appends(&path)?);
+        appends.push(synced_writes(&path, false)?);
+        overwrites.push(synced_writes(&path, true)?);
         for (index, tasks) in TASKS.into_iter().enumerate() {
             for contender in &mut contenders {
                 contender.round(index, tasks).await?;
             }
         }
     }
-    print(&contenders, median(&appends));
+    print(&contenders, median(&appends), median(&overwrites));
     for Contender { name, ledger, .. } in &contenders {
         let report = audit(ledger.db()).await?;
         anyhow::ensure!(report.is_clean(), "{name}: {report}");
@@ -132,21 +134,26 @@ async fn open(tx: &mut Tx, n: usize, now: Timestamp) -> Result<HoldId, LedgerErr
     }
 }
 
-/// Appends of 4 KiB per second on the disk of the SQLite database, each synced before the next.
-fn synced_appends(folder: &Path) -> Result<f64> {
+/// Writes of 4 KiB per second on the disk of the SQLite database, each synced before the next. A
+/// file that grows needs a sync of its length as well; SQLite's log mostly does not grow.
+fn synced_writes(folder: &Path, in_place: bool) -> Result<f64> {
     let mut file = tempfile::tempfile_in(folder)?;
-    let block = [7; APPEND];
-    let (begun, mut appends) = (Instant::now(), 0);
-    while begun.elapsed() < ROUND {
-        file.write_all(&block)?;
+    file.write_all(&BLOCK)?;
+    file.sync_all()?;
+    let (begun, mut writes) = (Instant::now(), 0);
+    while begun.elapsed() < SYNCING {
+        if in_place {
+            file.rewind()?;
+        }
+        file.write_all(&BLOCK)?;
         file.sync_data()?;
-        appends += 1;
+        writes += 1;
     }
-    Ok(real(appends) / begun.elapsed().as_secs_f64())
+    Ok(real(writes) / begun.elapsed().as_secs_f64())
 }
 
-fn print(contenders: &[Contender], appends: f64) {
-    let mut table = Table::new(&["", "charges/s", "of appends/s", "batches/s", "charges/batch"]);
+fn print(contenders: &[Contender], appends: f64, overwrites: f64) {
+    let mut table = Table::new(&["", "charges/s", "of the disk", "commits/s", "charges/commit"]);
     for (index, tasks) in TASKS.into_iter().enumerate() {
         for Contender { name, runs, .. } in contenders {
             let Run { rates, charges, batches } = &runs[index];
@@ -154,11 +161,12 @@ fn print(contenders: &[Contender], appends: f64) {
             let streams = if tasks == 1 { "stream" } else { "streams" };
             table.row(
                 &format!("{name}, {tasks} {streams}"),
-                [number(rate), number(rate / appends), number(rate / size), number(size)],
+                [number(rate), number(rate / overwrites), number(rate / size), number(size)],
             );
         }
     }
-    table.row("4 KiB appended and synced", [number(appends), number(1.0)]);
+    table.row("the disk: 4 KiB written in place and synced", [number(overwrites), number(1.0)]);
+    table.row("the disk: 4 KiB appended and synced", [number(appends), number(appends / overwrites)]);
     table.print();
-    println!("  Medians of {ROUNDS} alternating rounds. The appends are on the disk of the SQLite file.");
+    println!("  Medians of {ROUNDS} alternating rounds. The disk is that of the SQLite file.");
 }

@@ -14,7 +14,7 @@ const REQUESTS: usize = 1000;
 const SETTLING: Duration = Duration::from_millis(500);
 
 pub async fn measure() -> Result<()> {
-    title("5. The process: farebox serve, release build, existing SQLite database");
+    title("5. The process: farebox serve on a SQLite database that is there already");
     let folder = crate::folder()?;
     let database = format!("sqlite://{}", folder.path().join("farebox.db").display());
     let start = || Program::farebox(folder.path(), &database, NO_CHAIN);

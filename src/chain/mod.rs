@@ -4,25 +4,29 @@
 //! reported as one of three things: it is in a block, the node refused it, or
 //! nobody knows yet ([`Sent`]). The callers' money rules rest on the third one.
 
+pub mod reserve;
 mod transaction;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use alloy::network::ReceiptResponse as _;
-use alloy::primitives::{Address, B256, U256, keccak256};
+use alloy::primitives::{Address, B256, Bytes, U256, keccak256};
 use alloy::providers::{Provider as _, RootProvider};
 use alloy::rpc::client::RpcClient;
+use alloy::rpc::types::TransactionRequest;
 use alloy::sol_types::{SolError as _, SolEvent as _};
 use alloy::transports::{RpcError, TransportErrorKind};
 use tempo_alloy::TempoNetwork;
 use tempo_alloy::contracts::precompiles::ITIP20;
 use tempo_alloy::rpc::TempoTransactionReceipt;
+use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
 use crate::config;
 use crate::money::Money;
 
-pub use transaction::{SignedTransaction, TransactionError};
+pub use transaction::{Fees, SignedTransaction, TransactionError};
 
 /// Pause between two questions about the same transaction.
 const POLL: Duration = Duration::from_millis(250);
@@ -43,6 +47,8 @@ pub struct Chain {
     chain_id: u64,
     request_timeout: Duration,
     confirm_timeout: Duration,
+    /// Set once the node has named the configured chain.
+    confirmed: Arc<OnceCell<()>>,
 }
 
 /// The node could not be asked, or what it said makes no sense. Nothing is
@@ -110,6 +116,7 @@ impl Chain {
             chain_id: config.chain_id,
             request_timeout: Duration::from_millis(config.request_timeout_ms),
             confirm_timeout: Duration::from_millis(config.confirm_timeout_ms),
+            confirmed: Arc::default(),
         })
     }
 
@@ -141,6 +148,14 @@ impl Chain {
         } else {
             Err(ChainError::WrongChain { expected: self.chain_id, actual })
         }
+    }
+
+    /// Like [`Self::check`], until the answer was right once.
+    ///
+    /// # Errors
+    /// Why the node cannot be used.
+    pub async fn confirm(&self) -> Result<(), ChainError> {
+        self.confirmed.get_or_try_init(|| self.check()).await.copied()
     }
 
     /// The receipt of a transaction, `None` while it is in no block.
@@ -187,6 +202,22 @@ impl Chain {
             Ok(Err(_)) => Err(ChainError::Unreachable { method: "eth_call" }),
             Err(_) => Err(ChainError::Timeout { method: "eth_call" }),
         }
+    }
+
+    /// Calls a contract without changing anything.
+    async fn read(&self, to: Address, input: Bytes) -> Result<Bytes, ChainError> {
+        let request =
+            TransactionRequest { to: Some(to.into()), input: input.into(), ..TransactionRequest::default() };
+        let call = self.provider.call(request.into());
+        self.ask("eth_call", async { call.await }).await
+    }
+
+    /// What one gas costs now, in 10^-18 dollars.
+    ///
+    /// # Errors
+    /// When the node cannot be asked.
+    pub async fn gas_price(&self) -> Result<u128, ChainError> {
+        self.ask("eth_gasPrice", self.provider.get_gas_price()).await
     }
 
     /// What the transaction's calls would do now.

@@ -1,5 +1,7 @@
 //! A signed Tempo transaction (type 0x76), as a customer hands it over.
 
+use std::num::NonZeroU64;
+
 use alloy::consensus::transaction::SignerRecoverable as _;
 use alloy::eips::eip2718::{Decodable2718 as _, Encodable2718 as _};
 use alloy::primitives::{Address, B256};
@@ -7,7 +9,8 @@ use alloy::rpc::types::TransactionRequest;
 use alloy::signers::SignerSync as _;
 use alloy::signers::local::PrivateKeySigner;
 use mpp::protocol::methods::tempo::{FeePayerEnvelope78, TEMPO_FEE_PAYER_ENVELOPE_TYPE_ID};
-use tempo_alloy::primitives::AASigned;
+use tempo_alloy::primitives::transaction::{Call, TEMPO_EXPIRING_NONCE_KEY};
+use tempo_alloy::primitives::{AASigned, TempoTransaction};
 use tempo_alloy::rpc::TempoTransactionRequest;
 
 use crate::money::Money;
@@ -22,6 +25,17 @@ pub struct SignedTransaction {
     hash: B256,
     sender: Address,
     inner: AASigned,
+}
+
+/// What a transaction of our own may cost.
+#[derive(Debug, Clone, Copy)]
+pub struct Fees {
+    /// TIP-20 token that the fee is paid in.
+    pub token: Address,
+    pub gas: u64,
+    /// Per gas, in 10^-18 dollars.
+    pub highest: u128,
+    pub priority: u128,
 }
 
 /// Why the bytes are not a transaction we can send.
@@ -105,11 +119,54 @@ impl SignedTransaction {
         self.sender
     }
 
+    /// What it does.
+    #[must_use]
+    pub fn calls(&self) -> &[Call] {
+        &self.inner.tx().calls
+    }
+
+    /// The hash that names the channel it opens (TIP-1034): of the transaction
+    /// as its sender signed it, and of the sender.
+    #[must_use]
+    pub fn expiring_nonce_hash(&self) -> B256 {
+        self.inner.expiring_nonce_hash(self.sender)
+    }
+
+    /// Signs a transaction of our own: one call, valid until `valid_before`
+    /// (Unix seconds). Its nonce is the expiring one, so that transactions need
+    /// no order and one that is late is dead, not stuck.
+    ///
+    /// # Errors
+    /// [`TransactionError::Signer`].
+    pub fn own(
+        signer: &PrivateKeySigner,
+        chain_id: u64,
+        call: Call,
+        fees: &Fees,
+        valid_before: u64,
+    ) -> Result<Self, TransactionError> {
+        let transaction = TempoTransaction {
+            chain_id,
+            fee_token: Some(fees.token),
+            max_priority_fee_per_gas: fees.priority,
+            max_fee_per_gas: fees.highest,
+            gas_limit: fees.gas,
+            calls: vec![call],
+            nonce_key: TEMPO_EXPIRING_NONCE_KEY,
+            nonce: 0,
+            valid_before: NonZeroU64::new(valid_before),
+            ..TempoTransaction::default()
+        };
+        let signature =
+            signer.sign_hash_sync(&transaction.signature_hash()).map_err(|_| TransactionError::Signer)?;
+        Self::new(transaction.into_signed(signature.into()))
+    }
+
     /// Unix time in seconds after which no block can include it; `None` when
     /// it stays valid until its nonce is used.
     #[must_use]
     pub fn valid_before(&self) -> Option<u64> {
-        self.inner.tx().valid_before.map(std::num::NonZeroU64::get)
+        self.inner.tx().valid_before.map(NonZeroU64::get)
     }
 
     /// The most its fee can come to: gas limit times fee cap, rounded up to a

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value as Json;
 use toml::{Table, Value};
 
-use super::Config;
+use super::{Config, Model, Source, Upstream};
 
 /// Why a configuration was refused. Messages say which key and what to write,
 /// and never repeat a value of a secret key.
@@ -17,6 +17,8 @@ pub enum ConfigError {
     Syntax { path: PathBuf, message: String },
     #[error("{origin}: unknown key \"{key}\"{}", hint(.nearest.as_deref()))]
     Unknown { origin: String, key: String, nearest: Option<String> },
+    #[error("{origin}: {key}: [[{section}]] is a list, which only the configuration file can hold")]
+    FileOnly { origin: String, key: String, section: &'static str },
     #[error("{key}: {why}")]
     Invalid { key: String, why: String },
 }
@@ -66,6 +68,7 @@ pub fn load(sources: &Sources) -> Result<Config, ConfigError> {
         }
     }
     for (key, value) in &sources.flags {
+        refuse_list("command line", key, "", '.')?;
         check_known("command line", key, &known)?;
         insert(&mut table, key, value);
     }
@@ -84,6 +87,13 @@ fn read_file(path: &Path, known: &[String]) -> Result<Table, ConfigError> {
     })?;
     for (section, value) in &table {
         let origin = path.display().to_string();
+        if let Some((list, _)) = list_keys().into_iter().find(|(name, _)| name == section) {
+            let Value::Array(entries) = value else {
+                return Err(ConfigError::invalid(list, format!("begin each entry with [[{list}]]")));
+            };
+            check_entries(&origin, list, list, entries)?;
+            continue;
+        }
         let Value::Table(keys) = value else {
             check_known(&origin, section, known)?;
             continue;
@@ -109,18 +119,35 @@ fn line_of(text: &str, span: Option<std::ops::Range<usize>>) -> String {
 fn typed(table: Table) -> Result<Config, ConfigError> {
     let sections: Vec<(String, Value)> = table.into_iter().collect();
     for (section, value) in &sections {
-        let Value::Table(keys) = value else { continue };
-        for (key, value) in keys {
-            let mut one = Table::new();
-            one.insert(key.clone(), value.clone());
-            let mut root = Table::new();
-            root.insert(section.clone(), Value::Table(one));
-            root.try_into::<Config>()
-                .map_err(|e| ConfigError::invalid(&format!("{section}.{key}"), describe(key, &e)))?;
+        match value {
+            Value::Table(keys) => {
+                for (key, value) in keys {
+                    try_one(section, Value::Table(Table::from_iter([(key.clone(), value.clone())])))
+                        .map_err(|e| ConfigError::invalid(&format!("{section}.{key}"), describe(key, &e)))?;
+                }
+            }
+            Value::Array(entries) => typed_entries(section, entries)?,
+            _ => {}
         }
     }
     let table: Table = sections.into_iter().collect();
     table.try_into().map_err(|e| ConfigError::invalid("configuration", e.message()))
+}
+
+fn typed_entries(section: &str, entries: &[Value]) -> Result<(), ConfigError> {
+    for (index, entry) in entries.iter().enumerate() {
+        let Value::Table(keys) = entry else { continue };
+        for (key, value) in keys {
+            let one = Value::Table(Table::from_iter([(key.clone(), value.clone())]));
+            try_one(section, Value::Array(vec![one]))
+                .map_err(|e| ConfigError::invalid(&format!("{section}[{index}].{key}"), describe(key, &e)))?;
+        }
+    }
+    Ok(())
+}
+
+fn try_one(section: &str, value: Value) -> Result<(), toml::de::Error> {
+    Table::from_iter([(section.to_owned(), value)]).try_into::<Config>().map(|_| ())
 }
 
 /// serde's own words, unless they could quote a secret.
@@ -132,7 +159,7 @@ fn describe(key: &str, error: &toml::de::Error) -> String {
     }
 }
 
-const SECRET_KEYS: [&str; 5] = ["url", "secret", "previous_secret", "rpc_url", "private_key"];
+const SECRET_KEYS: [&str; 6] = ["url", "secret", "previous_secret", "rpc_url", "private_key", "api_key"];
 
 /// `section.key` of every key, read off the types: the list cannot drift.
 pub(super) fn known_keys() -> Vec<String> {
@@ -145,6 +172,58 @@ pub(super) fn known_keys() -> Vec<String> {
         }
     }
     keys
+}
+
+/// Lists of tables and the keys of their entries, also read off the types.
+fn list_keys() -> [(&'static str, Vec<String>); 3] {
+    let source = Source { name: String::new(), model: Some(String::new()) };
+    [
+        ("upstreams", fields_of(&Upstream::default())),
+        ("models", fields_of(&Model::default())),
+        ("models.upstreams", fields_of(&source)),
+    ]
+}
+
+fn fields_of(entry: &impl serde::Serialize) -> Vec<String> {
+    match serde_json::to_value(entry) {
+        Ok(Json::Object(fields)) => fields.into_iter().map(|(name, _)| name).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// Refuses unknown keys in the entries of `list`, which stands at `place`.
+fn check_entries(origin: &str, list: &str, place: &str, entries: &[Value]) -> Result<(), ConfigError> {
+    let Some((_, known)) = list_keys().into_iter().find(|(name, _)| *name == list) else {
+        return Ok(());
+    };
+    for (index, entry) in entries.iter().enumerate() {
+        let Value::Table(keys) = entry else { continue };
+        for (key, value) in keys {
+            let place = format!("{place}[{index}].{key}");
+            if !known.contains(key) {
+                return Err(ConfigError::Unknown {
+                    origin: origin.to_owned(),
+                    key: place,
+                    nearest: nearest(key, known.iter().map(String::as_str)),
+                });
+            }
+            if let Value::Array(inner) = value {
+                check_entries(origin, &format!("{list}.{key}"), &place, inner)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Refuses a list that comes from elsewhere than the file.
+fn refuse_list(origin: &str, key: &str, prefix: &str, separator: char) -> Result<(), ConfigError> {
+    let rest = key.strip_prefix(prefix).unwrap_or(key).to_lowercase();
+    for section in ["upstreams", "models"] {
+        if rest.strip_prefix(section).is_some_and(|rest| rest.is_empty() || rest.starts_with(separator)) {
+            return Err(ConfigError::FileOnly { origin: origin.to_owned(), key: key.to_owned(), section });
+        }
+    }
+    Ok(())
 }
 
 fn check_known(origin: &str, key: &str, known: &[String]) -> Result<(), ConfigError> {
@@ -175,6 +254,7 @@ fn env_key(name: &str, known: &[String]) -> Result<Option<String>, ConfigError> 
     if !name.starts_with("FAREBOX_") || OTHER_ENV.contains(&name) || name.starts_with(TEST_ENV) {
         return Ok(None);
     }
+    refuse_list("environment", name, "FAREBOX_", '_')?;
     if let Some(key) = known.iter().find(|key| env_name(key) == name) {
         return Ok(Some(key.clone()));
     }
@@ -191,7 +271,7 @@ fn env_name(key: &str) -> String {
 }
 
 /// The most similar name, if it is similar at all.
-fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<String> {
+pub(super) fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<String> {
     candidates
         .map(|c| (strsim::jaro_winkler(name, c), c))
         .filter(|(score, _)| *score > 0.75)
@@ -263,6 +343,61 @@ mod tests {
         }
     }
 
+    const MODEL: &str = r#"
+        [[upstreams]]
+        name = "local"
+        base_url = "http://127.0.0.1:9000/v1"
+        [[models]]
+        id = "small"
+        upstreams = ["local", { name = "local", model = "other" }]
+        price_per_chunk = "0.0001"
+        price_per_million_output = "1"
+        context_length = 8192
+        max_output_tokens = 1024
+    "#;
+
+    #[test]
+    fn models_and_upstreams_are_lists_of_the_file() {
+        let config = with(&format!("{GOOD}{MODEL}"), &[], &[]).expect("valid");
+        assert_eq!(config.models[0].upstreams[1].model.as_deref(), Some("other"));
+        assert_eq!(config.models[0].price_per_chunk.micros(), 100);
+        assert!(with(GOOD, &[], &[]).expect("valid").models.is_empty());
+    }
+
+    #[test]
+    fn lists_are_checked_like_sections() {
+        for (from, to, expected) in [
+            ("base_url =", "base_ulr =", "upstreams[0].base_ulr\"; did you mean \"base_url\"?"),
+            ("price_per_chunk", "price_per_chnk", "models[0].price_per_chnk\"; did you mean"),
+            (
+                "model = \"other\"",
+                "modle = \"other\"",
+                "models[0].upstreams[1].modle\"; did you mean \"model\"?",
+            ),
+            ("[\"local\", ", "[5, ", "models[0].upstreams: write an upstream's name, or {"),
+            ("\"0.0001\"", "0.0001", "models[0].price_per_chunk: "),
+            ("[[models]]", "[models]", "models: begin each entry with [[models]]"),
+            (
+                "name = \"local\"\n",
+                "api_key = 12345\n",
+                "upstreams[0].api_key: is not valid (its value is not",
+            ),
+        ] {
+            assert!(MODEL.contains(from), "{from}");
+            let text = format!("{GOOD}{}", MODEL.replacen(from, to, 1));
+            let error = with(&text, &[], &[]).expect_err("refused");
+            assert!(error.contains(expected), "{error}");
+        }
+        for (env, flags) in [
+            (vec![("FAREBOX_MODELS", "[]")], vec![]),
+            (vec![("FAREBOX_UPSTREAMS_NAME", "x")], vec![]),
+            (vec![], vec![("models.id", "x")]),
+        ] {
+            let error = with(GOOD, &env, &flags).expect_err("refused");
+            assert!(error.contains("only the configuration file can hold"), "{error}");
+        }
+    }
+
     #[test]
     fn bad_values_name_their_key_and_hide_secrets() {
         for (extra, key) in [
@@ -291,7 +426,11 @@ mod tests {
     #[test]
     fn the_example_documents_every_key_and_loads() {
         let example = include_str!("../../farebox.example.toml");
-        for key in known_keys() {
+        let entries = list_keys()
+            .into_iter()
+            .filter(|(list, _)| !list.contains('.'))
+            .flat_map(|(list, keys)| keys.into_iter().map(move |key| format!("{list}.{key}")));
+        for key in known_keys().into_iter().chain(entries) {
             let field = key.split('.').nth(1).expect("section.key");
             assert!(
                 example.contains(&format!("\n{field} = ")) || example.contains(&format!("\n# {field} = ")),

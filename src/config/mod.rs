@@ -6,6 +6,7 @@
 //! know. After start-up nothing reads a file or the environment again.
 
 mod load;
+mod models;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::money::Money;
 
 pub use load::{ConfigError, Sources, load};
+pub use models::{Model, Source, Upstream};
 
 /// The whole configuration of a server process.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -27,8 +29,13 @@ pub struct Config {
     pub payments: Payments,
     pub chain: Chain,
     pub sponsor: Sponsor,
+    pub sessions: Sessions,
     pub pii: Pii,
     pub log: Log,
+    /// The servers that models come from.
+    pub upstreams: Vec<Upstream>,
+    /// The models that are sold; none by default.
+    pub models: Vec<Model>,
 }
 
 /// The HTTP listener and its limits.
@@ -158,6 +165,34 @@ pub struct Sponsor {
     pub daily_budget_per_payer: Money,
 }
 
+/// Payment channels (sessions), for streamed chat. On when `operator_key` and
+/// at least one model are set.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Sessions {
+    /// Key that settles and closes channels: of `payments.recipient` itself, or
+    /// of an operator that new channels then name.
+    pub operator_key: Option<Secret>,
+    /// The channel reserve (TIP-1034).
+    pub escrow: Address,
+    /// How long a session challenge can be used. Vouchers echo it for a whole stream.
+    pub challenge_ttl_seconds: u64,
+    /// The deposit that is suggested, in units of the model's price.
+    pub suggested_deposit_units: u64,
+    /// Ask for a voucher when fewer units are left to spend.
+    pub window_low: u64,
+    /// Ask for this many units.
+    pub window_size: u64,
+    /// Settle a channel when this much is spent and not settled.
+    pub settle_above: Money,
+    /// Settle what is not settled when the channel was quiet this long.
+    pub settle_after_seconds: u64,
+    /// Close a channel that was quiet this long.
+    pub close_idle_seconds: u64,
+    /// Gas limit of a settlement.
+    pub gas: u64,
+}
+
 /// The PII preview.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -262,6 +297,23 @@ impl Default for Sponsor {
     }
 }
 
+impl Default for Sessions {
+    fn default() -> Self {
+        Self {
+            operator_key: None,
+            escrow: address!("4d50500000000000000000000000000000000000"),
+            challenge_ttl_seconds: 6 * 3600,
+            suggested_deposit_units: 2_000,
+            window_low: 16,
+            window_size: 64,
+            settle_above: Money::from_micros(1_000_000),
+            settle_after_seconds: 600,
+            close_idle_seconds: 7 * 24 * 3600,
+            gas: 1_500_000,
+        }
+    }
+}
+
 impl Default for Pii {
     fn default() -> Self {
         Self { preview_price: Money::from_micros(50_000), max_text_bytes: 200_000 }
@@ -315,7 +367,7 @@ impl Config {
         if self.pii.max_text_bytes > self.server.body_limit_bytes {
             return bad("pii.max_text_bytes", "cannot exceed server.body_limit_bytes".into());
         }
-        Ok(())
+        models::validate(&self.upstreams, &self.models)
     }
 
     /// The protection space of challenges: the host name of `server.public_url`,

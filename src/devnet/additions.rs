@@ -6,8 +6,8 @@
 
 use serde_json::Value;
 
-use super::gas;
 use super::rpc::{Rpc, RpcError};
+use super::{gas, reserve};
 
 /// Which additions are on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,17 +16,41 @@ pub struct Additions {
     pub faucet: bool,
     /// Calls and gas estimates look at the calls of a batch.
     pub batch_gas: bool,
+    /// The channel reserve of TIP-1034 is a contract of ours.
+    pub reserve: bool,
 }
 
 impl Additions {
     pub(super) async fn probe(rpc: &Rpc) -> Result<Self, RpcError> {
-        Ok(Self { faucet: !rpc.knows("tempo_fundAddress").await?, batch_gas: gas::is_flat(rpc).await? })
+        Ok(Self {
+            faucet: !rpc.knows("tempo_fundAddress").await?,
+            batch_gas: gas::is_flat(rpc).await?,
+            reserve: reserve::is_missing(rpc).await?,
+        })
     }
 
     /// Whether `method` runs or estimates a transaction whose batch has to be looked at.
     pub(super) fn looks_at_batch(self, method: &str) -> bool {
         self.batch_gas && matches!(method, "eth_call" | "eth_estimateGas" | "eth_fillTransaction")
     }
+}
+
+/// Whether the first parameter of `method` describes a transaction that is not signed yet.
+pub(super) fn describes_transaction(method: &str) -> bool {
+    matches!(
+        method,
+        "eth_call"
+            | "eth_createAccessList"
+            | "eth_estimateGas"
+            | "eth_fillTransaction"
+            | "eth_sendTransaction"
+            | "eth_sendTransactionSync"
+    )
+}
+
+/// Whether anvil signs what `method` describes, and sends it.
+pub(super) fn sends_unsigned(method: &str) -> bool {
+    matches!(method, "eth_sendTransaction" | "eth_sendTransactionSync")
 }
 
 /// Where the answer to `method` carries its gas, if the request did not fix it.

@@ -18,6 +18,7 @@ mod faults;
 mod gas;
 mod proxy;
 mod receipts;
+mod reserve;
 mod rpc;
 mod server;
 
@@ -41,6 +42,7 @@ pub use rpc::RpcError;
 
 use anvil::Anvil;
 use proxy::Proxy;
+use reserve::Reserve;
 use rpc::Rpc;
 
 /// The stablecoins that exist from the first block on: pathUSD and three more, 6 decimals each.
@@ -109,7 +111,8 @@ impl Devnet {
         let rpc = Rpc::new(anvil.url().to_owned());
         let accounts = accounts();
         let additions = Additions::probe(&rpc).await?;
-        let proxy = Arc::new(Proxy::new(rpc, additions, accounts[FAUCET_ACCOUNT].address()));
+        let reserve = if additions.reserve { Some(Reserve::place(rpc.clone()).await?) } else { None };
+        let proxy = Arc::new(Proxy::new(rpc, additions, reserve, accounts[FAUCET_ACCOUNT].address()));
         let server = tokio::spawn(server::serve(listener, address, Arc::clone(&proxy)));
         Ok(Self { anvil, proxy, server, address, accounts })
     }

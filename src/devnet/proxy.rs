@@ -12,6 +12,7 @@ use super::behind::{self, Step};
 use super::faucet::Faucet;
 use super::faults::{Faults, Loss, Plan};
 use super::gas::{self, BatchGas};
+use super::reserve::Reserve;
 use super::rpc::{METHOD_NOT_FOUND, Rpc, RpcError};
 use super::{control, receipts};
 
@@ -45,16 +46,18 @@ pub(super) fn is_broadcast(method: &str) -> bool {
 pub(super) struct Proxy {
     rpc: Rpc,
     additions: Additions,
+    reserve: Option<Reserve>,
     faucet: Faucet,
     faults: Faults,
     broadcasts: AtomicU64,
 }
 
 impl Proxy {
-    pub(super) fn new(rpc: Rpc, additions: Additions, funder: Address) -> Self {
+    pub(super) fn new(rpc: Rpc, additions: Additions, reserve: Option<Reserve>, funder: Address) -> Self {
         Self {
             rpc,
             additions,
+            reserve,
             faucet: Faucet::new(funder),
             faults: Faults::new(),
             broadcasts: AtomicU64::new(0),
@@ -174,6 +177,17 @@ impl Proxy {
             };
             return Ok(success(id, json!(self.faucet.give(&self.rpc, to).await?)));
         }
+        if let Some(reserve) = &self.reserve
+            && additions::describes_transaction(method)
+            && reserve.prepare(&params[0]).await?
+            && additions::sends_unsigned(method)
+        {
+            return Ok(refusal(
+                id,
+                INVALID_PARAMS,
+                "an open has to be signed: its hash makes the channel's id",
+            ));
+        }
         let batch = if self.additions.looks_at_batch(method) {
             gas::of_batch(&self.rpc, &params[0]).await?
         } else {
@@ -182,10 +196,11 @@ impl Proxy {
         if let BatchGas::Reverts(error) = batch {
             return Ok(json!({ "jsonrpc": "2.0", "id": id, "error": error }));
         }
-        if is_broadcast(method) {
-            self.broadcasts.fetch_add(1, Ordering::SeqCst);
-        }
-        let mut answer = self.rpc.forward(request).await?;
+        let mut answer = if is_broadcast(method) {
+            self.broadcast(request).await?
+        } else {
+            self.rpc.forward(request).await?
+        };
         if let Some(result) = answer.get_mut("result") {
             if let BatchGas::Enough(enough) = batch
                 && let Some(gas) = additions::gas_of(method, &params[0], result)
@@ -197,6 +212,14 @@ impl Proxy {
             }
         }
         Ok(answer)
+    }
+
+    async fn broadcast(&self, request: &Value) -> Result<Value, RpcError> {
+        self.broadcasts.fetch_add(1, Ordering::SeqCst);
+        match &self.reserve {
+            Some(reserve) => reserve.broadcast(request).await,
+            None => self.rpc.forward(request).await,
+        }
     }
 }
 

@@ -13,7 +13,7 @@ pub(super) const METHOD_NOT_FOUND: i64 = -32601;
 
 /// With `--mixed-mining` a transaction is in a block within milliseconds, and within one second at
 /// the latest.
-const INCLUSION_LIMIT: Duration = Duration::from_secs(10);
+pub(super) const INCLUSION_LIMIT: Duration = Duration::from_secs(10);
 
 /// Why the chain gave no usable answer.
 #[derive(Debug, thiserror::Error)]

@@ -290,6 +290,11 @@ impl Charges {
         if offer.is_sponsored() && self.sponsor.is_none() {
             return Err(Denied::Invalid("this server no longer sponsors network fees".into()));
         }
+        // The verifier keeps the first chain id it hears: it must not be a wrong one.
+        if let Err(error) = self.chain.confirm().await {
+            tracing::warn!(%error, "payment cannot be verified");
+            return Err(Denied::Unavailable("the chain"));
+        }
         if credential.proof() == Proof::Hash {
             // A pushed transaction may be a moment away from its block.
             let hash =

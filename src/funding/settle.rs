@@ -96,16 +96,18 @@ impl Charges {
         receipt: &ChainReceipt,
     ) -> Result<Delivery, Denied<E>> {
         let now = Timestamp::now();
-        if !receipt.status() {
-            self.payments.fail(settling.id, now).await?;
-            return Err(refused(Why::Failed));
-        }
-        if !crate::chain::transferred(receipt, settling.currency, self.recipient, settling.amount) {
-            // The validated calls cannot succeed without this transfer: the
-            // node contradicts itself. Taking no decision keeps every way open.
-            tracing::error!(payment = settling.id, "mined transaction without its transfer");
+        let moved = crate::chain::transferred(receipt, settling.currency, self.recipient, settling.amount);
+        if receipt.status() != moved {
+            // The validated calls cannot succeed without this transfer, nor
+            // can it be left of a failure: the node contradicts itself. Taking
+            // no decision keeps every way open.
+            tracing::error!(payment = settling.id, moved, "status and transfers of a receipt disagree");
             metrics::counter!("farebox_chain_contradictions_total").increment(1);
             return Err(Denied::Pending);
+        }
+        if !moved {
+            self.payments.fail(settling.id, now).await?;
+            return Err(refused(Why::Failed));
         }
         let hash = format!("{:#x}", receipt.transaction_hash());
         let fee = crate::chain::fee_paid(receipt);

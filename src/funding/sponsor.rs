@@ -110,6 +110,12 @@ impl Sponsor {
         SignedTransaction::sponsor(envelope, &self.signer, self.limits.fee_token)
     }
 
+    /// Signs, as fee payer, a 0x78 envelope that funds a channel. What it does
+    /// is read and checked afterwards, before it is sent.
+    pub(super) fn sign_funding(&self, envelope: &str) -> Result<SignedTransaction, TransactionError> {
+        self.sign(envelope)
+    }
+
     /// Reserves the highest fee of one transaction, in the transaction that
     /// records its broadcast. Whoever holds the day's row counts alone, so the
     /// caps hold on PostgreSQL too.

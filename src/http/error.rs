@@ -21,15 +21,23 @@ pub enum Code {
     VerificationFailed,
     MalformedCredential,
     InvalidChallenge,
+    ChallengeNotFound,
+    InvalidSignature,
+    AmountExceedsDeposit,
+    DeltaTooSmall,
+    InsufficientBalance,
     CredentialSpent,
     NotFound,
     MethodNotAllowed,
     RequestTimeout,
     PaymentInProgress,
     IdempotencyKeyReused,
+    ChannelNotFound,
+    ChannelFinalized,
     PayloadTooLarge,
     UnsupportedMediaType,
     InternalError,
+    UpstreamFailed,
     SettlementPending,
     ServiceUnavailable,
 }
@@ -39,7 +47,7 @@ const PROBLEMS: &str = "https://paymentauth.org/problems/";
 
 impl Code {
     /// All of them, in the order of their status.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 28] = [
         Self::InvalidParams,
         Self::SeveralCredentials,
         Self::MethodUnsupported,
@@ -49,15 +57,23 @@ impl Code {
         Self::VerificationFailed,
         Self::MalformedCredential,
         Self::InvalidChallenge,
+        Self::ChallengeNotFound,
+        Self::InvalidSignature,
+        Self::AmountExceedsDeposit,
+        Self::DeltaTooSmall,
+        Self::InsufficientBalance,
         Self::CredentialSpent,
         Self::NotFound,
         Self::MethodNotAllowed,
         Self::RequestTimeout,
         Self::PaymentInProgress,
         Self::IdempotencyKeyReused,
+        Self::ChannelNotFound,
+        Self::ChannelFinalized,
         Self::PayloadTooLarge,
         Self::UnsupportedMediaType,
         Self::InternalError,
+        Self::UpstreamFailed,
         Self::SettlementPending,
         Self::ServiceUnavailable,
     ];
@@ -85,6 +101,31 @@ impl Code {
             Self::InvalidChallenge => {
                 (402, "invalid_challenge", Some("invalid-challenge"), "Invalid Challenge")
             }
+            Self::ChallengeNotFound => {
+                (402, "challenge_not_found", Some("session/challenge-not-found"), "Challenge Not Found")
+            }
+            Self::InvalidSignature => {
+                (402, "invalid_signature", Some("session/invalid-signature"), "Invalid Signature")
+            }
+            Self::AmountExceedsDeposit => (
+                402,
+                "amount_exceeds_deposit",
+                Some("session/amount-exceeds-deposit"),
+                "Amount Exceeds Deposit",
+            ),
+            Self::DeltaTooSmall => {
+                (402, "delta_too_small", Some("session/delta-too-small"), "Delta Too Small")
+            }
+            Self::InsufficientBalance => {
+                (402, "insufficient_balance", Some("session/insufficient-balance"), "Insufficient Balance")
+            }
+            Self::ChannelNotFound => {
+                (410, "channel_not_found", Some("session/channel-not-found"), "Channel Not Found")
+            }
+            Self::ChannelFinalized => {
+                (410, "channel_finalized", Some("session/channel-finalized"), "Channel Finalized")
+            }
+            Self::UpstreamFailed => (502, "upstream_failed", None, "Bad Gateway"),
             Self::CredentialSpent => {
                 (403, "credential_spent", Some("verification-failed"), "Credential Already Used")
             }

@@ -6,12 +6,13 @@ use std::task::{Context, Poll};
 
 use axum::body::{Body, Bytes};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use axum::http::{HeaderName, HeaderValue};
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::Response;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http_body_util::Full;
 use hyper::body::{Frame, SizeHint};
+use mpp::protocol::core::PaymentCredential;
 use sha2::{Digest as _, Sha256};
 use tracing::Instrument as _;
 use uuid::Uuid;
@@ -22,7 +23,7 @@ use super::request::Received;
 use crate::app::App;
 use crate::funding::{Delivery, Denied, Order, Paid};
 use crate::id::Timestamp;
-use crate::mpp::credential::HEADERS;
+use crate::mpp::credential::{HEADERS, locate};
 use crate::mpp::offer::by_preference;
 use crate::mpp::{Challenge, Credential, CredentialError, Offer, Refusal};
 
@@ -100,9 +101,7 @@ struct Till<'a> {
 
 impl Till<'_> {
     fn credential(&self) -> Result<Option<Credential>, CredentialError> {
-        Credential::find(
-            HEADERS.iter().flat_map(|name| self.request.headers.get_all(*name)).map(HeaderValue::as_bytes),
-        )
+        credential(&self.request.headers)?.map(Credential::read).transpose()
     }
 
     /// 402 with a fresh challenge for each offer. Nothing is written.
@@ -168,6 +167,14 @@ impl Till<'_> {
         };
         self.ask(code, &detail)
     }
+}
+
+/// The request's Payment credential, of any intent, from either header field.
+///
+/// # Errors
+/// When there are several, or it is malformed.
+pub fn credential(headers: &HeaderMap) -> Result<Option<PaymentCredential>, CredentialError> {
+    locate(HEADERS.iter().flat_map(|name| headers.get_all(*name)).map(HeaderValue::as_bytes))
 }
 
 /// RFC 9530 digest of a request body (draft-httpauth-payment-00, "Request Body

@@ -1,5 +1,6 @@
 //! The doors: every route on one screen.
 
+mod chat;
 pub mod discovery;
 mod error;
 mod gate;
@@ -8,6 +9,7 @@ mod mpp;
 mod observe;
 mod openapi;
 mod request;
+mod sse;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +17,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::http::{HeaderName, Method, header};
 use axum::middleware::from_fn_with_state;
-use axum::routing::get;
+use axum::routing::{get, head};
 use tower_http::cors::{Any, CorsLayer};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -35,6 +37,8 @@ fn api() -> OpenApiRouter<State> {
         .routes(routes!(mpp::index))
         .routes(routes!(mpp::preview))
         .routes(routes!(mpp::account))
+        .routes(routes!(chat::models))
+        .routes(routes!(chat::completions))
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))
 }
@@ -47,6 +51,7 @@ pub fn router(app: &State) -> Router {
         .route("/llms-full.txt", get(discovery::llms_full))
         .route("/.well-known/api-catalog", get(discovery::catalog))
         .route("/favicon.svg", get(discovery::favicon))
+        .route("/mpp/chat/completions", head(chat::head))
         .route("/metrics", get(health::metrics))
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)

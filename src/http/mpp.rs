@@ -17,6 +17,7 @@ use crate::funding::{Paid, Payment, Sponsor};
 use crate::id::AccountId;
 use crate::ledger::{Balance, LedgerError};
 use crate::mpp::Offer;
+use crate::mpp::credential::HEADERS;
 use crate::services::preview::{PreviewAnswer, PreviewBody, PreviewError, PreviewRequest};
 
 /// Payments shown with an account.
@@ -53,7 +54,7 @@ pub async fn index(AppState(app): AppState<State>) -> Response {
 pub async fn preview(AppState(app): AppState<State>, request: Received) -> Result<Response, HttpError> {
     let sponsored = request.flag("feePayer")?;
     let preview = PreviewRequest::parse(request.json_text()?, app.config.pii.max_text_bytes)?;
-    let offers = if sponsored { sponsored_offers(&app)? } else { &app.offers.preview };
+    let offers = if sponsored { sponsored_offers(&app, &request)? } else { &app.offers.preview };
     let engine = app.pii.clone();
     gate::charge(&app, &request, offers.clone(), "pii.preview", move |paid: Paid| async move {
         // Pure computation: away from the threads that serve connections.
@@ -64,11 +65,13 @@ pub async fn preview(AppState(app): AppState<State>, request: Received) -> Resul
     .await
 }
 
-fn sponsored_offers(app: &App) -> Result<&Arc<[Offer]>, HttpError> {
+fn sponsored_offers<'a>(app: &'a App, request: &Received) -> Result<&'a Arc<[Offer]>, HttpError> {
     let Some(offers) = &app.offers.preview_sponsored else {
         return Err(HttpError::invalid("this server does not pay network fees; leave out feePayer"));
     };
-    if app.sponsor.as_ref().is_some_and(Sponsor::is_funded) {
+    // Who comes with a payment is past asking for one, and its answer may be waiting.
+    let pays = HEADERS.iter().any(|name| request.headers.contains_key(*name));
+    if pays || app.sponsor.as_ref().is_some_and(Sponsor::is_funded) {
         return Ok(offers);
     }
     Err(HttpError::new(

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::app::Offers;
 use crate::config::Config;
 use crate::mpp::Offer;
-use crate::mpp::offer::{CHARGE, METHOD};
+use crate::mpp::offer::{CHARGE, METHOD, Offered as _};
 
 /// What an agent should know before its first call.
 const GUIDANCE: &str = "Send the request without payment first: bad input is answered with 400 and costs \

@@ -8,6 +8,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Uri};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use hyper::body::Body as _;
 
 use super::State;
 use super::error::{Code, HttpError};
@@ -33,16 +34,17 @@ impl FromRequest<State> for Received {
     async fn from_request(request: Request, app: &State) -> Result<Self, HttpError> {
         let (parts, body) = request.into_parts();
         let limits = &app.config.server;
-        let limited = Limited::new(body, limits.body_limit_bytes);
+        let limit = limits.body_limit_bytes;
+        let too_large =
+            || HttpError::new(Code::PayloadTooLarge, format!("the body is larger than {limit} bytes"));
+        // A Content-Length that is too high is believed; nothing more is read.
+        if body.size_hint().lower() > limit as u64 {
+            return Err(too_large());
+        }
         let wait = Duration::from_millis(limits.body_timeout_ms);
-        let body = match tokio::time::timeout(wait, limited.collect()).await {
+        let body = match tokio::time::timeout(wait, Limited::new(body, limit).collect()).await {
             Ok(Ok(body)) => body.to_bytes(),
-            Ok(Err(error)) if error.is::<LengthLimitError>() => {
-                return Err(HttpError::new(
-                    Code::PayloadTooLarge,
-                    format!("the body is larger than {} bytes", limits.body_limit_bytes),
-                ));
-            }
+            Ok(Err(error)) if error.is::<LengthLimitError>() => return Err(too_large()),
             Ok(Err(_)) => return Err(HttpError::invalid("the body ended before it was complete")),
             Err(_) => {
                 return Err(HttpError::new(Code::RequestTimeout, "the body did not arrive in time"));

@@ -11,7 +11,8 @@ use mpp::{Base64UrlJson, ChallengeEcho};
 use sha2::Sha256;
 use subtle::ConstantTimeEq;
 
-use super::offer::{CHARGE, METHOD, Offer, Route};
+use super::offer::{CHARGE, METHOD, Offer, Offered, Route};
+use super::session::SESSION;
 use crate::config::Secret;
 use crate::id::Timestamp;
 
@@ -86,12 +87,18 @@ impl Issuer {
     /// ([`Route::opaque`]). `digest` is the RFC 9530 digest of the request
     /// body, present when the request has one.
     #[must_use]
-    pub fn issue(&self, offer: &Offer, opaque: &str, digest: Option<&str>, expires: Timestamp) -> Challenge {
+    pub fn issue(
+        &self,
+        offer: &impl Offered,
+        opaque: &str,
+        digest: Option<&str>,
+        expires: Timestamp,
+    ) -> Challenge {
         let expires = expires.to_rfc3339();
         let bound = Bound {
             realm: &self.realm,
             method: METHOD,
-            intent: CHARGE,
+            intent: offer.intent(),
             request: offer.encoded_request(),
             expires: &expires,
             digest: digest.unwrap_or_default(),
@@ -114,7 +121,37 @@ impl Issuer {
         route: &Route,
         digest: Option<&str>,
     ) -> Result<Verified<'a>, Refusal> {
-        if echo.method.as_str() != METHOD || echo.intent.as_str() != CHARGE {
+        let expires = self.recognise(echo, CHARGE, route)?;
+        let offer = offers
+            .iter()
+            .find(|offer| offer.encoded_request() == echo.request.raw())
+            .ok_or(Refusal::OtherTerms)?;
+        if echo.digest.as_deref() != digest {
+            return Err(Refusal::OtherBody);
+        }
+        Ok(Verified { offer, expires })
+    }
+
+    /// Checks an echoed session challenge: issued by us for this resource.
+    /// Whether its terms are those of the model that is asked for now is up to
+    /// the caller ([`has_terms_of`](super::session::SessionOffer::has_terms_of)).
+    /// Returns its request and its expiry.
+    ///
+    /// # Errors
+    /// The first check that fails.
+    pub fn verify_session(
+        &self,
+        echo: &ChallengeEcho,
+        route: &Route,
+    ) -> Result<(serde_json::Value, Timestamp), Refusal> {
+        let expires = self.recognise(echo, SESSION, route)?;
+        let request = echo.request.decode_value().map_err(|_| Refusal::OtherTerms)?;
+        Ok((request, expires))
+    }
+
+    /// What every challenge of ours must pass: method and intent, MAC, route.
+    fn recognise(&self, echo: &ChallengeEcho, intent: &str, route: &Route) -> Result<Timestamp, Refusal> {
+        if echo.method.as_str() != METHOD || echo.intent.as_str() != intent {
             return Err(Refusal::Unsupported);
         }
         if echo.realm != self.realm || !self.issued(echo) {
@@ -123,15 +160,7 @@ impl Issuer {
         if !echo.opaque.as_ref().is_some_and(|opaque| route.is_named_by(opaque)) {
             return Err(Refusal::OtherRoute);
         }
-        let offer = offers
-            .iter()
-            .find(|offer| offer.encoded_request() == echo.request.raw())
-            .ok_or(Refusal::OtherTerms)?;
-        if echo.digest.as_deref() != digest {
-            return Err(Refusal::OtherBody);
-        }
-        let expires = echo.expires.as_deref().and_then(Timestamp::parse_rfc3339).ok_or(Refusal::NoExpiry)?;
-        Ok(Verified { offer, expires })
+        echo.expires.as_deref().and_then(Timestamp::parse_rfc3339).ok_or(Refusal::NoExpiry)
     }
 
     fn issued(&self, echo: &ChallengeEcho) -> bool {

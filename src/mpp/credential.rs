@@ -62,42 +62,14 @@ impl Credential {
     /// [`CredentialError::Several`] (draft: more than one is a bad request) or
     /// [`CredentialError::Malformed`].
     pub fn find<'a>(values: impl IntoIterator<Item = &'a [u8]>) -> Result<Option<Self>, CredentialError> {
-        let mut found = None;
-        for value in values {
-            let text = std::str::from_utf8(value)
-                .ok()
-                .filter(|text| text.bytes().all(|b| b == b'\t' || (b' '..=b'~').contains(&b)));
-            let Some(text) = text else {
-                // Nothing outside visible ASCII is a credential; only a value
-                // that claims to be one is worth an answer.
-                if value.get(..7).is_some_and(|s| s.eq_ignore_ascii_case(b"payment")) {
-                    return Err(CredentialError::Malformed("is not visible ASCII"));
-                }
-                continue;
-            };
-            let mut rest = text;
-            while let Some(credential) = mpp::protocol::core::extract_payment_scheme(rest) {
-                if found.replace(credential).is_some() {
-                    return Err(CredentialError::Several);
-                }
-                let end = credential.as_ptr() as usize - rest.as_ptr() as usize + credential.len();
-                rest = &rest[end..];
-            }
-            if found.is_none() && starts_with_scheme(text) {
-                return Err(CredentialError::Malformed(
-                    "is not `Payment <base64url>`, or is longer than 64 KiB",
-                ));
-            }
-        }
-        found.map(Self::parse).transpose()
+        locate(values)?.map(Self::read).transpose()
     }
 
-    fn parse(header: &str) -> Result<Self, CredentialError> {
-        let inner = mpp::parse_authorization(header).map_err(|_| {
-            CredentialError::Malformed(
-                "is not base64url-encoded JSON with the fields `challenge` and `payload`",
-            )
-        })?;
+    /// Reads the payload of a charge credential.
+    ///
+    /// # Errors
+    /// [`CredentialError::Malformed`].
+    pub fn read(inner: PaymentCredential) -> Result<Self, CredentialError> {
         let payload = inner.charge_payload().map_err(|_| {
             CredentialError::Malformed("has a payload that is none of `transaction`, `hash` and `proof`")
         })?;
@@ -141,6 +113,49 @@ impl Credential {
     pub fn payload(&self) -> PaymentPayload {
         self.inner.charge_payload().expect("parsed when the credential was")
     }
+}
+
+/// The request's Payment credential, of any intent; `None` when it has none.
+///
+/// `values` are the raw values of all [`HEADERS`] fields, in any order.
+///
+/// # Errors
+/// [`CredentialError::Several`] or [`CredentialError::Malformed`].
+pub fn locate<'a>(
+    values: impl IntoIterator<Item = &'a [u8]>,
+) -> Result<Option<PaymentCredential>, CredentialError> {
+    let mut found = None;
+    for value in values {
+        let text = std::str::from_utf8(value)
+            .ok()
+            .filter(|text| text.bytes().all(|b| b == b'\t' || (b' '..=b'~').contains(&b)));
+        let Some(text) = text else {
+            // Nothing outside visible ASCII is a credential; only a value
+            // that claims to be one is worth an answer.
+            if value.get(..7).is_some_and(|s| s.eq_ignore_ascii_case(b"payment")) {
+                return Err(CredentialError::Malformed("is not visible ASCII"));
+            }
+            continue;
+        };
+        let mut rest = text;
+        while let Some(credential) = mpp::protocol::core::extract_payment_scheme(rest) {
+            if found.replace(credential).is_some() {
+                return Err(CredentialError::Several);
+            }
+            let end = credential.as_ptr() as usize - rest.as_ptr() as usize + credential.len();
+            rest = &rest[end..];
+        }
+        if found.is_none() && starts_with_scheme(text) {
+            return Err(CredentialError::Malformed("is not `Payment <base64url>`, or is longer than 64 KiB"));
+        }
+    }
+    found.map(parse).transpose()
+}
+
+fn parse(header: &str) -> Result<PaymentCredential, CredentialError> {
+    mpp::parse_authorization(header).map_err(|_| {
+        CredentialError::Malformed("is not base64url-encoded JSON with the fields `challenge` and `payload`")
+    })
 }
 
 /// Hex is compared by value: `0xAB` and `0xab` are one transaction.

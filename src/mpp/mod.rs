@@ -10,8 +10,9 @@ pub mod challenge;
 pub mod credential;
 pub mod offer;
 pub mod receipt;
+pub mod session;
 
 pub use challenge::{Challenge, Issuer, Refusal};
 pub use credential::{Credential, CredentialError, Proof};
-pub use offer::{Offer, Route};
+pub use offer::{Offer, Offered, Route};
 pub use receipt::Receipt;

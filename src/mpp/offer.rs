@@ -1,11 +1,15 @@
 //! What a route asks for: an amount of a token for one request.
 
 use alloy::primitives::Address;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use mpp::protocol::core::Base64UrlJson;
 use mpp::protocol::core::accept_payment::HasMethodIntent;
 use mpp::protocol::intents::ChargeRequest;
+use serde::Serialize;
 use serde_json::json;
 use uuid::Uuid;
+use uuid::fmt::Simple;
 
 use crate::config::Mode;
 use crate::money::Money;
@@ -35,6 +39,14 @@ impl Route {
         Self { name }
     }
 
+    /// The route of a session: the resource, whatever the method. Vouchers for a
+    /// POST may come by HEAD ("Voucher Submission Transport"), and the query is
+    /// not part of what is metered.
+    #[must_use]
+    pub fn resource(path: &str) -> Self {
+        Self { name: path.to_owned() }
+    }
+
     /// Method, path and query, as in the request line.
     #[must_use]
     pub fn name(&self) -> &str {
@@ -48,8 +60,16 @@ impl Route {
     /// who pays last would have paid for nothing.
     #[must_use]
     pub fn opaque(&self, nonce: Uuid) -> String {
-        let opaque = json!({ "nonce": nonce.simple().to_string(), "route": self.name });
-        Base64UrlJson::from_value(&opaque).expect("a map of strings is canonical JSON").raw().to_owned()
+        // Every unpaid request passes here, so the canonical form (RFC 8785) is written directly:
+        // the names in order, and strings as serde_json writes them anyway.
+        #[derive(Serialize)]
+        struct Opaque<'a> {
+            nonce: &'a str,
+            route: &'a str,
+        }
+        let mut digits = [0; Simple::LENGTH];
+        let opaque = Opaque { nonce: nonce.simple().encode_lower(&mut digits), route: &self.name };
+        URL_SAFE_NO_PAD.encode(serde_json::to_vec(&opaque).expect("two strings are valid JSON"))
     }
 
     /// Whether this `opaque` parameter, known to be ours, is of this route.
@@ -57,6 +77,16 @@ impl Route {
     pub fn is_named_by(&self, opaque: &Base64UrlJson) -> bool {
         opaque.decode_value().is_ok_and(|named| named["route"] == self.name.as_str())
     }
+}
+
+/// What a challenge repeats of an offer.
+pub trait Offered {
+    /// `charge` or `session`.
+    fn intent(&self) -> &'static str;
+    /// The `request` parameter: base64url of canonical JSON.
+    fn encoded_request(&self) -> &str;
+    /// For people; never relied upon (draft-httpauth-payment-00, "Amount Verification").
+    fn description(&self) -> &str;
 }
 
 /// One way to pay for a route. A 402 carries one challenge per offer.
@@ -136,22 +166,24 @@ impl Offer {
         self.sponsored
     }
 
-    /// For people; never relied upon (draft-httpauth-payment-00, "Amount Verification").
-    #[must_use]
-    pub fn description(&self) -> &str {
-        &self.description
-    }
-
     /// The charge request as the method's verifier reads it.
     #[must_use]
     pub fn request(&self) -> &ChargeRequest {
         &self.request
     }
+}
 
-    /// The `request` parameter of the challenge.
-    #[must_use]
-    pub fn encoded_request(&self) -> &str {
+impl Offered for Offer {
+    fn intent(&self) -> &'static str {
+        CHARGE
+    }
+
+    fn encoded_request(&self) -> &str {
         &self.encoded
+    }
+
+    fn description(&self) -> &str {
+        &self.description
     }
 }
 
@@ -177,5 +209,22 @@ pub fn by_preference<'a>(offers: &'a [Offer], accept_payment: Option<&str>) -> V
     match ranked {
         Some(ranked) if !ranked.is_empty() => ranked,
         _ => offers.iter().collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_opaque_parameter_is_canonical_json() {
+        let nonce = Uuid::from_u128(7);
+        for query in ["", "a=1&b=%22", "\"\\/\u{7f}\u{1}\u{8}\t\u{2028}é😀<>"] {
+            let route = Route::new("POST", "/mpp", Some(query));
+            let canonical = json!({ "route": route.name(), "nonce": nonce.simple().to_string() });
+            let canonical = Base64UrlJson::from_value(&canonical).expect("JSON");
+            assert_eq!(route.opaque(nonce), canonical.raw());
+            assert!(route.is_named_by(&canonical));
+        }
     }
 }

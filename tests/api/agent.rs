@@ -132,6 +132,7 @@ impl Agent {
     }
 
     /// An unsigned transaction of these calls that can be included now and only once.
+    #[expect(clippy::unused_self, reason = "reads as whose it is; the signature makes it so")]
     pub fn transaction(&self, calls: Vec<Call>) -> TempoTransaction {
         TempoTransaction {
             chain_id: CHAIN_ID,

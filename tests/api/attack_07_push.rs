@@ -28,8 +28,11 @@ fn attack_07_someone_elses_transaction() {
         let (victim, thief) = (funded(chain).await, funded(chain).await);
         let (asked, own) = (server.ask().await, server.ask().await);
         let paid = broadcast(chain, &victim, &asked).await;
-        // Under the thief's own challenge: its memo is not there.
-        server.pay(&pushed(&thief, &own, &paid)).await.assert(403, "credential_spent");
+        // Under the thief's own challenge: neither its sender nor its memo is there.
+        let mut stolen = pushed(&thief, &own, &paid);
+        server.pay(&stolen).await.assert(402, "verification_failed");
+        stolen.as_object_mut().unwrap().remove("source");
+        server.pay(&stolen).await.assert(403, "credential_spent");
         // Under the victim's challenge, in the thief's name.
         let refused = server.pay(&pushed(&thief, &asked, &paid)).await;
         refused.assert(402, "verification_failed");
@@ -194,7 +197,7 @@ fn a_push_is_paid_for_even_when_the_challenge_expires_meanwhile() {
         let server = Server::impatient(&chain).await;
         let agent = funded(&chain).await;
         server.pay(&agent.pull(&server.ask().await)).await.assert_paid();
-        let server = server.restart(|config| config.payments.challenge_ttl_seconds = 2).await;
+        let server = server.restart(|config| config.payments.challenge_ttl_seconds = 3).await;
         let asked = server.ask().await;
         let paid = broadcast(&chain, &agent, &asked).await;
         // The chain cannot be asked until after the expiry.
@@ -202,7 +205,7 @@ fn a_push_is_paid_for_even_when_the_challenge_expires_meanwhile() {
         let begun = Instant::now();
         let unsure = server.pay(&pushed(&agent, &asked, &paid)).await;
         assert_eq!(unsure.status, 503, "{}", unsure.text);
-        let rest = Duration::from_millis(2_100).saturating_sub(begun.elapsed());
+        let rest = Duration::from_millis(3_100).saturating_sub(begun.elapsed());
         tokio::time::sleep(rest).await;
         chain.faults().clear();
         server.pay(&pushed(&agent, &asked, &paid)).await.assert_paid();

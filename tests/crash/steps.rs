@@ -73,7 +73,7 @@ async fn at_every_step(db: &TestDb) {
     for step in STEPS {
         println!("{step:?}");
         let mut order = Order::preview(&setup.origin(), &format!("Mail {step:?}@example.com"));
-        order.idempotency_key = (step == Step::DeliveredUnderKey).then(|| "the only one".to_owned());
+        order.idempotency_key = (step == Step::DeliveredUnderKey).then(|| "the-only-one".to_owned());
         server = die_at(step, &order, &devnet, db, &setup, server).await;
     }
     nothing_open(db, &setup).await;

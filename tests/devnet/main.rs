@@ -3,6 +3,7 @@
 mod additions;
 mod chain;
 mod faults;
+mod reserve;
 
 use std::time::{Duration, Instant};
 

@@ -41,6 +41,12 @@ impl TestDb {
         Db::connect(&self.url, CONNECTIONS).await.expect("connect again")
     }
 
+    /// The same database with connections of its own again, after [`Db::close`].
+    pub async fn reconnected(mut self) -> Self {
+        self.db = self.connect_again().await;
+        self
+    }
+
     /// Runs a statement behind the program's back.
     pub async fn execute(&self, statement: &str) {
         let mut connection = AnyConnection::connect(&self.url).await.expect("connect");

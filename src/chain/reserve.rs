@@ -1,0 +1,188 @@
+//! The channel reserve (TIP-1034): what a channel's state is, what an opening
+//! transaction does, and the calls that settle and close.
+
+use alloy::primitives::aliases::U96;
+use alloy::primitives::{Address, Bytes, TxKind};
+use alloy::sol_types::SolCall as _;
+use tempo_contracts::precompiles::ITIP20ChannelReserve as Reserve;
+
+use super::{Chain, ChainError, ChainReceipt, SignedTransaction};
+use crate::money::Money;
+use crate::mpp::session::{ChannelId, Descriptor};
+
+/// A channel as the chain has it. All zero once it is closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OnChain {
+    pub settled: Money,
+    pub deposit: Money,
+    /// Unix seconds; zero when the payer has not asked to close.
+    pub close_requested_at: u64,
+}
+
+/// What a transaction does to the reserve, as far as we accept it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Funding {
+    Open { descriptor: Descriptor, deposit: Money },
+    TopUp { descriptor: Descriptor, additional: Money },
+}
+
+/// Why a funding transaction is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum FundingError {
+    #[error("the transaction must make exactly one call, to the channel reserve")]
+    Calls,
+    #[error("the call is neither `open` nor `topUp` of the channel reserve")]
+    Method,
+    #[error("the amount exceeds what this server can account for")]
+    Amount,
+}
+
+impl Funding {
+    /// Reads the one call of a funding transaction.
+    ///
+    /// # Errors
+    /// [`FundingError`].
+    pub fn read(transaction: &SignedTransaction, escrow: Address) -> Result<Self, FundingError> {
+        let [call] = transaction.calls() else {
+            return Err(FundingError::Calls);
+        };
+        if call.to != TxKind::Call(escrow) || !call.value.is_zero() {
+            return Err(FundingError::Calls);
+        }
+        if let Ok(open) = Reserve::openCall::abi_decode_validate(&call.input) {
+            let payer = transaction.sender();
+            let descriptor = Descriptor {
+                payer,
+                payee: open.payee,
+                operator: open.operator,
+                token: open.token,
+                salt: open.salt,
+                authorized_signer: open.authorizedSigner,
+                expiring_nonce_hash: transaction.expiring_nonce_hash(),
+            };
+            return Ok(Self::Open { descriptor, deposit: money(open.deposit)? });
+        }
+        if let Ok(more) = Reserve::topUpCall::abi_decode_validate(&call.input) {
+            let additional = money(more.additionalDeposit)?;
+            return Ok(Self::TopUp { descriptor: from_abi(&more.descriptor), additional });
+        }
+        Err(FundingError::Method)
+    }
+}
+
+fn money(amount: U96) -> Result<Money, FundingError> {
+    i64::try_from(amount).map(Money::from_micros).map_err(|_| FundingError::Amount)
+}
+
+fn units(amount: Money) -> U96 {
+    U96::from(u64::try_from(amount.micros()).unwrap_or(0))
+}
+
+fn from_abi(abi: &Reserve::ChannelDescriptor) -> Descriptor {
+    Descriptor {
+        payer: abi.payer,
+        payee: abi.payee,
+        operator: abi.operator,
+        token: abi.token,
+        salt: abi.salt,
+        authorized_signer: abi.authorizedSigner,
+        expiring_nonce_hash: abi.expiringNonceHash,
+    }
+}
+
+fn to_abi(descriptor: &Descriptor) -> Reserve::ChannelDescriptor {
+    Reserve::ChannelDescriptor {
+        payer: descriptor.payer,
+        payee: descriptor.payee,
+        operator: descriptor.operator,
+        token: descriptor.token,
+        salt: descriptor.salt,
+        authorizedSigner: descriptor.authorized_signer,
+        expiringNonceHash: descriptor.expiring_nonce_hash,
+    }
+}
+
+/// The call that pays the payee up to a voucher's amount.
+#[must_use]
+pub fn settle_call(descriptor: &Descriptor, cumulative: Money, signature: &Bytes) -> Bytes {
+    Reserve::settleCall {
+        descriptor: to_abi(descriptor),
+        cumulativeAmount: units(cumulative),
+        signature: signature.clone(),
+    }
+    .abi_encode()
+    .into()
+}
+
+/// The call that pays `capture`, returns the rest to the payer and ends the channel.
+#[must_use]
+pub fn close_call(descriptor: &Descriptor, cumulative: Money, capture: Money, signature: &Bytes) -> Bytes {
+    Reserve::closeCall {
+        descriptor: to_abi(descriptor),
+        cumulativeAmount: units(cumulative),
+        captureAmount: units(capture),
+        signature: signature.clone(),
+    }
+    .abi_encode()
+    .into()
+}
+
+/// The deposit with which a mined transaction opened a channel.
+#[must_use]
+pub fn opened(receipt: &ChainReceipt, escrow: Address, channel: ChannelId) -> Option<Money> {
+    events::<Reserve::ChannelOpened>(receipt, escrow)
+        .find(|event| event.channelId == channel.0)
+        .and_then(|event| money(event.deposit).ok())
+}
+
+/// The deposit of a channel after a mined transaction topped it up.
+#[must_use]
+pub fn topped_up(receipt: &ChainReceipt, escrow: Address, channel: ChannelId) -> Option<Money> {
+    events::<Reserve::TopUp>(receipt, escrow)
+        .find(|event| event.channelId == channel.0)
+        .and_then(|event| money(event.newDeposit).ok())
+}
+
+/// What a channel has paid out altogether after a mined settlement.
+#[must_use]
+pub fn settled(receipt: &ChainReceipt, escrow: Address, channel: ChannelId) -> Option<Money> {
+    events::<Reserve::Settled>(receipt, escrow)
+        .find(|event| event.channelId == channel.0)
+        .and_then(|event| money(event.newSettled).ok())
+}
+
+/// What a mined close paid to the payee, the earlier settlements included.
+#[must_use]
+pub fn closed(receipt: &ChainReceipt, escrow: Address, channel: ChannelId) -> Option<Money> {
+    events::<Reserve::ChannelClosed>(receipt, escrow)
+        .find(|event| event.channelId == channel.0)
+        .and_then(|event| money(event.settledToPayee).ok())
+}
+
+fn events<E: alloy::sol_types::SolEvent>(receipt: &ChainReceipt, escrow: Address) -> impl Iterator<Item = E> {
+    receipt
+        .inner
+        .logs()
+        .iter()
+        .filter(move |log| log.address() == escrow)
+        .filter_map(|log| E::decode_log(&log.inner).ok().map(|event| event.data))
+}
+
+impl Chain {
+    /// The state of a channel at the newest block.
+    ///
+    /// # Errors
+    /// When the node cannot be asked.
+    pub async fn channel(&self, escrow: Address, channel: ChannelId) -> Result<OnChain, ChainError> {
+        let input = Reserve::getChannelStateCall { channelId: channel.0 }.abi_encode();
+        let output = self.read(escrow, input.into()).await?;
+        let nonsense = |_| ChainError::Nonsense { method: "eth_call" };
+        let state = Reserve::getChannelStateCall::abi_decode_returns(&output)
+            .map_err(|_| ChainError::Nonsense { method: "eth_call" })?;
+        Ok(OnChain {
+            settled: money(state.settled).map_err(nonsense)?,
+            deposit: money(state.deposit).map_err(nonsense)?,
+            close_requested_at: u64::from(state.closeRequestedAt),
+        })
+    }
+}

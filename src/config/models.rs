@@ -1,0 +1,268 @@
+//! The models that are sold and the servers they come from.
+
+use std::collections::HashSet;
+
+use serde::{Deserialize, Serialize};
+
+use super::{ConfigError, Secret};
+use crate::money::Money;
+
+/// An OpenAI-compatible server, one `[[upstreams]]` entry.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Upstream {
+    /// How `models` refer to it. Never shown to clients.
+    pub name: String,
+    /// Where its API begins, with the version: `https://api.example.com/v1`.
+    pub base_url: String,
+    /// Sent as a Bearer token.
+    pub api_key: Option<Secret>,
+    /// Limit of opening a connection, in milliseconds.
+    pub connect_timeout_ms: u64,
+    /// How long the first piece of a streamed answer may take, in milliseconds.
+    pub first_token_timeout_ms: u64,
+    /// The longest silence between two pieces, in milliseconds.
+    pub idle_timeout_ms: u64,
+    /// The longest answer, streamed or whole, in milliseconds.
+    pub total_timeout_ms: u64,
+}
+
+/// A model as clients see it, one `[[models]]` entry.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Model {
+    /// The name clients ask for.
+    pub id: String,
+    pub description: String,
+    /// Where it comes from, in order of preference.
+    pub upstreams: Vec<Source>,
+    /// What one chunk of a paid stream costs, in dollars.
+    pub price_per_chunk: Money,
+    /// What a million tokens cost, in dollars.
+    pub price_per_million_input: Money,
+    pub price_per_million_output: Money,
+    /// Tokens of prompt and answer together.
+    pub context_length: u64,
+    /// Tokens of the longest answer.
+    pub max_output_tokens: u64,
+}
+
+/// An upstream of a model, and the name the model has there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "SourceForm")]
+pub struct Source {
+    pub name: String,
+    /// The model's own id where the upstream knows it by another name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+}
+
+/// The two ways of writing a [`Source`].
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "write an upstream's name, or { name = \"…\", model = \"…\" }")]
+enum SourceForm {
+    Name(String),
+    Full { name: String, model: Option<String> },
+}
+
+impl From<SourceForm> for Source {
+    fn from(form: SourceForm) -> Self {
+        match form {
+            SourceForm::Name(name) => Self { name, model: None },
+            SourceForm::Full { name, model } => Self { name, model },
+        }
+    }
+}
+
+impl Default for Upstream {
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            base_url: String::new(),
+            api_key: None,
+            connect_timeout_ms: 5_000,
+            first_token_timeout_ms: 60_000,
+            idle_timeout_ms: 30_000,
+            total_timeout_ms: 1_800_000,
+        }
+    }
+}
+
+/// The largest number that every JSON reader keeps exact.
+const MAX_TOKENS: u64 = 1 << 53;
+
+/// Checks the entries, each on its own and against each other.
+pub(super) fn validate(upstreams: &[Upstream], models: &[Model]) -> Result<(), ConfigError> {
+    let mut names = HashSet::new();
+    for (index, upstream) in upstreams.iter().enumerate() {
+        let bad = |field: &str, why: &str| {
+            Err(ConfigError::invalid(&format!("upstreams[{index}].{field}"), why.to_owned()))
+        };
+        if upstream.name.is_empty() {
+            return bad("name", "name the upstream, so that models can refer to it");
+        }
+        if !names.insert(upstream.name.as_str()) {
+            return bad("name", &format!("\"{}\" is taken by an earlier upstream", upstream.name));
+        }
+        if let Err(why) = check_base_url(&upstream.base_url) {
+            return bad("base_url", why);
+        }
+        if upstream.api_key.as_ref().is_some_and(|key| !is_header_text(key.expose())) {
+            return bad("api_key", "must be visible ASCII characters");
+        }
+        for (field, limit) in [
+            ("connect_timeout_ms", upstream.connect_timeout_ms),
+            ("first_token_timeout_ms", upstream.first_token_timeout_ms),
+            ("idle_timeout_ms", upstream.idle_timeout_ms),
+            ("total_timeout_ms", upstream.total_timeout_ms),
+        ] {
+            if limit == 0 {
+                return bad(field, "a time limit cannot be zero");
+            }
+        }
+    }
+    let mut ids = HashSet::new();
+    for (index, model) in models.iter().enumerate() {
+        if !ids.insert(model.id.as_str()) {
+            return Err(ConfigError::invalid(
+                &format!("models[{index}].id"),
+                format!("\"{}\" is sold by an earlier entry", model.id),
+            ));
+        }
+        check_model(index, model, &names)?;
+    }
+    Ok(())
+}
+
+fn check_model(index: usize, model: &Model, upstreams: &HashSet<&str>) -> Result<(), ConfigError> {
+    let bad = |field: &str, why: String| Err(ConfigError::invalid(&format!("models[{index}].{field}"), why));
+    if !is_model_id(&model.id) {
+        return bad("id", "write 1 to 128 letters, digits, and - _ . : / @".into());
+    }
+    if model.upstreams.is_empty() {
+        return bad("upstreams", "name at least one of [[upstreams]]".into());
+    }
+    for source in &model.upstreams {
+        if !upstreams.contains(source.name.as_str()) {
+            let near = super::load::nearest(&source.name, upstreams.iter().copied());
+            let hint = near.map_or_else(String::new, |name| format!("; did you mean \"{name}\"?"));
+            return bad("upstreams", format!("there is no upstream \"{}\"{hint}", source.name));
+        }
+        if source.model.as_ref().is_some_and(String::is_empty) {
+            return bad("upstreams", "an upstream's model cannot be empty; leave it out".into());
+        }
+    }
+    for (field, price) in [
+        ("price_per_chunk", model.price_per_chunk),
+        ("price_per_million_output", model.price_per_million_output),
+    ] {
+        if !price.is_positive() {
+            return bad(field, "set a price above zero, in dollars, such as \"0.0001\"".into());
+        }
+    }
+    if model.price_per_million_input.micros() < 0 {
+        return bad("price_per_million_input", "a price cannot be negative".into());
+    }
+    if model.context_length == 0 || model.context_length > MAX_TOKENS {
+        return bad("context_length", "set the number of tokens that the model can hold".into());
+    }
+    if model.max_output_tokens == 0 || model.max_output_tokens > model.context_length {
+        return bad("max_output_tokens", "set a number from 1 to context_length".into());
+    }
+    Ok(())
+}
+
+fn check_base_url(url: &str) -> Result<(), &'static str> {
+    let rest = url
+        .strip_prefix("https://")
+        .or_else(|| url.strip_prefix("http://"))
+        .ok_or("write it as https://api.example.com/v1")?;
+    if !is_header_text(rest) || rest.starts_with('/') {
+        return Err("write it as https://api.example.com/v1");
+    }
+    if rest.ends_with('/') {
+        return Err("leave out the slash at the end");
+    }
+    if rest.contains(['@', '?', '#', '\\']) {
+        return Err("write host and path only; the key belongs into api_key");
+    }
+    Ok(())
+}
+
+fn is_header_text(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic())
+}
+
+fn is_model_id(id: &str) -> bool {
+    (1..=128).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.:/@".contains(&b))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn upstream(name: &str) -> Upstream {
+        Upstream { name: name.into(), base_url: "http://127.0.0.1:9000/v1".into(), ..Upstream::default() }
+    }
+
+    fn model(id: &str) -> Model {
+        Model {
+            id: id.into(),
+            upstreams: vec![Source { name: "local".into(), model: None }],
+            price_per_chunk: Money::from_micros(100),
+            price_per_million_output: Money::from_micros(100),
+            context_length: 1000,
+            max_output_tokens: 100,
+            ..Model::default()
+        }
+    }
+
+    #[test]
+    fn entries_are_checked_against_each_other() {
+        let upstreams = [upstream("local")];
+        validate(&upstreams, &[model("a"), model("b")]).expect("valid");
+        let change = |with: fn(&mut Model)| {
+            let mut changed = model("b");
+            with(&mut changed);
+            changed
+        };
+        for (changed, expected) in [
+            (change(|m| m.id = "a".into()), "models[1].id: \"a\" is sold by an earlier entry"),
+            (change(|m| m.id = "a b".into()), "models[1].id: write"),
+            (change(|m| m.upstreams.clear()), "models[1].upstreams: name at least one"),
+            (change(|m| m.upstreams[0].name = "locl".into()), "did you mean \"local\"?"),
+            (
+                change(|m| m.price_per_chunk = Money::ZERO),
+                "models[1].price_per_chunk: set a price above zero",
+            ),
+            (change(|m| m.price_per_million_input = Money::from_micros(-1)), "cannot be negative"),
+            (change(|m| m.price_per_million_output = Money::ZERO), "models[1].price_per_million_output"),
+            (change(|m| m.context_length = 0), "models[1].context_length"),
+            (change(|m| m.max_output_tokens = 1001), "models[1].max_output_tokens"),
+        ] {
+            let error = validate(&upstreams, &[model("a"), changed]).expect_err("refused").to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn upstreams_are_checked() {
+        let change = |with: fn(&mut Upstream)| {
+            let mut changed = upstream("b");
+            with(&mut changed);
+            changed
+        };
+        for (changed, expected) in [
+            (change(|u| u.name = "a".into()), "upstreams[1].name: \"a\" is taken"),
+            (change(|u| u.name.clear()), "upstreams[1].name"),
+            (change(|u| u.base_url = "127.0.0.1:9000".into()), "https://api.example.com/v1"),
+            (change(|u| u.base_url.push('/')), "slash at the end"),
+            (change(|u| u.base_url = "https://key@host/v1".into()), "api_key"),
+            (change(|u| u.api_key = Some("with space".into())), "upstreams[1].api_key"),
+            (change(|u| u.idle_timeout_ms = 0), "upstreams[1].idle_timeout_ms"),
+        ] {
+            let error = validate(&[upstream("a"), changed], &[]).expect_err("refused").to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! Payment channels: deposits on the chain, vouchers by hand, credit on the ledger.
+//!
+//! A channel's account is `channel:<id>`; accepting a voucher credits what it
+//! adds. `state` decides (pure), `open` and `voucher` take what payers bring,
+//! `settle` takes what was earned, `worker` does so unasked.
+//!
+//! Invariants:
+//! * delivered <= charged <= accepted <= deposit, and captured = max(charged, settled);
+//! * one transaction about a channel is out at a time; its bytes are written
+//!   down before it leaves, and its outcome is asked for until it is known;
+//! * deposit and settled amount never fall by what a node says.
+
+mod open;
+mod settle;
+mod state;
+mod store;
+mod voucher;
+pub mod worker;
+
+use alloy::primitives::Address;
+use alloy::signers::local::PrivateKeySigner;
+
+pub use open::Funded;
+pub use state::{Accepted, Channel, Due, Phase, Policy, Purpose, Refused};
+
+use super::{Sponsor, StoreError};
+use crate::chain::{Chain, Fees};
+use crate::db::{Db, DbError, TxError};
+use crate::id::Timestamp;
+use crate::ledger::LedgerError;
+use crate::mpp::session::{ChannelId, SessionTerms, VoucherError};
+
+/// The channels of this server.
+#[derive(Debug, Clone)]
+pub struct Channels {
+    db: Db,
+    chain: Chain,
+    sponsor: Option<Sponsor>,
+    operator: Operator,
+    terms: SessionTerms,
+    policy: Policy,
+}
+
+/// Who settles and closes: the payee itself, or the operator it named.
+#[derive(Debug, Clone)]
+pub struct Operator {
+    pub signer: PrivateKeySigner,
+    pub fees: Fees,
+}
+
+/// Why a channel did not do what was asked. Only [`ChannelError::Pending`] and
+/// [`ChannelError::Unavailable`] leave the outcome open; none of them takes money.
+#[derive(Debug, thiserror::Error)]
+pub enum ChannelError {
+    #[error(transparent)]
+    Voucher(#[from] VoucherError),
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    /// The funding transaction is not what it should be, or would fail.
+    #[error("{0}")]
+    Transaction(String),
+    /// The transaction is out, its outcome unknown: send the same again.
+    #[error("the transaction's outcome is not known yet; send the same request again")]
+    Pending,
+    /// Something this needs cannot be reached.
+    #[error("{0} cannot be reached; send the same request again")]
+    Unavailable(&'static str),
+}
+
+impl From<StoreError> for ChannelError {
+    fn from(error: StoreError) -> Self {
+        tracing::error!(%error, "channels cannot be read or written");
+        Self::Unavailable("the channel records")
+    }
+}
+
+impl From<DbError> for ChannelError {
+    fn from(error: DbError) -> Self {
+        StoreError::from(error).into()
+    }
+}
+
+impl From<LedgerError> for ChannelError {
+    fn from(error: LedgerError) -> Self {
+        tracing::error!(%error, "the ledger cannot be written");
+        Self::Unavailable("the ledger")
+    }
+}
+
+impl Channels {
+    /// Wires the parts together.
+    #[must_use]
+    pub fn new(
+        db: Db,
+        chain: Chain,
+        sponsor: Option<Sponsor>,
+        operator: Operator,
+        terms: SessionTerms,
+        policy: Policy,
+    ) -> Self {
+        Self { db, chain, sponsor, operator, terms, policy }
+    }
+
+    #[must_use]
+    pub fn terms(&self) -> &SessionTerms {
+        &self.terms
+    }
+
+    /// A channel, with its highest voucher and what was spent.
+    ///
+    /// # Errors
+    /// When the database cannot be asked.
+    pub async fn find(&self, channel: ChannelId) -> Result<Option<Channel>, StoreError> {
+        store::find(&self.db, channel).await
+    }
+
+    /// The channel that a wallet would resume.
+    ///
+    /// # Errors
+    /// When the database cannot be asked.
+    pub async fn of_payer(&self, payer: Address) -> Result<Option<Channel>, StoreError> {
+        store::of_payer(&self.db, &format!("{payer:#x}"), &format!("{:#x}", self.terms.currency)).await
+    }
+
+    /// Channels for an operator's eyes, the newest first.
+    ///
+    /// # Errors
+    /// When the database cannot be asked.
+    pub async fn list(&self, limit: i64) -> Result<Vec<Channel>, StoreError> {
+        store::all(&self.db, limit).await
+    }
+}
+
+/// An error of the work inside a transaction.
+#[derive(Debug)]
+enum TxFailure {
+    Refused(Refused),
+    Ledger(LedgerError),
+    Store(StoreError),
+}
+
+impl From<DbError> for TxFailure {
+    fn from(error: DbError) -> Self {
+        Self::Store(StoreError::Db(error))
+    }
+}
+
+impl From<StoreError> for TxFailure {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<LedgerError> for TxFailure {
+    fn from(error: LedgerError) -> Self {
+        Self::Ledger(error)
+    }
+}
+
+impl From<Refused> for TxFailure {
+    fn from(refused: Refused) -> Self {
+        Self::Refused(refused)
+    }
+}
+
+impl TxError for TxFailure {
+    fn db(&self) -> Option<&DbError> {
+        match self {
+            Self::Refused(_) | Self::Store(StoreError::Corrupt { .. }) => None,
+            Self::Ledger(error) => error.db(),
+            Self::Store(StoreError::Db(error)) => Some(error),
+        }
+    }
+}
+
+impl From<TxFailure> for ChannelError {
+    fn from(failure: TxFailure) -> Self {
+        match failure {
+            TxFailure::Refused(refused) => refused.into(),
+            TxFailure::Ledger(error) => error.into(),
+            TxFailure::Store(error) => error.into(),
+        }
+    }
+}
+
+/// How long after its last valid moment a transaction is still asked for.
+const CLOCK_MARGIN_MS: i64 = 60_000;
+
+/// Whether a transaction can never be included any more.
+fn is_dead(until: Option<Timestamp>, now: Timestamp) -> bool {
+    until.and_then(|until| until.checked_add_millis(CLOCK_MARGIN_MS)).is_some_and(|end| end < now)
+}

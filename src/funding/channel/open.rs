@@ -1,0 +1,345 @@
+//! Opening and topping up: the payer's transaction, and the outcome on the chain.
+
+use alloy::network::ReceiptResponse as _;
+
+use super::state::{Channel, Pending, Phase, Purpose, Refused};
+use super::store::{self, Outcome};
+use super::{ChannelError, Channels, TxFailure, is_dead};
+use crate::chain::reserve::{self, Funding};
+use crate::chain::{ChainReceipt, Sent, SignedTransaction, Verdict};
+use crate::id::Timestamp;
+use crate::money::Money;
+use crate::mpp::session::{ChannelId, Descriptor, SignedVoucher, VoucherError};
+
+/// A channel after its deposit rose.
+#[derive(Debug)]
+pub struct Funded {
+    pub channel: Channel,
+    pub tx_hash: Option<String>,
+}
+
+impl Channels {
+    /// Opens a channel with the payer's transaction and accepts its first
+    /// voucher. Safe to repeat: the same transaction opens the same channel,
+    /// and an open channel is not sent again.
+    ///
+    /// # Errors
+    /// [`ChannelError`]; [`ChannelError::Pending`] when it may yet open.
+    pub async fn open(
+        &self,
+        descriptor: &Descriptor,
+        transaction: &str,
+        voucher: &SignedVoucher,
+        least: Money,
+        now: Timestamp,
+    ) -> Result<Funded, ChannelError> {
+        self.check_descriptor(descriptor, voucher.channel)?;
+        voucher.verify(descriptor.signer(), self.terms.escrow, self.terms.chain_id)?;
+        let transaction = self.signed(transaction)?;
+        let deposit = match Funding::read(&transaction, self.terms.escrow) {
+            Ok(Funding::Open { descriptor: opened, deposit }) if opened == *descriptor => deposit,
+            Ok(_) => {
+                return Err(ChannelError::Transaction(
+                    "the transaction does not open the channel of the descriptor".into(),
+                ));
+            }
+            Err(error) => return Err(ChannelError::Transaction(error.to_string())),
+        };
+        if deposit < least || voucher.amount > deposit {
+            return Err(Refused::Deposit.into());
+        }
+        match self.find(voucher.channel).await? {
+            Some(channel) if channel.phase != Phase::Opening && channel.phase != Phase::Failed => {
+                channel.usable()?;
+            }
+            Some(channel) => self.finish_opening(&channel, now).await?,
+            None => self.send_opening(voucher.channel, descriptor, deposit, &transaction, now).await?,
+        }
+        let channel = self.credit(voucher, now).await?;
+        Ok(Funded { channel, tx_hash: Some(format!("{:#x}", transaction.hash())) })
+    }
+
+    /// Adds to a channel's deposit with the payer's transaction. Safe to repeat.
+    ///
+    /// # Errors
+    /// [`ChannelError`]; [`ChannelError::Pending`] when it may yet be included.
+    pub async fn top_up(
+        &self,
+        id: ChannelId,
+        descriptor: &Descriptor,
+        transaction: &str,
+        additional: Money,
+        now: Timestamp,
+    ) -> Result<Funded, ChannelError> {
+        self.check_descriptor(descriptor, id)?;
+        let channel = self.find(id).await?.ok_or(Refused::Unknown)?;
+        if channel.phase != Phase::Open {
+            channel.usable()?;
+        }
+        let transaction = self.signed(transaction)?;
+        let hash = format!("{:#x}", transaction.hash());
+        match Funding::read(&transaction, self.terms.escrow) {
+            Ok(Funding::TopUp { descriptor: named, additional: added })
+                if named == channel.descriptor
+                    && added == additional
+                    && transaction.sender() == named.payer => {}
+            Ok(_) => {
+                return Err(ChannelError::Transaction(
+                    "the transaction does not top up this channel by `additionalDeposit`".into(),
+                ));
+            }
+            Err(error) => return Err(ChannelError::Transaction(error.to_string())),
+        }
+        // Sent before: its outcome is on the chain, whoever asks again.
+        if let Ok(Some(receipt)) = self.chain.receipt(transaction.hash()).await {
+            self.note_top_up(&channel, &receipt, now).await?;
+            let channel = self.find(id).await?.ok_or(Refused::Unknown)?;
+            return Ok(Funded { channel, tx_hash: Some(hash) });
+        }
+        let pending = pending(Purpose::TopUp, additional, &transaction);
+        self.refuse_reverting(&transaction).await?;
+        if !self.record(id, None, &pending, now).await? {
+            return Err(ChannelError::Pending);
+        }
+        let receipt = self.send(id, &pending, &transaction, now).await?;
+        let deposit = reserve::topped_up(&receipt, self.terms.escrow, id).ok_or(ChannelError::Pending)?;
+        self.resolve(&channel, &pending, Phase::Open, deposit, channel.settled, now).await?;
+        let channel = self.find(id).await?.ok_or(Refused::Unknown)?;
+        Ok(Funded { channel, tx_hash: Some(hash) })
+    }
+
+    /// "Channel Descriptor": what servers must verify of it.
+    fn check_descriptor(&self, descriptor: &Descriptor, channel: ChannelId) -> Result<(), VoucherError> {
+        let terms = &self.terms;
+        for (name, good) in [
+            ("descriptor.payee", descriptor.payee == terms.recipient),
+            ("descriptor.token", descriptor.token == terms.currency),
+            ("descriptor.operator", descriptor.operator == terms.operator),
+        ] {
+            if !good {
+                return Err(VoucherError::Field(name));
+            }
+        }
+        if descriptor.channel_id(terms.escrow, terms.chain_id) == channel {
+            Ok(())
+        } else {
+            Err(VoucherError::Channel)
+        }
+    }
+
+    fn signed(&self, text: &str) -> Result<SignedTransaction, ChannelError> {
+        let signed = match (&self.sponsor, self.terms.sponsored) {
+            (Some(sponsor), true) => sponsor.sign_funding(text),
+            _ => SignedTransaction::parse(text),
+        };
+        signed.map_err(|error| ChannelError::Transaction(error.to_string()))
+    }
+
+    async fn refuse_reverting(&self, transaction: &SignedTransaction) -> Result<(), ChannelError> {
+        match self.chain.simulate(transaction).await {
+            Ok(Verdict::Succeeds) => Ok(()),
+            Ok(Verdict::Insufficient) => Err(ChannelError::Transaction(
+                "the account's token balance does not cover the deposit; nothing was sent".into(),
+            )),
+            Ok(Verdict::Reverts(reason)) => Err(ChannelError::Transaction(format!(
+                "the transaction would fail on the chain ({reason}); nothing was sent"
+            ))),
+            Err(error) => {
+                tracing::warn!(%error, "transaction cannot be simulated");
+                Err(ChannelError::Unavailable("the chain"))
+            }
+        }
+    }
+
+    async fn send_opening(
+        &self,
+        id: ChannelId,
+        descriptor: &Descriptor,
+        deposit: Money,
+        transaction: &SignedTransaction,
+        now: Timestamp,
+    ) -> Result<(), ChannelError> {
+        self.refuse_reverting(transaction).await?;
+        let pending = pending(Purpose::Open, deposit, transaction);
+        if !self.record(id, Some(descriptor), &pending, now).await? {
+            return Err(ChannelError::Pending);
+        }
+        let receipt = self.send(id, &pending, transaction, now).await?;
+        self.opened(id, &pending, &receipt, now).await
+    }
+
+    /// Writes the transaction down; with a descriptor, the channel too.
+    pub(super) async fn record(
+        &self,
+        id: ChannelId,
+        new: Option<&Descriptor>,
+        pending: &Pending,
+        now: Timestamp,
+    ) -> Result<bool, ChannelError> {
+        let recorded = self
+            .db
+            .transaction(|mut tx| async move {
+                if let Some(descriptor) = new
+                    && !store::insert(&mut tx, id, descriptor, now).await?
+                {
+                    return Ok((tx, false));
+                }
+                let recorded = store::set_pending(&mut tx, id, pending).await?;
+                Ok::<_, TxFailure>((tx, recorded))
+            })
+            .await?;
+        Ok(recorded)
+    }
+
+    /// Sends a recorded transaction; returns the receipt of its success.
+    pub(super) async fn send(
+        &self,
+        id: ChannelId,
+        pending: &Pending,
+        transaction: &SignedTransaction,
+        now: Timestamp,
+    ) -> Result<ChainReceipt, ChannelError> {
+        match self.chain.send(transaction).await {
+            Sent::Mined(receipt) if receipt.status() => Ok(*receipt),
+            Sent::Mined(_) => {
+                self.undo(id, pending, now).await?;
+                Err(ChannelError::Transaction("the transaction failed on the chain".into()))
+            }
+            // Not believed alone: the worker asks until the transaction is dead.
+            Sent::Refused { reason } => {
+                tracing::warn!(channel = %id, purpose = pending.purpose.as_str(), reason, "transaction refused");
+                Err(ChannelError::Pending)
+            }
+            Sent::Unknown => Err(ChannelError::Pending),
+        }
+    }
+
+    /// The pending transaction came to nothing.
+    pub(super) async fn undo(
+        &self,
+        id: ChannelId,
+        pending: &Pending,
+        now: Timestamp,
+    ) -> Result<(), ChannelError> {
+        let Some(channel) = self.find(id).await? else {
+            return Ok(());
+        };
+        let phase = if pending.purpose == Purpose::Open { Phase::Failed } else { channel.phase };
+        self.resolve(&channel, pending, phase, channel.deposit, channel.settled, now).await
+    }
+
+    pub(super) async fn opened(
+        &self,
+        id: ChannelId,
+        pending: &Pending,
+        receipt: &ChainReceipt,
+        now: Timestamp,
+    ) -> Result<(), ChannelError> {
+        let Some(deposit) = reserve::opened(receipt, self.terms.escrow, id) else {
+            tracing::error!(channel = %id, "opening transaction mined without its event");
+            metrics::counter!("farebox_chain_contradictions_total").increment(1);
+            return Err(ChannelError::Pending);
+        };
+        let channel = self.find(id).await?.ok_or(Refused::Unknown)?;
+        self.resolve(&channel, pending, Phase::Open, deposit, Money::ZERO, now).await?;
+        tracing::info!(channel = %id, %deposit, "channel opened");
+        Ok(())
+    }
+
+    pub(super) async fn resolve(
+        &self,
+        channel: &Channel,
+        pending: &Pending,
+        phase: Phase,
+        deposit: Money,
+        settled: Money,
+        now: Timestamp,
+    ) -> Result<(), ChannelError> {
+        let outcome = Outcome { phase, deposit, settled };
+        let id = channel.id;
+        self.db
+            .transaction(|mut tx| async move {
+                store::resolve(&mut tx, id, pending, outcome, now).await?;
+                Ok::<_, TxFailure>((tx, ()))
+            })
+            .await?;
+        Ok(())
+    }
+
+    /// Asks what became of an opening transaction that was sent before.
+    pub(super) async fn finish_opening(&self, channel: &Channel, now: Timestamp) -> Result<(), ChannelError> {
+        let Some(pending) = &channel.pending else {
+            return Err(Refused::Unknown.into());
+        };
+        let transaction = SignedTransaction::parse(&pending.raw)
+            .map_err(|error| ChannelError::Transaction(error.to_string()))?;
+        match self.chain.receipt(transaction.hash()).await {
+            Ok(Some(receipt)) if receipt.status() => self.opened(channel.id, pending, &receipt, now).await,
+            Ok(Some(_)) => {
+                self.undo(channel.id, pending, now).await?;
+                Err(ChannelError::Transaction("the transaction failed on the chain".into()))
+            }
+            Ok(None) if is_dead(pending.until, now) => {
+                self.undo(channel.id, pending, now).await?;
+                Err(ChannelError::Transaction("the transaction expired before it was included".into()))
+            }
+            Ok(None) => {
+                let receipt = self.send(channel.id, pending, &transaction, now).await?;
+                self.opened(channel.id, pending, &receipt, now).await
+            }
+            Err(error) => {
+                tracing::warn!(%error, "opening cannot be looked up");
+                Err(ChannelError::Pending)
+            }
+        }
+    }
+
+    /// A top-up found mined, whether or not we remember sending it.
+    async fn note_top_up(
+        &self,
+        channel: &Channel,
+        receipt: &ChainReceipt,
+        now: Timestamp,
+    ) -> Result<(), ChannelError> {
+        let Some(deposit) = reserve::topped_up(receipt, self.terms.escrow, channel.id) else {
+            return Err(ChannelError::Transaction("the transaction failed on the chain".into()));
+        };
+        let hash = format!("{:#x}", receipt.transaction_hash());
+        if let Some(pending) = channel.pending.as_ref().filter(|pending| pending.hash == hash) {
+            return self.resolve(channel, pending, Phase::Open, deposit, channel.settled, now).await;
+        }
+        self.observe(channel, deposit, channel.settled, 0, now).await
+    }
+
+    pub(super) async fn observe(
+        &self,
+        channel: &Channel,
+        deposit: Money,
+        settled: Money,
+        close_requested_at: i64,
+        now: Timestamp,
+    ) -> Result<(), ChannelError> {
+        let id = channel.id;
+        self.db
+            .transaction(|mut tx| async move {
+                store::observe(&mut tx, id, deposit, settled, close_requested_at, now).await?;
+                Ok::<_, TxFailure>((tx, ()))
+            })
+            .await?;
+        Ok(())
+    }
+}
+
+/// What is written down of a transaction before it leaves.
+pub(super) fn pending(purpose: Purpose, amount: Money, transaction: &SignedTransaction) -> Pending {
+    Pending {
+        purpose,
+        amount,
+        hash: format!("{:#x}", transaction.hash()),
+        raw: alloy::hex::encode_prefixed(transaction.raw()),
+        until: transaction
+            .valid_before()
+            .and_then(|seconds| i64::try_from(seconds).ok()?.checked_mul(1000))
+            .map(Timestamp::from_millis),
+    }
+}

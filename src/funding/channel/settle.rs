@@ -1,0 +1,254 @@
+//! Taking what was earned: settlements on the way, and the close.
+
+use alloy::network::ReceiptResponse as _;
+use alloy::primitives::{Bytes, TxKind, U256};
+use tempo_alloy::primitives::transaction::Call;
+
+use super::open::pending;
+use super::state::{Channel, Pending, Phase, Purpose, Refused};
+use super::{ChannelError, Channels, TxFailure, is_dead, store};
+use crate::chain::{ChainReceipt, Fees, SignedTransaction, reserve};
+use crate::id::{HoldId, RequestId, RequestKey, Timestamp};
+use crate::ledger::{self, EntryDetails, EntryKind, HoldOutcome};
+use crate::money::Money;
+use crate::mpp::session::{ChannelId, Descriptor, SignedVoucher};
+
+/// How long a transaction of ours is valid, in seconds: within the 30 that the
+/// chain allows for expiring nonces.
+const VALID_SECONDS: i64 = 25;
+
+impl Channels {
+    /// Opens the tab of a request on a channel, and ends whatever ran on it
+    /// before: a channel serves one request at a time ("Concurrency Model").
+    ///
+    /// # Errors
+    /// [`ChannelError::Refused`] when the channel cannot be used.
+    pub async fn begin(
+        &self,
+        id: ChannelId,
+        request: &RequestId,
+        now: Timestamp,
+        expires_at: Timestamp,
+    ) -> Result<HoldId, ChannelError> {
+        let key = RequestKey::random();
+        let key = &key;
+        let hold = self
+            .db
+            .transaction(|mut tx| async move {
+                let channel = store::lock(&mut tx, id).await?.ok_or(Refused::Unknown)?;
+                channel.usable()?;
+                for tab in store::open_tabs(&mut tx, id).await? {
+                    ledger::close(&mut tx, &tab, &superseded(request), now).await?;
+                }
+                let account = store::account(id);
+                let opened = ledger::hold(&mut tx, &account, key, Money::ZERO, now, expires_at).await?;
+                let (HoldOutcome::Opened(hold) | HoldOutcome::Existing(hold)) = opened else {
+                    return Err(Refused::Unknown.into());
+                };
+                Ok::<_, TxFailure>((tx, hold))
+            })
+            .await?;
+        Ok(hold)
+    }
+
+    /// Closes a channel for its payer: takes what was delivered, returns the
+    /// rest. Safe to repeat.
+    ///
+    /// # Errors
+    /// [`ChannelError`]; [`ChannelError::Pending`] when it may yet close.
+    pub async fn close(
+        &self,
+        voucher: &SignedVoucher,
+        authorized: bool,
+        now: Timestamp,
+    ) -> Result<Channel, ChannelError> {
+        let id = voucher.channel;
+        let channel = self.find(id).await?.ok_or(Refused::Unknown)?;
+        self.check_signature(&channel, voucher)?;
+        if channel.phase == Phase::Closed {
+            return Ok(channel);
+        }
+        if let Some(pending) = channel.pending.as_ref().filter(|p| p.purpose == Purpose::Close) {
+            self.reconcile(&channel, pending, now).await?;
+        } else {
+            let channel = self.stop_requests(id, now).await?;
+            let capture = channel.may_close(voucher.amount, authorized)?;
+            self.send_close(&channel, voucher, capture, now).await?;
+        }
+        self.find(id).await?.ok_or_else(|| Refused::Unknown.into())
+    }
+
+    /// Whether the payer authorised this close with a signature made for it
+    /// (EIP-712 `CloseAuthorization` in the vouchers' domain).
+    #[must_use]
+    pub fn authorizes(
+        &self,
+        descriptor: &Descriptor,
+        voucher: &SignedVoucher,
+        authorization: Option<&str>,
+    ) -> bool {
+        authorization.is_some_and(|signature| {
+            voucher.close_is_authorized(
+                descriptor.signer(),
+                self.terms.escrow,
+                self.terms.chain_id,
+                signature,
+            )
+        })
+    }
+
+    /// Closes every open tab of a channel; the streams behind them end at what
+    /// was charged.
+    pub(super) async fn stop_requests(&self, id: ChannelId, now: Timestamp) -> Result<Channel, ChannelError> {
+        let request = RequestId::random();
+        let request = &request;
+        self.db
+            .transaction(|mut tx| async move {
+                store::lock(&mut tx, id).await?.ok_or(Refused::Unknown)?;
+                for tab in store::open_tabs(&mut tx, id).await? {
+                    ledger::close(&mut tx, &tab, &superseded(request), now).await?;
+                }
+                Ok::<_, TxFailure>((tx, ()))
+            })
+            .await?;
+        self.find(id).await?.ok_or_else(|| Refused::Unknown.into())
+    }
+
+    /// Settles up to a voucher that what was spent covers.
+    ///
+    /// # Errors
+    /// [`ChannelError`].
+    pub async fn settle(&self, channel: &Channel, now: Timestamp) -> Result<(), ChannelError> {
+        let Some(voucher) = store::settleable(&self.db, channel.id, channel.spent).await? else {
+            return Ok(());
+        };
+        if voucher.amount <= channel.settled {
+            return Ok(());
+        }
+        let input = reserve::settle_call(&channel.descriptor, voucher.amount, &voucher.signature);
+        self.dispatch(channel, Purpose::Settle, voucher.amount, input, now).await
+    }
+
+    /// Closes a channel on our own account, with the highest voucher there is.
+    ///
+    /// # Errors
+    /// [`ChannelError`].
+    pub async fn close_now(&self, id: ChannelId, now: Timestamp) -> Result<(), ChannelError> {
+        let channel = self.stop_requests(id, now).await?;
+        let Some(voucher) = channel.voucher.clone() else {
+            return Ok(());
+        };
+        let capture = channel.capture();
+        self.send_close(&channel, &voucher, capture, now).await
+    }
+
+    async fn send_close(
+        &self,
+        channel: &Channel,
+        voucher: &SignedVoucher,
+        capture: Money,
+        now: Timestamp,
+    ) -> Result<(), ChannelError> {
+        let input = reserve::close_call(&channel.descriptor, voucher.amount, capture, &voucher.signature);
+        self.dispatch(channel, Purpose::Close, capture, input, now).await
+    }
+
+    /// Signs, records, sends and resolves a transaction of ours.
+    async fn dispatch(
+        &self,
+        channel: &Channel,
+        purpose: Purpose,
+        amount: Money,
+        input: Bytes,
+        now: Timestamp,
+    ) -> Result<(), ChannelError> {
+        let price = self.chain.gas_price().await.map_err(|error| {
+            tracing::warn!(%error, "gas price");
+            ChannelError::Unavailable("the chain")
+        })?;
+        let call = Call { to: TxKind::Call(self.terms.escrow), value: U256::ZERO, input };
+        // Twice the price: room for the base fee to rise while it is valid.
+        let fees = Fees { highest: price.saturating_mul(2), priority: 0, ..self.operator.fees };
+        let until = u64::try_from(now.seconds() + VALID_SECONDS).unwrap_or(u64::MAX);
+        let transaction =
+            SignedTransaction::own(&self.operator.signer, self.terms.chain_id, call, &fees, until)
+                .map_err(|error| ChannelError::Transaction(error.to_string()))?;
+        let pending = pending(purpose, amount, &transaction);
+        if !self.record(channel.id, None, &pending, now).await? {
+            return Err(ChannelError::Pending);
+        }
+        let receipt = self.send(channel.id, &pending, &transaction, now).await?;
+        self.taken(channel, &pending, &receipt, now).await
+    }
+
+    /// Records a mined settlement or close.
+    async fn taken(
+        &self,
+        channel: &Channel,
+        pending: &Pending,
+        receipt: &ChainReceipt,
+        now: Timestamp,
+    ) -> Result<(), ChannelError> {
+        let escrow = self.terms.escrow;
+        let (phase, settled) = match pending.purpose {
+            Purpose::Close => (Phase::Closed, reserve::closed(receipt, escrow, channel.id)),
+            Purpose::Settle => (Phase::Open, reserve::settled(receipt, escrow, channel.id)),
+            Purpose::Open | Purpose::TopUp => (Phase::Open, None),
+        };
+        let Some(settled) = settled else {
+            tracing::error!(channel = %channel.id, "transaction mined without its event");
+            metrics::counter!("farebox_chain_contradictions_total").increment(1);
+            return Err(ChannelError::Pending);
+        };
+        self.resolve(channel, pending, phase, channel.deposit, settled, now).await?;
+        tracing::info!(channel = %channel.id, %settled, phase = phase.as_str(), "channel settled");
+        Ok(())
+    }
+
+    /// Finds out what became of a pending transaction; `Pending` when nobody
+    /// can say yet.
+    ///
+    /// # Errors
+    /// [`ChannelError`].
+    pub(super) async fn reconcile(
+        &self,
+        channel: &Channel,
+        pending: &Pending,
+        now: Timestamp,
+    ) -> Result<(), ChannelError> {
+        let hash = pending.hash.parse().map_err(|_| ChannelError::Pending)?;
+        let receipt = match self.chain.receipt(hash).await {
+            Ok(Some(receipt)) => receipt,
+            Ok(None) if is_dead(pending.until, now) => return self.undo(channel.id, pending, now).await,
+            Ok(None) => return Err(ChannelError::Pending),
+            Err(error) => {
+                tracing::warn!(%error, "pending transaction cannot be looked up");
+                return Err(ChannelError::Pending);
+            }
+        };
+        if !receipt.status() {
+            return self.undo(channel.id, pending, now).await;
+        }
+        match pending.purpose {
+            Purpose::Open => self.opened(channel.id, pending, &receipt, now).await,
+            Purpose::TopUp => {
+                let deposit = reserve::topped_up(&receipt, self.terms.escrow, channel.id)
+                    .ok_or(ChannelError::Pending)?;
+                self.resolve(channel, pending, Phase::Open, deposit, channel.settled, now).await
+            }
+            Purpose::Settle | Purpose::Close => self.taken(channel, pending, &receipt, now).await,
+        }
+    }
+}
+
+/// The entry of a tab that ends because its channel moved on.
+fn superseded(request: &RequestId) -> EntryDetails {
+    EntryDetails {
+        kind: EntryKind::Usage,
+        request_id: Some(request.clone()),
+        service: "chat".into(),
+        units: 0,
+        unit_price: Money::ZERO,
+        meta: serde_json::json!({ "ended": "superseded" }),
+    }
+}

@@ -1,0 +1,330 @@
+//! SQL of channels and vouchers.
+
+use alloy::primitives::Bytes;
+use sqlx::Row as _;
+use sqlx::any::AnyRow;
+
+use super::state::{Channel, Pending, Phase, Purpose};
+use crate::db::{Db, DbError, Tx};
+use crate::funding::StoreError;
+use crate::id::{AccountId, Timestamp};
+use crate::money::Money;
+use crate::mpp::session::{ChannelId, Descriptor, SignedVoucher};
+
+const COLUMNS: &str = "c.id, c.payer, c.payee, c.operator, c.token, c.salt, c.authorized_signer, \
+    c.expiring_nonce_hash, c.state, c.deposit, c.settled, c.close_requested_at, c.pending_kind, \
+    c.pending_amount, c.pending_hash, c.pending_raw, c.pending_until, c.close_hash, c.active_at, \
+    v.amount AS voucher_amount, v.signature AS voucher_signature, coalesce(a.spent, 0) AS spent";
+
+/// A channel with its highest voucher and what was spent.
+const FROM: &str = "channels c \
+    LEFT JOIN vouchers v ON v.channel = c.id \
+        AND v.amount = (SELECT max(amount) FROM vouchers WHERE channel = c.id) \
+    LEFT JOIN accounts a ON a.id = 'channel:' || c.id";
+
+/// The ledger account of a channel.
+pub(super) fn account(channel: ChannelId) -> AccountId {
+    AccountId::channel(&channel.to_string()).expect("a channel id is 0x and 64 hex digits")
+}
+
+pub(super) async fn find(db: &Db, channel: ChannelId) -> Result<Option<Channel>, StoreError> {
+    let sql = format!("SELECT {COLUMNS} FROM {FROM} WHERE c.id = $1");
+    let row =
+        sqlx::query(sqlx::AssertSqlSafe(sql)).bind(channel.to_string()).fetch_optional(&db.pool).await?;
+    row.as_ref().map(read).transpose()
+}
+
+/// The payer's channel that was used last and can still be used.
+pub(super) async fn of_payer(db: &Db, payer: &str, token: &str) -> Result<Option<Channel>, StoreError> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM {FROM} WHERE c.payer = $1 AND c.token = $2 AND c.state = 'open' \
+         AND c.close_requested_at = 0 ORDER BY c.active_at DESC LIMIT 1"
+    );
+    let row = sqlx::query(sqlx::AssertSqlSafe(sql))
+        .bind(payer.to_owned())
+        .bind(token.to_owned())
+        .fetch_optional(&db.pool)
+        .await?;
+    row.as_ref().map(read).transpose()
+}
+
+/// Channels that the worker has not looked at since `before`.
+pub(super) async fn unchecked(db: &Db, before: Timestamp, limit: i64) -> Result<Vec<Channel>, StoreError> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM {FROM} WHERE c.state IN ('opening', 'open') AND c.checked_at <= $1 \
+         ORDER BY c.checked_at LIMIT $2"
+    );
+    let rows =
+        sqlx::query(sqlx::AssertSqlSafe(sql)).bind(before.millis()).bind(limit).fetch_all(&db.pool).await?;
+    rows.iter().map(read).collect()
+}
+
+/// Every channel, the newest first, for operators.
+pub(super) async fn all(db: &Db, limit: i64) -> Result<Vec<Channel>, StoreError> {
+    let sql = format!("SELECT {COLUMNS} FROM {FROM} ORDER BY c.created_at DESC LIMIT $1");
+    let rows = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(limit).fetch_all(&db.pool).await?;
+    rows.iter().map(read).collect()
+}
+
+/// Locks a channel until the transaction ends, and reads it.
+pub(super) async fn lock(tx: &mut Tx, channel: ChannelId) -> Result<Option<Channel>, StoreError> {
+    let sql = format!("SELECT id FROM channels WHERE id = $1{}", tx.engine().for_update());
+    let locked =
+        sqlx::query(sqlx::AssertSqlSafe(sql)).bind(channel.to_string()).fetch_optional(tx.conn()).await?;
+    if locked.is_none() {
+        return Ok(None);
+    }
+    let sql = format!("SELECT {COLUMNS} FROM {FROM} WHERE c.id = $1");
+    let row = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(channel.to_string()).fetch_one(tx.conn()).await?;
+    read(&row).map(Some)
+}
+
+/// A new channel whose opening transaction is about to leave; `false` when it is known already.
+pub(super) async fn insert(
+    tx: &mut Tx,
+    channel: ChannelId,
+    descriptor: &Descriptor,
+    now: Timestamp,
+) -> Result<bool, DbError> {
+    let done = sqlx::query(
+        "INSERT INTO channels (id, payer, payee, operator, token, salt, authorized_signer, \
+         expiring_nonce_hash, state, deposit, settled, close_requested_at, created_at, active_at, \
+         checked_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'opening', 0, 0, 0, $9, $9, $9) \
+         ON CONFLICT (id) DO NOTHING",
+    )
+    .bind(channel.to_string())
+    .bind(format!("{:#x}", descriptor.payer))
+    .bind(format!("{:#x}", descriptor.payee))
+    .bind(format!("{:#x}", descriptor.operator))
+    .bind(format!("{:#x}", descriptor.token))
+    .bind(format!("{:#x}", descriptor.salt))
+    .bind(format!("{:#x}", descriptor.authorized_signer))
+    .bind(format!("{:#x}", descriptor.expiring_nonce_hash))
+    .bind(now.millis())
+    .execute(tx.conn())
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Records, before it leaves, the one transaction about a channel; `false`
+/// when another one is out.
+pub(super) async fn set_pending(tx: &mut Tx, channel: ChannelId, pending: &Pending) -> Result<bool, DbError> {
+    let done = sqlx::query(
+        "UPDATE channels SET pending_kind = $2, pending_amount = $3, pending_hash = $4, \
+         pending_raw = $5, pending_until = $6 WHERE id = $1 AND pending_kind IS NULL",
+    )
+    .bind(channel.to_string())
+    .bind(pending.purpose.as_str())
+    .bind(pending.amount.micros())
+    .bind(pending.hash.clone())
+    .bind(pending.raw.clone())
+    .bind(pending.until.map(Timestamp::millis))
+    .execute(tx.conn())
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// What became of the pending transaction.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Outcome {
+    pub phase: Phase,
+    pub deposit: Money,
+    pub settled: Money,
+}
+
+/// Ends the pending transaction with this hash. Deposit and settled amount
+/// only rise; a top-up cancels a requested close (TIP-1034).
+pub(super) async fn resolve(
+    tx: &mut Tx,
+    channel: ChannelId,
+    pending: &Pending,
+    outcome: Outcome,
+    now: Timestamp,
+) -> Result<bool, DbError> {
+    let done = sqlx::query(
+        "UPDATE channels SET state = $3, \
+         deposit = CASE WHEN deposit < $4 THEN $4 ELSE deposit END, \
+         settled = CASE WHEN settled < $5 THEN $5 ELSE settled END, \
+         close_requested_at = CASE WHEN pending_kind = 'topUp' AND $4 > deposit THEN 0 ELSE close_requested_at END, \
+         close_hash = CASE WHEN $3 = 'closed' THEN pending_hash ELSE close_hash END, \
+         pending_kind = NULL, pending_amount = NULL, pending_hash = NULL, pending_raw = NULL, \
+         pending_until = NULL, active_at = CASE WHEN pending_kind IN ('open', 'topUp') THEN $6 ELSE active_at END, \
+         checked_at = $6 WHERE id = $1 AND pending_hash = $2",
+    )
+    .bind(channel.to_string())
+    .bind(pending.hash.clone())
+    .bind(outcome.phase.as_str())
+    .bind(outcome.deposit.micros())
+    .bind(outcome.settled.micros())
+    .bind(now.millis())
+    .execute(tx.conn())
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Takes note of what the chain says. Nothing is ever lowered: a node that is
+/// behind must not reopen a closing channel or shrink a deposit.
+pub(super) async fn observe(
+    tx: &mut Tx,
+    channel: ChannelId,
+    deposit: Money,
+    settled: Money,
+    close_requested_at: i64,
+    now: Timestamp,
+) -> Result<(), DbError> {
+    sqlx::query(
+        "UPDATE channels SET \
+         deposit = CASE WHEN deposit < $2 THEN $2 ELSE deposit END, \
+         settled = CASE WHEN settled < $3 THEN $3 ELSE settled END, \
+         close_requested_at = CASE WHEN close_requested_at < $4 THEN $4 ELSE close_requested_at END, \
+         checked_at = $5 WHERE id = $1",
+    )
+    .bind(channel.to_string())
+    .bind(deposit.micros())
+    .bind(settled.micros())
+    .bind(close_requested_at)
+    .bind(now.millis())
+    .execute(tx.conn())
+    .await?;
+    Ok(())
+}
+
+/// Keeps a voucher, and drops those that can settle nothing any more: of the
+/// ones that what was spent covers, only the highest is of use.
+pub(super) async fn keep_voucher(
+    tx: &mut Tx,
+    voucher: &SignedVoucher,
+    spent: Money,
+    now: Timestamp,
+) -> Result<(), DbError> {
+    let id = voucher.channel.to_string();
+    sqlx::query("INSERT INTO vouchers (channel, amount, signature) VALUES ($1, $2, $3)")
+        .bind(id.clone())
+        .bind(voucher.amount.micros())
+        .bind(alloy::hex::encode_prefixed(&voucher.signature))
+        .execute(tx.conn())
+        .await?;
+    sqlx::query(
+        "DELETE FROM vouchers WHERE channel = $1 AND amount < \
+         (SELECT coalesce(max(amount), 0) FROM vouchers WHERE channel = $1 AND amount <= $2)",
+    )
+    .bind(id.clone())
+    .bind(spent.micros())
+    .execute(tx.conn())
+    .await?;
+    sqlx::query("UPDATE channels SET active_at = $2 WHERE id = $1")
+        .bind(id)
+        .bind(now.millis())
+        .execute(tx.conn())
+        .await?;
+    Ok(())
+}
+
+/// The highest voucher that takes nothing beyond `spent`.
+pub(super) async fn settleable(
+    db: &Db,
+    channel: ChannelId,
+    spent: Money,
+) -> Result<Option<SignedVoucher>, StoreError> {
+    let row = sqlx::query(
+        "SELECT amount, signature FROM vouchers WHERE channel = $1 AND amount <= $2 \
+         ORDER BY amount DESC LIMIT 1",
+    )
+    .bind(channel.to_string())
+    .bind(spent.micros())
+    .fetch_optional(&db.pool)
+    .await?;
+    row.map(|row| {
+        let signature: String = row.try_get("signature")?;
+        voucher(channel, row.try_get("amount")?, &signature)
+    })
+    .transpose()
+}
+
+/// The open tabs of a channel's account.
+pub(super) async fn open_tabs(tx: &mut Tx, channel: ChannelId) -> Result<Vec<crate::id::HoldId>, StoreError> {
+    let rows = sqlx::query("SELECT id FROM holds WHERE account = $1 AND state = 'open'")
+        .bind(account(channel).as_str().to_owned())
+        .fetch_all(tx.conn())
+        .await?;
+    rows.iter()
+        .map(|row| {
+            let id: String = row.try_get("id")?;
+            crate::id::HoldId::parse(&id).map_err(|_| corrupt(channel, "hold", &id))
+        })
+        .collect()
+}
+
+fn voucher(channel: ChannelId, amount: i64, signature: &str) -> Result<SignedVoucher, StoreError> {
+    let signature: Bytes = signature.parse().map_err(|_| corrupt(channel, "signature", "(not shown)"))?;
+    Ok(SignedVoucher { channel, amount: Money::from_micros(amount), signature })
+}
+
+fn corrupt(channel: ChannelId, column: &'static str, value: &str) -> StoreError {
+    StoreError::Corrupt { id: channel.to_string(), column, value: value.to_owned() }
+}
+
+fn read(row: &AnyRow) -> Result<Channel, StoreError> {
+    let id: String = row.try_get("id")?;
+    let id: ChannelId =
+        id.parse().map_err(|_| StoreError::Corrupt { id: id.clone(), column: "id", value: id.clone() })?;
+    let phase: String = row.try_get("state")?;
+    let phase =
+        Phase::ALL.into_iter().find(|p| p.as_str() == phase).ok_or_else(|| corrupt(id, "state", &phase))?;
+    let held: Option<i64> = row.try_get("voucher_amount")?;
+    let signature: Option<String> = row.try_get("voucher_signature")?;
+    let voucher = match (held, signature) {
+        (Some(amount), Some(signature)) => Some(voucher(id, amount, &signature)?),
+        _ => None,
+    };
+    Ok(Channel {
+        id,
+        descriptor: descriptor(row, id)?,
+        phase,
+        deposit: Money::from_micros(row.try_get("deposit")?),
+        settled: Money::from_micros(row.try_get("settled")?),
+        close_requested_at: row.try_get("close_requested_at")?,
+        pending: pending(row, id)?,
+        voucher,
+        spent: Money::from_micros(row.try_get("spent")?),
+        close_hash: row.try_get("close_hash")?,
+        active_at: Timestamp::from_millis(row.try_get("active_at")?),
+    })
+}
+
+fn descriptor(row: &AnyRow, id: ChannelId) -> Result<Descriptor, StoreError> {
+    fn text<T: std::str::FromStr>(
+        row: &AnyRow,
+        id: ChannelId,
+        column: &'static str,
+    ) -> Result<T, StoreError> {
+        let text: String = row.try_get(column)?;
+        text.parse().map_err(|_| corrupt(id, column, &text))
+    }
+    Ok(Descriptor {
+        payer: text(row, id, "payer")?,
+        payee: text(row, id, "payee")?,
+        operator: text(row, id, "operator")?,
+        token: text(row, id, "token")?,
+        salt: text(row, id, "salt")?,
+        authorized_signer: text(row, id, "authorized_signer")?,
+        expiring_nonce_hash: text(row, id, "expiring_nonce_hash")?,
+    })
+}
+
+fn pending(row: &AnyRow, id: ChannelId) -> Result<Option<Pending>, StoreError> {
+    let Some(kind) = row.try_get::<Option<String>, _>("pending_kind")? else {
+        return Ok(None);
+    };
+    let purpose = Purpose::ALL
+        .into_iter()
+        .find(|purpose| purpose.as_str() == kind)
+        .ok_or_else(|| corrupt(id, "pending_kind", &kind))?;
+    Ok(Some(Pending {
+        purpose,
+        amount: Money::from_micros(row.try_get("pending_amount")?),
+        hash: row.try_get("pending_hash")?,
+        raw: row.try_get("pending_raw")?,
+        until: row.try_get::<Option<i64>, _>("pending_until")?.map(Timestamp::from_millis),
+    }))
+}

@@ -1,0 +1,66 @@
+//! Settling and closing unasked, and finishing what a crash left open.
+
+use std::time::Duration;
+
+use super::state::{Due, Phase, due};
+use super::{ChannelError, Channels, store};
+use crate::funding::StoreError;
+use crate::id::Timestamp;
+
+/// How often the worker looks.
+const EVERY: Duration = Duration::from_secs(2);
+/// How old its knowledge of a channel may get, in milliseconds: well below the
+/// 15 minutes that a payer must wait after asking to close.
+const CHECK_AFTER_MS: i64 = 10_000;
+/// Channels looked at in one go.
+const BATCH: i64 = 200;
+
+/// Runs until the task is aborted.
+pub async fn run(channels: Channels) {
+    loop {
+        if let Err(error) = pass(&channels, Timestamp::now()).await {
+            tracing::warn!(%error, "channels cannot be looked at");
+        }
+        tokio::time::sleep(EVERY).await;
+    }
+}
+
+/// Looks once at every channel that is due for it.
+///
+/// # Errors
+/// When the channels cannot be read.
+pub async fn pass(channels: &Channels, now: Timestamp) -> Result<(), StoreError> {
+    let before = now.checked_sub_millis(CHECK_AFTER_MS).unwrap_or(now);
+    for channel in store::unchecked(&channels.db, before, BATCH).await? {
+        match channels.look(&channel, now).await {
+            Ok(()) | Err(ChannelError::Pending) => {}
+            Err(error) => tracing::warn!(channel = %channel.id, %error, "channel"),
+        }
+    }
+    Ok(())
+}
+
+impl Channels {
+    async fn look(&self, channel: &super::Channel, now: Timestamp) -> Result<(), ChannelError> {
+        if let Some(pending) = &channel.pending {
+            return self.reconcile(channel, pending, now).await;
+        }
+        if channel.phase != Phase::Open {
+            return Ok(());
+        }
+        let state = self.chain.channel(self.terms.escrow, channel.id).await.map_err(|error| {
+            tracing::warn!(%error, "channel state");
+            ChannelError::Unavailable("the chain")
+        })?;
+        let asked = i64::try_from(state.close_requested_at).unwrap_or(i64::MAX);
+        self.observe(channel, state.deposit, state.settled, asked, now).await?;
+        let Some(channel) = self.find(channel.id).await? else {
+            return Ok(());
+        };
+        match due(&channel, &self.policy, now) {
+            Due::Nothing => Ok(()),
+            Due::Settle => self.settle(&channel, now).await,
+            Due::Close => self.close_now(channel.id, now).await,
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! What a stream may deliver, and what it should ask for. No I/O, no clock.
+
+use crate::money::Money;
+
+/// How a channel stands for the stream that runs on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Standing {
+    /// The highest voucher accepted.
+    pub accepted: Money,
+    /// Charged on the channel altogether.
+    pub spent: Money,
+    /// The most that vouchers can reach without a top-up.
+    pub deposit: Money,
+}
+
+/// How far ahead vouchers are asked for, in units.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Window {
+    /// Ask when fewer units than this are left to spend.
+    pub low: u64,
+    /// Ask for this many units.
+    pub size: u64,
+}
+
+/// A request for a voucher.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ask {
+    /// The least the next voucher must reach.
+    pub required: Money,
+}
+
+impl Standing {
+    /// What can still be charged.
+    #[must_use]
+    pub fn left(&self) -> Money {
+        self.accepted.checked_sub(self.spent).unwrap_or(Money::ZERO)
+    }
+
+    /// How many of `units` can be paid for now.
+    #[must_use]
+    pub fn affordable(&self, price: Money, units: u64) -> u64 {
+        if !price.is_positive() {
+            return units;
+        }
+        let left = self.left().micros().max(0) / price.micros();
+        u64::try_from(left).unwrap_or(0).min(units)
+    }
+
+    /// Whether to ask for a voucher while there is still something to spend.
+    ///
+    /// `more` bounds how many units the answer can still have: nobody is asked
+    /// to allow what cannot be delivered. `asked` is what was asked for last:
+    /// nothing is asked twice. An early request stays within the deposit,
+    /// because a top-up takes time that only an empty channel is worth.
+    #[must_use]
+    pub fn ask_early(&self, price: Money, window: Window, more: u64, asked: Option<Money>) -> Option<Ask> {
+        if asked.is_some_and(|asked| asked > self.accepted) {
+            return None;
+        }
+        let low = price.checked_mul(window.low.min(more))?;
+        if self.left() >= low || more == 0 {
+            return None;
+        }
+        let ahead = price.checked_mul(window.size.min(more))?;
+        let required = self.spent.checked_add(ahead)?.min(self.deposit);
+        (required > self.accepted).then_some(Ask { required })
+    }
+
+    /// What to ask for when the next unit cannot be paid: a window where the
+    /// deposit reaches that far, else what the deposit allows, and if even one
+    /// unit is beyond it, that one unit (the payer must top up).
+    #[must_use]
+    pub fn ask_now(&self, price: Money, window: Window, more: u64, step: Money) -> Ask {
+        let after = |units: u64| {
+            price
+                .checked_mul(units)
+                .and_then(|cost| self.spent.checked_add(cost))
+                .unwrap_or(Money::from_micros(i64::MAX))
+        };
+        let one = after(1).max(self.accepted.checked_add(step).unwrap_or(self.accepted));
+        let ahead = after(window.size.min(more.max(1))).max(one);
+        Ask { required: if ahead <= self.deposit { ahead } else { self.deposit.max(one) } }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn money(micros: i64) -> Money {
+        Money::from_micros(micros)
+    }
+
+    fn standing(accepted: i64, spent: i64, deposit: i64) -> Standing {
+        Standing { accepted: money(accepted), spent: money(spent), deposit: money(deposit) }
+    }
+
+    const WINDOW: Window = Window { low: 4, size: 16 };
+
+    #[test]
+    fn asks_early_once_and_within_the_deposit() {
+        let low = standing(100, 70, 1000);
+        let ask = low.ask_early(money(10), WINDOW, 1000, None).expect("3 units are left");
+        assert_eq!(ask.required, money(230));
+        assert_eq!(low.ask_early(money(10), WINDOW, 1000, Some(ask.required)), None);
+        assert_eq!(standing(100, 60, 1000).ask_early(money(10), WINDOW, 1000, None), None);
+        assert_eq!(
+            standing(100, 70, 150).ask_early(money(10), WINDOW, 1000, None),
+            Some(Ask { required: money(150) })
+        );
+        assert_eq!(standing(100, 70, 100).ask_early(money(10), WINDOW, 1000, None), None);
+        assert_eq!(low.ask_early(money(10), WINDOW, 3, None), None, "what is left pays for the rest");
+    }
+
+    #[test]
+    fn asks_for_a_top_up_only_when_one_unit_does_not_fit() {
+        assert_eq!(standing(100, 100, 1000).ask_now(money(10), WINDOW, 1000, money(1)).required, money(260));
+        assert_eq!(standing(100, 100, 150).ask_now(money(10), WINDOW, 1000, money(1)).required, money(150));
+        assert_eq!(standing(100, 100, 105).ask_now(money(10), WINDOW, 1000, money(1)).required, money(110));
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_affordable_is_covered(accepted in 0_i64..10_000, spent in 0_i64..10_000, price in 1_i64..500, units in 0_u64..100) {
+            let standing = standing(accepted, spent, 20_000);
+            let affordable = standing.affordable(money(price), units);
+            prop_assert!(affordable <= units);
+            prop_assert!(affordable == 0 || i64::try_from(affordable).expect("small") * price <= accepted - spent);
+            if affordable < units {
+                prop_assert!((i64::try_from(affordable).expect("small") + 1) * price > (accepted - spent).max(0));
+            }
+        }
+
+        #[test]
+        fn an_ask_always_pays_for_a_unit(accepted in 0_i64..10_000, less in 0_i64..10_000, deposit in 0_i64..20_000, price in 1_i64..500, more in 0_u64..100) {
+            let standing = standing(accepted, (accepted - less).max(0), deposit.max(accepted));
+            let ask = standing.ask_now(money(price), WINDOW, more, money(1));
+            let one = standing.spent.checked_add(money(price)).expect("small");
+            prop_assert!(ask.required >= one && ask.required > standing.accepted);
+        }
+    }
+}

@@ -1,0 +1,363 @@
+//! Chat requests, read once: after this, only the upstream's answer can go wrong.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::ser::{Serialize, SerializeMap as _, Serializer};
+use serde_json::{Map, Value, json};
+
+use super::catalog::{Catalog, Model};
+use super::usage::Bounds;
+use super::{extensions, messages};
+
+/// Answers asked for at once, at most.
+const MAX_CHOICES: u64 = 128;
+
+/// What a request may contain.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Messages of one request, and parts of one message.
+    pub messages: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { messages: 4096 }
+    }
+}
+
+/// Why a request was refused. The text names fields and never quotes contents.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ChatError {
+    #[error("the body is not valid JSON: {0}")]
+    Syntax(String),
+    #[error("there is no such model; {}", did_you_mean(.nearest.as_deref()))]
+    UnknownModel { nearest: Option<String> },
+    /// `field` is where: `messages[2].role`.
+    #[error("{}", explain(.field, .what))]
+    Refused { field: String, what: String },
+}
+
+fn did_you_mean(nearest: Option<&str>) -> String {
+    nearest.map_or_else(
+        || "GET /mpp/models lists those that are sold".to_owned(),
+        |id| format!("did you mean `{id}`?"),
+    )
+}
+
+fn explain(field: &str, what: &str) -> String {
+    if field.is_empty() { what.to_owned() } else { format!("`{field}` {what}") }
+}
+
+impl ChatError {
+    pub(super) fn refused(field: &str, what: &str) -> Self {
+        Self::Refused { field: field.to_owned(), what: what.to_owned() }
+    }
+
+    /// The field at fault, as OpenAI's `param`.
+    #[must_use]
+    pub fn param(&self) -> Option<&str> {
+        match self {
+            Self::Syntax(_) => None,
+            Self::UnknownModel { .. } => Some("model"),
+            Self::Refused { field, .. } => Some(field).filter(|field| !field.is_empty()).map(String::as_str),
+        }
+    }
+}
+
+/// A chat request that has been checked.
+#[derive(Clone)]
+pub struct ChatRequest {
+    model: Arc<Model>,
+    /// What goes upstream, in the caller's order; `model` is filled in later.
+    body: Map<String, Value>,
+    stream: bool,
+    wants_usage: bool,
+    max_tokens: u64,
+    choices: u64,
+}
+
+/// Without the contents: prompts do not belong into logs.
+impl fmt::Debug for ChatRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ChatRequest")
+            .field("model", &self.model.id)
+            .field("stream", &self.stream)
+            .field("max_tokens", &self.max_tokens)
+            .field("choices", &self.choices)
+            .finish_non_exhaustive()
+    }
+}
+
+impl ChatRequest {
+    /// Reads and checks a request body.
+    ///
+    /// # Errors
+    /// A sentence that says which field to change.
+    pub fn parse(body: &str, catalog: &Catalog, limits: Limits) -> Result<Self, ChatError> {
+        let body: Value = serde_json::from_str(body).map_err(|e| ChatError::Syntax(where_of(&e)))?;
+        let Value::Object(mut body) = body else {
+            return Err(ChatError::refused("", "the body must be a JSON object with `model` and `messages`"));
+        };
+        let model = match body.get("model") {
+            Some(Value::String(id)) => catalog
+                .get(id)
+                .cloned()
+                .ok_or_else(|| ChatError::UnknownModel { nearest: catalog.nearest(id).map(str::to_owned) })?,
+            Some(_) => return Err(ChatError::refused("model", "must be a string")),
+            None => return Err(ChatError::refused("model", "is missing; GET /mpp/models lists the models")),
+        };
+        extensions::take(&mut body)?;
+        messages::check(body.get("messages"), limits.messages)?;
+        let stream = flag(&body, "stream")?;
+        let wants_usage = stream_options(&mut body, stream)?;
+        let choices = positive(&body, "n")?.unwrap_or(1);
+        if choices > MAX_CHOICES {
+            return Err(ChatError::refused("n", &format!("can be {MAX_CHOICES} at most")));
+        }
+        let mut max_tokens = model.max_output_tokens;
+        for name in ["max_tokens", "max_completion_tokens"] {
+            if let Some(asked) = positive(&body, name)? {
+                max_tokens = max_tokens.min(asked);
+                body.insert(name.into(), asked.min(model.max_output_tokens).into());
+            }
+        }
+        Ok(Self { model, body, stream, wants_usage, max_tokens, choices })
+    }
+
+    /// The model that was asked for.
+    #[must_use]
+    pub fn model(&self) -> &Arc<Model> {
+        &self.model
+    }
+
+    /// Whether the answer is to be streamed.
+    #[must_use]
+    pub fn stream(&self) -> bool {
+        self.stream
+    }
+
+    /// Whether the client asked for usage within the stream.
+    #[must_use]
+    pub fn wants_usage(&self) -> bool {
+        self.wants_usage
+    }
+
+    /// The most tokens that all choices together can have. Models send about a
+    /// token in a chunk, so it is also a good guess of the longest stream.
+    #[must_use]
+    pub fn max_tokens(&self) -> u64 {
+        self.max_tokens.saturating_mul(self.choices)
+    }
+
+    /// The most billable chunks that a stream delivers: it is cut off beyond.
+    /// Some servers send less than a token in a chunk, hence the slack.
+    #[must_use]
+    pub fn max_chunks(&self) -> u64 {
+        self.max_tokens().saturating_mul(2).saturating_add(64)
+    }
+
+    /// What the upstream can have used for it.
+    #[must_use]
+    pub fn bounds(&self) -> Bounds {
+        Bounds { prompt_tokens: self.model.context_length, completion_tokens: self.max_tokens() }
+    }
+
+    /// The names of the caller's fields.
+    pub(super) fn fields(&self) -> Vec<&str> {
+        self.body.keys().map(String::as_str).collect()
+    }
+
+    /// The body for an upstream that knows the model as `model`.
+    pub(super) fn upstream_body(&self, model: &str) -> Vec<u8> {
+        serde_json::to_vec(&UpstreamBody { body: &self.body, model }).expect("a JSON value is valid JSON")
+    }
+}
+
+struct UpstreamBody<'a> {
+    body: &'a Map<String, Value>,
+    model: &'a str,
+}
+
+impl Serialize for UpstreamBody<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.body.len()))?;
+        for (name, value) in self.body {
+            if name == "model" {
+                map.serialize_entry(name, self.model)?;
+            } else {
+                map.serialize_entry(name, value)?;
+            }
+        }
+        map.end()
+    }
+}
+
+/// serde's words for a syntax error hold no contents, but might some day.
+fn where_of(error: &serde_json::Error) -> String {
+    let kind = if error.is_eof() { "it ends too early" } else { "there is a mistake" };
+    format!("{kind} at line {} column {}", error.line(), error.column())
+}
+
+fn flag(body: &Map<String, Value>, name: &str) -> Result<bool, ChatError> {
+    match body.get(name) {
+        None | Some(Value::Null) => Ok(false),
+        Some(Value::Bool(flag)) => Ok(*flag),
+        Some(_) => Err(ChatError::refused(name, "must be true or false")),
+    }
+}
+
+fn positive(body: &Map<String, Value>, name: &str) -> Result<Option<u64>, ChatError> {
+    match body.get(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(value) => match value.as_u64() {
+            Some(number) if number > 0 => Ok(Some(number)),
+            _ => Err(ChatError::refused(name, "must be a whole number above zero")),
+        },
+    }
+}
+
+/// Usage is always asked for upstream. Answers whether the client did.
+fn stream_options(body: &mut Map<String, Value>, stream: bool) -> Result<bool, ChatError> {
+    let mut options = match body.get_mut("stream_options").map(Value::take) {
+        None | Some(Value::Null) => Map::new(),
+        Some(Value::Object(options)) => options,
+        Some(_) => return Err(ChatError::refused("stream_options", "must be an object")),
+    };
+    let wants = match options.get("include_usage") {
+        None | Some(Value::Null) => false,
+        Some(Value::Bool(wants)) => *wants,
+        Some(_) => {
+            return Err(ChatError::refused("stream_options.include_usage", "must be true or false"));
+        }
+    };
+    if stream {
+        options.insert("include_usage".into(), json!(true));
+        body.insert("stream_options".into(), Value::Object(options));
+    } else {
+        body.shift_remove("stream_options");
+    }
+    Ok(stream && wants)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+    use crate::money::Money;
+
+    fn parse(body: &Value) -> Result<ChatRequest, String> {
+        let catalog = Catalog::new(&[config::Model {
+            id: "small".into(),
+            price_per_chunk: Money::from_micros(1),
+            context_length: 1000,
+            max_output_tokens: 100,
+            ..config::Model::default()
+        }]);
+        ChatRequest::parse(&body.to_string(), &catalog, Limits { messages: 3 }).map_err(|e| e.to_string())
+    }
+
+    fn upstream(body: &Value) -> Value {
+        let request = parse(body).expect("valid");
+        serde_json::from_slice(&request.upstream_body("vendor/small")).expect("JSON")
+    }
+
+    #[test]
+    fn unknown_fields_reach_the_upstream_in_order() {
+        let body = json!({"zeta": {"b": 1, "a": [2.5]}, "model": "small", "temperature": 0.1,
+            "messages": [{"role": "user", "content": "hi", "extra": 1}], "alpha": null, "tools": [{"type": "function"}]});
+        let mut expected = body.clone();
+        expected["model"] = json!("vendor/small");
+        assert_eq!(upstream(&body).to_string(), expected.to_string());
+    }
+
+    #[test]
+    fn usage_is_always_asked_for_and_the_clients_wish_remembered() {
+        let messages = json!([{"role": "user", "content": "hi"}]);
+        for (options, wants) in
+            [(json!(null), false), (json!({}), false), (json!({"include_usage": true, "x": 1}), true)]
+        {
+            let body =
+                json!({"model": "small", "messages": messages, "stream": true, "stream_options": options});
+            assert_eq!(upstream(&body)["stream_options"]["include_usage"], true);
+            assert_eq!(parse(&body).expect("valid").wants_usage(), wants);
+        }
+        let body = json!({"model": "small", "messages": messages, "stream_options": {"include_usage": true}});
+        assert!(upstream(&body).get("stream_options").is_none());
+        let request = parse(&body).expect("valid");
+        assert!(!request.stream() && !request.wants_usage());
+    }
+
+    #[test]
+    fn lengths_are_capped_by_the_model() {
+        let messages = json!([{"role": "user", "content": "hi"}]);
+        let with = |more: Value| {
+            let mut body = json!({"model": "small", "messages": messages});
+            body.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+            body
+        };
+        for (more, most, sent) in [
+            (json!({}), 100, json!(null)),
+            (json!({"max_tokens": null}), 100, json!(null)),
+            (json!({"max_tokens": 7}), 7, json!(7)),
+            (json!({"max_tokens": 5000}), 100, json!(100)),
+            (json!({"max_tokens": 50, "max_completion_tokens": 20}), 20, json!(50)),
+            (json!({"max_tokens": 50, "n": 3}), 150, json!(50)),
+        ] {
+            let body = with(more);
+            assert_eq!(parse(&body).expect("valid").max_tokens(), most, "{body}");
+            assert_eq!(upstream(&body)["max_tokens"], sent, "{body}");
+        }
+    }
+
+    #[test]
+    fn bad_input_is_named_without_being_quoted() {
+        let messages = json!([{"role": "user", "content": "secret"}]);
+        for (body, expected) in [
+            (json!([]), "the body must be a JSON object"),
+            (json!({"messages": messages}), "`model` is missing"),
+            (json!({"model": 5, "messages": messages}), "`model` must be a string"),
+            (json!({"model": "smal", "messages": messages}), "did you mean `small`?"),
+            (json!({"model": "secret", "messages": messages}), "GET /mpp/models"),
+            (json!({"model": "small"}), "`messages` is missing"),
+            (json!({"model": "small", "messages": messages, "stream": "yes"}), "`stream` must be"),
+            (
+                json!({"model": "small", "messages": messages, "stream_options": 5}),
+                "`stream_options` must be",
+            ),
+            (
+                json!({"model": "small", "messages": messages, "stream_options": {"include_usage": 1}}),
+                "include_usage` must be",
+            ),
+            (json!({"model": "small", "messages": messages, "max_tokens": 0}), "`max_tokens` must be"),
+            (json!({"model": "small", "messages": messages, "max_tokens": -1}), "`max_tokens` must be"),
+            (
+                json!({"model": "small", "messages": messages, "max_completion_tokens": 1.5}),
+                "`max_completion_tokens` must",
+            ),
+            (json!({"model": "small", "messages": messages, "n": 1000}), "`n` can be 128"),
+            (json!({"model": "small", "messages": messages, "urls": ["secret"]}), "`urls` is not available"),
+        ] {
+            let error = parse(&body).expect_err("refused");
+            assert!(error.contains(expected) && !error.contains("secret"), "{error}");
+        }
+    }
+
+    #[test]
+    fn attack_26_bodies_that_are_not_json_or_too_deep_are_refused() {
+        for body in ["", "{", "secret", "{\"model\": secret}", &"[".repeat(100_000), "{\"a\": 1e999}"] {
+            let error =
+                ChatRequest::parse(body, &Catalog::default(), Limits::default()).expect_err("refused");
+            assert!(
+                matches!(error, ChatError::Syntax(_)) && !error.to_string().contains("secret"),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn attack_28_a_request_is_not_printed_with_its_contents() {
+        let request = parse(&json!({"model": "small", "messages": [{"role": "user", "content": "secret"}]}));
+        assert!(!format!("{request:?}").contains("secret"));
+    }
+}

@@ -1,0 +1,142 @@
+//! What the session door needs, built once: channels, models, upstreams, offers.
+
+use std::collections::HashMap;
+
+use alloy::signers::local::PrivateKeySigner;
+
+use crate::chain::{Chain, Fees};
+use crate::config::{Config, ConfigError};
+use crate::db::Db;
+use crate::funding::Sponsor;
+use crate::funding::channel::{Channels, Operator, Policy};
+use crate::meter::{Wakers, Window};
+use crate::money::Money;
+use crate::mpp::Issuer;
+use crate::mpp::session::{SessionOffer, SessionTerms};
+use crate::services::chat::{Catalog, ChatRequest, Upstreams};
+
+/// Streamed chat, paid from channels.
+pub struct Sessions {
+    pub channels: Channels,
+    pub wakers: Wakers,
+    pub catalog: Catalog,
+    pub upstreams: Upstreams,
+    /// Session challenges live long: vouchers echo theirs for a whole stream.
+    pub issuer: Issuer,
+    pub window: Window,
+    /// By model, for streamed answers.
+    offers: HashMap<String, SessionOffer>,
+    terms: SessionTerms,
+}
+
+impl Sessions {
+    /// The sessions of a configuration; `None` when it offers none.
+    ///
+    /// # Errors
+    /// When a key or an upstream cannot be used.
+    pub fn new(
+        config: &Config,
+        db: &Db,
+        chain: &Chain,
+        sponsor: Option<&Sponsor>,
+    ) -> Result<Option<Self>, ConfigError> {
+        let Some(key) = config.sessions.operator_key.as_ref().filter(|_| !config.models.is_empty()) else {
+            return Ok(None);
+        };
+        let signer: PrivateKeySigner = key.expose().parse().map_err(|_| ConfigError::Invalid {
+            key: "sessions.operator_key".into(),
+            why: "is not 0x and 64 hex digits of a private key".into(),
+        })?;
+        let own = signer.address() == config.payments.recipient;
+        let terms = SessionTerms {
+            currency: config.chain.currency,
+            recipient: config.payments.recipient,
+            chain_id: config.chain.chain_id,
+            escrow: config.sessions.escrow,
+            operator: if own { alloy::primitives::Address::ZERO } else { signer.address() },
+            min_voucher_delta: Money::ZERO,
+            // A sponsored opening needs a budget of its own before it is offered.
+            sponsored: false,
+        };
+        let fees = Fees { token: config.chain.currency, gas: config.sessions.gas, highest: 0, priority: 0 };
+        let upstreams =
+            Upstreams::new(&config.upstreams, &config.models).map_err(|_| ConfigError::Invalid {
+                key: "upstreams".into(),
+                why: "the system's TLS roots cannot be loaded".into(),
+            })?;
+        let catalog = Catalog::new(&config.models);
+        let units = config.sessions.suggested_deposit_units;
+        let offers = catalog
+            .iter()
+            .map(|model| {
+                let price = model.price_per_chunk;
+                let deposit = price.checked_mul(units).unwrap_or(price);
+                let words = format!("One chunk of {}", model.id);
+                (model.id.clone(), SessionOffer::new(&terms, "chunk", price, deposit, &words))
+            })
+            .collect();
+        Ok(Some(Self {
+            channels: Channels::new(
+                db.clone(),
+                chain.clone(),
+                sponsor.cloned(),
+                Operator { signer, fees },
+                terms.clone(),
+                policy(config),
+            ),
+            wakers: Wakers::default(),
+            catalog,
+            upstreams,
+            issuer: Issuer::new(
+                config.realm(),
+                &config.payments.secret,
+                config.payments.previous_secret.as_ref(),
+                config.sessions.challenge_ttl_seconds,
+            ),
+            window: Window { low: config.sessions.window_low, size: config.sessions.window_size },
+            offers,
+            terms,
+        }))
+    }
+
+    /// What one chunk of the answer costs.
+    #[must_use]
+    pub fn price(&self, chat: &ChatRequest) -> Money {
+        chat.model().price_per_chunk
+    }
+
+    /// What a request is offered. A streamed answer costs per chunk, and asks
+    /// for vouchers on the way. A whole answer cannot ask, so its challenge is
+    /// for the most it can cost, and its real length is charged. Without a
+    /// request (a voucher, a close) any model's offer serves.
+    #[must_use]
+    pub fn offer(&self, chat: Option<&ChatRequest>) -> SessionOffer {
+        let streamed = |id: &str| self.offers.get(id).cloned();
+        let any = || self.offers.values().min_by_key(|offer| offer.unit_price()).cloned();
+        let offer = match chat {
+            Some(chat) if !chat.stream() => {
+                let most =
+                    self.price(chat).checked_mul(chat.max_tokens()).unwrap_or(Money::from_micros(i64::MAX));
+                let words = format!("One answer of {}, at most", chat.model().id);
+                Some(SessionOffer::new(&self.terms, "request", most, most, &words))
+            }
+            Some(chat) => streamed(&chat.model().id),
+            None => any(),
+        };
+        offer.expect("sessions are offered only when there is a model, and each model has an offer")
+    }
+
+    /// Every model's offer for streamed answers.
+    pub fn offers(&self) -> impl Iterator<Item = &SessionOffer> {
+        self.offers.values()
+    }
+}
+
+fn policy(config: &Config) -> Policy {
+    let millis = |seconds: u64| i64::try_from(seconds.saturating_mul(1000)).unwrap_or(i64::MAX);
+    Policy {
+        settle_above: config.sessions.settle_above,
+        settle_after_ms: millis(config.sessions.settle_after_seconds),
+        close_idle_ms: millis(config.sessions.close_idle_seconds),
+    }
+}

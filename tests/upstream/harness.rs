@@ -1,0 +1,164 @@
+//! A shop with one model, and what comes out of it.
+
+use std::time::{Duration, Instant};
+
+use farebox::config::{Model, Source, Upstream};
+use farebox::money::Money;
+use farebox::services::chat::scripted::{Scripted, Seen};
+use farebox::services::chat::{
+    Answer, Catalog, ChatRequest, Chunk, ChunkStream, Completion, Limits, UpstreamError, Upstreams,
+};
+use futures_util::StreamExt as _;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+
+/// What clients call the model.
+pub const MODEL: &str = "small";
+/// Tokens of its longest answer.
+pub const LONGEST: u64 = 500;
+/// The operator's key.
+pub const KEY: &str = "sk-operator";
+
+/// An upstream with limits that suit a test: 500 ms for the first token, 300 ms of silence.
+pub fn upstream(name: &str, base_url: String) -> Upstream {
+    Upstream {
+        name: name.into(),
+        base_url,
+        api_key: Some(KEY.into()),
+        connect_timeout_ms: 200,
+        first_token_timeout_ms: 500,
+        idle_timeout_ms: 300,
+        total_timeout_ms: 3_000,
+    }
+}
+
+pub struct Shop {
+    catalog: Catalog,
+    upstreams: Upstreams,
+}
+
+impl Shop {
+    /// Sells the model from these upstreams, in this order.
+    pub fn new(upstreams: &[Upstream]) -> Self {
+        let models = [Model {
+            id: MODEL.into(),
+            upstreams: upstreams
+                .iter()
+                .map(|u| Source { name: u.name.clone(), model: Some("vendor/small".into()) })
+                .collect(),
+            price_per_chunk: Money::from_micros(100),
+            price_per_million_output: Money::from_micros(100),
+            context_length: 10_000,
+            max_output_tokens: LONGEST,
+            ..Model::default()
+        }];
+        Self {
+            catalog: Catalog::new(&models),
+            upstreams: Upstreams::new(upstreams, &models).expect("a TLS configuration"),
+        }
+    }
+
+    pub async fn ask(&self, body: &Value) -> Result<Answer, UpstreamError> {
+        let request = ChatRequest::parse(&body.to_string(), &self.catalog, Limits::default());
+        self.upstreams.start(&request.expect("a valid request")).await
+    }
+
+    /// Streams the answer to a script.
+    pub async fn stream(&self, script: &Value) -> Result<ChunkStream, UpstreamError> {
+        match self.ask(&streaming(script)).await? {
+            Answer::Stream(stream) => Ok(stream),
+            Answer::Whole(_) => panic!("asked for a stream"),
+        }
+    }
+
+    /// The whole answer to a script.
+    pub async fn whole(&self, script: &Value) -> Result<Completion, UpstreamError> {
+        let mut body = streaming(script);
+        body["stream"] = json!(false);
+        match self.ask(&body).await? {
+            Answer::Whole(completion) => Ok(completion),
+            Answer::Stream(_) => panic!("asked for a whole answer"),
+        }
+    }
+}
+
+/// A shop with one scripted upstream.
+pub async fn shop() -> (Shop, Scripted) {
+    let scripted = Scripted::start().await.expect("a port");
+    (Shop::new(&[upstream("only", scripted.base_url())]), scripted)
+}
+
+/// The request that carries a script.
+pub fn streaming(script: &Value) -> Value {
+    let content = script.as_str().map_or_else(|| script.to_string(), str::to_owned);
+    json!({"model": MODEL, "stream": true, "messages": [{"role": "user", "content": content}]})
+}
+
+/// Everything a stream says, and how it ended.
+pub async fn all(mut stream: ChunkStream) -> (Vec<Chunk>, Option<UpstreamError>) {
+    let mut chunks = Vec::new();
+    while let Some(next) = stream.next().await {
+        match next {
+            Ok(chunk) => chunks.push(chunk),
+            Err(error) => {
+                assert!(stream.next().await.is_none(), "nothing comes after an error");
+                return (chunks, Some(error));
+            }
+        }
+    }
+    (chunks, None)
+}
+
+pub fn value(chunk: &Chunk) -> Value {
+    serde_json::from_slice(&chunk.data).expect("JSON")
+}
+
+/// The text of an answer.
+pub fn text(chunks: &[Chunk]) -> String {
+    chunks
+        .iter()
+        .filter_map(|c| value(c)["choices"][0]["delta"]["content"].as_str().map(str::to_owned))
+        .collect()
+}
+
+/// Waits until the scripted upstream has seen something.
+pub async fn until(scripted: &Scripted, what: impl Fn(&Seen) -> bool) -> Seen {
+    let start = Instant::now();
+    loop {
+        let seen = scripted.seen();
+        if what(&seen) {
+            return seen;
+        }
+        assert!(start.elapsed() < Duration::from_secs(5), "not seen in time: {seen:?}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// A server that answers every request with these bytes, piece by piece, and
+/// closes. Returns its base URL.
+pub async fn raw(pieces: Vec<Vec<u8>>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    tokio::spawn(async move {
+        while let Ok((mut socket, _)) = listener.accept().await {
+            let pieces = pieces.clone();
+            tokio::spawn(async move {
+                let mut request = [0; 16 << 10];
+                let _ = socket.read(&mut request).await;
+                for piece in pieces {
+                    if socket.write_all(&piece).await.is_err() {
+                        return;
+                    }
+                    tokio::time::sleep(Duration::from_millis(2)).await;
+                }
+            });
+        }
+    });
+    format!("http://{address}/v1")
+}
+
+/// A raw answer that is an event stream with this body.
+pub fn events(body: &[u8]) -> Vec<u8> {
+    [b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n", body].concat()
+}
