@@ -40,3 +40,10 @@ CREATE TABLE vouchers (
     signature TEXT   NOT NULL,
     PRIMARY KEY (channel, amount)
 );
+
+-- Work that one instance does at a time.
+CREATE TABLE leases (
+    name  TEXT   NOT NULL PRIMARY KEY,
+    owner TEXT   NOT NULL,
+    until BIGINT NOT NULL -- ms
+);

@@ -106,7 +106,7 @@ impl App {
         let app = Arc::new(Self {
             ledger: Ledger::start(db.clone()),
             charges: Charges::new(&config, payments, chain.clone(), issuer.clone(), sponsor.clone()),
-            documents: Documents::new(&config, &offers),
+            documents: Documents::new(&config, &offers, sessions.as_deref()),
             pii: Arc::new(pii::Engine::new()),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),

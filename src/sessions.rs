@@ -24,9 +24,16 @@ pub struct Sessions {
     /// Session challenges live long: vouchers echo theirs for a whole stream.
     pub issuer: Issuer,
     pub window: Window,
-    /// By model, for streamed answers.
-    offers: HashMap<String, SessionOffer>,
+    plain: Menu,
+    /// The same with the network fees of opening and topping up paid by us.
+    sponsored: Option<Menu>,
+}
+
+/// Offers on the same terms.
+struct Menu {
     terms: SessionTerms,
+    /// By model, for streamed answers.
+    streamed: HashMap<String, SessionOffer>,
 }
 
 impl Sessions {
@@ -55,7 +62,6 @@ impl Sessions {
             escrow: config.sessions.escrow,
             operator: if own { alloy::primitives::Address::ZERO } else { signer.address() },
             min_voucher_delta: Money::ZERO,
-            // A sponsored opening needs a budget of its own before it is offered.
             sponsored: false,
         };
         let fees = Fees { token: config.chain.currency, gas: config.sessions.gas, highest: 0, priority: 0 };
@@ -66,15 +72,7 @@ impl Sessions {
             })?;
         let catalog = Catalog::new(&config.models);
         let units = config.sessions.suggested_deposit_units;
-        let offers = catalog
-            .iter()
-            .map(|model| {
-                let price = model.price_per_chunk;
-                let deposit = price.checked_mul(units).unwrap_or(price);
-                let words = format!("One chunk of {}", model.id);
-                (model.id.clone(), SessionOffer::new(&terms, "chunk", price, deposit, &words))
-            })
-            .collect();
+        let sponsored = SessionTerms { sponsored: true, ..terms.clone() };
         Ok(Some(Self {
             channels: Channels::new(
                 db.clone(),
@@ -85,7 +83,6 @@ impl Sessions {
                 policy(config),
             ),
             wakers: Wakers::default(),
-            catalog,
             upstreams,
             issuer: Issuer::new(
                 config.realm(),
@@ -94,8 +91,9 @@ impl Sessions {
                 config.sessions.challenge_ttl_seconds,
             ),
             window: Window { low: config.sessions.window_low, size: config.sessions.window_size },
-            offers,
-            terms,
+            plain: Menu::new(terms, &catalog, units),
+            sponsored: sponsor.map(|_| Menu::new(sponsored, &catalog, units)),
+            catalog,
         }))
     }
 
@@ -105,30 +103,50 @@ impl Sessions {
         chat.model().price_per_chunk
     }
 
-    /// What a request is offered. A streamed answer costs per chunk, and asks
-    /// for vouchers on the way. A whole answer cannot ask, so its challenge is
-    /// for the most it can cost, and its real length is charged. Without a
-    /// request (a voucher, a close) any model's offer serves.
+    /// What a request is offered; `None` when fees are to be sponsored and are not.
+    /// Without a request (a voucher, a close) any model's offer serves.
     #[must_use]
-    pub fn offer(&self, chat: Option<&ChatRequest>) -> SessionOffer {
-        let streamed = |id: &str| self.offers.get(id).cloned();
-        let any = || self.offers.values().min_by_key(|offer| offer.unit_price()).cloned();
-        let offer = match chat {
-            Some(chat) if !chat.stream() => {
-                let most =
-                    self.price(chat).checked_mul(chat.max_tokens()).unwrap_or(Money::from_micros(i64::MAX));
-                let words = format!("One answer of {}, at most", chat.model().id);
-                Some(SessionOffer::new(&self.terms, "request", most, most, &words))
-            }
-            Some(chat) => streamed(&chat.model().id),
-            None => any(),
-        };
-        offer.expect("sessions are offered only when there is a model, and each model has an offer")
+    pub fn offer(&self, chat: Option<&ChatRequest>, sponsored: bool) -> Option<SessionOffer> {
+        let menu = if sponsored { self.sponsored.as_ref()? } else { &self.plain };
+        Some(menu.offer(chat))
     }
 
-    /// Every model's offer for streamed answers.
-    pub fn offers(&self) -> impl Iterator<Item = &SessionOffer> {
-        self.offers.values()
+    /// Every model's offer for streamed answers, by the model's id.
+    pub fn offers(&self) -> impl Iterator<Item = (&str, &SessionOffer)> {
+        self.plain.streamed.iter().map(|(model, offer)| (model.as_str(), offer))
+    }
+}
+
+impl Menu {
+    fn new(terms: SessionTerms, catalog: &Catalog, suggested_units: u64) -> Self {
+        let streamed = catalog
+            .iter()
+            .map(|model| {
+                let price = model.price_per_chunk;
+                let deposit = price.checked_mul(suggested_units).unwrap_or(price);
+                let words = format!("One chunk of {}", model.id);
+                (model.id.clone(), SessionOffer::new(&terms, "chunk", price, deposit, &words))
+            })
+            .collect();
+        Self { terms, streamed }
+    }
+
+    /// A streamed answer costs per chunk, and asks for vouchers on the way. A
+    /// whole answer cannot ask, so its challenge is for the most it can cost,
+    /// and its real length is charged.
+    fn offer(&self, chat: Option<&ChatRequest>) -> SessionOffer {
+        let offer = match chat {
+            Some(chat) if !chat.stream() => {
+                let model = chat.model();
+                let most = model.price_per_chunk.checked_mul(chat.max_tokens());
+                let most = most.unwrap_or(Money::from_micros(i64::MAX));
+                let words = format!("One answer of {}, at most", model.id);
+                Some(SessionOffer::new(&self.terms, "request", most, most, &words))
+            }
+            Some(chat) => self.streamed.get(&chat.model().id).cloned(),
+            None => self.streamed.values().min_by_key(|offer| offer.unit_price()).cloned(),
+        };
+        offer.expect("sessions are offered only when there is a model, and each model has an offer")
     }
 }
 

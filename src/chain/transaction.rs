@@ -125,6 +125,21 @@ impl SignedTransaction {
         &self.inner.tx().calls
     }
 
+    #[must_use]
+    pub fn gas_limit(&self) -> u64 {
+        self.inner.tx().gas_limit
+    }
+
+    /// Whether it does nothing beside its calls: no authorisations, which cost
+    /// gas that a sponsor would pay, and the expiring nonce, so that it dies.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        let transaction = self.inner.tx();
+        transaction.tempo_authorization_list.is_empty()
+            && transaction.access_list.is_empty()
+            && transaction.nonce_key == TEMPO_EXPIRING_NONCE_KEY
+    }
+
     /// The hash that names the channel it opens (TIP-1034): of the transaction
     /// as its sender signed it, and of the sender.
     #[must_use]

@@ -155,7 +155,11 @@ impl Charges {
                 self.take_over(&stored, stored.idempotency_key.as_deref(), lease).await?;
                 self.holding(id, lease, self.reconcile(&stored, now)).await
             }
-            (Step::Deliver | Step::Repeat, Some(stored)) => deliver(stored),
+            (Step::Deliver, Some(stored)) => {
+                self.take_over(&stored, stored.idempotency_key.as_deref(), lease).await?;
+                deliver(stored)
+            }
+            (Step::Repeat, Some(stored)) => deliver(stored),
             (Step::Refuse(why), _) => Err(refused(why)),
             (Step::TakeOver | Step::Reconcile | Step::Deliver | Step::Repeat, None) => {
                 unreachable!("these steps are decided from a stored payment")

@@ -80,8 +80,8 @@ pub enum Step {
     Reconcile,
     /// Paid, and the answer has not left yet: hand it over.
     Deliver,
-    /// Paid and delivered, asked again under the same idempotency key: hand
-    /// over the same answer.
+    /// Paid, asked again under the same idempotency key: hand over the same
+    /// answer.
     Repeat,
     /// Nothing further happens with it.
     Refuse(Why),
@@ -124,8 +124,10 @@ pub fn decide(stored: Option<&Payment>, presented: &Presented, now: Timestamp) -
         }
         PaymentState::Claimed => Step::TakeOver,
         PaymentState::Broadcast if same => Step::Reconcile,
+        PaymentState::Settled | PaymentState::Delivered if same && repeats(stored, presented) => Step::Repeat,
+        // Whoever settled it is handing the answer over.
+        PaymentState::Settled if same && leased => Step::Refuse(Why::InProgress),
         PaymentState::Settled if same => Step::Deliver,
-        PaymentState::Delivered if same && repeats(stored, presented) => Step::Repeat,
         PaymentState::Failed if same => Step::Refuse(Why::Failed),
         PaymentState::Delivered if same => Step::Refuse(Why::Spent),
         PaymentState::Broadcast | PaymentState::Settled | PaymentState::Delivered | PaymentState::Failed => {
@@ -225,6 +227,17 @@ mod tests {
                 Step::Refuse(Why::InProgress)
             );
         }
+    }
+
+    #[test]
+    fn attack_11_one_delivery_at_a_time() {
+        let mut row = stored(PaymentState::Settled, Proof::Transaction);
+        row.lease_until = SOON;
+        let step = |row: &Payment| decide(Some(row), &presented(Proof::Transaction), NOW);
+        assert_eq!(step(&row), Step::Refuse(Why::InProgress));
+        // It never left, and who was to hand it over is gone.
+        row.lease_until = PAST;
+        assert_eq!(step(&row), Step::Deliver);
     }
 
     #[test]

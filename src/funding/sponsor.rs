@@ -21,6 +21,8 @@ use crate::money::Money;
 
 /// Fee units (10^-18 dollars) in a millionth of a dollar.
 const FEE_UNITS_PER_MICRO: u128 = 1_000_000_000_000;
+/// The longest a sponsored transaction may stay valid.
+const LONGEST_VALIDITY_SECONDS: u64 = 15 * 60;
 /// Who all payers together are in `sponsor_days`.
 const EVERYONE: &str = "";
 
@@ -110,10 +112,24 @@ impl Sponsor {
         SignedTransaction::sponsor(envelope, &self.signer, self.limits.fee_token)
     }
 
-    /// Signs, as fee payer, a 0x78 envelope that funds a channel. What it does
-    /// is read and checked afterwards, before it is sent.
-    pub(super) fn sign_funding(&self, envelope: &str) -> Result<SignedTransaction, TransactionError> {
-        self.sign(envelope)
+    /// Whether a transaction stays within what one may cost. Its calls are
+    /// checked by whoever knows what they should be.
+    pub(super) fn affords(
+        &self,
+        transaction: &SignedTransaction,
+        now: Timestamp,
+    ) -> Result<Money, Exhausted> {
+        let fee = transaction.highest_fee().filter(|fee| *fee <= self.limits.max_fee);
+        let seconds = u64::try_from(now.seconds()).unwrap_or(0);
+        // A signature of ours must not stay good for long.
+        let soon =
+            transaction.valid_before().is_some_and(|until| until <= seconds + LONGEST_VALIDITY_SECONDS);
+        match fee {
+            Some(fee) if transaction.gas_limit() <= self.limits.max_gas && transaction.is_plain() && soon => {
+                Ok(fee)
+            }
+            _ => Err(Exhausted::Fee),
+        }
     }
 
     /// Reserves the highest fee of one transaction, in the transaction that

@@ -197,7 +197,8 @@ impl Payments {
     /// Ends the lease early, so that a retry need not wait for it.
     pub(super) async fn release(&self, id: &str) -> Result<bool, StoreError> {
         self.update(
-            "UPDATE payments SET lease_until = 0 WHERE id = $1 AND state IN ('claimed', 'broadcast')",
+            "UPDATE payments SET lease_until = 0 WHERE id = $1 \
+             AND state IN ('claimed', 'broadcast', 'settled')",
             &[Bind::Text(id)],
         )
         .await
@@ -253,8 +254,11 @@ impl Payments {
     /// # Errors
     /// When the database cannot be written.
     pub async fn release_all(&self) -> Result<(), StoreError> {
-        self.update("UPDATE payments SET lease_until = 0 WHERE state IN ('claimed', 'broadcast')", &[])
-            .await?;
+        self.update(
+            "UPDATE payments SET lease_until = 0 WHERE state IN ('claimed', 'broadcast', 'settled')",
+            &[],
+        )
+        .await?;
         Ok(())
     }
 

@@ -29,7 +29,7 @@ use crate::meter::{Event, Metered, Standing, Tab};
 use crate::money::Money;
 use crate::mpp::session::{Action, SESSION, SessionCredential, SessionOffer, SessionReceipt};
 use crate::mpp::{Challenge, CredentialError, Refusal, Route};
-use crate::services::chat::{Answer, ChatRequest, Completion, Limits, ModelView, UpstreamError};
+use crate::services::chat::{Answer, ChatRequest, ChunkStream, Completion, Limits, ModelView, UpstreamError};
 use crate::sessions::Sessions;
 
 /// Names the channel of a client that has one.
@@ -69,8 +69,7 @@ pub async fn models(AppState(app): AppState<State>) -> Json<Models> {
         (status = 503, description = "Outcome open or a part is down: send the same again", body = Problem, content_type = "application/problem+json"),
     ))]
 pub async fn completions(AppState(app): AppState<State>, request: Received) -> Result<Response, HttpError> {
-    let sessions = offered(&app)?;
-    let door = Door { app: &app, sessions, request: &request, route: Route::resource(request.uri.path()) };
+    let door = Door::new(&app, &request)?;
     match (door.credential()?, request.body.is_empty()) {
         (Some(credential), true) => door.manage(&credential).await,
         (Some(credential), false) if is_management(&credential) => door.manage(&credential).await,
@@ -81,8 +80,7 @@ pub async fn completions(AppState(app): AppState<State>, request: Received) -> R
 /// Vouchers by HEAD, and who-am-I for a client that lost its channel's state
 /// ("Bootstrap Preflight").
 pub async fn head(AppState(app): AppState<State>, request: Received) -> Result<Response, HttpError> {
-    let sessions = offered(&app)?;
-    let door = Door { app: &app, sessions, request: &request, route: Route::resource(request.uri.path()) };
+    let door = Door::new(&app, &request)?;
     match door.credential()? {
         Some(credential) if credential.challenge.intent.as_str() == SESSION => door.manage(&credential).await,
         Some(_) | None => door.bootstrap().await,
@@ -102,12 +100,6 @@ pub struct ChatBody {
     pub tools: Option<Vec<serde_json::Value>>,
 }
 
-fn offered(app: &State) -> Result<&Arc<Sessions>, HttpError> {
-    app.sessions.as_ref().ok_or_else(|| {
-        HttpError::new(Code::NotFound, "this server offers no chat: it has no models configured")
-    })
-}
-
 fn is_management(credential: &PaymentCredential) -> bool {
     matches!(credential.payload.get("action").and_then(|action| action.as_str()), Some("topUp" | "close"))
 }
@@ -118,9 +110,28 @@ struct Door<'a> {
     sessions: &'a Arc<Sessions>,
     request: &'a Received,
     route: Route,
+    /// `?feePayer=true`: the server pays the fees of opening and topping up.
+    sponsored: bool,
 }
 
-impl Door<'_> {
+impl<'a> Door<'a> {
+    fn new(app: &'a State, request: &'a Received) -> Result<Self, HttpError> {
+        let sessions = app.sessions.as_ref().ok_or_else(|| {
+            HttpError::new(Code::NotFound, "this server offers no chat: it has no models configured")
+        })?;
+        let sponsored = request.flag("feePayer")?;
+        if sponsored {
+            super::mpp::check_sponsor(app, request)?;
+        }
+        Ok(Self { app, sessions, request, route: Route::resource(request.uri.path()), sponsored })
+    }
+
+    fn offer(&self, chat: Option<&ChatRequest>) -> SessionOffer {
+        self.sessions
+            .offer(chat, self.sponsored)
+            .expect("whether fees are sponsored was checked when the door opened")
+    }
+
     fn credential(&self) -> Result<Option<PaymentCredential>, HttpError> {
         match gate::credential(&self.request.headers) {
             Ok(credential) => Ok(credential),
@@ -142,7 +153,7 @@ impl Door<'_> {
         chat: Option<&ChatRequest>,
         payer: Option<&Channel>,
     ) -> HttpError {
-        let mut offer = self.sessions.offer(chat);
+        let mut offer = self.offer(chat);
         if let Some(channel) = payer {
             let terms = self.sessions.channels.terms();
             let least = channel.required(offer.unit_price(), terms.min_voucher_delta);
@@ -182,7 +193,7 @@ impl Door<'_> {
                 None,
             ));
         }
-        if chat.is_some_and(|chat| !self.sessions.offer(Some(chat)).has_terms_of(&request)) {
+        if chat.is_some_and(|chat| !self.offer(Some(chat)).has_terms_of(&request)) {
             return Err(self.ask(
                 Code::InvalidChallenge,
                 "the challenge's price is not that of this request; use the new one",
@@ -203,19 +214,23 @@ impl Door<'_> {
         let challenge_id = session.challenge().id.clone();
         // A task of its own: a client that goes away must not stop a
         // transaction half-way.
-        let least = self.sessions.offer(None).unit_price();
+        let least = self.offer(None).unit_price();
+        let sponsored = self.sponsored;
         let managed = self.app.tasks.spawn(async move {
             match &session.action {
                 Action::Voucher(voucher) => {
                     channels.accept(voucher, now).await.map(|channel| (channel, None, voucher.amount))
                 }
                 Action::Open { transaction, voucher } => {
-                    let opened = channels.open(&session.descriptor, transaction, voucher, least, now).await?;
+                    let opened = channels
+                        .open(&session.descriptor, transaction, voucher, sponsored, least, now)
+                        .await?;
                     Ok((opened.channel, opened.tx_hash, voucher.amount))
                 }
                 Action::TopUp { transaction, additional } => {
-                    let funded =
-                        channels.top_up(id, &session.descriptor, transaction, *additional, now).await?;
+                    let funded = channels
+                        .top_up(id, &session.descriptor, transaction, *additional, sponsored, now)
+                        .await?;
                     let accepted = funded.channel.accepted();
                     Ok((funded.channel, funded.tx_hash, accepted))
                 }
@@ -254,7 +269,7 @@ impl Door<'_> {
         let session = self.recognise(&credential, Some(&chat))?;
         let channel = self.authorise(&session, &chat).await?;
         let price = self.sessions.price(&chat);
-        let least = self.sessions.offer(Some(&chat)).unit_price();
+        let least = self.offer(Some(&chat)).unit_price();
         let standing = standing(&channel);
         if standing.left() < least {
             return Err(self.ask(
@@ -285,8 +300,11 @@ impl Door<'_> {
         };
         let challenge_id = session.challenge().id.clone();
         match self.sessions.upstreams.start(&chat).await {
-            Ok(Answer::Stream(upstream)) => Ok(self.stream(tab, upstream, challenge_id, channel)),
+            Ok(Answer::Stream(upstream)) => Ok(self.stream(tab, Ok(upstream), challenge_id, channel)),
             Ok(Answer::Whole(completion)) => self.whole(tab, &chat, completion, &challenge_id).await,
+            // The channel is open and its voucher taken: clients give a channel
+            // up when they are answered an error now, so a stream says it inside.
+            Err(error) if chat.stream() => Ok(self.stream(tab, Err(error), challenge_id, channel)),
             Err(error) => {
                 self.drop_tab(&tab.hold, &tab.model).await;
                 Err(upstream_failed(&error))
@@ -300,7 +318,7 @@ impl Door<'_> {
         let now = Timestamp::now();
         let authorised = match &session.action {
             Action::Open { transaction, voucher } => {
-                let least = self.sessions.offer(Some(chat)).unit_price();
+                let least = self.offer(Some(chat)).unit_price();
                 if voucher.amount < least {
                     return Err(self.ask(
                         Code::InsufficientBalance,
@@ -311,8 +329,9 @@ impl Door<'_> {
                 }
                 let (descriptor, transaction, voucher) =
                     (session.descriptor, transaction.clone(), voucher.clone());
+                let sponsored = self.sponsored;
                 let opening = self.app.tasks.spawn(async move {
-                    channels.open(&descriptor, &transaction, &voucher, least, now).await
+                    channels.open(&descriptor, &transaction, &voucher, sponsored, least, now).await
                 });
                 opening.await.map_err(|_| pending())?.map(|funded| funded.channel)
             }
@@ -330,7 +349,7 @@ impl Door<'_> {
     fn stream(
         &self,
         tab: Tab,
-        upstream: crate::services::chat::ChunkStream,
+        upstream: Result<ChunkStream, UpstreamError>,
         challenge_id: String,
         channel: Channel,
     ) -> Response {

@@ -16,6 +16,8 @@ use super::{State, openapi};
 use crate::app::Offers;
 use crate::config::Config;
 use crate::mpp::offer::{CHARGE, METHOD};
+use crate::mpp::session::SESSION;
+use crate::sessions::Sessions;
 
 /// draft-payment-discovery-00, "Caching".
 const CACHED: (HeaderName, &str) = (CACHE_CONTROL, "max-age=300");
@@ -44,7 +46,7 @@ pub struct Operation {
     #[schema(example = "/mpp/pii/preview")]
     path: String,
     summary: String,
-    /// Dollars for one request; `null` when it is free.
+    /// Dollars for one request, or for one chunk of a metered answer; `null` when it is free.
     #[schema(example = "0.05")]
     price: Option<String>,
 }
@@ -78,12 +80,12 @@ pub struct Documents {
 impl Documents {
     /// Makes all of them.
     #[must_use]
-    pub fn new(config: &Config, offers: &Offers) -> Self {
-        let document = openapi::document(config, offers);
+    pub fn new(config: &Config, offers: &Offers, sessions: Option<&Sessions>) -> Self {
+        let document = openapi::document(config, offers, sessions);
         let llms = llms_text(config, &document);
         let llms_full = format!("{llms}\n{}", reference(&document));
-        let index =
-            serde_json::to_vec(&Index::new(config, offers, &document)).expect("plain data is valid JSON");
+        let index = serde_json::to_vec(&Index::new(config, offers, sessions, &document))
+            .expect("plain data is valid JSON");
         Self {
             index: Bytes::from(index),
             openapi: Bytes::from(document.to_string()),
@@ -100,7 +102,7 @@ impl Documents {
 }
 
 impl Index {
-    fn new(config: &Config, offers: &Offers, document: &Value) -> Self {
+    fn new(config: &Config, offers: &Offers, sessions: Option<&Sessions>, document: &Value) -> Self {
         let operations = operations(document)
             .into_iter()
             .filter(|(_, path, _)| path.starts_with("/mpp/"))
@@ -118,7 +120,7 @@ impl Index {
             payment: PaymentTerms {
                 scheme: "Payment",
                 method: METHOD,
-                intents: vec![CHARGE],
+                intents: if sessions.is_some() { vec![CHARGE, SESSION] } else { vec![CHARGE] },
                 chain_id: config.chain.chain_id,
                 currency: format!("{:#x}", config.chain.currency),
                 currency_name: config.chain.currency_name.clone(),
@@ -131,9 +133,11 @@ impl Index {
     }
 }
 
-/// Dollars for one call of a documented operation; `None` when it is free.
+/// Dollars for one call of a documented operation, or for its smallest part
+/// where it is metered; `None` when it is free.
 fn price(operation: &Value) -> Option<&str> {
-    operation["x-payment-info"]["price"]["amount"].as_str()
+    let price = &operation["x-payment-info"]["price"];
+    price["amount"].as_str().or_else(|| price["min"].as_str())
 }
 
 pub async fn openapi(AppState(app): AppState<State>) -> impl IntoResponse {
@@ -187,8 +191,13 @@ fn llms_text(config: &Config, document: &Value) -> String {
         document["info"]["x-guidance"].as_str().unwrap_or_default()
     );
     for (method, path, operation) in operations(document) {
-        let price =
-            price(operation).map_or_else(|| "free".to_owned(), |dollars| format!("${dollars} per request"));
+        let price = price(operation).map_or_else(
+            || "free".to_owned(),
+            |dollars| {
+                let metered = operation["x-payment-info"]["price"]["mode"] == "dynamic";
+                format!("${dollars} per {}", if metered { "chunk" } else { "request" })
+            },
+        );
         let summary = operation["summary"].as_str().unwrap_or_default();
         let _ = writeln!(text, "- {method} {url}{path} ({price}): {summary}");
     }

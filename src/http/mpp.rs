@@ -13,7 +13,7 @@ use super::error::{Code, HttpError, Problem};
 use super::gate;
 use super::request::Received;
 use crate::app::App;
-use crate::funding::{Paid, Payment, Sponsor};
+use crate::funding::{Paid, Payment};
 use crate::id::AccountId;
 use crate::ledger::{Balance, LedgerError};
 use crate::mpp::Offer;
@@ -66,19 +66,30 @@ pub async fn preview(AppState(app): AppState<State>, request: Received) -> Resul
 }
 
 fn sponsored_offers<'a>(app: &'a App, request: &Received) -> Result<&'a Arc<[Offer]>, HttpError> {
-    let Some(offers) = &app.offers.preview_sponsored else {
-        return Err(HttpError::invalid("this server does not pay network fees; leave out feePayer"));
-    };
-    // Who comes with a payment is past asking for one, and its answer may be waiting.
+    check_sponsor(app, request)?;
+    app.offers.preview_sponsored.as_ref().ok_or_else(not_sponsored)
+}
+
+/// Whether network fees are sponsored, and can be now. Who comes with a payment
+/// is past asking for one, and its answer may be waiting.
+///
+/// # Errors
+/// What to do instead.
+pub fn check_sponsor(app: &App, request: &Received) -> Result<(), HttpError> {
+    let sponsor = app.sponsor.as_ref().ok_or_else(not_sponsored)?;
     let pays = HEADERS.iter().any(|name| request.headers.contains_key(*name));
-    if pays || app.sponsor.as_ref().is_some_and(Sponsor::is_funded) {
-        return Ok(offers);
+    if pays || sponsor.is_funded() {
+        return Ok(());
     }
     Err(HttpError::new(
         Code::ServiceUnavailable,
         "network fees cannot be sponsored at the moment; leave out feePayer, or try again later",
     )
     .retry_after(60))
+}
+
+fn not_sponsored() -> HttpError {
+    HttpError::invalid("this server does not pay network fees; leave out feePayer")
 }
 
 /// A wallet's standing.

@@ -5,8 +5,11 @@ use serde_json::{Value, json};
 
 use crate::app::Offers;
 use crate::config::Config;
+use crate::money::Money;
 use crate::mpp::Offer;
 use crate::mpp::offer::{CHARGE, METHOD, Offered as _};
+use crate::mpp::session::SESSION;
+use crate::sessions::Sessions;
 
 /// What an agent should know before its first call.
 const GUIDANCE: &str = "Send the request without payment first: bad input is answered with 400 and costs \
@@ -17,7 +20,7 @@ request with the same credential again: it is not charged twice. Add an Idempote
 an answer again after it was delivered. 403 means the credential was used.";
 
 /// The document; the same for every request.
-pub fn document(config: &Config, offers: &Offers) -> Value {
+pub fn document(config: &Config, offers: &Offers, sessions: Option<&Sessions>) -> Value {
     let (_, api) = super::api().split_for_parts();
     let mut document = serde_json::to_value(api).expect("an OpenAPI document is valid JSON");
     let product = &config.product;
@@ -51,7 +54,47 @@ pub fn document(config: &Config, offers: &Offers) -> Value {
     ways.extend(&offers.preview_sponsored);
     let payable: Vec<&Offer> = ways.into_iter().flat_map(|offers| offers.iter()).collect();
     document["paths"]["/mpp/pii/preview"]["post"]["x-payment-info"] = payment_info(&payable, config);
+    match sessions {
+        Some(sessions) => {
+            document["paths"]["/mpp/chat/completions"]["post"]["x-payment-info"] =
+                session_info(sessions, config);
+        }
+        None => {
+            if let Some(paths) = document["paths"].as_object_mut() {
+                paths.remove("/mpp/chat/completions");
+            }
+        }
+    }
     document
+}
+
+/// The same for a metered operation: a price per chunk and model, and the
+/// range that one request can cost.
+fn session_info(sessions: &Sessions, config: &Config) -> Value {
+    let currency = format!("{:#x}", config.chain.currency);
+    let listed: Vec<Value> = sessions
+        .offers()
+        .map(|(model, offer)| {
+            json!({
+                "intent": SESSION,
+                "method": METHOD,
+                "amount": offer.unit_price().to_base_units(),
+                "currency": currency,
+                "description": format!("One chunk of {model}"),
+            })
+        })
+        .collect();
+    let models = || sessions.catalog.iter();
+    let least = models().map(|model| model.price_per_chunk).min().unwrap_or(Money::ZERO);
+    let most = models()
+        .filter_map(|model| model.price_per_chunk.checked_mul(model.max_output_tokens))
+        .max()
+        .unwrap_or(least);
+    json!({
+        "offers": listed,
+        "price": { "mode": "dynamic", "currency": "USD", "min": least.to_dollars(), "max": most.to_dollars() },
+        "protocols": [{ "mpp": { "method": METHOD, "intent": SESSION, "currency": currency } }],
+    })
 }
 
 /// An operation that says nothing of security is open to everyone; OpenAPI

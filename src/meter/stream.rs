@@ -14,7 +14,7 @@ use crate::id::{HoldId, RequestId, Timestamp};
 use crate::ledger::{ChargeOutcome, CloseOutcome, EntryDetails, EntryKind, Ledger};
 use crate::money::Money;
 use crate::mpp::session::ChannelId;
-use crate::services::chat::{Chunk, ChunkStream};
+use crate::services::chat::{Chunk, ChunkStream, UpstreamError};
 
 /// Chunks that one charge covers at the most.
 const BATCH: usize = 32;
@@ -106,8 +106,11 @@ impl Metered {
     }
 
     /// Runs to the end and closes the tab at what was charged.
-    pub async fn run(mut self, upstream: ChunkStream) -> Delivered {
-        let end = self.pump(upstream).await;
+    pub async fn run(mut self, upstream: Result<ChunkStream, UpstreamError>) -> Delivered {
+        let end = match upstream {
+            Ok(upstream) => self.pump(upstream).await,
+            Err(error) => End::Upstream(error.to_string()),
+        };
         self.close(end).await
     }
 

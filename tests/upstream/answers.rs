@@ -33,7 +33,8 @@ async fn reasoning_and_tool_calls_are_billable() {
     let Ok(Answer::Stream(stream)) = shop.ask(&body).await else { panic!("a stream") };
     let (chunks, _) = all(stream).await;
     assert_eq!(chunks.iter().filter(|c| c.billable).count(), 3);
-    let name = &value(chunks.iter().find(|c| c.billable).expect("a call"))["choices"][0]["delta"]["tool_calls"];
+    let name =
+        &value(chunks.iter().find(|c| c.billable).expect("a call"))["choices"][0]["delta"]["tool_calls"];
     assert_eq!(name[0]["function"]["name"], "weather");
 }
 

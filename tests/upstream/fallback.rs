@@ -4,7 +4,7 @@ use farebox::services::chat::scripted::Scripted;
 use farebox::services::chat::{Reason, UpstreamError};
 use serde_json::{Value, json};
 
-use crate::harness::{Shop, all, events, raw, shop, text, upstream};
+use crate::harness::{Shop, all, events, raw, shop, text, until, upstream};
 
 async fn scripted() -> Scripted {
     Scripted::start().await.expect("a port")
@@ -36,9 +36,10 @@ async fn failing() -> Vec<(&'static str, String)> {
         ("an error as the first event", raw(vec![events(&[error, &b"\n\n"[..]].concat())]).await),
         ("nothing but [DONE]", raw(vec![events(b"data: [DONE]\n\n")]).await),
         ("nothing at all", raw(vec![events(b"")]).await),
-        ("a role and then the end", raw(vec![events(
-            b"data: {\"choices\":[{\"delta\":{\"role\":\"assistant\"}}]}\n\n",
-        )]).await),
+        (
+            "a role and then the end",
+            raw(vec![events(b"data: {\"choices\":[{\"delta\":{\"role\":\"assistant\"}}]}\n\n")]).await,
+        ),
         ("status 200, not a stream", raw(vec![answer("200 OK")]).await),
         ("not JSON", raw(vec![events(b"data: hello\n\n")]).await),
     ]
@@ -73,7 +74,7 @@ async fn a_slow_start_is_a_failure() {
     let (chunks, _) = all(shop.stream(&json!({"firstMs": 200, "chunks": 2})).await.expect("begins")).await;
     assert_eq!(text(&chunks), " word0 word1");
     assert_eq!((first.seen().requests, second.seen().requests), (1, 1));
-    crate::harness::until(&first, |seen| seen.cancelled == 1).await;
+    until(&first, |seen| seen.cancelled == 1).await;
 }
 
 #[tokio::test]
@@ -81,11 +82,13 @@ async fn attack_21_nobody_else_is_asked_once_something_was_said() {
     for (script, expected) in [
         (json!({"chunks": 9, "cutAfter": 3}), UpstreamError::Interrupted),
         (json!({"chunks": 9, "errorAfter": 3}), UpstreamError::Interrupted),
-        (json!({"chunks": 9, "errorAfter": 3, "error": {"code": 429}}), UpstreamError::Busy { retry_after: None }),
+        (
+            json!({"chunks": 9, "errorAfter": 3, "error": {"code": 429}}),
+            UpstreamError::Busy { retry_after: None },
+        ),
     ] {
         let (first, second) = (scripted().await, scripted().await);
-        let shop =
-            Shop::new(&[upstream("first", first.base_url()), upstream("second", second.base_url())]);
+        let shop = Shop::new(&[upstream("first", first.base_url()), upstream("second", second.base_url())]);
         let (chunks, error) = all(shop.stream(&script).await.expect("begins")).await;
         assert_eq!((text(&chunks).as_str(), error), (" word0 word1 word2", Some(expected)), "{script}");
         assert_eq!(second.seen().requests, 0, "{script}");
@@ -104,7 +107,11 @@ async fn refused(script: Value) -> UpstreamError {
 #[tokio::test]
 async fn what_is_the_callers_to_change_is_said_without_the_upstreams_words() {
     for (script, reason, field) in [
-        (json!({"status": 400, "error": {"message": "secret", "param": "messages"}}), Reason::Invalid, Some("messages")),
+        (
+            json!({"status": 400, "error": {"message": "secret", "param": "messages"}}),
+            Reason::Invalid,
+            Some("messages"),
+        ),
         (json!({"status": 400, "error": {"message": "secret", "param": "secret"}}), Reason::Invalid, None),
         (json!({"status": 400, "error": {"code": "context_length_exceeded"}}), Reason::ContextLength, None),
         (json!({"status": 413, "error": {"message": "secret"}}), Reason::TooLarge, None),

@@ -20,16 +20,16 @@ pub const LONGEST: u64 = 500;
 /// The operator's key.
 pub const KEY: &str = "sk-operator";
 
-/// An upstream with limits that suit a test: 500 ms for the first token, 300 ms of silence.
+/// An upstream with limits that a busy machine keeps.
 pub fn upstream(name: &str, base_url: String) -> Upstream {
     Upstream {
         name: name.into(),
         base_url,
         api_key: Some(KEY.into()),
-        connect_timeout_ms: 200,
-        first_token_timeout_ms: 500,
-        idle_timeout_ms: 300,
-        total_timeout_ms: 3_000,
+        connect_timeout_ms: 1_000,
+        first_token_timeout_ms: 5_000,
+        idle_timeout_ms: 3_000,
+        total_timeout_ms: 30_000,
     }
 }
 
@@ -85,8 +85,22 @@ impl Shop {
 
 /// A shop with one scripted upstream.
 pub async fn shop() -> (Shop, Scripted) {
+    shop_with(|_| {}).await
+}
+
+/// The same with other limits.
+pub async fn shop_with(limits: impl FnOnce(&mut Upstream)) -> (Shop, Scripted) {
     let scripted = Scripted::start().await.expect("a port");
-    (Shop::new(&[upstream("only", scripted.base_url())]), scripted)
+    let mut only = upstream("only", scripted.base_url());
+    limits(&mut only);
+    (Shop::new(&[only]), scripted)
+}
+
+/// A shop whose one upstream sends these bytes.
+pub async fn raw_shop(pieces: Vec<Vec<u8>>, limits: impl FnOnce(&mut Upstream)) -> Shop {
+    let mut only = upstream("only", raw(pieces).await);
+    limits(&mut only);
+    Shop::new(&[only])
 }
 
 /// The request that carries a script.

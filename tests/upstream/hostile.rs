@@ -1,12 +1,12 @@
 //! Upstreams that send what they should not.
 
-use farebox::services::chat::UpstreamError;
+use farebox::services::chat::{Chunk, UpstreamError};
 use serde_json::{Value, json};
 
-use crate::harness::{Shop, all, events, raw, shop, text, upstream, value};
+use crate::harness::{all, events, raw_shop, shop, text, value};
 
-async fn answer(pieces: Vec<Vec<u8>>) -> (Vec<farebox::services::chat::Chunk>, Option<UpstreamError>) {
-    let shop = Shop::new(&[upstream("only", raw(pieces).await)]);
+async fn answer(pieces: Vec<Vec<u8>>) -> (Vec<Chunk>, Option<UpstreamError>) {
+    let shop = raw_shop(pieces, |_| {}).await;
     match shop.stream(&json!("x")).await {
         Ok(stream) => all(stream).await,
         Err(error) => (Vec::new(), Some(error)),
@@ -27,13 +27,25 @@ async fn attack_21_hostile_streams_end_in_our_own_words() {
         ("cut within an event", format!("{A}data: {{\"choi"), Some(UpstreamError::Interrupted)),
         ("cut after the end", format!("{A}{END}data: {{\"choi"), None),
         ("more after [DONE]", format!("{A}data: [DONE]\n\n{A}{A}"), None),
-        ("an error event", format!("{A}data: {{\"error\":{{\"message\":\"secret\"}}}}\n\n"), Some(UpstreamError::Interrupted)),
+        (
+            "an error event",
+            format!("{A}data: {{\"error\":{{\"message\":\"secret\"}}}}\n\n"),
+            Some(UpstreamError::Interrupted),
+        ),
         ("an error by type", format!("{A}event: error\ndata: secret\n\n"), Some(UpstreamError::Interrupted)),
         ("not JSON", format!("{A}data: secret\n\n"), Some(UpstreamError::Malformed("an event is not JSON"))),
         ("a list", format!("{A}data: []\n\n"), Some(UpstreamError::Malformed("an event is not an object"))),
-        ("no choices", format!("{A}data: {{}}\n\n"), Some(UpstreamError::Malformed("an event has no choices"))),
+        (
+            "no choices",
+            format!("{A}data: {{}}\n\n"),
+            Some(UpstreamError::Malformed("an event has no choices")),
+        ),
         ("a huge event", huge, Some(UpstreamError::Malformed("an event is too large"))),
-        ("depth", format!("{A}data: {}\n\n", "[".repeat(10_000)), Some(UpstreamError::Malformed("an event is not JSON"))),
+        (
+            "depth",
+            format!("{A}data: {}\n\n", "[".repeat(10_000)),
+            Some(UpstreamError::Malformed("an event is not JSON")),
+        ),
     ] {
         let (chunks, error) = answer(vec![events(body.as_bytes())]).await;
         assert_eq!((text(&chunks).as_str(), &error), ("a", &expected), "{name}");
@@ -45,7 +57,8 @@ async fn attack_21_hostile_streams_end_in_our_own_words() {
 async fn attack_18_model_text_cannot_forge_events() {
     let (shop, _scripted) = shop().await;
     let forged = "a\n\ndata: [DONE]\n\nevent: payment-receipt\r\ndata: {}\r\r\u{2028}\u{0}";
-    let (chunks, error) = all(shop.stream(&json!({"chunks": 2, "text": forged})).await.expect("begins")).await;
+    let (chunks, error) =
+        all(shop.stream(&json!({"chunks": 2, "text": forged})).await.expect("begins")).await;
     assert_eq!((text(&chunks), error), (forged.repeat(2), None));
     for chunk in chunks {
         assert!(!chunk.data.iter().any(u8::is_ascii_control), "{:?}", chunk.data);
@@ -95,15 +108,13 @@ async fn attack_27_marks_of_the_upstream_do_not_reach_the_client() {
 
 #[tokio::test]
 async fn attack_21_whole_answers_that_are_none_are_refused() {
-    let with = |body: &str| {
-        format!("HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n{body}").into_bytes()
-    };
+    let with = |body: &str| format!("HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n{body}").into_bytes();
     for body in ["", "x", "{}", "[]", "{\"choices\":[]}", "{\"choices\":[{\"message\":5}]}"] {
-        let shop = Shop::new(&[upstream("only", raw(vec![with(body)]).await)]);
+        let shop = raw_shop(vec![with(body)], |_| {}).await;
         let error = shop.whole(&json!("x")).await.expect_err("refused");
         assert!(matches!(error, UpstreamError::Malformed(_)), "{body}: {error:?}");
     }
     let endless = vec![with("{\"choices\":[{\"message\":{\"content\":\""), vec![b'x'; 12 << 20]];
-    let shop = Shop::new(&[upstream("only", raw(endless).await)]);
+    let shop = raw_shop(endless, |_| {}).await;
     assert_eq!(shop.whole(&json!("x")).await.expect_err("refused"), UpstreamError::TooLong);
 }

@@ -2,17 +2,18 @@
 
 use std::time::{Duration, Instant};
 
-use farebox::services::chat::{UpstreamError, Wait};
+use farebox::services::chat::{Answer, UpstreamError, Wait};
 use futures_util::StreamExt as _;
 use serde_json::json;
 
-use crate::harness::{Shop, all, events, raw, shop, text, upstream};
+use crate::harness::{Shop, all, events, raw_shop, shop, shop_with, streaming, text, until, upstream};
 
 #[tokio::test]
 async fn attack_21_an_upstream_that_falls_silent_is_left() {
-    let (shop, _scripted) = shop().await;
+    let (shop, _scripted) = shop_with(|limits| limits.idle_timeout_ms = 200).await;
     let start = Instant::now();
-    let (chunks, error) = all(shop.stream(&json!({"chunks": 5, "hangAfter": 2})).await.expect("begins")).await;
+    let (chunks, error) =
+        all(shop.stream(&json!({"chunks": 5, "hangAfter": 2})).await.expect("begins")).await;
     assert_eq!((text(&chunks).as_str(), error), (" word0 word1", Some(UpstreamError::Timeout(Wait::Idle))));
     assert!(start.elapsed() < Duration::from_secs(2));
 }
@@ -24,7 +25,7 @@ async fn silence_after_the_end_is_no_failure() {
         b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: 5000\r\n\r\n".to_vec(),
         [&chunk[..], b"\n\n"].concat(),
     ];
-    let shop = Shop::new(&[upstream("only", raw(pieces).await)]);
+    let shop = raw_shop(pieces, |limits| limits.idle_timeout_ms = 200).await;
     let (chunks, error) = all(shop.stream(&json!("x")).await.expect("begins")).await;
     assert_eq!((text(&chunks).as_str(), error), ("a", None));
 }
@@ -34,7 +35,7 @@ async fn comments_do_not_count_as_life() {
     let chunk = &b"data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n"[..];
     let mut pieces = vec![events(chunk)];
     pieces.extend(std::iter::repeat_n(b": still here\n\n".to_vec(), 2000));
-    let shop = Shop::new(&[upstream("only", raw(pieces).await)]);
+    let shop = raw_shop(pieces, |limits| limits.idle_timeout_ms = 200).await;
     let start = Instant::now();
     let (_, error) = all(shop.stream(&json!("x")).await.expect("begins")).await;
     assert_eq!(error, Some(UpstreamError::Timeout(Wait::Idle)));
@@ -43,12 +44,12 @@ async fn comments_do_not_count_as_life() {
 
 #[tokio::test]
 async fn a_first_token_that_does_not_come_is_not_awaited_for_ever() {
-    let (shop, scripted) = shop().await;
+    let (shop, scripted) = shop_with(|limits| limits.first_token_timeout_ms = 200).await;
     for script in [json!({"hangAfter": 0}), json!({"firstMs": 60_000})] {
         let error = shop.stream(&script).await.expect_err("too late");
         assert_eq!(error, UpstreamError::Timeout(Wait::FirstToken));
     }
-    crate::harness::until(&scripted, |seen| seen.cancelled == 2).await;
+    until(&scripted, |seen| seen.cancelled == 2).await;
 }
 
 #[tokio::test]
@@ -56,17 +57,16 @@ async fn a_connection_that_does_not_come_about_is_not_awaited_for_ever() {
     // It accepts, and never answers the TLS greeting.
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let base_url = format!("https://{}/v1", listener.local_addr().expect("an address"));
-    let shop = Shop::new(&[upstream("only", base_url)]);
+    let mut limited = upstream("only", base_url);
+    limited.connect_timeout_ms = 200;
+    let shop = Shop::new(&[limited]);
     let error = shop.stream(&json!("x")).await.expect_err("too late");
     assert_eq!(error, UpstreamError::Timeout(Wait::Connect));
 }
 
 #[tokio::test]
 async fn every_answer_has_an_end() {
-    let (_, scripted) = shop().await;
-    let mut limited = upstream("only", scripted.base_url());
-    limited.total_timeout_ms = 400;
-    let shop = Shop::new(&[limited]);
+    let (shop, _scripted) = shop_with(|limits| limits.total_timeout_ms = 400).await;
     let script = json!({"endless": true, "intervalMs": 50});
     let (_, error) = all(shop.stream(&script).await.expect("begins")).await;
     assert_eq!(error, Some(UpstreamError::Timeout(Wait::Total)));
@@ -77,15 +77,13 @@ async fn every_answer_has_an_end() {
 #[tokio::test]
 async fn attack_21_an_endless_answer_is_cut_at_what_the_request_allows() {
     let (shop, scripted) = shop().await;
-    let mut body = crate::harness::streaming(&json!({"endless": true}));
+    let mut body = streaming(&json!({"endless": true}));
     body["max_tokens"] = json!(10);
-    let Ok(farebox::services::chat::Answer::Stream(stream)) = shop.ask(&body).await else {
-        panic!("a stream");
-    };
+    let Ok(Answer::Stream(stream)) = shop.ask(&body).await else { panic!("a stream") };
     let (chunks, error) = all(stream).await;
     assert_eq!(error, Some(UpstreamError::TooLong));
     assert_eq!(chunks.iter().filter(|chunk| chunk.billable).count(), 84);
-    crate::harness::until(&scripted, |seen| seen.cancelled == 1).await;
+    until(&scripted, |seen| seen.cancelled == 1).await;
 }
 
 #[tokio::test]
@@ -93,14 +91,14 @@ async fn attack_21_an_endless_stream_of_nothing_is_cut() {
     let nothing = b"data: {\"choices\":[{\"delta\":{}}]}\n\n".repeat(100);
     let mut pieces = vec![events(b"data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n")];
     pieces.extend(std::iter::repeat_n(nothing, 100));
-    let shop = Shop::new(&[upstream("only", raw(pieces).await)]);
+    let shop = raw_shop(pieces, |_| {}).await;
     let (_, error) = all(shop.stream(&json!("x")).await.expect("begins")).await;
     assert_eq!(error, Some(UpstreamError::TooLong));
 }
 
 #[tokio::test]
 async fn silence_counts_only_while_somebody_waits() {
-    let (shop, _scripted) = shop().await;
+    let (shop, _scripted) = shop_with(|limits| limits.idle_timeout_ms = 300).await;
     let mut stream = shop.stream(&json!({"chunks": 3, "intervalMs": 20})).await.expect("begins");
     let mut chunks = Vec::new();
     while let Some(chunk) = stream.next().await {

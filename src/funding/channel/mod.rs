@@ -23,6 +23,7 @@ use alloy::signers::local::PrivateKeySigner;
 pub use open::Funded;
 pub use state::{Accepted, Channel, Due, Phase, Policy, Purpose, Refused};
 
+use super::sponsor::Exhausted;
 use super::{Sponsor, StoreError};
 use crate::chain::{Chain, Fees};
 use crate::db::{Db, DbError, TxError};
@@ -135,6 +136,7 @@ impl Channels {
 #[derive(Debug)]
 enum TxFailure {
     Refused(Refused),
+    Exhausted(Exhausted),
     Ledger(LedgerError),
     Store(StoreError),
 }
@@ -166,7 +168,7 @@ impl From<Refused> for TxFailure {
 impl TxError for TxFailure {
     fn db(&self) -> Option<&DbError> {
         match self {
-            Self::Refused(_) | Self::Store(StoreError::Corrupt { .. }) => None,
+            Self::Refused(_) | Self::Exhausted(_) | Self::Store(StoreError::Corrupt { .. }) => None,
             Self::Ledger(error) => error.db(),
             Self::Store(StoreError::Db(error)) => Some(error),
         }
@@ -177,6 +179,7 @@ impl From<TxFailure> for ChannelError {
     fn from(failure: TxFailure) -> Self {
         match failure {
             TxFailure::Refused(refused) => refused.into(),
+            TxFailure::Exhausted(why) => open::not_sponsored(why),
             TxFailure::Ledger(error) => error.into(),
             TxFailure::Store(error) => error.into(),
         }

@@ -2,6 +2,7 @@
 
 use alloy::network::ReceiptResponse as _;
 
+use super::super::sponsor::Exhausted;
 use super::state::{Channel, Pending, Phase, Purpose, Refused};
 use super::store::{self, Outcome};
 use super::{ChannelError, Channels, TxFailure, is_dead};
@@ -30,12 +31,13 @@ impl Channels {
         descriptor: &Descriptor,
         transaction: &str,
         voucher: &SignedVoucher,
+        sponsored: bool,
         least: Money,
         now: Timestamp,
     ) -> Result<Funded, ChannelError> {
         self.check_descriptor(descriptor, voucher.channel)?;
         voucher.verify(descriptor.signer(), self.terms.escrow, self.terms.chain_id)?;
-        let transaction = self.signed(transaction)?;
+        let transaction = self.signed(transaction, sponsored)?;
         let deposit = match Funding::read(&transaction, self.terms.escrow) {
             Ok(Funding::Open { descriptor: opened, deposit }) if opened == *descriptor => deposit,
             Ok(_) => {
@@ -53,7 +55,10 @@ impl Channels {
                 channel.usable()?;
             }
             Some(channel) => self.finish_opening(&channel, now).await?,
-            None => self.send_opening(voucher.channel, descriptor, deposit, &transaction, now).await?,
+            None => {
+                let fee = self.sponsor_fee(&transaction, sponsored, now)?;
+                self.send_opening(voucher.channel, descriptor, deposit, &transaction, fee, now).await?;
+            }
         }
         let channel = self.credit(voucher, now).await?;
         Ok(Funded { channel, tx_hash: Some(format!("{:#x}", transaction.hash())) })
@@ -69,6 +74,7 @@ impl Channels {
         descriptor: &Descriptor,
         transaction: &str,
         additional: Money,
+        sponsored: bool,
         now: Timestamp,
     ) -> Result<Funded, ChannelError> {
         self.check_descriptor(descriptor, id)?;
@@ -76,7 +82,7 @@ impl Channels {
         if channel.phase != Phase::Open {
             channel.usable()?;
         }
-        let transaction = self.signed(transaction)?;
+        let transaction = self.signed(transaction, sponsored)?;
         let hash = format!("{:#x}", transaction.hash());
         match Funding::read(&transaction, self.terms.escrow) {
             Ok(Funding::TopUp { descriptor: named, additional: added })
@@ -98,7 +104,8 @@ impl Channels {
         }
         let pending = pending(Purpose::TopUp, additional, &transaction);
         self.refuse_reverting(&transaction).await?;
-        if !self.record(id, None, &pending, now).await? {
+        let fee = self.sponsor_fee(&transaction, sponsored, now)?;
+        if !self.record(id, None, &pending, fee, now).await? {
             return Err(ChannelError::Pending);
         }
         let receipt = self.send(id, &pending, &transaction, now).await?;
@@ -127,10 +134,10 @@ impl Channels {
         }
     }
 
-    fn signed(&self, text: &str) -> Result<SignedTransaction, ChannelError> {
-        let signed = match (&self.sponsor, self.terms.sponsored) {
-            (Some(sponsor), true) => sponsor.sign_funding(text),
-            _ => SignedTransaction::parse(text),
+    fn signed(&self, text: &str, sponsored: bool) -> Result<SignedTransaction, ChannelError> {
+        let signed = match (&self.sponsor, sponsored) {
+            (Some(sponsor), true) => sponsor.sign(text),
+            (_, false) | (None, true) => SignedTransaction::parse(text),
         };
         signed.map_err(|error| ChannelError::Transaction(error.to_string()))
     }
@@ -157,25 +164,44 @@ impl Channels {
         descriptor: &Descriptor,
         deposit: Money,
         transaction: &SignedTransaction,
+        fee: Option<Money>,
         now: Timestamp,
     ) -> Result<(), ChannelError> {
         self.refuse_reverting(transaction).await?;
         let pending = pending(Purpose::Open, deposit, transaction);
-        if !self.record(id, Some(descriptor), &pending, now).await? {
+        if !self.record(id, Some(descriptor), &pending, fee, now).await? {
             return Err(ChannelError::Pending);
         }
         let receipt = self.send(id, &pending, transaction, now).await?;
         self.opened(id, &pending, &receipt, now).await
     }
 
-    /// Writes the transaction down; with a descriptor, the channel too.
+    /// The highest fee of a sponsored transaction, once it is known to be
+    /// within the limits.
+    fn sponsor_fee(
+        &self,
+        transaction: &SignedTransaction,
+        sponsored: bool,
+        now: Timestamp,
+    ) -> Result<Option<Money>, ChannelError> {
+        match self.sponsor.as_ref().filter(|_| sponsored) {
+            Some(sponsor) => sponsor.affords(transaction, now).map(Some).map_err(not_sponsored),
+            None => Ok(None),
+        }
+    }
+
+    /// Writes the transaction down; with a descriptor, the channel too; with a
+    /// fee, its reservation in the sponsor's budget.
     pub(super) async fn record(
         &self,
         id: ChannelId,
         new: Option<&Descriptor>,
         pending: &Pending,
+        fee: Option<Money>,
         now: Timestamp,
     ) -> Result<bool, ChannelError> {
+        let payer = new.map(|descriptor| format!("{:#x}", descriptor.payer)).unwrap_or_default();
+        let payer = &payer;
         let recorded = self
             .db
             .transaction(|mut tx| async move {
@@ -183,6 +209,9 @@ impl Channels {
                     && !store::insert(&mut tx, id, descriptor, now).await?
                 {
                     return Ok((tx, false));
+                }
+                if let (Some(fee), Some(sponsor)) = (fee, &self.sponsor) {
+                    sponsor.reserve(&mut tx, payer, fee, now).await?.map_err(TxFailure::Exhausted)?;
                 }
                 let recorded = store::set_pending(&mut tx, id, pending).await?;
                 Ok::<_, TxFailure>((tx, recorded))
@@ -328,6 +357,12 @@ impl Channels {
             .await?;
         Ok(())
     }
+}
+
+pub(super) fn not_sponsored(why: Exhausted) -> ChannelError {
+    ChannelError::Transaction(format!(
+        "the network fee is not sponsored: {why}; pay it with a challenge that does not say `feePayer`"
+    ))
 }
 
 /// What is written down of a transaction before it leaves.

@@ -174,7 +174,7 @@ impl Channels {
             SignedTransaction::own(&self.operator.signer, self.terms.chain_id, call, &fees, until)
                 .map_err(|error| ChannelError::Transaction(error.to_string()))?;
         let pending = pending(purpose, amount, &transaction);
-        if !self.record(channel.id, None, &pending, now).await? {
+        if !self.record(channel.id, None, &pending, None, now).await? {
             return Err(ChannelError::Pending);
         }
         let receipt = self.send(channel.id, &pending, &transaction, now).await?;

@@ -15,10 +15,21 @@ const CHECK_AFTER_MS: i64 = 10_000;
 /// Channels looked at in one go.
 const BATCH: i64 = 200;
 
-/// Runs until the task is aborted.
+/// How long an instance may be silent before another takes over, in milliseconds.
+const LEASE_MS: i64 = 30_000;
+
+/// Runs until the task is aborted. Of several instances one works at a time.
 pub async fn run(channels: Channels) {
+    let owner = uuid::Uuid::new_v4().to_string();
     loop {
-        if let Err(error) = pass(&channels, Timestamp::now()).await {
+        let now = Timestamp::now();
+        let until = now.checked_add_millis(LEASE_MS).unwrap_or(now);
+        let worked = match store::lease(&channels.db, "channels", &owner, now, until).await {
+            Ok(true) => pass(&channels, now).await,
+            Ok(false) => Ok(()),
+            Err(error) => Err(error.into()),
+        };
+        if let Err(error) = worked {
             tracing::warn!(%error, "channels cannot be looked at");
         }
         tokio::time::sleep(EVERY).await;

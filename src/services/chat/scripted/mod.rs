@@ -25,6 +25,9 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use script::{Asked, Step};
 pub use script::{Report, Script};
 
+/// How long the last words need to get on their way before a cut.
+const FLUSH: Duration = Duration::from_millis(20);
+
 /// A running scripted upstream. Dropping it stops it.
 #[derive(Debug)]
 pub struct Scripted {
@@ -177,6 +180,8 @@ fn streamed(script: Script, asked: Asked, ending: Ending) -> Response {
                     return Some((Ok(Bytes::from(text)), (steps, ending)));
                 }
                 Some(Step::Cut) => {
+                    // Let what was said before leave the buffers.
+                    tokio::time::sleep(FLUSH).await;
                     ending.completed = true;
                     return Some((Err(std::io::Error::other("cut, as the script says")), (steps, ending)));
                 }
