@@ -9,9 +9,13 @@ use std::process::ExitCode;
 use anyhow::{Context as _, bail};
 use clap::{Args, Parser, Subcommand};
 use farebox::app::App;
+use farebox::chain::Chain;
 use farebox::config::{self, Config, Sources};
 use farebox::db::Db;
 use farebox::dev::{self, DevOptions};
+use farebox::id::Timestamp;
+use farebox::mpp::session::ChannelId;
+use farebox::sessions::Sessions;
 use farebox::{funding, ledger, server, telemetry};
 use tokio::net::TcpListener;
 
@@ -31,8 +35,29 @@ enum Command {
     Dev(DevArguments),
     /// Bring the database's schema up to date, and stop.
     Migrate(Configuration),
+    /// Look at payment channels, settle or close one.
+    #[command(subcommand)]
+    Channels(ChannelsCommand),
     /// Rebuild every balance from the entries, compare payments with the ledger; exits with 1 on any difference.
     Audit(AuditArguments),
+}
+
+#[derive(Subcommand)]
+enum ChannelsCommand {
+    /// List the channels, the newest first.
+    List(Configuration),
+    /// Take what was spent and not settled.
+    Settle(OneChannel),
+    /// Take what was spent and return the rest to the payer.
+    Close(OneChannel),
+}
+
+#[derive(Args)]
+struct OneChannel {
+    /// The channel id, 0x and 64 hex digits.
+    channel: String,
+    #[command(flatten)]
+    configuration: Configuration,
 }
 
 /// Where the configuration comes from: file, then `FAREBOX_SECTION_KEY`, then flags.
@@ -77,6 +102,9 @@ struct AuditArguments {
     data: Option<PathBuf>,
 }
 
+/// Channels that `farebox channels list` shows.
+const CHANNELS_SHOWN: i64 = 1000;
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let run = || -> anyhow::Result<ExitCode> {
@@ -114,6 +142,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
             db.migrate().await?;
             println!("The schema is up to date.");
         }
+        Command::Channels(command) => operate(command).await?,
         Command::Audit(given) => return audit_database(&given.database_url()?).await,
     }
     Ok(ExitCode::SUCCESS)
@@ -165,6 +194,45 @@ async fn develop(given: DevArguments) -> anyhow::Result<()> {
     println!("{}", dev::welcome(&dev.info, &options.data));
     server::serve(app, dev.listener, stop_signal()).await;
     dev.devnet.stop().await;
+    Ok(())
+}
+
+/// Works beside a running server: what it writes is guarded by the rows
+/// themselves.
+async fn operate(command: ChannelsCommand) -> anyhow::Result<()> {
+    let (configuration, id) = match &command {
+        ChannelsCommand::List(configuration) => (configuration, None),
+        ChannelsCommand::Settle(one) | ChannelsCommand::Close(one) => {
+            (&one.configuration, Some(one.channel.parse::<ChannelId>()?))
+        }
+    };
+    let config = configuration.load()?;
+    let db = Db::connect(config.database.url.expose(), 2).await?;
+    let chain = Chain::new(&config.chain)?;
+    let sessions = Sessions::new(&config, &db, &chain, None)?
+        .context("no channels here: set sessions.operator_key and at least one model")?;
+    let Some(id) = id else {
+        for channel in sessions.channels.list(CHANNELS_SHOWN).await? {
+            println!(
+                "{} {:8} deposit {} accepted {} spent {} settled {}",
+                channel.id,
+                channel.phase.as_str(),
+                channel.deposit,
+                channel.accepted(),
+                channel.spent,
+                channel.settled
+            );
+        }
+        return Ok(());
+    };
+    let now = Timestamp::now();
+    if matches!(command, ChannelsCommand::Close(_)) {
+        sessions.channels.close_now(id, now).await?;
+    } else {
+        let channel = sessions.channels.find(id).await?.context("there is no such channel")?;
+        sessions.channels.settle(&channel, now).await?;
+    }
+    println!("done");
     Ok(())
 }
 

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use farebox::config::{Config, Model, Secret, Source, Upstream};
+use farebox::money::Money;
 use reqwest::Method;
 use serde_json::Value;
 
-use crate::harness::{PREVIEW, SPONSORED, Server, reply, run};
+use crate::harness::{PREVIEW, SPONSORED, Server, reply, run, sponsor_key};
 
 /// Served beside the documented API.
 const DOCUMENTS: [&str; 6] =
@@ -50,32 +52,55 @@ fn the_openapi_document_is_small_json_that_may_be_cached() {
 #[test]
 fn every_documented_route_exists_and_every_route_is_documented() {
     run(async {
-        let server = Server::start().await;
-        let document = openapi(&server).await;
-        let documented = operations(&document);
-        assert!(documented.len() >= 5);
-        for (method, path, _) in &documented {
-            let answer = reply(server.request(method.clone(), path)).await;
-            assert!(![404, 405].contains(&answer.status), "{method} {path}: {}", answer.text);
-            // And with no other method than is written there.
-            for other in [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE] {
-                if documented.iter().any(|(method, same, _)| same == path && *method == other) {
-                    continue;
-                }
-                let answer = reply(server.request(other.clone(), path)).await;
-                assert_eq!(answer.status, 405, "{other} {path} is served and not documented");
-            }
-        }
-        // What the index and the text list is documented.
-        let index = reply(server.get("/mpp")).await.json();
-        for operation in index["operations"].as_array().expect("operations") {
-            let (method, path) = (operation["method"].as_str().unwrap(), operation["path"].as_str().unwrap());
-            assert!(documented.iter().any(|(m, p, _)| m.as_str() == method && p == path), "{method} {path}");
-        }
-        for path in DOCUMENTS {
-            assert_eq!(reply(server.get(path)).await.status, 200, "{path}");
-        }
+        routes_are_documented(&Server::start().await).await;
+        let with_chat = Server::tuned(sell_a_model).await;
+        assert!(openapi(&with_chat).await["paths"]["/mpp/chat/completions"].is_object());
+        routes_are_documented(&with_chat).await;
     });
+}
+
+/// A model at an upstream that nobody will ask.
+fn sell_a_model(config: &mut Config) {
+    config.sessions.operator_key = Some(Secret::from(hex::encode(sponsor_key())));
+    let (name, base_url) = ("none".to_owned(), "http://127.0.0.1:9/v1".to_owned());
+    config.models = vec![Model {
+        id: "dev".into(),
+        upstreams: vec![Source { name: name.clone(), model: None }],
+        price_per_chunk: Money::from_micros(100),
+        price_per_million_input: Money::from_micros(1_000_000),
+        price_per_million_output: Money::from_micros(1_000_000),
+        context_length: 32_768,
+        max_output_tokens: 4_096,
+        ..Model::default()
+    }];
+    config.upstreams = vec![Upstream { name, base_url, ..Upstream::default() }];
+}
+
+async fn routes_are_documented(server: &Server) {
+    let document = openapi(server).await;
+    let documented = operations(&document);
+    assert!(documented.len() >= 5);
+    for (method, path, _) in &documented {
+        let answer = reply(server.request(method.clone(), path)).await;
+        assert!(![404, 405].contains(&answer.status), "{method} {path}: {}", answer.text);
+        // And with no other method than is written there.
+        for other in [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE] {
+            if documented.iter().any(|(method, same, _)| same == path && *method == other) {
+                continue;
+            }
+            let answer = reply(server.request(other.clone(), path)).await;
+            assert_eq!(answer.status, 405, "{other} {path} is served and not documented");
+        }
+    }
+    // What the index and the text list is documented.
+    let index = reply(server.get("/mpp")).await.json();
+    for operation in index["operations"].as_array().expect("operations") {
+        let (method, path) = (operation["method"].as_str().unwrap(), operation["path"].as_str().unwrap());
+        assert!(documented.iter().any(|(m, p, _)| m.as_str() == method && p == path), "{method} {path}");
+    }
+    for path in DOCUMENTS {
+        assert_eq!(reply(server.get(path)).await.status, 200, "{path}");
+    }
 }
 
 #[test]
@@ -101,7 +126,7 @@ fn every_answer_of_a_route_is_documented() {
 fn documented_prices_are_what_challenges_ask_for() {
     run(async {
         let server = Server::tuned(|config| {
-            config.pii.preview_price = farebox::money::Money::parse_dollars("0.123456").unwrap();
+            config.pii.preview_price = Money::parse_dollars("0.123456").unwrap();
         })
         .await;
         let document = openapi(&server).await;

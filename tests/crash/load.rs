@@ -154,7 +154,7 @@ fn check(answer: &Answer, payment: usize) {
     assert!(answer.body.contains(&own) && answer.receipt.is_some(), "{}", answer.body);
 }
 
-/// SplitMix64: moments of death that a seed repeats.
+/// `SplitMix64`: moments of death that a seed repeats.
 struct Random(u64);
 
 impl Random {

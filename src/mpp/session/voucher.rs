@@ -149,7 +149,8 @@ impl SignedVoucher {
         if signature.len() > MAX_SIGNATURE {
             return Err(VoucherError::Field("signature"));
         }
-        Ok(Self { channel, amount, signature })
+        // The reserve knows no compact form: what is kept must be fit to settle.
+        Ok(Self { channel, amount, signature: expanded(&signature).into() })
     }
 
     /// Checks the signature ("Voucher Verification"): canonical low-s, 65 bytes
@@ -158,11 +159,16 @@ impl SignedVoucher {
     /// # Errors
     /// [`VoucherError::Signature`].
     pub fn verify(&self, signer: Address, escrow: Address, chain_id: u64) -> Result<(), VoucherError> {
-        let signature = expanded(&self.signature);
         let amount =
             u128::try_from(self.amount.micros()).map_err(|_| VoucherError::Field("cumulativeAmount"))?;
-        let good =
-            verify_precompile_voucher_signature(&signature, signer, self.channel.0, amount, escrow, chain_id);
+        let good = verify_precompile_voucher_signature(
+            &self.signature,
+            signer,
+            self.channel.0,
+            amount,
+            escrow,
+            chain_id,
+        );
         if good.unwrap_or(false) { Ok(()) } else { Err(VoucherError::Signature) }
     }
 }
@@ -242,7 +248,10 @@ mod tests {
 
         let mut compact = good[..64].to_vec();
         compact[32] |= (good[64] - 27) << 7;
-        assert_eq!(check(&voucher(500, compact)), Ok(()));
+        let compact = alloy::hex::encode_prefixed(compact);
+        let compact = SignedVoucher::parse(channel(), "500", &compact).expect("well formed");
+        assert_eq!(check(&compact), Ok(()));
+        assert_eq!(compact.signature.len(), 65, "kept in the form that settles");
 
         let mut trailing = good.clone();
         trailing.push(0);

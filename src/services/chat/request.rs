@@ -54,7 +54,7 @@ impl ChatError {
         Self::Refused { field: field.to_owned(), what: what.to_owned() }
     }
 
-    /// The field at fault, as OpenAI's `param`.
+    /// The field at fault: `param` of an error in the shape of `/v1`.
     #[must_use]
     pub fn param(&self) -> Option<&str> {
         match self {

@@ -30,6 +30,7 @@ const MAX_RETRY_AFTER: u32 = 3600;
 
 /// A model's answer.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "moved once, where a box would stay for the whole stream")]
 pub enum Answer {
     Stream(ChunkStream),
     Whole(Completion),

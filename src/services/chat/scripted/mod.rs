@@ -1,7 +1,7 @@
 //! The scripted upstream: a stand-in for a model, for `farebox dev` and tests.
 //!
-//! It speaks OpenAI's chat completions on a loopback port and does what it is
-//! told, failures included. It is called "scripted" wherever it can be seen.
+//! It speaks chat completions on a loopback port and does what it is told,
+//! failures included. It is called "scripted" wherever it can be seen.
 
 mod script;
 

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 /// is echoed, word by word.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
+#[expect(clippy::struct_excessive_bools, reason = "a script is a board of switches, set by hand")]
 pub struct Script {
     /// Pieces of the answer; as many as the echo has words when absent.
     pub chunks: Option<u64>,

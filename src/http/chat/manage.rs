@@ -1,0 +1,109 @@
+//! What a session needs beside its answers: vouchers, top-ups, the close, and
+//! telling a client that lost its state how its channel stands.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::body::Body;
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::response::Response;
+use mpp::protocol::core::PaymentCredential;
+
+use super::door::Door;
+use super::reply::{PAYMENT_SESSION, no_content, pending, receipt, unavailable};
+use crate::http::error::HttpError;
+use crate::http::gate;
+use crate::id::Timestamp;
+use crate::mpp::session::Action;
+
+/// How the channel of a client stands.
+const PAYMENT_SESSION_SNAPSHOT: HeaderName = HeaderName::from_static("payment-session-snapshot");
+
+impl Door<'_> {
+    /// Voucher, top-up, close; also an open that buys nothing yet.
+    pub(super) async fn manage(&self, credential: &PaymentCredential) -> Result<Response, HttpError> {
+        let session = self.recognise(credential, None)?;
+        let channels = self.sessions.channels.clone();
+        let now = Timestamp::now();
+        let id = session.channel;
+        let challenge_id = session.challenge().id.clone();
+        // A task of its own: a client that goes away must not stop a
+        // transaction half-way.
+        let least = self.offer(None).unit_price();
+        let sponsored = self.sponsored;
+        let managed = self.app.tasks.spawn(async move {
+            match &session.action {
+                Action::Voucher(voucher) => {
+                    channels.accept(voucher, now).await.map(|channel| (channel, None, voucher.amount))
+                }
+                Action::Open { transaction, voucher } => {
+                    let opened = channels
+                        .open(&session.descriptor, transaction, voucher, sponsored, least, now)
+                        .await?;
+                    Ok((opened.channel, opened.tx_hash, voucher.amount))
+                }
+                Action::TopUp { transaction, additional } => {
+                    let funded = channels
+                        .top_up(id, &session.descriptor, transaction, *additional, sponsored, now)
+                        .await?;
+                    let accepted = funded.channel.accepted();
+                    Ok((funded.channel, funded.tx_hash, accepted))
+                }
+                Action::Close { voucher, authorization } => {
+                    let authorized =
+                        channels.authorizes(&session.descriptor, voucher, authorization.as_deref());
+                    let closed = channels.close(voucher, authorized, now).await?;
+                    let hash = closed.close_hash.clone();
+                    Ok((closed, hash, voucher.amount))
+                }
+            }
+        });
+        let managed = managed.await.map_err(|_| pending())?;
+        self.sessions.wakers.ring(id);
+        match managed {
+            Ok((channel, tx_hash, accepted)) => {
+                let receipt = receipt(&challenge_id, &channel, accepted, None, tx_hash);
+                Ok(no_content(&receipt))
+            }
+            Err(error) => Err(self.deny(error, None, id).await),
+        }
+    }
+
+    /// HEAD: a zero-amount proof of the wallet, answered with its channel.
+    pub(super) async fn bootstrap(&self) -> Result<Response, HttpError> {
+        let sessions = Arc::clone(self.sessions);
+        let found = Arc::new(Mutex::new(None));
+        let slot = Arc::clone(&found);
+        let proved = gate::charge(
+            self.app,
+            self.request,
+            self.app.offers.account.clone(),
+            "session",
+            move |paid| async move {
+                let channel = sessions.channels.of_payer(paid.payer()).await.map_err(|error| {
+                    tracing::error!(%error, "channels of a wallet");
+                    unavailable("the channel records")
+                })?;
+                *slot.lock().unwrap_or_else(PoisonError::into_inner) = channel;
+                Ok(String::new())
+            },
+        )
+        .await?;
+        let channel = found.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let (mut parts, _) = proved.into_parts();
+        parts.status = StatusCode::NO_CONTENT;
+        parts.headers.remove(CONTENT_TYPE);
+        if let Some(channel) = channel {
+            let snapshot = channel.snapshot();
+            let header = snapshot.to_header(self.sessions.channels.terms(), channel.accepted());
+            for (name, value) in
+                [(PAYMENT_SESSION, channel.id.to_string()), (PAYMENT_SESSION_SNAPSHOT, header)]
+            {
+                if let Ok(value) = HeaderValue::try_from(value) {
+                    parts.headers.insert(name, value);
+                }
+            }
+        }
+        Ok(Response::from_parts(parts, Body::empty()))
+    }
+}

@@ -1,0 +1,89 @@
+//! `POST /mpp/chat/completions`: a metered answer, paid from a channel.
+//!
+//! The same resource takes everything a session needs: the paid requests
+//! themselves, and, without a body or by HEAD, vouchers, top-ups and the close
+//! (draft-tempo-session-00, "Voucher Submission Transport").
+
+mod answer;
+mod door;
+mod manage;
+mod reply;
+
+use axum::Json;
+use axum::extract::State as AppState;
+use axum::response::Response;
+use mpp::protocol::core::PaymentCredential;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::State;
+use super::error::{HttpError, Problem};
+use super::request::Received;
+use crate::mpp::session::SESSION;
+use crate::services::chat::ModelView;
+use door::Door;
+
+/// The models that can be asked, with their prices.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Models {
+    data: Vec<ModelView>,
+}
+
+/// List the models and their prices.
+#[utoipa::path(get, path = "/mpp/models", tag = "free",
+    responses((status = 200, description = "Models, with prices in dollars", body = Models)))]
+pub async fn models(AppState(app): AppState<State>) -> Json<Models> {
+    Json(Models { data: app.sessions.as_ref().map(|sessions| sessions.catalog.view()).unwrap_or_default() })
+}
+
+/// Chat, metered and paid per chunk from a payment channel.
+///
+/// OpenAI's chat completions; with `stream` the answer is paid chunk by chunk
+/// with signed cumulative vouchers, each chunk before it leaves.
+#[utoipa::path(post, path = "/mpp/chat/completions", tag = "session", request_body(content = ChatBody,
+        example = json!({"model": "dev-scripted", "messages": [{"role": "user", "content": "Say hello."}], "stream": true})),
+    responses(
+        (status = 200, description = "A completion, or text/event-stream with `stream`", content_type = "application/json", body = serde_json::Value),
+        (status = 204, description = "A voucher, top-up or close was carried out"),
+        (status = 400, description = "The request cannot be used; free", body = Problem, content_type = "application/problem+json"),
+        (status = 402, description = "Payment Required: open a channel or send a voucher", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "Chat is not offered", body = Problem, content_type = "application/problem+json"),
+        (status = 410, description = "The channel is closed or unknown", body = Problem, content_type = "application/problem+json"),
+        (status = 502, description = "No upstream could answer; nothing was charged", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "Outcome open or a part is down: send the same again", body = Problem, content_type = "application/problem+json"),
+    ))]
+pub async fn completions(AppState(app): AppState<State>, request: Received) -> Result<Response, HttpError> {
+    let door = Door::new(&app, &request)?;
+    match (door.credential()?, request.body.is_empty()) {
+        (Some(credential), true) => door.manage(&credential).await,
+        (Some(credential), false) if is_management(&credential) => door.manage(&credential).await,
+        (credential, _) => door.content(credential).await,
+    }
+}
+
+/// Vouchers by HEAD, and who-am-I for a client that lost its channel's state
+/// ("Bootstrap Preflight").
+pub async fn head(AppState(app): AppState<State>, request: Received) -> Result<Response, HttpError> {
+    let door = Door::new(&app, &request)?;
+    match door.credential()? {
+        Some(credential) if credential.challenge.intent.as_str() == SESSION => door.manage(&credential).await,
+        Some(_) | None => door.bootstrap().await,
+    }
+}
+
+/// The documented part of a chat request; other fields go to the model as they are.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ChatBody {
+    /// One of `GET /mpp/models`.
+    #[schema(example = "dev-scripted")]
+    pub model: String,
+    /// OpenAI chat messages.
+    pub messages: Vec<serde_json::Value>,
+    pub stream: Option<bool>,
+    pub max_tokens: Option<u64>,
+    pub tools: Option<Vec<serde_json::Value>>,
+}
+
+fn is_management(credential: &PaymentCredential) -> bool {
+    matches!(credential.payload.get("action").and_then(|action| action.as_str()), Some("topUp" | "close"))
+}

@@ -1,0 +1,88 @@
+//! Receipts and refusals of the session door.
+
+use axum::http::header::CACHE_CONTROL;
+use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::response::{IntoResponse as _, Response};
+
+use crate::funding::channel::Channel;
+use crate::http::PAYMENT_RECEIPT;
+use crate::http::error::{Code, HttpError};
+use crate::id::Timestamp;
+use crate::meter::Standing;
+use crate::money::Money;
+use crate::mpp::session::{SESSION, SessionReceipt};
+use crate::services::chat::{Completion, UpstreamError};
+
+/// Names the channel of a client that has one.
+pub(super) const PAYMENT_SESSION: HeaderName = HeaderName::from_static("payment-session");
+
+pub(super) fn standing(channel: &Channel) -> Standing {
+    Standing { accepted: channel.accepted(), spent: channel.spent, deposit: channel.deposit }
+}
+
+/// Units of a whole answer: its tokens as reported, or about four bytes each.
+pub(super) fn units_of(completion: &Completion) -> u64 {
+    let guess = completion.content_bytes.div_ceil(4) as u64;
+    completion.usage.as_ref().map_or(guess, |usage| usage.completion_tokens)
+}
+
+pub(super) fn receipt(
+    challenge_id: &str,
+    channel: &Channel,
+    accepted: Money,
+    cost: Option<(u64, Money)>,
+    tx_hash: Option<String>,
+) -> SessionReceipt {
+    SessionReceipt {
+        method: crate::mpp::offer::METHOD.into(),
+        intent: SESSION.into(),
+        status: "success".into(),
+        timestamp: Timestamp::now().to_rfc3339(),
+        reference: channel.id.to_string(),
+        challenge_id: challenge_id.to_owned(),
+        channel_id: channel.id.to_string(),
+        accepted_cumulative: accepted.to_base_units(),
+        spent: channel.spent.to_base_units(),
+        units: cost.map(|(units, _)| units),
+        unit_price: cost.map(|(_, price)| price.to_base_units()),
+        tx_hash,
+    }
+}
+
+pub(super) fn with_receipt(response: &mut Response, receipt: &SessionReceipt) {
+    let headers = response.headers_mut();
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("private"));
+    if let Ok(value) = HeaderValue::try_from(receipt.to_header()) {
+        headers.insert(PAYMENT_RECEIPT, value);
+    }
+    if let Ok(value) = HeaderValue::try_from(receipt.channel_id.as_str()) {
+        headers.insert(PAYMENT_SESSION, value);
+    }
+}
+
+pub(super) fn no_content(receipt: &SessionReceipt) -> Response {
+    let mut response = StatusCode::NO_CONTENT.into_response();
+    with_receipt(&mut response, receipt);
+    response
+}
+
+pub(super) fn pending() -> HttpError {
+    HttpError::new(
+        Code::SettlementPending,
+        "the transaction's outcome is not known yet; send the same request with the same credential again",
+    )
+    .retry_after(2)
+}
+
+pub(super) fn unavailable(what: &str) -> HttpError {
+    HttpError::new(
+        Code::ServiceUnavailable,
+        format!("{what} cannot be reached; nothing was charged for this request, send it again"),
+    )
+    .retry_after(2)
+}
+
+pub(super) fn upstream_failed(error: &UpstreamError) -> HttpError {
+    let code = if error.is_callers() { Code::InvalidParams } else { Code::UpstreamFailed };
+    HttpError::new(code, format!("{error}; nothing was charged"))
+}
