@@ -7,13 +7,15 @@
 //! server) and from the server's own documents. It pays with the `mpp` crate's
 //! unmodified client.
 
+mod chat;
+
 use std::path::PathBuf;
 
 use alloy::primitives::{Address, U256};
 use alloy::providers::ProviderBuilder;
 use alloy::signers::local::PrivateKeySigner;
 use anyhow::{Context as _, Result, ensure};
-use mpp::client::{Fetch as _, TempoProvider};
+use mpp::client::{Fetch as _, TempoProvider, TempoSessionProvider};
 use reqwest::{Client, Response, StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -39,6 +41,8 @@ struct Agent {
     address: Address,
 }
 
+/// The most the agent locks in a channel, in base units: $1.
+const MAX_DEPOSIT: u128 = 1_000_000;
 const TEXT: &str = "Jane's new card is 4111 1111 1111 1111, mail jane@example.com or call +1 415 555 2671.";
 
 #[tokio::main]
@@ -56,7 +60,8 @@ async fn main() -> Result<()> {
     agent.look_before_paying().await?;
     agent.buy("/mpp/pii/preview", "pay $0.05 and its network fee").await?;
     agent.buy("/mpp/pii/preview?feePayer=true", "pay $0.05, the server pays the network fee").await?;
-    agent.prove().await
+    agent.prove().await?;
+    agent.chat().await
 }
 
 impl Agent {
@@ -139,6 +144,35 @@ impl Agent {
                 ["state", "amount", "route"].map(|field| payment[field].as_str().unwrap_or_default());
             println!("  {state:9} ${amount} {route}");
         }
+        Ok(())
+    }
+
+    async fn chat(&self) -> Result<()> {
+        title("Chat on a payment channel: pay per chunk, then close");
+        let models: Value = self.http.get(self.url("/mpp/models")).send().await?.json().await?;
+        let model = models["data"][0]["id"].as_str().context("a model is offered")?;
+        let price = models["data"][0]["pricePerChunk"].as_str().unwrap_or_default();
+        let signer: PrivateKeySigner = self.dev.agent_private_key.parse()?;
+        let wallet = TempoSessionProvider::new(signer, &self.dev.rpc_url)?.with_max_deposit(MAX_DEPOSIT);
+        let url = self.url("/mpp/chat/completions");
+        let before = self.balances().await?;
+        for prompt in
+            ["Every word of this answer is paid before it leaves.", r#"{"chunks":200,"intervalMs":5}"#]
+        {
+            let chat = chat::stream(&self.http, &wallet, &url, model, prompt).await?;
+            let of = |field: &str| chat.receipt[field].as_str().unwrap_or_default().to_owned();
+            let text: String = chat.text.chars().take(60).collect();
+            println!("  streamed  {} chunks at ${price}, {} vouchers: {text}…", chat.chunks, chat.vouchers);
+            println!("  receipt   accepted {} spent {} units", of("acceptedCumulative"), of("spent"));
+        }
+        let closed = wallet.close(&self.http, &url).await?;
+        println!(
+            "  closed    {}",
+            closed.map_or_else(|| "(no receipt)".to_owned(), |receipt| receipt.reference)
+        );
+        let after = self.balances().await?;
+        println!("  agent     {} -> {}  (network fees included)", before.0, after.0);
+        println!("  server    {} -> {}  (+{} units)", before.1, after.1, after.1.saturating_sub(before.1));
         Ok(())
     }
 
