@@ -43,7 +43,7 @@ fn arrows_point_inwards_only() {
         ("db", &[]),
         ("config", &["money"]),
         ("mpp", &["config", "id", "money"]),
-        ("chain", &["config", "money"]),
+        ("chain", &["config", "money", "mpp"]),
         ("ledger", &["db", "id", "money"]),
         ("funding", &["chain", "config", "db", "id", "ledger", "money", "mpp"]),
         ("services", &["config", "funding", "id", "money"]),

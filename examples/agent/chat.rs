@@ -69,7 +69,9 @@ impl Chat {
         }
         if let Ok(chunk) = serde_json::from_str::<Value>(data) {
             ensure!(chunk["error"].is_null(), "the stream failed: {}", chunk["error"]["message"]);
-            if let Some(text) = chunk["choices"][0]["delta"]["content"].as_str().filter(|text| !text.is_empty()) {
+            if let Some(text) =
+                chunk["choices"][0]["delta"]["content"].as_str().filter(|text| !text.is_empty())
+            {
                 self.chunks += 1;
                 self.text.push_str(text);
             }

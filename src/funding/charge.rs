@@ -30,7 +30,7 @@ use crate::chain::{Chain, Provider, SignedTransaction, Verdict};
 use crate::config::Config;
 use crate::id::{RequestId, Timestamp};
 use crate::money::Money;
-use crate::mpp::{Credential, Issuer, Offer, Proof, Route};
+use crate::mpp::{Credential, Issuer, Offer, Proof, Refusal, Route};
 
 /// How long a request waits for a pushed transaction's block.
 const PUSH_WAIT: Duration = Duration::from_secs(4);
@@ -126,45 +126,74 @@ impl Charges {
         F: FnOnce(Paid) -> W,
         W: Future<Output = Result<String, E>>,
     {
-        let verified = self
-            .issuer
-            .verify(credential.challenge(), &order.offers, &order.route, order.digest.as_deref())
-            .map_err(Denied::Challenge)?;
-        let presented = Presented {
-            fingerprint: credential.fingerprint(),
-            proof: credential.proof(),
-            idempotency_key: order.idempotency_key.as_deref(),
-            expires: verified.expires,
+        let id = &credential.challenge().id;
+        let verified =
+            self.issuer.verify(credential.challenge(), &order.offers, &order.route, order.digest.as_deref());
+        let (offer, expires) = match verified {
+            Ok(verified) => (verified.offer, verified.expires),
+            // A secret rotated away or a price changed since then must not ask
+            // for money again: what was paid is known by its row.
+            Err(refusal @ (Refusal::Foreign | Refusal::OtherTerms)) => {
+                return self.complete_known(order, credential, refusal, now).await;
+            }
+            Err(refusal) => return Err(Denied::Challenge(refusal)),
         };
-        let stored = self.payments.find(&credential.challenge().id).await?;
-        let step = payment::decide(stored.as_ref(), &presented, now);
+        let stored = self.payments.find(id).await?;
+        let step = payment::decide(stored.as_ref(), &presented(order, credential, expires), now);
         tracing::debug!(?step, "credential presented");
-        let (id, lease) = (&credential.challenge().id, lease::until(now));
+        let lease = lease::until(now);
         match (step, stored) {
             (Step::Claim, _) => {
-                self.claim(order, credential, verified.offer, verified.expires, lease, now).await?;
-                let work = self.earn(order, credential, verified.offer, verified.expires, work);
-                self.holding(id, lease, work).await
+                self.claim(order, credential, offer, expires, lease, now).await?;
+                self.holding(id, lease, self.earn(order, credential, offer, expires, work)).await
             }
             (Step::TakeOver, Some(stored)) => {
                 self.take_over(&stored, order.idempotency_key.as_deref(), lease).await?;
-                let work = self.earn(order, credential, verified.offer, verified.expires, work);
-                self.holding(id, lease, work).await
+                self.holding(id, lease, self.earn(order, credential, offer, expires, work)).await
             }
-            (Step::Reconcile, Some(stored)) => {
-                self.take_over(&stored, stored.idempotency_key.as_deref(), lease).await?;
-                self.holding(id, lease, self.reconcile(&stored, now)).await
-            }
-            (Step::Deliver, Some(stored)) => {
-                self.take_over(&stored, stored.idempotency_key.as_deref(), lease).await?;
-                deliver(stored)
-            }
-            (Step::Repeat, Some(stored)) => deliver(stored),
             (Step::Refuse(why), _) => Err(refused(why)),
+            (Step::Reconcile | Step::Deliver | Step::Repeat, Some(stored)) => {
+                self.complete(step, stored, now).await
+            }
             (Step::TakeOver | Step::Reconcile | Step::Deliver | Step::Repeat, None) => {
                 unreachable!("these steps are decided from a stored payment")
             }
         }
+    }
+
+    /// A credential whose challenge we would not issue any more. Only a payment
+    /// that is under way or made goes on; nothing new begins on old terms.
+    async fn complete_known<E>(
+        &self,
+        order: &Order,
+        credential: &Credential,
+        refusal: Refusal,
+        now: Timestamp,
+    ) -> Result<Delivery, Denied<E>> {
+        let known = self.payments.find(&credential.challenge().id).await?.filter(|stored| {
+            stored.fingerprint == credential.fingerprint()
+                && stored.route == order.route.name()
+                && stored.digest == order.digest.as_deref().unwrap_or_default()
+        });
+        let Some(stored) = known else {
+            return Err(Denied::Challenge(refusal));
+        };
+        match payment::decide(Some(&stored), &presented(order, credential, stored.expires_at), now) {
+            step @ (Step::Reconcile | Step::Deliver | Step::Repeat) => self.complete(step, stored, now).await,
+            Step::Refuse(why) => Err(refused(why)),
+            Step::Claim | Step::TakeOver => Err(Denied::Challenge(refusal)),
+        }
+    }
+
+    /// Goes on with a payment whose transaction is out, or hands its answer over.
+    async fn complete<E>(&self, step: Step, stored: Payment, now: Timestamp) -> Result<Delivery, Denied<E>> {
+        if step != Step::Repeat {
+            self.take_over(&stored, stored.idempotency_key.as_deref(), lease::until(now)).await?;
+        }
+        if step == Step::Reconcile {
+            return self.holding(&stored.id, lease::until(now), self.reconcile(&stored, now)).await;
+        }
+        deliver(stored)
     }
 
     async fn claim<E>(
@@ -377,5 +406,14 @@ impl Charges {
                 Err(Denied::Unavailable("the chain"))
             }
         }
+    }
+}
+
+fn presented<'a>(order: &'a Order, credential: &'a Credential, expires: Timestamp) -> Presented<'a> {
+    Presented {
+        fingerprint: credential.fingerprint(),
+        proof: credential.proof(),
+        idempotency_key: order.idempotency_key.as_deref(),
+        expires,
     }
 }

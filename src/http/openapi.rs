@@ -56,8 +56,11 @@ pub fn document(config: &Config, offers: &Offers, sessions: Option<&Sessions>) -
     document["paths"]["/mpp/pii/preview"]["post"]["x-payment-info"] = payment_info(&payable, config);
     match sessions {
         Some(sessions) => {
-            document["paths"]["/mpp/chat/completions"]["post"]["x-payment-info"] =
-                session_info(sessions, config);
+            let chat = &mut document["paths"]["/mpp/chat/completions"]["post"];
+            chat["x-payment-info"] = session_info(sessions, config);
+            // Validators replay the example: it must name a model there is.
+            let model = sessions.catalog.iter().next().map(|model| model.id.as_str());
+            chat["requestBody"]["content"]["application/json"]["example"]["model"] = json!(model);
         }
         None => {
             if let Some(paths) = document["paths"].as_object_mut() {

@@ -1,6 +1,7 @@
 //! Class 3: the secret behind challenges, and what it binds.
 
 use farebox::config::{Config, Secret, Sources, load};
+use farebox::money::Money;
 use serde_json::json;
 
 use crate::harness::{BODY, PREVIEW, SECRET, Server, funded, reply, run, shared_chain};
@@ -123,6 +124,25 @@ fn attack_03_secret_rotation_through_restarts() {
 
         let forgotten = rotated.restart(|config| config.payments.previous_secret = None).await;
         forgotten.pay(&second).await.assert(402, "invalid_challenge");
+        // What was paid is remembered longer than the secret, and than the price.
+        forgotten.pay(&first).await.assert(403, "credential_spent");
         forgotten.assert_books(chain, 2).await;
+    });
+}
+
+#[test]
+fn attack_09_a_changed_price_does_not_charge_the_paid_again() {
+    run(async {
+        let chain = shared_chain().await;
+        let agent = funded(chain).await;
+        let server = Server::start().await;
+        let credential = agent.pull(&server.ask().await);
+        server.pay(&credential).await.assert_paid();
+        let unpaid = agent.pull(&server.ask().await);
+
+        let dearer = server.restart(|config| config.pii.preview_price = Money::from_micros(90_000)).await;
+        dearer.pay(&credential).await.assert(403, "credential_spent");
+        dearer.pay(&unpaid).await.assert(402, "invalid_challenge");
+        dearer.assert_books(chain, 1).await;
     });
 }

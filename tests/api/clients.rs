@@ -12,8 +12,9 @@ use tokio::process::{Child, Command};
 use crate::agent::CHAIN_ID;
 use crate::harness::{BODY, PREVIEW, SPONSORED, Server, client, eventually, funded, run, shared_chain};
 
-/// Longer than any client needs, shorter than anyone's patience.
-const PATIENCE: Duration = Duration::from_mins(1);
+/// Longer than any client needs. A judge that opens a stream and never pays for it to go on is sent
+/// away after a minute.
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// A running `farebox dev`, ended with this value.
 struct Dev {

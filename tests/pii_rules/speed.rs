@@ -1,5 +1,7 @@
 //! The work is linear in the text, whatever the text; how fast it is on ordinary text.
 
+#![allow(clippy::cast_precision_loss, reason = "rates for people")]
+
 use super::*;
 
 /// The best of three runs, in seconds.
@@ -60,9 +62,14 @@ fn hostile_text_costs_linear_time() {
         "é@é.é",
     ] {
         let text = unit.repeat(size / unit.len());
-        let (once, twice) = (seconds(&text), seconds(&text.repeat(2)));
-        println!("{:10.1} kB/s {unit:?}", size as f64 / once / 1e3);
-        assert!(twice < 4.0 * once + 0.02, "{unit:?}: {once:.3} s, twice as much {twice:.3} s");
+        // A busy machine can spoil a measurement, but not five; more than
+        // linear work spoils them all.
+        let linear = (0..5).any(|_| {
+            let (once, twice) = (seconds(&text), seconds(&text.repeat(2)));
+            println!("{:10.1} kB/s {unit:?}", size as f64 / once / 1e3);
+            twice < 4.0 * once + 0.02
+        });
+        assert!(linear, "{unit:?}: twice the text takes four times as long");
     }
 }
 

@@ -1,9 +1,9 @@
 //! Upstreams that send what they should not.
 
-use farebox::services::chat::{Chunk, UpstreamError};
+use farebox::services::chat::{Answer, Chunk, UpstreamError};
 use serde_json::{Value, json};
 
-use crate::harness::{all, events, raw_shop, shop, text, value};
+use crate::harness::{all, events, raw_shop, shop, streaming, text, value};
 
 async fn answer(pieces: Vec<Vec<u8>>) -> (Vec<Chunk>, Option<UpstreamError>) {
     let shop = raw_shop(pieces, |_| {}).await;
@@ -33,23 +33,34 @@ async fn attack_21_hostile_streams_end_in_our_own_words() {
             Some(UpstreamError::Interrupted),
         ),
         ("an error by type", format!("{A}event: error\ndata: secret\n\n"), Some(UpstreamError::Interrupted)),
-        ("not JSON", format!("{A}data: secret\n\n"), Some(UpstreamError::Malformed("an event is not JSON"))),
-        ("a list", format!("{A}data: []\n\n"), Some(UpstreamError::Malformed("an event is not an object"))),
+        ("not JSON", format!("{A}data: secret\n\n"), Some(UpstreamError::Malformed("not a JSON object"))),
+        ("a list", format!("{A}data: []\n\n"), Some(UpstreamError::Malformed("not a JSON object"))),
         (
             "no choices",
             format!("{A}data: {{}}\n\n"),
-            Some(UpstreamError::Malformed("an event has no choices")),
+            Some(UpstreamError::Malformed("an event without choices")),
         ),
         ("a huge event", huge, Some(UpstreamError::Malformed("an event is too large"))),
         (
             "depth",
             format!("{A}data: {}\n\n", "[".repeat(10_000)),
-            Some(UpstreamError::Malformed("an event is not JSON")),
+            Some(UpstreamError::Malformed("not a JSON object")),
         ),
     ] {
         let (chunks, error) = answer(vec![events(body.as_bytes())]).await;
         assert_eq!((text(&chunks).as_str(), &error), ("a", &expected), "{name}");
         assert!(!error.is_some_and(|e| format!("{e} {e:?}").contains("secret")), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_is_complete_when_all_its_choices_are() {
+    for (choices, expected) in [(1, None), (2, Some(UpstreamError::Interrupted))] {
+        let shop = raw_shop(vec![events(format!("{A}{END}").as_bytes())], |_| {}).await;
+        let mut body = streaming(&json!("x"));
+        body["n"] = json!(choices);
+        let Ok(Answer::Stream(stream)) = shop.ask(&body).await else { panic!("a stream") };
+        assert_eq!(all(stream).await.1, expected);
     }
 }
 

@@ -41,7 +41,7 @@ pub async fn models(AppState(app): AppState<State>) -> Json<Models> {
 /// OpenAI's chat completions; with `stream` the answer is paid chunk by chunk
 /// with signed cumulative vouchers, each chunk before it leaves.
 #[utoipa::path(post, path = "/mpp/chat/completions", tag = "session", request_body(content = ChatBody,
-        example = json!({"model": "dev-scripted", "messages": [{"role": "user", "content": "Say hello."}], "stream": true})),
+        example = json!({"model": "dev-scripted", "messages": [{"role": "user", "content": "Say hello."}], "max_tokens": 16})),
     responses(
         (status = 200, description = "A completion, or text/event-stream with `stream`", content_type = "application/json", body = serde_json::Value),
         (status = 204, description = "A voucher, top-up or close was carried out"),

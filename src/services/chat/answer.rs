@@ -6,6 +6,7 @@
 //! name the upstream and what it charges.
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::usage::{Bounds, Usage};
@@ -64,121 +65,167 @@ pub(super) enum Said {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Malformed(pub(super) &'static str);
 
+/// An event or an answer as upstreams write it. What is not named here is not
+/// passed on.
+#[derive(Deserialize)]
+struct Heard {
+    error: Option<Value>,
+    usage: Option<Value>,
+    choices: Option<Vec<HeardChoice>>,
+    system_fingerprint: Option<Value>,
+}
+
+#[derive(Deserialize)]
+struct HeardChoice {
+    index: Option<Value>,
+    delta: Option<Map<String, Value>>,
+    message: Option<Map<String, Value>>,
+    logprobs: Option<Value>,
+    finish_reason: Option<Value>,
+}
+
+/// The same as clients get it.
+#[derive(Serialize)]
+struct Told<'a> {
+    id: &'a str,
+    object: &'static str,
+    created: i64,
+    model: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    system_fingerprint: Option<&'a str>,
+    choices: Vec<ToldChoice<'a>>,
+    /// `Some(Null)` is written as `null`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    usage: Option<Value>,
+}
+
+#[derive(Serialize)]
+struct ToldChoice<'a> {
+    index: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    delta: Option<&'a Map<String, Value>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<&'a Map<String, Value>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    logprobs: Option<&'a Value>,
+    finish_reason: Option<&'a str>,
+}
+
+impl Heard {
+    fn read(json: &[u8]) -> Result<Self, Malformed> {
+        // A derived reader would also take a list, member by member.
+        if !json.trim_ascii_start().starts_with(b"{") {
+            return Err(Malformed("not a JSON object"));
+        }
+        serde_json::from_slice(json).map_err(|error| {
+            Malformed(if error.is_data() { "JSON of another shape" } else { "not a JSON object" })
+        })
+    }
+}
+
+impl HeardChoice {
+    /// Why it ended, if it did; some servers write `""` until then.
+    fn reason(&self) -> Option<&str> {
+        self.finish_reason.as_ref().and_then(Value::as_str).filter(|reason| !reason.is_empty())
+    }
+
+    fn told<'a>(
+        &'a self,
+        delta: Option<&'a Map<String, Value>>,
+        message: Option<&'a Map<String, Value>>,
+    ) -> ToldChoice<'a> {
+        ToldChoice {
+            index: self.index.as_ref().and_then(Value::as_u64).unwrap_or(0),
+            delta,
+            message,
+            logprobs: self.logprobs.as_ref(),
+            finish_reason: self.reason(),
+        }
+    }
+}
+
 impl Identity {
     /// Reads the data of one event.
     pub(super) fn event(&self, data: &[u8]) -> Result<Said, Malformed> {
-        let value: Value = serde_json::from_slice(data).map_err(|_| Malformed("an event is not JSON"))?;
-        let Value::Object(mut event) = value else {
-            return Err(Malformed("an event is not an object"));
-        };
-        if let Some(error) = take(&mut event, "error") {
+        let heard = Heard::read(data)?;
+        if let Some(error) = heard.error {
             return Ok(Said::Error(error));
         }
-        let usage = take(&mut event, "usage");
-        let choices = match take(&mut event, "choices") {
-            Some(Value::Array(choices)) => choices,
-            None if usage.is_some() => Vec::new(),
-            _ => return Err(Malformed("an event has no choices")),
+        let choices = match &heard.choices {
+            Some(choices) => choices.as_slice(),
+            None if heard.usage.is_some() => &[],
+            None => return Err(Malformed("an event without choices")),
         };
-        let usage = self.usage(usage.as_ref());
+        let usage = self.usage(heard.usage.as_ref());
         if choices.is_empty() && usage.is_none() {
             return Ok(Said::Nothing);
         }
-        let (usage_only, mut billable, mut finish) = (choices.is_empty(), false, false);
-        let mut shown = Vec::with_capacity(choices.len());
-        for choice in choices {
-            let Value::Object(mut choice) = choice else {
-                return Err(Malformed("a choice is not an object"));
-            };
-            finish |= choice.get("finish_reason").is_some_and(Value::is_string);
-            let delta = match choice.remove("delta") {
-                Some(Value::Object(delta)) => delta,
-                None | Some(Value::Null) => Map::new(),
-                Some(_) => return Err(Malformed("a delta is not an object")),
-            };
-            let logprobs = take(&mut choice, "logprobs");
-            billable |= worth(&delta) > 0 || logprobs.as_ref().is_some_and(|l| weight(l) > 0);
-            shown.push(rebuilt(&choice, "delta", Value::Object(delta), logprobs));
-        }
-        let mut chunk = self.frame("chat.completion.chunk", &event, shown);
-        if self.wants_usage || usage_only {
-            chunk.insert("usage".into(), usage.map_or(Value::Null, Usage::to_json));
-        }
-        Ok(Said::Chunk(Chunk { data: written(chunk), billable, usage, usage_only, finish }))
+        let usage_only = choices.is_empty();
+        let nothing = Map::new();
+        let shown = choices.iter().map(|c| c.told(Some(c.delta.as_ref().unwrap_or(&nothing)), None));
+        let told = Told {
+            choices: shown.collect(),
+            usage: (self.wants_usage || usage_only).then(|| usage.map_or(Value::Null, Usage::to_json)),
+            ..self.frame("chat.completion.chunk", &heard)
+        };
+        Ok(Said::Chunk(Chunk {
+            data: written(&told, data.len()),
+            billable: choices.iter().any(|choice| {
+                choice.delta.as_ref().map_or(0, worth) + choice.logprobs.as_ref().map_or(0, weight) > 0
+            }),
+            usage,
+            usage_only,
+            finish: choices.iter().any(|choice| choice.reason().is_some()),
+        }))
     }
 
     /// Reads a whole answer; an error object in it is `Err(Ok(error))`.
     pub(super) fn completion(&self, body: &[u8]) -> Result<Completion, Result<Value, Malformed>> {
-        let bad = |what| Err(Err(Malformed(what)));
-        let value: Value =
-            serde_json::from_slice(body).map_err(|_| Err(Malformed("the answer is not JSON")))?;
-        let Value::Object(mut answer) = value else {
-            return bad("the answer is not an object");
-        };
-        if let Some(error) = take(&mut answer, "error") {
+        let heard = Heard::read(body).map_err(Err)?;
+        if let Some(error) = heard.error {
             return Err(Ok(error));
         }
-        let Some(Value::Array(choices)) = take(&mut answer, "choices").filter(|c| c != &Value::Array(vec![]))
-        else {
-            return bad("the answer has no choices");
-        };
+        let choices = heard.choices.as_deref().unwrap_or_default();
+        if choices.is_empty() {
+            return Err(Err(Malformed("an answer without choices")));
+        }
         let mut content_bytes = 0;
         let mut shown = Vec::with_capacity(choices.len());
         for choice in choices {
-            let Value::Object(mut choice) = choice else {
-                return bad("a choice is not an object");
-            };
-            let Some(Value::Object(message)) = take(&mut choice, "message") else {
-                return bad("a choice has no message");
-            };
-            content_bytes += worth(&message);
-            let logprobs = take(&mut choice, "logprobs");
-            shown.push(rebuilt(&choice, "message", Value::Object(message), logprobs));
+            let message = choice.message.as_ref().ok_or(Err(Malformed("a choice without a message")))?;
+            content_bytes += worth(message);
+            shown.push(choice.told(None, Some(message)));
         }
-        let usage = self.usage(take(&mut answer, "usage").as_ref());
-        let mut completion = self.frame("chat.completion", &answer, shown);
-        if let Some(usage) = usage {
-            completion.insert("usage".into(), usage.to_json());
-        }
-        Ok(Completion { data: written(completion), usage, content_bytes })
+        let usage = self.usage(heard.usage.as_ref());
+        let told = Told {
+            choices: shown,
+            usage: usage.map(Usage::to_json),
+            ..self.frame("chat.completion", &heard)
+        };
+        Ok(Completion { data: written(&told, body.len()), usage, content_bytes })
     }
 
     fn usage(&self, reported: Option<&Value>) -> Option<Usage> {
         Usage::parse(reported?, self.bounds).unwrap_or_else(|absurd| {
-            tracing::warn!(model = self.model, %absurd, "usage dropped");
+            // It may come with every chunk: counted, and not to fill the log.
+            tracing::debug!(model = self.model, %absurd, "usage dropped");
+            metrics::counter!("farebox_upstream_absurd_usage_total", "model" => self.model.clone())
+                .increment(1);
             None
         })
     }
 
-    fn frame(&self, object: &str, from: &Map<String, Value>, choices: Vec<Value>) -> Map<String, Value> {
-        let mut frame = Map::with_capacity(7);
-        frame.insert("id".into(), self.id.as_str().into());
-        frame.insert("object".into(), object.into());
-        frame.insert("created".into(), self.created.into());
-        frame.insert("model".into(), self.model.as_str().into());
-        if let Some(fingerprint @ Value::String(_)) = from.get("system_fingerprint") {
-            frame.insert("system_fingerprint".into(), fingerprint.clone());
+    fn frame<'a>(&'a self, object: &'static str, heard: &'a Heard) -> Told<'a> {
+        Told {
+            id: &self.id,
+            object,
+            created: self.created,
+            model: &self.model,
+            system_fingerprint: heard.system_fingerprint.as_ref().and_then(Value::as_str),
+            choices: Vec::new(),
+            usage: None,
         }
-        frame.insert("choices".into(), Value::Array(choices));
-        frame
     }
-}
-
-fn take(from: &mut Map<String, Value>, name: &str) -> Option<Value> {
-    from.get_mut(name).map(Value::take).filter(|value| !value.is_null())
-}
-
-/// A choice with the members that the API knows.
-fn rebuilt(from: &Map<String, Value>, content_name: &str, content: Value, logprobs: Option<Value>) -> Value {
-    let mut choice = Map::with_capacity(4);
-    choice.insert("index".into(), from.get("index").and_then(Value::as_u64).unwrap_or(0).into());
-    choice.insert(content_name.into(), content);
-    if let Some(logprobs) = logprobs {
-        choice.insert("logprobs".into(), logprobs);
-    }
-    let reason = from.get("finish_reason").filter(|reason| reason.is_string());
-    choice.insert("finish_reason".into(), reason.cloned().unwrap_or_default());
-    Value::Object(choice)
 }
 
 /// How much there is to pay for in a message or a part of one. Everything counts
@@ -198,8 +245,11 @@ fn weight(value: &Value) -> usize {
     }
 }
 
-fn written(object: Map<String, Value>) -> Bytes {
-    serde_json::to_vec(&Value::Object(object)).expect("a JSON value is valid JSON").into()
+/// About as long as what it was made of.
+fn written(told: &Told<'_>, length: usize) -> Bytes {
+    let mut json = Vec::with_capacity(length + 128);
+    serde_json::to_writer(&mut json, told).expect("plain data is valid JSON");
+    json.into()
 }
 
 #[cfg(test)]
@@ -243,6 +293,8 @@ mod tests {
             assert_eq!(chunk(&json!({"choices": [{"delta": delta}]})).billable, billable, "{delta}");
         }
         assert!(chunk(&json!({"choices": [{"delta": {}}, {"delta": {"content": "b"}}]})).billable);
+        let unfinished = chunk(&json!({"choices": [{"delta": {"content": "a"}, "finish_reason": ""}]}));
+        assert!(!unfinished.finish);
         assert!(
             chunk(&json!({"choices": [{"delta": {}, "logprobs": {"content": [{"token": "a"}]}}]})).billable
         );

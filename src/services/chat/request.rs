@@ -163,6 +163,11 @@ impl ChatRequest {
         Bounds { prompt_tokens: self.model.context_length, completion_tokens: self.max_tokens() }
     }
 
+    /// The answers asked for at once.
+    pub(super) fn choices(&self) -> u64 {
+        self.choices
+    }
+
     /// The names of the caller's fields.
     pub(super) fn fields(&self) -> Vec<&str> {
         self.body.keys().map(String::as_str).collect()

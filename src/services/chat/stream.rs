@@ -53,8 +53,8 @@ pub struct ChunkStream {
     events: Vec<Event>,
     ready: VecDeque<Chunk>,
     failure: Option<UpstreamError>,
-    /// Whether a choice has ended: from then on nothing is missing.
-    finished: bool,
+    /// Choices that have not ended. With none left nothing is missing.
+    unfinished: u64,
     idle: Duration,
     /// Runs while a chunk is waited for, not while nobody asks for one.
     silence: Option<Pin<Box<Sleep>>>,
@@ -71,6 +71,7 @@ impl ChunkStream {
     pub(super) fn new(
         body: impl Stream<Item = reqwest::Result<Bytes>> + Send + 'static,
         identity: Identity,
+        choices: u64,
         budget: Budget,
         idle: Duration,
         end: Instant,
@@ -83,7 +84,7 @@ impl ChunkStream {
             events: Vec::new(),
             ready: VecDeque::new(),
             failure: None,
-            finished: false,
+            unfinished: choices,
             idle,
             silence: None,
             end: Box::pin(sleep_until(end)),
@@ -168,7 +169,7 @@ impl ChunkStream {
             }
             self.budget.billable -= 1;
         }
-        self.finished |= chunk.finish;
+        self.unfinished = self.unfinished.saturating_sub(u64::from(chunk.finish));
         self.ready.push_back(chunk);
     }
 
@@ -181,7 +182,7 @@ impl ChunkStream {
         if self.body.take().is_none() {
             return;
         }
-        if self.finished {
+        if self.unfinished == 0 {
             tracing::debug!(code = failure.code(), "upstream failed after its answer was complete");
         } else {
             self.failure = Some(failure);

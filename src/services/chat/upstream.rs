@@ -135,7 +135,8 @@ impl Route {
                 return Err(not_a_stream(response, request).await);
             }
             let budget = Budget::of(request.max_chunks());
-            ChunkStream::new(response.bytes_stream(), identity, budget, server.idle, end).begin().await
+            let body = response.bytes_stream();
+            ChunkStream::new(body, identity, request.choices(), budget, server.idle, end).begin().await
         };
         let late = |_| UpstreamError::Timeout(Wait::FirstToken);
         timeout(server.first_token.min(server.total), begin).await.map_err(late)?.map(Answer::Stream)
