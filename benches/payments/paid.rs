@@ -152,6 +152,7 @@ fn print(contenders: &[Contender]) {
     table.print();
     println!(
         "  Rates are medians of {ROUNDS} alternating rounds; latencies and CPU are of all previews. The CPU \
-         time is the\n  server's alone; rates and latencies include the chain, which shares the cores."
+         time is that\n  of farebox alone, SQLite within it and PostgreSQL not; rates and latencies include the \
+         chain, which shares\n  the cores."
     );
 }

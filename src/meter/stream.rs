@@ -90,6 +90,8 @@ pub struct Metered {
     events: mpsc::Sender<Event>,
     units: u64,
     asked: Option<Money>,
+    /// What had been accepted then.
+    accepted_when_asked: Money,
 }
 
 impl Metered {
@@ -102,7 +104,19 @@ impl Metered {
         bell: Arc<Notify>,
     ) -> (Self, mpsc::Receiver<Event>) {
         let (events, receiver) = mpsc::channel(IN_FLIGHT);
-        (Self { tab, ledger, channels, bell, events, units: 0, asked: None }, receiver)
+        (
+            Self {
+                tab,
+                ledger,
+                channels,
+                bell,
+                events,
+                units: 0,
+                asked: None,
+                accepted_when_asked: Money::ZERO,
+            },
+            receiver,
+        )
     }
 
     /// Runs to the end and closes the tab at what was charged.
@@ -129,8 +143,8 @@ impl Metered {
                 Ok(0) => return End::Complete,
                 Ok(_) => {}
                 Err(_) => {
-                    if self.events.send(Event::Ping).await.is_err() {
-                        return End::Gone;
+                    if let Err(end) = self.send(Event::Ping).await {
+                        return end;
                     }
                     continue;
                 }
@@ -209,7 +223,11 @@ impl Metered {
     }
 
     async fn send(&mut self, event: Event) -> Result<(), End> {
-        self.events.send(event).await.map_err(|_| End::Gone)
+        // A client that takes nothing for so long holds a tab and a model for nothing.
+        match tokio::time::timeout(PATIENCE, self.events.send(event)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(End::Gone),
+        }
     }
 
     async fn ask_early(&mut self) -> Result<(), End> {
@@ -222,6 +240,7 @@ impl Metered {
 
     async fn ask(&mut self, ask: Ask) -> Result<(), End> {
         self.asked = Some(ask.required);
+        self.accepted_when_asked = self.tab.standing.accepted;
         let standing = self.tab.standing;
         self.send(Event::NeedVoucher { required: ask.required, standing }).await
     }
@@ -236,7 +255,9 @@ impl Metered {
         while self.tab.standing.affordable(self.tab.price, 1) == 0 {
             let more = self.tab.most_units.saturating_sub(self.units);
             let ask = self.tab.standing.ask_now(self.tab.price, self.tab.window, more, self.tab.step);
-            if self.asked.is_none_or(|asked| asked <= self.tab.standing.accepted) {
+            let accepted = self.tab.standing.accepted;
+            // A voucher for less than was asked is an answer too: ask for the rest.
+            if self.asked.is_none_or(|asked| asked <= accepted || self.accepted_when_asked < accepted) {
                 self.ask(ask).await?;
             }
             let now = Instant::now();
@@ -298,7 +319,9 @@ impl Metered {
             self.tab.standing.spent = channel.spent;
         }
         let delivered = Delivered { end, units: self.units, standing: self.tab.standing };
-        let _ = self.events.send(Event::End(Box::new(delivered.clone()))).await;
+        if delivered.end != End::Gone {
+            let _ = self.send(Event::End(Box::new(delivered.clone()))).await;
+        }
         delivered
     }
 }

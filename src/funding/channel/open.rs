@@ -8,6 +8,8 @@ use super::store::{self, Outcome};
 use super::{ChannelError, Channels, TxFailure, is_dead};
 use crate::chain::reserve::{self, Funding};
 use crate::chain::{ChainReceipt, Sent, SignedTransaction, Verdict};
+use crate::db::Tx;
+use crate::funding::StoreError;
 use crate::id::Timestamp;
 use crate::money::Money;
 use crate::mpp::session::{ChannelId, Descriptor, SignedVoucher, VoucherError};
@@ -213,6 +215,10 @@ impl Channels {
                 if let (Some(fee), Some(sponsor)) = (fee, &self.sponsor) {
                     sponsor.reserve(&mut tx, payer, fee, now).await?.map_err(TxFailure::Exhausted)?;
                 }
+                // A request that began since the capture was computed: not now.
+                if pending.purpose == Purpose::Close && !nothing_charged_since(&mut tx, id, pending).await? {
+                    return Ok((tx, false));
+                }
                 let recorded = store::set_pending(&mut tx, id, pending).await?;
                 Ok::<_, TxFailure>((tx, recorded))
             })
@@ -357,6 +363,15 @@ impl Channels {
             .await?;
         Ok(())
     }
+}
+
+/// Whether a close still takes all that was charged. With the channel locked no
+/// request begins, and with no tab open nothing is charged.
+async fn nothing_charged_since(tx: &mut Tx, id: ChannelId, close: &Pending) -> Result<bool, StoreError> {
+    let Some(channel) = store::lock(tx, id).await? else {
+        return Ok(false);
+    };
+    Ok(channel.capture() == close.amount && store::open_tabs(tx, id).await?.is_empty())
 }
 
 pub(super) fn not_sponsored(why: Exhausted) -> ChannelError {

@@ -71,9 +71,15 @@ impl Channels {
         if let Some(pending) = channel.pending.as_ref().filter(|p| p.purpose == Purpose::Close) {
             self.reconcile(&channel, pending, now).await?;
         } else {
+            let price = self.price().await?;
             let channel = self.stop_requests(id, now).await?;
+            match &channel.pending {
+                // The same close came twice at once.
+                Some(pending) if pending.purpose == Purpose::Close => return Err(ChannelError::Pending),
+                _ => {}
+            }
             let capture = channel.may_close(voucher.amount, authorized)?;
-            self.send_close(&channel, voucher, capture, now).await?;
+            self.send_close(&channel, voucher, capture, price, now).await?;
         }
         self.find(id).await?.ok_or_else(|| Refused::Unknown.into())
     }
@@ -126,7 +132,8 @@ impl Channels {
             return Ok(());
         }
         let input = reserve::settle_call(&channel.descriptor, voucher.amount, &voucher.signature);
-        self.dispatch(channel, Purpose::Settle, voucher.amount, input, now).await
+        let price = self.price().await?;
+        self.dispatch(channel, Purpose::Settle, voucher.amount, input, price, now).await
     }
 
     /// Closes a channel on our own account, with the highest voucher there is.
@@ -134,12 +141,13 @@ impl Channels {
     /// # Errors
     /// [`ChannelError`].
     pub async fn close_now(&self, id: ChannelId, now: Timestamp) -> Result<(), ChannelError> {
+        let price = self.price().await?;
         let channel = self.stop_requests(id, now).await?;
         let Some(voucher) = channel.voucher.clone() else {
             return Ok(());
         };
         let capture = channel.capture();
-        self.send_close(&channel, &voucher, capture, now).await
+        self.send_close(&channel, &voucher, capture, price, now).await
     }
 
     async fn send_close(
@@ -147,10 +155,20 @@ impl Channels {
         channel: &Channel,
         voucher: &SignedVoucher,
         capture: Money,
+        price: u128,
         now: Timestamp,
     ) -> Result<(), ChannelError> {
         let input = reserve::close_call(&channel.descriptor, voucher.amount, capture, &voucher.signature);
-        self.dispatch(channel, Purpose::Close, capture, input, now).await
+        self.dispatch(channel, Purpose::Close, capture, input, price, now).await
+    }
+
+    /// The network's price, asked for before requests are stopped: whatever is
+    /// charged between the two would not be in the capture.
+    async fn price(&self) -> Result<u128, ChannelError> {
+        self.chain.gas_price().await.map_err(|error| {
+            tracing::warn!(%error, "gas price");
+            ChannelError::Unavailable("the chain")
+        })
     }
 
     /// Signs, records, sends and resolves a transaction of ours.
@@ -160,12 +178,9 @@ impl Channels {
         purpose: Purpose,
         amount: Money,
         input: Bytes,
+        price: u128,
         now: Timestamp,
     ) -> Result<(), ChannelError> {
-        let price = self.chain.gas_price().await.map_err(|error| {
-            tracing::warn!(%error, "gas price");
-            ChannelError::Unavailable("the chain")
-        })?;
         let call = Call { to: TxKind::Call(self.terms.escrow), value: U256::ZERO, input };
         // Twice the price: room for the base fee to rise while it is valid.
         let fees = Fees { highest: price.saturating_mul(2), priority: 0, ..self.operator.fees };
