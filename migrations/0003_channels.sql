@@ -41,6 +41,16 @@ CREATE TABLE vouchers (
     PRIMARY KEY (channel, amount)
 );
 
+-- What the tab of a channel is for, so that whoever ends it can say so.
+CREATE TABLE channel_requests (
+    hold       TEXT   NOT NULL PRIMARY KEY REFERENCES holds (id),
+    channel    TEXT   NOT NULL REFERENCES channels (id),
+    request_id TEXT   NOT NULL,
+    service    TEXT   NOT NULL,
+    unit_price BIGINT NOT NULL CHECK (unit_price >= 0)
+);
+CREATE INDEX channel_requests_channel ON channel_requests (channel);
+
 -- Work that one instance does at a time.
 CREATE TABLE leases (
     name  TEXT   NOT NULL PRIMARY KEY,

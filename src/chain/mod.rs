@@ -10,6 +10,8 @@ mod transaction;
 use std::sync::Arc;
 use std::time::Duration;
 
+use alloy::consensus::BlockHeader as _;
+use alloy::eips::{BlockId, BlockNumberOrTag};
 use alloy::network::ReceiptResponse as _;
 use alloy::primitives::{Address, B256, Bytes, U256, keccak256};
 use alloy::providers::{Provider as _, RootProvider};
@@ -204,11 +206,19 @@ impl Chain {
         }
     }
 
-    /// Calls a contract without changing anything.
-    async fn read(&self, to: Address, input: Bytes) -> Result<Bytes, ChainError> {
+    /// Number and time (Unix seconds) of the newest block.
+    async fn newest_block(&self) -> Result<(u64, u64), ChainError> {
+        let method = "eth_getBlockByNumber";
+        let block = self.provider.get_block_by_number(BlockNumberOrTag::Latest);
+        let block = self.ask(method, async { block.await }).await?.ok_or(ChainError::Nonsense { method })?;
+        Ok((block.header.number(), block.header.timestamp()))
+    }
+
+    /// Calls a contract at a block without changing anything.
+    async fn read_at(&self, block: u64, to: Address, input: Bytes) -> Result<Bytes, ChainError> {
         let request =
             TransactionRequest { to: Some(to.into()), input: input.into(), ..TransactionRequest::default() };
-        let call = self.provider.call(request.into());
+        let call = self.provider.call(request.into()).block(BlockId::number(block));
         self.ask("eth_call", async { call.await }).await
     }
 

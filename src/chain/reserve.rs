@@ -10,6 +10,9 @@ use super::{Chain, ChainError, ChainReceipt, SignedTransaction};
 use crate::money::Money;
 use crate::mpp::session::{ChannelId, Descriptor};
 
+/// How far our clock and a validator's may be apart.
+const CLOCK_SKEW_SECONDS: u64 = 10;
+
 /// A channel as the chain has it. All zero once it is closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OnChain {
@@ -17,6 +20,18 @@ pub struct OnChain {
     pub deposit: Money,
     /// Unix seconds; zero when the payer has not asked to close.
     pub close_requested_at: u64,
+    /// Unix seconds: the time of the block that says so.
+    pub block_time: u64,
+}
+
+impl OnChain {
+    /// Whether the channel is gone, given that it was there at `known` (Unix
+    /// seconds). All zero alone is no proof: a node that is behind says so of a
+    /// channel it has not seen yet. A later block that says so is one.
+    #[must_use]
+    pub fn is_gone_since(&self, known: u64) -> bool {
+        self.deposit.is_zero() && self.block_time > known.saturating_add(CLOCK_SKEW_SECONDS)
+    }
 }
 
 /// What a transaction does to the reserve, as far as we accept it.
@@ -169,13 +184,15 @@ fn events<E: alloy::sol_types::SolEvent>(receipt: &ChainReceipt, escrow: Address
 }
 
 impl Chain {
-    /// The state of a channel at the newest block.
+    /// The state of a channel at the newest block. The block is asked for first
+    /// and the state at just that one: an answer older than its time cannot pass.
     ///
     /// # Errors
     /// When the node cannot be asked.
     pub async fn channel(&self, escrow: Address, channel: ChannelId) -> Result<OnChain, ChainError> {
+        let (number, block_time) = self.newest_block().await?;
         let input = Reserve::getChannelStateCall { channelId: channel.0 }.abi_encode();
-        let output = self.read(escrow, input.into()).await?;
+        let output = self.read_at(number, escrow, input.into()).await?;
         let nonsense = |_| ChainError::Nonsense { method: "eth_call" };
         let state = Reserve::getChannelStateCall::abi_decode_returns(&output)
             .map_err(|_| ChainError::Nonsense { method: "eth_call" })?;
@@ -183,6 +200,26 @@ impl Chain {
             settled: money(state.settled).map_err(nonsense)?,
             deposit: money(state.deposit).map_err(nonsense)?,
             close_requested_at: u64::from(state.closeRequestedAt),
+            block_time,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attack_15_a_node_that_is_behind_does_not_end_a_channel() {
+        let at = |deposit, block_time| OnChain {
+            settled: Money::ZERO,
+            deposit: Money::from_micros(deposit),
+            close_requested_at: 0,
+            block_time,
+        };
+        assert!(!at(0, 1_000).is_gone_since(1_000), "no later than what we know");
+        assert!(!at(0, 1_010).is_gone_since(1_000), "within the skew of clocks");
+        assert!(at(0, 1_011).is_gone_since(1_000));
+        assert!(!at(1, 9_999).is_gone_since(1_000));
     }
 }

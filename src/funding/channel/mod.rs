@@ -21,7 +21,7 @@ use alloy::primitives::Address;
 use alloy::signers::local::PrivateKeySigner;
 
 pub use open::Funded;
-pub use state::{Accepted, Channel, Due, Phase, Policy, Purpose, Refused};
+pub use state::{Accepted, Channel, Due, Phase, Policy, Purpose, Refused, Request};
 
 use super::sponsor::Exhausted;
 use super::{Sponsor, StoreError};

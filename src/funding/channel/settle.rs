@@ -5,10 +5,11 @@ use alloy::primitives::{Bytes, TxKind, U256};
 use tempo_alloy::primitives::transaction::Call;
 
 use super::open::pending;
-use super::state::{Channel, Pending, Phase, Purpose, Refused};
+use super::state::{Channel, Pending, Phase, Purpose, Refused, Request};
 use super::{ChannelError, Channels, TxFailure, is_dead, store};
 use crate::chain::{ChainReceipt, Fees, SignedTransaction, reserve};
-use crate::id::{HoldId, RequestId, RequestKey, Timestamp};
+use crate::db::Tx;
+use crate::id::{HoldId, RequestKey, Timestamp};
 use crate::ledger::{self, EntryDetails, EntryKind, HoldOutcome};
 use crate::money::Money;
 use crate::mpp::session::{ChannelId, Descriptor, SignedVoucher};
@@ -26,7 +27,7 @@ impl Channels {
     pub async fn begin(
         &self,
         id: ChannelId,
-        request: &RequestId,
+        request: &Request<'_>,
         now: Timestamp,
         expires_at: Timestamp,
     ) -> Result<HoldId, ChannelError> {
@@ -37,14 +38,13 @@ impl Channels {
             .transaction(|mut tx| async move {
                 let channel = store::lock(&mut tx, id).await?.ok_or(Refused::Unknown)?;
                 channel.usable()?;
-                for tab in store::open_tabs(&mut tx, id).await? {
-                    ledger::close(&mut tx, &tab, &superseded(request), now).await?;
-                }
+                end_tabs(&mut tx, id, now).await?;
                 let account = store::account(id);
                 let opened = ledger::hold(&mut tx, &account, key, Money::ZERO, now, expires_at).await?;
                 let (HoldOutcome::Opened(hold) | HoldOutcome::Existing(hold)) = opened else {
                     return Err(Refused::Unknown.into());
                 };
+                store::set_request(&mut tx, id, &hold, request).await?;
                 Ok::<_, TxFailure>((tx, hold))
             })
             .await?;
@@ -106,18 +106,27 @@ impl Channels {
     /// Closes every open tab of a channel; the streams behind them end at what
     /// was charged.
     pub(super) async fn stop_requests(&self, id: ChannelId, now: Timestamp) -> Result<Channel, ChannelError> {
-        let request = RequestId::random();
-        let request = &request;
         self.db
             .transaction(|mut tx| async move {
                 store::lock(&mut tx, id).await?.ok_or(Refused::Unknown)?;
-                for tab in store::open_tabs(&mut tx, id).await? {
-                    ledger::close(&mut tx, &tab, &superseded(request), now).await?;
-                }
+                end_tabs(&mut tx, id, now).await?;
                 Ok::<_, TxFailure>((tx, ()))
             })
             .await?;
         self.find(id).await?.ok_or_else(|| Refused::Unknown.into())
+    }
+
+    /// Nothing can be taken from this channel any more: end what runs on it.
+    pub(super) async fn gone(&self, channel: &Channel, now: Timestamp) -> Result<(), ChannelError> {
+        let id = channel.id;
+        self.stop_requests(id, now).await?;
+        self.db
+            .transaction(|mut tx| async move {
+                store::set_gone(&mut tx, id, now).await?;
+                Ok::<_, TxFailure>((tx, ()))
+            })
+            .await?;
+        Ok(())
     }
 
     /// Settles up to a voucher that what was spent covers.
@@ -256,14 +265,20 @@ impl Channels {
     }
 }
 
-/// The entry of a tab that ends because its channel moved on.
-fn superseded(request: &RequestId) -> EntryDetails {
-    EntryDetails {
-        kind: EntryKind::Usage,
-        request_id: Some(request.clone()),
-        service: "chat".into(),
-        units: 0,
-        unit_price: Money::ZERO,
-        meta: serde_json::json!({ "ended": "superseded" }),
+/// Closes the open tabs of a channel at what they were charged, because the
+/// channel moves on.
+async fn end_tabs(tx: &mut Tx, id: ChannelId, now: Timestamp) -> Result<(), TxFailure> {
+    for tab in store::open_tabs(tx, id).await? {
+        let units = tab.charged.micros().checked_div(tab.unit_price.micros()).unwrap_or(0);
+        let details = EntryDetails {
+            kind: EntryKind::Usage,
+            request_id: tab.request_id,
+            service: tab.service,
+            units: u64::try_from(units).unwrap_or(0),
+            unit_price: tab.unit_price,
+            meta: serde_json::json!({ "channel": id.to_string(), "end": "superseded" }),
+        };
+        ledger::close(tx, &tab.hold, &details, now).await?;
     }
+    Ok(())
 }

@@ -1,6 +1,6 @@
 //! The rules of a channel, as pure functions of its state.
 
-use crate::id::Timestamp;
+use crate::id::{RequestId, Timestamp};
 use crate::money::Money;
 use crate::mpp::session::{ChannelId, Descriptor, SignedVoucher, Snapshot};
 
@@ -81,6 +81,17 @@ pub struct Channel {
     pub spent: Money,
     pub close_hash: Option<String>,
     pub active_at: Timestamp,
+    /// When the chain was last asked about it.
+    pub checked_at: Timestamp,
+}
+
+/// A request that is served on a channel.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    pub id: &'a RequestId,
+    /// The ledger's name of what is sold.
+    pub service: &'a str,
+    pub unit_price: Money,
 }
 
 /// Why a channel refuses.
@@ -296,6 +307,7 @@ mod tests {
             spent: dollars(spent),
             close_hash: None,
             active_at: Timestamp::from_millis(0),
+            checked_at: Timestamp::from_millis(0),
         }
     }
 

@@ -4,16 +4,16 @@ use alloy::primitives::Bytes;
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
-use super::state::{Channel, Pending, Phase, Purpose};
+use super::state::{Channel, Pending, Phase, Purpose, Request};
 use crate::db::{Db, DbError, Tx};
 use crate::funding::StoreError;
-use crate::id::{AccountId, Timestamp};
+use crate::id::{AccountId, HoldId, RequestId, Timestamp};
 use crate::money::Money;
 use crate::mpp::session::{ChannelId, Descriptor, SignedVoucher};
 
 const COLUMNS: &str = "c.id, c.payer, c.payee, c.operator, c.token, c.salt, c.authorized_signer, \
     c.expiring_nonce_hash, c.state, c.deposit, c.settled, c.close_requested_at, c.pending_kind, \
-    c.pending_amount, c.pending_hash, c.pending_raw, c.pending_until, c.close_hash, c.active_at, \
+    c.pending_amount, c.pending_hash, c.pending_raw, c.pending_until, c.close_hash, c.active_at, c.checked_at, \
     v.amount AS voucher_amount, v.signature AS voucher_signature, coalesce(a.spent, 0) AS spent";
 
 /// A channel with its highest voucher and what was spent.
@@ -189,6 +189,19 @@ pub(super) async fn observe(
     Ok(())
 }
 
+/// The channel ended on the chain without us.
+pub(super) async fn set_gone(tx: &mut Tx, channel: ChannelId, now: Timestamp) -> Result<(), DbError> {
+    sqlx::query(
+        "UPDATE channels SET state = 'closed', checked_at = $2 \
+         WHERE id = $1 AND state = 'open' AND pending_kind IS NULL",
+    )
+    .bind(channel.to_string())
+    .bind(now.millis())
+    .execute(tx.conn())
+    .await?;
+    Ok(())
+}
+
 /// Keeps a voucher, and drops those that can settle nothing any more: of the
 /// ones that what was spent covers, only the highest is of use.
 pub(super) async fn keep_voucher(
@@ -241,18 +254,69 @@ pub(super) async fn settleable(
     .transpose()
 }
 
-/// The open tabs of a channel's account.
-pub(super) async fn open_tabs(tx: &mut Tx, channel: ChannelId) -> Result<Vec<crate::id::HoldId>, StoreError> {
-    let rows = sqlx::query("SELECT id FROM holds WHERE account = $1 AND state = 'open'")
-        .bind(account(channel).as_str().to_owned())
-        .fetch_all(tx.conn())
-        .await?;
+/// An open tab of a channel's account, and what it is for.
+#[derive(Debug, Clone)]
+pub(super) struct OpenTab {
+    pub hold: HoldId,
+    pub charged: Money,
+    pub request_id: Option<RequestId>,
+    pub service: String,
+    pub unit_price: Money,
+}
+
+/// The open tabs of a channel's account. The account is locked, so what they
+/// were charged stays so until the transaction ends.
+pub(super) async fn open_tabs(tx: &mut Tx, channel: ChannelId) -> Result<Vec<OpenTab>, StoreError> {
+    let account = account(channel).as_str().to_owned();
+    let sql = format!("SELECT id FROM accounts WHERE id = $1{}", tx.engine().for_update());
+    sqlx::query(sqlx::AssertSqlSafe(sql)).bind(account.clone()).fetch_optional(tx.conn()).await?;
+    let rows = sqlx::query(
+        "SELECT h.id, h.charged, r.request_id, coalesce(r.service, 'chat') AS service, \
+         coalesce(r.unit_price, 0) AS unit_price \
+         FROM holds h LEFT JOIN channel_requests r ON r.hold = h.id \
+         WHERE h.account = $1 AND h.state = 'open'",
+    )
+    .bind(account)
+    .fetch_all(tx.conn())
+    .await?;
     rows.iter()
         .map(|row| {
             let id: String = row.try_get("id")?;
-            crate::id::HoldId::parse(&id).map_err(|_| corrupt(channel, "hold", &id))
+            let request: Option<String> = row.try_get("request_id")?;
+            Ok(OpenTab {
+                hold: HoldId::parse(&id).map_err(|_| corrupt(channel, "hold", &id))?,
+                charged: Money::from_micros(row.try_get("charged")?),
+                request_id: request.as_deref().and_then(RequestId::from_client),
+                service: row.try_get("service")?,
+                unit_price: Money::from_micros(row.try_get("unit_price")?),
+            })
         })
         .collect()
+}
+
+/// Remembers what a new tab is for, in place of what earlier ones were for.
+pub(super) async fn set_request(
+    tx: &mut Tx,
+    channel: ChannelId,
+    hold: &HoldId,
+    request: &Request<'_>,
+) -> Result<(), DbError> {
+    sqlx::query("DELETE FROM channel_requests WHERE channel = $1")
+        .bind(channel.to_string())
+        .execute(tx.conn())
+        .await?;
+    sqlx::query(
+        "INSERT INTO channel_requests (hold, channel, request_id, service, unit_price) \
+         VALUES ($1, $2, $3, $4, $5)",
+    )
+    .bind(hold.as_str().to_owned())
+    .bind(channel.to_string())
+    .bind(request.id.as_str().to_owned())
+    .bind(request.service.to_owned())
+    .bind(request.unit_price.micros())
+    .execute(tx.conn())
+    .await?;
+    Ok(())
 }
 
 /// Takes or renews a lease; `false` while another owner has it.
@@ -316,6 +380,7 @@ fn read(row: &AnyRow) -> Result<Channel, StoreError> {
         spent: Money::from_micros(row.try_get("spent")?),
         close_hash: row.try_get("close_hash")?,
         active_at: Timestamp::from_millis(row.try_get("active_at")?),
+        checked_at: Timestamp::from_millis(row.try_get("checked_at")?),
     })
 }
 

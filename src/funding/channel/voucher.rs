@@ -1,10 +1,14 @@
 //! Vouchers: checked, kept, credited.
 
-use super::state::{Accepted, Channel, Refused};
+use super::state::{Accepted, Channel, Phase, Refused};
 use super::{ChannelError, Channels, TxFailure, store};
 use crate::id::{SourceRef, Timestamp};
 use crate::ledger::{self, LedgerError};
 use crate::mpp::session::{SignedVoucher, VoucherError};
+
+/// How old our knowledge of a channel may be when it is used, in milliseconds.
+/// The worker keeps it much younger while it runs.
+const STALE_MS: i64 = 60_000;
 
 impl Channels {
     /// Accepts a voucher. The signature comes first: before it is good, nothing
@@ -15,6 +19,12 @@ impl Channels {
     pub async fn accept(&self, voucher: &SignedVoucher, now: Timestamp) -> Result<Channel, ChannelError> {
         let channel = self.find(voucher.channel).await?.ok_or(Refused::Unknown)?;
         self.check_signature(&channel, voucher)?;
+        // After a sleep the chain may know better: a payer may have asked to
+        // close, or be gone with its deposit.
+        let age = now.checked_millis_since(channel.checked_at).unwrap_or(i64::MAX);
+        if channel.phase == Phase::Open && channel.pending.is_none() && age > STALE_MS {
+            self.refresh(&channel, now).await?;
+        }
         self.credit(voucher, now).await
     }
 

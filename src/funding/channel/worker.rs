@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::state::{Due, Phase, due};
+use super::state::{Channel, Due, Phase, Refused, due};
 use super::{ChannelError, Channels, store};
 use crate::funding::StoreError;
 use crate::id::Timestamp;
@@ -52,26 +52,36 @@ pub async fn pass(channels: &Channels, now: Timestamp) -> Result<(), StoreError>
 }
 
 impl Channels {
-    async fn look(&self, channel: &super::Channel, now: Timestamp) -> Result<(), ChannelError> {
+    async fn look(&self, channel: &Channel, now: Timestamp) -> Result<(), ChannelError> {
         if let Some(pending) = &channel.pending {
             return self.reconcile(channel, pending, now).await;
         }
         if channel.phase != Phase::Open {
             return Ok(());
         }
-        let state = self.chain.channel(self.terms.escrow, channel.id).await.map_err(|error| {
-            tracing::warn!(%error, "channel state");
-            ChannelError::Unavailable("the chain")
-        })?;
-        let asked = i64::try_from(state.close_requested_at).unwrap_or(i64::MAX);
-        self.observe(channel, state.deposit, state.settled, asked, now).await?;
-        let Some(channel) = self.find(channel.id).await? else {
-            return Ok(());
-        };
+        let channel = self.refresh(channel, now).await?;
         match due(&channel, &self.policy, now) {
             Due::Nothing => Ok(()),
             Due::Settle => self.settle(&channel, now).await,
             Due::Close => self.close_now(channel.id, now).await,
         }
+    }
+
+    /// Asks the chain how a channel stands, and takes note of it.
+    pub(super) async fn refresh(&self, channel: &Channel, now: Timestamp) -> Result<Channel, ChannelError> {
+        let state = self.chain.channel(self.terms.escrow, channel.id).await.map_err(|error| {
+            tracing::warn!(%error, "channel state");
+            ChannelError::Unavailable("the chain")
+        })?;
+        let known = u64::try_from(channel.active_at.seconds()).unwrap_or(0);
+        if channel.pending.is_none() && state.is_gone_since(known) {
+            tracing::warn!(channel = %channel.id, spent = %channel.spent, settled = %channel.settled,
+                "channel ended on the chain without us");
+            self.gone(channel, now).await?;
+        } else {
+            let asked = i64::try_from(state.close_requested_at).unwrap_or(i64::MAX);
+            self.observe(channel, state.deposit, state.settled, asked, now).await?;
+        }
+        self.find(channel.id).await?.ok_or_else(|| Refused::Unknown.into())
     }
 }

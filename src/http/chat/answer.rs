@@ -9,7 +9,7 @@ use mpp::protocol::core::PaymentCredential;
 
 use super::door::Door;
 use super::reply::{pending, receipt, standing, unavailable, units_of, upstream_failed, with_receipt};
-use crate::funding::channel::Channel;
+use crate::funding::channel::{Channel, Request};
 use crate::http::error::{Code, HttpError};
 use crate::http::sse;
 use crate::id::{HoldId, Timestamp};
@@ -50,7 +50,8 @@ impl Door<'_> {
         }
         let now = Timestamp::now();
         let until = now.checked_add_millis(TAB_MS).unwrap_or(now);
-        let hold = match self.sessions.channels.begin(channel.id, &self.request.id, now, until).await {
+        let serving = Request { id: &self.request.id, service: &chat.model().id, unit_price: price };
+        let hold = match self.sessions.channels.begin(channel.id, &serving, now, until).await {
             Ok(hold) => hold,
             Err(error) => return Err(self.deny(error, Some(&chat), channel.id).await),
         };

@@ -1,0 +1,82 @@
+//! Row 17: the payer closes on the chain, past the server.
+
+use farebox::funding::channel::Phase;
+use serde_json::{Value, json};
+
+use crate::db;
+use crate::harness::{client, own_chain, run, send_raw};
+use crate::stage::{DEPOSIT, PRICE, Stage, amount, body, on_every_engine};
+
+#[test]
+fn attack_17_a_requested_close_ends_delivery_and_is_settled_at_once() {
+    run(on_every_engine(async |stage| {
+        let payer = stage.payer(DEPOSIT).await;
+        let script = json!({"endless": true, "intervalMs": 2});
+        let mut stream = stage.stream(&payer, payer.open(800 * PRICE), &script).await;
+        stream.text().await.expect("it runs");
+        send_raw(stage.chain, &payer.request_close()).await;
+        stage.pass().await;
+        let heard = stage.listen(&payer, &mut stream).await;
+        assert_eq!(heard.errors[0]["error"]["code"], "superseded");
+        let captured = stage.closed(&payer).await;
+        assert!(captured >= (1 + heard.texts.len()) as u64 * PRICE);
+        assert_eq!((stage.earned().await, amount(&heard.receipt["spent"])), (captured, captured));
+        let reply = stage.reply(&payer, payer.voucher(801 * PRICE), &body(&json!({}), true)).await;
+        reply.assert(410, "channel_finalized");
+    }));
+}
+
+#[test]
+fn attack_17_a_server_that_was_down_settles_when_it_is_back() {
+    run(async {
+        let mut engines = vec![db::sqlite().await];
+        engines.extend(db::postgres().await);
+        for database in engines {
+            let mut stage = Stage::on(database, crate::harness::shared_chain().await, |_| {}).await;
+            let payer = stage.payer(DEPOSIT).await;
+            stage.run(&payer, payer.open(40 * PRICE), &json!({"chunks": 33})).await;
+            stage.server.stop().await;
+            send_raw(stage.chain, &payer.request_close()).await;
+            let stage = stage.restart(|_| {}).await;
+            stage.pass().await;
+            assert_eq!((stage.closed(&payer).await, stage.earned().await), (33 * PRICE, 33 * PRICE));
+            stage.finish().await;
+        }
+    });
+}
+
+/// After the grace period the payer has its deposit back: nothing more may be delivered.
+#[test]
+fn attack_17_a_withdrawn_channel_delivers_nothing() {
+    run(async {
+        let chain = own_chain().await;
+        let mut stage = Stage::on(db::sqlite().await, &chain, |_| {}).await;
+        let payer = stage.opened(DEPOSIT, 5 * PRICE).await;
+        stage.server.stop().await;
+        send_raw(&chain, &payer.request_close()).await;
+        for (method, params) in [("evm_increaseTime", json!([901])), ("evm_mine", json!([]))] {
+            let request = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
+            let _: Value = client()
+                .post(chain.anvil_url())
+                .json(&request)
+                .send()
+                .await
+                .expect("sent")
+                .json()
+                .await
+                .expect("JSON");
+        }
+        // Valid by the chain's clock, which is ahead now.
+        let mut withdraw = payer.agent.transaction(vec![payer.withdraw_call()]);
+        withdraw.valid_before = std::num::NonZeroU64::new(crate::agent::now_seconds() + 901 + 20);
+        withdraw.gas_limit = 2_000_000;
+        let receipt = send_raw(&chain, &payer.agent.sign(withdraw).raw).await;
+        assert_eq!(receipt["status"], "0x1", "{receipt}");
+        let stage = stage.restart(|_| {}).await;
+        stage.pass().await;
+        let reply = stage.reply(&payer, payer.voucher(5 * PRICE), &body(&json!({"chunks": 3}), true)).await;
+        assert_ne!(reply.status, 200, "delivered on a channel without a deposit:\n{}", reply.text);
+        assert_ne!(stage.channel(&payer).await.phase, Phase::Opening);
+        stage.server.finish(chain).await;
+    });
+}

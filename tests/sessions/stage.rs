@@ -1,0 +1,294 @@
+//! A server that sells streams of a scripted model, and what its payers do there.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use alloy::primitives::U256;
+use farebox::config::{Config, Model, PATH_USD, Secret, Source, Upstream};
+use farebox::devnet::{Devnet, TOKENS};
+use farebox::funding::channel::{Channel, Phase, worker};
+use farebox::id::Timestamp;
+use farebox::ledger::audit::audit;
+use farebox::money::Money;
+use farebox::mpp::session::ChannelId;
+use farebox::services::chat::scripted::Scripted;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::agent::{Agent, Asked};
+use crate::db::{self, TestDb};
+use crate::harness::{self, FUNDS, Reply, Server, eventually, reply, shared_chain};
+use crate::payer::Payer;
+use crate::sse::{Frame, Stream, text};
+
+pub const CHAT: &str = "/mpp/chat/completions";
+pub const MODEL: &str = "scripted";
+/// What a chunk costs, in base units.
+pub const PRICE: u64 = 100;
+/// A usual deposit: a thousand chunks.
+pub const DEPOSIT: u64 = 1000 * PRICE;
+
+/// Server, model and chain.
+pub struct Stage<'a> {
+    pub server: Server,
+    pub upstream: Arc<Scripted>,
+    pub chain: &'a Devnet,
+}
+
+/// All that a client heard of one stream.
+#[derive(Debug, Default)]
+pub struct Heard {
+    pub texts: Vec<String>,
+    /// `requiredCumulative` of each request for a voucher.
+    pub asks: Vec<u64>,
+    pub errors: Vec<Value>,
+    pub receipt: Value,
+    pub done: bool,
+}
+
+impl Heard {
+    /// What the receipt says this request cost, checked against its own parts.
+    pub fn cost(&self) -> u64 {
+        self.receipt["units"].as_u64().expect("units") * PRICE
+    }
+}
+
+/// The operator's key: a dev account that no test uses otherwise.
+pub fn operator_key(config: &mut Config, chain: &Devnet) {
+    config.sessions.operator_key = Some(Secret::from(hex::encode(chain.accounts()[3].to_bytes())));
+}
+
+/// The configuration that sells `upstream`.
+pub fn sell(config: &mut Config, chain: &Devnet, base_url: &str) {
+    operator_key(config, chain);
+    config.upstreams =
+        vec![Upstream { name: "scripted".into(), base_url: base_url.into(), ..Upstream::default() }];
+    config.models = vec![Model {
+        id: MODEL.into(),
+        description: "Does what it is told".into(),
+        upstreams: vec![Source { name: "scripted".into(), model: None }],
+        price_per_chunk: Money::from_micros(100),
+        price_per_million_input: Money::from_micros(1_000_000),
+        price_per_million_output: Money::from_micros(100_000_000),
+        context_length: 32_768,
+        max_output_tokens: 4_096,
+    }];
+}
+
+/// Runs a test once on every engine, on the shared chain.
+pub async fn on_every_engine(test: impl AsyncFn(&Stage<'static>)) {
+    for database in db::engines().await {
+        let chain = shared_chain().await;
+        let mut stage = Stage::on(database, chain, |_| {}).await;
+        test(&stage).await;
+        stage.server.stop().await;
+    }
+}
+
+impl Stage<'static> {
+    /// On SQLite and the shared chain.
+    pub async fn start() -> Self {
+        Self::tuned(|_| {}).await
+    }
+
+    pub async fn tuned(tune: impl FnOnce(&mut Config)) -> Self {
+        Self::on(db::sqlite().await, shared_chain().await, tune).await
+    }
+}
+
+impl<'a> Stage<'a> {
+    pub async fn on(db: TestDb, chain: &'a Devnet, tune: impl FnOnce(&mut Config)) -> Self {
+        let upstream = Arc::new(Scripted::start().await.expect("a free port"));
+        Self::with(db, chain, upstream, tune).await
+    }
+
+    pub async fn with(
+        db: TestDb,
+        chain: &'a Devnet,
+        upstream: Arc<Scripted>,
+        tune: impl FnOnce(&mut Config),
+    ) -> Self {
+        let base_url = upstream.base_url();
+        let server = Server::on(db, &chain.rpc_url(), |config| {
+            sell(config, chain, &base_url);
+            tune(config);
+        })
+        .await;
+        Self { server, upstream, chain }
+    }
+
+    pub async fn restart(self, tune: impl FnOnce(&mut Config)) -> Self {
+        Self { server: self.server.restart(tune).await, ..self }
+    }
+
+    /// The challenge of a streamed request.
+    pub async fn ask(&self) -> Asked {
+        self.ask_at(CHAT).await
+    }
+
+    pub async fn ask_at(&self, path: &str) -> Asked {
+        reply(self.server.post(path, &body(&json!({}), true))).await.asked()
+    }
+
+    /// A wallet with money for deposits and for fees.
+    pub async fn agent(&self) -> Agent {
+        let agent = harness::funded(self.chain).await;
+        self.chain.fund(agent.address(), TOKENS[1], FUNDS).await.expect("the faucet gives");
+        agent
+    }
+
+    /// A channel that is signed and not sent yet.
+    pub async fn payer(&self, deposit: u64) -> Payer {
+        Payer::prepare(self.agent().await, self.ask().await, deposit)
+    }
+
+    /// An open channel that allows `first`.
+    pub async fn opened(&self, deposit: u64, first: u64) -> Payer {
+        let payer = self.payer(deposit).await;
+        self.done(&payer, payer.open(first)).await;
+        payer
+    }
+
+    /// A credential without a body.
+    pub async fn manage(&self, payer: &Payer, payload: Value) -> Reply {
+        let request = self.server.request(Method::POST, CHAT);
+        reply(request.header("authorization", payer.authorization(payload))).await
+    }
+
+    /// The same, and it works; the receipt.
+    pub async fn done(&self, payer: &Payer, payload: Value) -> Value {
+        let reply = self.manage(payer, payload).await;
+        assert_eq!(reply.status, 204, "{}", reply.text);
+        reply.receipt()
+    }
+
+    /// A request with a body, its answer read whole.
+    pub async fn reply(&self, payer: &Payer, payload: Value, body: &str) -> Reply {
+        reply(self.server.post(CHAT, body).header("authorization", payer.authorization(payload))).await
+    }
+
+    /// A stream begins.
+    pub async fn stream(&self, payer: &Payer, payload: Value, script: &Value) -> Stream {
+        let request = self.server.post(CHAT, &body(script, true));
+        let response = request.header("authorization", payer.authorization(payload)).send().await;
+        let response = response.expect("the server answers");
+        assert_eq!(response.status(), 200, "{}", response.text().await.unwrap_or_default());
+        Stream::new(response)
+    }
+
+    /// Reads a stream to its end and pays what it asks for, as clients do.
+    pub async fn listen(&self, payer: &Payer, stream: &mut Stream) -> Heard {
+        let mut heard = Heard::default();
+        while let Some(frame) = stream.next().await {
+            match frame {
+                Frame::Chunk(chunk) => heard.texts.extend(text(&chunk)),
+                Frame::NeedVoucher(ask) => {
+                    let required = amount(&ask["requiredCumulative"]);
+                    heard.asks.push(required);
+                    self.done(payer, payer.voucher(required)).await;
+                }
+                Frame::Receipt(receipt) => heard.receipt = receipt,
+                Frame::Error(error) => heard.errors.push(error),
+                Frame::Done => heard.done = true,
+                Frame::Comment => {}
+                Frame::Other(text) => panic!("unexpected in a stream: {text}"),
+            }
+        }
+        heard
+    }
+
+    /// A whole stream, paid as asked.
+    pub async fn run(&self, payer: &Payer, payload: Value, script: &Value) -> Heard {
+        let mut stream = self.stream(payer, payload, script).await;
+        self.listen(payer, &mut stream).await
+    }
+
+    pub async fn channel(&self, payer: &Payer) -> Channel {
+        let sessions = self.server.app.sessions.as_ref().expect("sessions are on");
+        sessions.channels.find(ChannelId(payer.id)).await.expect("the database answers").expect("it is known")
+    }
+
+    /// What cannot change by a refused credential.
+    pub async fn standing(&self, payer: &Payer) -> (u64, u64, u64, u64, Phase) {
+        let channel = self.channel(payer).await;
+        let [deposit, accepted, spent, settled] =
+            [channel.deposit, channel.accepted(), channel.spent, channel.settled].map(units);
+        (deposit, accepted, spent, settled, channel.phase)
+    }
+
+    pub async fn open_tabs(&self) -> i64 {
+        self.server.count("SELECT count(*) FROM holds WHERE state = 'open'").await
+    }
+
+    /// Waits until no request is being charged for.
+    pub async fn idle(&self) {
+        eventually("all tabs are closed", async || (self.open_tabs().await == 0).then_some(())).await;
+    }
+
+    /// The worker's look at all channels, as if it had not looked for a while.
+    pub async fn pass(&self) {
+        self.server.db.execute("UPDATE channels SET checked_at = 0").await;
+        let sessions = self.server.app.sessions.as_ref().expect("sessions are on");
+        worker::pass(&sessions.channels, Timestamp::now()).await.expect("the database answers");
+    }
+
+    /// What the payee has got on the chain.
+    pub async fn earned(&self) -> u64 {
+        let balance = self.chain.balance(PATH_USD, self.server.recipient()).await.expect("the chain answers");
+        balance.to()
+    }
+
+    /// Closes a channel and checks it on the chain and in the books: the payee got what was
+    /// charged or settled, the payer the rest, and nothing is left open.
+    pub async fn close(&self, payer: &Payer) -> u64 {
+        let before = self.channel(payer).await;
+        let accepted = units(before.accepted());
+        self.done(payer, payer.authorized_close(accepted)).await;
+        self.closed(payer).await
+    }
+
+    /// The same checks after a close that happened.
+    pub async fn closed(&self, payer: &Payer) -> u64 {
+        let channel = self.channel(payer).await;
+        assert_eq!((channel.phase, channel.pending.clone()), (Phase::Closed, None));
+        let captured = channel.spent.max(channel.settled);
+        assert_eq!(channel.settled, captured, "captured is what was charged or settled");
+        assert!(channel.spent <= channel.accepted() && channel.accepted() <= channel.deposit);
+        let left = self.chain.balance(PATH_USD, payer.agent.address()).await.expect("the chain answers");
+        assert_eq!(U256::from(FUNDS) - left, U256::from(units(captured)), "what the payer paid");
+        self.audited().await;
+        units(captured)
+    }
+
+    pub async fn audited(&self) {
+        let report = audit(&self.server.db.db).await.expect("the audit runs");
+        assert!(report.is_clean(), "{report}");
+        let disagreements = farebox::funding::audit::audit(&self.server.db.db).await.expect("the audit runs");
+        assert_eq!(disagreements, [], "payments and ledger");
+    }
+
+    pub async fn finish(mut self) {
+        self.server.stop().await;
+    }
+}
+
+/// A request that makes the model do as `script` says.
+pub fn body(script: &Value, stream: bool) -> String {
+    let content = script.to_string();
+    json!({ "model": MODEL, "messages": [{ "role": "user", "content": content }], "stream": stream })
+        .to_string()
+}
+
+pub fn units(money: Money) -> u64 {
+    u64::try_from(money.micros()).expect("not negative")
+}
+
+pub fn amount(value: &Value) -> u64 {
+    value.as_str().unwrap_or_else(|| panic!("an amount: {value}")).parse().expect("a number")
+}
+
+/// Tries `times` things at once and returns all answers.
+pub async fn at_once<T>(tasks: impl IntoIterator<Item = impl Future<Output = T>>) -> Vec<T> {
+    let all = futures_util::future::join_all(tasks);
+    tokio::time::timeout(Duration::from_mins(1), all).await.expect("in time")
+}
