@@ -3,6 +3,8 @@
 //! Log lines carry a request id and never a credential, key, prompt or
 //! signature: nothing in the program formats one.
 
+use std::io::IsTerminal as _;
+
 use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -27,7 +29,9 @@ pub enum TelemetryError {
 /// When the filter cannot be read or a subscriber is installed already.
 pub fn log(config: &Log) -> Result<(), TelemetryError> {
     let filter = EnvFilter::try_new(&config.filter)?;
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    // Colours are for a terminal: in a file they are noise, and they cost time.
+    let colours = std::io::stderr().is_terminal();
+    let lines = tracing_subscriber::fmt::layer().with_ansi(colours).with_writer(std::io::stderr);
     let registry = tracing_subscriber::registry().with(filter);
     match config.format {
         LogFormat::Text => registry.with(lines).try_init()?,
