@@ -17,6 +17,7 @@ CREATE TABLE channels (
     state               TEXT   NOT NULL CHECK (state IN ('opening', 'open', 'closed', 'failed')),
     deposit             BIGINT NOT NULL CHECK (deposit >= 0),
     settled             BIGINT NOT NULL CHECK (settled >= 0),
+    published           BIGINT NOT NULL DEFAULT 0 CHECK (published >= 0), -- highest voucher a settlement ever carried
     close_requested_at  BIGINT NOT NULL,             -- Unix seconds, 0 when not requested
     -- The one transaction about this channel that is out, if any.
     pending_kind        TEXT   CHECK (pending_kind IN ('open', 'topUp', 'settle', 'close')),

@@ -103,12 +103,26 @@ impl Sessions {
         chat.model().price_per_chunk
     }
 
+    /// What a request must be able to spend before it is served: one chunk of a
+    /// streamed answer, all that a whole one can cost. Without a request, the
+    /// cheapest chunk there is.
+    #[must_use]
+    pub fn least(&self, chat: Option<&ChatRequest>) -> Money {
+        match chat {
+            Some(chat) if !chat.stream() => {
+                self.price(chat).checked_mul(chat.max_tokens()).unwrap_or(Money::from_micros(i64::MAX))
+            }
+            Some(chat) => self.price(chat),
+            None => self.catalog.iter().map(|model| model.price_per_chunk).min().unwrap_or(Money::ZERO),
+        }
+    }
+
     /// What a request is offered; `None` when fees are to be sponsored and are not.
     /// Without a request (a voucher, a close) any model's offer serves.
     #[must_use]
     pub fn offer(&self, chat: Option<&ChatRequest>, sponsored: bool) -> Option<SessionOffer> {
         let menu = if sponsored { self.sponsored.as_ref()? } else { &self.plain };
-        Some(menu.offer(chat))
+        Some(menu.offer(chat, self.least(chat)))
     }
 
     /// Every model's offer for streamed answers, by the model's id.
@@ -134,14 +148,11 @@ impl Menu {
     /// A streamed answer costs per chunk, and asks for vouchers on the way. A
     /// whole answer cannot ask, so its challenge is for the most it can cost,
     /// and its real length is charged.
-    fn offer(&self, chat: Option<&ChatRequest>) -> SessionOffer {
+    fn offer(&self, chat: Option<&ChatRequest>, least: Money) -> SessionOffer {
         let offer = match chat {
             Some(chat) if !chat.stream() => {
-                let model = chat.model();
-                let most = model.price_per_chunk.checked_mul(chat.max_tokens());
-                let most = most.unwrap_or(Money::from_micros(i64::MAX));
-                let words = format!("One answer of {}, at most", model.id);
-                Some(SessionOffer::new(&self.terms, "request", most, most, &words))
+                let words = format!("One answer of {}, at most", chat.model().id);
+                Some(SessionOffer::new(&self.terms, "request", least, least, &words))
             }
             Some(chat) => self.streamed.get(&chat.model().id).cloned(),
             None => self.streamed.values().min_by_key(|offer| offer.unit_price()).cloned(),

@@ -24,7 +24,7 @@ use super::lease;
 use super::outcome::{Delivery, Denied, deliver, invalid, refused};
 use super::payment::{self, Payment, Presented, Step};
 use super::settle::Settling;
-use super::sponsor::Sponsor;
+use super::sponsor::{self, Sponsor};
 use super::store::{Claim, Payments};
 use crate::chain::{Chain, Provider, SignedTransaction, Verdict};
 use crate::config::Config;
@@ -382,12 +382,8 @@ impl Charges {
     }
 
     fn prepare<E>(&self, credential: &Credential, offer: &Offer) -> Result<SignedTransaction, Denied<E>> {
-        let payload = credential.payload();
-        let signed = match (&self.sponsor, offer.is_sponsored()) {
-            (Some(sponsor), true) => sponsor.sign(payload.data()),
-            (_, false) | (None, true) => SignedTransaction::parse(payload.data()),
-        };
-        signed.map_err(|error| Denied::Invalid(error.to_string()))
+        sponsor::ready(self.sponsor.as_ref(), credential.payload().data(), offer.is_sponsored())
+            .map_err(|error| Denied::Invalid(error.to_string()))
     }
 
     /// A transaction that would fail in its block would cost its fee for

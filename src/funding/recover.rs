@@ -27,11 +27,16 @@ const OPEN_ENDED_MS: i64 = 24 * 3_600_000;
 
 /// Whether the transaction of an open payment can never be included any more.
 pub(super) fn is_dead(payment: &Payment, now: Timestamp) -> bool {
-    let (last, margin) = match payment.valid_before {
-        Some(last) => (last, CLOCK_MARGIN_MS),
-        None => (payment.updated_at, OPEN_ENDED_MS),
-    };
-    last.checked_add_millis(margin).is_some_and(|end| end < now)
+    match payment.valid_before {
+        Some(last) => is_over(last, now),
+        None => payment.updated_at.checked_add_millis(OPEN_ENDED_MS).is_some_and(|end| end < now),
+    }
+}
+
+/// Whether no block can include a transaction any more whose last valid moment
+/// was `last`, whatever a validator's clock says.
+pub(super) fn is_over(last: Timestamp, now: Timestamp) -> bool {
+    last.checked_add_millis(CLOCK_MARGIN_MS).is_some_and(|end| end < now)
 }
 
 /// Runs until the task is aborted.

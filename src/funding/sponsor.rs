@@ -21,8 +21,6 @@ use crate::money::Money;
 
 /// Fee units (10^-18 dollars) in a millionth of a dollar.
 const FEE_UNITS_PER_MICRO: u128 = 1_000_000_000_000;
-/// The longest a sponsored transaction may stay valid.
-const LONGEST_VALIDITY_SECONDS: u64 = 15 * 60;
 /// Who all payers together are in `sponsor_days`.
 const EVERYONE: &str = "";
 
@@ -107,29 +105,17 @@ impl Sponsor {
         }
     }
 
-    /// Signs a validated 0x78 envelope as fee payer.
-    pub(super) fn sign(&self, envelope: &str) -> Result<SignedTransaction, TransactionError> {
+    /// Signs a 0x78 envelope as fee payer.
+    fn sign(&self, envelope: &str) -> Result<SignedTransaction, TransactionError> {
         SignedTransaction::sponsor(envelope, &self.signer, self.limits.fee_token)
     }
 
-    /// Whether a transaction stays within what one may cost. Its calls are
-    /// checked by whoever knows what they should be.
-    pub(super) fn affords(
-        &self,
-        transaction: &SignedTransaction,
-        now: Timestamp,
-    ) -> Result<Money, Exhausted> {
+    /// The highest fee of a transaction that stays within what one may cost.
+    /// What it does, and how long it is valid, is checked by whoever knows what
+    /// that should be.
+    pub(super) fn affords(&self, transaction: &SignedTransaction) -> Result<Money, Exhausted> {
         let fee = transaction.highest_fee().filter(|fee| *fee <= self.limits.max_fee);
-        let seconds = u64::try_from(now.seconds()).unwrap_or(0);
-        // A signature of ours must not stay good for long.
-        let soon =
-            transaction.valid_before().is_some_and(|until| until <= seconds + LONGEST_VALIDITY_SECONDS);
-        match fee {
-            Some(fee) if transaction.gas_limit() <= self.limits.max_gas && transaction.is_plain() && soon => {
-                Ok(fee)
-            }
-            _ => Err(Exhausted::Fee),
-        }
+        fee.filter(|_| transaction.gas_limit() <= self.limits.max_gas).ok_or(Exhausted::Fee)
     }
 
     /// Reserves the highest fee of one transaction, in the transaction that
@@ -168,6 +154,19 @@ impl Sponsor {
             return Ok(Err(Exhausted::InFlight));
         }
         Ok(Ok(()))
+    }
+}
+
+/// A customer's transaction, ready to send: as it came, or with the sponsor's
+/// signature where its fee is sponsored. Nothing of it has been checked.
+pub(super) fn ready(
+    sponsor: Option<&Sponsor>,
+    text: &str,
+    sponsored: bool,
+) -> Result<SignedTransaction, TransactionError> {
+    match sponsor.filter(|_| sponsored) {
+        Some(sponsor) => sponsor.sign(text),
+        None => SignedTransaction::parse(text),
     }
 }
 

@@ -1,16 +1,19 @@
 //! Row 13: parts of another channel, and transactions that are not what they are said to be.
 
 use alloy::primitives::{Address, B256};
+use farebox::config::Secret;
 use farebox::devnet::TOKENS;
 use farebox::funding::channel::Phase;
+use farebox::money::Money;
 use farebox::mpp::session::ChannelId;
+use reqwest::Method;
 use serde_json::json;
 
 use crate::agent::{self, Agent};
 use crate::db;
-use crate::harness::{own_chain, run, send_raw};
+use crate::harness::{own_chain, reply, run, send_raw, sponsor_key};
 use crate::payer::{Payer, Terms};
-use crate::stage::{DEPOSIT, PRICE, Stage, body, on_every_engine};
+use crate::stage::{CHAT, DEPOSIT, PRICE, Stage, body, on_every_engine};
 
 /// Nothing of this channel was kept, and nothing was sent.
 async fn unknown(stage: &Stage<'_>, payer: &Payer) {
@@ -182,4 +185,57 @@ fn attack_13_an_unrelated_top_up_adds_nothing() {
         assert_eq!((stage.close(&payer).await, stage.close(&other).await), (0, 0));
         assert_eq!(stage.standing(&payer).await.4, Phase::Closed);
     }));
+}
+
+/// While a funding transaction is out the server can neither settle nor close: one that stays
+/// valid for long would outlast the grace period after which its payer withdraws.
+#[test]
+fn attack_13_a_top_up_that_stays_open_does_not_block_the_close() {
+    run(async {
+        let stage = Stage::start().await;
+        let payer = stage.opened(DEPOSIT, PRICE).await;
+        for transaction in payer.lasting_top_ups(500) {
+            stage
+                .manage(&payer, payer.top_up_with(500, &transaction))
+                .await
+                .assert(402, "verification_failed");
+        }
+        let out = "SELECT count(*) FROM channels WHERE pending_kind IS NOT NULL";
+        assert_eq!(stage.server.count(out).await, 0);
+        assert_eq!(stage.close(&payer).await, 0);
+    });
+}
+
+#[test]
+fn attack_12_sponsored_funding_counts_for_its_payer() {
+    run(async {
+        let stage = Stage::tuned(|config| {
+            config.sponsor.private_key = Some(Secret::from(hex::encode(sponsor_key())));
+            config.sponsor.max_gas = 2_000_000;
+            config.sponsor.max_fee = Money::from_micros(200_000);
+        })
+        .await;
+        let asked = stage.ask_at(&format!("{CHAT}?feePayer=true")).await;
+        let payer = Payer::prepare(stage.agent().await, asked, DEPOSIT);
+        let sponsored = |payload| {
+            let path = format!("{CHAT}?feePayer=true");
+            let request = stage.server.request(Method::POST, &path);
+            reply(request.header("authorization", payer.authorization(payload)))
+        };
+        for payload in [payer.open(PRICE), payer.top_up(500)] {
+            let answer = sponsored(payload).await;
+            assert_eq!(answer.status, 204, "{}", answer.text);
+        }
+        let wallet = format!("{:#x}", payer.agent.address());
+        let reserved = async |who: &str| {
+            sqlx::query_scalar::<_, i64>("SELECT reserved FROM sponsor_days WHERE payer = $1")
+                .bind(who.to_owned())
+                .fetch_one(&stage.server.app.db.pool)
+                .await
+                .expect("a row of the day")
+        };
+        // Both transactions, once in the day's sum and once in the wallet's.
+        assert!(reserved(&wallet).await > 0);
+        assert_eq!(reserved("").await, reserved(&wallet).await);
+    });
 }

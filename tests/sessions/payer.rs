@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use alloy::primitives::aliases::U96;
-use alloy::primitives::{Address, B256};
+use alloy::primitives::{Address, B256, U256};
 use alloy::signers::SignerSync as _;
 use alloy::sol_types::SolCall as _;
 use farebox::devnet::TOKENS;
@@ -160,6 +160,18 @@ impl Payer {
     pub fn top_up_transaction(&self, additional: u64) -> String {
         let more = Reserve::topUpCall { descriptor: self.abi(), additionalDeposit: U96::from(additional) };
         sign(&self.agent, &self.asked, call(RESERVE, more.abi_encode()), CHAIN_ID).0
+    }
+
+    /// Top-ups that could be included long after they came: one with a far end, one with none.
+    pub fn lasting_top_ups(&self, additional: u64) -> [String; 2] {
+        let more = Reserve::topUpCall { descriptor: self.abi(), additionalDeposit: U96::from(additional) };
+        let usual = transaction(&self.agent, call(RESERVE, more.abi_encode()));
+        let far = usual.valid_before.and_then(|soon| soon.checked_add(600));
+        [
+            TempoTransaction { valid_before: far, ..usual.clone() },
+            TempoTransaction { valid_before: None, nonce_key: U256::ZERO, ..usual },
+        ]
+        .map(|lasting| self.agent.sign(lasting).raw)
     }
 
     /// A transaction of this wallet's own, for the chain itself.

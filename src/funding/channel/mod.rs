@@ -27,7 +27,6 @@ use super::sponsor::Exhausted;
 use super::{Sponsor, StoreError};
 use crate::chain::{Chain, Fees};
 use crate::db::{Db, DbError, TxError};
-use crate::id::Timestamp;
 use crate::ledger::LedgerError;
 use crate::mpp::session::{ChannelId, SessionTerms, VoucherError};
 
@@ -184,12 +183,4 @@ impl From<TxFailure> for ChannelError {
             TxFailure::Store(error) => error.into(),
         }
     }
-}
-
-/// How long after its last valid moment a transaction is still asked for.
-const CLOCK_MARGIN_MS: i64 = 60_000;
-
-/// Whether a transaction can never be included any more.
-fn is_dead(until: Option<Timestamp>, now: Timestamp) -> bool {
-    until.and_then(|until| until.checked_add_millis(CLOCK_MARGIN_MS)).is_some_and(|end| end < now)
 }

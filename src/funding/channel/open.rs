@@ -2,17 +2,35 @@
 
 use alloy::network::ReceiptResponse as _;
 
-use super::super::sponsor::Exhausted;
 use super::state::{Channel, Pending, Phase, Purpose, Refused};
 use super::store::{self, Outcome};
-use super::{ChannelError, Channels, TxFailure, is_dead};
+use super::{ChannelError, Channels, TxFailure};
 use crate::chain::reserve::{self, Funding};
 use crate::chain::{ChainReceipt, Sent, SignedTransaction, Verdict};
 use crate::db::Tx;
 use crate::funding::StoreError;
+use crate::funding::sponsor::{self, Exhausted};
 use crate::id::Timestamp;
 use crate::money::Money;
 use crate::mpp::session::{ChannelId, Descriptor, SignedVoucher, VoucherError};
+
+/// The longest a funding transaction may be valid, in seconds. Clients sign for
+/// 25; the payer's grace period, after which it may withdraw, is 900.
+const LONGEST_VALIDITY_SECONDS: u64 = 120;
+
+/// A transaction about a channel, about to leave.
+pub(super) struct Departure<'a> {
+    pub pending: &'a Pending,
+    /// The channel that it opens.
+    pub opens: Option<&'a Descriptor>,
+    pub sponsored: Option<Reservation>,
+}
+
+/// What a sponsored transaction may cost, and for whom.
+pub(super) struct Reservation {
+    payer: String,
+    fee: Money,
+}
 
 /// A channel after its deposit rose.
 #[derive(Debug)]
@@ -39,7 +57,7 @@ impl Channels {
     ) -> Result<Funded, ChannelError> {
         self.check_descriptor(descriptor, voucher.channel)?;
         voucher.verify(descriptor.signer(), self.terms.escrow, self.terms.chain_id)?;
-        let transaction = self.signed(transaction, sponsored)?;
+        let transaction = self.signed(transaction, sponsored, now)?;
         let deposit = match Funding::read(&transaction, self.terms.escrow) {
             Ok(Funding::Open { descriptor: opened, deposit }) if opened == *descriptor => deposit,
             Ok(_) => {
@@ -58,7 +76,7 @@ impl Channels {
             }
             Some(channel) => self.finish_opening(&channel, now).await?,
             None => {
-                let fee = self.sponsor_fee(&transaction, sponsored, now)?;
+                let fee = self.sponsor_fee(&transaction, sponsored)?;
                 self.send_opening(voucher.channel, descriptor, deposit, &transaction, fee, now).await?;
             }
         }
@@ -84,7 +102,7 @@ impl Channels {
         if channel.phase != Phase::Open {
             channel.usable()?;
         }
-        let transaction = self.signed(transaction, sponsored)?;
+        let transaction = self.signed(transaction, sponsored, now)?;
         let hash = format!("{:#x}", transaction.hash());
         match Funding::read(&transaction, self.terms.escrow) {
             Ok(Funding::TopUp { descriptor: named, additional: added })
@@ -106,8 +124,9 @@ impl Channels {
         }
         let pending = pending(Purpose::TopUp, additional, &transaction);
         self.refuse_reverting(&transaction).await?;
-        let fee = self.sponsor_fee(&transaction, sponsored, now)?;
-        if !self.record(id, None, &pending, fee, now).await? {
+        let fee = self.sponsor_fee(&transaction, sponsored)?;
+        let departure = Departure { pending: &pending, opens: None, sponsored: fee };
+        if !self.record(id, &departure, now).await? {
             return Err(ChannelError::Pending);
         }
         let receipt = self.send(id, &pending, &transaction, now).await?;
@@ -136,12 +155,20 @@ impl Channels {
         }
     }
 
-    fn signed(&self, text: &str, sponsored: bool) -> Result<SignedTransaction, ChannelError> {
-        let signed = match (&self.sponsor, sponsored) {
-            (Some(sponsor), true) => sponsor.sign(text),
-            (_, false) | (None, true) => SignedTransaction::parse(text),
-        };
-        signed.map_err(|error| ChannelError::Transaction(error.to_string()))
+    /// The payer's transaction, ready to send. While it is out nothing else can
+    /// be, so it must be over well before a payer that asked to close may
+    /// withdraw; the reserve takes only expiring nonces anyway.
+    fn signed(&self, text: &str, sponsored: bool, now: Timestamp) -> Result<SignedTransaction, ChannelError> {
+        let transaction = sponsor::ready(self.sponsor.as_ref(), text, sponsored)
+            .map_err(|error| ChannelError::Transaction(error.to_string()))?;
+        let latest = u64::try_from(now.seconds()).unwrap_or(0) + LONGEST_VALIDITY_SECONDS;
+        let soon = transaction.valid_before().is_some_and(|until| until <= latest);
+        if soon && transaction.is_plain() {
+            return Ok(transaction);
+        }
+        Err(ChannelError::Transaction(format!(
+            "the transaction must use the expiring nonce and be valid for at most {LONGEST_VALIDITY_SECONDS} seconds"
+        )))
     }
 
     async fn refuse_reverting(&self, transaction: &SignedTransaction) -> Result<(), ChannelError> {
@@ -166,55 +193,53 @@ impl Channels {
         descriptor: &Descriptor,
         deposit: Money,
         transaction: &SignedTransaction,
-        fee: Option<Money>,
+        fee: Option<Reservation>,
         now: Timestamp,
     ) -> Result<(), ChannelError> {
         self.refuse_reverting(transaction).await?;
         let pending = pending(Purpose::Open, deposit, transaction);
-        if !self.record(id, Some(descriptor), &pending, fee, now).await? {
+        let departure = Departure { pending: &pending, opens: Some(descriptor), sponsored: fee };
+        if !self.record(id, &departure, now).await? {
             return Err(ChannelError::Pending);
         }
         let receipt = self.send(id, &pending, transaction, now).await?;
         self.opened(id, &pending, &receipt, now).await
     }
 
-    /// The highest fee of a sponsored transaction, once it is known to be
-    /// within the limits.
+    /// What a sponsored transaction reserves of the budget, once it is known to
+    /// be within the limits.
     fn sponsor_fee(
         &self,
         transaction: &SignedTransaction,
         sponsored: bool,
-        now: Timestamp,
-    ) -> Result<Option<Money>, ChannelError> {
-        match self.sponsor.as_ref().filter(|_| sponsored) {
-            Some(sponsor) => sponsor.affords(transaction, now).map(Some).map_err(not_sponsored),
-            None => Ok(None),
-        }
+    ) -> Result<Option<Reservation>, ChannelError> {
+        let Some(sponsor) = self.sponsor.as_ref().filter(|_| sponsored) else {
+            return Ok(None);
+        };
+        let fee = sponsor.affords(transaction).map_err(not_sponsored)?;
+        Ok(Some(Reservation { payer: format!("{:#x}", transaction.sender()), fee }))
     }
 
-    /// Writes the transaction down; with a descriptor, the channel too; with a
-    /// fee, its reservation in the sponsor's budget.
+    /// Writes down what is about to leave. `false`: not now, another one is out.
     pub(super) async fn record(
         &self,
         id: ChannelId,
-        new: Option<&Descriptor>,
-        pending: &Pending,
-        fee: Option<Money>,
+        departure: &Departure<'_>,
         now: Timestamp,
     ) -> Result<bool, ChannelError> {
-        let payer = new.map(|descriptor| format!("{:#x}", descriptor.payer)).unwrap_or_default();
-        let payer = &payer;
         let recorded = self
             .db
             .transaction(|mut tx| async move {
-                if let Some(descriptor) = new
+                if let Some(descriptor) = departure.opens
                     && !store::insert(&mut tx, id, descriptor, now).await?
                 {
                     return Ok((tx, false));
                 }
-                if let (Some(fee), Some(sponsor)) = (fee, &self.sponsor) {
-                    sponsor.reserve(&mut tx, payer, fee, now).await?.map_err(TxFailure::Exhausted)?;
+                if let (Some(reservation), Some(sponsor)) = (&departure.sponsored, &self.sponsor) {
+                    let Reservation { payer, fee } = reservation;
+                    sponsor.reserve(&mut tx, payer, *fee, now).await?.map_err(TxFailure::Exhausted)?;
                 }
+                let pending = departure.pending;
                 // A request that began since the capture was computed: not now.
                 if pending.purpose == Purpose::Close && !nothing_charged_since(&mut tx, id, pending).await? {
                     return Ok((tx, false));
@@ -314,7 +339,7 @@ impl Channels {
                 self.undo(channel.id, pending, now).await?;
                 Err(ChannelError::Transaction("the transaction failed on the chain".into()))
             }
-            Ok(None) if is_dead(pending.until, now) => {
+            Ok(None) if pending.is_over(now) => {
                 self.undo(channel.id, pending, now).await?;
                 Err(ChannelError::Transaction("the transaction expired before it was included".into()))
             }

@@ -4,9 +4,9 @@ use alloy::network::ReceiptResponse as _;
 use alloy::primitives::{Bytes, TxKind, U256};
 use tempo_alloy::primitives::transaction::Call;
 
-use super::open::pending;
+use super::open::{Departure, pending};
 use super::state::{Channel, Pending, Phase, Purpose, Refused, Request};
-use super::{ChannelError, Channels, TxFailure, is_dead, store};
+use super::{ChannelError, Channels, TxFailure, store};
 use crate::chain::{ChainReceipt, Fees, SignedTransaction, reserve};
 use crate::db::Tx;
 use crate::id::{HoldId, RequestKey, Timestamp};
@@ -17,6 +17,14 @@ use crate::mpp::session::{ChannelId, Descriptor, SignedVoucher};
 /// How long a transaction of ours is valid, in seconds: within the 30 that the
 /// chain allows for expiring nonces.
 const VALID_SECONDS: i64 = 25;
+
+/// A settlement or close of ours.
+struct Taking {
+    purpose: Purpose,
+    /// What is settled, or captured.
+    amount: Money,
+    input: Bytes,
+}
 
 impl Channels {
     /// Opens the tab of a request on a channel, and ends whatever ran on it
@@ -68,15 +76,16 @@ impl Channels {
         if channel.phase == Phase::Closed {
             return Ok(channel);
         }
-        if let Some(pending) = channel.pending.as_ref().filter(|p| p.purpose == Purpose::Close) {
+        if let Some(pending) = channel.closing() {
             self.reconcile(&channel, pending, now).await?;
         } else {
+            // A signature from the chain must not end what runs on the channel.
+            channel.may_close(voucher.amount, authorized)?;
             let price = self.price().await?;
             let channel = self.stop_requests(id, now).await?;
-            match &channel.pending {
+            if channel.closing().is_some() {
                 // The same close came twice at once.
-                Some(pending) if pending.purpose == Purpose::Close => return Err(ChannelError::Pending),
-                _ => {}
+                return Err(ChannelError::Pending);
             }
             let capture = channel.may_close(voucher.amount, authorized)?;
             self.send_close(&channel, voucher, capture, price, now).await?;
@@ -119,9 +128,10 @@ impl Channels {
     /// Nothing can be taken from this channel any more: end what runs on it.
     pub(super) async fn gone(&self, channel: &Channel, now: Timestamp) -> Result<(), ChannelError> {
         let id = channel.id;
-        self.stop_requests(id, now).await?;
         self.db
             .transaction(|mut tx| async move {
+                store::lock(&mut tx, id).await?.ok_or(Refused::Unknown)?;
+                end_tabs(&mut tx, id, now).await?;
                 store::set_gone(&mut tx, id, now).await?;
                 Ok::<_, TxFailure>((tx, ()))
             })
@@ -140,9 +150,13 @@ impl Channels {
         if voucher.amount <= channel.settled {
             return Ok(());
         }
-        let input = reserve::settle_call(&channel.descriptor, voucher.amount, &voucher.signature);
+        let taking = Taking {
+            purpose: Purpose::Settle,
+            amount: voucher.amount,
+            input: reserve::settle_call(&channel.descriptor, voucher.amount, &voucher.signature),
+        };
         let price = self.price().await?;
-        self.dispatch(channel, Purpose::Settle, voucher.amount, input, price, now).await
+        self.dispatch(channel, taking, price, now).await
     }
 
     /// Closes a channel on our own account, with the highest voucher there is.
@@ -167,8 +181,12 @@ impl Channels {
         price: u128,
         now: Timestamp,
     ) -> Result<(), ChannelError> {
-        let input = reserve::close_call(&channel.descriptor, voucher.amount, capture, &voucher.signature);
-        self.dispatch(channel, Purpose::Close, capture, input, price, now).await
+        let taking = Taking {
+            purpose: Purpose::Close,
+            amount: capture,
+            input: reserve::close_call(&channel.descriptor, voucher.amount, capture, &voucher.signature),
+        };
+        self.dispatch(channel, taking, price, now).await
     }
 
     /// The network's price, asked for before requests are stopped: whatever is
@@ -184,12 +202,11 @@ impl Channels {
     async fn dispatch(
         &self,
         channel: &Channel,
-        purpose: Purpose,
-        amount: Money,
-        input: Bytes,
+        taking: Taking,
         price: u128,
         now: Timestamp,
     ) -> Result<(), ChannelError> {
+        let Taking { purpose, amount, input } = taking;
         let call = Call { to: TxKind::Call(self.terms.escrow), value: U256::ZERO, input };
         // Twice the price: room for the base fee to rise while it is valid.
         let fees = Fees { highest: price.saturating_mul(2), priority: 0, ..self.operator.fees };
@@ -198,7 +215,8 @@ impl Channels {
             SignedTransaction::own(&self.operator.signer, self.terms.chain_id, call, &fees, until)
                 .map_err(|error| ChannelError::Transaction(error.to_string()))?;
         let pending = pending(purpose, amount, &transaction);
-        if !self.record(channel.id, None, &pending, None, now).await? {
+        let departure = Departure { pending: &pending, opens: None, sponsored: None };
+        if !self.record(channel.id, &departure, now).await? {
             return Err(ChannelError::Pending);
         }
         let receipt = self.send(channel.id, &pending, &transaction, now).await?;
@@ -243,7 +261,7 @@ impl Channels {
         let hash = pending.hash.parse().map_err(|_| ChannelError::Pending)?;
         let receipt = match self.chain.receipt(hash).await {
             Ok(Some(receipt)) => receipt,
-            Ok(None) if is_dead(pending.until, now) => return self.undo(channel.id, pending, now).await,
+            Ok(None) if pending.is_over(now) => return self.undo(channel.id, pending, now).await,
             Ok(None) => return Err(ChannelError::Pending),
             Err(error) => {
                 tracing::warn!(%error, "pending transaction cannot be looked up");

@@ -1,5 +1,6 @@
 //! The rules of a channel, as pure functions of its state.
 
+use crate::funding::recover::is_over;
 use crate::id::{RequestId, Timestamp};
 use crate::money::Money;
 use crate::mpp::session::{ChannelId, Descriptor, SignedVoucher, Snapshot};
@@ -64,6 +65,14 @@ pub struct Pending {
     pub until: Option<Timestamp>,
 }
 
+impl Pending {
+    /// Whether it can never be included any more.
+    #[must_use]
+    pub fn is_over(&self, now: Timestamp) -> bool {
+        self.until.is_some_and(|until| is_over(until, now))
+    }
+}
+
 /// A channel with everything that decisions about it need.
 #[derive(Debug, Clone)]
 pub struct Channel {
@@ -72,6 +81,8 @@ pub struct Channel {
     pub phase: Phase,
     pub deposit: Money,
     pub settled: Money,
+    /// The highest voucher that a settlement ever carried, mined or not: public since.
+    pub published: Money,
     /// Unix seconds; zero when the payer has not asked to close.
     pub close_requested_at: i64,
     pub pending: Option<Pending>,
@@ -145,8 +156,13 @@ impl Channel {
     }
 
     fn is_closing(&self) -> bool {
-        self.close_requested_at > 0
-            || self.pending.as_ref().is_some_and(|pending| pending.purpose == Purpose::Close)
+        self.close_requested_at > 0 || self.closing().is_some()
+    }
+
+    /// The close that is out.
+    #[must_use]
+    pub fn closing(&self) -> Option<&Pending> {
+        self.pending.as_ref().filter(|pending| pending.purpose == Purpose::Close)
     }
 
     /// Whether a voucher of `amount` may be accepted ("Voucher Verification",
@@ -197,7 +213,8 @@ impl Channel {
         if amount > self.deposit {
             return Err(Refused::Deposit);
         }
-        if !authorized && amount <= self.settled && self.settled.is_positive() {
+        let public = self.settled.max(self.published);
+        if !authorized && amount <= public && public.is_positive() {
             return Err(Refused::Published);
         }
         Ok(capture)
@@ -297,6 +314,7 @@ mod tests {
             phase: Phase::Open,
             deposit: dollars(deposit),
             settled: dollars(settled),
+            published: Money::ZERO,
             close_requested_at: 0,
             pending: None,
             voucher: (accepted > 0).then(|| SignedVoucher {
@@ -341,6 +359,11 @@ mod tests {
         // A settle signature used again as a close.
         assert_eq!(channel(1000, 500, 400, 400).may_close(dollars(400), false), Err(Refused::Published));
         assert_eq!(channel(1000, 500, 400, 400).may_close(dollars(400), true), Ok(dollars(400)));
+        // The same when the settlement failed: it was on the wire.
+        let mut failed = channel(1000, 500, 400, 0);
+        failed.published = dollars(400);
+        assert_eq!(failed.may_close(dollars(400), false), Err(Refused::Published));
+        assert_eq!(failed.may_close(dollars(500), false), Ok(dollars(400)));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::money::Money;
 use crate::mpp::session::{ChannelId, Descriptor, SignedVoucher};
 
 const COLUMNS: &str = "c.id, c.payer, c.payee, c.operator, c.token, c.salt, c.authorized_signer, \
-    c.expiring_nonce_hash, c.state, c.deposit, c.settled, c.close_requested_at, c.pending_kind, \
+    c.expiring_nonce_hash, c.state, c.deposit, c.settled, c.published, c.close_requested_at, c.pending_kind, \
     c.pending_amount, c.pending_hash, c.pending_raw, c.pending_until, c.close_hash, c.active_at, c.checked_at, \
     v.amount AS voucher_amount, v.signature AS voucher_signature, coalesce(a.spent, 0) AS spent";
 
@@ -107,11 +107,13 @@ pub(super) async fn insert(
 }
 
 /// Records, before it leaves, the one transaction about a channel; `false`
-/// when another one is out.
+/// when another one is out. A settlement makes its voucher public.
 pub(super) async fn set_pending(tx: &mut Tx, channel: ChannelId, pending: &Pending) -> Result<bool, DbError> {
     let done = sqlx::query(
         "UPDATE channels SET pending_kind = $2, pending_amount = $3, pending_hash = $4, \
-         pending_raw = $5, pending_until = $6 WHERE id = $1 AND pending_kind IS NULL",
+         pending_raw = $5, pending_until = $6, \
+         published = CASE WHEN $2 = 'settle' AND published < $3 THEN $3 ELSE published END \
+         WHERE id = $1 AND pending_kind IS NULL",
     )
     .bind(channel.to_string())
     .bind(pending.purpose.as_str())
@@ -374,6 +376,7 @@ fn read(row: &AnyRow) -> Result<Channel, StoreError> {
         phase,
         deposit: Money::from_micros(row.try_get("deposit")?),
         settled: Money::from_micros(row.try_get("settled")?),
+        published: Money::from_micros(row.try_get("published")?),
         close_requested_at: row.try_get("close_requested_at")?,
         pending: pending(row, id)?,
         voucher,

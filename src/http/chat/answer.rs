@@ -38,7 +38,7 @@ impl Door<'_> {
         let session = self.recognise(&credential, Some(&chat))?;
         let channel = self.authorise(&session, &chat).await?;
         let price = self.sessions.price(&chat);
-        let least = self.offer(Some(&chat)).unit_price();
+        let least = self.sessions.least(Some(&chat));
         let standing = standing(&channel);
         if standing.left() < least {
             return Err(self.ask(
@@ -92,7 +92,7 @@ impl Door<'_> {
         let now = Timestamp::now();
         let authorised = match &session.action {
             Action::Open { transaction, voucher } => {
-                let least = self.offer(Some(chat)).unit_price();
+                let least = self.sessions.least(Some(chat));
                 if voucher.amount < least {
                     return Err(self.ask(
                         Code::InsufficientBalance,
