@@ -6,27 +6,30 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::chain::{Chain, ChainError};
 use crate::config::{Config, ConfigError};
-use crate::db::{Db, DbError, Engine};
+use crate::db::{Db, DbError, Engine, notify};
 use crate::funding::channel::worker;
-use crate::funding::{Charges, Payments, Sponsor, StoreError, recover};
+use crate::funding::{Charges, FeeAccount, Payments, Sponsor, StoreError, recover};
 use crate::http::discovery::Documents;
 use crate::id::Timestamp;
 use crate::ledger::{Ledger, sweep};
+use crate::meter::Wakers;
 use crate::money::Money;
 use crate::mpp::Issuer;
 use crate::mpp::offer::{Offer, Terms};
+use crate::mpp::session::ChannelId;
 use crate::services::pii;
 use crate::sessions::Sessions;
 
 /// How often abandoned holds are looked for, and how many are closed in one go.
 const SWEEP_EVERY: Duration = Duration::from_secs(10);
 const SWEEP_BATCH: u32 = 500;
-/// How often the fee sponsor's balance is read.
+/// How often the balances that pay network fees are read.
 const FEES_EVERY: Duration = Duration::from_secs(15);
 
 /// Everything a request can need.
@@ -102,7 +105,8 @@ impl App {
             config.payments.challenge_ttl_seconds,
         );
         let offers = Offers::new(&config, sponsor.is_some());
-        let sessions = Sessions::new(&config, &db, &chain, sponsor.as_ref())?.map(Arc::new);
+        let (wakers, rings) = Wakers::new();
+        let sessions = Sessions::new(&config, &db, &chain, sponsor.as_ref(), wakers)?.map(Arc::new);
         let app = Arc::new(Self {
             ledger: Ledger::start(db.clone()),
             charges: Charges::new(&config, payments, chain.clone(), issuer.clone(), sponsor.clone()),
@@ -120,12 +124,12 @@ impl App {
             sessions,
             metrics,
         });
-        app.work();
+        app.work(rings);
         Ok(app)
     }
 
     /// Starts the background workers; each ends with [`App::shutdown`].
-    fn work(self: &Arc<Self>) {
+    fn work(self: &Arc<Self>, rings: mpsc::Receiver<ChannelId>) {
         let hours = self.config.payments.answer_retention_hours;
         let retention = Duration::from_secs(hours.saturating_mul(3600));
         let charges = self.charges.clone();
@@ -135,11 +139,20 @@ impl App {
         if let Some(sessions) = &self.sessions {
             let channels = sessions.channels.clone();
             self.until_stopped(async move { worker::run(channels).await });
+            let (wakers, db, url) =
+                (sessions.wakers.clone(), self.db.clone(), self.config.database.url.clone());
+            self.until_stopped(async move { relay_rings(&db, url.expose(), &wakers, rings).await });
         }
-        if let Some(sponsor) = self.sponsor.clone() {
-            let chain = self.chain.clone();
-            self.until_stopped(async move { watch_fees(chain, sponsor).await });
-        }
+        let (chain, accounts) = (self.chain.clone(), self.fee_accounts());
+        self.until_stopped(async move { watch_fees(chain, accounts).await });
+    }
+
+    /// The accounts of ours that pay network fees.
+    #[must_use]
+    pub fn fee_accounts(&self) -> Vec<FeeAccount> {
+        let sponsor = self.sponsor.iter().map(|sponsor| sponsor.account().clone());
+        let operator = self.sessions.iter().map(|sessions| sessions.channels.fee_account().clone());
+        sponsor.chain(operator).collect()
     }
 
     fn until_stopped(self: &Arc<Self>, work: impl Future<Output = ()> + Send + 'static) {
@@ -221,13 +234,28 @@ async fn sweep_holds(ledger: Ledger) {
     }
 }
 
-/// Keeps an eye on the sponsor's balance. A node that cannot be asked changes
-/// nothing: the broadcast would fail and cost nothing.
-async fn watch_fees(chain: Chain, sponsor: Sponsor) {
+/// Tells other instances which channels something happened to, and hears it from them.
+async fn relay_rings(db: &Db, url: &str, wakers: &Wakers, rings: mpsc::Receiver<ChannelId>) {
+    notify::relay(db, url, "farebox_channels", rings, |word| {
+        if let Ok(channel) = word.parse() {
+            wakers.ring_here(channel);
+        }
+    })
+    .await;
+}
+
+/// Keeps an eye on the balances that pay network fees. A node that cannot be
+/// asked changes nothing: a broadcast would fail and cost nothing.
+async fn watch_fees(chain: Chain, accounts: Vec<FeeAccount>) {
+    if accounts.is_empty() {
+        return;
+    }
     loop {
-        match chain.balance(sponsor.fee_token(), sponsor.address()).await {
-            Ok(balance) => sponsor.observe(balance),
-            Err(error) => tracing::warn!(%error, "the sponsor's balance cannot be read"),
+        for account in &accounts {
+            match chain.balance(account.token, account.address).await {
+                Ok(balance) => account.observe(balance),
+                Err(error) => tracing::warn!(%error, role = account.role, "a fee balance cannot be read"),
+            }
         }
         tokio::time::sleep(FEES_EVERY).await;
     }

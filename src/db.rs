@@ -7,6 +7,8 @@
 //!   [`Db::transaction`], which tries again when the engine asked for it;
 //! * nothing waits without a bound: connections, locks and statements all time out.
 
+pub mod notify;
+
 use std::time::Duration;
 
 use sqlx::any::AnyPoolOptions;

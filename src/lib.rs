@@ -26,6 +26,7 @@ pub mod funding;
 pub mod http;
 pub mod id;
 pub mod ledger;
+pub mod limits;
 pub mod meter;
 pub mod money;
 pub mod mpp;

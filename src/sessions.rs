@@ -7,8 +7,9 @@ use alloy::signers::local::PrivateKeySigner;
 use crate::chain::{Chain, Fees};
 use crate::config::{Config, ConfigError};
 use crate::db::Db;
-use crate::funding::Sponsor;
 use crate::funding::channel::{Channels, Operator, Policy};
+use crate::funding::{FeeAccount, Sponsor};
+use crate::limits::Rate;
 use crate::meter::{Wakers, Window};
 use crate::money::Money;
 use crate::mpp::Issuer;
@@ -46,6 +47,7 @@ impl Sessions {
         db: &Db,
         chain: &Chain,
         sponsor: Option<&Sponsor>,
+        wakers: Wakers,
     ) -> Result<Option<Self>, ConfigError> {
         let Some(key) = config.sessions.operator_key.as_ref().filter(|_| !config.models.is_empty()) else {
             return Ok(None);
@@ -61,9 +63,15 @@ impl Sessions {
             chain_id: config.chain.chain_id,
             escrow: config.sessions.escrow,
             operator: if own { alloy::primitives::Address::ZERO } else { signer.address() },
-            min_voucher_delta: Money::ZERO,
+            min_voucher_delta: config.sessions.min_voucher_delta,
             sponsored: false,
         };
+        let account = FeeAccount::new(
+            "operator",
+            signer.address(),
+            config.chain.currency,
+            config.sessions.low_fee_balance,
+        );
         let fees = Fees { token: config.chain.currency, gas: config.sessions.gas, highest: 0, priority: 0 };
         let upstreams =
             Upstreams::new(&config.upstreams, &config.models).map_err(|_| ConfigError::Invalid {
@@ -78,11 +86,15 @@ impl Sessions {
                 db.clone(),
                 chain.clone(),
                 sponsor.cloned(),
-                Operator { signer, fees },
+                Operator { signer, fees, account },
                 terms.clone(),
                 policy(config),
+                Rate::new(
+                    config.sessions.vouchers_per_second,
+                    config.sessions.vouchers_per_second.saturating_mul(10),
+                ),
             ),
-            wakers: Wakers::default(),
+            wakers,
             upstreams,
             issuer: Issuer::new(
                 config.realm(),
@@ -90,7 +102,11 @@ impl Sessions {
                 config.payments.previous_secret.as_ref(),
                 config.sessions.challenge_ttl_seconds,
             ),
-            window: Window { low: config.sessions.window_low, size: config.sessions.window_size },
+            window: Window {
+                low: config.sessions.window_low,
+                size: config.sessions.window_size,
+                step: config.sessions.min_voucher_delta,
+            },
             plain: Menu::new(terms, &catalog, units),
             sponsored: sponsor.map(|_| Menu::new(sponsored, &catalog, units)),
             catalog,

@@ -45,7 +45,8 @@ fn arrows_point_inwards_only() {
         ("mpp", &["config", "id", "money"]),
         ("chain", &["config", "money", "mpp"]),
         ("ledger", &["db", "id", "money"]),
-        ("funding", &["chain", "config", "db", "id", "ledger", "money", "mpp"]),
+        ("limits", &["id"]),
+        ("funding", &["chain", "config", "db", "id", "ledger", "limits", "money", "mpp"]),
         ("services", &["config", "funding", "id", "money"]),
         ("meter", &["funding", "id", "ledger", "money", "mpp", "services"]),
         ("devnet", &[]),
@@ -76,6 +77,7 @@ fn pure_cores_read_no_clock_and_do_no_io() {
         "funding/channel/state.rs",
         "meter/state.rs",
         "money.rs",
+        "limits",
     ];
     let impure = [
         "Timestamp::now",

@@ -7,6 +7,7 @@
 
 mod load;
 mod models;
+mod sessions;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -18,6 +19,7 @@ use crate::money::Money;
 
 pub use load::{ConfigError, Sources, load};
 pub use models::{Model, Source, Upstream};
+pub use sessions::Sessions;
 
 /// The whole configuration of a server process.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -165,34 +167,6 @@ pub struct Sponsor {
     pub daily_budget_per_payer: Money,
 }
 
-/// Payment channels (sessions), for streamed chat. On when `operator_key` and
-/// at least one model are set.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Sessions {
-    /// Key that settles and closes channels: of `payments.recipient` itself, or
-    /// of an operator that new channels then name.
-    pub operator_key: Option<Secret>,
-    /// The channel reserve (TIP-1034).
-    pub escrow: Address,
-    /// How long a session challenge can be used. Vouchers echo it for a whole stream.
-    pub challenge_ttl_seconds: u64,
-    /// The deposit that is suggested, in units of the model's price.
-    pub suggested_deposit_units: u64,
-    /// Ask for a voucher when fewer units are left to spend.
-    pub window_low: u64,
-    /// Ask for this many units.
-    pub window_size: u64,
-    /// Settle a channel when this much is spent and not settled.
-    pub settle_above: Money,
-    /// Settle what is not settled when the channel was quiet this long.
-    pub settle_after_seconds: u64,
-    /// Close a channel that was quiet this long.
-    pub close_idle_seconds: u64,
-    /// Gas limit of a settlement.
-    pub gas: u64,
-}
-
 /// The PII preview.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -287,29 +261,12 @@ impl Default for Sponsor {
         Self {
             private_key: None,
             fee_token: PATH_USD,
-            max_gas: 1_500_000,
+            max_gas: 2_000_000,
             max_fee: Money::from_micros(50_000),
             max_in_flight: 64,
             max_in_flight_per_payer: 2,
             daily_budget: Money::from_micros(10_000_000),
             daily_budget_per_payer: Money::from_micros(500_000),
-        }
-    }
-}
-
-impl Default for Sessions {
-    fn default() -> Self {
-        Self {
-            operator_key: None,
-            escrow: address!("4d50500000000000000000000000000000000000"),
-            challenge_ttl_seconds: 6 * 3600,
-            suggested_deposit_units: 2_000,
-            window_low: 16,
-            window_size: 64,
-            settle_above: Money::from_micros(1_000_000),
-            settle_after_seconds: 600,
-            close_idle_seconds: 7 * 24 * 3600,
-            gas: 1_500_000,
         }
     }
 }
@@ -361,8 +318,18 @@ impl Config {
         if self.payments.modes.is_empty() {
             return bad("payments.modes", "name at least one of \"pull\" and \"push\"".into());
         }
-        if self.pii.preview_price.micros() < 0 {
-            return bad("pii.preview_price", "a price cannot be negative".into());
+        for (key, money) in [
+            ("pii.preview_price", self.pii.preview_price),
+            ("sessions.settle_above", self.sessions.settle_above),
+            ("sessions.min_voucher_delta", self.sessions.min_voucher_delta),
+            ("sessions.low_fee_balance", self.sessions.low_fee_balance),
+            ("sponsor.max_fee", self.sponsor.max_fee),
+            ("sponsor.daily_budget", self.sponsor.daily_budget),
+            ("sponsor.daily_budget_per_payer", self.sponsor.daily_budget_per_payer),
+        ] {
+            if money < Money::ZERO {
+                return bad(key, "an amount of money cannot be negative".into());
+            }
         }
         if self.pii.max_text_bytes > self.server.body_limit_bytes {
             return bad("pii.max_text_bytes", "cannot exceed server.body_limit_bytes".into());

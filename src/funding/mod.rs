@@ -8,6 +8,7 @@
 pub mod audit;
 pub mod channel;
 pub mod charge;
+mod fees;
 mod lease;
 mod outcome;
 pub mod payment;
@@ -17,6 +18,7 @@ pub mod sponsor;
 mod store;
 
 pub use charge::{Charges, Order, Paid};
+pub use fees::FeeAccount;
 pub use outcome::{Delivery, Denied};
 pub use payment::{Payment, PaymentState};
 pub use sponsor::Sponsor;

@@ -5,14 +5,12 @@
 //! number in flight, and a daily budget, in total and per payer. The last two
 //! live in the database, so that several instances share them.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-
-use alloy::primitives::{Address, U256};
+use alloy::primitives::Address;
 use alloy::signers::local::PrivateKeySigner;
 use mpp::protocol::methods::tempo::FeePayerPolicyOverride;
 use sqlx::Row as _;
 
+use super::FeeAccount;
 use crate::chain::{SignedTransaction, TransactionError};
 use crate::config;
 use crate::db::{DbError, Tx};
@@ -29,8 +27,10 @@ const EVERYONE: &str = "";
 pub struct Sponsor {
     signer: PrivateKeySigner,
     limits: config::Sponsor,
-    /// Shared by all clones; see [`Sponsor::observe`].
-    funded: Arc<AtomicBool>,
+    /// A sponsor that cannot pay one highest fee stops sponsoring until it can
+    /// (draft-tempo-charge-00, "Fee Token Exhaustion": monitor, and reject new
+    /// payment requests).
+    account: FeeAccount,
 }
 
 /// Why a fee is not sponsored now. The customer can pay the fee itself.
@@ -53,17 +53,18 @@ impl Sponsor {
         let Some(key) = &limits.private_key else {
             return Ok(None);
         };
-        let signer = key.expose().parse().map_err(|_| config::ConfigError::Invalid {
+        let signer: PrivateKeySigner = key.expose().parse().map_err(|_| config::ConfigError::Invalid {
             key: "sponsor.private_key".into(),
             why: "is not 0x and 64 hex digits of a private key".into(),
         })?;
-        Ok(Some(Self { signer, limits: limits.clone(), funded: Arc::new(AtomicBool::new(true)) }))
+        let account = FeeAccount::new("sponsor", signer.address(), limits.fee_token, limits.max_fee);
+        Ok(Some(Self { signer, limits: limits.clone(), account }))
     }
 
     /// The account whose fee tokens are spent.
     #[must_use]
-    pub fn address(&self) -> Address {
-        self.signer.address()
+    pub fn account(&self) -> &FeeAccount {
+        &self.account
     }
 
     /// For the `mpp` crate's verifier, which checks the shape of transactions.
@@ -71,29 +72,8 @@ impl Sponsor {
         self.signer.clone()
     }
 
-    #[must_use]
-    pub fn fee_token(&self) -> Address {
+    pub(super) fn fee_token(&self) -> Address {
         self.limits.fee_token
-    }
-
-    /// Takes note of the fee token's balance. A sponsor that cannot pay one
-    /// highest fee stops sponsoring until it can (draft-tempo-charge-00, "Fee
-    /// Token Exhaustion": monitor, and reject new payment requests).
-    pub fn observe(&self, balance: U256) {
-        let least = U256::from(u64::try_from(self.limits.max_fee.micros()).unwrap_or(0));
-        let funded = balance >= least;
-        if self.funded.swap(funded, Ordering::Relaxed) != funded {
-            tracing::warn!(funded, account = %self.address(), "fee sponsorship");
-        }
-        #[expect(clippy::cast_precision_loss, reason = "a gauge for people")]
-        metrics::gauge!("farebox_sponsor_balance_micros")
-            .set(u64::try_from(balance).unwrap_or(u64::MAX) as f64);
-    }
-
-    /// Whether new sponsored charges may be offered.
-    #[must_use]
-    pub fn is_funded(&self) -> bool {
-        self.funded.load(Ordering::Relaxed)
     }
 
     pub(super) fn policy(&self) -> FeePayerPolicyOverride {
@@ -142,7 +122,8 @@ impl Sponsor {
         let counts = sqlx::query(
             "SELECT count(*) AS everyone, \
              coalesce(sum(CASE WHEN payer = $1 THEN 1 ELSE 0 END), 0) AS own \
-             FROM payments WHERE state = 'broadcast' AND fee_limit > 0",
+             FROM (SELECT payer FROM payments WHERE state = 'broadcast' AND fee_limit > 0 \
+                   UNION ALL SELECT payer FROM channels WHERE pending_fee IS NOT NULL) AS open",
         )
         .bind(payer.to_owned())
         .fetch_one(tx.conn())

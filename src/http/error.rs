@@ -36,6 +36,7 @@ pub enum Code {
     ChannelFinalized,
     PayloadTooLarge,
     UnsupportedMediaType,
+    RateLimitExceeded,
     InternalError,
     UpstreamFailed,
     SettlementPending,
@@ -47,7 +48,7 @@ const PROBLEMS: &str = "https://paymentauth.org/problems/";
 
 impl Code {
     /// All of them, in the order of their status.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 29] = [
         Self::InvalidParams,
         Self::SeveralCredentials,
         Self::MethodUnsupported,
@@ -72,6 +73,7 @@ impl Code {
         Self::ChannelFinalized,
         Self::PayloadTooLarge,
         Self::UnsupportedMediaType,
+        Self::RateLimitExceeded,
         Self::InternalError,
         Self::UpstreamFailed,
         Self::SettlementPending,
@@ -136,6 +138,7 @@ impl Code {
             Self::IdempotencyKeyReused => (409, "idempotency_key_reused", None, "Idempotency Key Reused"),
             Self::PayloadTooLarge => (413, "payload_too_large", None, "Payload Too Large"),
             Self::UnsupportedMediaType => (415, "unsupported_media_type", None, "Unsupported Media Type"),
+            Self::RateLimitExceeded => (429, "rate_limit_exceeded", None, "Too Many Requests"),
             Self::InternalError => (500, "internal_error", None, "Internal Server Error"),
             Self::SettlementPending => (503, "settlement_pending", None, "Settlement Pending"),
             Self::ServiceUnavailable => (503, "service_unavailable", None, "Service Unavailable"),

@@ -11,6 +11,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::State;
+use crate::funding::FeeAccount;
 
 /// A dependency that does not answer within this time is not ready.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -31,6 +32,8 @@ pub struct Ready {
     /// `ok`, or why not.
     #[schema(example = "ok")]
     chain: String,
+    /// What an operator should see to soon. It does not make the server unready.
+    warnings: Vec<String>,
 }
 
 /// Whether the process runs.
@@ -59,9 +62,10 @@ pub async fn readyz(AppState(app): AppState<State>) -> Response {
         Ok(Err(error)) => error.to_string(),
         Err(_) => "the node does not answer in time".to_owned(),
     };
+    let warnings = app.fee_accounts().iter().filter_map(FeeAccount::warning).collect();
     let ready = database == "ok" && chain == "ok";
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(Ready { database, chain })).into_response()
+    (status, Json(Ready { database, chain, warnings })).into_response()
 }
 
 /// Prometheus text format.

@@ -78,7 +78,7 @@ fn sponsored_offers<'a>(app: &'a App, request: &Received) -> Result<&'a Arc<[Off
 pub fn check_sponsor(app: &App, request: &Received) -> Result<(), HttpError> {
     let sponsor = app.sponsor.as_ref().ok_or_else(not_sponsored)?;
     let pays = HEADERS.iter().any(|name| request.headers.contains_key(*name));
-    if pays || sponsor.is_funded() {
+    if pays || sponsor.account().is_funded() {
         return Ok(());
     }
     Err(HttpError::new(

@@ -13,13 +13,33 @@ pub struct Standing {
     pub deposit: Money,
 }
 
-/// How far ahead vouchers are asked for, in units.
+/// What a voucher sent at once must outlast, in milliseconds: a client a long
+/// way off, and the work on both sides.
+const ROUND_TRIP_MS: u64 = 500;
+/// A rate is not told from less time than this, in milliseconds.
+const SHORTEST_MS: u64 = 100;
+
+/// How far ahead vouchers are asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Window {
     /// Ask when fewer units than this are left to spend.
     pub low: u64,
     /// Ask for this many units.
     pub size: u64,
+    /// The least that a voucher must add.
+    pub step: Money,
+}
+
+impl Window {
+    /// The window of a stream that made `units` in `millis`: what it makes while
+    /// a voucher is on its way is still paid for, and vouchers are seconds apart
+    /// however fast it is.
+    #[must_use]
+    pub fn at_rate(self, units: u64, millis: u64) -> Self {
+        let on_the_way = units.saturating_mul(ROUND_TRIP_MS) / millis.max(SHORTEST_MS);
+        let low = self.low.max(on_the_way);
+        Self { low, size: self.size.max(low.saturating_mul(4)), ..self }
+    }
 }
 
 /// A request for a voucher.
@@ -62,22 +82,23 @@ impl Standing {
             return None;
         }
         let ahead = price.checked_mul(window.size.min(more))?;
-        let required = self.spent.checked_add(ahead)?.min(self.deposit);
-        (required > self.accepted).then_some(Ask { required })
+        let next = self.accepted.checked_add(window.step)?;
+        let required = self.spent.checked_add(ahead)?.max(next).min(self.deposit);
+        (required > self.accepted && required >= next).then_some(Ask { required })
     }
 
     /// What to ask for when the next unit cannot be paid: a window where the
     /// deposit reaches that far, else what the deposit allows, and if even one
     /// unit is beyond it, that one unit (the payer must top up).
     #[must_use]
-    pub fn ask_now(&self, price: Money, window: Window, more: u64, step: Money) -> Ask {
+    pub fn ask_now(&self, price: Money, window: Window, more: u64) -> Ask {
         let after = |units: u64| {
             price
                 .checked_mul(units)
                 .and_then(|cost| self.spent.checked_add(cost))
                 .unwrap_or(Money::from_micros(i64::MAX))
         };
-        let one = after(1).max(self.accepted.checked_add(step).unwrap_or(self.accepted));
+        let one = after(1).max(self.accepted.checked_add(window.step).unwrap_or(self.accepted));
         let ahead = after(window.size.min(more.max(1))).max(one);
         Ask { required: if ahead <= self.deposit { ahead } else { self.deposit.max(one) } }
     }
@@ -97,7 +118,7 @@ mod tests {
         Standing { accepted: money(accepted), spent: money(spent), deposit: money(deposit) }
     }
 
-    const WINDOW: Window = Window { low: 4, size: 16 };
+    const WINDOW: Window = Window { low: 4, size: 16, step: Money::from_micros(1) };
 
     #[test]
     fn asks_early_once_and_within_the_deposit() {
@@ -115,10 +136,31 @@ mod tests {
     }
 
     #[test]
+    fn an_early_request_keeps_the_least_step() {
+        let window = Window { step: money(500), ..WINDOW };
+        let early = |deposit| standing(100, 70, deposit).ask_early(money(10), window, 1000, None);
+        assert_eq!(early(1000), Some(Ask { required: money(600) }));
+        assert_eq!(early(599), None, "the server would have to refuse it");
+    }
+
+    #[test]
+    fn a_fast_stream_asks_earlier_and_for_more() {
+        let at = |units, millis| {
+            let window = WINDOW.at_rate(units, millis);
+            (window.low, window.size)
+        };
+        assert_eq!(at(0, 0), (4, 16));
+        assert_eq!(at(5, 1_000), (4, 16));
+        // 200 a second: a hundred are made while a voucher is on its way.
+        assert_eq!(at(400, 2_000), (100, 400));
+        assert_eq!(at(32, 1), (160, 640), "the first moment says little");
+    }
+
+    #[test]
     fn asks_for_a_top_up_only_when_one_unit_does_not_fit() {
-        assert_eq!(standing(100, 100, 1000).ask_now(money(10), WINDOW, 1000, money(1)).required, money(260));
-        assert_eq!(standing(100, 100, 150).ask_now(money(10), WINDOW, 1000, money(1)).required, money(150));
-        assert_eq!(standing(100, 100, 105).ask_now(money(10), WINDOW, 1000, money(1)).required, money(110));
+        assert_eq!(standing(100, 100, 1000).ask_now(money(10), WINDOW, 1000).required, money(260));
+        assert_eq!(standing(100, 100, 150).ask_now(money(10), WINDOW, 1000).required, money(150));
+        assert_eq!(standing(100, 100, 105).ask_now(money(10), WINDOW, 1000).required, money(110));
     }
 
     proptest! {
@@ -136,7 +178,7 @@ mod tests {
         #[test]
         fn an_ask_always_pays_for_a_unit(accepted in 0_i64..10_000, less in 0_i64..10_000, deposit in 0_i64..20_000, price in 1_i64..500, more in 0_u64..100) {
             let standing = standing(accepted, (accepted - less).max(0), deposit.max(accepted));
-            let ask = standing.ask_now(money(price), WINDOW, more, money(1));
+            let ask = standing.ask_now(money(price), WINDOW, more);
             let one = standing.spent.checked_add(money(price)).expect("small");
             prop_assert!(ask.required >= one && ask.required > standing.accepted);
         }

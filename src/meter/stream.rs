@@ -1,14 +1,14 @@
 //! The driver of one metered stream.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::state::{Ask, Standing, Window};
+use super::wake::Bell;
 use crate::funding::channel::{Channels, Refused};
 use crate::id::{HoldId, RequestId, Timestamp};
 use crate::ledger::{ChargeOutcome, CloseOutcome, EntryDetails, EntryKind, Ledger};
@@ -24,8 +24,9 @@ const IN_FLIGHT: usize = 8;
 const READ_AHEAD: usize = 64;
 /// How long a stream waits for a voucher ("Insufficient Balance During Streaming").
 const PATIENCE: Duration = Duration::from_mins(1);
-/// How often a waiting stream looks for a voucher that another instance got.
-const LOOK: Duration = Duration::from_millis(300);
+/// How often a waiting stream looks at its channel without being rung: should
+/// word of a voucher that another instance got be lost.
+const LOOK: Duration = Duration::from_secs(1);
 /// How often a silent stream shows that it lives.
 const PING: Duration = Duration::from_secs(10);
 
@@ -66,7 +67,7 @@ pub enum End {
     Gone,
 }
 
-/// The tab that a stream charges.
+/// The tab that an answer charges.
 pub struct Tab {
     pub hold: HoldId,
     pub channel: ChannelId,
@@ -76,9 +77,21 @@ pub struct Tab {
     pub window: Window,
     /// The most units the answer can have.
     pub most_units: u64,
-    /// The least that a voucher must add.
-    pub step: Money,
     pub standing: Standing,
+}
+
+impl Tab {
+    /// What is posted of it. `end` is a stable name of how it ended.
+    pub(super) fn details(&self, units: u64, end: &str) -> EntryDetails {
+        EntryDetails {
+            kind: EntryKind::Usage,
+            request_id: Some(self.request_id.clone()),
+            service: self.model.clone(),
+            units,
+            unit_price: self.price,
+            meta: serde_json::json!({ "channel": self.channel.to_string(), "end": end }),
+        }
+    }
 }
 
 /// A running stream.
@@ -86,9 +99,11 @@ pub struct Metered {
     tab: Tab,
     ledger: Ledger,
     channels: Channels,
-    bell: Arc<Notify>,
+    bell: Bell,
     events: mpsc::Sender<Event>,
     units: u64,
+    /// When the first chunk came.
+    began: Instant,
     asked: Option<Money>,
     /// What had been accepted then.
     accepted_when_asked: Money,
@@ -97,12 +112,7 @@ pub struct Metered {
 impl Metered {
     /// A stream and where its events come out.
     #[must_use]
-    pub fn new(
-        tab: Tab,
-        ledger: Ledger,
-        channels: Channels,
-        bell: Arc<Notify>,
-    ) -> (Self, mpsc::Receiver<Event>) {
+    pub fn new(tab: Tab, ledger: Ledger, channels: Channels, bell: Bell) -> (Self, mpsc::Receiver<Event>) {
         let (events, receiver) = mpsc::channel(IN_FLIGHT);
         (
             Self {
@@ -112,6 +122,7 @@ impl Metered {
                 bell,
                 events,
                 units: 0,
+                began: Instant::now(),
                 asked: None,
                 accepted_when_asked: Money::ZERO,
             },
@@ -119,13 +130,32 @@ impl Metered {
         )
     }
 
-    /// Runs to the end and closes the tab at what was charged.
-    pub async fn run(mut self, upstream: Result<ChunkStream, UpstreamError>) -> Delivered {
-        let end = match upstream {
-            Ok(upstream) => self.pump(upstream).await,
-            Err(error) => End::Upstream(error.to_string()),
+    /// Runs to the end and closes the tab at what was charged. `start` asks
+    /// the upstream; it is dropped when the client goes away meanwhile.
+    pub async fn run(mut self, start: impl Future<Output = Result<ChunkStream, UpstreamError>>) -> Delivered {
+        let end = match self.begin(start).await {
+            Ok(upstream) => {
+                self.began = Instant::now();
+                self.pump(upstream).await
+            }
+            Err(end) => end,
         };
         self.close(end).await
+    }
+
+    /// Waits for the upstream's first chunk, which a busy model may take a minute for.
+    async fn begin(
+        &mut self,
+        start: impl Future<Output = Result<ChunkStream, UpstreamError>>,
+    ) -> Result<ChunkStream, End> {
+        let mut start = std::pin::pin!(start);
+        loop {
+            tokio::select! {
+                () = self.events.closed() => return Err(End::Gone),
+                begun = &mut start => return begun.map_err(|error| End::Upstream(error.to_string())),
+                () = tokio::time::sleep(PING) => self.send(Event::Ping).await?,
+            }
+        }
     }
 
     async fn pump(&mut self, upstream: ChunkStream) -> End {
@@ -232,10 +262,15 @@ impl Metered {
 
     async fn ask_early(&mut self) -> Result<(), End> {
         let more = self.tab.most_units.saturating_sub(self.units);
-        match self.tab.standing.ask_early(self.tab.price, self.tab.window, more, self.asked) {
+        match self.tab.standing.ask_early(self.tab.price, self.window(), more, self.asked) {
             Some(ask) => self.ask(ask).await,
             None => Ok(()),
         }
+    }
+
+    fn window(&self) -> Window {
+        let millis = self.began.elapsed().as_millis();
+        self.tab.window.at_rate(self.units, u64::try_from(millis).unwrap_or(u64::MAX))
     }
 
     async fn ask(&mut self, ask: Ask) -> Result<(), End> {
@@ -251,10 +286,9 @@ impl Metered {
         self.look().await?;
         let deadline = Instant::now() + PATIENCE;
         let mut next_ping = Instant::now() + PING;
-        let bell = Arc::clone(&self.bell);
         while self.tab.standing.affordable(self.tab.price, 1) == 0 {
             let more = self.tab.most_units.saturating_sub(self.units);
-            let ask = self.tab.standing.ask_now(self.tab.price, self.tab.window, more, self.tab.step);
+            let ask = self.tab.standing.ask_now(self.tab.price, self.window(), more);
             let accepted = self.tab.standing.accepted;
             // A voucher for less than was asked is an answer too: ask for the rest.
             if self.asked.is_none_or(|asked| asked <= accepted || self.accepted_when_asked < accepted) {
@@ -270,7 +304,7 @@ impl Metered {
             }
             tokio::select! {
                 () = self.events.closed() => return Err(End::Gone),
-                () = bell.notified() => {}
+                () = self.bell.rung() => {}
                 () = tokio::time::sleep(LOOK) => {}
             }
             self.look().await?;
@@ -301,14 +335,7 @@ impl Metered {
 
     /// Closes the tab at what was charged, and tells the client.
     async fn close(mut self, end: End) -> Delivered {
-        let details = EntryDetails {
-            kind: EntryKind::Usage,
-            request_id: Some(self.tab.request_id.clone()),
-            service: self.tab.model.clone(),
-            units: self.units,
-            unit_price: self.tab.price,
-            meta: serde_json::json!({ "channel": self.tab.channel.to_string(), "end": end.as_str() }),
-        };
+        let details = self.tab.details(self.units, end.as_str());
         match self.ledger.close(&self.tab.hold, &details, Timestamp::now()).await {
             Ok(CloseOutcome::Closed { .. } | CloseOutcome::AlreadyClosed { .. }) => {}
             Err(error) => tracing::error!(%error, "a tab is left to the sweeper"),

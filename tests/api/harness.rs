@@ -114,7 +114,7 @@ impl Server {
         Self::boot(db, config).await
     }
 
-    async fn boot(db: TestDb, mut config: Config) -> Self {
+    pub async fn boot(db: TestDb, mut config: Config) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let url = format!("http://{}", listener.local_addr().expect("bound"));
         config.server.public_url.clone_from(&url);

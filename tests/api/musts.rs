@@ -210,7 +210,7 @@ const CHARGE: [(&str, &str, Kept); 25] = [
     (
         "Server Requirements",
         "balance of the fee token maintained and watched",
-        Because("an operator's duty; farebox_sponsor_balance_micros shows it"),
+        Because("an operator's duty; farebox_fee_balance_micros and /readyz show it"),
     ),
     (
         "Hash Settlement",

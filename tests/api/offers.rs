@@ -133,7 +133,7 @@ fn attack_09_a_sponsored_payment_is_answered_when_the_sponsor_has_run_dry_since(
         let paid = reply(pay()).await;
         paid.assert_paid();
         eventually("the empty purse is noticed", async || {
-            server.app.sponsor.as_ref().expect("a sponsor").observe(U256::ZERO);
+            server.app.sponsor.as_ref().expect("a sponsor").account().observe(U256::ZERO);
             (reply(server.post(SPONSORED, BODY)).await.status == 503).then_some(())
         })
         .await;

@@ -19,6 +19,8 @@ mod db;
 #[path = "../api/harness.rs"]
 #[allow(dead_code, reason = "each test program uses its own part of this")]
 mod harness;
+mod instances;
 mod payer;
+mod requests;
 mod sse;
 mod stage;

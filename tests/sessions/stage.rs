@@ -121,6 +121,11 @@ impl<'a> Stage<'a> {
         Self { server: self.server.restart(tune).await, ..self }
     }
 
+    /// Another instance beside it, on the same database, which must be PostgreSQL.
+    pub async fn twin(&self) -> Server {
+        Server::boot(self.server.db.shared().await, self.server.app.config.clone()).await
+    }
+
     /// The challenge of a streamed request.
     pub async fn ask(&self) -> Asked {
         self.ask_at(CHAT).await

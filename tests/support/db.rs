@@ -33,12 +33,18 @@ pub struct TestDb {
 enum Cleanup {
     File(TempDir),
     Database { admin_url: String, name: String },
+    Nothing,
 }
 
 impl TestDb {
     /// Another set of connections to the same database, as another instance has.
     pub async fn connect_again(&self) -> Db {
         Db::connect(&self.url, CONNECTIONS).await.expect("connect again")
+    }
+
+    /// The same database for another instance; it goes with this one.
+    pub async fn shared(&self) -> Self {
+        Self { url: self.url.clone(), db: self.connect_again().await, cleanup: Cleanup::Nothing }
     }
 
     /// The same database with connections of its own again, after [`Db::close`].

@@ -6,7 +6,7 @@ use farebox::config::{Model, Source, Upstream};
 use farebox::money::Money;
 use farebox::services::chat::scripted::{Scripted, Seen};
 use farebox::services::chat::{
-    Answer, Catalog, ChatRequest, Chunk, ChunkStream, Completion, Limits, UpstreamError, Upstreams,
+    Catalog, ChatRequest, Chunk, ChunkStream, Completion, Limits, UpstreamError, Upstreams,
 };
 use futures_util::StreamExt as _;
 use serde_json::{Value, json};
@@ -59,27 +59,26 @@ impl Shop {
         }
     }
 
-    pub async fn ask(&self, body: &Value) -> Result<Answer, UpstreamError> {
-        let request = ChatRequest::parse(&body.to_string(), &self.catalog, Limits::default());
-        self.upstreams.start(&request.expect("a valid request")).await
+    /// Streams the answer to a request.
+    pub async fn ask(&self, body: &Value) -> Result<ChunkStream, UpstreamError> {
+        self.upstreams.stream(&self.request(body)).await
     }
 
     /// Streams the answer to a script.
     pub async fn stream(&self, script: &Value) -> Result<ChunkStream, UpstreamError> {
-        match self.ask(&streaming(script)).await? {
-            Answer::Stream(stream) => Ok(stream),
-            Answer::Whole(_) => panic!("asked for a stream"),
-        }
+        self.ask(&streaming(script)).await
     }
 
     /// The whole answer to a script.
     pub async fn whole(&self, script: &Value) -> Result<Completion, UpstreamError> {
         let mut body = streaming(script);
         body["stream"] = json!(false);
-        match self.ask(&body).await? {
-            Answer::Whole(completion) => Ok(completion),
-            Answer::Stream(_) => panic!("asked for a whole answer"),
-        }
+        self.upstreams.whole(&self.request(&body)).await
+    }
+
+    fn request(&self, body: &Value) -> ChatRequest {
+        let request = ChatRequest::parse(&body.to_string(), &self.catalog, Limits::default());
+        request.expect("a valid request")
     }
 }
 

@@ -14,8 +14,11 @@ mod open;
 mod settle;
 mod state;
 mod store;
+mod tabs;
 mod voucher;
 pub mod worker;
+
+use std::sync::Arc;
 
 use alloy::primitives::Address;
 use alloy::signers::local::PrivateKeySigner;
@@ -24,10 +27,11 @@ pub use open::Funded;
 pub use state::{Accepted, Channel, Due, Phase, Policy, Purpose, Refused, Request};
 
 use super::sponsor::Exhausted;
-use super::{Sponsor, StoreError};
+use super::{FeeAccount, Sponsor, StoreError};
 use crate::chain::{Chain, Fees};
 use crate::db::{Db, DbError, TxError};
 use crate::ledger::LedgerError;
+use crate::limits::{Buckets, Rate};
 use crate::mpp::session::{ChannelId, SessionTerms, VoucherError};
 
 /// The channels of this server.
@@ -39,6 +43,9 @@ pub struct Channels {
     operator: Operator,
     terms: SessionTerms,
     policy: Policy,
+    /// How often vouchers are taken. Only its payer's signature counts against
+    /// a channel, so nobody else can use its share up ("Denial of Service").
+    vouchers: Arc<Buckets<ChannelId>>,
 }
 
 /// Who settles and closes: the payee itself, or the operator it named.
@@ -46,6 +53,7 @@ pub struct Channels {
 pub struct Operator {
     pub signer: PrivateKeySigner,
     pub fees: Fees,
+    pub account: FeeAccount,
 }
 
 /// Why a channel did not do what was asked. Only [`ChannelError::Pending`] and
@@ -62,6 +70,9 @@ pub enum ChannelError {
     /// The transaction is out, its outcome unknown: send the same again.
     #[error("the transaction's outcome is not known yet; send the same request again")]
     Pending,
+    /// Vouchers come too fast; wait this many milliseconds.
+    #[error("this channel's vouchers come too often; ask for more with each")]
+    TooOften(i64),
     /// Something this needs cannot be reached.
     #[error("{0} cannot be reached; send the same request again")]
     Unavailable(&'static str),
@@ -97,8 +108,16 @@ impl Channels {
         operator: Operator,
         terms: SessionTerms,
         policy: Policy,
+        vouchers: Rate,
     ) -> Self {
-        Self { db, chain, sponsor, operator, terms, policy }
+        let vouchers = Arc::new(Buckets::new(vouchers));
+        Self { db, chain, sponsor, operator, terms, policy, vouchers }
+    }
+
+    /// The account that pays for settlements and closes.
+    #[must_use]
+    pub fn fee_account(&self) -> &FeeAccount {
+        &self.operator.account
     }
 
     #[must_use]

@@ -1,12 +1,13 @@
 //! Opening and topping up: the payer's transaction, and the outcome on the chain.
 
 use alloy::network::ReceiptResponse as _;
+use alloy::primitives::Address;
 
-use super::state::{Channel, Pending, Phase, Purpose, Refused};
+use super::state::{Channel, Pending, Phase, Purpose, Refused, Reservation};
 use super::store::{self, Outcome};
-use super::{ChannelError, Channels, TxFailure};
+use super::{ChannelError, Channels, TxFailure, tabs};
 use crate::chain::reserve::{self, Funding};
-use crate::chain::{ChainReceipt, Sent, SignedTransaction, Verdict};
+use crate::chain::{ChainReceipt, Sent, SignedTransaction, Verdict, fee_paid};
 use crate::db::Tx;
 use crate::funding::StoreError;
 use crate::funding::sponsor::{self, Exhausted};
@@ -23,13 +24,7 @@ pub(super) struct Departure<'a> {
     pub pending: &'a Pending,
     /// The channel that it opens.
     pub opens: Option<&'a Descriptor>,
-    pub sponsored: Option<Reservation>,
-}
-
-/// What a sponsored transaction may cost, and for whom.
-pub(super) struct Reservation {
-    payer: String,
-    fee: Money,
+    pub payer: Address,
 }
 
 /// A channel after its deposit rose.
@@ -76,8 +71,9 @@ impl Channels {
             }
             Some(channel) => self.finish_opening(&channel, now).await?,
             None => {
-                let fee = self.sponsor_fee(&transaction, sponsored)?;
-                self.send_opening(voucher.channel, descriptor, deposit, &transaction, fee, now).await?;
+                let sponsored = self.sponsor_fee(&transaction, sponsored, now)?;
+                let pending = Pending { sponsored, ..pending(Purpose::Open, deposit, &transaction) };
+                self.send_opening(voucher.channel, descriptor, &pending, &transaction, now).await?;
             }
         }
         let channel = self.credit(voucher, now).await?;
@@ -122,16 +118,16 @@ impl Channels {
             let channel = self.find(id).await?.ok_or(Refused::Unknown)?;
             return Ok(Funded { channel, tx_hash: Some(hash) });
         }
-        let pending = pending(Purpose::TopUp, additional, &transaction);
         self.refuse_reverting(&transaction).await?;
-        let fee = self.sponsor_fee(&transaction, sponsored)?;
-        let departure = Departure { pending: &pending, opens: None, sponsored: fee };
+        let sponsored = self.sponsor_fee(&transaction, sponsored, now)?;
+        let pending = Pending { sponsored, ..pending(Purpose::TopUp, additional, &transaction) };
+        let departure = Departure { pending: &pending, opens: None, payer: descriptor.payer };
         if !self.record(id, &departure, now).await? {
             return Err(ChannelError::Pending);
         }
         let receipt = self.send(id, &pending, &transaction, now).await?;
         let deposit = reserve::topped_up(&receipt, self.terms.escrow, id).ok_or(ChannelError::Pending)?;
-        self.resolve(&channel, &pending, Phase::Open, deposit, channel.settled, now).await?;
+        self.resolve(&channel, &pending, topped_up(&channel, deposit, &receipt), now).await?;
         let channel = self.find(id).await?.ok_or(Refused::Unknown)?;
         Ok(Funded { channel, tx_hash: Some(hash) })
     }
@@ -191,19 +187,17 @@ impl Channels {
         &self,
         id: ChannelId,
         descriptor: &Descriptor,
-        deposit: Money,
+        pending: &Pending,
         transaction: &SignedTransaction,
-        fee: Option<Reservation>,
         now: Timestamp,
     ) -> Result<(), ChannelError> {
         self.refuse_reverting(transaction).await?;
-        let pending = pending(Purpose::Open, deposit, transaction);
-        let departure = Departure { pending: &pending, opens: Some(descriptor), sponsored: fee };
+        let departure = Departure { pending, opens: Some(descriptor), payer: descriptor.payer };
         if !self.record(id, &departure, now).await? {
             return Err(ChannelError::Pending);
         }
-        let receipt = self.send(id, &pending, transaction, now).await?;
-        self.opened(id, &pending, &receipt, now).await
+        let receipt = self.send(id, pending, transaction, now).await?;
+        self.opened(id, pending, &receipt, now).await
     }
 
     /// What a sponsored transaction reserves of the budget, once it is known to
@@ -212,12 +206,13 @@ impl Channels {
         &self,
         transaction: &SignedTransaction,
         sponsored: bool,
+        now: Timestamp,
     ) -> Result<Option<Reservation>, ChannelError> {
         let Some(sponsor) = self.sponsor.as_ref().filter(|_| sponsored) else {
             return Ok(None);
         };
         let fee = sponsor.affords(transaction).map_err(not_sponsored)?;
-        Ok(Some(Reservation { payer: format!("{:#x}", transaction.sender()), fee }))
+        Ok(Some(Reservation { fee, at: now }))
     }
 
     /// Writes down what is about to leave. `false`: not now, another one is out.
@@ -235,11 +230,12 @@ impl Channels {
                 {
                     return Ok((tx, false));
                 }
-                if let (Some(reservation), Some(sponsor)) = (&departure.sponsored, &self.sponsor) {
-                    let Reservation { payer, fee } = reservation;
-                    sponsor.reserve(&mut tx, payer, *fee, now).await?.map_err(TxFailure::Exhausted)?;
-                }
                 let pending = departure.pending;
+                if let (Some(reservation), Some(sponsor)) = (pending.sponsored, &self.sponsor) {
+                    let payer = format!("{:#x}", departure.payer);
+                    let reserved = sponsor.reserve(&mut tx, &payer, reservation.fee, now).await?;
+                    reserved.map_err(TxFailure::Exhausted)?;
+                }
                 // A request that began since the capture was computed: not now.
                 if pending.purpose == Purpose::Close && !nothing_charged_since(&mut tx, id, pending).await? {
                     return Ok((tx, false));
@@ -261,8 +257,8 @@ impl Channels {
     ) -> Result<ChainReceipt, ChannelError> {
         match self.chain.send(transaction).await {
             Sent::Mined(receipt) if receipt.status() => Ok(*receipt),
-            Sent::Mined(_) => {
-                self.undo(id, pending, now).await?;
+            Sent::Mined(receipt) => {
+                self.undo(id, pending, Some(&receipt), now).await?;
                 Err(ChannelError::Transaction("the transaction failed on the chain".into()))
             }
             // Not believed alone: the worker asks until the transaction is dead.
@@ -274,18 +270,26 @@ impl Channels {
         }
     }
 
-    /// The pending transaction came to nothing.
+    /// The pending transaction came to nothing: it failed, or was never included.
     pub(super) async fn undo(
         &self,
         id: ChannelId,
         pending: &Pending,
+        receipt: Option<&ChainReceipt>,
         now: Timestamp,
     ) -> Result<(), ChannelError> {
         let Some(channel) = self.find(id).await? else {
             return Ok(());
         };
         let phase = if pending.purpose == Purpose::Open { Phase::Failed } else { channel.phase };
-        self.resolve(&channel, pending, phase, channel.deposit, channel.settled, now).await
+        let fee = cost(receipt);
+        self.resolve(
+            &channel,
+            pending,
+            Outcome { phase, deposit: channel.deposit, settled: channel.settled, fee },
+            now,
+        )
+        .await
     }
 
     pub(super) async fn opened(
@@ -301,7 +305,9 @@ impl Channels {
             return Err(ChannelError::Pending);
         };
         let channel = self.find(id).await?.ok_or(Refused::Unknown)?;
-        self.resolve(&channel, pending, Phase::Open, deposit, Money::ZERO, now).await?;
+        let fee = cost(Some(receipt));
+        let outcome = Outcome { phase: Phase::Open, deposit, settled: Money::ZERO, fee };
+        self.resolve(&channel, pending, outcome, now).await?;
         tracing::info!(channel = %id, %deposit, "channel opened");
         Ok(())
     }
@@ -310,16 +316,18 @@ impl Channels {
         &self,
         channel: &Channel,
         pending: &Pending,
-        phase: Phase,
-        deposit: Money,
-        settled: Money,
+        outcome: Outcome,
         now: Timestamp,
     ) -> Result<(), ChannelError> {
-        let outcome = Outcome { phase, deposit, settled };
-        let id = channel.id;
         self.db
             .transaction(|mut tx| async move {
-                store::resolve(&mut tx, id, pending, outcome, now).await?;
+                let resolved = store::resolve(&mut tx, channel.id, pending, outcome, now).await?;
+                if let Some(Reservation { fee, at }) = pending.sponsored.filter(|_| resolved)
+                    && let Some(unused) = fee.checked_sub(outcome.fee).filter(|unused| unused.is_positive())
+                {
+                    let payer = format!("{:#x}", channel.descriptor.payer);
+                    sponsor::give_back(&mut tx, &payer, unused, at).await?;
+                }
                 Ok::<_, TxFailure>((tx, ()))
             })
             .await?;
@@ -335,12 +343,12 @@ impl Channels {
             .map_err(|error| ChannelError::Transaction(error.to_string()))?;
         match self.chain.receipt(transaction.hash()).await {
             Ok(Some(receipt)) if receipt.status() => self.opened(channel.id, pending, &receipt, now).await,
-            Ok(Some(_)) => {
-                self.undo(channel.id, pending, now).await?;
+            Ok(Some(receipt)) => {
+                self.undo(channel.id, pending, Some(&receipt), now).await?;
                 Err(ChannelError::Transaction("the transaction failed on the chain".into()))
             }
             Ok(None) if pending.is_over(now) => {
-                self.undo(channel.id, pending, now).await?;
+                self.undo(channel.id, pending, None, now).await?;
                 Err(ChannelError::Transaction("the transaction expired before it was included".into()))
             }
             Ok(None) => {
@@ -366,7 +374,7 @@ impl Channels {
         };
         let hash = format!("{:#x}", receipt.transaction_hash());
         if let Some(pending) = channel.pending.as_ref().filter(|pending| pending.hash == hash) {
-            return self.resolve(channel, pending, Phase::Open, deposit, channel.settled, now).await;
+            return self.resolve(channel, pending, topped_up(channel, deposit, receipt), now).await;
         }
         self.observe(channel, deposit, channel.settled, 0, now).await
     }
@@ -396,7 +404,17 @@ async fn nothing_charged_since(tx: &mut Tx, id: ChannelId, close: &Pending) -> R
     let Some(channel) = store::lock(tx, id).await? else {
         return Ok(false);
     };
-    Ok(channel.capture() == close.amount && store::open_tabs(tx, id).await?.is_empty())
+    Ok(channel.capture() == close.amount && tabs::open_tabs(tx, id).await?.is_empty())
+}
+
+/// How a channel stands after a top-up.
+pub(super) fn topped_up(channel: &Channel, deposit: Money, receipt: &ChainReceipt) -> Outcome {
+    Outcome { phase: Phase::Open, deposit, settled: channel.settled, fee: cost(Some(receipt)) }
+}
+
+/// What a transaction's fee came to; nothing when no block has it.
+pub(super) fn cost(receipt: Option<&ChainReceipt>) -> Money {
+    receipt.and_then(fee_paid).unwrap_or(Money::ZERO)
 }
 
 pub(super) fn not_sponsored(why: Exhausted) -> ChannelError {
@@ -416,5 +434,6 @@ pub(super) fn pending(purpose: Purpose, amount: Money, transaction: &SignedTrans
             .valid_before()
             .and_then(|seconds| i64::try_from(seconds).ok()?.checked_mul(1000))
             .map(Timestamp::from_millis),
+        sponsored: None,
     }
 }

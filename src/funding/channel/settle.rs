@@ -2,21 +2,26 @@
 
 use alloy::network::ReceiptResponse as _;
 use alloy::primitives::{Bytes, TxKind, U256};
+use sha2::{Digest as _, Sha256};
 use tempo_alloy::primitives::transaction::Call;
 
-use super::open::{Departure, pending};
+use super::open::{Departure, cost, pending, topped_up};
 use super::state::{Channel, Pending, Phase, Purpose, Refused, Request};
-use super::{ChannelError, Channels, TxFailure, store};
+use super::store::{self, Outcome};
+use super::{ChannelError, Channels, TxFailure, tabs};
 use crate::chain::{ChainReceipt, Fees, SignedTransaction, reserve};
 use crate::db::Tx;
 use crate::id::{HoldId, RequestKey, Timestamp};
-use crate::ledger::{self, EntryDetails, EntryKind, HoldOutcome};
+use crate::ledger::{self, EntryDetails, EntryKind, HoldOutcome, LedgerError};
 use crate::money::Money;
 use crate::mpp::session::{ChannelId, Descriptor, SignedVoucher};
 
 /// How long a transaction of ours is valid, in seconds: within the 30 that the
 /// chain allows for expiring nonces.
 const VALID_SECONDS: i64 = 25;
+
+/// How often a request that was charged nothing may be tried again under one `Idempotency-Key`.
+const ATTEMPTS: u32 = 16;
 
 /// A settlement or close of ours.
 struct Taking {
@@ -39,20 +44,19 @@ impl Channels {
         now: Timestamp,
         expires_at: Timestamp,
     ) -> Result<HoldId, ChannelError> {
-        let key = RequestKey::random();
-        let key = &key;
         let hold = self
             .db
             .transaction(|mut tx| async move {
                 let channel = store::lock(&mut tx, id).await?.ok_or(Refused::Unknown)?;
                 channel.usable()?;
-                end_tabs(&mut tx, id, now).await?;
                 let account = store::account(id);
-                let opened = ledger::hold(&mut tx, &account, key, Money::ZERO, now, expires_at).await?;
+                let key = request_key(&mut tx, id, request.key).await?;
+                end_tabs(&mut tx, id, now).await?;
+                let opened = ledger::hold(&mut tx, &account, &key, Money::ZERO, now, expires_at).await?;
                 let (HoldOutcome::Opened(hold) | HoldOutcome::Existing(hold)) = opened else {
                     return Err(Refused::Unknown.into());
                 };
-                store::set_request(&mut tx, id, &hold, request).await?;
+                tabs::set_request(&mut tx, id, &hold, request).await?;
                 Ok::<_, TxFailure>((tx, hold))
             })
             .await?;
@@ -215,7 +219,7 @@ impl Channels {
             SignedTransaction::own(&self.operator.signer, self.terms.chain_id, call, &fees, until)
                 .map_err(|error| ChannelError::Transaction(error.to_string()))?;
         let pending = pending(purpose, amount, &transaction);
-        let departure = Departure { pending: &pending, opens: None, sponsored: None };
+        let departure = Departure { pending: &pending, opens: None, payer: channel.descriptor.payer };
         if !self.record(channel.id, &departure, now).await? {
             return Err(ChannelError::Pending);
         }
@@ -242,7 +246,9 @@ impl Channels {
             metrics::counter!("farebox_chain_contradictions_total").increment(1);
             return Err(ChannelError::Pending);
         };
-        self.resolve(channel, pending, phase, channel.deposit, settled, now).await?;
+        let fee = cost(Some(receipt));
+        self.resolve(channel, pending, Outcome { phase, deposit: channel.deposit, settled, fee }, now)
+            .await?;
         tracing::info!(channel = %channel.id, %settled, phase = phase.as_str(), "channel settled");
         Ok(())
     }
@@ -261,7 +267,7 @@ impl Channels {
         let hash = pending.hash.parse().map_err(|_| ChannelError::Pending)?;
         let receipt = match self.chain.receipt(hash).await {
             Ok(Some(receipt)) => receipt,
-            Ok(None) if pending.is_over(now) => return self.undo(channel.id, pending, now).await,
+            Ok(None) if pending.is_over(now) => return self.undo(channel.id, pending, None, now).await,
             Ok(None) => return Err(ChannelError::Pending),
             Err(error) => {
                 tracing::warn!(%error, "pending transaction cannot be looked up");
@@ -269,24 +275,46 @@ impl Channels {
             }
         };
         if !receipt.status() {
-            return self.undo(channel.id, pending, now).await;
+            return self.undo(channel.id, pending, Some(&receipt), now).await;
         }
         match pending.purpose {
             Purpose::Open => self.opened(channel.id, pending, &receipt, now).await,
             Purpose::TopUp => {
                 let deposit = reserve::topped_up(&receipt, self.terms.escrow, channel.id)
                     .ok_or(ChannelError::Pending)?;
-                self.resolve(channel, pending, Phase::Open, deposit, channel.settled, now).await
+                self.resolve(channel, pending, topped_up(channel, deposit, &receipt), now).await
             }
             Purpose::Settle | Purpose::Close => self.taken(channel, pending, &receipt, now).await,
         }
     }
 }
 
+/// What a new request is known by. One whose `Idempotency-Key` was charged for,
+/// or may yet be, does not come again; one that was charged nothing may
+/// ("Request Idempotency").
+async fn request_key(tx: &mut Tx, id: ChannelId, key: Option<&str>) -> Result<RequestKey, TxFailure> {
+    let Some(key) = key else {
+        return Ok(RequestKey::random());
+    };
+    // Hashed: it may be longer than a key of the ledger, and is the client's own.
+    let hash = alloy::hex::encode(Sha256::digest(key));
+    for attempt in 0..ATTEMPTS {
+        let key = RequestKey::parse(&format!("idempotency:{hash}:{attempt}"))
+            .map_err(|_| LedgerError::Corrupt("a request key".into()))?;
+        match tabs::tab_of(tx, id, &key).await? {
+            None => return Ok(key),
+            Some(tab) if tab.is_open => return Err(Refused::InProgress.into()),
+            Some(tab) if tab.charged.is_positive() => return Err(Refused::Repeated.into()),
+            Some(_) => {}
+        }
+    }
+    Err(Refused::Repeated.into())
+}
+
 /// Closes the open tabs of a channel at what they were charged, because the
 /// channel moves on.
 async fn end_tabs(tx: &mut Tx, id: ChannelId, now: Timestamp) -> Result<(), TxFailure> {
-    for tab in store::open_tabs(tx, id).await? {
+    for tab in tabs::open_tabs(tx, id).await? {
         let units = tab.charged.micros().checked_div(tab.unit_price.micros()).unwrap_or(0);
         let details = EntryDetails {
             kind: EntryKind::Usage,

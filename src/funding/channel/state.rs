@@ -63,6 +63,16 @@ pub struct Pending {
     pub raw: String,
     /// No block later than this includes it.
     pub until: Option<Timestamp>,
+    /// Where we pay its fee.
+    pub sponsored: Option<Reservation>,
+}
+
+/// What the sponsor's budget holds for a transaction of the channel's payer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reservation {
+    pub fee: Money,
+    /// When it was reserved.
+    pub at: Timestamp,
 }
 
 impl Pending {
@@ -100,6 +110,8 @@ pub struct Channel {
 #[derive(Debug, Clone, Copy)]
 pub struct Request<'a> {
     pub id: &'a RequestId,
+    /// The client's `Idempotency-Key`: a request is charged once under it.
+    pub key: Option<&'a str>,
     /// The ledger's name of what is sold.
     pub service: &'a str,
     pub unit_price: Money,
@@ -124,6 +136,15 @@ pub enum Refused {
     Cover,
     #[error("this voucher has been on the chain before; sign a close authorization with it")]
     Published,
+    #[error(
+        "a request with this Idempotency-Key is being served on this channel; nothing was charged for this one"
+    )]
+    InProgress,
+    #[error(
+        "a request with this Idempotency-Key was served and charged; nothing was charged for this one, \
+         and a new key buys a new answer"
+    )]
+    Repeated,
 }
 
 /// What a voucher changes.

@@ -4,16 +4,17 @@ use alloy::primitives::Bytes;
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
-use super::state::{Channel, Pending, Phase, Purpose, Request};
+use super::state::{Channel, Pending, Phase, Purpose, Reservation};
 use crate::db::{Db, DbError, Tx};
 use crate::funding::StoreError;
-use crate::id::{AccountId, HoldId, RequestId, Timestamp};
+use crate::id::{AccountId, Timestamp};
 use crate::money::Money;
 use crate::mpp::session::{ChannelId, Descriptor, SignedVoucher};
 
 const COLUMNS: &str = "c.id, c.payer, c.payee, c.operator, c.token, c.salt, c.authorized_signer, \
     c.expiring_nonce_hash, c.state, c.deposit, c.settled, c.published, c.close_requested_at, c.pending_kind, \
-    c.pending_amount, c.pending_hash, c.pending_raw, c.pending_until, c.close_hash, c.active_at, c.checked_at, \
+    c.pending_amount, c.pending_hash, c.pending_raw, c.pending_until, c.pending_fee, \
+    c.pending_fee_at, c.close_hash, c.active_at, c.checked_at, \
     v.amount AS voucher_amount, v.signature AS voucher_signature, coalesce(a.spent, 0) AS spent";
 
 /// A channel with its highest voucher and what was spent.
@@ -111,7 +112,7 @@ pub(super) async fn insert(
 pub(super) async fn set_pending(tx: &mut Tx, channel: ChannelId, pending: &Pending) -> Result<bool, DbError> {
     let done = sqlx::query(
         "UPDATE channels SET pending_kind = $2, pending_amount = $3, pending_hash = $4, \
-         pending_raw = $5, pending_until = $6, \
+         pending_raw = $5, pending_until = $6, pending_fee = $7, pending_fee_at = $8, \
          published = CASE WHEN $2 = 'settle' AND published < $3 THEN $3 ELSE published END \
          WHERE id = $1 AND pending_kind IS NULL",
     )
@@ -121,6 +122,8 @@ pub(super) async fn set_pending(tx: &mut Tx, channel: ChannelId, pending: &Pendi
     .bind(pending.hash.clone())
     .bind(pending.raw.clone())
     .bind(pending.until.map(Timestamp::millis))
+    .bind(pending.sponsored.map(|reserved| reserved.fee.micros()))
+    .bind(pending.sponsored.map(|reserved| reserved.at.millis()))
     .execute(tx.conn())
     .await?;
     Ok(done.rows_affected() == 1)
@@ -132,6 +135,8 @@ pub(super) struct Outcome {
     pub phase: Phase,
     pub deposit: Money,
     pub settled: Money,
+    /// What it cost whoever paid its fee.
+    pub fee: Money,
 }
 
 /// Ends the pending transaction with this hash. Deposit and settled amount
@@ -150,7 +155,8 @@ pub(super) async fn resolve(
          close_requested_at = CASE WHEN pending_kind = 'topUp' AND $4 > deposit THEN 0 ELSE close_requested_at END, \
          close_hash = CASE WHEN $3 = 'closed' THEN pending_hash ELSE close_hash END, \
          pending_kind = NULL, pending_amount = NULL, pending_hash = NULL, pending_raw = NULL, \
-         pending_until = NULL, active_at = CASE WHEN pending_kind IN ('open', 'topUp') THEN $6 ELSE active_at END, \
+         pending_until = NULL, pending_fee = NULL, pending_fee_at = NULL, \
+         active_at = CASE WHEN pending_kind IN ('open', 'topUp') THEN $6 ELSE active_at END, \
          checked_at = $6 WHERE id = $1 AND pending_hash = $2",
     )
     .bind(channel.to_string())
@@ -256,71 +262,6 @@ pub(super) async fn settleable(
     .transpose()
 }
 
-/// An open tab of a channel's account, and what it is for.
-#[derive(Debug, Clone)]
-pub(super) struct OpenTab {
-    pub hold: HoldId,
-    pub charged: Money,
-    pub request_id: Option<RequestId>,
-    pub service: String,
-    pub unit_price: Money,
-}
-
-/// The open tabs of a channel's account. The account is locked, so what they
-/// were charged stays so until the transaction ends.
-pub(super) async fn open_tabs(tx: &mut Tx, channel: ChannelId) -> Result<Vec<OpenTab>, StoreError> {
-    let account = account(channel).as_str().to_owned();
-    let sql = format!("SELECT id FROM accounts WHERE id = $1{}", tx.engine().for_update());
-    sqlx::query(sqlx::AssertSqlSafe(sql)).bind(account.clone()).fetch_optional(tx.conn()).await?;
-    let rows = sqlx::query(
-        "SELECT h.id, h.charged, r.request_id, coalesce(r.service, 'chat') AS service, \
-         coalesce(r.unit_price, 0) AS unit_price \
-         FROM holds h LEFT JOIN channel_requests r ON r.hold = h.id \
-         WHERE h.account = $1 AND h.state = 'open'",
-    )
-    .bind(account)
-    .fetch_all(tx.conn())
-    .await?;
-    rows.iter()
-        .map(|row| {
-            let id: String = row.try_get("id")?;
-            let request: Option<String> = row.try_get("request_id")?;
-            Ok(OpenTab {
-                hold: HoldId::parse(&id).map_err(|_| corrupt(channel, "hold", &id))?,
-                charged: Money::from_micros(row.try_get("charged")?),
-                request_id: request.as_deref().and_then(RequestId::from_client),
-                service: row.try_get("service")?,
-                unit_price: Money::from_micros(row.try_get("unit_price")?),
-            })
-        })
-        .collect()
-}
-
-/// Remembers what a new tab is for, in place of what earlier ones were for.
-pub(super) async fn set_request(
-    tx: &mut Tx,
-    channel: ChannelId,
-    hold: &HoldId,
-    request: &Request<'_>,
-) -> Result<(), DbError> {
-    sqlx::query("DELETE FROM channel_requests WHERE channel = $1")
-        .bind(channel.to_string())
-        .execute(tx.conn())
-        .await?;
-    sqlx::query(
-        "INSERT INTO channel_requests (hold, channel, request_id, service, unit_price) \
-         VALUES ($1, $2, $3, $4, $5)",
-    )
-    .bind(hold.as_str().to_owned())
-    .bind(channel.to_string())
-    .bind(request.id.as_str().to_owned())
-    .bind(request.service.to_owned())
-    .bind(request.unit_price.micros())
-    .execute(tx.conn())
-    .await?;
-    Ok(())
-}
-
 /// Takes or renews a lease; `false` while another owner has it.
 pub(super) async fn lease(
     db: &Db,
@@ -353,7 +294,7 @@ fn voucher(channel: ChannelId, amount: i64, signature: &str) -> Result<SignedVou
     Ok(SignedVoucher { channel, amount: Money::from_micros(amount), signature })
 }
 
-fn corrupt(channel: ChannelId, column: &'static str, value: &str) -> StoreError {
+pub(super) fn corrupt(channel: ChannelId, column: &'static str, value: &str) -> StoreError {
     StoreError::Corrupt { id: channel.to_string(), column, value: value.to_owned() }
 }
 
@@ -421,5 +362,11 @@ fn pending(row: &AnyRow, id: ChannelId) -> Result<Option<Pending>, StoreError> {
         hash: row.try_get("pending_hash")?,
         raw: row.try_get("pending_raw")?,
         until: row.try_get::<Option<i64>, _>("pending_until")?.map(Timestamp::from_millis),
+        sponsored: match (row.try_get("pending_fee")?, row.try_get("pending_fee_at")?) {
+            (Some(fee), Some(at)) => {
+                Some(Reservation { fee: Money::from_micros(fee), at: Timestamp::from_millis(at) })
+            }
+            _ => None,
+        },
     }))
 }

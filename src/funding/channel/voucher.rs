@@ -19,6 +19,7 @@ impl Channels {
     pub async fn accept(&self, voucher: &SignedVoucher, now: Timestamp) -> Result<Channel, ChannelError> {
         let channel = self.find(voucher.channel).await?.ok_or(Refused::Unknown)?;
         self.check_signature(&channel, voucher)?;
+        self.vouchers.take(channel.id, now).map_err(|often| ChannelError::TooOften(often.wait))?;
         // After a sleep the chain may know better: a payer may have asked to
         // close, or be gone with its deposit.
         let age = now.checked_millis_since(channel.checked_at).unwrap_or(i64::MAX);

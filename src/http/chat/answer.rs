@@ -1,23 +1,24 @@
 //! Answers that are paid from a channel: streamed, or whole.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::http::HeaderValue;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::Response;
 use futures_util::StreamExt as _;
 use mpp::protocol::core::PaymentCredential;
+use tokio::sync::oneshot;
 
 use super::door::Door;
-use super::reply::{pending, receipt, standing, unavailable, units_of, upstream_failed, with_receipt};
+use super::reply::{pending, receipt, standing, unavailable, upstream_failed, with_receipt};
 use crate::funding::channel::{Channel, Request};
 use crate::http::error::{Code, HttpError};
 use crate::http::sse;
-use crate::id::{HoldId, Timestamp};
-use crate::ledger::{ChargeOutcome, EntryDetails, EntryKind};
-use crate::meter::{Event, Metered, Tab};
-use crate::money::Money;
+use crate::id::Timestamp;
+use crate::meter::{self, Event, Failed, Metered, Tab};
 use crate::mpp::session::{Action, SessionCredential};
-use crate::services::chat::{Answer, ChatRequest, ChunkStream, Completion, Limits, UpstreamError};
+use crate::services::chat::{ChatRequest, Limits};
 
 /// How long a tab may be open before the sweeper takes its request for lost.
 const TAB_MS: i64 = 2 * 3_600_000;
@@ -35,6 +36,7 @@ impl Door<'_> {
                 None,
             ));
         };
+        let key = self.request.idempotency_key()?;
         let session = self.recognise(&credential, Some(&chat))?;
         let channel = self.authorise(&session, &chat).await?;
         let price = self.sessions.price(&chat);
@@ -50,7 +52,12 @@ impl Door<'_> {
         }
         let now = Timestamp::now();
         let until = now.checked_add_millis(TAB_MS).unwrap_or(now);
-        let serving = Request { id: &self.request.id, service: &chat.model().id, unit_price: price };
+        let serving = Request {
+            id: &self.request.id,
+            key: key.as_deref(),
+            service: &chat.model().id,
+            unit_price: price,
+        };
         let hold = match self.sessions.channels.begin(channel.id, &serving, now, until).await {
             Ok(hold) => hold,
             Err(error) => return Err(self.deny(error, Some(&chat), channel.id).await),
@@ -64,21 +71,14 @@ impl Door<'_> {
             model: chat.model().id.clone(),
             price,
             window: self.sessions.window,
-            most_units: chat.max_chunks(),
-            step: self.sessions.channels.terms().min_voucher_delta,
+            most_units: if chat.stream() { chat.max_chunks() } else { chat.max_tokens() },
             standing,
         };
         let challenge_id = session.challenge().id.clone();
-        match self.sessions.upstreams.start(&chat).await {
-            Ok(Answer::Stream(upstream)) => Ok(self.stream(tab, Ok(upstream), challenge_id, channel)),
-            Ok(Answer::Whole(completion)) => self.whole(tab, &chat, completion, &challenge_id).await,
-            // The channel is open and its voucher taken: clients give a channel
-            // up when they are answered an error now, so a stream says it inside.
-            Err(error) if chat.stream() => Ok(self.stream(tab, Err(error), challenge_id, channel)),
-            Err(error) => {
-                self.drop_tab(&tab.hold, &tab.model).await;
-                Err(upstream_failed(&error))
-            }
+        if chat.stream() {
+            Ok(self.stream(tab, chat, challenge_id, channel))
+        } else {
+            self.whole(tab, chat, &challenge_id).await
         }
     }
 
@@ -120,21 +120,19 @@ impl Door<'_> {
         }
     }
 
-    pub(super) fn stream(
-        &self,
-        tab: Tab,
-        upstream: Result<ChunkStream, UpstreamError>,
-        challenge_id: String,
-        channel: Channel,
-    ) -> Response {
+    /// The channel is open and its voucher taken, and clients give a channel up
+    /// when they are answered an error now. So the answer begins before the
+    /// upstream is asked, and whatever goes wrong is said inside.
+    fn stream(&self, tab: Tab, chat: ChatRequest, challenge_id: String, channel: Channel) -> Response {
         let id = tab.channel;
         let price = tab.price;
         let first = receipt(&challenge_id, &channel, channel.accepted(), Some((0, price)), None);
         let bell = self.sessions.wakers.bell(id);
         let (metered, events) =
             Metered::new(tab, self.app.ledger.clone(), self.sessions.channels.clone(), bell);
+        let sessions = Arc::clone(self.sessions);
         self.app.tasks.spawn(async move {
-            let delivered = metered.run(upstream).await;
+            let delivered = metered.run(sessions.upstreams.stream(&chat)).await;
             tracing::info!(channel = %id, units = delivered.units, end = delivered.end.as_str(), "stream ended");
         });
         let frames = futures_util::stream::unfold(events, |mut events| async move {
@@ -166,58 +164,29 @@ impl Door<'_> {
         response
     }
 
-    /// A whole answer: its real length is charged, then it leaves. The challenge
-    /// asked for the most it can cost, so it is always covered.
-    pub(super) async fn whole(
-        &self,
-        tab: Tab,
-        chat: &ChatRequest,
-        completion: Completion,
-        challenge_id: &str,
-    ) -> Result<Response, HttpError> {
-        let units = units_of(&completion).min(chat.max_tokens()).max(1);
-        let affordable = tab.standing.affordable(tab.price, units);
-        let cost = tab.price.checked_mul(affordable).unwrap_or(Money::ZERO);
-        match self.app.ledger.charge(&tab.hold, cost).await {
-            Ok(ChargeOutcome::Charged { .. }) => {}
-            Ok(ChargeOutcome::Short { .. } | ChargeOutcome::Closed) => {
-                self.drop_tab(&tab.hold, &tab.model).await;
-                return Err(HttpError::new(
-                    Code::PaymentInProgress,
-                    "another request took this channel over; nothing was charged for this one",
-                ));
-            }
-            Err(error) => {
-                tracing::error!(%error, "an answer cannot be charged");
-                self.drop_tab(&tab.hold, &tab.model).await;
-                return Err(unavailable("the ledger"));
-            }
-        }
-        self.close_tab(&tab.hold, &tab.model, affordable, tab.price).await;
-        let channel = self.sessions.channels.find(tab.channel).await.ok().flatten().ok_or_else(pending)?;
-        let receipt =
-            receipt(challenge_id, &channel, channel.accepted(), Some((affordable, tab.price)), None);
-        let mut response = Response::new(Body::from(completion.data));
+    async fn whole(&self, tab: Tab, chat: ChatRequest, challenge_id: &str) -> Result<Response, HttpError> {
+        let (id, price) = (tab.channel, tab.price);
+        let (sessions, ledger) = (Arc::clone(self.sessions), self.app.ledger.clone());
+        let (mut answer, answered) = oneshot::channel();
+        self.app.tasks.spawn(async move {
+            let start = sessions.upstreams.whole(&chat);
+            let served = meter::whole(tab, &ledger, start, answer.closed()).await;
+            // Nobody waits any more when the client went away.
+            let _ = answer.send(served);
+        });
+        let served = answered.await.map_err(|_| pending())?.map_err(|failed| match failed {
+            Failed::Upstream(error) => upstream_failed(&error),
+            Failed::Superseded => HttpError::new(
+                Code::PaymentInProgress,
+                "another request took this channel over; nothing was charged for this one",
+            ),
+            Failed::Ledger | Failed::Gone => unavailable("the ledger"),
+        })?;
+        let channel = self.sessions.channels.find(id).await.ok().flatten().ok_or_else(pending)?;
+        let receipt = receipt(challenge_id, &channel, channel.accepted(), Some((served.units, price)), None);
+        let mut response = Response::new(Body::from(served.completion.data));
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         with_receipt(&mut response, &receipt);
         Ok(response)
-    }
-
-    pub(super) async fn drop_tab(&self, hold: &HoldId, model: &str) {
-        self.close_tab(hold, model, 0, Money::ZERO).await;
-    }
-
-    pub(super) async fn close_tab(&self, hold: &HoldId, model: &str, units: u64, unit_price: Money) {
-        let details = EntryDetails {
-            kind: EntryKind::Usage,
-            request_id: Some(self.request.id.clone()),
-            service: model.to_owned(),
-            units,
-            unit_price,
-            meta: serde_json::json!({}),
-        };
-        if let Err(error) = self.app.ledger.close(hold, &details, Timestamp::now()).await {
-            tracing::error!(%error, "a tab is left to the sweeper");
-        }
     }
 }

@@ -128,11 +128,22 @@ impl<'a> Door<'a> {
         let (code, proven) = match error {
             ChannelError::Pending => return pending(),
             ChannelError::Unavailable(what) => return unavailable(what),
+            ChannelError::TooOften(millis) => {
+                let seconds = u32::try_from(millis / 1000).unwrap_or(u32::MAX);
+                return HttpError::new(Code::RateLimitExceeded, detail)
+                    .retry_after(seconds.saturating_add(1));
+            }
             ChannelError::Voucher(VoucherError::Signature) => (Code::InvalidSignature, false),
             ChannelError::Voucher(_) => (Code::MalformedCredential, false),
             ChannelError::Transaction(_) => (Code::VerificationFailed, false),
             ChannelError::Refused(Refused::Unknown) => return HttpError::new(Code::ChannelNotFound, detail),
             ChannelError::Refused(Refused::Closed) => return HttpError::new(Code::ChannelFinalized, detail),
+            ChannelError::Refused(Refused::InProgress) => {
+                return HttpError::new(Code::PaymentInProgress, detail).retry_after(1);
+            }
+            ChannelError::Refused(Refused::Repeated) => {
+                return HttpError::new(Code::IdempotencyKeyReused, detail);
+            }
             ChannelError::Refused(Refused::Deposit) => (Code::AmountExceedsDeposit, true),
             ChannelError::Refused(Refused::Step) => (Code::DeltaTooSmall, true),
             ChannelError::Refused(

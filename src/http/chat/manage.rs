@@ -34,7 +34,8 @@ impl Door<'_> {
         let managed = self.app.tasks.spawn(async move {
             match &session.action {
                 Action::Voucher(voucher) => {
-                    channels.accept(voucher, now).await.map(|channel| (channel, None, voucher.amount))
+                    let channel = channels.accept(voucher, now).await?;
+                    Ok((channel, None, voucher.amount))
                 }
                 Action::Open { transaction, voucher } => {
                     let opened = channels

@@ -11,19 +11,13 @@ use crate::id::Timestamp;
 use crate::meter::Standing;
 use crate::money::Money;
 use crate::mpp::session::{SESSION, SessionReceipt};
-use crate::services::chat::{Completion, UpstreamError};
+use crate::services::chat::UpstreamError;
 
 /// Names the channel of a client that has one.
 pub(super) const PAYMENT_SESSION: HeaderName = HeaderName::from_static("payment-session");
 
 pub(super) fn standing(channel: &Channel) -> Standing {
     Standing { accepted: channel.accepted(), spent: channel.spent, deposit: channel.deposit }
-}
-
-/// Units of a whole answer: its tokens as reported, or about four bytes each.
-pub(super) fn units_of(completion: &Completion) -> u64 {
-    let guess = completion.content_bytes.div_ceil(4) as u64;
-    completion.usage.as_ref().map_or(guess, |usage| usage.completion_tokens)
 }
 
 pub(super) fn receipt(

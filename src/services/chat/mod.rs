@@ -1,7 +1,7 @@
 //! Chat completions: what is asked, who answers, and what may be passed on.
 //!
 //! ```text
-//! body -> ChatRequest::parse -> Upstreams::start -> Answer::Stream -> Chunk, Chunk, …
+//! body -> ChatRequest::parse -> Upstreams::stream -> ChunkStream -> Chunk, Chunk, …
 //!         catalog, extensions   fallback             sse, answer
 //! ```
 //!
@@ -25,5 +25,5 @@ pub use catalog::{Catalog, Model, ModelView};
 pub use error::{Reason, UpstreamError, Wait};
 pub use request::{ChatError, ChatRequest, Limits};
 pub use stream::ChunkStream;
-pub use upstream::{Answer, Upstreams};
+pub use upstream::Upstreams;
 pub use usage::{Bounds, Usage};

@@ -12,7 +12,7 @@ use futures_util::StreamExt as _;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, RETRY_AFTER};
 use reqwest::{Client, Response};
 use serde_json::Value;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout};
 
 use super::answer::{Completion, Identity};
 use super::error::{Report, UpstreamError, Wait};
@@ -27,14 +27,6 @@ const MAX_ERROR: usize = 64 << 10;
 const MAX_ANSWER: u64 = 64 << 20;
 /// Longest wait an upstream can make us advise, in seconds.
 const MAX_RETRY_AFTER: u32 = 3600;
-
-/// A model's answer.
-#[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "moved once, where a box would stay for the whole stream")]
-pub enum Answer {
-    Stream(ChunkStream),
-    Whole(Completion),
-}
 
 /// All upstreams and the models they serve. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -82,13 +74,33 @@ impl Upstreams {
         Ok(Self { routes: Arc::new(routes.collect()) })
     }
 
-    /// Sends a request and waits for the answer to begin. The next upstream is
+    /// Sends a request and waits for its stream to begin. The next upstream is
     /// asked when one fails before that, never after. Dropping the future, or
     /// the stream it gives, ends the request upstream.
     ///
     /// # Errors
     /// [`UpstreamError`]: what the caller is to change, or that nobody answered.
-    pub async fn start(&self, request: &ChatRequest) -> Result<Answer, UpstreamError> {
+    pub async fn stream(&self, request: &ChatRequest) -> Result<ChunkStream, UpstreamError> {
+        self.first(request, |route, identity| async move { route.stream(request, identity).await }).await
+    }
+
+    /// Sends a request and waits for all of its answer; otherwise like [`Upstreams::stream`].
+    ///
+    /// # Errors
+    /// [`UpstreamError`].
+    pub async fn whole(&self, request: &ChatRequest) -> Result<Completion, UpstreamError> {
+        self.first(request, |route, identity| async move { route.whole(request, &identity).await }).await
+    }
+
+    /// The first answer that `ask` gets from the upstreams of a model.
+    async fn first<T, Asked>(
+        &self,
+        request: &ChatRequest,
+        ask: impl Fn(Route, Identity) -> Asked,
+    ) -> Result<T, UpstreamError>
+    where
+        Asked: Future<Output = Result<T, UpstreamError>>,
+    {
         let id = &request.model().id;
         let identity = Identity {
             id: format!("chatcmpl-{}", uuid::Uuid::new_v4().simple()),
@@ -99,7 +111,7 @@ impl Upstreams {
         };
         let mut failure = UpstreamError::Unavailable;
         for route in self.routes.get(id).map(Vec::as_slice).unwrap_or_default() {
-            let asked = route.ask(request, identity.clone()).await;
+            let asked = ask(route.clone(), identity.clone()).await;
             let outcome = asked.as_ref().map_or_else(UpstreamError::code, |_| "answered");
             metrics::counter!("farebox_upstream_requests_total", "model" => id.clone(), "outcome" => outcome)
                 .increment(1);
@@ -121,13 +133,9 @@ impl Upstreams {
 }
 
 impl Route {
-    async fn ask(&self, request: &ChatRequest, identity: Identity) -> Result<Answer, UpstreamError> {
+    async fn stream(&self, request: &ChatRequest, identity: Identity) -> Result<ChunkStream, UpstreamError> {
         let server = &*self.server;
         let end = Instant::now() + server.total;
-        if !request.stream() {
-            let whole = self.whole(request, &identity);
-            return timeout_at(end, whole).await.map_err(|_| UpstreamError::Timeout(Wait::Total))?;
-        }
         let begin = async {
             let response = self.send(request).await?;
             let kind = response.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
@@ -139,17 +147,21 @@ impl Route {
             ChunkStream::new(body, identity, request.choices(), budget, server.idle, end).begin().await
         };
         let late = |_| UpstreamError::Timeout(Wait::FirstToken);
-        timeout(server.first_token.min(server.total), begin).await.map_err(late)?.map(Answer::Stream)
+        timeout(server.first_token.min(server.total), begin).await.map_err(late)?
     }
 
-    async fn whole(&self, request: &ChatRequest, identity: &Identity) -> Result<Answer, UpstreamError> {
-        let response = self.send(request).await?;
-        let limit = Budget::of(request.max_chunks()).bytes.min(MAX_ANSWER);
-        let body = read(response, usize::try_from(limit).unwrap_or(usize::MAX)).await?;
-        identity.completion(&body).map(Answer::Whole).map_err(|wrong| match wrong {
-            Ok(error) => Report::of_event(&error).judge(&request.fields(), None),
-            Err(malformed) => UpstreamError::Malformed(malformed.0),
-        })
+    async fn whole(&self, request: &ChatRequest, identity: &Identity) -> Result<Completion, UpstreamError> {
+        let answer = async {
+            let response = self.send(request).await?;
+            let limit = Budget::of(request.max_chunks()).bytes.min(MAX_ANSWER);
+            let body = read(response, usize::try_from(limit).unwrap_or(usize::MAX)).await?;
+            identity.completion(&body).map_err(|wrong| match wrong {
+                Ok(error) => Report::of_event(&error).judge(&request.fields(), None),
+                Err(malformed) => UpstreamError::Malformed(malformed.0),
+            })
+        };
+        let late = |_| UpstreamError::Timeout(Wait::Total);
+        timeout(self.server.total, answer).await.map_err(late)?
     }
 
     /// Sends the request; answers only when the upstream accepted it.

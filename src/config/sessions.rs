@@ -1,0 +1,63 @@
+//! Payment channels.
+
+use alloy::primitives::{Address, address};
+use serde::{Deserialize, Serialize};
+
+use super::Secret;
+use crate::money::Money;
+
+/// Payment channels (sessions), for streamed chat. On when `operator_key` and
+/// at least one model are set.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Sessions {
+    /// Key that settles and closes channels: of `payments.recipient` itself, or
+    /// of an operator that new channels then name.
+    pub operator_key: Option<Secret>,
+    /// The channel reserve (TIP-1034).
+    pub escrow: Address,
+    /// How long a session challenge can be used. Vouchers echo it for a whole stream.
+    pub challenge_ttl_seconds: u64,
+    /// The deposit that is suggested, in units of the model's price.
+    pub suggested_deposit_units: u64,
+    /// Ask for a voucher when fewer units are left to spend, at least; a fast
+    /// stream asks earlier.
+    pub window_low: u64,
+    /// Ask for this many units, at least; a fast stream asks for more.
+    pub window_size: u64,
+    /// The least that a voucher must add to the one before it.
+    pub min_voucher_delta: Money,
+    /// Vouchers of one channel that are taken per second on average; ten times
+    /// as many at once.
+    pub vouchers_per_second: u32,
+    /// Warn when the operator has less than this of the fee token.
+    pub low_fee_balance: Money,
+    /// Settle a channel when this much is spent and not settled.
+    pub settle_above: Money,
+    /// Settle what is not settled when the channel was quiet this long.
+    pub settle_after_seconds: u64,
+    /// Close a channel that was quiet this long.
+    pub close_idle_seconds: u64,
+    /// Gas limit of a settlement.
+    pub gas: u64,
+}
+
+impl Default for Sessions {
+    fn default() -> Self {
+        Self {
+            operator_key: None,
+            escrow: address!("4d50500000000000000000000000000000000000"),
+            challenge_ttl_seconds: 6 * 3600,
+            suggested_deposit_units: 2_000,
+            window_low: 16,
+            window_size: 64,
+            min_voucher_delta: Money::ZERO,
+            vouchers_per_second: 10,
+            low_fee_balance: Money::from_micros(1_000_000),
+            settle_above: Money::from_micros(1_000_000),
+            settle_after_seconds: 600,
+            close_idle_seconds: 7 * 24 * 3600,
+            gas: 1_500_000,
+        }
+    }
+}

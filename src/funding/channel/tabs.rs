@@ -1,0 +1,103 @@
+//! SQL of a channel's tabs: what its requests are charged on.
+
+use sqlx::Row as _;
+
+use super::state::Request;
+use super::store::{account, corrupt};
+use crate::db::{DbError, Tx};
+use crate::funding::StoreError;
+use crate::id::{HoldId, RequestId, RequestKey};
+use crate::money::Money;
+use crate::mpp::session::ChannelId;
+
+/// An open tab of a channel's account, and what it is for.
+#[derive(Debug, Clone)]
+pub(super) struct OpenTab {
+    pub hold: HoldId,
+    pub charged: Money,
+    pub request_id: Option<RequestId>,
+    pub service: String,
+    pub unit_price: Money,
+}
+
+/// The open tabs of a channel's account. The account is locked, so what they
+/// were charged stays so until the transaction ends.
+pub(super) async fn open_tabs(tx: &mut Tx, channel: ChannelId) -> Result<Vec<OpenTab>, StoreError> {
+    let account = account(channel).as_str().to_owned();
+    let sql = format!("SELECT id FROM accounts WHERE id = $1{}", tx.engine().for_update());
+    sqlx::query(sqlx::AssertSqlSafe(sql)).bind(account.clone()).fetch_optional(tx.conn()).await?;
+    let rows = sqlx::query(
+        "SELECT h.id, h.charged, r.request_id, coalesce(r.service, 'chat') AS service, \
+         coalesce(r.unit_price, 0) AS unit_price \
+         FROM holds h LEFT JOIN channel_requests r ON r.hold = h.id \
+         WHERE h.account = $1 AND h.state = 'open'",
+    )
+    .bind(account)
+    .fetch_all(tx.conn())
+    .await?;
+    rows.iter()
+        .map(|row| {
+            let id: String = row.try_get("id")?;
+            let request: Option<String> = row.try_get("request_id")?;
+            Ok(OpenTab {
+                hold: HoldId::parse(&id).map_err(|_| corrupt(channel, "hold", &id))?,
+                charged: Money::from_micros(row.try_get("charged")?),
+                request_id: request.as_deref().and_then(RequestId::from_client),
+                service: row.try_get("service")?,
+                unit_price: Money::from_micros(row.try_get("unit_price")?),
+            })
+        })
+        .collect()
+}
+
+/// A tab that was opened under a key.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct KnownTab {
+    pub is_open: bool,
+    pub charged: Money,
+}
+
+/// The tab that a channel's account has under a request key.
+pub(super) async fn tab_of(
+    tx: &mut Tx,
+    channel: ChannelId,
+    key: &RequestKey,
+) -> Result<Option<KnownTab>, DbError> {
+    let row = sqlx::query("SELECT state, charged FROM holds WHERE account = $1 AND request_key = $2")
+        .bind(account(channel).as_str().to_owned())
+        .bind(key.as_str().to_owned())
+        .fetch_optional(tx.conn())
+        .await?;
+    row.map(|row| {
+        Ok(KnownTab {
+            is_open: row.try_get::<String, _>("state")? == "open",
+            charged: Money::from_micros(row.try_get("charged")?),
+        })
+    })
+    .transpose()
+}
+
+/// Remembers what a new tab is for, in place of what earlier ones were for.
+pub(super) async fn set_request(
+    tx: &mut Tx,
+    channel: ChannelId,
+    hold: &HoldId,
+    request: &Request<'_>,
+) -> Result<(), DbError> {
+    sqlx::query("DELETE FROM channel_requests WHERE channel = $1")
+        .bind(channel.to_string())
+        .execute(tx.conn())
+        .await?;
+    sqlx::query(
+        "INSERT INTO channel_requests (hold, channel, request_id, service, unit_price) \
+         VALUES ($1, $2, $3, $4, $5)",
+    )
+    .bind(hold.as_str().to_owned())
+    .bind(channel.to_string())
+    .bind(request.id.as_str().to_owned())
+    .bind(request.service.to_owned())
+    .bind(request.unit_price.micros())
+    .execute(tx.conn())
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,103 @@
+//! Several instances on one PostgreSQL: a channel is the same channel on all of them.
+
+use std::sync::{Arc, Mutex};
+
+use farebox::db::notify;
+use serde_json::json;
+use tokio::sync::mpsc;
+
+use crate::db;
+use crate::harness::{eventually, reply, run, shared_chain};
+use crate::sse::{Frame, text};
+use crate::stage::{CHAT, DEPOSIT, PRICE, Stage, amount, body};
+
+#[test]
+fn a_voucher_that_one_instance_gets_wakes_the_stream_on_another() {
+    run(async {
+        let Some(database) = db::postgres().await else { return };
+        let stage = Stage::on(database, shared_chain().await, |_| {}).await;
+        let mut other = stage.twin().await;
+        let payer = stage.opened(DEPOSIT, PRICE).await;
+        let mut stream = stage.stream(&payer, payer.voucher(PRICE), &json!({"chunks": 200})).await;
+        let (mut texts, mut asks, mut cost) = (0, 0, 0);
+        while let Some(frame) = stream.next().await {
+            match frame {
+                Frame::Chunk(chunk) => texts += u64::from(text(&chunk).is_some()),
+                Frame::NeedVoucher(ask) => {
+                    asks += 1;
+                    let voucher = payer.voucher(amount(&ask["requiredCumulative"]));
+                    let request = other.request(reqwest::Method::HEAD, CHAT);
+                    let taken = reply(request.header("authorization", payer.authorization(voucher))).await;
+                    assert_eq!(taken.status, 204);
+                }
+                Frame::Receipt(receipt) => cost = receipt["units"].as_u64().expect("units"),
+                Frame::Done | Frame::Comment => {}
+                wrong => panic!("{wrong:?}"),
+            }
+        }
+        assert_eq!((texts, cost), (200, 200));
+        assert!(asks > 1, "{asks}");
+        assert_eq!(stage.close(&payer).await, 200 * PRICE);
+        other.stop().await;
+        stage.finish().await;
+    });
+}
+
+/// "A newer stream ends the older" whichever instance it comes to.
+#[test]
+fn a_newer_request_on_another_instance_ends_the_older_stream() {
+    run(async {
+        let Some(database) = db::postgres().await else { return };
+        let stage = Stage::on(database, shared_chain().await, |_| {}).await;
+        let mut other = stage.twin().await;
+        let payer = stage.payer(DEPOSIT).await;
+        let script = json!({"endless": true, "intervalMs": 3});
+        let mut old = stage.stream(&payer, payer.open(700 * PRICE), &script).await;
+        old.text().await.expect("it runs");
+        let request = other.post(CHAT, &body(&json!({"chunks": 5}), true));
+        let new =
+            reply(request.header("authorization", payer.authorization(payer.voucher(700 * PRICE)))).await;
+        assert_eq!(new.status, 200);
+        let heard = stage.listen(&payer, &mut old).await;
+        assert_eq!(heard.errors[0]["error"]["code"], "superseded");
+        stage.idle().await;
+        stage.close(&payer).await;
+        other.stop().await;
+        stage.finish().await;
+    });
+}
+
+#[test]
+fn word_reaches_the_other_instances_and_not_the_sender() {
+    run(async {
+        let Some(database) = db::postgres().await else { return };
+        let mut instances = Vec::new();
+        for _ in 0..3 {
+            let (outgoing, words) = mpsc::channel(8);
+            let heard = Arc::new(Mutex::new(Vec::<String>::new()));
+            let (db, url, ear) = (database.connect_again().await, database.url.clone(), Arc::clone(&heard));
+            tokio::spawn(async move {
+                notify::relay(&db, &url, "a_topic", words, |word: &str| {
+                    ear.lock().expect("not poisoned").push(word.to_owned());
+                })
+                .await;
+            });
+            instances.push((outgoing, heard));
+        }
+        // Nobody knows when all have begun to listen, so the first word is said until it is heard.
+        eventually("all others hear it", async || {
+            instances[0].0.send("one".to_owned()).await.expect("it runs");
+            let heard = |index: usize| !instances[index].1.lock().expect("not poisoned").is_empty();
+            (heard(1) && heard(2)).then_some(())
+        })
+        .await;
+        instances[1].0.send("two".to_owned()).await.expect("it runs");
+        instances[1].0.send("three".to_owned()).await.expect("it runs");
+        eventually("the first hears them in order", async || {
+            (*instances[0].1.lock().expect("not poisoned") == ["two", "three"]).then_some(())
+        })
+        .await;
+        let own = instances[1].1.lock().expect("not poisoned");
+        assert!(own.iter().all(|word| word == "one"), "{own:?}");
+    });
+}
