@@ -11,6 +11,7 @@ mod attack_16_close;
 mod attack_17_forced_close;
 mod attack_18_streams;
 mod attack_19_restart;
+mod attack_21_upstreams;
 #[path = "../api/capture.rs"]
 #[allow(dead_code, reason = "each test program uses its own part of this")]
 mod capture;

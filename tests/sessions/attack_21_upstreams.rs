@@ -1,0 +1,270 @@
+//! Row 21: models that fail, lie about what they used, or never end. Whatever a model does, the
+//! payer is charged for what was delivered, is told so, and can go on with its channel.
+
+use farebox::config::Config;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+
+use crate::db;
+use crate::harness::{Reply, reply, run, shared_chain};
+use crate::payer::Payer;
+use crate::stage::{CHAT, DEPOSIT, Heard, PRICE, Stage, amount, body, units};
+
+/// Tokens of the longest answer.
+const LONGEST: u64 = 20;
+/// Chunks after which a stream is cut: models may send less than a token in one.
+const CUT: u64 = 2 * LONGEST + 64;
+
+/// Answers that are short, and limits that a failing model reaches soon.
+fn hasty(config: &mut Config) {
+    config.models[0].max_output_tokens = LONGEST;
+    config.upstreams[0].first_token_timeout_ms = 1_500;
+    config.upstreams[0].idle_timeout_ms = 1_500;
+    config.upstreams[0].total_timeout_ms = 4_000;
+}
+
+/// Runs a test on every engine, with one payer who has an open channel.
+async fn with_a_payer(tune: fn(&mut Config), test: impl AsyncFn(&Stage<'static>, &Payer)) {
+    for database in db::engines().await {
+        let stage = Stage::on(database, shared_chain().await, tune).await;
+        let payer = stage.opened(DEPOSIT, PRICE).await;
+        test(&stage, &payer).await;
+        let charged = stage.channel(&payer).await.spent;
+        assert_eq!(stage.close(&payer).await, units(charged), "captured is what was charged");
+        assert_eq!(stage.earned().await, units(charged), "and so it is on the chain");
+        stage.finish().await;
+    }
+}
+
+/// What the channel's books say after a request. Nothing is open, and all entries together are
+/// what the channel spent, each in whole units.
+async fn spent(stage: &Stage<'_>, payer: &Payer) -> u64 {
+    stage.idle().await;
+    let (deposit, accepted, spent, ..) = stage.standing(payer).await;
+    assert!(spent <= accepted && accepted <= deposit, "{spent} {accepted} {deposit}");
+    let signed = i64::try_from(spent).expect("small");
+    for posted in [
+        "SELECT CAST(coalesce(sum(amount), 0) AS BIGINT) FROM entries",
+        "SELECT CAST(coalesce(sum(units * unit_price), 0) AS BIGINT) FROM entries",
+    ] {
+        assert_eq!(stage.server.count(posted).await, signed, "{posted}");
+    }
+    stage.audited().await;
+    spent
+}
+
+/// A stream, and what it cost by the books; checked against what the client was told.
+async fn streamed(stage: &Stage<'_>, payer: &Payer, script: &Value) -> (Heard, u64) {
+    let (_, accepted, before, ..) = stage.standing(payer).await;
+    let heard = stage.run(payer, payer.voucher(accepted + PRICE), script).await;
+    let after = spent(stage, payer).await;
+    let cost = after - before;
+    assert!(heard.done, "every stream has an end that clients know: {script}");
+    assert!(heard.texts.len() as u64 * PRICE <= cost, "delivered and not charged: {script}");
+    assert_eq!(heard.cost(), cost, "the receipt's units: {script}");
+    assert_eq!(amount(&heard.receipt["spent"]), after, "{script}");
+    (heard, cost)
+}
+
+/// The channel serves its next request.
+async fn goes_on(stage: &Stage<'_>, payer: &Payer, after: &Value) {
+    let (heard, cost) = streamed(stage, payer, &json!({"chunks": 3})).await;
+    assert_eq!((heard.texts.len(), cost), (3, 3 * PRICE), "after {after}");
+    assert!(heard.errors.is_empty(), "after {after}: {:?}", heard.errors);
+}
+
+/// A whole answer, paid by the same channel; what it cost by the books.
+async fn whole(stage: &Stage<'_>, payer: &Payer, script: &Value) -> (Reply, u64) {
+    let body = body(script, false);
+    let asked = reply(stage.server.post(CHAT, &body)).await.asked();
+    assert_eq!(asked.amount(), LONGEST * PRICE, "asked for the most that it can cost");
+    let (_, accepted, before, ..) = stage.standing(payer).await;
+    let payer = Payer { asked, ..payer.clone() };
+    let allowed = accepted.max(before + LONGEST * PRICE);
+    let reply = stage.reply(&payer, payer.voucher(allowed), &body).await;
+    (reply, spent(stage, &payer).await - before)
+}
+
+#[test]
+fn attack_21_a_stream_costs_its_chunks_whatever_usage_is_reported() {
+    run(with_a_payer(hasty, async |stage, payer| {
+        for usage in ["true", "missing", "negative", "fractional", "huge"] {
+            let script = json!({"chunks": 7, "usage": usage});
+            let (heard, cost) = streamed(stage, payer, &script).await;
+            assert_eq!((heard.texts.len(), cost), (7, 7 * PRICE), "{usage}");
+            assert!(heard.errors.is_empty(), "{usage}: {:?}", heard.errors);
+        }
+    }));
+}
+
+#[test]
+fn attack_21_a_whole_answer_costs_no_more_than_it_can_have_used() {
+    let answer = |text: &str, tokens: Value| {
+        let message = json!({"role": "assistant", "content": text});
+        let choice = json!({"index": 0, "message": message, "finish_reason": "stop"});
+        let usage = json!({"prompt_tokens": 1, "completion_tokens": tokens});
+        json!({"raw": json!({"choices": [choice], "usage": usage}).to_string()})
+    };
+    run(with_a_payer(hasty, async |stage, payer| {
+        for (script, tokens) in [
+            (json!({"chunks": 3}), 3),
+            // No usage that can be believed: about four bytes are a token.
+            (json!({"chunks": 3, "usage": "missing"}), 5),
+            (json!({"chunks": 3, "usage": "negative"}), 5),
+            (json!({"chunks": 3, "usage": "fractional"}), 5),
+            (json!({"chunks": 3, "usage": "huge"}), 5),
+            (json!({"chunks": 1, "usage": "missing", "text": "x".repeat(4_000)}), LONGEST),
+            (answer("hi", json!(LONGEST)), LONGEST),
+            (answer("hi", json!(LONGEST + 1)), 1),
+            (answer("hi", json!(u64::MAX)), 1),
+            (answer("hi", json!("20")), 1),
+            (answer("hi", json!(0)), 1),
+        ] {
+            let (reply, cost) = whole(stage, payer, &script).await;
+            assert_eq!((reply.status, cost), (200, tokens * PRICE), "{script}: {}", reply.text);
+            let receipt = reply.receipt();
+            assert_eq!((&receipt["units"], &receipt["unitPrice"]), (&json!(tokens), &json!("100")));
+            assert_eq!(receipt["spent"], stage.standing(payer).await.2.to_string());
+        }
+        goes_on(stage, payer, &json!("whole answers")).await;
+    }));
+}
+
+#[test]
+fn attack_21_a_whole_answer_that_fails_is_free() {
+    run(with_a_payer(hasty, async |stage, payer| {
+        for script in [
+            json!({"status": 500}),
+            json!({"status": 429}),
+            json!({"cutAfter": 1}),
+            json!({"errorAfter": 1}),
+            json!({"raw": ""}),
+            json!({"raw": "{\"choices\":[]}"}),
+            json!({"raw": "{\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":20}}"}),
+            // It never answers.
+            json!({"hangAfter": 0}),
+        ] {
+            let (reply, cost) = whole(stage, payer, &script).await;
+            reply.assert(502, "upstream_failed");
+            assert_eq!(cost, 0, "{script}");
+            goes_on(stage, payer, &script).await;
+        }
+        // The model does not take the request: it is the caller's to change.
+        let (reply, cost) = whole(stage, payer, &json!({"status": 400})).await;
+        reply.assert(400, "invalid_params");
+        assert_eq!(cost, 0);
+        goes_on(stage, payer, &json!("a refusal")).await;
+    }));
+}
+
+#[test]
+fn attack_21_a_stream_that_breaks_off_costs_what_was_delivered() {
+    run(with_a_payer(hasty, async |stage, payer| {
+        for script in [
+            json!({"chunks": 9, "cutAfter": 4}),
+            json!({"chunks": 9, "errorAfter": 4}),
+            json!({"chunks": 9, "hangAfter": 4}),
+            json!({"chunks": 4, "noFinish": true, "noDone": true}),
+            json!({"chunks": 9, "cutAfter": 4, "usage": "huge", "intervalMs": 5}),
+        ] {
+            let (heard, cost) = streamed(stage, payer, &script).await;
+            assert_eq!((heard.texts.len(), cost), (4, 4 * PRICE), "{script}");
+            assert_eq!(heard.errors[0]["error"]["code"], "upstream_failed", "{script}");
+            goes_on(stage, payer, &script).await;
+        }
+        // An end without its last word is an end.
+        let (heard, cost) = streamed(stage, payer, &json!({"chunks": 4, "noDone": true})).await;
+        assert_eq!((heard.texts.len(), cost, heard.errors.len()), (4, 4 * PRICE, 0));
+    }));
+}
+
+/// The voucher is taken and the channel open by then: clients give a channel up when they are
+/// answered an error now, so the stream says it.
+#[test]
+fn attack_21_a_stream_that_never_begins_is_free_and_says_so() {
+    run(with_a_payer(hasty, async |stage, payer| {
+        for script in [
+            json!({"status": 500}),
+            json!({"status": 429}),
+            json!({"status": 400}),
+            json!({"chunks": 5, "cutAfter": 0}),
+            json!({"chunks": 5, "errorAfter": 0}),
+            json!({"chunks": 5, "hangAfter": 0}),
+            json!({"raw": ""}),
+            json!({"raw": "data: [DONE]\n\n"}),
+            json!({"raw": "data: nonsense\n\n"}),
+        ] {
+            let (heard, cost) = streamed(stage, payer, &script).await;
+            assert_eq!((heard.texts.len(), cost), (0, 0), "{script}");
+            assert_eq!(heard.errors[0]["error"]["code"], "upstream_failed", "{script}");
+            goes_on(stage, payer, &script).await;
+        }
+    }));
+}
+
+#[test]
+fn attack_21_a_stream_that_never_ends_is_cut_and_costs_no_more() {
+    run(with_a_payer(hasty, async |stage, payer| {
+        let (heard, cost) = streamed(stage, payer, &json!({"endless": true})).await;
+        assert_eq!((heard.texts.len() as u64, cost), (CUT, CUT * PRICE));
+        assert_eq!(heard.errors[0]["error"]["code"], "upstream_failed");
+        assert!(heard.asks.iter().all(|ask| *ask <= (CUT + 1) * PRICE), "{:?}", heard.asks);
+
+        // One that says nothing for ever is cut too, and nothing is nothing.
+        let nothing = "data: {\"choices\":[{\"delta\":{}}]}\n\n".repeat(4_000);
+        let something = "data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n";
+        let script = json!({"raw": format!("{something}{nothing}")});
+        let (heard, cost) = streamed(stage, payer, &script).await;
+        assert_eq!((heard.texts.len(), cost), (1, PRICE));
+        assert_eq!(heard.errors[0]["error"]["code"], "upstream_failed");
+        goes_on(stage, payer, &json!("an endless stream")).await;
+    }));
+}
+
+/// A server that reads a request, says the next of these and hangs up.
+async fn hangs_up(says: &'static [&'static str]) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    tokio::spawn(async move {
+        for words in says {
+            let (mut socket, _) = listener.accept().await.expect("a connection");
+            let mut request = [0; 16 << 10];
+            let read = socket.read(&mut request).await.expect("a request");
+            assert!(read > 0);
+            socket.write_all(words.as_bytes()).await.expect("it is read");
+        }
+        // From here on connections are refused.
+    });
+    format!("http://{address}/v1")
+}
+
+#[test]
+fn attack_21_a_connection_that_drops_costs_what_came_through() {
+    const SAYS: [&str; 4] = [
+        "",
+        "HTTP/1.1 200 OK\r\ncontent-ty",
+        "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n",
+        "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n\
+         data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\ndata: {\"choices\":[{\"del",
+    ];
+    run(async {
+        for database in db::engines().await {
+            let base_url = hangs_up(&SAYS).await;
+            let stage = Stage::on(database, shared_chain().await, |config| {
+                hasty(config);
+                config.upstreams[0].base_url = base_url;
+            })
+            .await;
+            let payer = stage.opened(DEPOSIT, PRICE).await;
+            // The last finds nobody there at all.
+            for (n, texts) in [0, 0, 0, 1, 0].into_iter().enumerate() {
+                let (heard, cost) = streamed(&stage, &payer, &json!({"n": n})).await;
+                assert_eq!((heard.texts.len() as u64, cost), (texts, texts * PRICE), "{n}");
+                assert_eq!(heard.errors[0]["error"]["code"], "upstream_failed", "{n}");
+            }
+            assert_eq!((stage.close(&payer).await, stage.earned().await), (PRICE, PRICE));
+            stage.finish().await;
+        }
+    });
+}
