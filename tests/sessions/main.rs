@@ -23,5 +23,6 @@ mod harness;
 mod instances;
 mod payer;
 mod requests;
+mod signers;
 mod sse;
 mod stage;

@@ -113,7 +113,19 @@ impl<'a> Door<'a> {
             ));
         }
         SessionCredential::parse(credential)
+            .and_then(|session| self.names_its_channel(session))
             .map_err(|error| self.ask(Code::MalformedCredential, &error.to_string(), chat, None))
+    }
+
+    /// A channel's id is a hash of its descriptor, so with this the descriptor is the stored
+    /// channel's, the signer it names included.
+    fn names_its_channel(&self, session: SessionCredential) -> Result<SessionCredential, VoucherError> {
+        let terms = self.sessions.channels.terms();
+        if session.descriptor.channel_id(terms.escrow, terms.chain_id) == session.channel {
+            Ok(session)
+        } else {
+            Err(VoucherError::Channel)
+        }
     }
 
     /// What a refused credential is answered. Only who signed with the
