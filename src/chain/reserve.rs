@@ -174,6 +174,14 @@ pub fn closed(receipt: &ChainReceipt, escrow: Address, channel: ChannelId) -> Op
         .and_then(|event| money(event.settledToPayee).ok())
 }
 
+/// Whether a mined transaction did anything to a channel. Every event of the reserve names its
+/// channel first, and a transaction that failed has none.
+#[must_use]
+pub fn acted_on(receipt: &ChainReceipt, escrow: Address, channel: ChannelId) -> bool {
+    let logs = receipt.inner.logs().iter().filter(|log| log.address() == escrow);
+    logs.filter_map(|log| log.topics().get(1)).any(|named| *named == channel.0)
+}
+
 fn events<E: alloy::sol_types::SolEvent>(receipt: &ChainReceipt, escrow: Address) -> impl Iterator<Item = E> {
     receipt
         .inner

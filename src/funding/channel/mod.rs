@@ -1,7 +1,7 @@
 //! Payment channels: deposits on the chain, vouchers by hand, credit on the ledger.
 //!
 //! A channel's account is `channel:<id>`; accepting a voucher credits what it
-//! adds. `state` decides (pure), `open` and `voucher` take what payers bring,
+//! adds. `state` decides (pure), `open`, `top_up` and `voucher` take what payers bring,
 //! `settle` takes what was earned, `worker` does so unasked.
 //!
 //! Invariants:
@@ -15,6 +15,7 @@ mod settle;
 mod state;
 mod store;
 mod tabs;
+mod top_up;
 mod voucher;
 pub mod worker;
 

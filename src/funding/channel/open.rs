@@ -1,4 +1,4 @@
-//! Opening and topping up: the payer's transaction, and the outcome on the chain.
+//! Opening: the payer's transaction, and the outcome on the chain.
 
 use alloy::network::ReceiptResponse as _;
 use alloy::primitives::Address;
@@ -80,60 +80,12 @@ impl Channels {
         Ok(Funded { channel, tx_hash: Some(format!("{:#x}", transaction.hash())) })
     }
 
-    /// Adds to a channel's deposit with the payer's transaction. Safe to repeat.
-    ///
-    /// # Errors
-    /// [`ChannelError`]; [`ChannelError::Pending`] when it may yet be included.
-    pub async fn top_up(
-        &self,
-        id: ChannelId,
-        descriptor: &Descriptor,
-        transaction: &str,
-        additional: Money,
-        sponsored: bool,
-        now: Timestamp,
-    ) -> Result<Funded, ChannelError> {
-        self.check_descriptor(descriptor, id)?;
-        let channel = self.find(id).await?.ok_or(Refused::Unknown)?;
-        if channel.phase != Phase::Open {
-            channel.usable()?;
-        }
-        let transaction = self.signed(transaction, sponsored, now)?;
-        let hash = format!("{:#x}", transaction.hash());
-        match Funding::read(&transaction, self.terms.escrow) {
-            Ok(Funding::TopUp { descriptor: named, additional: added })
-                if named == channel.descriptor
-                    && added == additional
-                    && transaction.sender() == named.payer => {}
-            Ok(_) => {
-                return Err(ChannelError::Transaction(
-                    "the transaction does not top up this channel by `additionalDeposit`".into(),
-                ));
-            }
-            Err(error) => return Err(ChannelError::Transaction(error.to_string())),
-        }
-        // Sent before: its outcome is on the chain, whoever asks again.
-        if let Ok(Some(receipt)) = self.chain.receipt(transaction.hash()).await {
-            self.note_top_up(&channel, &receipt, now).await?;
-            let channel = self.find(id).await?.ok_or(Refused::Unknown)?;
-            return Ok(Funded { channel, tx_hash: Some(hash) });
-        }
-        self.refuse_reverting(&transaction).await?;
-        let sponsored = self.sponsor_fee(&transaction, sponsored, now)?;
-        let pending = Pending { sponsored, ..pending(Purpose::TopUp, additional, &transaction) };
-        let departure = Departure { pending: &pending, opens: None, payer: descriptor.payer };
-        if !self.record(id, &departure, now).await? {
-            return Err(ChannelError::Pending);
-        }
-        let receipt = self.send(id, &pending, &transaction, now).await?;
-        let deposit = reserve::topped_up(&receipt, self.terms.escrow, id).ok_or(ChannelError::Pending)?;
-        self.resolve(&channel, &pending, topped_up(&channel, deposit, &receipt), now).await?;
-        let channel = self.find(id).await?.ok_or(Refused::Unknown)?;
-        Ok(Funded { channel, tx_hash: Some(hash) })
-    }
-
     /// "Channel Descriptor": what servers must verify of it.
-    fn check_descriptor(&self, descriptor: &Descriptor, channel: ChannelId) -> Result<(), VoucherError> {
+    pub(super) fn check_descriptor(
+        &self,
+        descriptor: &Descriptor,
+        channel: ChannelId,
+    ) -> Result<(), VoucherError> {
         let terms = &self.terms;
         for (name, good) in [
             ("descriptor.payee", descriptor.payee == terms.recipient),
@@ -154,7 +106,12 @@ impl Channels {
     /// The payer's transaction, ready to send. While it is out nothing else can
     /// be, so it must be over well before a payer that asked to close may
     /// withdraw; the reserve takes only expiring nonces anyway.
-    fn signed(&self, text: &str, sponsored: bool, now: Timestamp) -> Result<SignedTransaction, ChannelError> {
+    pub(super) fn signed(
+        &self,
+        text: &str,
+        sponsored: bool,
+        now: Timestamp,
+    ) -> Result<SignedTransaction, ChannelError> {
         let transaction = sponsor::ready(self.sponsor.as_ref(), text, sponsored)
             .map_err(|error| ChannelError::Transaction(error.to_string()))?;
         let latest = u64::try_from(now.seconds()).unwrap_or(0) + LONGEST_VALIDITY_SECONDS;
@@ -167,7 +124,7 @@ impl Channels {
         )))
     }
 
-    async fn refuse_reverting(&self, transaction: &SignedTransaction) -> Result<(), ChannelError> {
+    pub(super) async fn refuse_reverting(&self, transaction: &SignedTransaction) -> Result<(), ChannelError> {
         match self.chain.simulate(transaction).await {
             Ok(Verdict::Succeeds) => Ok(()),
             Ok(Verdict::Insufficient) => Err(ChannelError::Transaction(
@@ -202,7 +159,7 @@ impl Channels {
 
     /// What a sponsored transaction reserves of the budget, once it is known to
     /// be within the limits.
-    fn sponsor_fee(
+    pub(super) fn sponsor_fee(
         &self,
         transaction: &SignedTransaction,
         sponsored: bool,
@@ -256,7 +213,7 @@ impl Channels {
         now: Timestamp,
     ) -> Result<ChainReceipt, ChannelError> {
         match self.chain.send(transaction).await {
-            Sent::Mined(receipt) if receipt.status() => Ok(*receipt),
+            Sent::Mined(receipt) if self.succeeded(&receipt, id)? => Ok(*receipt),
             Sent::Mined(receipt) => {
                 self.undo(id, pending, Some(&receipt), now).await?;
                 Err(ChannelError::Transaction("the transaction failed on the chain".into()))
@@ -268,6 +225,19 @@ impl Channels {
             }
             Sent::Unknown => Err(ChannelError::Pending),
         }
+    }
+
+    /// Whether a mined transaction about a channel succeeded. Success without an
+    /// event, or a failure that has one, is a node that contradicts itself: taking
+    /// no decision keeps every way open.
+    pub(super) fn succeeded(&self, receipt: &ChainReceipt, id: ChannelId) -> Result<bool, ChannelError> {
+        let acted = reserve::acted_on(receipt, self.terms.escrow, id);
+        if receipt.status() == acted {
+            return Ok(acted);
+        }
+        tracing::error!(channel = %id, acted, "status and events of a receipt disagree");
+        metrics::counter!("farebox_chain_contradictions_total").increment(1);
+        Err(ChannelError::Pending)
     }
 
     /// The pending transaction came to nothing: it failed, or was never included.
@@ -342,7 +312,9 @@ impl Channels {
         let transaction = SignedTransaction::parse(&pending.raw)
             .map_err(|error| ChannelError::Transaction(error.to_string()))?;
         match self.chain.receipt(transaction.hash()).await {
-            Ok(Some(receipt)) if receipt.status() => self.opened(channel.id, pending, &receipt, now).await,
+            Ok(Some(receipt)) if self.succeeded(&receipt, channel.id)? => {
+                self.opened(channel.id, pending, &receipt, now).await
+            }
             Ok(Some(receipt)) => {
                 self.undo(channel.id, pending, Some(&receipt), now).await?;
                 Err(ChannelError::Transaction("the transaction failed on the chain".into()))
@@ -360,23 +332,6 @@ impl Channels {
                 Err(ChannelError::Pending)
             }
         }
-    }
-
-    /// A top-up found mined, whether or not we remember sending it.
-    async fn note_top_up(
-        &self,
-        channel: &Channel,
-        receipt: &ChainReceipt,
-        now: Timestamp,
-    ) -> Result<(), ChannelError> {
-        let Some(deposit) = reserve::topped_up(receipt, self.terms.escrow, channel.id) else {
-            return Err(ChannelError::Transaction("the transaction failed on the chain".into()));
-        };
-        let hash = format!("{:#x}", receipt.transaction_hash());
-        if let Some(pending) = channel.pending.as_ref().filter(|pending| pending.hash == hash) {
-            return self.resolve(channel, pending, topped_up(channel, deposit, receipt), now).await;
-        }
-        self.observe(channel, deposit, channel.settled, 0, now).await
     }
 
     pub(super) async fn observe(

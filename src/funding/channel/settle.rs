@@ -1,6 +1,5 @@
 //! Taking what was earned: settlements on the way, and the close.
 
-use alloy::network::ReceiptResponse as _;
 use alloy::primitives::{Bytes, TxKind, U256};
 use sha2::{Digest as _, Sha256};
 use tempo_alloy::primitives::transaction::Call;
@@ -274,7 +273,7 @@ impl Channels {
                 return Err(ChannelError::Pending);
             }
         };
-        if !receipt.status() {
+        if !self.succeeded(&receipt, channel.id)? {
             return self.undo(channel.id, pending, Some(&receipt), now).await;
         }
         match pending.purpose {

@@ -122,6 +122,9 @@ pub struct Request<'a> {
 pub enum Refused {
     #[error("this server knows no channel with this id")]
     Unknown,
+    /// It may open yet: nobody is to give it up.
+    #[error("the channel's opening transaction is not in a block yet; send the same request again")]
+    Opening,
     #[error("the channel has been closed")]
     Closed,
     #[error("the channel is being closed; open a new one")]
@@ -169,7 +172,8 @@ impl Channel {
     /// Why not.
     pub fn usable(&self) -> Result<(), Refused> {
         match self.phase {
-            Phase::Opening | Phase::Failed => Err(Refused::Unknown),
+            Phase::Opening => Err(Refused::Opening),
+            Phase::Failed => Err(Refused::Unknown),
             Phase::Closed => Err(Refused::Closed),
             Phase::Open if self.is_closing() => Err(Refused::Closing),
             Phase::Open => Ok(()),

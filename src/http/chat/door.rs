@@ -138,7 +138,7 @@ impl<'a> Door<'a> {
     ) -> HttpError {
         let detail = error.to_string();
         let (code, proven) = match error {
-            ChannelError::Pending => return pending(),
+            ChannelError::Pending | ChannelError::Refused(Refused::Opening) => return pending(),
             ChannelError::Unavailable(what) => return unavailable(what),
             ChannelError::TooOften(millis) => {
                 let seconds = u32::try_from(millis / 1000).unwrap_or(u32::MAX);
