@@ -13,6 +13,7 @@ mod attack_18_streams;
 mod attack_19_restart;
 mod attack_21_upstreams;
 mod attack_30_chain;
+mod attack_30_failures;
 #[path = "../api/capture.rs"]
 #[allow(dead_code, reason = "each test program uses its own part of this")]
 mod capture;

@@ -78,7 +78,7 @@ impl Door<'_> {
         if chat.stream() {
             Ok(self.stream(tab, chat, challenge_id, channel))
         } else {
-            self.whole(tab, chat, &challenge_id).await
+            self.whole(tab, chat, &challenge_id, channel).await
         }
     }
 
@@ -164,8 +164,14 @@ impl Door<'_> {
         response
     }
 
-    async fn whole(&self, tab: Tab, chat: ChatRequest, challenge_id: &str) -> Result<Response, HttpError> {
-        let (id, price) = (tab.channel, tab.price);
+    async fn whole(
+        &self,
+        tab: Tab,
+        chat: ChatRequest,
+        challenge_id: &str,
+        channel: Channel,
+    ) -> Result<Response, HttpError> {
+        let price = tab.price;
         let (sessions, ledger) = (Arc::clone(self.sessions), self.app.ledger.clone());
         let (mut answer, answered) = oneshot::channel();
         self.app.tasks.spawn(async move {
@@ -182,7 +188,12 @@ impl Door<'_> {
             ),
             Failed::Ledger | Failed::Gone => unavailable("the ledger"),
         })?;
-        let channel = self.sessions.channels.find(id).await.ok().flatten().ok_or_else(pending)?;
+        // It is charged, so it leaves, whatever can be read now: sent again, the
+        // request would be charged again.
+        let stands = self.sessions.channels.find(channel.id).await.ok().flatten();
+        let cost = price.checked_mul(served.units);
+        let spent = cost.and_then(|cost| channel.spent.checked_add(cost)).unwrap_or(channel.spent);
+        let channel = stands.unwrap_or(Channel { spent, ..channel });
         let receipt = receipt(challenge_id, &channel, channel.accepted(), Some((served.units, price)), None);
         let mut response = Response::new(Body::from(served.completion.data));
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
