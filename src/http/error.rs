@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::money::Money;
 use crate::mpp::Challenge;
 
 /// Stable error codes. Their strings are part of the API.
@@ -173,11 +174,13 @@ pub struct HttpError {
     pub challenges: Vec<Challenge>,
     /// Seconds after which the same request makes sense again.
     pub retry_after: Option<u32>,
+    /// How much more a voucher must allow.
+    pub missing: Option<Money>,
 }
 
 impl HttpError {
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into(), challenges: Vec::new(), retry_after: None }
+        Self { code, detail: detail.into(), challenges: Vec::new(), retry_after: None, missing: None }
     }
 
     /// 400 with a sentence about the input.
@@ -188,6 +191,12 @@ impl HttpError {
     #[must_use]
     pub fn with_challenges(mut self, challenges: Vec<Challenge>) -> Self {
         self.challenges = challenges;
+        self
+    }
+
+    #[must_use]
+    pub fn missing(mut self, missing: Option<Money>) -> Self {
+        self.missing = missing;
         self
     }
 
@@ -219,6 +228,9 @@ pub struct Problem {
     /// The first challenge offered.
     #[serde(rename = "challengeId", skip_serializing_if = "Option::is_none")]
     pub challenge_id: Option<String>,
+    /// With `insufficient_balance`: how much more vouchers must allow, in base units.
+    #[serde(rename = "requiredTopUp", skip_serializing_if = "Option::is_none")]
+    pub required_top_up: Option<String>,
 }
 
 impl IntoResponse for HttpError {
@@ -235,6 +247,7 @@ impl IntoResponse for HttpError {
             detail: self.detail,
             code,
             challenge_id: self.challenges.first().map(|c| c.id.clone()),
+            required_top_up: self.missing.map(Money::to_base_units),
         };
         let mut response = (self.code.status(), Json(problem)).into_response();
         let headers = response.headers_mut();

@@ -17,7 +17,9 @@ nothing, good input with 402 and one `WWW-Authenticate: Payment` header per offe
 intent charge: sign the TIP-20 transfer with the challenge's memo) and send the very same request again with \
 `Authorization: Payment <credential>`. The answer carries a Payment-Receipt. After 409 or 503 send the same \
 request with the same credential again: it is not charged twice. Add an Idempotency-Key to be able to fetch \
-an answer again after it was delivered. 403 means the credential was used.";
+an answer again after it was delivered. 403 means the credential was used. A chat request (intent session) that \
+is sent again without an Idempotency-Key is served and charged again; with one it is charged once, and 409 says \
+that it was. Vouchers, top-ups, opens and closes can be repeated.";
 
 /// The document; the same for every request.
 pub fn document(config: &Config, offers: &Offers, sessions: Option<&Sessions>) -> Value {

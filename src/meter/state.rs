@@ -17,7 +17,7 @@ pub struct Standing {
 /// way off, and the work on both sides.
 const ROUND_TRIP_MS: u64 = 500;
 /// A rate is not told from less time than this, in milliseconds.
-const SHORTEST_MS: u64 = 100;
+const SHORTEST_MS: u64 = 250;
 
 /// How far ahead vouchers are asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -153,7 +153,7 @@ mod tests {
         assert_eq!(at(5, 1_000), (4, 16));
         // 200 a second: a hundred are made while a voucher is on its way.
         assert_eq!(at(400, 2_000), (100, 400));
-        assert_eq!(at(32, 1), (160, 640), "the first moment says little");
+        assert_eq!(at(32, 1), (64, 256), "the first moment says little");
     }
 
     #[test]

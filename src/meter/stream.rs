@@ -72,6 +72,8 @@ pub struct Tab {
     pub hold: HoldId,
     pub channel: ChannelId,
     pub request_id: RequestId,
+    /// The id of the challenge that the request came with.
+    pub challenge: String,
     pub model: String,
     pub price: Money,
     pub window: Window,
@@ -89,7 +91,9 @@ impl Tab {
             service: self.model.clone(),
             units,
             unit_price: self.price,
-            meta: serde_json::json!({ "channel": self.channel.to_string(), "end": end }),
+            meta: serde_json::json!({
+                "channel": self.channel.to_string(), "challenge": self.challenge, "end": end,
+            }),
         }
     }
 }

@@ -23,7 +23,10 @@ mod db;
 #[allow(dead_code, reason = "each test program uses its own part of this")]
 mod harness;
 mod instances;
+mod musts;
+mod offers;
 mod payer;
+mod receipts;
 mod requests;
 mod signers;
 mod sse;

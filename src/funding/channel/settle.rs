@@ -321,7 +321,9 @@ async fn end_tabs(tx: &mut Tx, id: ChannelId, now: Timestamp) -> Result<(), TxFa
             service: tab.service,
             units: u64::try_from(units).unwrap_or(0),
             unit_price: tab.unit_price,
-            meta: serde_json::json!({ "channel": id.to_string(), "end": "superseded" }),
+            meta: serde_json::json!({
+                "channel": id.to_string(), "challenge": tab.challenge, "end": "superseded",
+            }),
         };
         ledger::close(tx, &tab.hold, &details, now).await?;
     }

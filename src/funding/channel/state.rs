@@ -112,6 +112,8 @@ pub struct Request<'a> {
     pub id: &'a RequestId,
     /// The client's `Idempotency-Key`: a request is charged once under it.
     pub key: Option<&'a str>,
+    /// The id of the challenge it came with.
+    pub challenge: &'a str,
     /// The ledger's name of what is sold.
     pub service: &'a str,
     pub unit_price: Money,

@@ -16,6 +16,7 @@ pub(super) struct OpenTab {
     pub hold: HoldId,
     pub charged: Money,
     pub request_id: Option<RequestId>,
+    pub challenge: String,
     pub service: String,
     pub unit_price: Money,
 }
@@ -27,8 +28,8 @@ pub(super) async fn open_tabs(tx: &mut Tx, channel: ChannelId) -> Result<Vec<Ope
     let sql = format!("SELECT id FROM accounts WHERE id = $1{}", tx.engine().for_update());
     sqlx::query(sqlx::AssertSqlSafe(sql)).bind(account.clone()).fetch_optional(tx.conn()).await?;
     let rows = sqlx::query(
-        "SELECT h.id, h.charged, r.request_id, coalesce(r.service, 'chat') AS service, \
-         coalesce(r.unit_price, 0) AS unit_price \
+        "SELECT h.id, h.charged, r.request_id, coalesce(r.challenge, '') AS challenge, \
+         coalesce(r.service, 'chat') AS service, coalesce(r.unit_price, 0) AS unit_price \
          FROM holds h LEFT JOIN channel_requests r ON r.hold = h.id \
          WHERE h.account = $1 AND h.state = 'open'",
     )
@@ -43,6 +44,7 @@ pub(super) async fn open_tabs(tx: &mut Tx, channel: ChannelId) -> Result<Vec<Ope
                 hold: HoldId::parse(&id).map_err(|_| corrupt(channel, "hold", &id))?,
                 charged: Money::from_micros(row.try_get("charged")?),
                 request_id: request.as_deref().and_then(RequestId::from_client),
+                challenge: row.try_get("challenge")?,
                 service: row.try_get("service")?,
                 unit_price: Money::from_micros(row.try_get("unit_price")?),
             })
@@ -89,12 +91,13 @@ pub(super) async fn set_request(
         .execute(tx.conn())
         .await?;
     sqlx::query(
-        "INSERT INTO channel_requests (hold, channel, request_id, service, unit_price) \
-         VALUES ($1, $2, $3, $4, $5)",
+        "INSERT INTO channel_requests (hold, channel, request_id, challenge, service, unit_price) \
+         VALUES ($1, $2, $3, $4, $5, $6)",
     )
     .bind(hold.as_str().to_owned())
     .bind(channel.to_string())
     .bind(request.id.as_str().to_owned())
+    .bind(request.challenge.to_owned())
     .bind(request.service.to_owned())
     .bind(request.unit_price.micros())
     .execute(tx.conn())

@@ -43,18 +43,22 @@ impl Door<'_> {
         let least = self.sessions.least(Some(&chat));
         let standing = standing(&channel);
         if standing.left() < least {
-            return Err(self.ask(
-                Code::InsufficientBalance,
-                "the channel's vouchers do not cover this request; send one that does",
-                Some(&chat),
-                Some(&channel),
-            ));
+            return Err(self
+                .ask(
+                    Code::InsufficientBalance,
+                    "the channel's vouchers do not cover this request; send one that does",
+                    Some(&chat),
+                    Some(&channel),
+                )
+                .missing(least.checked_sub(standing.left())));
         }
         let now = Timestamp::now();
         let until = now.checked_add_millis(TAB_MS).unwrap_or(now);
+        let challenge_id = session.challenge().id.clone();
         let serving = Request {
             id: &self.request.id,
             key: key.as_deref(),
+            challenge: &challenge_id,
             service: &chat.model().id,
             unit_price: price,
         };
@@ -68,13 +72,13 @@ impl Door<'_> {
             hold,
             channel: channel.id,
             request_id: self.request.id.clone(),
+            challenge: challenge_id.clone(),
             model: chat.model().id.clone(),
             price,
             window: self.sessions.window,
             most_units: if chat.stream() { chat.max_chunks() } else { chat.max_tokens() },
             standing,
         };
-        let challenge_id = session.challenge().id.clone();
         if chat.stream() {
             Ok(self.stream(tab, chat, challenge_id, channel))
         } else {
@@ -94,12 +98,14 @@ impl Door<'_> {
             Action::Open { transaction, voucher } => {
                 let least = self.sessions.least(Some(chat));
                 if voucher.amount < least {
-                    return Err(self.ask(
-                        Code::InsufficientBalance,
-                        "the first voucher must cover the price of one unit",
-                        Some(chat),
-                        None,
-                    ));
+                    return Err(self
+                        .ask(
+                            Code::InsufficientBalance,
+                            "the first voucher must cover the price of one unit",
+                            Some(chat),
+                            None,
+                        )
+                        .missing(least.checked_sub(voucher.amount)));
                 }
                 let (descriptor, transaction, voucher) =
                     (session.descriptor, transaction.clone(), voucher.clone());

@@ -88,6 +88,10 @@ impl<'a> Door<'a> {
         let (request, expires) =
             self.sessions.issuer.verify_session(&credential.challenge, &self.route).map_err(|refusal| {
                 match refusal {
+                    // "TopUp Payload" has its own word for it.
+                    Refusal::Foreign if action(credential) == Some("topUp") => {
+                        self.ask(Code::ChallengeNotFound, &refusal.to_string(), chat, None)
+                    }
                     Refusal::Unsupported => HttpError::new(Code::MethodUnsupported, refusal.to_string()),
                     Refusal::Foreign
                     | Refusal::OtherRoute
@@ -165,4 +169,9 @@ impl<'a> Door<'a> {
         let channel = if proven { self.sessions.channels.find(id).await.ok().flatten() } else { None };
         self.ask(code, &detail, chat, channel.as_ref())
     }
+}
+
+/// What a session credential asks for.
+pub(super) fn action(credential: &PaymentCredential) -> Option<&str> {
+    credential.payload.get("action").and_then(|action| action.as_str())
 }

@@ -39,15 +39,20 @@ pub async fn models(AppState(app): AppState<State>) -> Json<Models> {
 /// Chat, metered and paid per chunk from a payment channel.
 ///
 /// OpenAI's chat completions; with `stream` the answer is paid chunk by chunk
-/// with signed cumulative vouchers, each chunk before it leaves.
+/// with signed cumulative vouchers, each chunk before it leaves. A request that
+/// is sent again is served and charged again unless it has an `Idempotency-Key`;
+/// vouchers, top-ups, opens and closes can be repeated freely.
 #[utoipa::path(post, path = "/mpp/chat/completions", tag = "session", request_body(content = ChatBody,
         example = json!({"model": "dev-scripted", "messages": [{"role": "user", "content": "Say hello."}], "max_tokens": 16})),
+    params(("Idempotency-Key" = Option<String>, Header, description = "A request is charged once under it; sent again it gets 409, or an answer where the first try cost nothing")),
     responses(
         (status = 200, description = "A completion, or text/event-stream with `stream`", content_type = "application/json", body = serde_json::Value),
         (status = 204, description = "A voucher, top-up or close was carried out"),
         (status = 400, description = "The request cannot be used; free", body = Problem, content_type = "application/problem+json"),
         (status = 402, description = "Payment Required: open a channel or send a voucher", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "Chat is not offered", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "This Idempotency-Key was charged for or is being served; or another request took the channel over", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "Vouchers of this channel come too often", body = Problem, content_type = "application/problem+json"),
         (status = 410, description = "The channel is closed or unknown", body = Problem, content_type = "application/problem+json"),
         (status = 502, description = "No upstream could answer; nothing was charged", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "Outcome open or a part is down: send the same again", body = Problem, content_type = "application/problem+json"),
@@ -85,5 +90,5 @@ pub struct ChatBody {
 }
 
 fn is_management(credential: &PaymentCredential) -> bool {
-    matches!(credential.payload.get("action").and_then(|action| action.as_str()), Some("topUp" | "close"))
+    matches!(door::action(credential), Some("topUp" | "close"))
 }
