@@ -95,6 +95,7 @@ impl App {
         if db.engine == Engine::Sqlite {
             // The lock proves that whoever held these leases is gone.
             payments.release_all().await?;
+            worker::release(&db).await?;
         }
         let chain = Chain::new(&config.chain)?;
         let sponsor = Sponsor::new(&config.sponsor)?;

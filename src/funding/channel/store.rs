@@ -289,6 +289,15 @@ pub(super) async fn lease(
     .await
 }
 
+/// Ends a lease, whoever has it.
+pub(super) async fn release(db: &Db, name: &'static str) -> Result<(), DbError> {
+    db.transaction(|mut tx| async move {
+        sqlx::query("DELETE FROM leases WHERE name = $1").bind(name).execute(tx.conn()).await?;
+        Ok::<_, DbError>((tx, ()))
+    })
+    .await
+}
+
 fn voucher(channel: ChannelId, amount: i64, signature: &str) -> Result<SignedVoucher, StoreError> {
     let signature: Bytes = signature.parse().map_err(|_| corrupt(channel, "signature", "(not shown)"))?;
     Ok(SignedVoucher { channel, amount: Money::from_micros(amount), signature })

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::state::{Channel, Due, Phase, Refused, due};
 use super::{ChannelError, Channels, store};
+use crate::db::{Db, DbError};
 use crate::funding::StoreError;
 use crate::id::Timestamp;
 
@@ -17,6 +18,18 @@ const BATCH: i64 = 200;
 
 /// How long an instance may be silent before another takes over, in milliseconds.
 const LEASE_MS: i64 = 30_000;
+/// The lease of whoever works.
+const LEASE: &str = "channels";
+
+/// Lets this instance work at once. Only for who knows that no other is there:
+/// a server that is often killed would otherwise wait for its dead self, and
+/// seldom come to settle.
+///
+/// # Errors
+/// When the database cannot be written.
+pub async fn release(db: &Db) -> Result<(), DbError> {
+    store::release(db, LEASE).await
+}
 
 /// Runs until the task is aborted. Of several instances one works at a time.
 pub async fn run(channels: Channels) {
@@ -24,7 +37,7 @@ pub async fn run(channels: Channels) {
     loop {
         let now = Timestamp::now();
         let until = now.checked_add_millis(LEASE_MS).unwrap_or(now);
-        let worked = match store::lease(&channels.db, "channels", &owner, now, until).await {
+        let worked = match store::lease(&channels.db, LEASE, &owner, now, until).await {
             Ok(true) => pass(&channels, now).await,
             Ok(false) => Ok(()),
             Err(error) => Err(error.into()),
