@@ -128,9 +128,17 @@ impl Reserve {
         self.write(TIP20_CHANNEL_RESERVE_ADDRESS, CONTEXT_SLOT, context).await
     }
 
+    /// Writes the allowances that are missing, and mines a block over them: anvil answers a call from
+    /// the newest block, and while others are mined that is one which a write has not reached.
     async fn allow(&self, payer: Address, deposits: &Deposits) -> Result<(), RpcError> {
+        let unlimited = B256::from(U256::MAX);
         for token in &deposits.tokens {
-            self.write(*token, allowance_slot(payer), U256::MAX.into()).await?;
+            let slot = allowance_slot(payer);
+            let allowed: B256 = self.rpc.call("eth_getStorageAt", json!([token, slot, "latest"])).await?;
+            if allowed != unlimited {
+                self.write(*token, slot, unlimited).await?;
+                self.rpc.call::<Value>("evm_mine", json!([])).await?;
+            }
         }
         Ok(())
     }
