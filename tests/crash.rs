@@ -1,5 +1,5 @@
-//! The server as a process: killed at every step, killed at random under load, doubled on one
-//! database, told to stop, and started on a bad configuration.
+//! The server as a process: killed at every step, killed at random under load and during streams,
+//! doubled on one database, told to stop, and started on a bad configuration.
 //!
 //! Nothing in the server knows of these tests. It is stopped at an exact step from outside: the
 //! chain holds back an answer, a trigger in the database refuses a change, a client does not read.
@@ -14,10 +14,16 @@ mod load;
 mod process;
 #[path = "crash/processes.rs"]
 mod processes;
+#[path = "support/random.rs"]
+mod random;
+#[path = "crash/shop.rs"]
+mod shop;
 #[path = "crash/startup.rs"]
 mod startup;
 #[path = "crash/steps.rs"]
 mod steps;
+#[path = "crash/streams.rs"]
+mod streams;
 
 use std::time::Instant;
 

@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 use crate::agent::{Agent, Answer, Order};
 use crate::db::TestDb;
 use crate::process::{BLINK, Setup, until};
+use crate::random::{Random, seed};
 use crate::{insist, nothing_open, settled_accounts};
 
 const SEED: u64 = 30;
@@ -55,8 +56,7 @@ async fn crash_20_random_kills_under_load_postgres() {
 }
 
 async fn random_kills(db: &TestDb, run: &Run) {
-    let seed = std::env::var("FAREBOX_TEST_SEED").map_or(SEED, |seed| seed.parse().expect("a number"));
-    let begun = Instant::now();
+    let (seed, begun) = (seed(SEED), Instant::now());
     let devnet = crate::devnet().await;
     let setup = Setup::new(&devnet, &db.url);
     let mut agents = Vec::new();
@@ -152,17 +152,4 @@ fn check(answer: &Answer, payment: usize) {
     assert_eq!(answer.status, StatusCode::OK, "payment {payment}: {}", answer.body);
     let own = format!("From <EMAIL_ADDRESS>, payment {payment}\"");
     assert!(answer.body.contains(&own) && answer.receipt.is_some(), "{}", answer.body);
-}
-
-/// `SplitMix64`: moments of death that a seed repeats.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % end
-    }
 }

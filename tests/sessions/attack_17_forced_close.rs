@@ -67,10 +67,8 @@ fn attack_17_a_withdrawn_channel_delivers_nothing() {
                 .expect("JSON");
         }
         // Valid by the chain's clock, which is ahead now.
-        let mut withdraw = payer.agent.transaction(vec![payer.withdraw_call()]);
-        withdraw.valid_before = std::num::NonZeroU64::new(crate::agent::now_seconds() + 901 + 20);
-        withdraw.gas_limit = 2_000_000;
-        let receipt = send_raw(&chain, &payer.agent.sign(withdraw).raw).await;
+        let withdraw = payer.own_at(payer.withdraw_call(), crate::agent::now_seconds() + 901);
+        let receipt = send_raw(&chain, &withdraw).await;
         assert_eq!(receipt["status"], "0x1", "{receipt}");
         let stage = stage.restart(|_| {}).await;
         stage.pass().await;

@@ -1,5 +1,6 @@
 //! A payer of channels made by hand: it does what the draft says, and every step can be bent.
 
+use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use alloy::primitives::aliases::U96;
@@ -17,7 +18,7 @@ use tempo_contracts::precompiles::ITIP20ChannelReserve as Reserve;
 use tempo_contracts::precompiles::TIP20_CHANNEL_RESERVE_ADDRESS as RESERVE;
 use tempo_primitives::transaction::{Call, TempoTransaction};
 
-use crate::agent::{Agent, Asked, CHAIN_ID, authorization, call};
+use super::agent::{Agent, Asked, CHAIN_ID, authorization, call};
 
 /// Enough for an open on the local chain, and what sponsors of today's libraries allow.
 const GAS: u64 = 2_000_000;
@@ -175,12 +176,22 @@ impl Payer {
     }
 
     /// A transaction of this wallet's own, for the chain itself.
-    pub fn own(&self, input: Vec<u8>) -> String {
-        self.agent.sign(transaction(&self.agent, call(RESERVE, input))).raw
+    pub fn own(&self, call: Call) -> String {
+        self.agent.sign(transaction(&self.agent, call)).raw
+    }
+
+    /// The same for a chain on which it is `now` (Unix seconds).
+    pub fn own_at(&self, call: Call, now: u64) -> String {
+        let valid_before = NonZeroU64::new(now + 20);
+        self.agent.sign(TempoTransaction { valid_before, ..transaction(&self.agent, call) }).raw
     }
 
     pub fn request_close(&self) -> String {
-        self.own(Reserve::requestCloseCall { descriptor: self.abi() }.abi_encode())
+        self.own(self.request_close_call())
+    }
+
+    pub fn request_close_call(&self) -> Call {
+        call(RESERVE, Reserve::requestCloseCall { descriptor: self.abi() }.abi_encode())
     }
 
     pub fn withdraw_call(&self) -> Call {
