@@ -8,6 +8,8 @@
 mod agent;
 #[path = "support/db.rs"]
 mod db;
+#[path = "crash/forced_close.rs"]
+mod forced_close;
 #[path = "crash/load.rs"]
 mod load;
 #[path = "support/process.rs"]
