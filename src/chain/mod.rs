@@ -173,6 +173,18 @@ impl Chain {
         }
     }
 
+    /// Whether a transaction that no block later than `last` (Unix seconds) can
+    /// include is in none at all. Our clock does not tell, because a node can be
+    /// behind: its own newest block must be past that moment, and the receipt
+    /// missing after that.
+    ///
+    /// # Errors
+    /// When the node cannot be asked.
+    pub async fn never_included(&self, hash: B256, last: u64) -> Result<bool, ChainError> {
+        let (_, time) = self.newest_block().await?;
+        Ok(time > last && self.receipt(hash).await?.is_none())
+    }
+
     /// Waits for a receipt until `wait` has passed.
     ///
     /// # Errors
@@ -227,6 +239,7 @@ impl Chain {
     /// # Errors
     /// When the node cannot be asked.
     pub async fn gas_price(&self) -> Result<u128, ChainError> {
+        self.confirm().await?;
         self.ask("eth_gasPrice", self.provider.get_gas_price()).await
     }
 
@@ -235,6 +248,7 @@ impl Chain {
     /// # Errors
     /// When the node cannot be asked.
     pub async fn simulate(&self, transaction: &SignedTransaction) -> Result<Verdict, ChainError> {
+        self.confirm().await?;
         let call = self.provider.call(transaction.as_call());
         match self.ask("eth_call", async { call.await }).await {
             Ok(_) => Ok(Verdict::Succeeds),

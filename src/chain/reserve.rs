@@ -194,10 +194,12 @@ fn events<E: alloy::sol_types::SolEvent>(receipt: &ChainReceipt, escrow: Address
 impl Chain {
     /// The state of a channel at the newest block. The block is asked for first
     /// and the state at just that one: an answer older than its time cannot pass.
+    /// Nor can that of another chain, on which no channel of ours exists.
     ///
     /// # Errors
     /// When the node cannot be asked.
     pub async fn channel(&self, escrow: Address, channel: ChannelId) -> Result<OnChain, ChainError> {
+        self.confirm().await?;
         let (number, block_time) = self.newest_block().await?;
         let input = Reserve::getChannelStateCall { channelId: channel.0 }.abi_encode();
         let output = self.read_at(number, escrow, input.into()).await?;

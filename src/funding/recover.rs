@@ -7,12 +7,15 @@
 
 use std::time::Duration;
 
+use alloy::primitives::B256;
+
 use super::charge::Charges;
 use super::lease;
 use super::outcome::Denied;
 use super::payment::Payment;
 use super::settle::OpenPayment;
 use super::store::StoreError;
+use crate::chain::Chain;
 use crate::id::Timestamp;
 
 /// How often open payments are looked at.
@@ -25,18 +28,24 @@ const CLOCK_MARGIN_MS: i64 = 60_000;
 /// How long a transaction without a last valid moment is asked for.
 const OPEN_ENDED_MS: i64 = 24 * 3_600_000;
 
-/// Whether the transaction of an open payment can never be included any more.
-pub(super) fn is_dead(payment: &Payment, now: Timestamp) -> bool {
-    match payment.valid_before {
-        Some(last) => is_over(last, now),
-        None => payment.updated_at.checked_add_millis(OPEN_ENDED_MS).is_some_and(|end| end < now),
-    }
+/// The last moment at which the transaction of an open payment is asked for.
+pub(super) fn last_moment(payment: &Payment) -> Timestamp {
+    let open_end = || payment.updated_at.checked_add_millis(OPEN_ENDED_MS).unwrap_or(payment.updated_at);
+    payment.valid_before.unwrap_or_else(open_end)
 }
 
-/// Whether no block can include a transaction any more whose last valid moment
-/// was `last`, whatever a validator's clock says.
-pub(super) fn is_over(last: Timestamp, now: Timestamp) -> bool {
-    last.checked_add_millis(CLOCK_MARGIN_MS).is_some_and(|end| end < now)
+/// Whether a transaction whose last valid moment was `last` is in no block and
+/// never will be: by our clock, and by the chain's own word. A chain that
+/// cannot be asked has not said so.
+pub(super) async fn is_dead(chain: &Chain, hash: B256, last: Timestamp, now: Timestamp) -> bool {
+    if last.checked_add_millis(CLOCK_MARGIN_MS).is_none_or(|end| end >= now) {
+        return false;
+    }
+    let last = u64::try_from(last.seconds()).unwrap_or(0);
+    chain.never_included(hash, last).await.unwrap_or_else(|error| {
+        tracing::warn!(%error, "whether a transaction is dead cannot be found out");
+        false
+    })
 }
 
 /// Runs until the task is aborted.
@@ -77,14 +86,17 @@ pub async fn pass(charges: &Charges, now: Timestamp) -> Result<usize, StoreError
 
 async fn look(charges: &Charges, payment: &Payment, now: Timestamp) -> Result<bool, StoreError> {
     let open = OpenPayment::read(payment)?;
-    match charges.chain.receipt(open.transaction.hash()).await {
+    let hash = open.transaction.hash();
+    match charges.chain.receipt(hash).await {
         Ok(Some(receipt)) => {
             let settling = open.settling(payment);
             let ended: Result<_, Denied<std::convert::Infallible>> = charges.mined(&settling, &receipt).await;
             tracing::info!(payment = payment.id, settled = ended.is_ok(), "open payment looked up");
             Ok(!matches!(ended, Err(Denied::Pending | Denied::Unavailable(_))))
         }
-        Ok(None) if is_dead(payment, now) => charges.payments().fail(&payment.id, now).await,
+        Ok(None) if is_dead(&charges.chain, hash, last_moment(payment), now).await => {
+            charges.payments().fail(&payment.id, now).await
+        }
         Ok(None) => Ok(false),
         Err(error) => {
             tracing::warn!(%error, "open payment cannot be looked up");

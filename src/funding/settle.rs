@@ -9,6 +9,7 @@ use alloy::primitives::Address;
 use super::charge::Charges;
 use super::outcome::{Delivery, Denied, refused};
 use super::payment::{Payment, Why};
+use super::recover;
 use super::sponsor::{self, Exhausted};
 use super::store::{self, Dispatch, StoreError};
 use crate::chain::{ChainReceipt, Sent, SignedTransaction};
@@ -196,7 +197,8 @@ impl Charges {
     async fn reconcile_leased<E>(&self, stored: &Payment, now: Timestamp) -> Result<Delivery, Denied<E>> {
         let open = OpenPayment::read(stored)?;
         let settling = open.settling(stored);
-        match self.chain.receipt(open.transaction.hash()).await {
+        let hash = open.transaction.hash();
+        match self.chain.receipt(hash).await {
             Ok(Some(receipt)) => return self.mined(&settling, &receipt).await,
             Ok(None) => {}
             Err(error) => {
@@ -207,7 +209,7 @@ impl Charges {
         if stored.expires_at > now {
             return self.broadcast(&settling, &open.transaction).await;
         }
-        if super::recover::is_dead(stored, now) {
+        if recover::is_dead(&self.chain, hash, recover::last_moment(stored), now).await {
             self.payments.fail(&stored.id, now).await?;
             return Err(Denied::Expired);
         }

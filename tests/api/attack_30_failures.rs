@@ -3,11 +3,13 @@
 use std::time::{Duration, Instant};
 
 use farebox::devnet::{Fault, Rule};
-use serde_json::Value;
+use farebox::funding::recover;
+use farebox::id::Timestamp;
+use serde_json::{Value, json};
 
 use crate::agent;
 use crate::db;
-use crate::harness::{Server, eventually, funded, own_chain, reply, run, send_raw, shared_chain};
+use crate::harness::{Server, client, eventually, funded, own_chain, reply, run, send_raw, shared_chain};
 
 #[test]
 fn attack_30_a_database_that_is_gone_is_503_and_never_402_on_every_engine() {
@@ -165,6 +167,31 @@ fn attack_30_a_chain_that_is_behind_is_waited_for() {
         server.pay(&pushed).await.assert(503, "settlement_pending");
         chain.faults().clear();
         server.pay(&pushed).await.assert_paid();
+        server.assert_books(&chain, 1).await;
+        server.finish(chain).await;
+    });
+}
+
+/// Minutes behind, a node knows nothing of a payment that was made. That it is not there when it can
+/// no longer be made is no proof for us: a payer told so would pay again.
+#[test]
+fn attack_30_a_payment_is_not_given_up_because_a_node_is_behind() {
+    run(async {
+        let chain = own_chain().await;
+        let server = Server::impatient(&chain).await;
+        let agent = funded(&chain).await;
+        let credential = agent.pull(&server.ask().await);
+        let question = json!({ "jsonrpc": "2.0", "id": 1, "method": "eth_blockNumber", "params": [] });
+        let newest = client().post(chain.anvil_url()).json(&question).send().await.expect("anvil answers");
+        let newest: Value = newest.json().await.expect("JSON");
+        let newest: alloy::primitives::U64 = newest["result"].as_str().unwrap().parse().unwrap();
+        chain.faults().set(Rule::new(Fault::DropAfterIncluding));
+        chain.faults().set(Rule::new(Fault::Behind { block: newest.to() }));
+        server.pay(&credential).await.assert(503, "settlement_pending");
+        let later = Timestamp::now().checked_add_millis(600_000).expect("a time");
+        recover::pass(&server.app.charges, later).await.expect("the database answers");
+        chain.faults().clear();
+        server.pay(&credential).await.assert_paid();
         server.assert_books(&chain, 1).await;
         server.finish(chain).await;
     });

@@ -1,6 +1,9 @@
-//! Row 15: a node that is behind lowers no deposit and reopens no closing channel.
+//! Row 15: a node that is behind lowers no deposit and reopens no closing channel, and one of another
+//! chain ends none.
 
+use farebox::config::Secret;
 use farebox::devnet::{Fault, Rule};
+use farebox::funding::channel::Phase;
 use serde_json::{Value, json};
 
 use crate::db;
@@ -58,5 +61,34 @@ fn attack_15_stale_reads_neither_lower_a_deposit_nor_reopen_a_channel() {
             assert_eq!(stage.closed(&payer).await, 0);
             stage.server.finish(chain).await;
         }
+    });
+}
+
+/// An operator names the wrong node: none of his channels exists there. Taken for their end, that
+/// would be the end of all that was earned on them.
+#[test]
+fn attack_15_a_node_of_another_chain_ends_no_channel() {
+    run(async {
+        let (chain, other) = (own_chain().await, own_chain().await);
+        other.faults().set(Rule::new(Fault::WrongChainId { chain_id: 1 }));
+        let stage = Stage::on(db::sqlite().await, &chain, |_| {}).await;
+        let payer = stage.payer(DEPOSIT).await;
+        stage.run(&payer, payer.open(30 * PRICE), &json!({"chunks": 12})).await;
+        stage.idle().await;
+        let (right, wrong) = (chain.rpc_url(), other.rpc_url());
+        let stage = stage.restart(|config| config.chain.rpc_url = Secret::from(wrong.as_str())).await;
+        // It was opened a while ago: a missing channel has not just been opened.
+        stage.server.db.execute("UPDATE channels SET active_at = active_at - 60000").await;
+        stage.pass().await;
+        assert_eq!(stage.standing(&payer).await.4, Phase::Open);
+        for payload in [payer.voucher(40 * PRICE), payer.close(30 * PRICE), payer.top_up(500)] {
+            let reply = stage.manage(&payer, payload).await;
+            assert!([204, 503].contains(&reply.status), "{}", reply.text);
+        }
+        assert_eq!(other.broadcasts(), 0);
+        let stage = stage.restart(|config| config.chain.rpc_url = Secret::from(right.as_str())).await;
+        assert_eq!((stage.close(&payer).await, stage.earned().await), (12 * PRICE, 12 * PRICE));
+        stage.server.finish(chain).await;
+        other.stop().await;
     });
 }

@@ -298,24 +298,38 @@ fn attack_30_a_funding_transaction_that_never_arrived_is_sent_again_by_its_crede
     });
 }
 
-/// The same for ours: it is given up when no block can include it any more, and made anew.
+/// The same for ours: it is given up when the chain is past the last moment at which a block could
+/// include it, and then made anew.
 #[test]
 fn attack_30_a_settlement_that_never_arrived_is_made_again_when_it_is_dead() {
     run(async {
         let chain = own_chain().await;
         let stage = stage(&chain).await;
-        for step in [Step::Settle, Step::Close] {
-            let next = Next::of(&stage, step).await;
-            let sent = chain.broadcasts();
-            chain.faults().set(Rule::new(Fault::Drop).on("eth_sendRawTransactionSync"));
-            assert_eq!(next.attempt(&stage).await, open("settlement_pending"), "{step:?}");
-            chain.faults().clear();
-            assert_eq!(next.attempt(&stage).await, open("settlement_pending"), "{step:?}");
-            assert_eq!(chain.broadcasts(), sent, "{step:?}: a second one could be included beside it");
-            pass_later(&stage).await;
-            assert_eq!(stage.standing(&next.payer).await.4, Phase::Open, "{step:?}");
-            assert_eq!(next.attempt(&stage).await, Answer::Done, "{step:?}");
-            assert_eq!(chain.broadcasts(), sent + 1, "{step:?}");
+        let lost = [Next::of(&stage, Step::Settle).await, Next::of(&stage, Step::Close).await];
+        let sent = chain.broadcasts();
+        chain.faults().set(Rule::new(Fault::Drop).on("eth_sendRawTransactionSync"));
+        for next in &lost {
+            assert_eq!(next.attempt(&stage).await, open("settlement_pending"), "{:?}", next.step);
+        }
+        chain.faults().clear();
+        // By our clock they are long over, the chain has not got there yet.
+        pass_later(&stage).await;
+        for next in &lost {
+            assert_eq!(next.attempt(&stage).await, open("settlement_pending"), "{:?}", next.step);
+        }
+        assert_eq!(chain.broadcasts(), sent, "a second one could be included beside the first");
+        let dead = async {
+            for next in &lost {
+                while stage.channel(&next.payer).await.pending.is_some() {
+                    tokio::time::sleep(Duration::from_millis(200)).await;
+                    pass_later(&stage).await;
+                }
+            }
+        };
+        tokio::time::timeout(Duration::from_mins(1), dead).await.expect("they are valid for 25 seconds");
+        for next in &lost {
+            assert_eq!(stage.standing(&next.payer).await.4, Phase::Open, "{:?}", next.step);
+            assert_eq!(next.attempt(&stage).await, Answer::Done, "{:?}", next.step);
             next.assert_done(&stage).await;
         }
         stage.server.finish(chain).await;
@@ -409,6 +423,8 @@ fn attack_30_a_chain_that_is_behind_is_waited_for() {
                 assert_eq!(next.attempt(&stage).await, open("settlement_pending"), "{step:?}");
             }
             stage.pass().await;
+            // However late it is: what the node has not seen is not dead.
+            pass_later(&stage).await;
             let phase = stage.standing(&next.payer).await.4;
             assert_eq!(phase, if step == Step::Open { Phase::Opening } else { Phase::Open }, "{step:?}");
             chain.faults().clear();

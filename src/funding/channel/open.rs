@@ -1,7 +1,7 @@
 //! Opening: the payer's transaction, and the outcome on the chain.
 
 use alloy::network::ReceiptResponse as _;
-use alloy::primitives::Address;
+use alloy::primitives::{Address, B256};
 
 use super::state::{Channel, Pending, Phase, Purpose, Refused, Reservation};
 use super::store::{self, Outcome};
@@ -9,8 +9,8 @@ use super::{ChannelError, Channels, TxFailure, tabs};
 use crate::chain::reserve::{self, Funding};
 use crate::chain::{ChainReceipt, Sent, SignedTransaction, Verdict, fee_paid};
 use crate::db::Tx;
-use crate::funding::StoreError;
 use crate::funding::sponsor::{self, Exhausted};
+use crate::funding::{StoreError, recover};
 use crate::id::Timestamp;
 use crate::money::Money;
 use crate::mpp::session::{ChannelId, Descriptor, SignedVoucher, VoucherError};
@@ -240,6 +240,14 @@ impl Channels {
         Err(ChannelError::Pending)
     }
 
+    /// Whether the pending transaction can never be included any more.
+    pub(super) async fn is_dead(&self, pending: &Pending, hash: B256, now: Timestamp) -> bool {
+        match pending.until {
+            Some(until) => recover::is_dead(&self.chain, hash, until, now).await,
+            None => false,
+        }
+    }
+
     /// The pending transaction came to nothing: it failed, or was never included.
     pub(super) async fn undo(
         &self,
@@ -319,7 +327,7 @@ impl Channels {
                 self.undo(channel.id, pending, Some(&receipt), now).await?;
                 Err(ChannelError::Transaction("the transaction failed on the chain".into()))
             }
-            Ok(None) if pending.is_over(now) => {
+            Ok(None) if self.is_dead(pending, transaction.hash(), now).await => {
                 self.undo(channel.id, pending, None, now).await?;
                 Err(ChannelError::Transaction("the transaction expired before it was included".into()))
             }

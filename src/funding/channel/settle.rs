@@ -266,7 +266,9 @@ impl Channels {
         let hash = pending.hash.parse().map_err(|_| ChannelError::Pending)?;
         let receipt = match self.chain.receipt(hash).await {
             Ok(Some(receipt)) => receipt,
-            Ok(None) if pending.is_over(now) => return self.undo(channel.id, pending, None, now).await,
+            Ok(None) if self.is_dead(pending, hash, now).await => {
+                return self.undo(channel.id, pending, None, now).await;
+            }
             Ok(None) => return Err(ChannelError::Pending),
             Err(error) => {
                 tracing::warn!(%error, "pending transaction cannot be looked up");

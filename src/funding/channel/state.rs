@@ -1,6 +1,5 @@
 //! The rules of a channel, as pure functions of its state.
 
-use crate::funding::recover::is_over;
 use crate::id::{RequestId, Timestamp};
 use crate::money::Money;
 use crate::mpp::session::{ChannelId, Descriptor, SignedVoucher, Snapshot};
@@ -73,14 +72,6 @@ pub struct Reservation {
     pub fee: Money,
     /// When it was reserved.
     pub at: Timestamp,
-}
-
-impl Pending {
-    /// Whether it can never be included any more.
-    #[must_use]
-    pub fn is_over(&self, now: Timestamp) -> bool {
-        self.until.is_some_and(|until| is_over(until, now))
-    }
 }
 
 /// A channel with everything that decisions about it need.
