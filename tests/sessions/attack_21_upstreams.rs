@@ -7,8 +7,9 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
 use crate::db;
-use crate::harness::{Reply, reply, run, shared_chain};
+use crate::harness::{Reply, eventually, reply, run, shared_chain};
 use crate::payer::Payer;
+use crate::sse::Frame;
 use crate::stage::{CHAT, DEPOSIT, Heard, PRICE, Stage, amount, body, units};
 
 /// Tokens of the longest answer.
@@ -220,6 +221,35 @@ fn attack_21_a_stream_that_never_ends_is_cut_and_costs_no_more() {
         assert_eq!(heard.errors[0]["error"]["code"], "upstream_failed");
         goes_on(stage, payer, &json!("an endless stream")).await;
     }));
+}
+
+/// Models think for minutes. Proxies cut what is silent, so the stream shows that it lives from the
+/// start; and who leaves meanwhile leaves neither a tab nor a thinking model behind.
+#[test]
+fn attack_21_a_model_that_has_not_begun_is_waited_for_aloud_and_can_be_left() {
+    run(with_a_payer(
+        |config| config.upstreams[0].first_token_timeout_ms = 60_000,
+        async |stage, payer| {
+            let (_, accepted, ..) = stage.standing(payer).await;
+            let script = json!({"chunks": 3, "firstMs": 11_000});
+            let mut stream = stage.stream(payer, payer.voucher(accepted + PRICE), &script).await;
+            let first = stream.next().await;
+            assert_eq!(first, Some(Frame::Comment), "something before the first word");
+            let heard = stage.listen(payer, &mut stream).await;
+            assert_eq!((heard.texts.len(), heard.cost()), (3, 3 * PRICE));
+
+            let script = json!({"chunks": 3, "firstMs": 60_000});
+            let (_, accepted, ..) = stage.standing(payer).await;
+            let left = stage.stream(payer, payer.voucher(accepted), &script).await;
+            eventually("the model is asked", async || (stage.upstream.seen().requests == 2).then_some(()))
+                .await;
+            drop(left);
+            eventually("the model is left", async || (stage.upstream.seen().cancelled == 1).then_some(()))
+                .await;
+            assert_eq!(spent(stage, payer).await, 3 * PRICE);
+            goes_on(stage, payer, &script).await;
+        },
+    ));
 }
 
 /// A server that reads a request, says the next of these and hangs up.
