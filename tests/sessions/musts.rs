@@ -271,8 +271,13 @@ const SESSION: &[(&str, &str, Kept)] = &[
     ),
     (
         "Request Idempotency",
-        "a duplicate adds nothing to what was spent",
+        "a request that is recognised as a repetition is not charged",
         Test("a_request_is_charged_once_under_one_key"),
+    ),
+    (
+        "Request Idempotency",
+        "clients are warned that one without a key is charged again",
+        Test("clients_are_warned_that_chat_sent_again_is_charged_again"),
     ),
     (
         "Cost Calculation",
