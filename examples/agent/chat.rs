@@ -36,12 +36,13 @@ pub async fn stream(
     ensure!(answer.status() == StatusCode::OK, "expected 200, got {}", answer.status());
     let mut chat = Chat { text: String::new(), chunks: 0, vouchers: 0, receipt: Value::Null };
     let mut body = answer.bytes_stream();
-    let mut buffer = String::new();
+    let mut buffer = Vec::new();
     while let Some(piece) = body.next().await {
-        buffer.push_str(std::str::from_utf8(&piece?).context("server-sent events are UTF-8")?);
-        while let Some(end) = buffer.find("\n\n") {
-            let event: String = buffer.drain(..end + 2).collect();
-            chat.take(http, wallet, url, &event).await?;
+        buffer.extend_from_slice(&piece?);
+        while let Some(end) = buffer.windows(2).position(|two| two == b"\n\n") {
+            let event: Vec<u8> = buffer.drain(..end + 2).collect();
+            let event = std::str::from_utf8(&event).context("server-sent events are UTF-8")?;
+            chat.take(http, wallet, url, event).await?;
         }
     }
     Ok(chat)

@@ -25,6 +25,8 @@ mod clients;
 mod contract;
 #[path = "../support/db.rs"]
 mod db;
+#[path = "../support/dev.rs"]
+mod dev;
 mod discovery;
 mod harness;
 mod idempotency;

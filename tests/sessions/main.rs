@@ -17,8 +17,13 @@ mod attack_30_failures;
 #[path = "../api/capture.rs"]
 #[allow(dead_code, reason = "each test program uses its own part of this")]
 mod capture;
+#[path = "../../examples/agent/chat.rs"]
+mod chat;
+mod clients;
 #[path = "../support/db.rs"]
 mod db;
+#[path = "../support/dev.rs"]
+mod dev;
 #[path = "../api/harness.rs"]
 #[allow(dead_code, reason = "each test program uses its own part of this")]
 mod harness;

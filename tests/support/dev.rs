@@ -1,0 +1,71 @@
+//! `farebox dev` as its users start it, and other people's clients, unmodified, against it.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::process::{Child, Command};
+
+use crate::harness::{client, eventually};
+
+/// Longer than any client needs. A judge that opens a stream and never pays for it to go on is sent
+/// away after a minute.
+const PATIENCE: Duration = Duration::from_mins(2);
+
+/// A running `farebox dev`, ended with this value.
+pub struct Dev {
+    folder: TempDir,
+    pub url: String,
+    _process: Child,
+}
+
+impl Dev {
+    pub async fn start() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_farebox"));
+        command.args(["dev", "--listen", "127.0.0.1:0", "--data"]).arg(folder.path());
+        command.current_dir(root()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut process = command.kill_on_drop(true).spawn().expect("farebox starts");
+        let described = eventually("farebox dev is up", async || {
+            assert_eq!(process.try_wait().expect("a child"), None, "farebox dev ended; run `make tools`");
+            let text = std::fs::read_to_string(folder.path().join("dev.json")).ok()?;
+            let dev: Value = serde_json::from_str(&text).ok()?;
+            let health = format!("{}/healthz", dev["url"].as_str()?);
+            client().get(health).send().await.ok().map(|_| dev)
+        });
+        let described = described.await;
+        let url = described["url"].as_str().expect("a URL").to_owned();
+        Self { folder, url, _process: process }
+    }
+
+    pub fn json(&self) -> PathBuf {
+        self.folder.path().join("dev.json")
+    }
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// An installed program or script of the test clients.
+pub fn installed(path: &str) -> PathBuf {
+    let path = root().join(path);
+    assert!(path.exists(), "{} is missing: run `make tools`", path.display());
+    path
+}
+
+/// Runs a client to its end; returns whether it succeeded and what it printed.
+pub async fn output(command: &mut Command) -> (bool, String) {
+    command.current_dir(root()).stdin(Stdio::null()).kill_on_drop(true);
+    let output = tokio::time::timeout(PATIENCE, command.output()).await.expect("in time").expect("it runs");
+    let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    (output.status.success(), text.concat())
+}
+
+pub async fn succeeds(command: &mut Command) -> String {
+    let (success, text) = output(command).await;
+    assert!(success, "{command:?}\n{text}");
+    text
+}
