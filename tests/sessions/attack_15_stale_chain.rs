@@ -4,19 +4,11 @@
 use farebox::config::Secret;
 use farebox::devnet::{Fault, Rule};
 use farebox::funding::channel::Phase;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::db;
-use crate::harness::{client, own_chain, run, send_raw};
+use crate::harness::{own_chain, run, send_raw};
 use crate::stage::{DEPOSIT, PRICE, Stage, body};
-
-async fn block(stage: &Stage<'_>) -> u64 {
-    let request = json!({ "jsonrpc": "2.0", "id": 1, "method": "eth_blockNumber", "params": [] });
-    let answer = client().post(stage.chain.anvil_url()).json(&request).send().await.expect("anvil answers");
-    let answer: Value = answer.json().await.expect("JSON");
-    let number = answer["result"].as_str().expect("a number").trim_start_matches("0x");
-    u64::from_str_radix(number, 16).expect("hex")
-}
 
 #[test]
 fn attack_15_stale_reads_neither_lower_a_deposit_nor_reopen_a_channel() {
@@ -26,9 +18,9 @@ fn attack_15_stale_reads_neither_lower_a_deposit_nor_reopen_a_channel() {
         for database in engines {
             let chain = own_chain().await;
             let stage = Stage::on(database, &chain, |_| {}).await;
-            let before_all = block(&stage).await;
+            let before_all = stage.block().await;
             let payer = stage.opened(DEPOSIT, PRICE).await;
-            let opened = block(&stage).await;
+            let opened = stage.block().await;
             stage.done(&payer, payer.top_up(500 * PRICE)).await;
             let topped_up = stage.standing(&payer).await;
             assert_eq!(topped_up.0, DEPOSIT + 500 * PRICE);
@@ -43,7 +35,7 @@ fn attack_15_stale_reads_neither_lower_a_deposit_nor_reopen_a_channel() {
             stage.done(&payer, payer.voucher(DEPOSIT + PRICE)).await;
 
             // The payer asks to close; the server learns it while it may not act yet.
-            let quiet = block(&stage).await;
+            let quiet = stage.block().await;
             send_raw(&chain, &payer.request_close()).await;
             chain.faults().set(Rule::new(Fault::Drop).on("eth_sendRawTransactionSync"));
             chain.faults().set(Rule::new(Fault::Drop).on("eth_sendRawTransaction"));

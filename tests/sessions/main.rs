@@ -28,9 +28,12 @@ mod dev;
 #[allow(dead_code, reason = "each test program uses its own part of this")]
 mod harness;
 mod instances;
+mod model;
 mod musts;
 mod offers;
 mod payer;
+#[path = "../support/random.rs"]
+mod random;
 mod receipts;
 mod requests;
 mod signers;

@@ -237,6 +237,15 @@ impl<'a> Stage<'a> {
         worker::pass(&sessions.channels, Timestamp::now()).await.expect("the database answers");
     }
 
+    /// The newest block's number, past all faults.
+    pub async fn block(&self) -> u64 {
+        let request = json!({ "jsonrpc": "2.0", "id": 1, "method": "eth_blockNumber", "params": [] });
+        let sent = harness::client().post(self.chain.anvil_url()).json(&request).send().await;
+        let answer: Value = sent.expect("anvil answers").json().await.expect("JSON");
+        let number = answer["result"].as_str().expect("a number").trim_start_matches("0x");
+        u64::from_str_radix(number, 16).expect("hex")
+    }
+
     /// What the payee has got on the chain.
     pub async fn earned(&self) -> u64 {
         let balance = self.chain.balance(PATH_USD, self.server.recipient()).await.expect("the chain answers");

@@ -1,0 +1,143 @@
+//! What happens around the payers of a run: the worker, a chain that breaks, time, and death.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use farebox::devnet::{Fault, Rule};
+use farebox::id::Timestamp;
+
+use super::client::{Answer, answer};
+use super::rules::OK;
+use super::{CLIENTS, Run, kind};
+use crate::harness::{eventually, send_raw};
+
+impl Run<'_> {
+    /// The worker's look at all channels.
+    pub(super) async fn pass(&mut self) {
+        self.note("the worker looks".into());
+        self.stage().pass().await;
+    }
+
+    /// The server's own worker never gets its turn: when it looks is for the run to say.
+    pub(super) async fn only_our_worker(&self) {
+        let lease = "INSERT INTO leases (name, owner, until) VALUES ('channels', 'the test', 9000000000000000000) \
+            ON CONFLICT (name) DO UPDATE SET owner = excluded.owner, until = excluded.until";
+        self.stage().server.db.execute(lease).await;
+    }
+
+    /// Whether the chain can let a request down.
+    pub(super) fn is_in_trouble(&self) -> bool {
+        self.gone || !self.stage().chain.faults().active().is_empty()
+    }
+
+    pub(super) async fn break_chain(&mut self) {
+        let times = 1 + u32::try_from(self.below(3)).expect("small");
+        let send = "eth_sendRawTransactionSync";
+        let rule = match self.below(10) {
+            // Shorter than the server's patience: what it gives up on must not arrive later unseen.
+            0 | 1 => Rule::new(Fault::Delay { ms: 20 + self.random.below(200) }).times(times),
+            2 => Rule::new(Fault::Drop).on(send).times(1),
+            3 => Rule::new(Fault::Drop).on("eth_gasPrice").times(times),
+            4 => Rule::new(Fault::Drop).on("eth_getTransactionReceipt").times(times),
+            5 => {
+                let refusal = Fault::Error { code: -32_000, message: "not now".into() };
+                Rule::new(refusal).on(send).times(1)
+            }
+            6 => Rule::new(Fault::ErrorAfterIncluding).times(1),
+            7 => Rule::new(Fault::DropAfterIncluding).times(1),
+            8 => {
+                let behind = 1 + self.random.below(6);
+                let block = self.stage().block().await.saturating_sub(behind);
+                Rule::new(Fault::Behind { block }).times(2 * times)
+            }
+            _ => {
+                self.gone = true;
+                self.stage().chain.faults().stop();
+                return self.note("the chain is gone".into());
+            }
+        };
+        self.note(format!("{rule:?}"));
+        self.stage().chain.faults().set(rule);
+    }
+
+    pub(super) fn mend_chain(&mut self) {
+        self.gone = false;
+        self.stage().chain.faults().clear();
+        self.note("the chain works".into());
+    }
+
+    /// So much time passes that what was not included never will be. What dead servers had under way
+    /// is over by then, so that is waited for.
+    pub(super) async fn age(&mut self) {
+        self.mend_chain();
+        for tasks in self.dead.drain(..) {
+            tasks.wait().await;
+        }
+        let later =
+            "UPDATE channels SET pending_until = pending_until - 90000 WHERE pending_kind IS NOT NULL";
+        self.stage().server.db.execute(later).await;
+        self.note("time passes".into());
+    }
+
+    /// A payer closes past the server.
+    pub(super) async fn ask_to_close(&mut self) {
+        let who = self.below(CLIENTS);
+        let Some(channel) = self.channel(who).await else { return };
+        if channel.phase != farebox::funding::channel::Phase::Open {
+            return;
+        }
+        let receipt = send_raw(self.stage().chain, &self.clients[who].payer.request_close()).await;
+        let asked = receipt["status"] == "0x1";
+        self.note(format!("client-{who} asks the chain to close: {asked}"));
+        if asked {
+            self.count("asked");
+        }
+        // It fails where a close came first, of which the server may not know yet.
+        self.clients[who].asked_on_chain |= asked;
+    }
+
+    /// The server dies with requests in flight.
+    pub(super) async fn crash(&mut self) {
+        self.count("crash");
+        let (who, count) = (self.below(CLIENTS), 1 + self.below(2));
+        let mut asks = Vec::new();
+        for _ in 0..count {
+            let ask = self.choose(who, &asks).await;
+            asks.push(ask);
+        }
+        let stage = self.stage.as_ref().expect("taken only while it restarts");
+        let mut flying = Vec::new();
+        for ask in &asks {
+            let (request, name) = self.clients[who].request(stage, ask);
+            flying.push((name, tokio::spawn(answer(request))));
+        }
+        tokio::time::sleep(Duration::from_millis(self.random.below(60))).await;
+        let mut heard = Vec::new();
+        for (name, request) in flying {
+            if !request.is_finished() {
+                request.abort();
+            }
+            heard.push((name, request.await.unwrap_or_else(|_| Answer::lost())));
+        }
+        self.restart().await;
+        for (ask, (name, answer)) in asks.iter().zip(heard) {
+            self.note(format!("{name} {ask:?} -> {} (the server died)", answer.code));
+            self.count(&format!("{} {}", kind(ask), if answer.code == OK { OK } else { "lost" }));
+            self.clients[who].learn(ask, name, answer, true);
+        }
+    }
+
+    async fn restart(&mut self) {
+        let mut stage = self.stage.take().expect("taken only while it restarts");
+        self.dead.push(stage.server.app.tasks.clone());
+        stage.server.stop().await;
+        let app = &stage.server.app;
+        // Its streams end when they find the database closed; until then it owns the file.
+        eventually("the old server is gone", async || (Arc::strong_count(app) == 1).then_some(())).await;
+        // Nothing is due for the new server's own worker when it starts.
+        let now = Timestamp::now().millis();
+        stage.server.db.execute(&format!("UPDATE channels SET checked_at = {now}")).await;
+        self.stage = Some(stage.restart(|_| {}).await);
+        self.only_our_worker().await;
+    }
+}

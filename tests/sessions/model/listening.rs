@@ -1,0 +1,134 @@
+//! A stream as its payer hears it, and what it may have cost because of that.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+
+use super::rules::Range;
+use crate::sse::{Frame, Stream, text};
+use crate::stage::amount;
+
+/// What may be charged and not received where a request was interrupted, in chunks: one charge, and
+/// what waits for the client (`BATCH` and `IN_FLIGHT` in `src/meter/stream.rs`).
+pub const IN_FLIGHT: u64 = 32 + 8;
+/// Longer than a stream needs to notice that it has lost its tab.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What a request may have cost, in units.
+#[derive(Debug)]
+pub struct Cost {
+    pub request: String,
+    pub units: Range,
+}
+
+/// A stream that is read, or was.
+pub struct Listening {
+    request: String,
+    reader: JoinHandle<()>,
+    heard: Arc<Mutex<Heard>>,
+    /// The payer went away from it.
+    left: bool,
+}
+
+/// What it said so far.
+#[derive(Debug, Default)]
+struct Heard {
+    chunks: u64,
+    /// The voucher it asked for last.
+    asked: Option<u64>,
+    errors: Vec<String>,
+    /// Units of the receipt.
+    units: Option<u64>,
+    done: bool,
+    /// What it should never have said.
+    wrong: Option<String>,
+}
+
+impl Listening {
+    pub fn to(stream: Stream, request: String) -> Self {
+        let heard = Arc::new(Mutex::new(Heard::default()));
+        let reader = tokio::spawn(read(stream, Arc::clone(&heard)));
+        Self { request, reader, heard, left: false }
+    }
+
+    pub fn goes_on(&self) -> bool {
+        !self.reader.is_finished()
+    }
+
+    /// Goes away; whether it went on until now.
+    pub fn leave(&mut self) -> bool {
+        let goes_on = self.goes_on();
+        if goes_on {
+            self.reader.abort();
+            self.left = true;
+        }
+        goes_on
+    }
+
+    pub fn chunks(&self) -> u64 {
+        self.heard().chunks
+    }
+
+    /// The voucher without which it does not go on, when `accepted` is what it has.
+    pub fn waits_for(&self, accepted: u64) -> Option<u64> {
+        self.heard().asked.filter(|asked| *asked > accepted && !self.left && self.goes_on())
+    }
+
+    /// Waits for its end and says what it may have cost.
+    pub async fn cost(self) -> Cost {
+        let Self { request, reader, heard, left } = self;
+        if !left {
+            let ended = tokio::time::timeout(PATIENCE, reader).await;
+            ended.unwrap_or_else(|_| panic!("{request}: it goes on without its tab")).expect("it reads");
+        }
+        let heard = lock(&heard);
+        assert_eq!(heard.wrong, None, "{request}");
+        let chunks = heard.chunks;
+        let is_whole = heard.done && heard.errors.iter().all(|code| code == "upstream_failed");
+        let possible = Range { low: chunks, high: if is_whole { chunks } else { chunks + IN_FLIGHT } };
+        // A receipt names what was charged, and that must be what the books say; where these could not
+        // be written, it is what the server still knew.
+        let is_booked = !heard.errors.iter().any(|code| code == "ledger_unavailable");
+        let units = match heard.units.filter(|_| is_booked) {
+            Some(units) => {
+                assert!(possible.holds(units), "{request}: receipt of {units}, possible {possible:?}");
+                Range::exactly(units)
+            }
+            None => possible,
+        };
+        Cost { request, units }
+    }
+
+    fn heard(&self) -> MutexGuard<'_, Heard> {
+        lock(&self.heard)
+    }
+}
+
+async fn read(mut stream: Stream, heard: Arc<Mutex<Heard>>) {
+    while let Some(frame) = stream.next().await {
+        let mut heard = lock(&heard);
+        match frame {
+            Frame::Chunk(chunk) => {
+                let Some(text) = text(&chunk) else { continue };
+                if text != format!(" word{}", heard.chunks) {
+                    heard.wrong = Some(format!("{text} after {} chunks", heard.chunks));
+                }
+                heard.chunks += 1;
+            }
+            Frame::NeedVoucher(ask) => heard.asked = Some(amount(&ask["requiredCumulative"])),
+            Frame::Error(error) => {
+                heard.errors.push(error["error"]["code"].as_str().unwrap_or_default().to_owned());
+            }
+            Frame::Receipt(receipt) => heard.units = receipt["units"].as_u64(),
+            Frame::Done => heard.done = true,
+            Frame::Comment => {}
+            Frame::Other(text) => heard.wrong = Some(text),
+        }
+    }
+}
+
+fn lock(heard: &Mutex<Heard>) -> MutexGuard<'_, Heard> {
+    // Counters stay usable whatever happened to another holder.
+    heard.lock().unwrap_or_else(PoisonError::into_inner)
+}
