@@ -30,14 +30,19 @@ pub struct Answer<'a> {
 
 /// The bytes of a POST with the JSON [`BODY`] and further header lines.
 pub fn post(path: &str, headers: &[(&str, &str)]) -> Vec<u8> {
+    post_body(path, headers, BODY)
+}
+
+/// The same with another JSON body.
+pub fn post_body(path: &str, headers: &[(&str, &str)], body: &str) -> Vec<u8> {
     let mut request = format!(
         "POST {path} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\ncontent-length: {}\r\n",
-        BODY.len()
+        body.len()
     );
     for (name, value) in headers {
         request.extend([name, ": ", value, "\r\n"]);
     }
-    request.extend(["\r\n", BODY]);
+    request.extend(["\r\n", body]);
     request.into_bytes()
 }
 

@@ -1,5 +1,5 @@
 //! What the promises cost, measured side by side in one run: `cargo bench`, or
-//! `cargo bench -- unpaid paid ledger pii start` for some of it.
+//! `cargo bench -- unpaid paid ledger pii start sessions` for some of it.
 //!
 //! Servers, the chain and the load run in processes of their own, so that each one's processor
 //! time can be told apart; this program starts itself again for those that are no other program.
@@ -15,6 +15,7 @@ mod pii;
 mod plain;
 mod program;
 mod report;
+mod sessions;
 mod start;
 #[path = "../../tests/support/db.rs"]
 mod support;
@@ -26,7 +27,7 @@ use std::time::Instant;
 use anyhow::{Context as _, Result};
 use tempfile::TempDir;
 
-const SECTIONS: [&str; 5] = ["unpaid", "paid", "ledger", "pii", "start"];
+const SECTIONS: [&str; 6] = ["unpaid", "paid", "ledger", "pii", "start", "sessions"];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
@@ -35,6 +36,10 @@ fn main() -> ExitCode {
         ["load", rest @ ..] => load::run(rest),
         ["plain", rest @ ..] => plain::run(rest),
         ["chain"] => chain::run(),
+        ["upstream"] => sessions::run_upstream(),
+        ["unmetered", rest @ ..] => sessions::run_unmetered(rest),
+        ["mpp-rs", rest @ ..] => sessions::run_mpp_rs(rest),
+        ["streams", rest @ ..] => sessions::run_streams(rest),
         sections => bench(sections),
     };
     match done {
@@ -62,7 +67,8 @@ fn bench(wanted: &[&str]) -> Result<()> {
             "paid" => runtime.block_on(paid::measure()),
             "ledger" => runtime.block_on(ledger::measure()),
             "pii" => pii::measure(),
-            _ => runtime.block_on(start::measure()),
+            "start" => runtime.block_on(start::measure()),
+            _ => runtime.block_on(sessions::measure()),
         }
         .context(section)?;
     }

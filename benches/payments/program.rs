@@ -27,6 +27,15 @@ pub struct Program {
 impl Program {
     /// `farebox serve` as an operator runs it, on a database and a chain, keeping a log in `folder`.
     pub fn farebox(folder: &Path, database: &str, chain: &str) -> Result<Self> {
+        Self::serve(folder, database, chain, None)
+    }
+
+    /// The same with what else a configuration file says: the models that are sold.
+    pub fn selling(folder: &Path, database: &str, chain: &str, file: &Path) -> Result<Self> {
+        Self::serve(folder, database, chain, Some(file))
+    }
+
+    fn serve(folder: &Path, database: &str, chain: &str, file: Option<&Path>) -> Result<Self> {
         let address = SocketAddr::from(([127, 0, 0, 1], free_port()?));
         let log = folder.join("log");
         let settings = [("LISTEN", address.to_string()), ("PUBLIC_URL", format!("http://{address}"))];
@@ -42,6 +51,9 @@ impl Program {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(File::options().create(true).append(true).open(&log)?);
+        if let Some(file) = file {
+            command.arg("--config").arg(file);
+        }
         let begun = Instant::now();
         let child = command.spawn().context("farebox serve")?;
         let mut server = Self { child, address, starting: Duration::ZERO };
@@ -65,11 +77,24 @@ impl Program {
     /// # Errors
     /// Why there is none.
     pub fn mppx() -> Result<Self> {
+        Self::node("mppx_server.mjs", &[])
+    }
+
+    /// The meter of mppx in front of a model, with funded channels.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn mppx_streams(model: SocketAddr, channels: usize, funds: i64) -> Result<Self> {
+        let arguments = [model.port().to_string(), channels.to_string(), funds.to_string()];
+        Self::node("mppx_streams.mjs", &arguments)
+    }
+
+    fn node(script: &str, arguments: &[String]) -> Result<Self> {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients");
         ensure!(folder.join("node_modules/mppx").is_dir(), "mppx is not installed; run `make tools`");
         let port = free_port()?;
         let mut command = Command::new("node");
-        command.arg("mppx_server.mjs").arg(port.to_string()).current_dir(folder);
+        command.arg(script).arg(port.to_string()).args(arguments).current_dir(folder);
         let (mut server, _) = Self::announced(&mut command)?;
         server.address = SocketAddr::from(([127, 0, 0, 1], port));
         Ok(server)
@@ -97,6 +122,17 @@ impl Program {
         let ticks = fields.split_whitespace().skip(11).take(2).map(str::parse::<u32>);
         let ticks = ticks.sum::<Result<u32, _>>()?;
         Ok(Duration::from_secs(1) * ticks / TICKS_PER_SECOND)
+    }
+
+    /// The answer to a GET, head and all.
+    pub fn get(&self, path: &str) -> Result<String> {
+        let mut stream = TcpStream::connect(self.address)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        let request = format!("GET {path} HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes())?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok(answer)
     }
 
     /// Resident memory, in MB.

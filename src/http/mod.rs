@@ -9,7 +9,7 @@ mod mpp;
 mod observe;
 mod openapi;
 mod request;
-mod sse;
+pub mod sse;
 
 use std::sync::Arc;
 use std::time::Duration;
