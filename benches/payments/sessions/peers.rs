@@ -21,7 +21,7 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::post;
 use axum::serve::ListenerExt as _;
 use farebox::http::sse;
-use farebox::services::chat::{Answer, Catalog, ChatRequest, ChunkStream, Limits, Upstreams};
+use farebox::services::chat::{Catalog, ChatRequest, ChunkStream, Limits, Upstreams};
 use futures_util::StreamExt as _;
 use mpp::protocol::methods::tempo::session_method::{ChannelState, InMemoryChannelStore};
 use mpp::server::sse::{ServeOptions, serve};
@@ -81,7 +81,7 @@ async fn complete(State(peer): State<Arc<Peer>>, headers: HeaderMap, body: Strin
     let Ok(chat) = ChatRequest::parse(&body, &peer.catalog, Limits::default()) else {
         return StatusCode::BAD_REQUEST.into_response();
     };
-    let Ok(Answer::Stream(chunks)) = peer.upstreams.start(&chat).await else {
+    let Ok(chunks) = peer.upstreams.stream(&chat).await else {
         return StatusCode::BAD_GATEWAY.into_response();
     };
     let body = match &peer.store {

@@ -8,9 +8,11 @@ use anyhow::{Result, bail, ensure};
 use farebox::chain::{Chain, Fees};
 use farebox::config::{self, PATH_USD};
 use farebox::db::Db;
+use farebox::funding::FeeAccount;
 use farebox::funding::channel::{Channels, Operator, Policy};
 use farebox::id::Timestamp;
 use farebox::ledger::audit::audit;
+use farebox::limits::Rate;
 use farebox::money::Money;
 use farebox::mpp::session::{SessionTerms, SignedVoucher};
 use k256::ecdsa::{RecoveryId, Signature, VerifyingKey};
@@ -93,8 +95,13 @@ impl Engine {
             config::Chain { rpc_url: NO_CHAIN.into(), chain_id: CHAIN_ID, ..config::Chain::default() };
         let fees = Fees { token: PATH_USD, gas: 1, highest: 0, priority: 0 };
         let policy = Policy { settle_above: Money::ZERO, settle_after_ms: 0, close_idle_ms: i64::MAX };
-        let operator = Operator { signer: operator(), fees };
-        let channels = Channels::new(db.clone(), Chain::new(&config)?, None, operator, terms, policy);
+        let signer = operator();
+        let account = FeeAccount::new("operator", signer.address(), PATH_USD, Money::ZERO);
+        let operator = Operator { signer, fees, account };
+        // Far more than are sent: the rate is not what is measured.
+        let rate = Rate::new(1000, u32::MAX);
+        let chain = Chain::new(&config)?;
+        let channels = Channels::new(db.clone(), chain, None, operator, terms, policy, rate);
         let rates = LOADS.iter().map(|_| Vec::new()).collect();
         Ok(Self { name, db, channels, payer, rates, next: 1, _database: database })
     }
