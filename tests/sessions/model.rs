@@ -60,6 +60,8 @@ struct Run<'a> {
     idle: bool,
     /// The chain refuses connections.
     gone: bool,
+    /// Transactions that left and can still be included.
+    adrift: Vec<String>,
     /// What servers that died still had under way: their transactions may yet arrive.
     dead: Vec<TaskTracker>,
     tally: Tally,
@@ -145,6 +147,7 @@ impl<'a> Run<'a> {
             random,
             idle,
             gone: false,
+            adrift: Vec::new(),
             dead: Vec::new(),
             tally: Tally::new(),
             trace,
@@ -177,9 +180,10 @@ impl<'a> Run<'a> {
             69..=73 => self.leave(),
             74..=80 => self.pass().await,
             81..=88 => self.break_chain().await,
-            89..=92 => self.mend_chain(),
+            89..=91 => self.mend_chain(),
             93 => self.age().await,
-            94..=96 => self.ask_to_close().await,
+            94..=95 => self.ask_to_close().await,
+            92 | 96 => self.arrive().await,
             _ => self.crash().await,
         }
         self.look().await;
@@ -272,6 +276,8 @@ impl<'a> Run<'a> {
             let received = self.clients[who].received();
             let channel = self.channel(who).await;
             self.clients[who].look(channel.as_ref(), received, self.idle);
+            let out = channel.and_then(|channel| channel.pending).map(|pending| pending.raw);
+            self.adrift.extend(out.filter(|raw| !self.adrift.contains(raw)));
         }
     }
 

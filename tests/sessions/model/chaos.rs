@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use farebox::devnet::{Fault, Rule};
 use farebox::id::Timestamp;
+use serde_json::{Value, json};
 
 use super::client::{Answer, answer};
 use super::rules::OK;
 use super::{CLIENTS, Run, kind};
-use crate::harness::{eventually, send_raw};
+use crate::harness::{client, eventually, send_raw};
 
 impl Run<'_> {
     /// The worker's look at all channels.
@@ -33,10 +34,10 @@ impl Run<'_> {
     pub(super) async fn break_chain(&mut self) {
         let times = 1 + u32::try_from(self.below(3)).expect("small");
         let send = "eth_sendRawTransactionSync";
-        let rule = match self.below(10) {
-            // Shorter than the server's patience: what it gives up on must not arrive later unseen.
+        let rule = match self.below(14) {
             0 | 1 => Rule::new(Fault::Delay { ms: 20 + self.random.below(200) }).times(times),
-            2 => Rule::new(Fault::Drop).on(send).times(1),
+            // The server gives up on a transaction, which is adrift then.
+            2 | 9 | 10 => Rule::new(Fault::Drop).on(send).times(1),
             3 => Rule::new(Fault::Drop).on("eth_gasPrice").times(times),
             4 => Rule::new(Fault::Drop).on("eth_getTransactionReceipt").times(times),
             5 => {
@@ -50,6 +51,12 @@ impl Run<'_> {
                 let block = self.stage().block().await.saturating_sub(behind);
                 Rule::new(Fault::Behind { block }).times(2 * times)
             }
+            // It is included, and nobody says so for a while.
+            11 | 12 => {
+                let silent = Rule::new(Fault::Drop).on("eth_getTransactionReceipt").times(2 + times);
+                self.stage().chain.faults().set(silent);
+                Rule::new(Fault::DropAfterIncluding).times(1)
+            }
             _ => {
                 self.gone = true;
                 self.stage().chain.faults().stop();
@@ -58,12 +65,39 @@ impl Run<'_> {
         };
         self.note(format!("{rule:?}"));
         self.stage().chain.faults().set(rule);
+        // Most requests have nothing to do with the chain: see to it that some meet the fault.
+        match self.below(4) {
+            0 => self.pass().await,
+            1 | 2 => {
+                let who = self.below(CLIENTS);
+                let ask = self.choose_transaction(who).await;
+                self.one(who, ask).await;
+            }
+            _ => {}
+        }
     }
 
     pub(super) fn mend_chain(&mut self) {
         self.gone = false;
         self.stage().chain.faults().clear();
         self.note("the chain works".into());
+    }
+
+    /// A transaction that nobody has an answer to is included after all.
+    pub(super) async fn arrive(&mut self) {
+        if self.adrift.is_empty() || self.is_in_trouble() {
+            return;
+        }
+        let which = self.below(self.adrift.len());
+        let raw = self.adrift.swap_remove(which);
+        // By way of the proxy, which knows what an open needs; one that has arrived is refused there.
+        let request =
+            json!({ "jsonrpc": "2.0", "id": 1, "method": "eth_sendRawTransactionSync", "params": [raw] });
+        let sent = client().post(self.stage().chain.rpc_url()).json(&request).send().await;
+        let answer: Value = sent.expect("the chain answers").json().await.expect("JSON");
+        let status = answer["result"]["status"].as_str().unwrap_or("refused").to_owned();
+        self.note(format!("a transaction arrives after all: {status}"));
+        self.count(if status == "0x1" { "late" } else { "known" });
     }
 
     /// So much time passes that what was not included never will be. What dead servers had under way
@@ -73,6 +107,7 @@ impl Run<'_> {
         for tasks in self.dead.drain(..) {
             tasks.wait().await;
         }
+        self.adrift.clear();
         let later =
             "UPDATE channels SET pending_until = pending_until - 90000 WHERE pending_kind IS NOT NULL";
         self.stage().server.db.execute(later).await;

@@ -12,13 +12,7 @@ impl Run<'_> {
     /// What a payer could want now; `beside` what it asks for at the same time.
     pub(super) async fn choose(&mut self, who: usize, beside: &[Ask]) -> Ask {
         if !self.clients[who].tried {
-            // Signed now: it is valid for seconds only.
-            let agent = self.clients[who].payer.agent.clone();
-            let client = &mut self.clients[who];
-            let asked = self.stage.as_ref().expect("taken only while it restarts").ask().await;
-            client.payer = Payer::prepare(agent, asked, DEPOSIT);
-            client.tried = true;
-            return Ask::Open { amount: PRICE * self.random.below(40), again: false };
+            return self.open(who).await;
         }
         let random = &mut self.random;
         let client = &self.clients[who];
@@ -35,8 +29,7 @@ impl Run<'_> {
                 if !is_beside(|ask| matches!(ask, Ask::TopUp { .. }))
                     && !client.unresolved.iter().any(|ask| matches!(ask, Ask::TopUp { .. })) =>
             {
-                let more = PRICE * (1 + random.below(60));
-                Ask::TopUp { more, transaction: Raw(client.payer.top_up_transaction(more)) }
+                top_up(client, random)
             }
             37..=50 => {
                 let chunks = 1 + random.below(WHOLE);
@@ -52,6 +45,33 @@ impl Run<'_> {
             _ => Ask::Voucher(amount(client, random)),
         }
     }
+
+    /// Something that needs the chain.
+    pub(super) async fn choose_transaction(&mut self, who: usize) -> Ask {
+        if !self.clients[who].tried {
+            return self.open(who).await;
+        }
+        let (random, client) = (&mut self.random, &self.clients[who]);
+        match client.unresolved.first() {
+            Some(again) => again.clone(),
+            None if random.below(6) == 0 => Ask::Close(client.belief.accepted.high),
+            None => top_up(client, random),
+        }
+    }
+
+    /// The transaction is signed now: it is valid for seconds only.
+    async fn open(&mut self, who: usize) -> Ask {
+        let asked = self.stage().ask().await;
+        let client = &mut self.clients[who];
+        client.payer = Payer::prepare(client.payer.agent.clone(), asked, DEPOSIT);
+        client.tried = true;
+        Ask::Open { amount: PRICE * self.random.below(40), again: false }
+    }
+}
+
+fn top_up(client: &Client, random: &mut Random) -> Ask {
+    let more = PRICE * (1 + random.below(60));
+    Ask::TopUp { more, transaction: Raw(client.payer.top_up_transaction(more)) }
 }
 
 /// The amount of a voucher: what is allowed already, less, more, or more than there is.
