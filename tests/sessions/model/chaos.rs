@@ -68,12 +68,23 @@ impl Run<'_> {
         // Most requests have nothing to do with the chain: see to it that some meet the fault.
         match self.below(4) {
             0 => self.pass().await,
-            1 | 2 => {
-                let who = self.below(CLIENTS);
-                let ask = self.choose_transaction(who).await;
-                self.one(who, ask).await;
-            }
+            1 | 2 => self.meet_fault().await,
             _ => {}
+        }
+    }
+
+    /// A transaction meets the fault, and may be included when the server has looked for it in vain.
+    async fn meet_fault(&mut self) {
+        let who = self.below(CLIENTS);
+        let ask = self.choose_transaction(who).await;
+        self.one(who, ask).await;
+        self.look().await;
+        if self.below(2) == 0 {
+            self.pass().await;
+        }
+        if self.below(2) == 0 {
+            self.mend_chain();
+            self.arrive().await;
         }
     }
 
