@@ -8,6 +8,7 @@
 //! * nothing waits without a bound: connections, locks and statements all time out.
 
 pub mod notify;
+pub mod rows;
 
 use std::time::Duration;
 

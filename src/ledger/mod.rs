@@ -41,7 +41,7 @@ use std::sync::Arc;
 pub use account::Balance;
 pub use batch::BatchStats;
 pub use statement::{Cursor, Entry, EntryDetails, EntryKind, Page};
-pub use verbs::{charge, close, credit, extend, hold, spend};
+pub use verbs::{charge, close, credit, credit_all, extend, hold, spend};
 
 use crate::db::{Db, DbError, TxError};
 use crate::id::{AccountId, HoldId, RequestKey, SourceRef, Timestamp};

@@ -9,6 +9,7 @@ use super::LedgerError;
 use super::account::{Balance, OpenedTab, Tab};
 use super::statement::{Entry, EntryDetails};
 use crate::db::Tx;
+use crate::db::rows::{self, Column};
 use crate::id::{AccountId, HoldId, RequestKey, SourceRef, Timestamp};
 use crate::money::Money;
 
@@ -108,6 +109,43 @@ pub(super) async fn insert_credit(
     .execute(tx.conn())
     .await?;
     Ok(result.rows_affected() == 1)
+}
+
+/// Makes missing accounts, locks all in the order of their ids, claims the
+/// sources and raises what was credited.
+pub(super) async fn insert_credits(
+    tx: &mut Tx,
+    credits: &[(AccountId, Money, SourceRef)],
+    now: Timestamp,
+) -> Done {
+    let rows: Vec<_> = credits
+        .iter()
+        .map(|(account, amount, source)| (account.as_str(), amount.micros(), source.as_str(), now.millis()))
+        .collect();
+    let columns = [Column::Text("id"), Column::Whole("amount"), Column::Text("source"), Column::Whole("now")];
+    let given = rows::given(tx.engine(), &columns);
+    let lock = tx.engine().for_update();
+    let accounts = format!(
+        "{given} INSERT INTO accounts (id, credited, spent, held, created_at)
+         SELECT id, 0, 0, 0, now FROM given WHERE true ORDER BY id ON CONFLICT (id) DO NOTHING"
+    );
+    rows::with_rows(accounts, &rows).execute(tx.conn()).await?;
+    if !lock.is_empty() {
+        let lock =
+            format!("{given} SELECT id FROM accounts WHERE id IN (SELECT id FROM given) ORDER BY id{lock}");
+        rows::with_rows(lock, &rows).fetch_all(tx.conn()).await?;
+    }
+    let claims = format!(
+        "{given} INSERT INTO credits (source, account, amount, created_at)
+         SELECT source, id, amount, now FROM given WHERE true ON CONFLICT (source) DO NOTHING"
+    );
+    let result = rows::with_rows(claims, &rows).execute(tx.conn()).await?;
+    must(result.rows_affected(), rows.len(), "a batch of credits")?;
+    let raise = format!(
+        "{given} UPDATE accounts SET credited = accounts.credited + given.amount FROM given WHERE accounts.id = given.id"
+    );
+    let result = rows::with_rows(raise, &rows).execute(tx.conn()).await?;
+    must(result.rows_affected(), rows.len(), "a batch of credits, on accounts,")
 }
 
 /// To whom and how much a source was credited.

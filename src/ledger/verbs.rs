@@ -40,6 +40,26 @@ pub async fn credit(
     }
 }
 
+/// [`credit`] for several accounts at once, each named once, with sources that
+/// were never credited: what the caller's own locked rows say.
+///
+/// # Errors
+/// [`LedgerError::Amount`] unless every amount is positive, [`LedgerError::Corrupt`]
+/// when a source was credited before, and the database's refusal of a sum that is too large.
+pub async fn credit_all(
+    tx: &mut Tx,
+    credits: &[(AccountId, Money, SourceRef)],
+    now: Timestamp,
+) -> Result<(), LedgerError> {
+    if let Some((_, amount, _)) = credits.iter().find(|(_, amount, _)| !amount.is_positive()) {
+        return Err(LedgerError::Amount(*amount));
+    }
+    if credits.is_empty() {
+        return Ok(());
+    }
+    sql::insert_credits(tx, credits, now).await
+}
+
 /// Opens a tab for a request and sets `estimate` aside for it; zero is legal and sets nothing
 /// aside. A request key that has a tab already gets that one, whatever its state.
 ///

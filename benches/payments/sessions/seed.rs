@@ -56,6 +56,10 @@ impl Payer {
         self.signer.address()
     }
 
+    pub fn descriptor(&self, n: usize) -> Descriptor {
+        self.channels[n].1
+    }
+
     /// A voucher of the `n`th channel.
     pub fn voucher(&self, n: usize, amount: i64) -> Result<SignedVoucher> {
         let (channel, _) = self.channels[n];

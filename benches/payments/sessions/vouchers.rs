@@ -14,7 +14,7 @@ use farebox::id::Timestamp;
 use farebox::ledger::audit::audit;
 use farebox::limits::Rate;
 use farebox::money::Money;
-use farebox::mpp::session::{SessionTerms, SignedVoucher};
+use farebox::mpp::session::{Descriptor, SessionTerms, SignedVoucher};
 use k256::ecdsa::{RecoveryId, Signature, VerifyingKey};
 use secp256k1::ecdsa::{RecoverableSignature, RecoveryId as LibRecoveryId};
 use secp256k1::{Message, SECP256K1};
@@ -113,12 +113,12 @@ impl Engine {
         let mut signed = Vec::with_capacity(channels);
         for channel in 0..channels {
             let vouchers: Result<Vec<_>> = (first..last).map(|n| self.payer.voucher(channel, n)).collect();
-            signed.push(vouchers?);
+            signed.push((self.payer.descriptor(channel), vouchers?));
         }
         let begun = Instant::now();
         let mut payers = JoinSet::new();
-        for vouchers in signed {
-            payers.spawn(bring(self.channels.clone(), vouchers));
+        for (descriptor, vouchers) in signed {
+            payers.spawn(bring(self.channels.clone(), descriptor, vouchers));
         }
         while let Some(done) = payers.join_next().await {
             done??;
@@ -127,9 +127,9 @@ impl Engine {
     }
 }
 
-async fn bring(channels: Channels, vouchers: Vec<SignedVoucher>) -> Result<()> {
+async fn bring(channels: Channels, descriptor: Descriptor, vouchers: Vec<SignedVoucher>) -> Result<()> {
     for voucher in vouchers {
-        if let Err(error) = channels.accept(&voucher, Timestamp::now()).await {
+        if let Err(error) = channels.accept(&descriptor, &voucher, Timestamp::now()).await {
             bail!("a voucher was refused: {error}");
         }
     }

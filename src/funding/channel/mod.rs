@@ -10,6 +10,7 @@
 //!   down before it leaves, and its outcome is asked for until it is known;
 //! * deposit and settled amount never fall by what a node says.
 
+mod intake;
 mod open;
 mod settle;
 mod state;
@@ -26,6 +27,8 @@ use alloy::signers::local::PrivateKeySigner;
 
 pub use open::Funded;
 pub use state::{Accepted, Channel, Due, Phase, Policy, Purpose, Refused, Request};
+
+use intake::Intake;
 
 use super::sponsor::Exhausted;
 use super::{FeeAccount, Sponsor, StoreError};
@@ -47,6 +50,7 @@ pub struct Channels {
     /// How often vouchers are taken. Only its payer's signature counts against
     /// a channel, so nobody else can use its share up ("Denial of Service").
     vouchers: Arc<Buckets<ChannelId>>,
+    intake: Intake,
 }
 
 /// Who settles and closes: the payee itself, or the operator it named.
@@ -100,7 +104,8 @@ impl From<LedgerError> for ChannelError {
 }
 
 impl Channels {
-    /// Wires the parts together.
+    /// Wires the parts together, and starts the [intake] of vouchers on the
+    /// current runtime.
     #[must_use]
     pub fn new(
         db: Db,
@@ -112,7 +117,8 @@ impl Channels {
         vouchers: Rate,
     ) -> Self {
         let vouchers = Arc::new(Buckets::new(vouchers));
-        Self { db, chain, sponsor, operator, terms, policy, vouchers }
+        let intake = Intake::start(db.clone(), terms.min_voucher_delta);
+        Self { db, chain, sponsor, operator, terms, policy, vouchers, intake }
     }
 
     /// The account that pays for settlements and closes.

@@ -75,7 +75,7 @@ impl Channels {
     ) -> Result<Channel, ChannelError> {
         let id = voucher.channel;
         let channel = self.find(id).await?.ok_or(Refused::Unknown)?;
-        self.check_signature(&channel, voucher)?;
+        self.check_signature(&channel.descriptor, voucher)?;
         if channel.phase == Phase::Closed {
             return Ok(channel);
         }

@@ -1,10 +1,13 @@
 //! SQL of channels and vouchers.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use alloy::primitives::Bytes;
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
 use super::state::{Channel, Pending, Phase, Purpose, Reservation};
+use crate::db::rows::{self, Column};
 use crate::db::{Db, DbError, Tx};
 use crate::funding::StoreError;
 use crate::id::{AccountId, Timestamp};
@@ -78,6 +81,25 @@ pub(super) async fn lock(tx: &mut Tx, channel: ChannelId) -> Result<Option<Chann
     let sql = format!("SELECT {COLUMNS} FROM {FROM} WHERE c.id = $1");
     let row = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(channel.to_string()).fetch_one(tx.conn()).await?;
     read(&row).map(Some)
+}
+
+/// Locks channels until the transaction ends, in the order of their ids, and
+/// reads those that are known.
+pub(super) async fn lock_all(
+    tx: &mut Tx,
+    ids: BTreeSet<ChannelId>,
+) -> Result<BTreeMap<ChannelId, Channel>, StoreError> {
+    let rows: Vec<_> = ids.iter().map(|id| [id.to_string()]).collect();
+    let given = rows::given(tx.engine(), &[Column::Text("id")]);
+    let lock = tx.engine().for_update();
+    if !lock.is_empty() {
+        let lock =
+            format!("{given} SELECT id FROM channels WHERE id IN (SELECT id FROM given) ORDER BY id{lock}");
+        rows::with_rows(lock, &rows).fetch_all(tx.conn()).await?;
+    }
+    let sql = format!("{given} SELECT {COLUMNS} FROM {FROM} WHERE c.id IN (SELECT id FROM given)");
+    let rows = rows::with_rows(sql, &rows).fetch_all(tx.conn()).await?;
+    rows.iter().map(|row| read(row).map(|channel| (channel.id, channel))).collect()
 }
 
 /// A new channel whose opening transaction is about to leave; `false` when it is known already.
@@ -210,34 +232,39 @@ pub(super) async fn set_gone(tx: &mut Tx, channel: ChannelId, now: Timestamp) ->
     Ok(())
 }
 
-/// Keeps a voucher, and drops those that can settle nothing any more: of the
-/// ones that what was spent covers, only the highest is of use.
-pub(super) async fn keep_voucher(
-    tx: &mut Tx,
-    voucher: &SignedVoucher,
-    spent: Money,
-    now: Timestamp,
-) -> Result<(), DbError> {
-    let id = voucher.channel.to_string();
-    sqlx::query("INSERT INTO vouchers (channel, amount, signature) VALUES ($1, $2, $3)")
-        .bind(id.clone())
-        .bind(voucher.amount.micros())
-        .bind(alloy::hex::encode_prefixed(&voucher.signature))
-        .execute(tx.conn())
-        .await?;
-    sqlx::query(
-        "DELETE FROM vouchers WHERE channel = $1 AND amount < \
-         (SELECT coalesce(max(amount), 0) FROM vouchers WHERE channel = $1 AND amount <= $2)",
-    )
-    .bind(id.clone())
-    .bind(spent.micros())
-    .execute(tx.conn())
-    .await?;
-    sqlx::query("UPDATE channels SET active_at = $2 WHERE id = $1")
-        .bind(id)
-        .bind(now.millis())
-        .execute(tx.conn())
-        .await?;
+/// Keeps the voucher of each of these channels, and drops those that can settle
+/// nothing any more: of the ones that what was spent covers, only the highest is
+/// of use.
+pub(super) async fn keep_vouchers(tx: &mut Tx, channels: &[&Channel], now: Timestamp) -> Result<(), DbError> {
+    let engine = tx.engine();
+    let rows: Vec<_> = channels
+        .iter()
+        .filter_map(|channel| channel.voucher.as_ref().map(|voucher| (channel, voucher)))
+        .map(|(channel, voucher)| {
+            let signature = alloy::hex::encode_prefixed(&voucher.signature);
+            (channel.id.to_string(), voucher.amount.micros(), signature)
+        })
+        .collect();
+    let given =
+        rows::given(engine, &[Column::Text("id"), Column::Whole("amount"), Column::Text("signature")]);
+    let insert = format!(
+        "{given} INSERT INTO vouchers (channel, amount, signature) SELECT id, amount, signature FROM given"
+    );
+    rows::with_rows(insert, &rows).execute(tx.conn()).await?;
+    let rows: Vec<_> = channels
+        .iter()
+        .map(|channel| (channel.id.to_string(), channel.spent.micros(), now.millis()))
+        .collect();
+    let given = rows::given(engine, &[Column::Text("id"), Column::Whole("spent"), Column::Whole("now")]);
+    let delete = format!(
+        "{given} DELETE FROM vouchers WHERE channel IN (SELECT id FROM given) AND amount < \
+         (SELECT coalesce(max(o.amount), 0) FROM vouchers o JOIN given ON given.id = o.channel \
+          WHERE o.channel = vouchers.channel AND o.amount <= given.spent)"
+    );
+    rows::with_rows(delete, &rows).execute(tx.conn()).await?;
+    let touch =
+        format!("{given} UPDATE channels SET active_at = given.now FROM given WHERE channels.id = given.id");
+    rows::with_rows(touch, &rows).execute(tx.conn()).await?;
     Ok(())
 }
 

@@ -1,73 +1,64 @@
-//! Vouchers: checked, kept, credited.
+//! Vouchers: checked, then kept and credited by the [intake](super::intake).
 
-use super::state::{Accepted, Channel, Phase, Refused};
-use super::{ChannelError, Channels, TxFailure, store};
-use crate::id::{SourceRef, Timestamp};
-use crate::ledger::{self, LedgerError};
-use crate::mpp::session::{SignedVoucher, VoucherError};
-
-/// How old our knowledge of a channel may be when it is used, in milliseconds.
-/// The worker keeps it much younger while it runs.
-const STALE_MS: i64 = 60_000;
+use super::intake::{Outcome, Presented};
+use super::state::Channel;
+use super::{ChannelError, Channels};
+use crate::id::Timestamp;
+use crate::mpp::session::{Descriptor, SignedVoucher, VoucherError};
 
 impl Channels {
     /// Accepts a voucher. The signature comes first: before it is good, nothing
-    /// of the channel's state is told or changed.
+    /// of the channel's state is read, told or changed. `descriptor` is the
+    /// channel's, as the credential claims; the channel's id proves it.
     ///
     /// # Errors
     /// [`ChannelError`]; a refused voucher changes nothing.
-    pub async fn accept(&self, voucher: &SignedVoucher, now: Timestamp) -> Result<Channel, ChannelError> {
-        let channel = self.find(voucher.channel).await?.ok_or(Refused::Unknown)?;
-        self.check_signature(&channel, voucher)?;
-        self.vouchers.take(channel.id, now).map_err(|often| ChannelError::TooOften(often.wait))?;
-        // After a sleep the chain may know better: a payer may have asked to
-        // close, or be gone with its deposit.
-        let age = now.checked_millis_since(channel.checked_at).unwrap_or(i64::MAX);
-        if channel.phase == Phase::Open && channel.pending.is_none() && age > STALE_MS {
-            self.refresh(&channel, now).await?;
+    pub async fn accept(
+        &self,
+        descriptor: &Descriptor,
+        voucher: &SignedVoucher,
+        now: Timestamp,
+    ) -> Result<Channel, ChannelError> {
+        self.check_descriptor(descriptor, voucher.channel)?;
+        self.check_signature(descriptor, voucher)?;
+        self.vouchers.take(voucher.channel, now).map_err(|often| ChannelError::TooOften(often.wait))?;
+        let presented = Presented { voucher: voucher.clone(), now, is_fresh: false };
+        match self.intake.take(presented.clone()).await? {
+            Outcome::Stale(channel) => {
+                self.refresh(&channel, now).await?;
+                self.credit(voucher, now).await
+            }
+            outcome => accepted(outcome),
         }
-        self.credit(voucher, now).await
     }
 
     pub(super) fn check_signature(
         &self,
-        channel: &Channel,
+        descriptor: &Descriptor,
         voucher: &SignedVoucher,
     ) -> Result<(), VoucherError> {
-        voucher.verify(channel.descriptor.signer(), self.terms.escrow, self.terms.chain_id)
+        voucher.verify(descriptor.signer(), self.terms.escrow, self.terms.chain_id)
     }
 
-    /// Keeps a voucher whose signature is good and credits what it adds.
+    /// Keeps a voucher whose signature is good, of a channel that the chain has
+    /// just been asked about, and credits what it adds.
     pub(super) async fn credit(
         &self,
         voucher: &SignedVoucher,
         now: Timestamp,
     ) -> Result<Channel, ChannelError> {
-        let step = self.terms.min_voucher_delta;
-        let accepted = self
-            .db
-            .transaction(|mut tx| async move {
-                let mut channel = store::lock(&mut tx, voucher.channel).await?.ok_or(Refused::Unknown)?;
-                let accepted = channel.accept(voucher.amount, step)?;
-                if let Accepted::More(more) = accepted {
-                    store::keep_voucher(&mut tx, voucher, channel.spent, now).await?;
-                    if more.is_positive() {
-                        let account = store::account(voucher.channel);
-                        let source = source(voucher)?;
-                        ledger::credit(&mut tx, &account, more, &source, now).await?;
-                    }
-                    channel.voucher = Some(voucher.clone());
-                }
-                Ok::<_, TxFailure>((tx, channel))
-            })
-            .await?;
-        metrics::counter!("farebox_vouchers_total").increment(1);
-        Ok(accepted)
+        let presented = Presented { voucher: voucher.clone(), now, is_fresh: true };
+        accepted(self.intake.take(presented).await?)
     }
 }
 
-/// Each amount of a channel is credited once.
-fn source(voucher: &SignedVoucher) -> Result<SourceRef, LedgerError> {
-    let text = format!("voucher:{}:{}", voucher.channel, voucher.amount.micros());
-    SourceRef::parse(&text).map_err(|_| LedgerError::Corrupt(format!("voucher of {}", voucher.channel)))
+fn accepted(outcome: Outcome) -> Result<Channel, ChannelError> {
+    match outcome {
+        Outcome::Accepted(channel) => {
+            metrics::counter!("farebox_vouchers_total").increment(1);
+            Ok(*channel)
+        }
+        Outcome::Refused(refused) => Err(refused.into()),
+        Outcome::Stale(_) => Err(ChannelError::Unavailable("the chain")),
+    }
 }

@@ -115,7 +115,7 @@ impl Door<'_> {
                 });
                 opening.await.map_err(|_| pending())?.map(|funded| funded.channel)
             }
-            Action::Voucher(voucher) => channels.accept(voucher, now).await,
+            Action::Voucher(voucher) => channels.accept(&session.descriptor, voucher, now).await,
             Action::TopUp { .. } | Action::Close { .. } => {
                 return Err(HttpError::invalid("a top-up or close buys no answer; send it without a body"));
             }

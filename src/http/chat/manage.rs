@@ -34,7 +34,7 @@ impl Door<'_> {
         let managed = self.app.tasks.spawn(async move {
             match &session.action {
                 Action::Voucher(voucher) => {
-                    let channel = channels.accept(voucher, now).await?;
+                    let channel = channels.accept(&session.descriptor, voucher, now).await?;
                     Ok((channel, None, voucher.amount))
                 }
                 Action::Open { transaction, voucher } => {

@@ -1,0 +1,66 @@
+//! Many rows in one statement, as one parameter.
+//!
+//! A parameter for each cell would take the driver work that grows with the
+//! square of their number, and a statement of its own for each number of rows.
+
+use serde::Serialize;
+use sqlx::AssertSqlSafe;
+use sqlx::any::{Any, AnyArguments};
+use sqlx::query::Query;
+
+use super::Engine;
+
+/// What a column holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Column {
+    /// Text.
+    Text(&'static str),
+    /// A whole number.
+    Whole(&'static str),
+}
+
+/// `WITH given AS (...)`: the rows that [`with_rows`] gives a statement, as `given`
+/// with these columns. They are the statement's parameter `$1`.
+#[must_use]
+pub fn given(engine: Engine, columns: &[Column]) -> String {
+    let cell = |(n, column): (usize, &Column)| match (engine, *column) {
+        (Engine::Sqlite, Column::Text(name) | Column::Whole(name)) => {
+            format!("json_extract(value, '$[{n}]') AS {name}")
+        }
+        (Engine::Postgres, Column::Text(name)) => format!("value ->> {n} AS {name}"),
+        (Engine::Postgres, Column::Whole(name)) => format!("CAST(value ->> {n} AS BIGINT) AS {name}"),
+    };
+    let cells: Vec<_> = columns.iter().enumerate().map(cell).collect();
+    let source = match engine {
+        Engine::Sqlite => "json_each($1)",
+        Engine::Postgres => "json_array_elements(CAST($1 AS json))",
+    };
+    format!("WITH given AS (SELECT {} FROM {source})", cells.join(", "))
+}
+
+/// A statement that begins with [`given`], with its rows: arrays or tuples of
+/// one cell for each column.
+pub fn with_rows(statement: String, rows: &impl Serialize) -> Query<'static, Any, AnyArguments> {
+    let rows = serde_json::to_string(rows).expect("texts and numbers are valid JSON");
+    sqlx::query(AssertSqlSafe(statement)).bind(rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_come_as_one_parameter() {
+        let columns = [Column::Text("id"), Column::Whole("amount")];
+        assert_eq!(
+            given(Engine::Sqlite, &columns),
+            "WITH given AS (SELECT json_extract(value, '$[0]') AS id, json_extract(value, '$[1]') AS amount \
+             FROM json_each($1))"
+        );
+        assert_eq!(
+            given(Engine::Postgres, &columns),
+            "WITH given AS (SELECT value ->> 0 AS id, CAST(value ->> 1 AS BIGINT) AS amount \
+             FROM json_array_elements(CAST($1 AS json)))"
+        );
+    }
+}
