@@ -165,3 +165,23 @@ fn attack_16_a_close_that_reverts_is_not_final() {
         stage.server.finish(chain).await;
     });
 }
+
+/// Found by the model: it was answered 204, and the channel stayed open.
+#[test]
+fn attack_16_a_close_that_was_never_included_is_sent_again() {
+    run(async {
+        let chain = own_chain().await;
+        let stage =
+            Stage::on(db::sqlite().await, &chain, |config| config.chain.confirm_timeout_ms = 500).await;
+        let payer = stage.payer(DEPOSIT).await;
+        stage.run(&payer, payer.open(40 * PRICE), &json!({"chunks": 12})).await;
+        let accepted = stage.standing(&payer).await.1;
+        chain.faults().set(Rule::new(Fault::Drop).on("eth_sendRawTransactionSync").times(1));
+        stage.manage(&payer, payer.close(accepted)).await.assert(503, "settlement_pending");
+        // As if it had been so long that no block can include it any more.
+        stage.server.db.execute("UPDATE channels SET pending_until = pending_until - 90000").await;
+        stage.done(&payer, payer.close(accepted)).await;
+        assert_eq!((stage.closed(&payer).await, stage.earned().await), (12 * PRICE, 12 * PRICE));
+        stage.server.finish(chain).await;
+    });
+}

@@ -74,25 +74,26 @@ impl Channels {
         now: Timestamp,
     ) -> Result<Channel, ChannelError> {
         let id = voucher.channel;
-        let channel = self.find(id).await?.ok_or(Refused::Unknown)?;
+        let mut channel = self.find(id).await?.ok_or(Refused::Unknown)?;
         self.check_signature(&channel.descriptor, voucher)?;
+        if let Some(pending) = channel.closing() {
+            self.reconcile(&channel, pending, now).await?;
+            channel = self.find(id).await?.ok_or(Refused::Unknown)?;
+        }
         if channel.phase == Phase::Closed {
             return Ok(channel);
         }
-        if let Some(pending) = channel.closing() {
-            self.reconcile(&channel, pending, now).await?;
-        } else {
-            // A signature from the chain must not end what runs on the channel.
-            channel.may_close(voucher.amount, authorized)?;
-            let price = self.price().await?;
-            let channel = self.stop_requests(id, now).await?;
-            if channel.closing().is_some() {
-                // The same close came twice at once.
-                return Err(ChannelError::Pending);
-            }
-            let capture = channel.may_close(voucher.amount, authorized)?;
-            self.send_close(&channel, voucher, capture, price, now).await?;
+        // Not closed, or by a transaction that came to nothing. A signature from the chain must not
+        // end what runs on the channel.
+        channel.may_close(voucher.amount, authorized)?;
+        let price = self.price().await?;
+        let channel = self.stop_requests(id, now).await?;
+        if channel.closing().is_some() {
+            // The same close came twice at once.
+            return Err(ChannelError::Pending);
         }
+        let capture = channel.may_close(voucher.amount, authorized)?;
+        self.send_close(&channel, voucher, capture, price, now).await?;
         self.find(id).await?.ok_or_else(|| Refused::Unknown.into())
     }
 
