@@ -1,6 +1,8 @@
 //! A server that sells streams, as a process, and what its payers do there. The model it sells runs
 //! in the test, so that it outlives the server.
 
+use std::time::{Duration, Instant};
+
 use alloy::primitives::{Address, B256};
 use farebox::devnet::{Devnet, TOKENS};
 use farebox::services::chat::scripted::Scripted;
@@ -10,7 +12,7 @@ use sqlx::Row as _;
 use tempfile::TempDir;
 
 use crate::db::TestDb;
-use crate::process::{BLINK, PATIENCE, Setup};
+use crate::process::{BLINK, Setup};
 
 #[path = "../api/agent.rs"]
 #[allow(dead_code, reason = "each test program uses its own part of this")]
@@ -34,6 +36,10 @@ pub const FUNDS: u64 = 50_000_000;
 pub const IN_FLIGHT: u64 = 32 + 8;
 
 const CHAT: &str = "/mpp/chat/completions";
+
+/// How long a verdict may take. A settlement that was written down and never left, because the server
+/// died between the two, holds its channel until no block can include it: its 25 seconds, and 60 more.
+const VERDICT: Duration = Duration::from_mins(2);
 
 /// Chain, model and the server's configuration.
 pub struct Shop {
@@ -121,13 +127,14 @@ impl Shop {
 
     /// A credential without a body, until there is a verdict; an error when the server is gone.
     pub async fn manage(&self, payer: &Payer, payload: Value) -> Result<Response, reqwest::Error> {
-        let deadline = std::time::Instant::now() + PATIENCE;
+        let deadline = Instant::now() + VERDICT;
         loop {
             let answer = self.post(Some(payer.authorization(payload.clone())), None).send().await?;
             if answer.status() != StatusCode::SERVICE_UNAVAILABLE {
                 return Ok(answer);
             }
-            assert!(std::time::Instant::now() < deadline, "no verdict within {PATIENCE:?}");
+            let problem = answer.text().await.unwrap_or_default();
+            assert!(Instant::now() < deadline, "no verdict within {VERDICT:?}: {problem}");
             tokio::time::sleep(BLINK).await;
         }
     }
