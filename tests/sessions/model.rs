@@ -62,6 +62,8 @@ struct Run<'a> {
     gone: bool,
     /// Transactions that left and can still be included.
     adrift: Vec<String>,
+    /// Transactions that cannot.
+    expired: Vec<String>,
     /// What servers that died still had under way: their transactions may yet arrive.
     dead: Vec<TaskTracker>,
     tally: Tally,
@@ -153,6 +155,7 @@ impl<'a> Run<'a> {
             idle,
             gone: false,
             adrift: Vec::new(),
+            expired: Vec::new(),
             dead: Vec::new(),
             tally: Tally::new(),
             trace,
@@ -185,7 +188,7 @@ impl<'a> Run<'a> {
             69..=73 => self.leave(),
             74..=80 => self.pass().await,
             81..=88 => self.break_chain().await,
-            89..=91 => self.mend_chain(),
+            89..=91 => self.mend_chain().await,
             93 => self.age().await,
             94..=95 => self.ask_to_close().await,
             92 | 96 => self.arrive().await,
@@ -282,13 +285,15 @@ impl<'a> Run<'a> {
             let channel = self.channel(who).await;
             self.clients[who].look(channel.as_ref(), received, self.idle);
             let out = channel.and_then(|channel| channel.pending).map(|pending| pending.raw);
-            self.adrift.extend(out.filter(|raw| !self.adrift.contains(raw)));
+            let known = |raw: &String| self.adrift.contains(raw) || self.expired.contains(raw);
+            let out = out.filter(|raw| !known(raw));
+            self.adrift.extend(out);
         }
     }
 
     /// Nothing is stuck: with a chain that works, a few looks of the worker end everything.
     async fn settle_down(&mut self) {
-        self.mend_chain();
+        self.mend_chain().await;
         for _ in 0..ROUNDS {
             for who in 0..CLIENTS {
                 for ask in self.clients[who].unresolved.clone() {

@@ -83,14 +83,18 @@ impl Run<'_> {
             self.pass().await;
         }
         if self.below(2) == 0 {
-            self.mend_chain();
+            self.mend_chain().await;
             self.arrive().await;
         }
     }
 
-    pub(super) fn mend_chain(&mut self) {
-        self.gone = false;
-        self.stage().chain.faults().clear();
+    pub(super) async fn mend_chain(&mut self) {
+        let chain = self.stage().chain;
+        chain.faults().clear();
+        if std::mem::take(&mut self.gone) {
+            let url = chain.rpc_url();
+            eventually("the chain listens again", async || ask(&url, "eth_chainId", json!([])).await).await;
+        }
         self.note("the chain works".into());
     }
 
@@ -102,10 +106,8 @@ impl Run<'_> {
         let which = self.below(self.adrift.len());
         let raw = self.adrift.swap_remove(which);
         // By way of the proxy, which knows what an open needs; one that has arrived is refused there.
-        let request =
-            json!({ "jsonrpc": "2.0", "id": 1, "method": "eth_sendRawTransactionSync", "params": [raw] });
-        let sent = client().post(self.stage().chain.rpc_url()).json(&request).send().await;
-        let answer: Value = sent.expect("the chain answers").json().await.expect("JSON");
+        let url = self.stage().chain.rpc_url();
+        let answer = ask(&url, "eth_sendRawTransactionSync", json!([raw])).await.expect("the chain answers");
         let status = answer["result"]["status"].as_str().unwrap_or("refused").to_owned();
         self.note(format!("a transaction arrives after all: {status}"));
         self.count(if status == "0x1" { "late" } else { "known" });
@@ -114,11 +116,12 @@ impl Run<'_> {
     /// So much time passes that what was not included never will be. What dead servers had under way
     /// is over by then, so that is waited for.
     pub(super) async fn age(&mut self) {
-        self.mend_chain();
+        self.mend_chain().await;
         for tasks in self.dead.drain(..) {
             tasks.wait().await;
         }
-        self.adrift.clear();
+        self.look().await;
+        self.expired.append(&mut self.adrift);
         let later =
             "UPDATE channels SET pending_until = pending_until - 90000 WHERE pending_kind IS NOT NULL";
         self.stage().server.db.execute(later).await;
@@ -186,4 +189,10 @@ impl Run<'_> {
         self.stage = Some(stage.restart(|_| {}).await);
         self.only_our_worker().await;
     }
+}
+
+/// A question to the chain; `None` when it cannot be reached.
+async fn ask(url: &str, method: &str, params: Value) -> Option<Value> {
+    let request = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
+    client().post(url).json(&request).send().await.ok()?.json().await.ok()
 }
