@@ -34,3 +34,4 @@ pub mod server;
 pub mod services;
 pub mod sessions;
 pub mod telemetry;
+pub mod wallet_auth;

@@ -48,6 +48,7 @@ fn arrows_point_inwards_only() {
         ("limits", &["id"]),
         ("funding", &["chain", "config", "db", "id", "ledger", "limits", "money", "mpp"]),
         ("services", &["config", "funding", "id", "money"]),
+        ("wallet_auth", &["chain", "config", "db", "id"]),
         ("meter", &["funding", "id", "ledger", "money", "mpp", "services"]),
         ("devnet", &[]),
     ];
@@ -78,6 +79,9 @@ fn pure_cores_read_no_clock_and_do_no_io() {
         "meter/state.rs",
         "money.rs",
         "limits",
+        "wallet_auth/message.rs",
+        "wallet_auth/siwe.rs",
+        "wallet_auth/signature.rs",
     ];
     let impure = [
         "Timestamp::now",

@@ -8,6 +8,7 @@
 mod load;
 mod models;
 mod sessions;
+mod wallet_auth;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -20,6 +21,7 @@ use crate::money::Money;
 pub use load::{ConfigError, Sources, load};
 pub use models::{Model, Source, Upstream};
 pub use sessions::Sessions;
+pub use wallet_auth::WalletAuth;
 
 /// The whole configuration of a server process.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -32,6 +34,7 @@ pub struct Config {
     pub chain: Chain,
     pub sponsor: Sponsor,
     pub sessions: Sessions,
+    pub wallet_auth: WalletAuth,
     pub pii: Pii,
     pub log: Log,
     /// The servers that models come from.
