@@ -152,14 +152,14 @@ fn try_one(section: &str, value: Value) -> Result<(), toml::de::Error> {
 
 /// serde's own words, unless they could quote a secret.
 fn describe(key: &str, error: &toml::de::Error) -> String {
-    if SECRET_KEYS.contains(&key) {
+    if key.contains("secret") || SECRET_KEYS.contains(&key) {
         "is not valid (its value is not shown)".to_owned()
     } else {
         error.message().trim().to_owned()
     }
 }
 
-const SECRET_KEYS: [&str; 6] = ["url", "secret", "previous_secret", "rpc_url", "private_key", "api_key"];
+const SECRET_KEYS: [&str; 4] = ["url", "rpc_url", "private_key", "api_key"];
 
 /// `section.key` of every key, read off the types: the list cannot drift.
 pub(super) fn known_keys() -> Vec<String> {

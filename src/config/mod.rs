@@ -5,6 +5,7 @@
 //! nearest valid name, and [`Config::validate`] checks what no single field can
 //! know. After start-up nothing reads a file or the environment again.
 
+mod billing;
 mod load;
 mod models;
 mod sessions;
@@ -18,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::money::Money;
 
+pub use billing::{Billing, Pack, is_whole_cents};
 pub use load::{ConfigError, Sources, load};
 pub use models::{Model, Source, Upstream};
 pub use sessions::Sessions;
@@ -35,6 +37,7 @@ pub struct Config {
     pub sponsor: Sponsor,
     pub sessions: Sessions,
     pub wallet_auth: WalletAuth,
+    pub billing: Billing,
     pub pii: Pii,
     pub log: Log,
     /// The servers that models come from.
@@ -337,6 +340,13 @@ impl Config {
         if self.pii.max_text_bytes > self.server.body_limit_bytes {
             return bad("pii.max_text_bytes", "cannot exceed server.body_limit_bytes".into());
         }
+        if self.product.name.contains(['|', ';', '=', '\n']) {
+            return bad(
+                "product.name",
+                "wallets sign it in messages: leave out | ; = and line breaks".into(),
+            );
+        }
+        self.billing.validate()?;
         models::validate(&self.upstreams, &self.models)
     }
 

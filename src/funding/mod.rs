@@ -6,6 +6,7 @@
 //! carries it out, and [`recover`] finishes what a crash left open.
 
 pub mod audit;
+pub mod card;
 pub mod channel;
 pub mod charge;
 mod fees;

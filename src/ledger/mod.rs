@@ -40,7 +40,7 @@ use std::sync::Arc;
 
 pub use account::Balance;
 pub use batch::BatchStats;
-pub use statement::{Cursor, Entry, EntryDetails, EntryKind, Page};
+pub use statement::{Cursor, Entry, EntryDetails, EntryKind, Filter, Page};
 pub use verbs::{charge, close, credit, extend, hold, spend};
 
 use crate::db::{Db, DbError, TxError};
@@ -318,7 +318,21 @@ impl Ledger {
         cursor: Option<&Cursor>,
         limit: u32,
     ) -> Result<Page, LedgerError> {
-        statement::page(&self.db, account, cursor, limit).await
+        self.matching(account, &Filter::default(), cursor, limit).await
+    }
+
+    /// The same, of those lines that are wanted.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn matching(
+        &self,
+        account: &AccountId,
+        filter: &Filter,
+        cursor: Option<&Cursor>,
+        limit: u32,
+    ) -> Result<Page, LedgerError> {
+        statement::page(&self.db, account, filter, cursor, limit).await
     }
 
     /// What the batch writer has done so far, for metrics.
