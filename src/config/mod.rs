@@ -5,6 +5,7 @@
 //! nearest valid name, and [`Config::validate`] checks what no single field can
 //! know. After start-up nothing reads a file or the environment again.
 
+mod keys;
 mod load;
 mod models;
 mod sessions;
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::money::Money;
 
+pub use keys::Keys;
 pub use load::{ConfigError, Sources, load};
 pub use models::{Model, Source, Upstream};
 pub use sessions::Sessions;
@@ -32,6 +34,7 @@ pub struct Config {
     pub chain: Chain,
     pub sponsor: Sponsor,
     pub sessions: Sessions,
+    pub keys: Keys,
     pub pii: Pii,
     pub log: Log,
     /// The servers that models come from.
@@ -320,6 +323,7 @@ impl Config {
         }
         for (key, money) in [
             ("pii.preview_price", self.pii.preview_price),
+            ("keys.top_up", self.keys.top_up),
             ("sessions.settle_above", self.sessions.settle_above),
             ("sessions.min_voucher_delta", self.sessions.min_voucher_delta),
             ("sessions.low_fee_balance", self.sessions.low_fee_balance),
@@ -333,6 +337,18 @@ impl Config {
         }
         if self.pii.max_text_bytes > self.server.body_limit_bytes {
             return bad("pii.max_text_bytes", "cannot exceed server.body_limit_bytes".into());
+        }
+        if let Err(why) = keys::check_prefix(&self.keys.prefix) {
+            return bad("keys.prefix", why.into());
+        }
+        for (key, rate) in [
+            ("keys.default_rpm", self.keys.default_rpm),
+            ("keys.default_tpm", self.keys.default_tpm),
+            ("keys.anonymous_rpm", self.keys.anonymous_rpm),
+        ] {
+            if rate == 0 {
+                return bad(key, "must be at least 1".into());
+            }
         }
         models::validate(&self.upstreams, &self.models)
     }
