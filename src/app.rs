@@ -17,6 +17,7 @@ use crate::funding::channel::worker;
 use crate::funding::{Charges, FeeAccount, Payments, Sponsor, StoreError, recover};
 use crate::http::discovery::Documents;
 use crate::id::Timestamp;
+use crate::keys::Keys;
 use crate::ledger::{Ledger, sweep};
 use crate::meter::Wakers;
 use crate::money::Money;
@@ -37,6 +38,7 @@ pub struct App {
     pub config: Config,
     pub db: Db,
     pub ledger: Ledger,
+    pub keys: Keys,
     pub chain: Chain,
     pub issuer: Issuer,
     pub charges: Charges,
@@ -110,6 +112,7 @@ impl App {
         let sessions = Sessions::new(&config, &db, &chain, sponsor.as_ref(), wakers)?.map(Arc::new);
         let app = Arc::new(Self {
             ledger: Ledger::start(db.clone()),
+            keys: Keys::new(db.clone(), &config.keys.prefix),
             charges: Charges::new(&config, payments, chain.clone(), issuer.clone(), sponsor.clone()),
             documents: Documents::new(&config, &offers, sessions.as_deref()),
             pii: Arc::new(pii::Engine::new()),

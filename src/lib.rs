@@ -6,6 +6,7 @@
 //! http      doors: parse, ask for payment, answer
 //! services  what is sold
 //! funding   evidence of payment -> credit
+//! keys      API keys: who may spend an account
 //! ledger    who has how much
 //! mpp       the Payment scheme, no I/O
 //! chain     the Tempo RPC client
@@ -25,6 +26,7 @@ pub mod devnet;
 pub mod funding;
 pub mod http;
 pub mod id;
+pub mod keys;
 pub mod ledger;
 pub mod limits;
 pub mod meter;

@@ -46,6 +46,7 @@ fn arrows_point_inwards_only() {
         ("chain", &["config", "money", "mpp"]),
         ("ledger", &["db", "id", "money"]),
         ("limits", &["id"]),
+        ("keys", &["config", "db", "id", "ledger", "money"]),
         ("funding", &["chain", "config", "db", "id", "ledger", "limits", "money", "mpp"]),
         ("services", &["config", "funding", "id", "money"]),
         ("wallet_auth", &["chain", "config", "db", "id"]),

@@ -6,6 +6,7 @@
 //! know. After start-up nothing reads a file or the environment again.
 
 mod billing;
+mod keys;
 mod load;
 mod models;
 mod sessions;
@@ -20,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use crate::money::Money;
 
 pub use billing::{Billing, Pack, is_whole_cents};
+pub use keys::Keys;
 pub use load::{ConfigError, Sources, load};
 pub use models::{Model, Source, Upstream};
 pub use sessions::Sessions;
@@ -38,6 +40,7 @@ pub struct Config {
     pub sessions: Sessions,
     pub wallet_auth: WalletAuth,
     pub billing: Billing,
+    pub keys: Keys,
     pub pii: Pii,
     pub log: Log,
     /// The servers that models come from.
@@ -326,6 +329,7 @@ impl Config {
         }
         for (key, money) in [
             ("pii.preview_price", self.pii.preview_price),
+            ("keys.top_up", self.keys.top_up),
             ("sessions.settle_above", self.sessions.settle_above),
             ("sessions.min_voucher_delta", self.sessions.min_voucher_delta),
             ("sessions.low_fee_balance", self.sessions.low_fee_balance),
@@ -347,6 +351,18 @@ impl Config {
             );
         }
         self.billing.validate()?;
+        if let Err(why) = keys::check_prefix(&self.keys.prefix) {
+            return bad("keys.prefix", why.into());
+        }
+        for (key, rate) in [
+            ("keys.default_rpm", self.keys.default_rpm),
+            ("keys.default_tpm", self.keys.default_tpm),
+            ("keys.anonymous_rpm", self.keys.anonymous_rpm),
+        ] {
+            if rate == 0 {
+                return bad(key, "must be at least 1".into());
+            }
+        }
         models::validate(&self.upstreams, &self.models)
     }
 

@@ -1,6 +1,7 @@
 //! The doors: every route on one screen.
 
 mod chat;
+mod code;
 pub mod discovery;
 mod error;
 mod gate;
@@ -24,7 +25,8 @@ use utoipa_axum::routes;
 
 use crate::app::App;
 
-pub use error::{Code, HttpError, Problem};
+pub use code::Code;
+pub use error::{HttpError, Problem};
 pub use gate::PAYMENT_RECEIPT;
 
 /// What handlers get.

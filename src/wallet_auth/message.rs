@@ -36,11 +36,11 @@ pub(super) struct Statement<'a> {
 }
 
 const OTHER_TITLE: AuthError =
-    AuthError::Invalid("the message does not begin with this product's name and \"API key mgmt\"");
-const FIELDS: AuthError = AuthError::Invalid(
+    AuthError::Message("the message does not begin with this product's name and \"API key mgmt\"");
+const FIELDS: AuthError = AuthError::Message(
     "the message has a field twice, an unknown field, or one that is not written name=value",
 );
-const KEY_ID: AuthError = AuthError::Invalid("the message's keyId is not a key id");
+const KEY_ID: AuthError = AuthError::Message("the message's keyId is not a key id");
 
 /// Reads a message of either form, for this action and this key.
 ///
@@ -56,11 +56,11 @@ pub fn read(
     now: Timestamp,
 ) -> Result<Said, AuthError> {
     if text.len() > LONGEST_MESSAGE {
-        return Err(AuthError::Invalid("the message is too long"));
+        return Err(AuthError::Message("the message is too long"));
     }
     let siwe = siwe::is_one(text).then(|| siwe::read(terms, text, wallet, now)).transpose()?;
     let statement = statement(siwe.as_ref().map_or(text, |siwe| siwe.statement), terms, siwe.is_some())?;
-    let said_action = statement.action.ok_or(AuthError::Invalid("the message has no action"))?;
+    let said_action = statement.action.ok_or(AuthError::Message("the message has no action"))?;
     if said_action != action.as_str() {
         return Err(AuthError::Action(action));
     }
@@ -121,12 +121,12 @@ fn same_words(a: &str, b: &str) -> bool {
 /// One spelling for one UUID: another letter case must not be another nonce.
 fn uuid(text: Option<&str>) -> Result<String, AuthError> {
     let uuid = text.filter(|text| text.len() == 36).and_then(|text| Uuid::try_parse(text).ok());
-    uuid.map(|uuid| uuid.to_string()).ok_or(AuthError::Invalid("the message's nonce is not a UUID"))
+    uuid.map(|uuid| uuid.to_string()).ok_or(AuthError::Message("the message's nonce is not a UUID"))
 }
 
 fn time(text: Option<&str>) -> Result<Timestamp, AuthError> {
     text.and_then(Timestamp::parse_rfc3339)
-        .ok_or(AuthError::Invalid("the message's ts is not an ISO 8601 time such as 2026-01-31T12:00:00Z"))
+        .ok_or(AuthError::Message("the message's ts is not an ISO 8601 time such as 2026-01-31T12:00:00Z"))
 }
 
 #[cfg(test)]
@@ -217,11 +217,11 @@ mod tests {
             let text = good.replacen(from, to, 1);
             assert_ne!(text, good, "{from}");
             let refused = create(&text);
-            let wrong = matches!(refused, Err(AuthError::Invalid(_) | AuthError::Action(_)));
+            let wrong = matches!(refused, Err(AuthError::Message(_) | AuthError::Action(_)));
             assert!(wrong, "{text}: {refused:?}");
         }
         for text in ["", "|", "=", "||||", &"|".repeat(4000), &"x".repeat(5000)] {
-            assert!(matches!(create(text), Err(AuthError::Invalid(_))), "{text:.20}");
+            assert!(matches!(create(text), Err(AuthError::Message(_))), "{text:.20}");
         }
     }
 
@@ -249,7 +249,7 @@ mod tests {
             "9999-12-31T23:59:59Z",
             "0000-01-01T00:00:00Z",
         ] {
-            assert!(matches!(at(wrong), Err(AuthError::Invalid(_))), "{wrong}");
+            assert!(matches!(at(wrong), Err(AuthError::Time(_))), "{wrong}");
         }
     }
 

@@ -85,9 +85,15 @@ pub enum AuthError {
     /// The nonce was used.
     #[error("this nonce was used before; sign a new message with a new nonce")]
     Replay,
-    /// Message or signature is no good.
+    /// The message is malformed, or was signed for another server, chain or wallet.
     #[error("{0}")]
-    Invalid(&'static str),
+    Message(&'static str),
+    /// The message is too old, or from the future.
+    #[error("{0}")]
+    Time(&'static str),
+    /// The signature is not this wallet's over this message.
+    #[error("{0}")]
+    Signature(&'static str),
     /// The chain, which decides about this kind of signature, could not be asked.
     #[error("the signature needs the chain to be checked, which cannot be asked now; try again")]
     Unverifiable,
@@ -130,10 +136,10 @@ impl Terms {
     fn check_time(&self, issued: Timestamp, now: Timestamp) -> Result<(), AuthError> {
         let age = now.checked_millis_since(issued).unwrap_or(i64::MAX);
         if age > self.ttl {
-            return Err(AuthError::Invalid("the message is too old; sign a new one with the current time"));
+            return Err(AuthError::Time("the message is too old; sign a new one with the current time"));
         }
         if age < -self.skew {
-            return Err(AuthError::Invalid("the message is from the future; check the signer's clock"));
+            return Err(AuthError::Time("the message is from the future; check the signer's clock"));
         }
         Ok(())
     }

@@ -8,7 +8,7 @@ use super::{Action, AuthError, Signed, Terms};
 use crate::chain::{Chain, ChainError};
 use crate::id::{AccountId, Timestamp};
 
-const FORGED: AuthError = AuthError::Invalid("the signature is not this wallet's over this message");
+const FORGED: AuthError = AuthError::Signature("the signature is not this wallet's over this message");
 
 /// What a wallet sends to manage what it owns.
 #[derive(Clone, Copy)]
@@ -38,12 +38,12 @@ pub async fn verify(
     purpose: Purpose<'_>,
     now: Timestamp,
 ) -> Result<Signed, AuthError> {
-    let not_an_address = AuthError::Invalid("walletAddress is not 0x and 40 hexadecimal digits");
+    let not_an_address = AuthError::Signature("walletAddress is not 0x and 40 hexadecimal digits");
     let account = AccountId::wallet(fields.wallet).map_err(|_| not_an_address)?;
     let wallet: Address = fields.wallet.parse().map_err(|_| not_an_address)?;
     let said = message::read(terms, fields.message, wallet, purpose.action, purpose.key_id, now)?;
     let signature = fields.signature.strip_prefix("0x").and_then(|digits| hex::decode(digits).ok());
-    let signature = signature.ok_or(AuthError::Invalid("signature is not 0x and hexadecimal digits"))?;
+    let signature = signature.ok_or(AuthError::Signature("signature is not 0x and hexadecimal digits"))?;
     check(chain, wallet, signature::hash(fields.message), &signature, now).await?;
     let Said { issued_at, .. } = said;
     Ok(Signed { wallet, account, said, last_moment: terms.last_moment(issued_at) })
