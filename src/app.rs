@@ -13,6 +13,7 @@ use tokio_util::task::TaskTracker;
 use crate::chain::{Chain, ChainError};
 use crate::config::{Config, ConfigError};
 use crate::db::{Db, DbError, Engine, notify};
+use crate::funding::card::Cards;
 use crate::funding::channel::worker;
 use crate::funding::{Charges, FeeAccount, Payments, Sponsor, StoreError, recover};
 use crate::http::discovery::Documents;
@@ -26,10 +27,13 @@ use crate::mpp::offer::{Offer, Terms};
 use crate::mpp::session::ChannelId;
 use crate::services::pii;
 use crate::sessions::Sessions;
+use crate::wallet_auth::{Terms as WalletTerms, nonces};
 
 /// How often abandoned holds are looked for, and how many are closed in one go.
 const SWEEP_EVERY: Duration = Duration::from_secs(10);
 const SWEEP_BATCH: u32 = 500;
+/// How often old nonces are forgotten.
+const NONCES_EVERY: Duration = Duration::from_mins(10);
 /// How often the balances that pay network fees are read.
 const FEES_EVERY: Duration = Duration::from_secs(15);
 
@@ -42,6 +46,10 @@ pub struct App {
     pub chain: Chain,
     pub issuer: Issuer,
     pub charges: Charges,
+    /// Credits paid by card.
+    pub cards: Cards,
+    /// What messages that wallets sign must say.
+    pub wallet_terms: WalletTerms,
     pub offers: Offers,
     pub sponsor: Option<Sponsor>,
     /// Streamed chat, where it is offered.
@@ -114,6 +122,8 @@ impl App {
             ledger: Ledger::start(db.clone()),
             keys: Keys::new(db.clone(), &config.keys.prefix),
             charges: Charges::new(&config, payments, chain.clone(), issuer.clone(), sponsor.clone()),
+            cards: Cards::new(&config.billing, &config.server.public_url, &config.product.name, db.clone())?,
+            wallet_terms: WalletTerms::new(&config),
             documents: Documents::new(&config, &offers, sessions.as_deref()),
             pii: Arc::new(pii::Engine::new()),
             tasks: TaskTracker::new(),
@@ -147,6 +157,8 @@ impl App {
                 (sessions.wakers.clone(), self.db.clone(), self.config.database.url.clone());
             self.until_stopped(async move { relay_rings(&db, url.expose(), &wakers, rings).await });
         }
+        let db = self.db.clone();
+        self.until_stopped(async move { forget_nonces(&db).await });
         let (chain, accounts) = (self.chain.clone(), self.fee_accounts());
         self.until_stopped(async move { watch_fees(chain, accounts).await });
     }
@@ -235,6 +247,16 @@ async fn sweep_holds(ledger: Ledger) {
             Err(error) => tracing::warn!(%error, "abandoned holds cannot be swept"),
         }
         tokio::time::sleep(SWEEP_EVERY).await;
+    }
+}
+
+/// Forgets nonces that cannot come back.
+async fn forget_nonces(db: &Db) {
+    loop {
+        if let Err(error) = nonces::forget(db, Timestamp::now()).await {
+            tracing::warn!(%error, "old nonces cannot be forgotten");
+        }
+        tokio::time::sleep(NONCES_EVERY).await;
     }
 }
 

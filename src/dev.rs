@@ -128,6 +128,7 @@ pub async fn prepare(options: &DevOptions) -> Result<DevServer, DevError> {
         context_length: 32_768,
         max_output_tokens: 4_096,
     }];
+    config.billing.test_checkout = true;
     config.validate()?;
 
     let info = DevInfo {

@@ -1,16 +1,20 @@
 //! The doors: every route on one screen.
 
+mod billing;
 mod chat;
 mod code;
 pub mod discovery;
 mod error;
 mod gate;
 mod health;
+mod keys;
 mod mpp;
 mod observe;
 mod openapi;
+mod params;
 mod request;
 mod sse;
+mod wallet;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,6 +45,16 @@ fn api() -> OpenApiRouter<State> {
         .routes(routes!(mpp::account))
         .routes(routes!(chat::models))
         .routes(routes!(chat::completions))
+        .routes(routes!(billing::credit_packs))
+        .routes(routes!(billing::balance, billing::balance_by_post))
+        .routes(routes!(billing::ledger, billing::ledger_by_post))
+        .routes(routes!(billing::begin_checkout))
+        .routes(routes!(billing::success))
+        .routes(routes!(billing::cancel))
+        .routes(routes!(billing::webhook))
+        .routes(routes!(keys::list, keys::create_or_list))
+        .routes(routes!(keys::revoke, keys::revoke_by_post))
+        .routes(routes!(keys::rotate))
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))
 }
@@ -55,6 +69,10 @@ pub fn router(app: &State) -> Router {
         .route("/favicon.svg", get(discovery::favicon))
         .route("/mpp/chat/completions", head(chat::head))
         .route("/metrics", get(health::metrics))
+        .route(
+            "/api/v1/billing/test-checkout/{id}",
+            get(billing::test_checkout).post(billing::test_checkout_paid),
+        )
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(cors())
