@@ -1,5 +1,6 @@
 //! The running program: every part, built once and wired by hand.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
@@ -72,6 +73,8 @@ pub struct Offers {
     pub preview_sponsored: Option<Arc<[Offer]>>,
     /// `GET /mpp/account`: free, but the wallet must prove itself.
     pub account: Arc<[Offer]>,
+    /// `POST /mpp/credits` and `POST /mpp/keys`, by pack.
+    pub packs: HashMap<String, Arc<[Offer]>>,
 }
 
 /// Why the program does not start.
@@ -202,10 +205,15 @@ impl Offers {
         let price = config.pii.preview_price;
         let currencies =
             || std::iter::once(config.chain.currency).chain(config.chain.also_accepted.iter().copied());
-        let each = |amount, sponsored, description| -> Arc<[Offer]> {
+        let each = |amount, sponsored, description: &str| -> Arc<[Offer]> {
             currencies().map(|token| Offer::charge(&terms, token, amount, sponsored, description)).collect()
         };
+        let packs = config.billing.packs.iter().map(|pack| {
+            let description = format!("{} of credits", pack.credits);
+            (pack.id.clone(), each(pack.price, false, &description))
+        });
         Self {
+            packs: packs.collect(),
             preview: each(price, false, "One PII preview"),
             preview_sponsored: (sponsored && price.is_positive())
                 .then(|| each(price, true, "One PII preview, network fee included")),

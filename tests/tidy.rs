@@ -47,7 +47,7 @@ fn arrows_point_inwards_only() {
         ("ledger", &["db", "id", "money"]),
         ("limits", &["id"]),
         ("keys", &["config", "db", "id", "ledger", "money"]),
-        ("funding", &["chain", "config", "db", "id", "ledger", "limits", "money", "mpp"]),
+        ("funding", &["chain", "config", "db", "id", "keys", "ledger", "limits", "money", "mpp"]),
         ("services", &["config", "funding", "id", "money"]),
         ("wallet_auth", &["chain", "config", "db", "id"]),
         ("meter", &["funding", "id", "ledger", "money", "mpp", "services"]),

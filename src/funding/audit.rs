@@ -33,7 +33,7 @@ const RULES: [(&str, &str); 3] = [
         "a settled payment was not charged with its amount to its payer",
         "SELECT p.id AS id FROM payments p LEFT JOIN holds h \
          ON h.account = 'wallet:' || p.payer AND h.request_key = 'charge:' || p.id \
-         WHERE p.state IN ('settled', 'delivered') AND p.amount > 0 \
+         WHERE p.state IN ('settled', 'delivered') AND p.amount > 0 AND p.goods IS NULL \
          AND (h.id IS NULL OR h.charged <> p.amount)",
     ),
     (

@@ -20,6 +20,7 @@ use alloy::primitives::Address;
 use mpp::protocol::traits::ChargeMethod as _;
 use mpp::server::TempoChargeMethod;
 
+use super::goods::Made;
 use super::lease;
 use super::outcome::{Delivery, Denied, deliver, invalid, refused};
 use super::payment::{self, Payment, Presented, Step};
@@ -115,7 +116,7 @@ impl Charges {
     ///
     /// # Errors
     /// [`Denied`] says what the payer should do next.
-    pub async fn redeem<E, F, W>(
+    pub async fn redeem<E, A, F, W>(
         &self,
         order: &Order,
         credential: &Credential,
@@ -124,7 +125,8 @@ impl Charges {
     ) -> Result<Delivery, Denied<E>>
     where
         F: FnOnce(Paid) -> W,
-        W: Future<Output = Result<String, E>>,
+        W: Future<Output = Result<A, E>>,
+        A: Into<Made>,
     {
         let id = &credential.challenge().id;
         let verified =
@@ -233,7 +235,7 @@ impl Charges {
 
     /// Everything after the claim. Whatever goes wrong, the claim does not stay
     /// behind to block a retry.
-    async fn earn<E, F, W>(
+    async fn earn<E, A, F, W>(
         &self,
         order: &Order,
         credential: &Credential,
@@ -243,7 +245,8 @@ impl Charges {
     ) -> Result<Delivery, Denied<E>>
     where
         F: FnOnce(Paid) -> W,
-        W: Future<Output = Result<String, E>>,
+        W: Future<Output = Result<A, E>>,
+        A: Into<Made>,
     {
         let id = &credential.challenge().id;
         let result = self.earn_claimed(order, credential, offer, expires, work).await;
@@ -262,7 +265,7 @@ impl Charges {
         result
     }
 
-    async fn earn_claimed<E, F, W>(
+    async fn earn_claimed<E, A, F, W>(
         &self,
         order: &Order,
         credential: &Credential,
@@ -272,13 +275,15 @@ impl Charges {
     ) -> Result<Delivery, Denied<E>>
     where
         F: FnOnce(Paid) -> W,
-        W: Future<Output = Result<String, E>>,
+        W: Future<Output = Result<A, E>>,
+        A: Into<Made>,
     {
         let payer = self.validate(credential, offer).await?;
         if let Some(earlier) = self.same_key(order, credential, payer).await? {
             return deliver(earlier);
         }
-        let answer = work(Paid { payer, amount: offer.amount() }).await.map_err(Denied::Work)?;
+        let paid = Paid { payer, amount: offer.amount() };
+        let made: Made = work(paid).await.map_err(Denied::Work)?.into();
         let settling = Settling {
             id: &credential.challenge().id,
             payer,
@@ -286,7 +291,8 @@ impl Charges {
             currency: offer.currency(),
             request_id: &order.request_id,
             service: order.service,
-            answer: &answer,
+            answer: &made.answer,
+            goods: made.goods.as_ref(),
         };
         match credential.proof() {
             Proof::Transaction => {

@@ -21,7 +21,7 @@ use super::State;
 use super::error::{Code, HttpError};
 use super::request::Received;
 use crate::app::App;
-use crate::funding::{Delivery, Denied, Order, Paid};
+use crate::funding::{Delivery, Denied, Made, Order, Paid};
 use crate::id::Timestamp;
 use crate::mpp::credential::{HEADERS, locate};
 use crate::mpp::offer::by_preference;
@@ -38,7 +38,7 @@ pub const PAYMENT_RECEIPT: HeaderName = HeaderName::from_static("payment-receipt
 ///
 /// # Errors
 /// See [`HttpError`]; 402 always carries fresh challenges, 403, 409 and 5xx never do.
-pub async fn charge<F, W>(
+pub async fn charge<A, F, W>(
     app: &State,
     request: &Received,
     offers: Arc<[Offer]>,
@@ -47,7 +47,28 @@ pub async fn charge<F, W>(
 ) -> Result<Response, HttpError>
 where
     F: FnOnce(Paid) -> W + Send + 'static,
-    W: Future<Output = Result<String, HttpError>> + Send + 'static,
+    W: Future<Output = Result<A, HttpError>> + Send + 'static,
+    A: Into<Made> + 'static,
+{
+    let delivery = redeem(app, request, offers, service, work).await?;
+    Ok(deliver(Arc::clone(app), delivery))
+}
+
+/// [`charge`] up to the answer as it is stored, for a caller that completes it before [`deliver`].
+///
+/// # Errors
+/// The same.
+pub async fn redeem<A, F, W>(
+    app: &State,
+    request: &Received,
+    offers: Arc<[Offer]>,
+    service: &'static str,
+    work: F,
+) -> Result<Delivery, HttpError>
+where
+    F: FnOnce(Paid) -> W + Send + 'static,
+    W: Future<Output = Result<A, HttpError>> + Send + 'static,
+    A: Into<Made> + 'static,
 {
     let till = Till { app, request, digest: digest(&request.body), offers: &offers };
     let credential = match till.credential() {
@@ -78,7 +99,7 @@ where
     let redeem = async move { charges.redeem(&order, &credential, Timestamp::now(), work).await };
     let redeemed = app.tasks.spawn(redeem.in_current_span());
     match redeemed.await {
-        Ok(Ok(delivery)) => Ok(deliver(Arc::clone(app), delivery)),
+        Ok(Ok(delivery)) => Ok(delivery),
         Ok(Err(denied)) => {
             let error = till.deny(denied);
             metrics::counter!("farebox_payments_denied_total", "code" => error.code.as_str()).increment(1);
@@ -183,7 +204,8 @@ fn digest(body: &[u8]) -> Option<String> {
     (!body.is_empty()).then(|| format!("sha-256=:{}:", STANDARD.encode(Sha256::digest(body))))
 }
 
-fn deliver(app: State, delivery: Delivery) -> Response {
+/// Sends a paid answer, and notes that it left.
+pub fn deliver(app: State, delivery: Delivery) -> Response {
     let receipt = HeaderValue::try_from(delivery.receipt);
     let body = Handover {
         inner: Full::new(Bytes::from(delivery.answer)),

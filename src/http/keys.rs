@@ -61,6 +61,11 @@ pub struct RotateBody {
 }
 
 impl KeyBody {
+    /// A key with a name and nothing else.
+    pub fn named(name: Option<String>) -> Self {
+        Self { name, ..Self::default() }
+    }
+
     /// The name, or a plain one.
     ///
     /// # Errors
@@ -108,6 +113,7 @@ impl KeyBody {
 /// List a wallet's API keys.
 #[utoipa::path(get, path = "/api/v1/keys", tag = "keys",
     params(("walletAddress" = String, Query), ("message" = String, Query), ("signature" = String, Query)),
+    security(("walletMessage" = [])),
     responses((status = 200, description = "`keys`, without their secrets"),
         (status = 401, description = "missing_wallet_auth"), (status = 403, description = "The signature does not count")))]
 pub async fn list(AppState(app): AppState<State>, signed: WalletSigned<List>) -> Result<Response, HttpError> {
@@ -123,6 +129,7 @@ pub async fn list(AppState(app): AppState<State>, signed: WalletSigned<List>) ->
 /// A message with `action=create` creates one: its secret is in this answer and nowhere else. A
 /// message with `action=list` lists.
 #[utoipa::path(post, path = "/api/v1/keys", tag = "keys", request_body = KeyBody,
+    security(("walletMessage" = [])),
     responses((status = 200, description = "The list"), (status = 201, description = "`key`: shown once"),
         (status = 400, description = "Name or limits cannot be used"), (status = 401, description = "missing_wallet_auth"),
         (status = 403, description = "The signature does not count")))]
@@ -165,6 +172,7 @@ async fn create(app: &State, mut signed: WalletSigned<Create>) -> Result<Respons
 /// Revoke an API key.
 #[utoipa::path(delete, path = "/api/v1/keys/{keyId}", tag = "keys", params(("keyId" = String, Path)),
     request_body = WalletAuth,
+    security(("walletMessage" = [])),
     responses((status = 200, description = "It is revoked"), (status = 401, description = "missing_wallet_auth"),
         (status = 403, description = "The signature does not count"), (status = 404, description = "No such key of this wallet")))]
 pub async fn revoke(
@@ -192,6 +200,7 @@ pub async fn revoke(
 /// Revoke an API key, for clients whose DELETE has no body.
 #[utoipa::path(post, path = "/api/v1/keys/{keyId}", tag = "keys", params(("keyId" = String, Path)),
     request_body = WalletAuth,
+    security(("walletMessage" = [])),
     responses((status = 200, description = "It is revoked"), (status = 401, description = "missing_wallet_auth"),
         (status = 403, description = "The signature does not count"), (status = 404, description = "No such key of this wallet")))]
 pub async fn revoke_by_post(
@@ -206,6 +215,7 @@ pub async fn revoke_by_post(
 /// Id, limits and what was spent stay. The secret before works for a time of grace.
 #[utoipa::path(post, path = "/api/v1/keys/{keyId}/rotate", tag = "keys", params(("keyId" = String, Path)),
     request_body = RotateBody,
+    security(("walletMessage" = [])),
     responses((status = 200, description = "`key`: shown once"), (status = 401, description = "missing_wallet_auth"),
         (status = 403, description = "The signature does not count"), (status = 404, description = "No such active key of this wallet")))]
 pub async fn rotate(

@@ -12,6 +12,7 @@ mod mpp;
 mod observe;
 mod openapi;
 mod params;
+mod purchase;
 mod request;
 mod sse;
 mod wallet;
@@ -43,6 +44,8 @@ fn api() -> OpenApiRouter<State> {
         .routes(routes!(mpp::index))
         .routes(routes!(mpp::preview))
         .routes(routes!(mpp::account))
+        .routes(routes!(purchase::packs, purchase::keys))
+        .routes(routes!(purchase::credits))
         .routes(routes!(chat::models))
         .routes(routes!(chat::completions))
         .routes(routes!(billing::credit_packs))

@@ -110,6 +110,12 @@ impl Keys {
         Minted::new(&self.prefix, id.clone())
     }
 
+    /// A key whose secret is these 32 bytes, for one that must be found again without being stored.
+    #[must_use]
+    pub fn mint_of(&self, id: &KeyId, secret: &[u8; 32]) -> Minted {
+        Minted::of(&self.prefix, id.clone(), secret)
+    }
+
     /// The key of this text, if it can be used now.
     ///
     /// # Errors

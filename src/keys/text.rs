@@ -64,13 +64,17 @@ impl SecretHash {
         Self(Sha256::digest(secret.as_bytes()).into())
     }
 
-    pub(super) fn from_hex(text: &str) -> Option<Self> {
+    /// Reads 64 hexadecimal digits.
+    #[must_use]
+    pub fn from_hex(text: &str) -> Option<Self> {
         let mut bytes = [0; 32];
         hex::decode_to_slice(text, &mut bytes).ok()?;
         Some(Self(bytes))
     }
 
-    pub(super) fn to_hex(self) -> String {
+    /// In lower case.
+    #[must_use]
+    pub fn to_hex(self) -> String {
         hex::encode(self.0)
     }
 
@@ -99,6 +103,11 @@ impl Minted {
     pub(super) fn new(prefix: &str, id: KeyId) -> Self {
         let mut bytes = [0; 32];
         getrandom::fill(&mut bytes).expect("the system has randomness");
+        Self::of(prefix, id, &bytes)
+    }
+
+    /// A key whose secret is made of these bytes.
+    pub(super) fn of(prefix: &str, id: KeyId, bytes: &[u8; 32]) -> Self {
         let secret = URL_SAFE_NO_PAD.encode(bytes);
         let text = Secret::from(format!("{prefix}{id}{secret}"));
         Self { id, text, hash: SecretHash::of(&secret) }

@@ -18,5 +18,6 @@ mod db;
 #[allow(dead_code, reason = "each test program uses its own part of this")]
 mod harness;
 mod keys;
+mod purchase;
 mod stage;
 mod stripe_double;

@@ -65,6 +65,7 @@ impl CheckoutBody {
 /// page again.
 #[utoipa::path(post, path = "/api/v1/billing/checkout", tag = "billing", request_body = CheckoutBody,
     params(("Idempotency-Key" = Option<String>, Header)),
+    security(("walletMessage" = [])),
     responses((status = 200, description = "`url`: where to pay"), (status = 400, description = "Not for sale like that"),
         (status = 401, description = "missing_wallet_auth"), (status = 403, description = "The signature does not count"),
         (status = 409, description = "The Idempotency-Key was used for something else"),

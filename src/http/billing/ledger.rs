@@ -55,6 +55,7 @@ pub struct LedgerQuery {
         ("kind" = Option<String>, Query), ("service" = Option<String>, Query), ("from" = Option<String>, Query),
         ("to" = Option<String>, Query), ("limit" = Option<u32>, Query), ("cursor" = Option<String>, Query),
         ("format" = Option<String>, Query)),
+    security(("walletMessage" = [])),
     responses((status = 200, description = "`entries`, and `next` where there are more"),
         (status = 401, description = "missing_wallet_auth"), (status = 403, description = "The signature does not count")))]
 pub async fn ledger(
@@ -92,6 +93,7 @@ pub async fn ledger(
 
 /// List what happened to a wallet's credits, with the signature in the body.
 #[utoipa::path(post, path = "/api/v1/billing/ledger", tag = "billing", request_body = LedgerQuery,
+    security(("walletMessage" = [])),
     responses((status = 200, description = "As with GET"), (status = 401, description = "missing_wallet_auth"),
         (status = 403, description = "The signature does not count")))]
 pub async fn ledger_by_post(

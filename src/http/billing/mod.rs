@@ -70,6 +70,7 @@ pub async fn credit_packs(AppState(app): AppState<State>, request: Received) -> 
 /// Show a wallet's credit balance.
 #[utoipa::path(get, path = "/api/v1/billing/balance", tag = "billing",
     params(("walletAddress" = String, Query), ("message" = String, Query), ("signature" = String, Query)),
+    security(("walletMessage" = [])),
     responses((status = 200, description = "Dollars: credited, spent, held, available, debt"),
         (status = 401, description = "missing_wallet_auth"), (status = 403, description = "The signature does not count")))]
 pub async fn balance(
@@ -96,6 +97,7 @@ pub async fn balance(
 
 /// Show a wallet's credit balance, with the signature in the body.
 #[utoipa::path(post, path = "/api/v1/billing/balance", tag = "billing", request_body = WalletAuth,
+    security(("walletMessage" = [])),
     responses((status = 200, description = "As with GET"), (status = 401, description = "missing_wallet_auth"),
         (status = 403, description = "The signature does not count")))]
 pub async fn balance_by_post(
