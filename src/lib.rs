@@ -7,6 +7,7 @@
 //! services  what is sold
 //! funding   evidence of payment -> credit
 //! keys      API keys: who may spend an account
+//! wallet_auth  messages that wallets sign for what they own
 //! ledger    who has how much
 //! mpp       the Payment scheme, no I/O
 //! chain     the Tempo RPC client

@@ -110,6 +110,7 @@ fn cors() -> CorsLayer {
             header::RETRY_AFTER,
             PAYMENT_RECEIPT,
             HeaderName::from_static("payment-session"),
+            billing::NEXT_CURSOR,
             HeaderName::from_static("payment-session-snapshot"),
             observe::REQUEST_ID,
         ])

@@ -107,12 +107,11 @@ pub async fn keys(AppState(app): AppState<State>, request: Received) -> Result<R
     let seller = Arc::clone(&app);
     let sold = gate::redeem(&app, &request, offers, "keys", move |paid: Paid| async move {
         let id = KeyId::random();
-        let hash = match own_hash {
-            Some(hash) => hash,
-            None => {
-                let challenge = challenge.ok_or_else(lost)?;
-                derive(&seller, &seller.config.payments.secret, &id, &challenge).hash
-            }
+        let hash = if let Some(hash) = own_hash {
+            hash
+        } else {
+            let challenge = challenge.ok_or_else(lost)?;
+            derive(&seller, &seller.config.payments.secret, &id, &challenge).hash
         };
         let hash = hash.to_hex();
         let mut fields = bought(&pack, paid.payer());

@@ -148,7 +148,7 @@ mod tests {
             assert_eq!(judged(&other), Local::Contract, "only a contract could accept it");
         }
         assert_eq!(judged(&[]), Local::Forged);
-        assert_eq!(judged(&[7; LONGEST + 1]), Local::Forged);
+        assert_eq!(judged(&vec![7; LONGEST + 1]), Local::Forged);
         let other = PrivateKeySigner::random().address();
         assert_eq!(judge(other, hash(TEXT), &good), Local::Contract);
         assert_eq!(judge(signer.address(), hash("other"), &good), Local::Contract);

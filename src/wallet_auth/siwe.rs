@@ -60,9 +60,8 @@ pub(super) fn read<'a>(
     if lines.next().and_then(address) != Some(wallet) {
         return Err(AuthError::Message("the message names another address than walletAddress"));
     }
-    let statement = match (lines.next(), lines.next(), lines.next()) {
-        (Some(""), Some(statement), Some("")) => statement,
-        _ => return Err(AuthError::Message("the message has no statement that says what is signed for")),
+    let (Some(""), Some(statement), Some("")) = (lines.next(), lines.next(), lines.next()) else {
+        return Err(AuthError::Message("the message has no statement that says what is signed for"));
     };
     let mut field = |name: &str| {
         let value = lines.peek().and_then(|line| line.strip_prefix(name));

@@ -21,3 +21,4 @@ mod keys;
 mod purchase;
 mod stage;
 mod stripe_double;
+mod upgrade;
