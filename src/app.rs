@@ -1,6 +1,7 @@
 //! The running program: every part, built once and wired by hand.
 
 use std::fs::File;
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,13 +18,15 @@ use crate::funding::channel::worker;
 use crate::funding::{Charges, FeeAccount, Payments, Sponsor, StoreError, recover};
 use crate::http::discovery::Documents;
 use crate::id::Timestamp;
-use crate::keys::Keys;
+use crate::keys::{self, Keys, Rates};
 use crate::ledger::{Ledger, sweep};
+use crate::limits::{Buckets, Rate};
 use crate::meter::Wakers;
 use crate::money::Money;
 use crate::mpp::Issuer;
 use crate::mpp::offer::{Offer, Terms};
 use crate::mpp::session::ChannelId;
+use crate::services::chat::Models;
 use crate::services::pii;
 use crate::sessions::Sessions;
 
@@ -33,17 +36,25 @@ const SWEEP_BATCH: u32 = 500;
 /// How often the balances that pay network fees are read.
 const FEES_EVERY: Duration = Duration::from_secs(15);
 
+/// How often the last use of keys is written down.
+const NOTE_EVERY: Duration = Duration::from_secs(10);
+
 /// Everything a request can need.
 pub struct App {
     pub config: Config,
     pub db: Db,
     pub ledger: Ledger,
     pub keys: Keys,
+    pub rates: Rates,
+    /// Requests without a valid key, by address.
+    pub strangers: Buckets<IpAddr>,
     pub chain: Chain,
     pub issuer: Issuer,
     pub charges: Charges,
     pub offers: Offers,
     pub sponsor: Option<Sponsor>,
+    /// What answers chat requests.
+    pub models: Models,
     /// Streamed chat, where it is offered.
     pub sessions: Option<Arc<Sessions>>,
     pub pii: Arc<pii::Engine>,
@@ -108,11 +119,14 @@ impl App {
             config.payments.challenge_ttl_seconds,
         );
         let offers = Offers::new(&config, sponsor.is_some());
+        let models = Models::new(&config).map_err(|_| ConfigError::tls_roots())?;
         let (wakers, rings) = Wakers::new();
-        let sessions = Sessions::new(&config, &db, &chain, sponsor.as_ref(), wakers)?.map(Arc::new);
+        let sessions = Sessions::new(&config, &models, &db, &chain, sponsor.as_ref(), wakers)?.map(Arc::new);
         let app = Arc::new(Self {
             ledger: Ledger::start(db.clone()),
             keys: Keys::new(db.clone(), &config.keys.prefix),
+            rates: Rates::new(db.clone(), config.keys.default_rpm, config.keys.default_tpm),
+            strangers: Buckets::new(Rate::per_minute(config.keys.anonymous_rpm)),
             charges: Charges::new(&config, payments, chain.clone(), issuer.clone(), sponsor.clone()),
             documents: Documents::new(&config, &offers, sessions.as_deref()),
             pii: Arc::new(pii::Engine::new()),
@@ -125,6 +139,7 @@ impl App {
             issuer,
             offers,
             sponsor,
+            models,
             sessions,
             metrics,
         });
@@ -140,6 +155,10 @@ impl App {
         self.until_stopped(async move { recover::run(charges, retention).await });
         let ledger = self.ledger.clone();
         self.until_stopped(async move { sweep_holds(ledger).await });
+        let keys = self.keys.clone();
+        self.until_stopped(async move { watch_keys(keys).await });
+        let (keys, rates) = (self.keys.clone(), self.rates.clone());
+        self.until_stopped(async move { note_use(keys, rates).await });
         if let Some(sessions) = &self.sessions {
             let channels = sessions.channels.clone();
             self.until_stopped(async move { worker::run(channels).await });
@@ -175,6 +194,9 @@ impl App {
         self.tasks.close();
         if tokio::time::timeout(wait, self.tasks.wait()).await.is_err() {
             tracing::warn!("work was still open; it is finished at the next start");
+        }
+        if let Err(error) = self.keys.flush().await {
+            tracing::warn!(%error, "the last use of keys is not noted");
         }
         self.db.close().await;
     }
@@ -235,6 +257,30 @@ async fn sweep_holds(ledger: Ledger) {
             Err(error) => tracing::warn!(%error, "abandoned holds cannot be swept"),
         }
         tokio::time::sleep(SWEEP_EVERY).await;
+    }
+}
+
+/// Ends what runs with keys that end.
+async fn watch_keys(keys: Keys) {
+    let mut since = Timestamp::now();
+    loop {
+        tokio::time::sleep(keys::LOOK).await;
+        let now = Timestamp::now();
+        match keys.end_inactive(since, now).await {
+            Ok(()) => since = now,
+            Err(error) => tracing::warn!(%error, "ended keys cannot be looked for"),
+        }
+    }
+}
+
+/// Writes down when keys were used, and forgets past minutes.
+async fn note_use(keys: Keys, rates: Rates) {
+    loop {
+        tokio::time::sleep(NOTE_EVERY).await;
+        let noted = keys.flush().await.and(rates.forget(Timestamp::now()).await);
+        if let Err(error) = noted {
+            tracing::warn!(%error, "the use of keys cannot be noted");
+        }
     }
 }
 

@@ -16,6 +16,7 @@ use farebox::dev::{self, DevOptions};
 use farebox::id::Timestamp;
 use farebox::meter::Wakers;
 use farebox::mpp::session::ChannelId;
+use farebox::services::chat::Models;
 use farebox::sessions::Sessions;
 use farebox::{funding, ledger, server, telemetry};
 use tokio::net::TcpListener;
@@ -210,7 +211,7 @@ async fn operate(command: ChannelsCommand) -> anyhow::Result<()> {
     let config = configuration.load()?;
     let db = Db::connect(config.database.url.expose(), 2).await?;
     let chain = Chain::new(&config.chain)?;
-    let sessions = Sessions::new(&config, &db, &chain, None, Wakers::new().0)?
+    let sessions = Sessions::new(&config, &Models::new(&config)?, &db, &chain, None, Wakers::new().0)?
         .context("no channels here: set sessions.operator_key and at least one model")?;
     let Some(id) = id else {
         for channel in sessions.channels.list(CHANNELS_SHOWN).await? {

@@ -46,9 +46,9 @@ fn arrows_point_inwards_only() {
         ("chain", &["config", "money", "mpp"]),
         ("ledger", &["db", "id", "money"]),
         ("limits", &["id"]),
-        ("keys", &["config", "db", "id", "ledger", "money"]),
+        ("keys", &["config", "db", "id", "ledger", "limits", "money"]),
         ("funding", &["chain", "config", "db", "id", "ledger", "limits", "money", "mpp"]),
-        ("services", &["config", "funding", "id", "money"]),
+        ("services", &["config", "funding", "id", "keys", "money"]),
         ("meter", &["funding", "id", "ledger", "money", "mpp", "services"]),
         ("devnet", &[]),
     ];
@@ -77,6 +77,7 @@ fn pure_cores_read_no_clock_and_do_no_io() {
         "funding/payment.rs",
         "funding/channel/state.rs",
         "meter/state.rs",
+        "services/chat/tariff.rs",
         "money.rs",
         "limits",
     ];

@@ -192,7 +192,7 @@ fn llms_text(config: &Config, document: &Value) -> String {
     );
     for (method, path, operation) in operations(document) {
         let price = price(operation).map_or_else(
-            || "free".to_owned(),
+            || if path.starts_with("/v1/") { "prepaid, with an API key" } else { "free" }.to_owned(),
             |dollars| {
                 let metered = operation["x-payment-info"]["price"]["mode"] == "dynamic";
                 format!("${dollars} per {}", if metered { "chunk" } else { "request" })

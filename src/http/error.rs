@@ -144,7 +144,9 @@ pub fn render(response: Response, shape: Shape, id: &RequestId) -> Response {
         return Response::from_parts(parts, body);
     };
     debug_assert!(
-        error.code.status() != StatusCode::PAYMENT_REQUIRED || !error.challenges.is_empty(),
+        error.code.status() != StatusCode::PAYMENT_REQUIRED
+            || error.code == Code::InsufficientCredits
+            || !error.challenges.is_empty(),
         "a 402 without a challenge is not allowed"
     );
     let headers = &mut parts.headers;

@@ -50,7 +50,12 @@ pub fn document(config: &Config, offers: &Offers, sessions: Option<&Sessions>) -
             "scheme": "Payment",
             "description": "A zero-amount Payment proof signed by the wallet",
             "x-agentcash-auth-kind": "siwx",
-        }
+        },
+        "bearer": {
+            "type": "http",
+            "scheme": "bearer",
+            "description": "An API key of a wallet with prepaid credits",
+        },
     });
     let mut ways = vec![&offers.preview];
     ways.extend(&offers.preview_sponsored);
@@ -63,6 +68,8 @@ pub fn document(config: &Config, offers: &Offers, sessions: Option<&Sessions>) -
             // Validators replay the example: it must name a model there is.
             let model = sessions.catalog.iter().next().map(|model| model.id.as_str());
             chat["requestBody"]["content"]["application/json"]["example"]["model"] = json!(model);
+            document["paths"]["/v1/chat/completions"]["post"]["requestBody"]["content"]["application/json"]
+                ["example"]["model"] = json!(model);
         }
         None => {
             if let Some(paths) = document["paths"].as_object_mut() {

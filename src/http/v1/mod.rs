@@ -1,0 +1,9 @@
+//! `/v1`: OpenAI's API, paid from a wallet's prepaid credits with an API key.
+
+pub mod bearer;
+pub mod chat;
+pub mod models;
+pub mod preview;
+mod reply;
+
+pub use bearer::Bearer;
