@@ -46,3 +46,6 @@ CREATE TABLE key_minutes (
     PRIMARY KEY (key, minute)
 );
 CREATE INDEX key_minutes_minute ON key_minutes (minute);
+
+-- The account that a payment tops up; NULL when it buys an answer.
+ALTER TABLE payments ADD COLUMN account TEXT;

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use alloy::primitives::Address;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -75,6 +76,8 @@ pub struct Offers {
     pub preview_sponsored: Option<Arc<[Offer]>>,
     /// `GET /mpp/account`: free, but the wallet must prove itself.
     pub account: Arc<[Offer]>,
+    terms: Terms,
+    currencies: Vec<Address>,
 }
 
 /// Why the program does not start.
@@ -210,10 +213,11 @@ impl Offers {
             modes: config.payments.modes.clone(),
         };
         let price = config.pii.preview_price;
-        let currencies =
-            || std::iter::once(config.chain.currency).chain(config.chain.also_accepted.iter().copied());
+        let currencies: Vec<Address> =
+            std::iter::once(config.chain.currency).chain(config.chain.also_accepted.iter().copied()).collect();
         let each = |amount, sponsored, description| -> Arc<[Offer]> {
-            currencies().map(|token| Offer::charge(&terms, token, amount, sponsored, description)).collect()
+            let offer = |token: &Address| Offer::charge(&terms, *token, amount, sponsored, description);
+            currencies.iter().map(offer).collect()
         };
         Self {
             preview: each(price, false, "One PII preview"),
@@ -228,7 +232,17 @@ impl Offers {
                 "Proof of the wallet whose account is shown",
             )]
             .into(),
+            currencies,
+            terms,
         }
+    }
+
+    /// Paying so much into an account.
+    #[must_use]
+    pub fn top_up(&self, amount: Money) -> Arc<[Offer]> {
+        let words = format!("Add ${} of credits", amount.to_dollars());
+        let offer = |token: &Address| Offer::charge(&self.terms, *token, amount, false, &words);
+        self.currencies.iter().map(offer).collect()
     }
 }
 

@@ -28,7 +28,7 @@ use super::sponsor::{self, Sponsor};
 use super::store::{Claim, Payments};
 use crate::chain::{Chain, Provider, SignedTransaction, Verdict};
 use crate::config::Config;
-use crate::id::{RequestId, Timestamp};
+use crate::id::{AccountId, RequestId, Timestamp};
 use crate::money::Money;
 use crate::mpp::{Credential, Issuer, Offer, Proof, Refusal, Route};
 
@@ -58,6 +58,8 @@ pub struct Order {
     pub service: &'static str,
     pub request_id: RequestId,
     pub idempotency_key: Option<String>,
+    /// The account that is topped up; none when an answer is bought.
+    pub account: Option<AccountId>,
 }
 
 /// Proof that a credential was validated and claimed for exactly this request.
@@ -216,6 +218,7 @@ impl Charges {
             // The key becomes binding with the payer, who is known only later.
             idempotency_key: order.idempotency_key.as_deref(),
             request_id: order.request_id.as_str(),
+            account: order.account.as_ref(),
             expires,
             lease_until: lease,
         };
@@ -286,6 +289,7 @@ impl Charges {
             currency: offer.currency(),
             request_id: &order.request_id,
             service: order.service,
+            account: order.account.as_ref(),
             answer: &answer,
         };
         match credential.proof() {

@@ -29,7 +29,7 @@ pub struct HttpError {
     pub challenges: Vec<Challenge>,
     /// Seconds after which the same request makes sense again.
     pub retry_after: Option<u32>,
-    /// How much more a voucher must allow.
+    /// How much more a voucher must allow, or an account must have.
     pub missing: Option<Money>,
     /// The field at fault, in the shape of `/v1`.
     pub param: Option<String>,
@@ -144,9 +144,7 @@ pub fn render(response: Response, shape: Shape, id: &RequestId) -> Response {
         return Response::from_parts(parts, body);
     };
     debug_assert!(
-        error.code.status() != StatusCode::PAYMENT_REQUIRED
-            || error.code == Code::InsufficientCredits
-            || !error.challenges.is_empty(),
+        error.code.status() != StatusCode::PAYMENT_REQUIRED || !error.challenges.is_empty(),
         "a 402 without a challenge is not allowed"
     );
     let headers = &mut parts.headers;

@@ -25,3 +25,4 @@ mod shop;
 #[path = "../sessions/sse.rs"]
 #[allow(dead_code, reason = "each test program uses its own part of this")]
 mod sse;
+mod top_up;

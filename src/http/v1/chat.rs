@@ -14,8 +14,8 @@ use serde_json::json;
 use tokio::sync::{mpsc, oneshot};
 use tracing::Instrument as _;
 
-use super::Bearer;
 use super::reply::{self, OpenAiError, books, in_progress, reused, short};
+use super::{Bearer, top_up};
 use crate::http::chat::ChatBody;
 use crate::http::error::HttpError;
 use crate::http::request::Received;
@@ -57,11 +57,13 @@ pub async fn completions(
     bearer: Bearer,
     request: Result<Received, HttpError>,
 ) -> Response {
-    let answer = match request {
-        Ok(request) => serve(&app, &bearer, &request).await,
-        Err(error) => Err(error),
+    let answer = async {
+        let request = request?;
+        let paid = top_up::redeem(&app, &bearer, &request).await?;
+        let answer = serve(&app, &bearer, &request).await;
+        top_up::conclude(&app, &bearer, &request, paid, answer)
     };
-    bearer.answer(answer)
+    bearer.answer(answer.await)
 }
 
 async fn serve(app: &State, bearer: &Bearer, request: &Received) -> Result<Response, HttpError> {

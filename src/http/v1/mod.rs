@@ -5,5 +5,6 @@ pub mod chat;
 pub mod models;
 pub mod preview;
 mod reply;
+mod top_up;
 
 pub use bearer::Bearer;

@@ -7,8 +7,8 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::Response;
 use sha2::{Digest as _, Sha256};
 
-use super::Bearer;
 use super::reply::{OpenAiError, books, reused, short};
+use super::{Bearer, top_up};
 use crate::http::State;
 use crate::http::error::{Code, HttpError};
 use crate::http::request::Received;
@@ -39,11 +39,13 @@ pub async fn preview(
     bearer: Bearer,
     request: Result<Received, HttpError>,
 ) -> Response {
-    let answer = match request {
-        Ok(request) => serve(&app, &bearer, &request).await,
-        Err(error) => Err(error),
+    let answer = async {
+        let request = request?;
+        let paid = top_up::redeem(&app, &bearer, &request).await?;
+        let answer = serve(&app, &bearer, &request).await;
+        top_up::conclude(&app, &bearer, &request, paid, answer)
     };
-    bearer.answer(answer)
+    bearer.answer(answer.await)
 }
 
 async fn serve(app: &State, bearer: &Bearer, request: &Received) -> Result<Response, HttpError> {

@@ -30,6 +30,7 @@ pub struct OpenAiErrorBody {
 
 /// There is less than a request needs at the very least.
 pub(super) fn short(short: Short, needed: Money) -> HttpError {
+    let missing = needed.checked_sub(short.affordable);
     let (needed, affordable) = (needed.to_dollars(), short.affordable.to_dollars());
     let (code, why) = match short.bound {
         Bound::Balance => (Code::InsufficientCredits, "the account's credits do not pay for it; add credits"),
@@ -40,6 +41,7 @@ pub(super) fn short(short: Short, needed: Money) -> HttpError {
         code,
         format!("this request needs at least ${needed}, and ${affordable} can be spent on it: {why}"),
     )
+    .missing(missing)
 }
 
 pub(super) fn in_progress() -> HttpError {
