@@ -213,8 +213,9 @@ impl Offers {
             modes: config.payments.modes.clone(),
         };
         let price = config.pii.preview_price;
-        let currencies: Vec<Address> =
-            std::iter::once(config.chain.currency).chain(config.chain.also_accepted.iter().copied()).collect();
+        let currencies: Vec<Address> = std::iter::once(config.chain.currency)
+            .chain(config.chain.also_accepted.iter().copied())
+            .collect();
         let each = |amount, sponsored, description| -> Arc<[Offer]> {
             let offer = |token: &Address| Offer::charge(&terms, *token, amount, sponsored, description);
             currencies.iter().map(offer).collect()

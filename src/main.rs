@@ -190,10 +190,10 @@ async fn serve(config: Config) -> anyhow::Result<()> {
 async fn develop(given: DevArguments) -> anyhow::Result<()> {
     let options =
         DevOptions { listen: given.listen, data: given.data, anvil: given.anvil, hardfork: given.hardfork };
-    let dev = dev::prepare(&options).await?;
+    let mut dev = dev::prepare(&options).await?;
     telemetry::log(&dev.config.log)?;
-    let app = App::start(dev.config, telemetry::metrics()?).await?;
-    println!("{}", dev::welcome(&dev.info, &options.data));
+    let app = App::start(dev.config.clone(), telemetry::metrics()?).await?;
+    println!("{}", dev.welcome(&app, &options.data).await?);
     server::serve(app, dev.listener, stop_signal()).await;
     dev.devnet.stop().await;
     Ok(())

@@ -25,7 +25,7 @@ use super::outcome::{Delivery, Denied, deliver, invalid, refused};
 use super::payment::{self, Payment, Presented, Step};
 use super::settle::Settling;
 use super::sponsor::{self, Sponsor};
-use super::store::{Claim, Payments};
+use super::store::{Claim, Payments, StoreError};
 use crate::chain::{Chain, Provider, SignedTransaction, Verdict};
 use crate::config::Config;
 use crate::id::{AccountId, RequestId, Timestamp};
@@ -108,6 +108,15 @@ impl Charges {
     #[must_use]
     pub fn payments(&self) -> &Payments {
         &self.payments
+    }
+
+    /// The answer to a settled payment was not delivered: the same credential
+    /// may come again at once.
+    ///
+    /// # Errors
+    /// When the database cannot be written; it may come again a little later then.
+    pub async fn undelivered(&self, payment: &str) -> Result<(), StoreError> {
+        self.payments.release(payment).await.map(drop)
     }
 
     /// Turns a credential into an answer. `work` makes the answer and runs only

@@ -35,6 +35,8 @@ pub enum Counted {
 pub struct Rates {
     db: Db,
     windows: Arc<Mutex<HashMap<KeyId, Window>>>,
+    /// Held while a slice is asked for.
+    leasing: Arc<tokio::sync::Mutex<()>>,
     rpm: u32,
     tpm: u32,
 }
@@ -70,7 +72,7 @@ impl Rates {
     /// `rpm` and `tpm` are for keys that have no limits of their own.
     #[must_use]
     pub fn new(db: Db, rpm: u32, tpm: u32) -> Self {
-        Self { db, windows: Arc::default(), rpm, tpm }
+        Self { db, windows: Arc::default(), leasing: Arc::default(), rpm, tpm }
     }
 
     /// Counts a request. False when it is one too many.
@@ -95,13 +97,8 @@ impl Rates {
     ) -> Result<Option<Ticket>, KeysError> {
         let reserved = estimate.min(self.view(key, now).tokens.limit());
         let taken = self.take(key, Counted::Tokens, reserved, now).await?;
-        let ticket = || Ticket {
-            rates: self.clone(),
-            key: key.id.clone(),
-            minute: minute(now),
-            reserved,
-            used: 0,
-        };
+        let ticket =
+            || Ticket { rates: self.clone(), key: key.id.clone(), minute: minute(now), reserved, used: 0 };
         Ok(taken.then(ticket))
     }
 
@@ -126,40 +123,37 @@ impl Rates {
         Ok(())
     }
 
-    async fn take(
-        &self,
-        key: &Key,
-        what: Counted,
-        amount: u64,
-        now: Timestamp,
-    ) -> Result<bool, KeysError> {
-        // Others may use what this one was granted: three tries are plenty.
+    async fn take(&self, key: &Key, what: Counted, amount: u64, now: Timestamp) -> Result<bool, KeysError> {
+        if self.with(key, what, now, |share| share.take(amount)).is_ok() {
+            return Ok(true);
+        }
+        if self.db.engine == Engine::Sqlite {
+            return Ok(false);
+        }
+        // One asks for a slice, and whoever waited finds it there.
+        let _leasing = self.leasing.lock().await;
+        // What was granted may be used by others before it is taken: three tries are plenty.
         for _ in 0..3 {
-            let (missing, slice, limit) = {
-                let mut windows = self.lock();
-                let mut window = self.window(&mut windows, key, now);
-                let share = window.of(what);
-                match share.take(amount) {
-                    Ok(()) => {
-                        windows.insert(key.id.clone(), window);
-                        return Ok(true);
-                    }
-                    Err(missing) => (missing, share.slice(missing), share.limit()),
-                }
-            };
-            if self.db.engine == Engine::Sqlite {
-                return Ok(false);
-            }
-            let (granted, taken) = self.lease(key, what, (missing, slice, limit), now).await?;
-            let mut windows = self.lock();
-            let mut window = self.window(&mut windows, key, now);
-            window.of(what).grant(granted, taken);
-            windows.insert(key.id.clone(), window);
+            let tried = self.with(key, what, now, |share| {
+                share.take(amount).map_err(|missing| (missing, share.slice(missing), share.limit()))
+            });
+            let Err(wanted) = tried else { return Ok(true) };
+            let (granted, taken) = self.lease(key, what, wanted, now).await?;
+            self.with(key, what, now, |share| share.grant(granted, taken));
             if granted == 0 {
                 return Ok(false);
             }
         }
         Ok(false)
+    }
+
+    /// Looks at a share of a key's current minute, or changes it.
+    fn with<T>(&self, key: &Key, what: Counted, now: Timestamp, work: impl FnOnce(&mut Share) -> T) -> T {
+        let mut windows = self.lock();
+        let mut window = self.window(&mut windows, key, now);
+        let done = work(window.of(what));
+        windows.insert(key.id.clone(), window);
+        done
     }
 
     /// Takes a slice of what all instances share, or the rest of it where that

@@ -14,7 +14,10 @@ use crate::money::Money;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Opened {
     /// A tab is open; what could have been set aside for it altogether.
-    Open { hold: HoldId, affordable: Money },
+    Open {
+        hold: HoldId,
+        affordable: Money,
+    },
     /// The same request, by its `Idempotency-Key`, is being served.
     InProgress,
     /// The same request was charged before.
@@ -188,10 +191,9 @@ fn day(now: Timestamp) -> String {
 async fn spendable(tx: &mut Tx, key: &Key, available: Money, day: &str) -> Result<Short, KeysError> {
     let open = count_closed(tx, &key.id, day).await?;
     let mut short = Short { affordable: available, bound: Bound::Balance };
-    for (limit, bound, day, open) in [
-        (key.limits.daily, Bound::Daily, day, open.today),
-        (key.limits.total, Bound::Total, EVER, open.ever),
-    ] {
+    for (limit, bound, day, open) in
+        [(key.limits.daily, Bound::Daily, day, open.today), (key.limits.total, Bound::Total, EVER, open.ever)]
+    {
         let Some(limit) = limit else { continue };
         let spent = counted(tx, &key.id, day).await?.checked_add(open).ok_or(LedgerError::Overflow)?;
         let left = limit.checked_sub(spent).unwrap_or(Money::ZERO).max(Money::ZERO);

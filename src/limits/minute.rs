@@ -61,11 +61,6 @@ impl Share {
         self.taken = taken;
     }
 
-    /// What was heard of all.
-    pub const fn heard(&mut self, taken: u64) {
-        self.taken = taken;
-    }
-
     #[must_use]
     pub const fn limit(&self) -> u64 {
         self.limit

@@ -7,9 +7,9 @@
 //! [`Purse`]: a channel with its [`Vouchers`], or [`Prepaid`] credits, a tab that
 //! has no vouchers to ask for.
 
-pub mod state;
 mod prepaid;
 mod purse;
+pub mod state;
 mod stream;
 mod vouchers;
 mod wake;

@@ -26,7 +26,8 @@ fn attack_24_a_revoked_key_ends_its_running_stream_within_a_second() {
         assert!(heard.done);
         assert_eq!(listen(&mut other).await.texts, 200, "another key's stream runs on");
         shop.idle().await;
-        eventually("the model is stopped", async || (shop.upstream.seen().cancelled == 1).then_some(())).await;
+        eventually("the model is stopped", async || (shop.upstream.seen().cancelled == 1).then_some(()))
+            .await;
         let ends: Vec<_> = shop.entries(&customer).await.iter().map(|e| e.meta["end"].clone()).collect();
         assert!(ends.contains(&json!("key_ended")) && ends.contains(&json!("complete")), "{ends:?}");
         refused(&shop.ask(&customer, &script, &json!({})).await, 401, "inactive_api_key");

@@ -41,10 +41,7 @@ fn a_total_budget_survives_rotation_and_counts_what_only_the_sweeper_closed() {
         assert_eq!(heard.texts, 60, "10,000 are left, 100 tokens");
         shop.idle().await;
         // A tab that nobody came back for, charged 30 tokens.
-        shop.server
-            .db
-            .execute("UPDATE key_spend SET spent = spent - 3000 WHERE day = ''")
-            .await;
+        shop.server.db.execute("UPDATE key_spend SET spent = spent - 3000 WHERE day = ''").await;
         let heard = shop.run(&customer, &json!({"chunks": 500}), &json!({})).await;
         assert!((40..=70).contains(&heard.texts), "{}", heard.texts);
     }));

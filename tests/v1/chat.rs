@@ -170,7 +170,8 @@ fn a_client_that_goes_away_pays_for_what_it_got() {
         drop(stream);
         let paid = 1_000_000 - shop.left(&customer).await;
         assert!(paid >= 10 * PRICE && paid <= (10 + 45) * PRICE, "{paid}");
-        eventually("the model is stopped", async || (shop.upstream.seen().cancelled == 1).then_some(())).await;
+        eventually("the model is stopped", async || (shop.upstream.seen().cancelled == 1).then_some(()))
+            .await;
         assert_eq!(shop.entries(&customer).await[0].meta["end"], "client_gone");
 
         for stream in [false, true] {

@@ -31,7 +31,9 @@ fn a_preview_costs_its_price_and_bad_input_nothing() {
 fn a_repeated_preview_is_answered_again_and_charged_once() {
     run(on_every_engine(async |shop| {
         let customer = shop.customer(50_000).await;
-        let keyed = async |body: &str| reply(shop.post(&customer, PREVIEW, body).header("idempotency-key", "a")).await;
+        let keyed = async |body: &str| {
+            reply(shop.post(&customer, PREVIEW, body).header("idempotency-key", "a")).await
+        };
         let first = keyed(BODY).await;
         assert_eq!(first.status, 200);
         assert_eq!(keyed(BODY).await.text, first.text, "even with nothing left");

@@ -111,7 +111,8 @@ fn guesses_are_limited_by_address_and_keys_are_not() {
     run(async {
         let shop = Shop::tuned(|config| config.keys.anonymous_rpm = 5).await;
         let customer = shop.customer(1_000).await;
-        let guess = async || reply(shop.server.get("/v1/models").header("authorization", "Bearer pryv_x")).await;
+        let guess =
+            async || reply(shop.server.get("/v1/models").header("authorization", "Bearer pryv_x")).await;
         for _ in 0..5 {
             refused(&guess().await, 401, "invalid_api_key");
         }

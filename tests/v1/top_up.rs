@@ -25,9 +25,8 @@ async fn settled_payments(server: &Server) {
 fn an_agent_pays_the_challenge_and_the_same_request_goes_through() {
     run(on_every_engine(async |shop| {
         let chain = shared_chain().await;
-        let agent = funded(chain).await;
         for (path, text) in [(PREVIEW, BODY.to_owned()), (CHAT, body(&json!({"chunks": 5}), &json!({})))] {
-            let customer = shop.customer(0).await;
+            let (customer, agent) = (shop.customer(0).await, funded(chain).await);
             let asked = reply(shop.post(&customer, path, &text)).await;
             let error = refused(&asked, 402, "insufficient_credits");
             assert!(error["message"].as_str().expect("text").contains("$5.00"), "{error}");
@@ -112,7 +111,8 @@ fn attack_01_a_top_up_credential_is_for_its_own_request_and_account() {
         assert_eq!(shop.left(&customer).await, 4_950_000);
         assert_eq!(shop.left(&other).await, 0);
         eventually("settled", async || {
-            (shop.server.count("SELECT count(*) FROM payments WHERE state = 'delivered'").await == 1).then_some(())
+            (shop.server.count("SELECT count(*) FROM payments WHERE state = 'delivered'").await == 1)
+                .then_some(())
         })
         .await;
         shop.finish().await;

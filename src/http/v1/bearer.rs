@@ -235,7 +235,10 @@ mod tests {
     #[test]
     fn guesses_are_counted_against_who_makes_them() {
         let headers = |value: &'static str| {
-            HeaderMap::from_iter([(HeaderName::from_static("x-forwarded-for"), HeaderValue::from_static(value))])
+            HeaderMap::from_iter([(
+                HeaderName::from_static("x-forwarded-for"),
+                HeaderValue::from_static(value),
+            )])
         };
         let peer = |text: &str| Some(Peer(text.parse().expect("an address")));
         for (from, forwarded, counted) in [

@@ -61,7 +61,7 @@ pub async fn completions(
         let request = request?;
         let paid = top_up::redeem(&app, &bearer, &request).await?;
         let answer = serve(&app, &bearer, &request).await;
-        top_up::conclude(&app, &bearer, &request, paid, answer)
+        top_up::conclude(&app, &bearer, &request, paid, answer).await
     };
     bearer.answer(answer.await)
 }
@@ -244,9 +244,7 @@ fn frame(event: &Event) -> Bytes {
         // There are no vouchers here.
         Event::Ping | Event::NeedVoucher { .. } => sse::PING,
         Event::End(delivered) => match reply::broken_off(&delivered.end) {
-            Some(error) => {
-                format!("data: {}\n\n{}", json!({ "error": error.openai() }), sse::DONE).into()
-            }
+            Some(error) => format!("data: {}\n\n{}", json!({ "error": error.openai() }), sse::DONE).into(),
             None => Bytes::from_static(sse::DONE.as_bytes()),
         },
     }
@@ -290,7 +288,10 @@ mod tests {
             max_output_tokens: 100,
             ..config::Model::default()
         }]);
-        let body = format!(r#"{{"model":"small","messages":[{{"role":"user","content":"{}"}}]{more}}}"#, "x".repeat(80));
+        let body = format!(
+            r#"{{"model":"small","messages":[{{"role":"user","content":"{}"}}]{more}}}"#,
+            "x".repeat(80)
+        );
         ChatRequest::parse(&body, &catalog, Limits::default()).expect("valid")
     }
 
@@ -312,7 +313,11 @@ mod tests {
         ] {
             let chat = chat(more);
             let plan = Plan::new(&chat, Money::from_micros(affordable));
-            assert_eq!(plan.as_ref().map(|plan| (plan.tokens, plan.shortened)), tokens, "{more} {affordable}");
+            assert_eq!(
+                plan.as_ref().map(|plan| (plan.tokens, plan.shortened)),
+                tokens,
+                "{more} {affordable}"
+            );
             assert!(plan.is_none_or(|plan| plan.hold.micros() <= affordable));
         }
     }

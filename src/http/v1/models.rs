@@ -62,8 +62,10 @@ pub async fn detail(AppState(app): AppState<State>, bearer: Bearer, Path(id): Pa
 
 /// No such model, or none that this key may use: not told apart.
 pub(super) fn unknown(nearest: Option<&str>) -> HttpError {
-    let hint = nearest
-        .map_or_else(|| "GET /v1/models lists those there are".to_owned(), |id| format!("did you mean `{id}`?"));
+    let hint = nearest.map_or_else(
+        || "GET /v1/models lists those there are".to_owned(),
+        |id| format!("did you mean `{id}`?"),
+    );
     HttpError::new(Code::ModelNotFound, format!("there is no such model for this key; {hint}")).param("model")
 }
 

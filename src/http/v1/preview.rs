@@ -43,7 +43,7 @@ pub async fn preview(
         let request = request?;
         let paid = top_up::redeem(&app, &bearer, &request).await?;
         let answer = serve(&app, &bearer, &request).await;
-        top_up::conclude(&app, &bearer, &request, paid, answer)
+        top_up::conclude(&app, &bearer, &request, paid, answer).await
     };
     bearer.answer(answer.await)
 }

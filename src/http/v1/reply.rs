@@ -34,7 +34,9 @@ pub(super) fn short(short: Short, needed: Money) -> HttpError {
     let (needed, affordable) = (needed.to_dollars(), short.affordable.to_dollars());
     let (code, why) = match short.bound {
         Bound::Balance => (Code::InsufficientCredits, "the account's credits do not pay for it; add credits"),
-        Bound::Daily => (Code::KeyLimitReached, "the key's daily limit is reached; it begins anew at 00:00 UTC"),
+        Bound::Daily => {
+            (Code::KeyLimitReached, "the key's daily limit is reached; it begins anew at 00:00 UTC")
+        }
         Bound::Total => (Code::KeyLimitReached, "the key's limit is reached; use another key or raise it"),
     };
     HttpError::new(

@@ -53,13 +53,18 @@ pub(super) async fn redeem(
 
 /// What is answered: with the receipt of what was paid, or, where credits are
 /// still missing, with a challenge.
-pub(super) fn conclude(
+pub(super) async fn conclude(
     app: &State,
     bearer: &Bearer,
     request: &Received,
     paid: Option<Delivery>,
     answer: Result<Response, HttpError>,
 ) -> Result<Response, HttpError> {
+    if let (Err(_), Some(delivery)) = (&answer, &paid)
+        && let Err(error) = app.charges.undelivered(&delivery.payment).await
+    {
+        tracing::warn!(%error, "a payment keeps its lease for a moment");
+    }
     match answer {
         Ok(mut response) => {
             if let Some(delivery) = paid {
@@ -81,7 +86,8 @@ pub(super) fn conclude(
 fn ask(app: &State, bearer: &Bearer, request: &Received, error: &HttpError) -> HttpError {
     let step = app.config.keys.top_up;
     let missing = error.missing.unwrap_or(step).micros().max(1);
-    let steps = u64::try_from(missing).ok().map(|missing| missing.div_ceil(step.micros().unsigned_abs().max(1)));
+    let steps =
+        u64::try_from(missing).ok().map(|missing| missing.div_ceil(step.micros().unsigned_abs().max(1)));
     let amount = steps.and_then(|steps| step.checked_mul(steps)).unwrap_or(step);
     let offers = app.offers.top_up(amount);
     let till = Till::new(app, request, route(bearer, request), &offers).carried_by(CARRIER);

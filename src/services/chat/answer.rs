@@ -180,7 +180,8 @@ impl Identity {
             ..self.frame("chat.completion.chunk", &heard)
         };
         let content_bytes = choices.iter().filter_map(|choice| choice.delta.as_ref()).map(worth).sum();
-        let logprobs = choices.iter().filter_map(|choice| choice.logprobs.as_ref()).map(weight).sum::<usize>();
+        let logprobs =
+            choices.iter().filter_map(|choice| choice.logprobs.as_ref()).map(weight).sum::<usize>();
         Ok(Said::Chunk(Chunk {
             data: written(&told, data.len()),
             billable: content_bytes + logprobs > 0,

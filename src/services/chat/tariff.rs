@@ -24,9 +24,8 @@ impl Tariff {
     /// `None` when it does not fit.
     #[must_use]
     pub fn cost(&self, prompt: u64, completion: u64) -> Option<Money> {
-        let of = |price: Money, tokens: u64| {
-            u128::try_from(price.micros()).ok()?.checked_mul(u128::from(tokens))
-        };
+        let of =
+            |price: Money, tokens: u64| u128::try_from(price.micros()).ok()?.checked_mul(u128::from(tokens));
         let sum = of(self.input, prompt)?.checked_add(of(self.output, completion)?)?;
         i64::try_from(sum.div_ceil(1_000_000)).ok().map(Money::from_micros)
     }
@@ -166,7 +165,8 @@ mod tests {
         let text = size(json!([{"role": "user", "content": "x".repeat(400)}]));
         assert_eq!((text.least, text.likely, text.most), (50, 104, 2_512));
         let data = format!("data:image/png;base64,{}", "A".repeat(1 << 20));
-        let picture = size(json!([{"role": "user", "content": [{"type": "image_url", "image_url": {"url": data}}]}]));
+        let picture =
+            size(json!([{"role": "user", "content": [{"type": "image_url", "image_url": {"url": data}}]}]));
         assert_eq!((picture.least, picture.likely, picture.most), (85, 804, 10_000));
         assert_eq!(size(json!([{"role": "user", "content": "x".repeat(1 << 20)}])).likely, 10_000);
     }
