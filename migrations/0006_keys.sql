@@ -18,6 +18,7 @@ CREATE TABLE api_keys (
 );
 CREATE INDEX api_keys_owner ON api_keys (owner, created_at, id);
 CREATE INDEX api_keys_revoked ON api_keys (revoked_at) WHERE revoked_at IS NOT NULL;
+CREATE INDEX api_keys_expiry ON api_keys (expires_at) WHERE expires_at IS NOT NULL;
 
 -- Whose tab a hold is, until what it was charged is counted below: written with the hold, counted by
 -- the key's next request. So a tab that only the sweeper closes counts too.
@@ -45,3 +46,6 @@ CREATE TABLE key_minutes (
     PRIMARY KEY (key, minute)
 );
 CREATE INDEX key_minutes_minute ON key_minutes (minute);
+
+-- The account that a payment tops up; NULL when it buys an answer.
+ALTER TABLE payments ADD COLUMN account TEXT;

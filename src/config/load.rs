@@ -24,6 +24,12 @@ pub enum ConfigError {
 }
 
 impl ConfigError {
+    /// No upstream can be asked over TLS.
+    #[must_use]
+    pub fn tls_roots() -> Self {
+        Self::invalid("upstreams", "the system's TLS roots cannot be loaded")
+    }
+
     pub(super) fn invalid(key: &str, why: impl Into<String>) -> Self {
         Self::Invalid { key: key.to_owned(), why: why.into() }
     }

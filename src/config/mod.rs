@@ -329,7 +329,6 @@ impl Config {
         }
         for (key, money) in [
             ("pii.preview_price", self.pii.preview_price),
-            ("keys.top_up", self.keys.top_up),
             ("sessions.settle_above", self.sessions.settle_above),
             ("sessions.min_voucher_delta", self.sessions.min_voucher_delta),
             ("sessions.low_fee_balance", self.sessions.low_fee_balance),
@@ -353,6 +352,9 @@ impl Config {
         self.billing.validate()?;
         if let Err(why) = keys::check_prefix(&self.keys.prefix) {
             return bad("keys.prefix", why.into());
+        }
+        if !self.keys.top_up.is_positive() {
+            return bad("keys.top_up", "must be more than nothing".into());
         }
         for (key, rate) in [
             ("keys.default_rpm", self.keys.default_rpm),

@@ -26,10 +26,10 @@ use super::outcome::{Delivery, Denied, deliver, invalid, refused};
 use super::payment::{self, Payment, Presented, Step};
 use super::settle::Settling;
 use super::sponsor::{self, Sponsor};
-use super::store::{Claim, Payments};
+use super::store::{Claim, Payments, StoreError};
 use crate::chain::{Chain, Provider, SignedTransaction, Verdict};
 use crate::config::Config;
-use crate::id::{RequestId, Timestamp};
+use crate::id::{AccountId, RequestId, Timestamp};
 use crate::money::Money;
 use crate::mpp::{Credential, Issuer, Offer, Proof, Refusal, Route};
 
@@ -59,6 +59,8 @@ pub struct Order {
     pub service: &'static str,
     pub request_id: RequestId,
     pub idempotency_key: Option<String>,
+    /// The account that is topped up; none when an answer is bought.
+    pub account: Option<AccountId>,
 }
 
 /// Proof that a credential was validated and claimed for exactly this request.
@@ -107,6 +109,15 @@ impl Charges {
     #[must_use]
     pub fn payments(&self) -> &Payments {
         &self.payments
+    }
+
+    /// The answer to a settled payment was not delivered: the same credential
+    /// may come again at once.
+    ///
+    /// # Errors
+    /// When the database cannot be written; it may come again a little later then.
+    pub async fn undelivered(&self, payment: &str) -> Result<(), StoreError> {
+        self.payments.release(payment).await.map(drop)
     }
 
     /// Turns a credential into an answer. `work` makes the answer and runs only
@@ -218,6 +229,7 @@ impl Charges {
             // The key becomes binding with the payer, who is known only later.
             idempotency_key: order.idempotency_key.as_deref(),
             request_id: order.request_id.as_str(),
+            account: order.account.as_ref(),
             expires,
             lease_until: lease,
         };
@@ -291,6 +303,7 @@ impl Charges {
             currency: offer.currency(),
             request_id: &order.request_id,
             service: order.service,
+            account: order.account.as_ref(),
             answer: &made.answer,
             goods: made.goods.as_ref(),
         };

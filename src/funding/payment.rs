@@ -1,6 +1,6 @@
 //! A payment's row and the decision what to do with a presented credential.
 
-use crate::id::Timestamp;
+use crate::id::{AccountId, Timestamp};
 use crate::money::Money;
 use crate::mpp::Proof;
 
@@ -59,6 +59,8 @@ pub struct Payment {
     pub lease_until: Timestamp,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
+    /// The account it tops up; none when it buys an answer.
+    pub account: Option<AccountId>,
 }
 
 /// A credential as the decision sees it: its challenge has been verified.
@@ -183,6 +185,7 @@ mod tests {
             lease_until: PAST,
             created_at: PAST,
             updated_at: PAST,
+            account: None,
         }
     }
 

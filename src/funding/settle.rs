@@ -234,6 +234,8 @@ pub(super) struct Settling<'a> {
     pub currency: Address,
     pub request_id: &'a RequestId,
     pub service: &'a str,
+    /// The account that is topped up; none when an answer is bought.
+    pub account: Option<&'a AccountId>,
     pub answer: &'a str,
     /// What is bought beyond the answer.
     pub goods: Option<&'a Goods>,
@@ -284,6 +286,7 @@ impl OpenPayment {
             currency: self.currency,
             request_id: &self.request_id,
             service: &stored.route,
+            account: stored.account.as_ref(),
             answer: &self.answer,
             goods: self.goods.as_ref(),
         }
@@ -323,11 +326,17 @@ async fn credit_and_spend(
     now: Timestamp,
 ) -> Result<(), LedgerError> {
     let corrupt = |what: &str| LedgerError::Corrupt(format!("{what} of payment {}", settling.id));
-    let account = AccountId::wallet(&settling.payer_text()).map_err(|_| corrupt("payer"))?;
+    let account = match settling.account {
+        Some(account) => account.clone(),
+        None => AccountId::wallet(&settling.payer_text()).map_err(|_| corrupt("payer"))?,
+    };
     let source = SourceRef::parse(&format!("tx:{hash}")).map_err(|_| corrupt("transaction"))?;
     let key = RequestKey::parse(&format!("charge:{}", settling.id)).map_err(|_| corrupt("id"))?;
     if ledger::credit(tx, &account, settling.amount, &source, now).await? == ledger::Credited::Replayed {
         return Err(LedgerError::CreditConflict(source));
+    }
+    if settling.account.is_some() {
+        return Ok(());
     }
     let details = EntryDetails {
         kind: EntryKind::Purchase,

@@ -5,7 +5,7 @@ use sqlx::any::AnyRow;
 
 use super::payment::{Payment, PaymentState};
 use crate::db::{Db, DbError, Tx};
-use crate::id::Timestamp;
+use crate::id::{AccountId, Timestamp};
 use crate::money::Money;
 use crate::mpp::Proof;
 
@@ -42,6 +42,7 @@ pub(super) struct Claim<'a> {
     pub currency: &'a str,
     pub idempotency_key: Option<&'a str>,
     pub request_id: &'a str,
+    pub account: Option<&'a AccountId>,
     pub expires: Timestamp,
     pub lease_until: Timestamp,
 }
@@ -71,7 +72,7 @@ pub(super) struct Paid<'a> {
 
 const COLUMNS: &str = "id, fingerprint, proof, state, route, digest, amount, currency, payer, \
     idempotency_key, request_id, tx_hash, raw_tx, answer, goods, receipt, fee_limit, valid_before, \
-    expires_at, lease_until, created_at, updated_at";
+    expires_at, lease_until, created_at, updated_at, account";
 
 impl Payments {
     #[must_use]
@@ -142,8 +143,9 @@ impl Payments {
             .transaction(|mut tx| async move {
                 let done = sqlx::query(
                     "INSERT INTO payments (id, fingerprint, proof, state, route, digest, amount, \
-                     currency, idempotency_key, request_id, expires_at, lease_until, created_at, updated_at) \
-                     VALUES ($1, $2, $3, 'claimed', $4, $5, $6, $7, $8, $9, $10, $11, $12, $12) \
+                     currency, idempotency_key, request_id, expires_at, lease_until, created_at, \
+                     updated_at, account) \
+                     VALUES ($1, $2, $3, 'claimed', $4, $5, $6, $7, $8, $9, $10, $11, $12, $12, $13) \
                      ON CONFLICT (id) DO NOTHING",
                 )
                 .bind(claim.id.to_owned())
@@ -158,6 +160,7 @@ impl Payments {
                 .bind(claim.expires.millis())
                 .bind(claim.lease_until.millis())
                 .bind(now.millis())
+                .bind(claim.account.map(|account| account.as_str().to_owned()))
                 .execute(tx.conn())
                 .await
                 .map_err(DbError::from)?;
@@ -363,6 +366,8 @@ fn payment(row: &AnyRow) -> Result<Payment, StoreError> {
     let corrupt = |column, value| StoreError::Corrupt { id: id.clone(), column, value };
     let proof: String = row.try_get("proof")?;
     let state: String = row.try_get("state")?;
+    let account: Option<String> = row.try_get("account")?;
+    let account = account.map(|text| AccountId::parse(&text).map_err(|_| corrupt("account", text.clone())));
     let time = |column| row.try_get::<i64, _>(column).map(Timestamp::from_millis).map_err(StoreError::from);
     Ok(Payment {
         proof: Proof::parse(&proof).ok_or_else(|| corrupt("proof", proof.clone()))?,
@@ -389,6 +394,7 @@ fn payment(row: &AnyRow) -> Result<Payment, StoreError> {
         lease_until: time("lease_until")?,
         created_at: time("created_at")?,
         updated_at: time("updated_at")?,
+        account: account.transpose()?,
         id,
     })
 }

@@ -192,7 +192,7 @@ fn llms_text(config: &Config, document: &Value) -> String {
     );
     for (method, path, operation) in operations(document) {
         let price = price(operation).map_or_else(
-            || "free".to_owned(),
+            || if path.starts_with("/v1/") { "prepaid, with an API key" } else { "free" }.to_owned(),
             |dollars| {
                 let payment = &operation["x-payment-info"];
                 match (payment["offers"][0]["intent"] == SESSION, payment["price"]["mode"] == "dynamic") {

@@ -29,7 +29,7 @@ pub struct HttpError {
     pub challenges: Vec<Challenge>,
     /// Seconds after which the same request makes sense again.
     pub retry_after: Option<u32>,
-    /// How much more a voucher must allow.
+    /// How much more a voucher must allow, or an account must have.
     pub missing: Option<Money>,
     /// The field at fault, in the shape of `/v1`.
     pub param: Option<String>,

@@ -15,6 +15,7 @@ mod params;
 mod purchase;
 mod request;
 mod sse;
+mod v1;
 mod wallet;
 
 use std::sync::Arc;
@@ -33,6 +34,7 @@ use crate::app::App;
 pub use code::Code;
 pub use error::{HttpError, Problem};
 pub use gate::PAYMENT_RECEIPT;
+pub use request::Peer;
 
 /// What handlers get.
 pub type State = Arc<App>;
@@ -58,6 +60,10 @@ fn api() -> OpenApiRouter<State> {
         .routes(routes!(keys::list, keys::create_or_list))
         .routes(routes!(keys::revoke, keys::revoke_by_post))
         .routes(routes!(keys::rotate))
+        .routes(routes!(v1::models::list))
+        .routes(routes!(v1::models::detail))
+        .routes(routes!(v1::chat::completions))
+        .routes(routes!(v1::preview::preview))
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))
 }
@@ -91,6 +97,20 @@ async fn method_not_allowed() -> HttpError {
     HttpError::new(Code::MethodNotAllowed, "this route has other methods; see the Allow header")
 }
 
+/// What scripts of other origins may read.
+fn exposed() -> Vec<HeaderName> {
+    let payment = [
+        header::WWW_AUTHENTICATE,
+        header::RETRY_AFTER,
+        PAYMENT_RECEIPT,
+        HeaderName::from_static("payment-session"),
+        HeaderName::from_static("payment-session-snapshot"),
+        billing::NEXT_CURSOR,
+        observe::REQUEST_ID,
+    ];
+    payment.into_iter().chain(v1::bearer::rate_headers()).collect()
+}
+
 /// Browsers may call from anywhere: credentials are never ambient (no cookies).
 /// The payment headers must be readable, or a browser client cannot pay.
 fn cors() -> CorsLayer {
@@ -105,14 +125,6 @@ fn cors() -> CorsLayer {
             HeaderName::from_static("idempotency-key"),
             observe::REQUEST_ID,
         ])
-        .expose_headers([
-            header::WWW_AUTHENTICATE,
-            header::RETRY_AFTER,
-            PAYMENT_RECEIPT,
-            HeaderName::from_static("payment-session"),
-            billing::NEXT_CURSOR,
-            HeaderName::from_static("payment-session-snapshot"),
-            observe::REQUEST_ID,
-        ])
+        .expose_headers(exposed())
         .max_age(Duration::from_hours(1))
 }

@@ -57,6 +57,11 @@ pub fn document(config: &Config, offers: &Offers, sessions: Option<&Sessions>) -
             "name": "signature",
             "description": "With walletAddress and message, as query parameters or in a JSON body",
         },
+        "bearer": {
+            "type": "http",
+            "scheme": "bearer",
+            "description": "An API key of a wallet with prepaid credits",
+        },
     });
     let mut ways = vec![&offers.preview];
     ways.extend(&offers.preview_sponsored);
@@ -72,6 +77,8 @@ pub fn document(config: &Config, offers: &Offers, sessions: Option<&Sessions>) -
             // Validators replay the example: it must name a model there is.
             let model = sessions.catalog.iter().next().map(|model| model.id.as_str());
             chat["requestBody"]["content"]["application/json"]["example"]["model"] = json!(model);
+            document["paths"]["/v1/chat/completions"]["post"]["requestBody"]["content"]["application/json"]
+                ["example"]["model"] = json!(model);
         }
         None => {
             if let Some(paths) = document["paths"].as_object_mut() {

@@ -105,7 +105,7 @@ pub async fn keys(AppState(app): AppState<State>, request: Received) -> Result<R
     let (pack, offers) = pack(&app, &body.pack_id)?;
     let challenge = challenge_id(&request);
     let seller = Arc::clone(&app);
-    let sold = gate::redeem(&app, &request, offers, "keys", move |paid: Paid| async move {
+    let sold = gate::sell(&app, &request, offers, "keys", move |paid: Paid| async move {
         let id = KeyId::random();
         let hash = if let Some(hash) = own_hash {
             hash

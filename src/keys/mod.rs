@@ -4,13 +4,19 @@
 //! id; of the secret only the SHA-256 is stored, and compared in constant time.
 //! What a key spends is money of its owner's account, `wallet:<owner>`.
 
+mod life;
+mod rates;
 mod store;
+mod tab;
 mod text;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+pub use life::{LOOK, Life};
+pub use rates::{Counted, RateView, Rates, Ticket};
 pub use store::{KeysError, NewKey, create, revoke, rotate};
+pub use tab::{Bought, Bound, Opened, Purchase, Short};
 pub use text::{KeyId, Minted, SecretHash};
 
 use crate::db::Db;
@@ -90,12 +96,13 @@ pub struct Keys {
     prefix: Arc<str>,
     /// When keys were last used, since that was last written down.
     used: Arc<Mutex<HashMap<KeyId, Timestamp>>>,
+    lives: life::Lives,
 }
 
 impl Keys {
     #[must_use]
     pub fn new(db: Db, prefix: &str) -> Self {
-        Self { db, prefix: prefix.into(), used: Arc::default() }
+        Self { db, prefix: prefix.into(), used: Arc::default(), lives: life::Lives::default() }
     }
 
     /// The text and hash of a new key; [`create`] stores it.

@@ -31,6 +31,7 @@
 pub mod account;
 pub mod audit;
 pub mod batch;
+mod repeat;
 mod sql;
 pub mod statement;
 pub mod sweep;
@@ -40,8 +41,9 @@ use std::sync::Arc;
 
 pub use account::Balance;
 pub use batch::BatchStats;
+pub use repeat::{Known, known};
 pub use statement::{Cursor, Entry, EntryDetails, EntryKind, Filter, Page};
-pub use verbs::{charge, close, credit, extend, hold, spend};
+pub use verbs::{charge, close, credit, extend, hold, lock, spend};
 
 use crate::db::{Db, DbError, TxError};
 use crate::id::{AccountId, HoldId, RequestKey, SourceRef, Timestamp};
