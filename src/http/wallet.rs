@@ -3,6 +3,7 @@
 //! used up in the transaction that does what was signed for.
 
 use std::marker::PhantomData;
+use std::net::IpAddr;
 
 use axum::extract::{FromRequest, FromRequestParts as _, RawPathParams, Request};
 use axum::http::StatusCode;
@@ -14,7 +15,8 @@ use utoipa::ToSchema;
 use super::State;
 use super::error::{Code, HttpError};
 use super::params::Params;
-use super::request::Received;
+use super::request::{Peer, Received};
+use super::v1::bearer::address;
 use crate::app::App;
 use crate::db::{DbError, Tx, TxError};
 use crate::funding::card::CheckoutError;
@@ -47,6 +49,7 @@ pub struct Asked {
     params: Params,
     /// Of the path.
     key_id: Option<String>,
+    address: Option<IpAddr>,
 }
 
 /// Proof that the wallet signed for `P`, and for the key of the path where there is one. Only
@@ -85,9 +88,10 @@ impl FromRequest<State> for Asked {
         let key_id = path.ok().and_then(|path| {
             path.iter().find(|(name, _)| *name == "keyId").map(|(_, value)| value.to_owned())
         });
+        let address = address(parts.extensions.get::<Peer>().copied(), &parts.headers);
         let request = Received::from_request(Request::from_parts(parts, body), app).await?;
         let params = Params::of(&request)?;
-        Ok(Self { request, params, key_id })
+        Ok(Self { request, params, key_id, address })
     }
 }
 
@@ -122,8 +126,14 @@ impl Asked {
             |(name, text): &(&'static str, Option<String>)| text.clone().ok_or(AuthError::Missing(name));
         let (wallet, message, signature) = (given(&wallet)?, given(&message)?, given(&signature)?);
         let fields = Fields { wallet: &wallet, message: &message, signature: &signature };
+        let now = Timestamp::now();
+        // Anybody can send such signatures: they are counted like guesses at keys.
+        let may_ask = || {
+            let taken = self.address.map_or(Ok(()), |address| app.strangers.take(address, now));
+            taken.map_err(|often| u32::try_from(often.wait / 1000).unwrap_or(u32::MAX).saturating_add(1))
+        };
         let purpose = Purpose { action: P::ACTION, key_id: self.key_id.as_deref() };
-        let signed = verify(&app.chain, &app.wallet_terms, fields, purpose, Timestamp::now()).await;
+        let signed = verify(&app.chain, &app.wallet_terms, fields, purpose, now, may_ask).await;
         let signed = signed.inspect_err(|error| {
             let code = HttpError::from(*error).code.as_str();
             metrics::counter!("farebox_wallet_auth_refused_total", "code" => code).increment(1);
@@ -262,9 +272,20 @@ impl From<AuthError> for HttpError {
             AuthError::Time(_) => Code::TimestampInvalid,
             AuthError::Signature(_) => Code::SignatureInvalid,
             AuthError::Unverifiable => Code::SignatureVerifyError,
+            AuthError::TooOften(_) => Code::RateLimitExceededRpm,
         };
         let answer = Self::new(code, error.to_string());
-        if error == AuthError::Unverifiable { answer.retry_after(2) } else { answer }
+        match error {
+            AuthError::Unverifiable => answer.retry_after(2),
+            AuthError::TooOften(seconds) => answer.retry_after(seconds),
+            AuthError::Missing(_)
+            | AuthError::Action(_)
+            | AuthError::KeyId
+            | AuthError::Replay
+            | AuthError::Message(_)
+            | AuthError::Time(_)
+            | AuthError::Signature(_) => answer,
+        }
     }
 }
 

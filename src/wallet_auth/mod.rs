@@ -97,6 +97,9 @@ pub enum AuthError {
     /// The chain, which decides about this kind of signature, could not be asked.
     #[error("the signature needs the chain to be checked, which cannot be asked now; try again")]
     Unverifiable,
+    /// Too many signatures that cost a question to the chain; seconds to wait.
+    #[error("too many signatures that the chain must check came from this address; try again later")]
+    TooOften(u32),
 }
 
 /// What every message must say, whoever signs it.

@@ -27,7 +27,8 @@ pub struct Purpose<'a> {
     pub key_id: Option<&'a str>,
 }
 
-/// Checks message, time and signature.
+/// Checks message, time and signature. `may_ask` says whether this caller may cost the chain a
+/// question now, and otherwise how many seconds to wait; a plain key's signature costs none.
 ///
 /// # Errors
 /// [`AuthError`], all but [`AuthError::Missing`] and [`AuthError::Replay`].
@@ -37,6 +38,7 @@ pub async fn verify(
     fields: Fields<'_>,
     purpose: Purpose<'_>,
     now: Timestamp,
+    may_ask: impl FnOnce() -> Result<(), u32>,
 ) -> Result<Signed, AuthError> {
     let not_an_address = AuthError::Signature("walletAddress is not 0x and 40 hexadecimal digits");
     let account = AccountId::wallet(fields.wallet).map_err(|_| not_an_address)?;
@@ -44,19 +46,28 @@ pub async fn verify(
     let said = message::read(terms, fields.message, wallet, purpose.action, purpose.key_id, now)?;
     let signature = fields.signature.strip_prefix("0x").and_then(|digits| hex::decode(digits).ok());
     let signature = signature.ok_or(AuthError::Signature("signature is not 0x and hexadecimal digits"))?;
-    check(chain, wallet, signature::hash(fields.message), &signature, now).await?;
+    let hash = signature::hash(fields.message);
+    match signature::judge(wallet, hash, &signature) {
+        Local::Signed => {}
+        Local::Forged => return Err(FORGED),
+        asked @ (Local::AccessKey { .. } | Local::Contract | Local::Counterfactual) => {
+            may_ask().map_err(AuthError::TooOften)?;
+            ask(chain, asked, wallet, hash, &signature, now).await?;
+        }
+    }
     let Said { issued_at, .. } = said;
     Ok(Signed { wallet, account, said, last_moment: terms.last_moment(issued_at) })
 }
 
-async fn check(
+async fn ask(
     chain: &Chain,
+    judged: Local,
     wallet: Address,
     hash: B256,
     signature: &[u8],
     now: Timestamp,
 ) -> Result<(), AuthError> {
-    let answer = match signature::judge(wallet, hash, signature) {
+    let answer = match judged {
         Local::Signed => Ok(true),
         Local::Forged => Ok(false),
         Local::AccessKey { key, kind } => chain.access_key(wallet, key).await.map(|found| {

@@ -137,7 +137,7 @@ fn errors_have_the_shape_of_their_path() {
         assert_eq!(refused(&error, 400, "invalid_params")["param"], "max_tokens");
         let other = shop.ask(&customer, &json!({}), &json!({"pdfs": ["x"]})).await;
         assert_eq!(refused(&other, 400, "invalid_params")["param"], "pdfs");
-        for path in ["/api/v1/nothing", "/api/v1/keys/x"] {
+        for path in ["/api/v1/nothing", "/api/v1/billing/x"] {
             let answer = reply(shop.server.get(path).header("x-request-id", "r-7")).await;
             let error = answer.json()["error"].take();
             assert_eq!(error["code"], "not_found", "{}", answer.text);

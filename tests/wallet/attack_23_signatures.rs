@@ -211,3 +211,21 @@ fn attack_23_an_access_key_signs_while_the_chain_says_so() {
         forged(&server, account.address(), &text, &signature(&text, account.address())).await;
     });
 }
+
+#[test]
+fn attack_23_questions_to_the_chain_are_counted_by_address() {
+    run(async {
+        let server = Server::tuned(|config| config.keys.anonymous_rpm = 3).await;
+        let agent = Agent::random();
+        for _ in 0..3 {
+            forged(&server, agent.address(), &message(), &[0xaa; 80]).await;
+        }
+        let answer = post(&server, BALANCE, &fields(agent.address(), &message(), &[0xaa; 80])).await;
+        refused(&answer, 429, "rate_limit_exceeded_rpm");
+        assert!(answer.header("retry-after").is_some_and(|seconds| seconds.parse::<u32>().is_ok()));
+        // Plain keys cost no question.
+        for _ in 0..5 {
+            done(&post(&server, BALANCE, &crate::stage::proof(&agent, "balance", "")).await);
+        }
+    });
+}

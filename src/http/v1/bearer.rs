@@ -153,7 +153,7 @@ fn stranger(app: &State, address: Option<IpAddr>, error: HttpError, now: Timesta
 
 /// Whom a guess is counted against. A proxy on this machine names its client
 /// last; whatever else stands in that header, anybody can write.
-fn address(peer: Option<Peer>, headers: &HeaderMap) -> Option<IpAddr> {
+pub(in crate::http) fn address(peer: Option<Peer>, headers: &HeaderMap) -> Option<IpAddr> {
     let peer = peer?.0.to_canonical();
     let named = || headers.get("x-forwarded-for")?.to_str().ok()?.rsplit(',').next()?.trim().parse().ok();
     let address = if peer.is_loopback() { named().unwrap_or(peer) } else { peer };
