@@ -51,7 +51,7 @@ pub fn document(config: &Config, offers: &Offers, sessions: Option<&Sessions>) -
             "description": "A zero-amount Payment proof signed by the wallet",
             "x-agentcash-auth-kind": "siwx",
         },
-        "bearer": {
+        "apiKey": {
             "type": "http",
             "scheme": "bearer",
             "description": "An API key of a wallet with prepaid credits",
