@@ -57,7 +57,7 @@ pub fn document(config: &Config, offers: &Offers, sessions: Option<&Sessions>) -
             "name": "signature",
             "description": "With walletAddress and message, as query parameters or in a JSON body",
         },
-        "bearer": {
+        "apiKey": {
             "type": "http",
             "scheme": "bearer",
             "description": "An API key of a wallet with prepaid credits",

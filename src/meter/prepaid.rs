@@ -61,11 +61,16 @@ impl Heard {
         self.usage = chunk.usage.or(self.usage);
     }
 
-    /// Completion tokens, at least: a chunk is one, unless chunks are shorter
-    /// than tokens are or much longer.
+    /// A chunk is a token, unless chunks are shorter than tokens are.
+    fn counted(&self) -> u64 {
+        self.chunks.min(self.bytes / 3 + 1)
+    }
+
+    /// Completion tokens, at least: as counted, or more where chunks are much
+    /// longer than a token is.
     fn tokens(&self) -> u64 {
-        let counted = self.chunks.min(self.bytes / 3 + 1).max(self.bytes / 8);
-        counted.max(self.usage.map_or(0, |usage| usage.completion_tokens))
+        let reported = self.usage.map_or(0, |usage| usage.completion_tokens);
+        self.counted().max(self.bytes / 8).max(reported)
     }
 }
 
@@ -148,7 +153,7 @@ impl Purse for Prepaid {
                 None => self.prompt.least(),
             };
             let due = self.due(prompt, self.completion_tokens()).ok_or(End::Ledger)?;
-            let exhausted = self.shortened && self.heard.tokens() > self.most;
+            let exhausted = self.shortened && self.heard.counted() > self.most;
             if !exhausted && self.charge(&till.ledger, &till.tab, due).await?.is_none() {
                 return Ok(units);
             }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use farebox::keys::{KeyRefused, SecretHash};
+use farebox::keys::KeyRefused;
 use reqwest::Method;
 use serde_json::json;
 
@@ -123,7 +123,6 @@ fn attack_24_an_unknown_id_and_a_wrong_secret_are_told_apart_by_nothing() {
             reply(request).await.text
         };
         assert_eq!(answer(&wrong).await, answer(stranger.text.expose()).await);
-        let _: Option<SecretHash> = None;
         shop.finish().await;
     });
 }

@@ -1,6 +1,8 @@
 //! What a key may spend per day and in total.
 
-use farebox::keys::Limits;
+use farebox::id::Timestamp;
+use farebox::keys::{Bound, Limits, Opened};
+use farebox::ledger::sweep::sweep;
 use serde_json::json;
 
 use crate::harness::{BODY, reply, run};
@@ -40,9 +42,18 @@ fn a_total_budget_survives_rotation_and_counts_what_only_the_sweeper_closed() {
         let heard = shop.run(&customer, &json!({"chunks": 60}), &json!({})).await;
         assert_eq!(heard.texts, 60, "10,000 are left, 100 tokens");
         shop.idle().await;
-        // A tab that nobody came back for, charged 30 tokens.
-        shop.server.db.execute("UPDATE key_spend SET spent = spent - 3000 WHERE day = ''").await;
+        // A request that nobody came back for, charged 20 tokens.
+        let app = &shop.server.app;
+        let key = app.keys.find(&customer.owner, &customer.id).await.expect("the database").expect("a key");
+        let now = Timestamp::now();
+        let opened = app.keys.open(&key, None, |left| (left == money(4_000)).then_some(left), now, now).await;
+        let Ok(Opened::Open { hold, .. }) = opened else { panic!("{opened:?}") };
+        app.ledger.charge(&hold, money(2_000)).await.expect("charged");
+        let all_held = app.keys.open(&key, None, |left| left.is_positive().then_some(left), now, now).await;
+        assert!(matches!(all_held, Ok(Opened::Short(short)) if short.bound == Bound::Total), "{all_held:?}");
+        sweep(&app.ledger, Timestamp::now(), 10).await.expect("swept");
         let heard = shop.run(&customer, &json!({"chunks": 500}), &json!({})).await;
-        assert!((40..=70).contains(&heard.texts), "{}", heard.texts);
+        assert_eq!(heard.texts, 20);
+        refused(&shop.ask(&customer, &json!({"chunks": 1}), &json!({})).await, 403, "key_limit_reached");
     }));
 }

@@ -37,7 +37,7 @@ const FIRST: Duration = Duration::from_secs(2);
 /// OpenAI's chat completions. What the answer can cost is set aside, what it did
 /// cost is charged. A balance that does not reach for the longest answer asked
 /// for gets a shorter one; 402 says that it does not reach for any.
-#[utoipa::path(post, path = "/v1/chat/completions", tag = "prepaid", security(("bearer" = [])),
+#[utoipa::path(post, path = "/v1/chat/completions", tag = "prepaid", security(("apiKey" = [])),
     request_body(content = ChatBody,
         example = json!({"model": "dev-scripted", "messages": [{"role": "user", "content": "Say hello."}], "max_tokens": 16})),
     params(("Idempotency-Key" = Option<String>, Header, description = "A request is charged once under it; sent again it gets 409, or an answer where the first try cost nothing")),

@@ -33,7 +33,7 @@ pub struct ModelList {
 }
 
 /// List the models that the API key may use.
-#[utoipa::path(get, path = "/v1/models", tag = "prepaid", security(("bearer" = [])),
+#[utoipa::path(get, path = "/v1/models", tag = "prepaid", security(("apiKey" = [])),
     responses(
         (status = 200, description = "OpenAI's list of models, with prices in dollars", body = ModelList),
         (status = 401, description = "missing_api_key, invalid_api_key, inactive_api_key", body = OpenAiError),
@@ -46,7 +46,7 @@ pub async fn list(AppState(app): AppState<State>, bearer: Bearer) -> Response {
 }
 
 /// Read one model.
-#[utoipa::path(get, path = "/v1/models/{id}", tag = "prepaid", security(("bearer" = [])),
+#[utoipa::path(get, path = "/v1/models/{id}", tag = "prepaid", security(("apiKey" = [])),
     params(("id" = String, Path, description = "The model's id")),
     responses(
         (status = 200, description = "The model, with its prices in dollars", body = ModelObject),

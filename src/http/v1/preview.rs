@@ -21,7 +21,7 @@ use crate::services::preview::{PreviewAnswer, PreviewBody, PreviewRequest};
 ///
 /// The same as `POST /mpp/pii/preview`. Sent again with the same `Idempotency-Key`
 /// and body, it answers again and costs nothing.
-#[utoipa::path(post, path = "/v1/pii/preview", tag = "prepaid", security(("bearer" = [])),
+#[utoipa::path(post, path = "/v1/pii/preview", tag = "prepaid", security(("apiKey" = [])),
     params(("Idempotency-Key" = Option<String>, Header, description = "Charged once under it")),
     request_body(content = PreviewBody, example = json!({"text": "Mail jane@example.com or call +1 415 555 2671."})),
     responses(

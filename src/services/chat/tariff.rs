@@ -12,6 +12,9 @@ const PART_LIKELY: u64 = 800;
 const MESSAGE_MOST: u64 = 64;
 const TEMPLATE_MOST: u64 = 2048;
 
+/// Parts of a message that are not text.
+const PARTS: [&str; 4] = ["image_url", "input_audio", "file", "video_url"];
+
 /// Prices of a million tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tariff {
@@ -110,13 +113,15 @@ impl Seen {
             Value::Null | Value::Bool(_) | Value::Number(_) => {}
             Value::String(text) => self.bytes = self.bytes.saturating_add(text.len() as u64),
             Value::Array(items) => items.iter().for_each(|item| self.read(item)),
-            Value::Object(members) => match members.get("type").and_then(Value::as_str) {
-                Some("image_url" | "input_audio" | "file" | "video_url") => self.parts += 1,
-                _ => {
-                    let text = members.iter().filter(|(name, _)| !["role", "type"].contains(&name.as_str()));
-                    text.for_each(|(_, value)| self.read(value));
+            Value::Object(members) => {
+                let kind = members.get("type").and_then(Value::as_str).unwrap_or_default();
+                if PARTS.contains(&kind) {
+                    self.parts += 1;
+                    return;
                 }
-            },
+                let text = members.iter().filter(|(name, _)| !["role", "type"].contains(&name.as_str()));
+                text.for_each(|(_, value)| self.read(value));
+            }
         }
     }
 }
