@@ -68,7 +68,7 @@ fn wrong_proofs(
         body
     };
     let moved =
-        signed(&agent, &siwe(server, agent.address(), action, key).replace("127.0.0.1", "evil.example"));
+        signed(agent, &siwe(server, agent.address(), action, key).replace("127.0.0.1", "evil.example"));
     vec![
         ("no address", without("walletAddress"), 401, "missing_wallet_auth"),
         ("no message", without("message"), 401, "missing_wallet_auth"),
