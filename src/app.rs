@@ -1,10 +1,13 @@
 //! The running program: every part, built once and wired by hand.
 
+use std::collections::HashMap;
 use std::fs::File;
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use alloy::primitives::Address;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -13,35 +16,55 @@ use tokio_util::task::TaskTracker;
 use crate::chain::{Chain, ChainError};
 use crate::config::{Config, ConfigError};
 use crate::db::{Db, DbError, Engine, notify};
+use crate::funding::card::Cards;
 use crate::funding::channel::worker;
 use crate::funding::{Charges, FeeAccount, Payments, Sponsor, StoreError, recover};
 use crate::http::discovery::Documents;
 use crate::id::Timestamp;
+use crate::keys::{self, Keys, Rates};
 use crate::ledger::{Ledger, sweep};
+use crate::limits::{Buckets, Rate};
 use crate::meter::Wakers;
 use crate::money::Money;
 use crate::mpp::Issuer;
 use crate::mpp::offer::{Offer, Terms};
 use crate::mpp::session::ChannelId;
+use crate::services::chat::Models;
 use crate::services::pii;
 use crate::sessions::Sessions;
+use crate::wallet_auth::{Terms as WalletTerms, nonces};
 
 /// How often abandoned holds are looked for, and how many are closed in one go.
 const SWEEP_EVERY: Duration = Duration::from_secs(10);
 const SWEEP_BATCH: u32 = 500;
+/// How often old nonces are forgotten.
+const NONCES_EVERY: Duration = Duration::from_mins(10);
 /// How often the balances that pay network fees are read.
 const FEES_EVERY: Duration = Duration::from_secs(15);
+
+/// How often the last use of keys is written down.
+const NOTE_EVERY: Duration = Duration::from_secs(10);
 
 /// Everything a request can need.
 pub struct App {
     pub config: Config,
     pub db: Db,
     pub ledger: Ledger,
+    pub keys: Keys,
+    pub rates: Rates,
+    /// Requests without a valid key, by address.
+    pub strangers: Buckets<IpAddr>,
     pub chain: Chain,
     pub issuer: Issuer,
     pub charges: Charges,
+    /// Credits paid by card.
+    pub cards: Cards,
+    /// What messages that wallets sign must say.
+    pub wallet_terms: WalletTerms,
     pub offers: Offers,
     pub sponsor: Option<Sponsor>,
+    /// What answers chat requests.
+    pub models: Models,
     /// Streamed chat, where it is offered.
     pub sessions: Option<Arc<Sessions>>,
     pub pii: Arc<pii::Engine>,
@@ -62,6 +85,10 @@ pub struct Offers {
     pub preview_sponsored: Option<Arc<[Offer]>>,
     /// `GET /mpp/account`: free, but the wallet must prove itself.
     pub account: Arc<[Offer]>,
+    /// `POST /mpp/credits` and `POST /mpp/keys`, by pack.
+    pub packs: HashMap<String, Arc<[Offer]>>,
+    terms: Terms,
+    currencies: Vec<Address>,
 }
 
 /// Why the program does not start.
@@ -106,11 +133,17 @@ impl App {
             config.payments.challenge_ttl_seconds,
         );
         let offers = Offers::new(&config, sponsor.is_some());
+        let models = Models::new(&config).map_err(|_| ConfigError::tls_roots())?;
         let (wakers, rings) = Wakers::new();
-        let sessions = Sessions::new(&config, &db, &chain, sponsor.as_ref(), wakers)?.map(Arc::new);
+        let sessions = Sessions::new(&config, &models, &db, &chain, sponsor.as_ref(), wakers)?.map(Arc::new);
         let app = Arc::new(Self {
             ledger: Ledger::start(db.clone()),
+            keys: Keys::new(db.clone(), &config.keys.prefix),
+            rates: Rates::new(db.clone(), config.keys.default_rpm, config.keys.default_tpm),
+            strangers: Buckets::new(Rate::per_minute(config.keys.anonymous_rpm)),
             charges: Charges::new(&config, payments, chain.clone(), issuer.clone(), sponsor.clone()),
+            cards: Cards::new(&config.billing, &config.server.public_url, &config.product.name, db.clone())?,
+            wallet_terms: WalletTerms::new(&config),
             documents: Documents::new(&config, &offers, sessions.as_deref()),
             pii: Arc::new(pii::Engine::new()),
             tasks: TaskTracker::new(),
@@ -122,6 +155,7 @@ impl App {
             issuer,
             offers,
             sponsor,
+            models,
             sessions,
             metrics,
         });
@@ -137,6 +171,10 @@ impl App {
         self.until_stopped(async move { recover::run(charges, retention).await });
         let ledger = self.ledger.clone();
         self.until_stopped(async move { sweep_holds(ledger).await });
+        let keys = self.keys.clone();
+        self.until_stopped(async move { watch_keys(keys).await });
+        let (keys, rates) = (self.keys.clone(), self.rates.clone());
+        self.until_stopped(async move { note_use(keys, rates).await });
         if let Some(sessions) = &self.sessions {
             let channels = sessions.channels.clone();
             self.until_stopped(async move { worker::run(channels).await });
@@ -144,6 +182,8 @@ impl App {
                 (sessions.wakers.clone(), self.db.clone(), self.config.database.url.clone());
             self.until_stopped(async move { relay_rings(&db, url.expose(), &wakers, rings).await });
         }
+        let db = self.db.clone();
+        self.until_stopped(async move { forget_nonces(&db).await });
         let (chain, accounts) = (self.chain.clone(), self.fee_accounts());
         self.until_stopped(async move { watch_fees(chain, accounts).await });
     }
@@ -173,6 +213,9 @@ impl App {
         if tokio::time::timeout(wait, self.tasks.wait()).await.is_err() {
             tracing::warn!("work was still open; it is finished at the next start");
         }
+        if let Err(error) = self.keys.flush().await {
+            tracing::warn!(%error, "the last use of keys is not noted");
+        }
         self.db.close().await;
     }
 }
@@ -185,12 +228,19 @@ impl Offers {
             modes: config.payments.modes.clone(),
         };
         let price = config.pii.preview_price;
-        let currencies =
-            || std::iter::once(config.chain.currency).chain(config.chain.also_accepted.iter().copied());
-        let each = |amount, sponsored, description| -> Arc<[Offer]> {
-            currencies().map(|token| Offer::charge(&terms, token, amount, sponsored, description)).collect()
+        let currencies: Vec<Address> = std::iter::once(config.chain.currency)
+            .chain(config.chain.also_accepted.iter().copied())
+            .collect();
+        let each = |amount, sponsored, description: &str| -> Arc<[Offer]> {
+            let offer = |token: &Address| Offer::charge(&terms, *token, amount, sponsored, description);
+            currencies.iter().map(offer).collect()
         };
+        let packs = config.billing.packs.iter().map(|pack| {
+            let description = format!("{} of credits", pack.credits);
+            (pack.id.clone(), each(pack.price, false, &description))
+        });
         Self {
+            packs: packs.collect(),
             preview: each(price, false, "One PII preview"),
             preview_sponsored: (sponsored && price.is_positive())
                 .then(|| each(price, true, "One PII preview, network fee included")),
@@ -203,7 +253,17 @@ impl Offers {
                 "Proof of the wallet whose account is shown",
             )]
             .into(),
+            currencies,
+            terms,
         }
+    }
+
+    /// Paying so much into an account.
+    #[must_use]
+    pub fn top_up(&self, amount: Money) -> Arc<[Offer]> {
+        let words = format!("Add ${} of credits", amount.to_dollars());
+        let offer = |token: &Address| Offer::charge(&self.terms, *token, amount, false, &words);
+        self.currencies.iter().map(offer).collect()
     }
 }
 
@@ -232,6 +292,40 @@ async fn sweep_holds(ledger: Ledger) {
             Err(error) => tracing::warn!(%error, "abandoned holds cannot be swept"),
         }
         tokio::time::sleep(SWEEP_EVERY).await;
+    }
+}
+
+/// Forgets nonces that cannot come back.
+async fn forget_nonces(db: &Db) {
+    loop {
+        if let Err(error) = nonces::forget(db, Timestamp::now()).await {
+            tracing::warn!(%error, "old nonces cannot be forgotten");
+        }
+        tokio::time::sleep(NONCES_EVERY).await;
+    }
+}
+
+/// Ends what runs with keys that end.
+async fn watch_keys(keys: Keys) {
+    let mut since = Timestamp::now();
+    loop {
+        tokio::time::sleep(keys::LOOK).await;
+        let now = Timestamp::now();
+        match keys.end_inactive(since, now).await {
+            Ok(()) => since = now,
+            Err(error) => tracing::warn!(%error, "ended keys cannot be looked for"),
+        }
+    }
+}
+
+/// Writes down when keys were used, and forgets past minutes.
+async fn note_use(keys: Keys, rates: Rates) {
+    loop {
+        tokio::time::sleep(NOTE_EVERY).await;
+        let noted = keys.flush().await.and(rates.forget(Timestamp::now()).await);
+        if let Err(error) = noted {
+            tracing::warn!(%error, "the use of keys cannot be noted");
+        }
     }
 }
 

@@ -4,12 +4,17 @@
 
 use std::path::{Path, PathBuf};
 
+use alloy::primitives::Address;
 use alloy::signers::local::PrivateKeySigner;
 use serde::Serialize;
 use tokio::net::TcpListener;
 
+use crate::app::App;
 use crate::config::{Config, ConfigError, Model, PATH_USD, Secret, Source, Upstream};
 use crate::devnet::{Devnet, DevnetConfig, DevnetError};
+use crate::id::{AccountId, SourceRef, Timestamp};
+use crate::keys::{self, KeysError, Limits, NewKey};
+use crate::ledger;
 use crate::money::Money;
 use crate::services::chat::scripted::Scripted;
 
@@ -18,6 +23,9 @@ const AGENT_FUNDS: u64 = 100_000_000;
 /// The local chain accepts expiring transactions at most 30 s ahead, and some
 /// clients sign up to the challenge's expiry.
 const CHALLENGE_TTL_SECONDS: u64 = 27;
+
+/// Prepaid credits of the agent's wallet: $10.
+const CREDITS: i64 = 10_000_000;
 
 /// The model that is always there.
 const MODEL: &str = "dev-scripted";
@@ -46,6 +54,8 @@ pub struct DevInfo {
     pub escrow: String,
     /// A funded wallet. Only for this chain, which ends with the process.
     pub agent_private_key: String,
+    /// A key for `/v1`, with prepaid credits of the same wallet.
+    pub api_key: String,
 }
 
 /// The chain, the listener and the configuration of a development server.
@@ -56,6 +66,7 @@ pub struct DevServer {
     pub listener: TcpListener,
     pub config: Config,
     pub info: DevInfo,
+    agent: Address,
 }
 
 /// Why the development server did not start.
@@ -67,6 +78,8 @@ pub enum DevError {
     Config(#[from] ConfigError),
     #[error("cannot use {path}: {source}")]
     File { path: PathBuf, source: std::io::Error },
+    #[error("the API key cannot be stored: {0}")]
+    Key(KeysError),
     #[error("the scripted upstream cannot start: {0}")]
     Upstream(std::io::Error),
     #[error("cannot listen on {address}: {source}")]
@@ -76,7 +89,7 @@ pub enum DevError {
 /// TIP-1034's reserve.
 const ESCROW: &str = "0x4d50500000000000000000000000000000000000";
 
-/// Starts the chain, takes the port and writes `dev.json`.
+/// Starts the chain and takes the port.
 ///
 /// # Errors
 /// [`DevError`]; messages say what to do.
@@ -128,6 +141,7 @@ pub async fn prepare(options: &DevOptions) -> Result<DevServer, DevError> {
         context_length: 32_768,
         max_output_tokens: 4_096,
     }];
+    config.billing.test_checkout = true;
     config.validate()?;
 
     let info = DevInfo {
@@ -138,24 +152,58 @@ pub async fn prepare(options: &DevOptions) -> Result<DevServer, DevError> {
         recipient: format!("{:#x}", config.payments.recipient),
         escrow: ESCROW.to_owned(),
         agent_private_key: format!("0x{}", hex::encode(agent.to_bytes())),
+        api_key: String::new(),
     };
-    let path = options.data.join("dev.json");
-    let text = serde_json::to_string_pretty(&info).expect("plain strings are valid JSON");
-    std::fs::write(&path, text).map_err(file(&path))?;
-    Ok(DevServer { devnet, upstream, listener, config, info })
+    Ok(DevServer { devnet, upstream, listener, config, info, agent: agent.address() })
+}
+
+impl DevServer {
+    /// Gives the agent's wallet prepaid credits and a key, and writes `dev.json`.
+    ///
+    /// # Errors
+    /// When the database or the file cannot be written.
+    pub async fn welcome(&mut self, app: &App, data: &Path) -> Result<String, DevError> {
+        let (owner, now) = (format!("{:#x}", self.agent), Timestamp::now());
+        let account = AccountId::wallet(&owner).expect("an address is one");
+        let source = SourceRef::parse(&format!("dev:{owner}")).expect("an address is a token");
+        let minted = app.keys.mint();
+        let new = &NewKey {
+            id: &minted.id,
+            owner: &owner,
+            name: "dev",
+            limits: &Limits::default(),
+            expires_at: None,
+            hash: &minted.hash,
+        };
+        let (account, source) = (&account, &source);
+        let opened = app.db.transaction(|mut tx| async move {
+            ledger::credit(&mut tx, account, Money::from_micros(CREDITS), source, now).await?;
+            keys::create(&mut tx, new, now).await?;
+            Ok::<_, KeysError>((tx, ()))
+        });
+        opened.await.map_err(DevError::Key)?;
+        minted.text.expose().clone_into(&mut self.info.api_key);
+        let path = data.join("dev.json");
+        let text = serde_json::to_string_pretty(&self.info).expect("plain strings are valid JSON");
+        std::fs::write(&path, text).map_err(|source| DevError::File { path, source })?;
+        Ok(welcome(&self.info, data))
+    }
 }
 
 /// How to pay, for the terminal.
-#[must_use]
-pub fn welcome(info: &DevInfo, data: &Path) -> String {
+fn welcome(info: &DevInfo, data: &Path) -> String {
     format!(
         "farebox dev\n\n  server     {url}\n  chain      {rpc} (Tempo on anvil, chain {chain})\n  wallet     \
          {data}/dev.json holds a funded key\n\nTry it:\n\n  curl -i {url}/mpp/pii/preview --json \
-         '{{\"text\":\"Mail jane@example.com\"}}'\n  cargo run --example agent -- {data}/dev.json\n\nStop with \
+         '{{\"text\":\"Mail jane@example.com\"}}'\n  cargo run --example agent -- {data}/dev.json\n\nWith \
+         prepaid credits, and any client of OpenAI's (base URL {url}/v1):\n\n  curl {url}/v1/chat/completions -H \
+         'Authorization: Bearer {key}' --json \
+         '{{\"model\":\"{MODEL}\",\"messages\":[{{\"role\":\"user\",\"content\":\"Hello there\"}}]}}'\n\nStop with \
          Ctrl-C.\n",
         url = info.url,
         rpc = info.rpc_url,
         chain = info.chain_id,
         data = data.display(),
+        key = info.api_key,
     )
 }

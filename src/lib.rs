@@ -6,6 +6,8 @@
 //! http      doors: parse, ask for payment, answer
 //! services  what is sold
 //! funding   evidence of payment -> credit
+//! keys      API keys: who may spend an account
+//! wallet_auth  messages that wallets sign for what they own
 //! ledger    who has how much
 //! mpp       the Payment scheme, no I/O
 //! chain     the Tempo RPC client
@@ -25,6 +27,7 @@ pub mod devnet;
 pub mod funding;
 pub mod http;
 pub mod id;
+pub mod keys;
 pub mod ledger;
 pub mod limits;
 pub mod meter;
@@ -34,3 +37,4 @@ pub mod server;
 pub mod services;
 pub mod sessions;
 pub mod telemetry;
+pub mod wallet_auth;

@@ -16,6 +16,7 @@ use farebox::dev::{self, DevOptions};
 use farebox::id::Timestamp;
 use farebox::meter::Wakers;
 use farebox::mpp::session::ChannelId;
+use farebox::services::chat::Models;
 use farebox::sessions::Sessions;
 use farebox::{funding, ledger, server, telemetry};
 use tokio::net::TcpListener;
@@ -189,10 +190,10 @@ async fn serve(config: Config) -> anyhow::Result<()> {
 async fn develop(given: DevArguments) -> anyhow::Result<()> {
     let options =
         DevOptions { listen: given.listen, data: given.data, anvil: given.anvil, hardfork: given.hardfork };
-    let dev = dev::prepare(&options).await?;
+    let mut dev = dev::prepare(&options).await?;
     telemetry::log(&dev.config.log)?;
-    let app = App::start(dev.config, telemetry::metrics()?).await?;
-    println!("{}", dev::welcome(&dev.info, &options.data));
+    let app = App::start(dev.config.clone(), telemetry::metrics()?).await?;
+    println!("{}", dev.welcome(&app, &options.data).await?);
     server::serve(app, dev.listener, stop_signal()).await;
     dev.devnet.stop().await;
     Ok(())
@@ -210,7 +211,7 @@ async fn operate(command: ChannelsCommand) -> anyhow::Result<()> {
     let config = configuration.load()?;
     let db = Db::connect(config.database.url.expose(), 2).await?;
     let chain = Chain::new(&config.chain)?;
-    let sessions = Sessions::new(&config, &db, &chain, None, Wakers::new().0)?
+    let sessions = Sessions::new(&config, &Models::new(&config)?, &db, &chain, None, Wakers::new().0)?
         .context("no channels here: set sessions.operator_key and at least one model")?;
     let Some(id) = id else {
         for channel in sessions.channels.list(CHANNELS_SHOWN).await? {

@@ -14,7 +14,7 @@ use tokio::sync::Semaphore;
 use tower::ServiceExt as _;
 
 use crate::app::App;
-use crate::http;
+use crate::http::{self, Peer};
 
 /// Serves until `stop` completes, then lets open requests finish and shuts the
 /// program down. After `server.drain_seconds` whatever is left is cut off;
@@ -31,12 +31,12 @@ pub async fn serve(app: Arc<App>, listener: TcpListener, stop: impl Future<Outpu
             () = &mut stop => break,
             (place, accepted) = async { (place.await, listener.accept().await) } => (place, accepted),
         };
-        let (Ok(place), Ok((stream, _))) = accepted else {
+        let (Ok(place), Ok((stream, peer))) = accepted else {
             // Out of file descriptors, most likely: give others time to close.
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
-        let connection = connection(stream, router.clone(), &limits);
+        let connection = connection(stream, Peer(peer.ip()), router.clone(), &limits);
         let watched = graceful.watch(connection);
         tokio::spawn(async move {
             if let Err(error) = watched.await {
@@ -56,6 +56,7 @@ pub async fn serve(app: Arc<App>, listener: TcpListener, stop: impl Future<Outpu
 
 fn connection(
     stream: TcpStream,
+    peer: Peer,
     router: Router,
     limits: &crate::config::Server,
 ) -> impl hyper_util::server::graceful::GracefulConnection<Error = Box<dyn std::error::Error + Send + Sync>>
@@ -75,7 +76,8 @@ fn connection(
         .timer(TokioTimer::new())
         .max_header_list_size(u32::try_from(limits.header_limit_bytes).unwrap_or(u32::MAX))
         .keep_alive_interval(Some(Duration::from_secs(30)));
-    let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
+    let service = hyper::service::service_fn(move |mut request: hyper::Request<Incoming>| {
+        request.extensions_mut().insert(peer);
         let router = router.clone();
         async move { Ok::<_, Infallible>(answer(router, request).await) }
     });

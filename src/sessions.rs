@@ -14,7 +14,7 @@ use crate::meter::{Wakers, Window};
 use crate::money::Money;
 use crate::mpp::Issuer;
 use crate::mpp::session::{SessionOffer, SessionTerms};
-use crate::services::chat::{Catalog, ChatRequest, Upstreams};
+use crate::services::chat::{Catalog, ChatRequest, Models, Upstreams};
 
 /// Streamed chat, paid from channels.
 pub struct Sessions {
@@ -41,9 +41,10 @@ impl Sessions {
     /// The sessions of a configuration; `None` when it offers none.
     ///
     /// # Errors
-    /// When a key or an upstream cannot be used.
+    /// When a key cannot be used.
     pub fn new(
         config: &Config,
+        models: &Models,
         db: &Db,
         chain: &Chain,
         sponsor: Option<&Sponsor>,
@@ -73,12 +74,7 @@ impl Sessions {
             config.sessions.low_fee_balance,
         );
         let fees = Fees { token: config.chain.currency, gas: config.sessions.gas, highest: 0, priority: 0 };
-        let upstreams =
-            Upstreams::new(&config.upstreams, &config.models).map_err(|_| ConfigError::Invalid {
-                key: "upstreams".into(),
-                why: "the system's TLS roots cannot be loaded".into(),
-            })?;
-        let catalog = Catalog::new(&config.models);
+        let Models { catalog, upstreams } = models.clone();
         let units = config.sessions.suggested_deposit_units;
         let sponsored = SessionTerms { sponsored: true, ..terms.clone() };
         Ok(Some(Self {

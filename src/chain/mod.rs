@@ -5,6 +5,7 @@
 //! nobody knows yet ([`Sent`]). The callers' money rules rest on the third one.
 
 pub mod reserve;
+pub mod signer;
 mod transaction;
 
 use std::sync::Arc;

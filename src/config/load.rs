@@ -24,6 +24,12 @@ pub enum ConfigError {
 }
 
 impl ConfigError {
+    /// No upstream can be asked over TLS.
+    #[must_use]
+    pub fn tls_roots() -> Self {
+        Self::invalid("upstreams", "the system's TLS roots cannot be loaded")
+    }
+
     pub(super) fn invalid(key: &str, why: impl Into<String>) -> Self {
         Self::Invalid { key: key.to_owned(), why: why.into() }
     }
@@ -152,14 +158,14 @@ fn try_one(section: &str, value: Value) -> Result<(), toml::de::Error> {
 
 /// serde's own words, unless they could quote a secret.
 fn describe(key: &str, error: &toml::de::Error) -> String {
-    if SECRET_KEYS.contains(&key) {
+    if key.contains("secret") || SECRET_KEYS.contains(&key) {
         "is not valid (its value is not shown)".to_owned()
     } else {
         error.message().trim().to_owned()
     }
 }
 
-const SECRET_KEYS: [&str; 6] = ["url", "secret", "previous_secret", "rpc_url", "private_key", "api_key"];
+const SECRET_KEYS: [&str; 4] = ["url", "rpc_url", "private_key", "api_key"];
 
 /// `section.key` of every key, read off the types: the list cannot drift.
 pub(super) fn known_keys() -> Vec<String> {

@@ -5,9 +5,12 @@
 //! nearest valid name, and [`Config::validate`] checks what no single field can
 //! know. After start-up nothing reads a file or the environment again.
 
+mod billing;
+mod keys;
 mod load;
 mod models;
 mod sessions;
+mod wallet_auth;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -17,9 +20,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::money::Money;
 
+pub use billing::{Billing, Pack, is_whole_cents};
+pub use keys::Keys;
 pub use load::{ConfigError, Sources, load};
 pub use models::{Model, Source, Upstream};
 pub use sessions::Sessions;
+pub use wallet_auth::WalletAuth;
 
 /// The whole configuration of a server process.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -32,6 +38,9 @@ pub struct Config {
     pub chain: Chain,
     pub sponsor: Sponsor,
     pub sessions: Sessions,
+    pub wallet_auth: WalletAuth,
+    pub billing: Billing,
+    pub keys: Keys,
     pub pii: Pii,
     pub log: Log,
     /// The servers that models come from.
@@ -333,6 +342,28 @@ impl Config {
         }
         if self.pii.max_text_bytes > self.server.body_limit_bytes {
             return bad("pii.max_text_bytes", "cannot exceed server.body_limit_bytes".into());
+        }
+        if self.product.name.contains(['|', ';', '=', '\n']) {
+            return bad(
+                "product.name",
+                "wallets sign it in messages: leave out | ; = and line breaks".into(),
+            );
+        }
+        self.billing.validate()?;
+        if let Err(why) = keys::check_prefix(&self.keys.prefix) {
+            return bad("keys.prefix", why.into());
+        }
+        if !self.keys.top_up.is_positive() {
+            return bad("keys.top_up", "must be more than nothing".into());
+        }
+        for (key, rate) in [
+            ("keys.default_rpm", self.keys.default_rpm),
+            ("keys.default_tpm", self.keys.default_tpm),
+            ("keys.anonymous_rpm", self.keys.anonymous_rpm),
+        ] {
+            if rate == 0 {
+                return bad(key, "must be at least 1".into());
+            }
         }
         models::validate(&self.upstreams, &self.models)
     }

@@ -24,16 +24,17 @@ impl fmt::Display for Disagreement {
 /// Each rule is a query for what breaks it.
 const RULES: [(&str, &str); 3] = [
     (
-        "a settled payment is not credited with its amount to its payer",
+        "a settled payment is not credited with its amount to its payer, or the account it tops up",
         "SELECT p.id AS id FROM payments p LEFT JOIN credits c ON c.source = 'tx:' || p.tx_hash \
          WHERE p.state IN ('settled', 'delivered') AND p.amount > 0 \
-         AND (c.source IS NULL OR c.amount <> p.amount OR c.account <> 'wallet:' || p.payer)",
+         AND (c.source IS NULL OR c.amount <> p.amount OR c.account <> coalesce(p.account, 'wallet:' || p.payer))",
     ),
     (
         "a settled payment was not charged with its amount to its payer",
         "SELECT p.id AS id FROM payments p LEFT JOIN holds h \
          ON h.account = 'wallet:' || p.payer AND h.request_key = 'charge:' || p.id \
          WHERE p.state IN ('settled', 'delivered') AND p.amount > 0 \
+         AND p.account IS NULL AND p.goods IS NULL \
          AND (h.id IS NULL OR h.charged <> p.amount)",
     ),
     (

@@ -20,15 +20,16 @@ use alloy::primitives::Address;
 use mpp::protocol::traits::ChargeMethod as _;
 use mpp::server::TempoChargeMethod;
 
+use super::goods::Made;
 use super::lease;
 use super::outcome::{Delivery, Denied, deliver, invalid, refused};
 use super::payment::{self, Payment, Presented, Step};
 use super::settle::Settling;
 use super::sponsor::{self, Sponsor};
-use super::store::{Claim, Payments};
+use super::store::{Claim, Payments, StoreError};
 use crate::chain::{Chain, Provider, SignedTransaction, Verdict};
 use crate::config::Config;
-use crate::id::{RequestId, Timestamp};
+use crate::id::{AccountId, RequestId, Timestamp};
 use crate::money::Money;
 use crate::mpp::{Credential, Issuer, Offer, Proof, Refusal, Route};
 
@@ -58,6 +59,8 @@ pub struct Order {
     pub service: &'static str,
     pub request_id: RequestId,
     pub idempotency_key: Option<String>,
+    /// The account that is topped up; none when an answer is bought.
+    pub account: Option<AccountId>,
 }
 
 /// Proof that a credential was validated and claimed for exactly this request.
@@ -108,6 +111,15 @@ impl Charges {
         &self.payments
     }
 
+    /// The answer to a settled payment was not delivered: the same credential
+    /// may come again at once.
+    ///
+    /// # Errors
+    /// When the database cannot be written; it may come again a little later then.
+    pub async fn undelivered(&self, payment: &str) -> Result<(), StoreError> {
+        self.payments.release(payment).await.map(drop)
+    }
+
     /// Turns a credential into an answer. `work` makes the answer and runs only
     /// with a validated credential in hand, at most once at a time.
     ///
@@ -115,7 +127,7 @@ impl Charges {
     ///
     /// # Errors
     /// [`Denied`] says what the payer should do next.
-    pub async fn redeem<E, F, W>(
+    pub async fn redeem<E, A, F, W>(
         &self,
         order: &Order,
         credential: &Credential,
@@ -124,7 +136,8 @@ impl Charges {
     ) -> Result<Delivery, Denied<E>>
     where
         F: FnOnce(Paid) -> W,
-        W: Future<Output = Result<String, E>>,
+        W: Future<Output = Result<A, E>>,
+        A: Into<Made>,
     {
         let id = &credential.challenge().id;
         let verified =
@@ -216,6 +229,7 @@ impl Charges {
             // The key becomes binding with the payer, who is known only later.
             idempotency_key: order.idempotency_key.as_deref(),
             request_id: order.request_id.as_str(),
+            account: order.account.as_ref(),
             expires,
             lease_until: lease,
         };
@@ -233,7 +247,7 @@ impl Charges {
 
     /// Everything after the claim. Whatever goes wrong, the claim does not stay
     /// behind to block a retry.
-    async fn earn<E, F, W>(
+    async fn earn<E, A, F, W>(
         &self,
         order: &Order,
         credential: &Credential,
@@ -243,7 +257,8 @@ impl Charges {
     ) -> Result<Delivery, Denied<E>>
     where
         F: FnOnce(Paid) -> W,
-        W: Future<Output = Result<String, E>>,
+        W: Future<Output = Result<A, E>>,
+        A: Into<Made>,
     {
         let id = &credential.challenge().id;
         let result = self.earn_claimed(order, credential, offer, expires, work).await;
@@ -262,7 +277,7 @@ impl Charges {
         result
     }
 
-    async fn earn_claimed<E, F, W>(
+    async fn earn_claimed<E, A, F, W>(
         &self,
         order: &Order,
         credential: &Credential,
@@ -272,13 +287,15 @@ impl Charges {
     ) -> Result<Delivery, Denied<E>>
     where
         F: FnOnce(Paid) -> W,
-        W: Future<Output = Result<String, E>>,
+        W: Future<Output = Result<A, E>>,
+        A: Into<Made>,
     {
         let payer = self.validate(credential, offer).await?;
         if let Some(earlier) = self.same_key(order, credential, payer).await? {
             return deliver(earlier);
         }
-        let answer = work(Paid { payer, amount: offer.amount() }).await.map_err(Denied::Work)?;
+        let paid = Paid { payer, amount: offer.amount() };
+        let made: Made = work(paid).await.map_err(Denied::Work)?.into();
         let settling = Settling {
             id: &credential.challenge().id,
             payer,
@@ -286,7 +303,9 @@ impl Charges {
             currency: offer.currency(),
             request_id: &order.request_id,
             service: order.service,
-            answer: &answer,
+            account: order.account.as_ref(),
+            answer: &made.answer,
+            goods: made.goods.as_ref(),
         };
         match credential.proof() {
             Proof::Transaction => {

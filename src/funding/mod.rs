@@ -6,9 +6,11 @@
 //! carries it out, and [`recover`] finishes what a crash left open.
 
 pub mod audit;
+pub mod card;
 pub mod channel;
 pub mod charge;
 mod fees;
+mod goods;
 mod lease;
 mod outcome;
 pub mod payment;
@@ -19,6 +21,7 @@ mod store;
 
 pub use charge::{Charges, Order, Paid};
 pub use fees::FeeAccount;
+pub use goods::{Goods, Made, SoldKey};
 pub use outcome::{Delivery, Denied};
 pub use payment::{Payment, PaymentState};
 pub use sponsor::Sponsor;

@@ -1,6 +1,6 @@
 //! A payment's row and the decision what to do with a presented credential.
 
-use crate::id::Timestamp;
+use crate::id::{AccountId, Timestamp};
 use crate::money::Money;
 use crate::mpp::Proof;
 
@@ -50,6 +50,8 @@ pub struct Payment {
     pub tx_hash: Option<String>,
     pub raw_tx: Option<String>,
     pub answer: Option<String>,
+    /// JSON of what was bought beyond the answer.
+    pub goods: Option<String>,
     pub receipt: Option<String>,
     pub fee_limit: Money,
     pub valid_before: Option<Timestamp>,
@@ -57,6 +59,8 @@ pub struct Payment {
     pub lease_until: Timestamp,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
+    /// The account it tops up; none when it buys an answer.
+    pub account: Option<AccountId>,
 }
 
 /// A credential as the decision sees it: its challenge has been verified.
@@ -140,7 +144,12 @@ pub fn decide(stored: Option<&Payment>, presented: &Presented, now: Timestamp) -
     }
 }
 
+/// Whether the answer can be fetched again. One for goods can without a key, with the same
+/// credential: it says which key was bought, and what opens it is derived anew each time.
 fn repeats(stored: &Payment, presented: &Presented) -> bool {
+    if stored.goods.is_some() && stored.answer.is_some() {
+        return true;
+    }
     stored.idempotency_key.is_some() && stored.idempotency_key.as_deref() == presented.idempotency_key
 }
 
@@ -168,6 +177,7 @@ mod tests {
             tx_hash: None,
             raw_tx: None,
             answer: None,
+            goods: None,
             receipt: None,
             fee_limit: Money::ZERO,
             valid_before: None,
@@ -175,6 +185,7 @@ mod tests {
             lease_until: PAST,
             created_at: PAST,
             updated_at: PAST,
+            account: None,
         }
     }
 
@@ -238,6 +249,20 @@ mod tests {
         // It never left, and who was to hand it over is gone.
         row.lease_until = PAST;
         assert_eq!(step(&row), Step::Deliver);
+    }
+
+    #[test]
+    fn an_answer_for_goods_can_always_be_fetched_again() {
+        for state in [PaymentState::Settled, PaymentState::Delivered] {
+            let mut row = stored(state, Proof::Transaction);
+            (row.goods, row.answer) = (Some("{}".into()), Some("{}".into()));
+            assert_eq!(decide(Some(&row), &presented(Proof::Transaction), NOW), Step::Repeat);
+            let other = Presented { fingerprint: "other", ..presented(Proof::Transaction) };
+            assert_eq!(decide(Some(&row), &other, NOW), Step::Refuse(Why::UsedChallenge));
+            row.answer = None;
+            row.state = PaymentState::Delivered;
+            assert_eq!(decide(Some(&row), &presented(Proof::Transaction), NOW), Step::Refuse(Why::Spent));
+        }
     }
 
     #[test]

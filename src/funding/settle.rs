@@ -7,6 +7,7 @@ use alloy::network::ReceiptResponse as _;
 use alloy::primitives::Address;
 
 use super::charge::Charges;
+use super::goods::{self, Goods};
 use super::outcome::{Delivery, Denied, refused};
 use super::payment::{Payment, Why};
 use super::recover;
@@ -38,8 +39,10 @@ impl Charges {
             }
             None => Money::ZERO,
         };
+        let goods = settling.goods.map(Goods::to_json);
         let dispatch = &Dispatch {
             id: settling.id,
+            goods: goods.as_deref(),
             payer: &payer,
             tx_hash: &tx_hash,
             raw_tx: &raw_tx,
@@ -126,17 +129,22 @@ impl Charges {
         let payer = settling.payer_text();
         let receipt = self.receipt(settling, tx_hash, now).to_header();
         let credit = tx_hash.filter(|_| settling.amount.is_positive());
-        let (payer, receipt) = (payer.as_str(), receipt.as_str());
+        let goods = settling.goods.map(Goods::to_json);
+        let (payer, receipt, goods) = (payer.as_str(), receipt.as_str(), goods.as_deref());
         let done = self
             .payments
             .db()
             .transaction(|mut tx| async move {
-                if !store::settle(&mut tx, settling.id, payer, tx_hash, settling.answer, receipt, now).await?
-                {
+                let paid = store::Paid { payer, tx_hash, answer: settling.answer, goods, receipt };
+                if !store::settle(&mut tx, settling.id, &paid, now).await? {
                     return Ok((tx, Settled::Before));
                 }
-                if let Some(hash) = credit {
-                    credit_and_spend(&mut tx, settling, hash, now).await?;
+                match (credit, settling.goods) {
+                    (Some(hash), Some(goods)) => {
+                        goods::hand_over(&mut tx, settling, goods, hash, now).await?;
+                    }
+                    (Some(hash), None) => credit_and_spend(&mut tx, settling, hash, now).await?,
+                    (None, _) => {}
                 }
                 if let Some(fee) = fee {
                     return_unused_fee(&mut tx, settling.id, fee).await?;
@@ -226,11 +234,15 @@ pub(super) struct Settling<'a> {
     pub currency: Address,
     pub request_id: &'a RequestId,
     pub service: &'a str,
+    /// The account that is topped up; none when an answer is bought.
+    pub account: Option<&'a AccountId>,
     pub answer: &'a str,
+    /// What is bought beyond the answer.
+    pub goods: Option<&'a Goods>,
 }
 
 impl Settling<'_> {
-    fn payer_text(&self) -> String {
+    pub(super) fn payer_text(&self) -> String {
         format!("{:#x}", self.payer)
     }
 }
@@ -241,6 +253,7 @@ pub(super) struct OpenPayment {
     request_id: RequestId,
     currency: Address,
     answer: String,
+    goods: Option<Goods>,
 }
 
 impl OpenPayment {
@@ -254,7 +267,15 @@ impl OpenPayment {
         let transaction = SignedTransaction::parse(raw).map_err(|_| corrupt("raw_tx", "(not shown)"))?;
         let currency = stored.currency.parse().map_err(|_| corrupt("currency", &stored.currency))?;
         let answer = stored.answer.clone().ok_or_else(|| corrupt("answer", "(none)"))?;
-        Ok(Self { transaction, request_id: RequestId::accept(Some(&stored.request_id)), currency, answer })
+        let goods = stored.goods.as_deref().map(serde_json::from_str).transpose();
+        let goods = goods.map_err(|_| corrupt("goods", "(not shown)"))?;
+        Ok(Self {
+            goods,
+            transaction,
+            request_id: RequestId::accept(Some(&stored.request_id)),
+            currency,
+            answer,
+        })
     }
 
     pub(super) fn settling<'a>(&'a self, stored: &'a Payment) -> Settling<'a> {
@@ -265,7 +286,9 @@ impl OpenPayment {
             currency: self.currency,
             request_id: &self.request_id,
             service: &stored.route,
+            account: stored.account.as_ref(),
             answer: &self.answer,
+            goods: self.goods.as_ref(),
         }
     }
 }
@@ -303,11 +326,17 @@ async fn credit_and_spend(
     now: Timestamp,
 ) -> Result<(), LedgerError> {
     let corrupt = |what: &str| LedgerError::Corrupt(format!("{what} of payment {}", settling.id));
-    let account = AccountId::wallet(&settling.payer_text()).map_err(|_| corrupt("payer"))?;
+    let account = match settling.account {
+        Some(account) => account.clone(),
+        None => AccountId::wallet(&settling.payer_text()).map_err(|_| corrupt("payer"))?,
+    };
     let source = SourceRef::parse(&format!("tx:{hash}")).map_err(|_| corrupt("transaction"))?;
     let key = RequestKey::parse(&format!("charge:{}", settling.id)).map_err(|_| corrupt("id"))?;
     if ledger::credit(tx, &account, settling.amount, &source, now).await? == ledger::Credited::Replayed {
         return Err(LedgerError::CreditConflict(source));
+    }
+    if settling.account.is_some() {
+        return Ok(());
     }
     let details = EntryDetails {
         kind: EntryKind::Purchase,

@@ -5,7 +5,7 @@ use sqlx::any::AnyRow;
 
 use super::payment::{Payment, PaymentState};
 use crate::db::{Db, DbError, Tx};
-use crate::id::Timestamp;
+use crate::id::{AccountId, Timestamp};
 use crate::money::Money;
 use crate::mpp::Proof;
 
@@ -42,6 +42,7 @@ pub(super) struct Claim<'a> {
     pub currency: &'a str,
     pub idempotency_key: Option<&'a str>,
     pub request_id: &'a str,
+    pub account: Option<&'a AccountId>,
     pub expires: Timestamp,
     pub lease_until: Timestamp,
 }
@@ -54,13 +55,24 @@ pub(super) struct Dispatch<'a> {
     pub tx_hash: &'a str,
     pub raw_tx: &'a str,
     pub answer: &'a str,
+    pub goods: Option<&'a str>,
     pub fee_limit: Money,
     pub valid_before: Option<Timestamp>,
 }
 
+/// What is written down when the money arrived.
+#[derive(Debug)]
+pub(super) struct Paid<'a> {
+    pub payer: &'a str,
+    pub tx_hash: Option<&'a str>,
+    pub answer: &'a str,
+    pub goods: Option<&'a str>,
+    pub receipt: &'a str,
+}
+
 const COLUMNS: &str = "id, fingerprint, proof, state, route, digest, amount, currency, payer, \
-    idempotency_key, request_id, tx_hash, raw_tx, answer, receipt, fee_limit, valid_before, \
-    expires_at, lease_until, created_at, updated_at";
+    idempotency_key, request_id, tx_hash, raw_tx, answer, goods, receipt, fee_limit, valid_before, \
+    expires_at, lease_until, created_at, updated_at, account";
 
 impl Payments {
     #[must_use]
@@ -131,8 +143,9 @@ impl Payments {
             .transaction(|mut tx| async move {
                 let done = sqlx::query(
                     "INSERT INTO payments (id, fingerprint, proof, state, route, digest, amount, \
-                     currency, idempotency_key, request_id, expires_at, lease_until, created_at, updated_at) \
-                     VALUES ($1, $2, $3, 'claimed', $4, $5, $6, $7, $8, $9, $10, $11, $12, $12) \
+                     currency, idempotency_key, request_id, expires_at, lease_until, created_at, \
+                     updated_at, account) \
+                     VALUES ($1, $2, $3, 'claimed', $4, $5, $6, $7, $8, $9, $10, $11, $12, $12, $13) \
                      ON CONFLICT (id) DO NOTHING",
                 )
                 .bind(claim.id.to_owned())
@@ -147,6 +160,7 @@ impl Payments {
                 .bind(claim.expires.millis())
                 .bind(claim.lease_until.millis())
                 .bind(now.millis())
+                .bind(claim.account.map(|account| account.as_str().to_owned()))
                 .execute(tx.conn())
                 .await
                 .map_err(DbError::from)?;
@@ -219,14 +233,15 @@ impl Payments {
         .await
     }
 
-    /// The answer left. It is kept only for a request that can ask for it again.
+    /// The answer left. It is kept only for a request that can ask for it again, which one for goods
+    /// always can: a key whose only copy got lost would be lost money.
     ///
     /// # Errors
     /// When the database cannot be written.
     pub async fn delivered(&self, id: &str, now: Timestamp) -> Result<bool, StoreError> {
         self.update(
             "UPDATE payments SET state = 'delivered', updated_at = $2, \
-             answer = CASE WHEN idempotency_key IS NULL THEN NULL ELSE answer END \
+             answer = CASE WHEN idempotency_key IS NULL AND goods IS NULL THEN NULL ELSE answer END \
              WHERE id = $1 AND state = 'settled'",
             &[Bind::Text(id), Bind::Int(now.millis())],
         )
@@ -307,7 +322,7 @@ pub(super) async fn dispatch(tx: &mut Tx, dispatch: &Dispatch<'_>, now: Timestam
     let done = run(
         tx,
         "UPDATE payments SET state = 'broadcast', payer = $2, tx_hash = $3, raw_tx = $4, \
-         answer = $5, fee_limit = $6, valid_before = $7, updated_at = $8 \
+         answer = $5, fee_limit = $6, valid_before = $7, updated_at = $8, goods = $9 \
          WHERE id = $1 AND state = 'claimed'",
         &[
             Bind::Text(dispatch.id),
@@ -318,6 +333,7 @@ pub(super) async fn dispatch(tx: &mut Tx, dispatch: &Dispatch<'_>, now: Timestam
             Bind::Int(dispatch.fee_limit.micros()),
             Bind::OptionalInt(dispatch.valid_before.map(Timestamp::millis)),
             Bind::Int(now.millis()),
+            Bind::OptionalText(dispatch.goods),
         ],
     )
     .await?;
@@ -325,29 +341,24 @@ pub(super) async fn dispatch(tx: &mut Tx, dispatch: &Dispatch<'_>, now: Timestam
 }
 
 /// Records that the money arrived. `false` when that had been recorded before.
-pub(super) async fn settle(
-    tx: &mut Tx,
-    id: &str,
-    payer: &str,
-    tx_hash: Option<&str>,
-    answer: &str,
-    receipt: &str,
-    now: Timestamp,
-) -> Result<bool, DbError> {
-    let done = sqlx::query(
+pub(super) async fn settle(tx: &mut Tx, id: &str, paid: &Paid<'_>, now: Timestamp) -> Result<bool, DbError> {
+    let done = run(
+        tx,
         "UPDATE payments SET state = 'settled', payer = $2, tx_hash = $3, answer = $4, \
-         receipt = $5, raw_tx = NULL, updated_at = $6 \
+         receipt = $5, raw_tx = NULL, updated_at = $6, goods = $7 \
          WHERE id = $1 AND state IN ('claimed', 'broadcast')",
+        &[
+            Bind::Text(id),
+            Bind::Text(paid.payer),
+            Bind::OptionalText(paid.tx_hash),
+            Bind::Text(paid.answer),
+            Bind::Text(paid.receipt),
+            Bind::Int(now.millis()),
+            Bind::OptionalText(paid.goods),
+        ],
     )
-    .bind(id.to_owned())
-    .bind(payer.to_owned())
-    .bind(tx_hash.map(str::to_owned))
-    .bind(answer.to_owned())
-    .bind(receipt.to_owned())
-    .bind(now.millis())
-    .execute(tx.conn())
     .await?;
-    Ok(done.rows_affected() == 1)
+    Ok(done == 1)
 }
 
 fn payment(row: &AnyRow) -> Result<Payment, StoreError> {
@@ -355,6 +366,8 @@ fn payment(row: &AnyRow) -> Result<Payment, StoreError> {
     let corrupt = |column, value| StoreError::Corrupt { id: id.clone(), column, value };
     let proof: String = row.try_get("proof")?;
     let state: String = row.try_get("state")?;
+    let account: Option<String> = row.try_get("account")?;
+    let account = account.map(|text| AccountId::parse(&text).map_err(|_| corrupt("account", text.clone())));
     let time = |column| row.try_get::<i64, _>(column).map(Timestamp::from_millis).map_err(StoreError::from);
     Ok(Payment {
         proof: Proof::parse(&proof).ok_or_else(|| corrupt("proof", proof.clone()))?,
@@ -373,6 +386,7 @@ fn payment(row: &AnyRow) -> Result<Payment, StoreError> {
         tx_hash: row.try_get("tx_hash")?,
         raw_tx: row.try_get("raw_tx")?,
         answer: row.try_get("answer")?,
+        goods: row.try_get("goods")?,
         receipt: row.try_get("receipt")?,
         fee_limit: Money::from_micros(row.try_get("fee_limit")?),
         valid_before: row.try_get::<Option<i64>, _>("valid_before")?.map(Timestamp::from_millis),
@@ -380,6 +394,7 @@ fn payment(row: &AnyRow) -> Result<Payment, StoreError> {
         lease_until: time("lease_until")?,
         created_at: time("created_at")?,
         updated_at: time("updated_at")?,
+        account: account.transpose()?,
         id,
     })
 }

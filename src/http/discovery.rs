@@ -192,10 +192,14 @@ fn llms_text(config: &Config, document: &Value) -> String {
     );
     for (method, path, operation) in operations(document) {
         let price = price(operation).map_or_else(
-            || "free".to_owned(),
+            || if path.starts_with("/v1/") { "prepaid, with an API key" } else { "free" }.to_owned(),
             |dollars| {
-                let metered = operation["x-payment-info"]["price"]["mode"] == "dynamic";
-                format!("${dollars} per {}", if metered { "chunk" } else { "request" })
+                let payment = &operation["x-payment-info"];
+                match (payment["offers"][0]["intent"] == SESSION, payment["price"]["mode"] == "dynamic") {
+                    (true, _) => format!("${dollars} per chunk"),
+                    (false, true) => format!("from ${dollars}"),
+                    (false, false) => format!("${dollars} per request"),
+                }
             },
         );
         let summary = operation["summary"].as_str().unwrap_or_default();

@@ -1,168 +1,23 @@
-//! Every way a request can fail: one table of codes, one place that writes answers.
+//! A failed request: one error type, one place that writes answers.
+//!
+//! Handlers know nothing of shapes. An [`HttpError`] travels to [`render`] with
+//! its response, and the path decides what it looks like: OpenAI's under `/v1`,
+//! the management API's under `/api/v1`, problem details elsewhere.
 
-use axum::Json;
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use serde_json::json;
 use utoipa::ToSchema;
 
+pub use super::code::Code;
+use crate::id::RequestId;
 use crate::money::Money;
 use crate::mpp::Challenge;
-
-/// Stable error codes. Their strings are part of the API.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Code {
-    InvalidParams,
-    SeveralCredentials,
-    MethodUnsupported,
-    PaymentRequired,
-    PaymentInsufficient,
-    PaymentExpired,
-    VerificationFailed,
-    MalformedCredential,
-    InvalidChallenge,
-    ChallengeNotFound,
-    InvalidSignature,
-    AmountExceedsDeposit,
-    DeltaTooSmall,
-    InsufficientBalance,
-    CredentialSpent,
-    NotFound,
-    MethodNotAllowed,
-    RequestTimeout,
-    PaymentInProgress,
-    IdempotencyKeyReused,
-    ChannelNotFound,
-    ChannelFinalized,
-    PayloadTooLarge,
-    UnsupportedMediaType,
-    RateLimitExceeded,
-    InternalError,
-    UpstreamFailed,
-    SettlementPending,
-    ServiceUnavailable,
-}
-
-/// Base of the core draft's problem types (draft-httpauth-payment-00, "Error Codes").
-const PROBLEMS: &str = "https://paymentauth.org/problems/";
-
-impl Code {
-    /// All of them, in the order of their status.
-    pub const ALL: [Self; 29] = [
-        Self::InvalidParams,
-        Self::SeveralCredentials,
-        Self::MethodUnsupported,
-        Self::PaymentRequired,
-        Self::PaymentInsufficient,
-        Self::PaymentExpired,
-        Self::VerificationFailed,
-        Self::MalformedCredential,
-        Self::InvalidChallenge,
-        Self::ChallengeNotFound,
-        Self::InvalidSignature,
-        Self::AmountExceedsDeposit,
-        Self::DeltaTooSmall,
-        Self::InsufficientBalance,
-        Self::CredentialSpent,
-        Self::NotFound,
-        Self::MethodNotAllowed,
-        Self::RequestTimeout,
-        Self::PaymentInProgress,
-        Self::IdempotencyKeyReused,
-        Self::ChannelNotFound,
-        Self::ChannelFinalized,
-        Self::PayloadTooLarge,
-        Self::UnsupportedMediaType,
-        Self::RateLimitExceeded,
-        Self::InternalError,
-        Self::UpstreamFailed,
-        Self::SettlementPending,
-        Self::ServiceUnavailable,
-    ];
-
-    /// The one table: status, code, problem type (of the core draft, where it
-    /// has one) and title.
-    const fn row(self) -> (u16, &'static str, Option<&'static str>, &'static str) {
-        match self {
-            Self::InvalidParams => (400, "invalid_params", None, "Bad Request"),
-            Self::SeveralCredentials => (400, "several_credentials", None, "Several Payment Credentials"),
-            Self::MethodUnsupported => {
-                (400, "method_unsupported", Some("method-unsupported"), "Method Unsupported")
-            }
-            Self::PaymentRequired => (402, "payment_required", Some("payment-required"), "Payment Required"),
-            Self::PaymentInsufficient => {
-                (402, "payment_insufficient", Some("payment-insufficient"), "Payment Insufficient")
-            }
-            Self::PaymentExpired => (402, "payment_expired", Some("payment-expired"), "Payment Expired"),
-            Self::VerificationFailed => {
-                (402, "verification_failed", Some("verification-failed"), "Verification Failed")
-            }
-            Self::MalformedCredential => {
-                (402, "malformed_credential", Some("malformed-credential"), "Malformed Credential")
-            }
-            Self::InvalidChallenge => {
-                (402, "invalid_challenge", Some("invalid-challenge"), "Invalid Challenge")
-            }
-            Self::ChallengeNotFound => {
-                (402, "challenge_not_found", Some("session/challenge-not-found"), "Challenge Not Found")
-            }
-            Self::InvalidSignature => {
-                (402, "invalid_signature", Some("session/invalid-signature"), "Invalid Signature")
-            }
-            Self::AmountExceedsDeposit => (
-                402,
-                "amount_exceeds_deposit",
-                Some("session/amount-exceeds-deposit"),
-                "Amount Exceeds Deposit",
-            ),
-            Self::DeltaTooSmall => {
-                (402, "delta_too_small", Some("session/delta-too-small"), "Delta Too Small")
-            }
-            Self::InsufficientBalance => {
-                (402, "insufficient_balance", Some("session/insufficient-balance"), "Insufficient Balance")
-            }
-            Self::ChannelNotFound => {
-                (410, "channel_not_found", Some("session/channel-not-found"), "Channel Not Found")
-            }
-            Self::ChannelFinalized => {
-                (410, "channel_finalized", Some("session/channel-finalized"), "Channel Finalized")
-            }
-            Self::UpstreamFailed => (502, "upstream_failed", None, "Bad Gateway"),
-            Self::CredentialSpent => {
-                (403, "credential_spent", Some("verification-failed"), "Credential Already Used")
-            }
-            Self::NotFound => (404, "not_found", None, "Not Found"),
-            Self::MethodNotAllowed => (405, "method_not_allowed", None, "Method Not Allowed"),
-            Self::RequestTimeout => (408, "request_timeout", None, "Request Timeout"),
-            Self::PaymentInProgress => (409, "payment_in_progress", None, "Payment In Progress"),
-            Self::IdempotencyKeyReused => (409, "idempotency_key_reused", None, "Idempotency Key Reused"),
-            Self::PayloadTooLarge => (413, "payload_too_large", None, "Payload Too Large"),
-            Self::UnsupportedMediaType => (415, "unsupported_media_type", None, "Unsupported Media Type"),
-            Self::RateLimitExceeded => (429, "rate_limit_exceeded", None, "Too Many Requests"),
-            Self::InternalError => (500, "internal_error", None, "Internal Server Error"),
-            Self::SettlementPending => (503, "settlement_pending", None, "Settlement Pending"),
-            Self::ServiceUnavailable => (503, "service_unavailable", None, "Service Unavailable"),
-        }
-    }
-
-    /// The stable string.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        self.row().1
-    }
-
-    #[must_use]
-    pub fn status(self) -> StatusCode {
-        StatusCode::from_u16(self.row().0).expect("the table holds valid status codes")
-    }
-
-    /// The `type` of problem details (RFC 9457).
-    #[must_use]
-    pub fn problem_type(self) -> String {
-        self.row().2.map_or_else(|| "about:blank".to_owned(), |name| format!("{PROBLEMS}{name}"))
-    }
-}
 
 /// A failed request. `detail` is for the caller: it says what to do and holds
 /// no credential, key, prompt or signature.
@@ -174,13 +29,22 @@ pub struct HttpError {
     pub challenges: Vec<Challenge>,
     /// Seconds after which the same request makes sense again.
     pub retry_after: Option<u32>,
-    /// How much more a voucher must allow.
+    /// How much more a voucher must allow, or an account must have.
     pub missing: Option<Money>,
+    /// The field at fault, in the shape of `/v1`.
+    pub param: Option<String>,
 }
 
 impl HttpError {
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into(), challenges: Vec::new(), retry_after: None, missing: None }
+        Self {
+            code,
+            detail: detail.into(),
+            challenges: Vec::new(),
+            retry_after: None,
+            missing: None,
+            param: None,
+        }
     }
 
     /// 400 with a sentence about the input.
@@ -197,6 +61,12 @@ impl HttpError {
     #[must_use]
     pub fn missing(mut self, missing: Option<Money>) -> Self {
         self.missing = missing;
+        self
+    }
+
+    #[must_use]
+    pub fn param(mut self, param: impl Into<String>) -> Self {
+        self.param = Some(param.into());
         self
     }
 
@@ -234,35 +104,101 @@ pub struct Problem {
 }
 
 impl IntoResponse for HttpError {
+    /// The status, and the error itself for [`render`].
     fn into_response(self) -> Response {
-        let (status, code, _, title) = self.code.row();
-        debug_assert!(
-            status != 402 || !self.challenges.is_empty(),
-            "a 402 without a challenge is not allowed"
-        );
-        let problem = Problem {
-            kind: self.code.problem_type(),
-            title,
-            status,
-            detail: self.detail,
-            code,
-            challenge_id: self.challenges.first().map(|c| c.id.clone()),
-            required_top_up: self.missing.map(Money::to_base_units),
-        };
-        let mut response = (self.code.status(), Json(problem)).into_response();
-        let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        for challenge in self.challenges {
-            // Ours, and made of visible ASCII only.
-            if let Ok(value) = HeaderValue::try_from(challenge.header) {
-                headers.append(WWW_AUTHENTICATE, value);
+        let mut response = self.code.status().into_response();
+        response.extensions_mut().insert(Arc::new(self));
+        response
+    }
+}
+
+/// What errors look like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// `{"error":{"message","type","param","code"}}`.
+    OpenAi,
+    /// `{"error":{"code","message","request_id"}}`.
+    Management,
+    /// Problem details (RFC 9457).
+    Problem,
+}
+
+impl Shape {
+    /// The shape of everything at and below a path, found or not.
+    #[must_use]
+    pub fn of(path: &str) -> Self {
+        let below =
+            |root: &str| path.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        match () {
+            () if below("/v1") => Self::OpenAi,
+            () if below("/api/v1") => Self::Management,
+            () => Self::Problem,
+        }
+    }
+}
+
+/// Writes out the error that a response carries, if it does.
+pub fn render(response: Response, shape: Shape, id: &RequestId) -> Response {
+    let (mut parts, body) = response.into_parts();
+    let Some(error) = parts.extensions.remove::<Arc<HttpError>>() else {
+        return Response::from_parts(parts, body);
+    };
+    debug_assert!(
+        error.code.status() != StatusCode::PAYMENT_REQUIRED || !error.challenges.is_empty(),
+        "a 402 without a challenge is not allowed"
+    );
+    let headers = &mut parts.headers;
+    let kind = if shape == Shape::Problem { "application/problem+json" } else { "application/json" };
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.remove(CONTENT_LENGTH);
+    for challenge in &error.challenges {
+        // Ours, and made of visible ASCII only.
+        if let Ok(value) = HeaderValue::try_from(challenge.header.as_str()) {
+            headers.append(WWW_AUTHENTICATE, value);
+        }
+    }
+    if error.code.status() == StatusCode::UNAUTHORIZED && shape == Shape::OpenAi {
+        headers.append(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    if let Some(seconds) = error.retry_after {
+        headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    Response::from_parts(parts, Body::from(error.to_json(shape, id)))
+}
+
+impl HttpError {
+    fn to_json(&self, shape: Shape, id: &RequestId) -> String {
+        match shape {
+            Shape::OpenAi => json!({ "error": self.openai() }).to_string(),
+            Shape::Management => json!({ "error": {
+                "code": self.code.as_str(), "message": self.detail, "request_id": id.as_str(),
+            } })
+            .to_string(),
+            Shape::Problem => {
+                let problem = Problem {
+                    kind: self.code.problem_type(),
+                    title: self.code.title(),
+                    status: self.code.status().as_u16(),
+                    detail: self.detail.clone(),
+                    code: self.code.as_str(),
+                    challenge_id: self.challenges.first().map(|c| c.id.clone()),
+                    required_top_up: self.missing.map(Money::to_base_units),
+                };
+                serde_json::to_string(&problem).expect("plain data is valid JSON")
             }
         }
-        if let Some(seconds) = self.retry_after {
-            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
-        }
-        response
+    }
+
+    /// The error object of `/v1`, in answers and in streams.
+    #[must_use]
+    pub fn openai(&self) -> serde_json::Value {
+        json!({
+            "message": self.detail,
+            "type": self.code.openai_type(),
+            "param": self.param,
+            "code": self.code.as_str(),
+        })
     }
 }
 
@@ -271,31 +207,40 @@ mod tests {
     use super::*;
 
     #[test]
-    fn codes_are_distinct_and_ordered_by_status() {
-        let mut codes: Vec<_> = Code::ALL.iter().map(|c| c.as_str()).collect();
-        let statuses: Vec<_> = Code::ALL.iter().map(|c| c.status().as_u16()).collect();
-        assert!(statuses.is_sorted());
-        codes.sort_unstable();
-        codes.dedup();
-        assert_eq!(codes.len(), Code::ALL.len());
+    fn the_path_decides_the_shape() {
+        for (path, shape) in [
+            ("/v1", Shape::OpenAi),
+            ("/v1/", Shape::OpenAi),
+            ("/v1/chat/completions", Shape::OpenAi),
+            ("/v1x", Shape::Problem),
+            ("/api/v1/keys", Shape::Management),
+            ("/api/v10", Shape::Problem),
+            ("/api", Shape::Problem),
+            ("/mpp/v1", Shape::Problem),
+            ("/", Shape::Problem),
+        ] {
+            assert_eq!(Shape::of(path), shape, "{path}");
+        }
     }
 
     #[test]
-    fn every_problem_type_of_the_core_draft_is_used() {
-        for (name, status) in [
-            ("payment-required", 402),
-            ("payment-insufficient", 402),
-            ("payment-expired", 402),
-            ("verification-failed", 402),
-            ("method-unsupported", 400),
-            ("malformed-credential", 402),
-            ("invalid-challenge", 402),
-        ] {
-            let uri = format!("{PROBLEMS}{name}");
-            assert!(
-                Code::ALL.iter().any(|c| c.problem_type() == uri && c.status().as_u16() == status),
-                "{name}"
-            );
-        }
+    fn one_error_in_three_shapes() {
+        let id = RequestId::accept(Some("r-1"));
+        let error = || HttpError::new(Code::ModelNotFound, "no such model").param("model");
+        let text =
+            |shape| serde_json::from_str::<serde_json::Value>(&error().to_json(shape, &id)).expect("JSON");
+        assert_eq!(
+            text(Shape::OpenAi),
+            json!({"error": {"message": "no such model", "type": "invalid_request_error", "param": "model",
+                "code": "model_not_found"}})
+        );
+        assert_eq!(
+            text(Shape::Management),
+            json!({"error": {"code": "model_not_found", "message": "no such model", "request_id": "r-1"}})
+        );
+        assert_eq!(text(Shape::Problem)["code"], "model_not_found");
+        let response = render(error().into_response(), Shape::OpenAi, &id);
+        assert_eq!(response.status(), 400);
+        assert_eq!(response.headers()[CACHE_CONTROL], "no-store");
     }
 }

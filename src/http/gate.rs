@@ -21,11 +21,11 @@ use super::State;
 use super::error::{Code, HttpError};
 use super::request::Received;
 use crate::app::App;
-use crate::funding::{Delivery, Denied, Order, Paid};
+use crate::funding::{Delivery, Denied, Made, Order, Paid};
 use crate::id::Timestamp;
 use crate::mpp::credential::{HEADERS, locate};
 use crate::mpp::offer::by_preference;
-use crate::mpp::{Challenge, Credential, CredentialError, Offer, Refusal};
+use crate::mpp::{Challenge, Credential, CredentialError, Offer, Refusal, Route};
 
 /// Carries the receipt of a paid answer.
 pub const PAYMENT_RECEIPT: HeaderName = HeaderName::from_static("payment-receipt");
@@ -38,7 +38,7 @@ pub const PAYMENT_RECEIPT: HeaderName = HeaderName::from_static("payment-receipt
 ///
 /// # Errors
 /// See [`HttpError`]; 402 always carries fresh challenges, 403, 409 and 5xx never do.
-pub async fn charge<F, W>(
+pub async fn charge<A, F, W>(
     app: &State,
     request: &Received,
     offers: Arc<[Offer]>,
@@ -47,24 +47,35 @@ pub async fn charge<F, W>(
 ) -> Result<Response, HttpError>
 where
     F: FnOnce(Paid) -> W + Send + 'static,
-    W: Future<Output = Result<String, HttpError>> + Send + 'static,
+    W: Future<Output = Result<A, HttpError>> + Send + 'static,
+    A: Into<Made> + 'static,
 {
-    let till = Till { app, request, digest: digest(&request.body), offers: &offers };
-    let credential = match till.credential() {
-        Ok(Some(credential)) => credential,
-        Ok(None) => {
-            metrics::counter!("farebox_challenges_total").increment(1);
-            return Err(till.ask(
-                Code::PaymentRequired,
-                "Pay one of the challenges in WWW-Authenticate and send the same request again.",
-            ));
-        }
-        Err(CredentialError::Several) => {
-            return Err(HttpError::new(Code::SeveralCredentials, CredentialError::Several.to_string()));
-        }
-        Err(error @ CredentialError::Malformed(_)) => {
-            return Err(till.ask(Code::MalformedCredential, &error.to_string()));
-        }
+    let delivery = sell(app, request, offers, service, work).await?;
+    Ok(deliver(Arc::clone(app), delivery))
+}
+
+/// [`charge`] up to the answer as it is stored, for a caller that completes it before [`deliver`].
+///
+/// # Errors
+/// The same.
+pub async fn sell<A, F, W>(
+    app: &State,
+    request: &Received,
+    offers: Arc<[Offer]>,
+    service: &'static str,
+    work: F,
+) -> Result<Delivery, HttpError>
+where
+    F: FnOnce(Paid) -> W + Send + 'static,
+    W: Future<Output = Result<A, HttpError>> + Send + 'static,
+    A: Into<Made> + 'static,
+{
+    let till = Till::new(app, request, request.route.clone(), &offers);
+    let Some(credential) = till.credential()? else {
+        return Err(till.ask(
+            Code::PaymentRequired,
+            "Pay one of the challenges in WWW-Authenticate and send the same request again.",
+        ));
     };
     let order = Order {
         route: request.route.clone(),
@@ -73,12 +84,32 @@ where
         service,
         request_id: request.id.clone(),
         idempotency_key: request.idempotency_key()?,
+        account: None,
     };
+    redeem(&till, order, credential, work).await
+}
+
+/// Carries a payment out.
+///
+/// # Errors
+/// See [`charge`].
+pub(super) async fn redeem<A, F, W>(
+    till: &Till<'_>,
+    order: Order,
+    credential: Credential,
+    work: F,
+) -> Result<Delivery, HttpError>
+where
+    F: FnOnce(Paid) -> W + Send + 'static,
+    W: Future<Output = Result<A, HttpError>> + Send + 'static,
+    A: Into<Made> + 'static,
+{
+    let app = till.app;
     let charges = app.charges.clone();
     let redeem = async move { charges.redeem(&order, &credential, Timestamp::now(), work).await };
     let redeemed = app.tasks.spawn(redeem.in_current_span());
     match redeemed.await {
-        Ok(Ok(delivery)) => Ok(deliver(Arc::clone(app), delivery)),
+        Ok(Ok(delivery)) => Ok(delivery),
         Ok(Err(denied)) => {
             let error = till.deny(denied);
             metrics::counter!("farebox_payments_denied_total", "code" => error.code.as_str()).increment(1);
@@ -92,27 +123,57 @@ where
 }
 
 /// One request at the till.
-struct Till<'a> {
+pub(super) struct Till<'a> {
     app: &'a App,
     request: &'a Received,
-    digest: Option<String>,
+    /// What challenges are bound to: the route, and the digest of the body.
+    route: Route,
+    pub(super) digest: Option<String>,
     offers: &'a [Offer],
+    /// The header that credentials must come in, where it is not `Authorization`.
+    carrier: Option<&'static str>,
 }
 
-impl Till<'_> {
-    fn credential(&self) -> Result<Option<Credential>, CredentialError> {
-        credential(&self.request.headers)?.map(Credential::read).transpose()
+impl<'a> Till<'a> {
+    pub(super) fn new(app: &'a App, request: &'a Received, route: Route, offers: &'a [Offer]) -> Self {
+        Self { app, request, route, digest: digest(&request.body), offers, carrier: None }
+    }
+
+    /// For requests whose `Authorization` is taken: challenges say where
+    /// credentials are to be sent.
+    pub(super) fn carried_by(self, header: &'static str) -> Self {
+        Self { carrier: Some(header), ..self }
+    }
+
+    /// The credential that came, if one did.
+    ///
+    /// # Errors
+    /// 400 for several, 402 for one that cannot be read.
+    pub(super) fn credential(&self) -> Result<Option<Credential>, HttpError> {
+        let read = credential(&self.request.headers)
+            .and_then(|credential| credential.map(Credential::read).transpose());
+        read.map_err(|error| match error {
+            CredentialError::Several => HttpError::new(Code::SeveralCredentials, error.to_string()),
+            CredentialError::Malformed(_) => self.ask(Code::MalformedCredential, &error.to_string()),
+        })
     }
 
     /// 402 with a fresh challenge for each offer. Nothing is written.
-    fn ask(&self, code: Code, detail: &str) -> HttpError {
+    pub(super) fn ask(&self, code: Code, detail: &str) -> HttpError {
+        metrics::counter!("farebox_challenges_total").increment(1);
         let issuer = &self.app.issuer;
         let expires = issuer.expiry(Timestamp::now());
         let accept = self.request.header("accept-payment");
-        let opaque = self.request.route.opaque(Uuid::new_v4());
+        let opaque = self.route.opaque(Uuid::new_v4());
         let challenges: Vec<Challenge> = by_preference(self.offers, accept)
             .into_iter()
             .map(|offer| issuer.issue(offer, &opaque, self.digest.as_deref(), expires))
+            .map(|challenge| match self.carrier {
+                Some(name) => {
+                    Challenge { header: format!("{}, header=\"{name}\"", challenge.header), ..challenge }
+                }
+                None => challenge,
+            })
             .collect();
         HttpError::new(code, detail).with_challenges(challenges)
     }
@@ -183,7 +244,8 @@ fn digest(body: &[u8]) -> Option<String> {
     (!body.is_empty()).then(|| format!("sha-256=:{}:", STANDARD.encode(Sha256::digest(body))))
 }
 
-fn deliver(app: State, delivery: Delivery) -> Response {
+/// Sends a paid answer, and notes that it left.
+pub fn deliver(app: State, delivery: Delivery) -> Response {
     let receipt = HeaderValue::try_from(delivery.receipt);
     let body = Handover {
         inner: Full::new(Bytes::from(delivery.answer)),
@@ -234,16 +296,19 @@ impl hyper::body::Body for Handover {
 
 impl Drop for Handover {
     fn drop(&mut self) {
-        let Some(payment) = self.payment.take().filter(|_| self.left) else {
-            return;
-        };
-        let app = Arc::clone(&self.app);
-        self.app.tasks.spawn(async move {
-            let marked = app.charges.payments().delivered(&payment, Timestamp::now()).await;
-            if let Err(error) = marked {
-                // Harmless: the same credential can fetch the same answer again.
-                tracing::warn!(payment, %error, "delivery could not be recorded");
-            }
-        });
+        if let Some(payment) = self.payment.take().filter(|_| self.left) {
+            delivered(&self.app, payment);
+        }
     }
+}
+
+/// Notes, in its own time, that what a payment bought has left.
+pub(super) fn delivered(app: &State, payment: String) {
+    let charges = app.charges.clone();
+    app.tasks.spawn(async move {
+        if let Err(error) = charges.payments().delivered(&payment, Timestamp::now()).await {
+            // Harmless: the same credential can fetch the same answer again.
+            tracing::warn!(payment, %error, "delivery could not be recorded");
+        }
+    });
 }

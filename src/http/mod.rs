@@ -1,15 +1,22 @@
 //! The doors: every route on one screen.
 
+mod billing;
 mod chat;
+mod code;
 pub mod discovery;
 mod error;
 mod gate;
 mod health;
+mod keys;
 mod mpp;
 mod observe;
 mod openapi;
+mod params;
+mod purchase;
 mod request;
 pub mod sse;
+mod v1;
+mod wallet;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,8 +31,10 @@ use utoipa_axum::routes;
 
 use crate::app::App;
 
-pub use error::{Code, HttpError, Problem};
+pub use code::Code;
+pub use error::{HttpError, Problem};
 pub use gate::PAYMENT_RECEIPT;
+pub use request::Peer;
 
 /// What handlers get.
 pub type State = Arc<App>;
@@ -37,8 +46,24 @@ fn api() -> OpenApiRouter<State> {
         .routes(routes!(mpp::index))
         .routes(routes!(mpp::preview))
         .routes(routes!(mpp::account))
+        .routes(routes!(purchase::packs, purchase::keys))
+        .routes(routes!(purchase::credits))
         .routes(routes!(chat::models))
         .routes(routes!(chat::completions))
+        .routes(routes!(billing::credit_packs))
+        .routes(routes!(billing::balance, billing::balance_by_post))
+        .routes(routes!(billing::ledger, billing::ledger_by_post))
+        .routes(routes!(billing::begin_checkout))
+        .routes(routes!(billing::success))
+        .routes(routes!(billing::cancel))
+        .routes(routes!(billing::webhook))
+        .routes(routes!(keys::list, keys::create_or_list))
+        .routes(routes!(keys::revoke, keys::revoke_by_post))
+        .routes(routes!(keys::rotate))
+        .routes(routes!(v1::models::list))
+        .routes(routes!(v1::models::detail))
+        .routes(routes!(v1::chat::completions))
+        .routes(routes!(v1::preview::preview))
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))
 }
@@ -53,6 +78,10 @@ pub fn router(app: &State) -> Router {
         .route("/favicon.svg", get(discovery::favicon))
         .route("/mpp/chat/completions", head(chat::head))
         .route("/metrics", get(health::metrics))
+        .route(
+            "/api/v1/billing/test-checkout/{id}",
+            get(billing::test_checkout).post(billing::test_checkout_paid),
+        )
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(cors())
@@ -66,6 +95,20 @@ async fn not_found() -> HttpError {
 
 async fn method_not_allowed() -> HttpError {
     HttpError::new(Code::MethodNotAllowed, "this route has other methods; see the Allow header")
+}
+
+/// What scripts of other origins may read.
+fn exposed() -> Vec<HeaderName> {
+    let payment = [
+        header::WWW_AUTHENTICATE,
+        header::RETRY_AFTER,
+        PAYMENT_RECEIPT,
+        HeaderName::from_static("payment-session"),
+        HeaderName::from_static("payment-session-snapshot"),
+        billing::NEXT_CURSOR,
+        observe::REQUEST_ID,
+    ];
+    payment.into_iter().chain(v1::bearer::rate_headers()).collect()
 }
 
 /// Browsers may call from anywhere: credentials are never ambient (no cookies).
@@ -82,13 +125,6 @@ fn cors() -> CorsLayer {
             HeaderName::from_static("idempotency-key"),
             observe::REQUEST_ID,
         ])
-        .expose_headers([
-            header::WWW_AUTHENTICATE,
-            header::RETRY_AFTER,
-            PAYMENT_RECEIPT,
-            HeaderName::from_static("payment-session"),
-            HeaderName::from_static("payment-session-snapshot"),
-            observe::REQUEST_ID,
-        ])
+        .expose_headers(exposed())
         .max_age(Duration::from_hours(1))
 }

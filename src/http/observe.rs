@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use tracing::Instrument as _;
 
 use super::State;
-use super::error::{Code, HttpError};
+use super::error::{Code, HttpError, Shape, render};
 use crate::id::RequestId;
 
 /// Accepted from the client, made when missing, echoed, stored in ledger entries.
@@ -26,9 +26,10 @@ pub async fn observe(AppState(_): AppState<State>, mut request: Request, next: N
         .extensions()
         .get::<MatchedPath>()
         .map_or_else(|| "(none)".to_owned(), |p| p.as_str().to_owned());
+    let shape = Shape::of(request.uri().path());
     let span = tracing::info_span!("request", request_id = %id, %method, route);
     let answered = std::panic::AssertUnwindSafe(next.run(request)).catch_unwind().instrument(span.clone());
-    let mut response = answered.await.unwrap_or_else(|_| {
+    let response = answered.await.unwrap_or_else(|_| {
         tracing::error!(parent: &span, "handler panicked");
         HttpError::new(
             Code::InternalError,
@@ -36,6 +37,7 @@ pub async fn observe(AppState(_): AppState<State>, mut request: Request, next: N
         )
         .into_response()
     });
+    let mut response = render(response, shape, &id);
     let status = response.status().as_u16();
     tracing::debug!(parent: &span, status, micros = started.elapsed().as_micros(), "answered");
     metrics::counter!("farebox_requests_total", "route" => route, "status" => status_class(status))

@@ -50,12 +50,26 @@ pub fn document(config: &Config, offers: &Offers, sessions: Option<&Sessions>) -
             "scheme": "Payment",
             "description": "A zero-amount Payment proof signed by the wallet",
             "x-agentcash-auth-kind": "siwx",
-        }
+        },
+        "walletMessage": {
+            "type": "apiKey",
+            "in": "query",
+            "name": "signature",
+            "description": "With walletAddress and message, as query parameters or in a JSON body",
+        },
+        "apiKey": {
+            "type": "http",
+            "scheme": "bearer",
+            "description": "An API key of a wallet with prepaid credits",
+        },
     });
     let mut ways = vec![&offers.preview];
     ways.extend(&offers.preview_sponsored);
     let payable: Vec<&Offer> = ways.into_iter().flat_map(|offers| offers.iter()).collect();
     document["paths"]["/mpp/pii/preview"]["post"]["x-payment-info"] = payment_info(&payable, config);
+    for path in ["/mpp/credits", "/mpp/keys"] {
+        sell_packs(&mut document["paths"][path], offers, config);
+    }
     match sessions {
         Some(sessions) => {
             let chat = &mut document["paths"]["/mpp/chat/completions"]["post"];
@@ -63,6 +77,8 @@ pub fn document(config: &Config, offers: &Offers, sessions: Option<&Sessions>) -
             // Validators replay the example: it must name a model there is.
             let model = sessions.catalog.iter().next().map(|model| model.id.as_str());
             chat["requestBody"]["content"]["application/json"]["example"]["model"] = json!(model);
+            document["paths"]["/v1/chat/completions"]["post"]["requestBody"]["content"]["application/json"]
+                ["example"]["model"] = json!(model);
         }
         None => {
             if let Some(paths) = document["paths"].as_object_mut() {
@@ -71,6 +87,28 @@ pub fn document(config: &Config, offers: &Offers, sessions: Option<&Sessions>) -
         }
     }
     document
+}
+
+/// What the packs cost, where there are any.
+fn sell_packs(path: &mut Value, offers: &Offers, config: &Config) {
+    let packs = &config.billing.packs;
+    let Some(first) = packs.first() else {
+        if let Some(operations) = path.as_object_mut() {
+            operations.remove("post");
+        }
+        return;
+    };
+    let listed = packs.iter().filter_map(|pack| offers.packs.get(&pack.id)).flat_map(|offers| offers.iter());
+    let listed: Vec<&Offer> = listed.collect();
+    let prices = || packs.iter().map(|pack| pack.price);
+    let (least, most) = (prices().min().unwrap_or(first.price), prices().max().unwrap_or(first.price));
+    let mut info = payment_info(&listed, config);
+    info["price"] = json!({
+        "mode": "dynamic", "currency": "USD", "min": least.to_dollars(), "max": most.to_dollars(),
+    });
+    path["post"]["x-payment-info"] = info;
+    // Validators replay the example: it must name a pack there is.
+    path["post"]["requestBody"]["content"]["application/json"]["example"]["packId"] = json!(first.id);
 }
 
 /// The same for a metered operation: a price per chunk and model, and the

@@ -1,5 +1,6 @@
 //! A request as handlers see it: head, whole body and id, within the limits.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use axum::body::Bytes;
@@ -17,6 +18,10 @@ use crate::mpp::Route;
 
 /// Longest `Idempotency-Key` accepted.
 const KEY_LIMIT: usize = 255;
+
+/// Who is at the other end of the connection.
+#[derive(Debug, Clone, Copy)]
+pub struct Peer(pub IpAddr);
 
 /// A request with its body read.
 #[derive(Debug)]

@@ -52,8 +52,10 @@ pub fn end(delivered: &Delivered, receipt: &str) -> Bytes {
 fn complaint(end: &End) -> Option<(&'static str, String)> {
     let message = match end {
         End::Complete | End::Gone => return None,
-        End::Upstream(reason) => reason.clone(),
+        End::Upstream(error) => error.to_string(),
         End::NoVoucher => "no voucher came within a minute; what was delivered is paid".to_owned(),
+        End::OutOfCredit => "the account has no more; what was delivered is paid".to_owned(),
+        End::KeyEnded => "the API key was revoked or has expired; what was delivered is paid".to_owned(),
         End::Superseded => "a newer request on this channel, or its close, ended this stream".to_owned(),
         End::Ledger => "the ledger cannot be written; what was delivered is paid".to_owned(),
     };
@@ -77,7 +79,7 @@ mod tests {
         let text = std::str::from_utf8(&frame).expect("UTF-8");
         assert!(text.starts_with("event: payment-need-voucher\ndata: {") && text.ends_with("}\n\n"));
         assert!(text.contains(r#""requiredCumulative":"7""#));
-        let delivered = Delivered { end: End::NoVoucher, units: 1, standing };
+        let delivered = Delivered { end: End::NoVoucher, units: 1, standing: Some(standing) };
         let text = String::from_utf8(end(&delivered, "{}").to_vec()).expect("UTF-8");
         let order: Vec<usize> = ["\"error\"", "payment-receipt", "[DONE]"]
             .iter()

@@ -31,6 +31,7 @@
 pub mod account;
 pub mod audit;
 pub mod batch;
+mod repeat;
 mod sql;
 pub mod statement;
 pub mod sweep;
@@ -40,8 +41,9 @@ use std::sync::Arc;
 
 pub use account::Balance;
 pub use batch::BatchStats;
-pub use statement::{Cursor, Entry, EntryDetails, EntryKind, Page};
-pub use verbs::{charge, close, credit, credit_all, extend, hold, spend};
+pub use repeat::{Known, known};
+pub use statement::{Cursor, Entry, EntryDetails, EntryKind, Filter, Page};
+pub use verbs::{charge, close, credit, credit_all, extend, hold, lock, spend};
 
 use crate::db::{Db, DbError, TxError};
 use crate::id::{AccountId, HoldId, RequestKey, SourceRef, Timestamp};
@@ -318,7 +320,21 @@ impl Ledger {
         cursor: Option<&Cursor>,
         limit: u32,
     ) -> Result<Page, LedgerError> {
-        statement::page(&self.db, account, cursor, limit).await
+        self.matching(account, &Filter::default(), cursor, limit).await
+    }
+
+    /// The same, of those lines that are wanted.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn matching(
+        &self,
+        account: &AccountId,
+        filter: &Filter,
+        cursor: Option<&Cursor>,
+        limit: u32,
+    ) -> Result<Page, LedgerError> {
+        statement::page(&self.db, account, filter, cursor, limit).await
     }
 
     /// What the batch writer has done so far, for metrics.

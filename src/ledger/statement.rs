@@ -29,10 +29,13 @@ pub enum EntryKind {
     Purchase,
     /// A tab whose request never came to its end; the sweeper closed it at what was charged.
     Expired,
+    /// Credit that was taken back, because its payment was.
+    Refund,
 }
 
 impl EntryKind {
-    const ALL: [Self; 4] = [Self::Credit, Self::Usage, Self::Purchase, Self::Expired];
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Credit, Self::Usage, Self::Purchase, Self::Expired, Self::Refund];
 
     /// The stored and shown name.
     #[must_use]
@@ -42,6 +45,7 @@ impl EntryKind {
             Self::Usage => "usage",
             Self::Purchase => "purchase",
             Self::Expired => "expired",
+            Self::Refund => "refund",
         }
     }
 }
@@ -97,6 +101,18 @@ pub struct Page {
     pub entries: Vec<Entry>,
     /// Where the next page begins; `None` when this is the last.
     pub next: Option<Cursor>,
+}
+
+/// Which lines of a statement are wanted; all by default.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Filter {
+    pub kind: Option<EntryKind>,
+    /// The model or service, exactly.
+    pub service: Option<String>,
+    /// Not before this moment.
+    pub from: Option<Timestamp>,
+    /// Before this moment.
+    pub until: Option<Timestamp>,
 }
 
 /// A place in a statement: after the line written at this time under this id.
@@ -157,6 +173,7 @@ impl Entry {
 pub(super) async fn page(
     db: &Db,
     account: &AccountId,
+    filter: &Filter,
     cursor: Option<&Cursor>,
     limit: u32,
 ) -> Result<Page, LedgerError> {
@@ -166,6 +183,8 @@ pub(super) async fn page(
     let query = format!(
         "SELECT {COLUMNS} FROM statement
           WHERE account = $1 AND (created_at < $2 OR (created_at = $2 AND id < $3))
+            AND ($5 = '' OR kind = $5) AND ($6 = '' OR service = $6)
+            AND created_at >= $7 AND created_at < $8
           ORDER BY created_at DESC, id DESC LIMIT $4"
     );
     let rows = sqlx::query(sqlx::AssertSqlSafe(query))
@@ -173,6 +192,10 @@ pub(super) async fn page(
         .bind(moment)
         .bind(id)
         .bind(i64::from(limit) + 1)
+        .bind(filter.kind.map_or("", EntryKind::as_str))
+        .bind(filter.service.clone().unwrap_or_default())
+        .bind(filter.from.map_or(i64::MIN, Timestamp::millis))
+        .bind(filter.until.map_or(i64::MAX, Timestamp::millis))
         .fetch_all(&db.pool)
         .await?;
     let mut entries = rows.iter().map(Entry::from_row).collect::<Result<Vec<_>, _>>()?;

@@ -60,6 +60,15 @@ pub async fn credit_all(
     sql::insert_credits(tx, credits, now).await
 }
 
+/// How an account stands, and stays until the transaction ends. One that was never credited
+/// stands at zero.
+///
+/// # Errors
+/// When the database fails.
+pub async fn lock(tx: &mut Tx, account: &AccountId) -> Result<Balance, LedgerError> {
+    Ok(sql::lock_account(tx, account).await?.unwrap_or_default())
+}
+
 /// Opens a tab for a request and sets `estimate` aside for it; zero is legal and sets nothing
 /// aside. A request key that has a tab already gets that one, whatever its state.
 ///

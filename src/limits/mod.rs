@@ -1,8 +1,12 @@
 //! How often something may happen. Pure: the time comes in.
 
+mod minute;
+
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Mutex, PoisonError};
+
+pub use minute::Share;
 
 use crate::id::Timestamp;
 
@@ -38,6 +42,13 @@ impl Rate {
     #[must_use]
     pub fn new(per_second: u32, burst: u32) -> Self {
         Self { interval: 1000 / i64::from(per_second.clamp(1, 1000)), burst: i64::from(burst.max(1)) }
+    }
+
+    /// `per_minute` on average, and all of them at once.
+    #[must_use]
+    pub fn per_minute(per_minute: u32) -> Self {
+        let per_minute = i64::from(per_minute.clamp(1, 60_000));
+        Self { interval: 60_000 / per_minute, burst: per_minute }
     }
 
     /// The longest that a bucket can take to be full.

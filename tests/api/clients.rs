@@ -66,6 +66,18 @@ fn agentcash_discovery_has_no_warnings() {
     });
 }
 
+/// Chat whole and streamed, errors, models: as its users write it, with only the base URL changed.
+#[test]
+fn openais_own_client_works_with_prepaid_credits() {
+    run(async {
+        let dev = Dev::start().await;
+        installed("tests/clients/node_modules/openai");
+        let script = installed("tests/clients/openai_chat.mjs");
+        let verdict = succeeds(Command::new("node").arg(&script).arg(dev.json())).await;
+        assert!(verdict.contains("\"ok\":true"), "{verdict}");
+    });
+}
+
 #[test]
 fn the_mpp_crates_client_pays() {
     run(async {

@@ -1,7 +1,6 @@
 //! Taking what was earned: settlements on the way, and the close.
 
 use alloy::primitives::{Bytes, TxKind, U256};
-use sha2::{Digest as _, Sha256};
 use tempo_alloy::primitives::transaction::Call;
 
 use super::open::{Departure, cost, pending, topped_up};
@@ -10,17 +9,14 @@ use super::store::{self, Outcome};
 use super::{ChannelError, Channels, TxFailure, tabs};
 use crate::chain::{ChainReceipt, Fees, SignedTransaction, reserve};
 use crate::db::Tx;
-use crate::id::{HoldId, RequestKey, Timestamp};
-use crate::ledger::{self, EntryDetails, EntryKind, HoldOutcome, LedgerError};
+use crate::id::{HoldId, Timestamp};
+use crate::ledger::{self, EntryDetails, EntryKind, HoldOutcome, Known};
 use crate::money::Money;
 use crate::mpp::session::{ChannelId, Descriptor, SignedVoucher};
 
 /// How long a transaction of ours is valid, in seconds: within the 30 that the
 /// chain allows for expiring nonces.
 const VALID_SECONDS: i64 = 25;
-
-/// How often a request that was charged nothing may be tried again under one `Idempotency-Key`.
-const ATTEMPTS: u32 = 16;
 
 /// A settlement or close of ours.
 struct Taking {
@@ -49,7 +45,11 @@ impl Channels {
                 let channel = store::lock(&mut tx, id).await?.ok_or(Refused::Unknown)?;
                 channel.usable()?;
                 let account = store::account(id);
-                let key = request_key(&mut tx, id, request.key).await?;
+                let key = match ledger::known(&mut tx, &account, request.key).await? {
+                    Known::New(key) => key,
+                    Known::InProgress => return Err(Refused::InProgress.into()),
+                    Known::Charged => return Err(Refused::Repeated.into()),
+                };
                 end_tabs(&mut tx, id, now).await?;
                 let opened = ledger::hold(&mut tx, &account, &key, Money::ZERO, now, expires_at).await?;
                 let (HoldOutcome::Opened(hold) | HoldOutcome::Existing(hold)) = opened else {
@@ -289,28 +289,6 @@ impl Channels {
             Purpose::Settle | Purpose::Close => self.taken(channel, pending, &receipt, now).await,
         }
     }
-}
-
-/// What a new request is known by. One whose `Idempotency-Key` was charged for,
-/// or may yet be, does not come again; one that was charged nothing may
-/// ("Request Idempotency").
-async fn request_key(tx: &mut Tx, id: ChannelId, key: Option<&str>) -> Result<RequestKey, TxFailure> {
-    let Some(key) = key else {
-        return Ok(RequestKey::random());
-    };
-    // Hashed: it may be longer than a key of the ledger, and is the client's own.
-    let hash = alloy::hex::encode(Sha256::digest(key));
-    for attempt in 0..ATTEMPTS {
-        let key = RequestKey::parse(&format!("idempotency:{hash}:{attempt}"))
-            .map_err(|_| LedgerError::Corrupt("a request key".into()))?;
-        match tabs::tab_of(tx, id, &key).await? {
-            None => return Ok(key),
-            Some(tab) if tab.is_open => return Err(Refused::InProgress.into()),
-            Some(tab) if tab.charged.is_positive() => return Err(Refused::Repeated.into()),
-            Some(_) => {}
-        }
-    }
-    Err(Refused::Repeated.into())
 }
 
 /// Closes the open tabs of a channel at what they were charged, because the

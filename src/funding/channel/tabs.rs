@@ -6,7 +6,7 @@ use super::state::Request;
 use super::store::{account, corrupt};
 use crate::db::{DbError, Tx};
 use crate::funding::StoreError;
-use crate::id::{HoldId, RequestId, RequestKey};
+use crate::id::{HoldId, RequestId};
 use crate::money::Money;
 use crate::mpp::session::ChannelId;
 
@@ -50,33 +50,6 @@ pub(super) async fn open_tabs(tx: &mut Tx, channel: ChannelId) -> Result<Vec<Ope
             })
         })
         .collect()
-}
-
-/// A tab that was opened under a key.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct KnownTab {
-    pub is_open: bool,
-    pub charged: Money,
-}
-
-/// The tab that a channel's account has under a request key.
-pub(super) async fn tab_of(
-    tx: &mut Tx,
-    channel: ChannelId,
-    key: &RequestKey,
-) -> Result<Option<KnownTab>, DbError> {
-    let row = sqlx::query("SELECT state, charged FROM holds WHERE account = $1 AND request_key = $2")
-        .bind(account(channel).as_str().to_owned())
-        .bind(key.as_str().to_owned())
-        .fetch_optional(tx.conn())
-        .await?;
-    row.map(|row| {
-        Ok(KnownTab {
-            is_open: row.try_get::<String, _>("state")? == "open",
-            charged: Money::from_micros(row.try_get("charged")?),
-        })
-    })
-    .transpose()
 }
 
 /// Remembers what a new tab is for, in place of what earlier ones were for.

@@ -16,7 +16,7 @@ use crate::funding::channel::{Channel, Request};
 use crate::http::error::{Code, HttpError};
 use crate::http::sse;
 use crate::id::Timestamp;
-use crate::meter::{self, Event, Failed, Metered, Tab};
+use crate::meter::{self, ChannelTab, Event, Failed, Metered, Tab, Vouchers};
 use crate::mpp::session::{Action, SessionCredential};
 use crate::services::chat::{ChatRequest, Limits};
 
@@ -70,19 +70,22 @@ impl Door<'_> {
         self.sessions.wakers.ring(channel.id);
         let tab = Tab {
             hold,
-            channel: channel.id,
             request_id: self.request.id.clone(),
-            challenge: challenge_id.clone(),
             model: chat.model().id.clone(),
+            wants_usage: chat.wants_usage(),
+        };
+        let terms = ChannelTab {
+            channel: channel.id,
+            challenge: challenge_id,
             price,
             window: self.sessions.window,
             most_units: if chat.stream() { chat.max_chunks() } else { chat.max_tokens() },
             standing,
         };
         if chat.stream() {
-            Ok(self.stream(tab, chat, challenge_id, channel))
+            Ok(self.stream(tab, terms, chat, channel))
         } else {
-            self.whole(tab, chat, &challenge_id, channel).await
+            self.whole(tab, terms, chat, channel).await
         }
     }
 
@@ -129,13 +132,12 @@ impl Door<'_> {
     /// The channel is open and its voucher taken, and clients give a channel up
     /// when they are answered an error now. So the answer begins before the
     /// upstream is asked, and whatever goes wrong is said inside.
-    fn stream(&self, tab: Tab, chat: ChatRequest, challenge_id: String, channel: Channel) -> Response {
-        let id = tab.channel;
-        let price = tab.price;
+    fn stream(&self, tab: Tab, terms: ChannelTab, chat: ChatRequest, channel: Channel) -> Response {
+        let (id, price, challenge_id) = (channel.id, terms.price, terms.challenge.clone());
         let first = receipt(&challenge_id, &channel, channel.accepted(), Some((0, price)), None);
         let bell = self.sessions.wakers.bell(id);
-        let (metered, events) =
-            Metered::new(tab, self.app.ledger.clone(), self.sessions.channels.clone(), bell);
+        let purse = Vouchers::new(terms, self.sessions.channels.clone(), bell);
+        let (metered, events) = Metered::new(tab, purse, self.app.ledger.clone());
         let sessions = Arc::clone(self.sessions);
         self.app.tasks.spawn(async move {
             let delivered = metered.run(sessions.upstreams.stream(&chat)).await;
@@ -150,14 +152,10 @@ impl Door<'_> {
                 Event::Ping => sse::PING,
                 Event::NeedVoucher { required, standing } => sse::need_voucher(id, required, &standing),
                 Event::End(delivered) => {
-                    let mut last = receipt(
-                        &challenge_id,
-                        &channel,
-                        delivered.standing.accepted,
-                        Some((delivered.units, price)),
-                        None,
-                    );
-                    last.spent = delivered.standing.spent.to_base_units();
+                    let stands = delivered.standing.unwrap_or(standing(&channel));
+                    let cost = Some((delivered.units, price));
+                    let mut last = receipt(&challenge_id, &channel, stands.accepted, cost, None);
+                    last.spent = stands.spent.to_base_units();
                     sse::end(&delivered, &last.to_json())
                 }
             })
@@ -173,16 +171,18 @@ impl Door<'_> {
     async fn whole(
         &self,
         tab: Tab,
+        terms: ChannelTab,
         chat: ChatRequest,
-        challenge_id: &str,
         channel: Channel,
     ) -> Result<Response, HttpError> {
-        let price = tab.price;
+        let (price, challenge_id) = (terms.price, terms.challenge.clone());
+        let bell = self.sessions.wakers.bell(channel.id);
+        let purse = Vouchers::new(terms, self.sessions.channels.clone(), bell);
         let (sessions, ledger) = (Arc::clone(self.sessions), self.app.ledger.clone());
         let (mut answer, answered) = oneshot::channel();
         self.app.tasks.spawn(async move {
             let start = sessions.upstreams.whole(&chat);
-            let served = meter::whole(tab, &ledger, start, answer.closed()).await;
+            let served = meter::whole(tab, purse, &ledger, start, answer.closed()).await;
             // Nobody waits any more when the client went away.
             let _ = answer.send(served);
         });
@@ -192,7 +192,7 @@ impl Door<'_> {
                 Code::PaymentInProgress,
                 "another request took this channel over; nothing was charged for this one",
             ),
-            Failed::Ledger | Failed::Gone => unavailable("the ledger"),
+            Failed::Ledger | Failed::KeyEnded | Failed::Gone => unavailable("the ledger"),
         })?;
         // It is charged, so it leaves, whatever can be read now: sent again, the
         // request would be charged again.
@@ -200,7 +200,7 @@ impl Door<'_> {
         let cost = price.checked_mul(served.units);
         let spent = cost.and_then(|cost| channel.spent.checked_add(cost)).unwrap_or(channel.spent);
         let channel = stands.unwrap_or(Channel { spent, ..channel });
-        let receipt = receipt(challenge_id, &channel, channel.accepted(), Some((served.units, price)), None);
+        let receipt = receipt(&challenge_id, &channel, channel.accepted(), Some((served.units, price)), None);
         let mut response = Response::new(Body::from(served.completion.data));
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         with_receipt(&mut response, &receipt);

@@ -18,6 +18,8 @@ pub struct Chunk {
     pub data: Bytes,
     /// Whether it holds something to pay for: text, reasoning, a tool call.
     pub billable: bool,
+    /// Bytes of text, reasoning and tool calls in it.
+    pub content_bytes: usize,
     /// What the upstream says was used up to here, when that is possible.
     pub usage: Option<Usage>,
     /// Whether it only reports usage: not for clients that did not ask.
@@ -35,6 +37,15 @@ pub struct Completion {
     /// Bytes of text, reasoning and tool calls: what is left to bill by when the
     /// upstream reports no usage.
     pub content_bytes: usize,
+}
+
+impl Completion {
+    /// Tokens of the answer as reported, or about four bytes each.
+    #[must_use]
+    pub fn tokens(&self) -> u64 {
+        let guess = self.content_bytes.div_ceil(4) as u64;
+        self.usage.as_ref().map_or(guess, |usage| usage.completion_tokens)
+    }
 }
 
 /// How an answer is presented, and what it may claim.
@@ -168,11 +179,13 @@ impl Identity {
             usage: (self.wants_usage || usage_only).then(|| usage.map_or(Value::Null, Usage::to_json)),
             ..self.frame("chat.completion.chunk", &heard)
         };
+        let content_bytes = choices.iter().filter_map(|choice| choice.delta.as_ref()).map(worth).sum();
+        let logprobs =
+            choices.iter().filter_map(|choice| choice.logprobs.as_ref()).map(weight).sum::<usize>();
         Ok(Said::Chunk(Chunk {
             data: written(&told, data.len()),
-            billable: choices.iter().any(|choice| {
-                choice.delta.as_ref().map_or(0, worth) + choice.logprobs.as_ref().map_or(0, weight) > 0
-            }),
+            billable: content_bytes + logprobs > 0,
+            content_bytes,
             usage,
             usage_only,
             finish: choices.iter().any(|choice| choice.reason().is_some()),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::tariff::Tariff;
 use crate::config;
 use crate::money::Money;
 
@@ -27,6 +28,14 @@ pub struct Model {
     pub context_length: u64,
     /// Tokens of the longest answer.
     pub max_output_tokens: u64,
+}
+
+impl Model {
+    /// What its tokens cost.
+    #[must_use]
+    pub fn tariff(&self) -> Tariff {
+        Tariff { input: self.price_per_million_input, output: self.price_per_million_output }
+    }
 }
 
 /// All models, in the order of the configuration.

@@ -17,6 +17,7 @@ mod request;
 pub mod scripted;
 mod sse;
 mod stream;
+mod tariff;
 mod upstream;
 mod usage;
 
@@ -25,5 +26,24 @@ pub use catalog::{Catalog, Model, ModelView};
 pub use error::{Reason, UpstreamError, Wait};
 pub use request::{ChatError, ChatRequest, Limits};
 pub use stream::ChunkStream;
+pub use tariff::{PromptSize, Tariff};
 pub use upstream::Upstreams;
 pub use usage::{Bounds, Usage};
+
+/// What is sold and where it comes from. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Models {
+    pub catalog: Catalog,
+    pub upstreams: Upstreams,
+}
+
+impl Models {
+    /// Those of a checked configuration.
+    ///
+    /// # Errors
+    /// When the system's TLS roots cannot be loaded.
+    pub fn new(config: &crate::config::Config) -> Result<Self, reqwest::Error> {
+        let upstreams = Upstreams::new(&config.upstreams, &config.models)?;
+        Ok(Self { catalog: Catalog::new(&config.models), upstreams })
+    }
+}

@@ -7,11 +7,18 @@ use serde::ser::{Serialize, SerializeMap as _, Serializer};
 use serde_json::{Map, Value, json};
 
 use super::catalog::{Catalog, Model};
+use super::tariff::PromptSize;
 use super::usage::Bounds;
 use super::{extensions, messages};
 
 /// Answers asked for at once, at most.
 const MAX_CHOICES: u64 = 128;
+
+/// Tokens of the shortest answer worth asking for.
+const MINIMAL: u64 = 16;
+
+/// The fields that bound an answer, the older first.
+const LENGTHS: [&str; 2] = ["max_tokens", "max_completion_tokens"];
 
 /// What a request may contain.
 #[derive(Debug, Clone, Copy)]
@@ -75,6 +82,7 @@ pub struct ChatRequest {
     wants_usage: bool,
     max_tokens: u64,
     choices: u64,
+    prompt: PromptSize,
 }
 
 /// Without the contents: prompts do not belong into logs.
@@ -116,13 +124,40 @@ impl ChatRequest {
             return Err(ChatError::refused("n", &format!("can be {MAX_CHOICES} at most")));
         }
         let mut max_tokens = model.max_output_tokens;
-        for name in ["max_tokens", "max_completion_tokens"] {
+        for name in LENGTHS {
             if let Some(asked) = positive(&body, name)? {
                 max_tokens = max_tokens.min(asked);
                 body.insert(name.into(), asked.min(model.max_output_tokens).into());
             }
         }
-        Ok(Self { model, body, stream, wants_usage, max_tokens, choices })
+        let prompt = PromptSize::of(&body, model.context_length);
+        Ok(Self { model, body, stream, wants_usage, max_tokens, choices, prompt })
+    }
+
+    /// The same request for an answer of no more than `tokens`, all choices
+    /// together; each has one at least.
+    #[must_use]
+    pub fn shortened(mut self, tokens: u64) -> Self {
+        let each = (tokens / self.choices).clamp(1, self.max_tokens);
+        self.max_tokens = each;
+        let own: Vec<&str> =
+            LENGTHS.into_iter().filter(|name| self.body.get(*name).is_some_and(Value::is_u64)).collect();
+        for name in if own.is_empty() { vec![LENGTHS[0]] } else { own } {
+            self.body.insert(name.into(), each.into());
+        }
+        self
+    }
+
+    /// The shortest answer worth asking for, in tokens of all choices together.
+    #[must_use]
+    pub fn minimal_tokens(&self) -> u64 {
+        self.max_tokens.min(MINIMAL).saturating_mul(self.choices)
+    }
+
+    /// How long the prompt is.
+    #[must_use]
+    pub fn prompt(&self) -> PromptSize {
+        self.prompt
     }
 
     /// The model that was asked for.
@@ -312,6 +347,27 @@ mod tests {
             let body = with(more);
             assert_eq!(parse(&body).expect("valid").max_tokens(), most, "{body}");
             assert_eq!(upstream(&body)["max_tokens"], sent, "{body}");
+        }
+    }
+
+    #[test]
+    fn a_shortened_request_says_so_upstream() {
+        let messages = json!([{"role": "user", "content": "hi"}]);
+        for (more, field, sent) in [
+            (json!({}), "max_tokens", 9),
+            (json!({"max_tokens": 50}), "max_tokens", 9),
+            (json!({"max_completion_tokens": 50}), "max_completion_tokens", 9),
+            (json!({"max_tokens": 5}), "max_tokens", 5),
+            (json!({"n": 4}), "max_tokens", 2),
+            (json!({"n": 20}), "max_tokens", 1),
+        ] {
+            let mut body = json!({"model": "small", "messages": messages});
+            body.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+            let request = parse(&body).expect("valid").shortened(9);
+            let upstream: Value = serde_json::from_slice(&request.upstream_body("x")).expect("JSON");
+            assert_eq!(upstream[field], sent, "{body}");
+            let other = LENGTHS.into_iter().find(|name| *name != field).expect("two");
+            assert!(upstream.get(other).is_none(), "{upstream}");
         }
     }
 

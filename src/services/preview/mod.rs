@@ -9,12 +9,32 @@ use serde_json::{Map, Value};
 
 use super::pii::{self, Engine, Selection};
 use crate::funding::Paid;
+use crate::keys::Bought;
 
 pub use answer::{FoundEntity, PreviewAnswer, RedactedContent, RedactedMessage, TextPart};
 pub use body::{ConfigBody, ContentBody, MessageBody, PartBody, PreviewBody};
 
 /// Most messages of one request, and most text parts in them.
 const MAX_PIECES: usize = 2_000;
+
+/// That a preview is paid for: by a credential, or from an account.
+#[derive(Debug, Clone, Copy)]
+pub enum Proof<'a> {
+    Paid(&'a Paid),
+    Bought(&'a Bought),
+}
+
+impl<'a> From<&'a Paid> for Proof<'a> {
+    fn from(paid: &'a Paid) -> Self {
+        Self::Paid(paid)
+    }
+}
+
+impl<'a> From<&'a Bought> for Proof<'a> {
+    fn from(bought: &'a Bought) -> Self {
+        Self::Bought(bought)
+    }
+}
 
 /// A preview request that has been checked: running it cannot fail.
 #[derive(Debug)]
@@ -99,9 +119,9 @@ impl PreviewRequest {
         Ok(Self { input, selection: Selection::from_request(&body)? })
     }
 
-    /// Runs the preview: sold only to who holds a [`Paid`].
+    /// Runs the preview: sold only to who holds a proof of payment.
     #[must_use]
-    pub fn run(self, engine: &Engine, _paid: &Paid) -> String {
+    pub fn run<'a>(self, engine: &Engine, _proof: impl Into<Proof<'a>>) -> String {
         serde_json::to_string(&self.examine(engine)).expect("plain data is valid JSON")
     }
 

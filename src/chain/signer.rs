@@ -1,0 +1,104 @@
+//! What the chain says about signatures that are no plain key's.
+
+use alloy::hex;
+use alloy::primitives::{Address, B256, Bytes, b256};
+use alloy::providers::Provider as _;
+use alloy::sol_types::{SolCall as _, SolValue as _};
+use serde_json::json;
+use tempo_contracts::precompiles::{ACCOUNT_KEYCHAIN_ADDRESS, IAccountKeychain};
+use tempo_primitives::SignatureType;
+
+use super::{Chain, ChainError, REVERTED};
+
+alloy::sol! {
+    /// ERC-1271.
+    function isValidSignature(bytes32 hash, bytes signature) external view returns (bytes4);
+}
+
+/// "Valid" in ERC-1271: the function's own selector, padded. All 32 bytes are compared: a
+/// precompile that echoes its input begins with the selector too.
+const VALID: B256 = b256!("1626ba7e00000000000000000000000000000000000000000000000000000000");
+
+/// The reference validator of ERC-6492 (Ambire's `ValidateSigOffchain`, MIT), as deployed nowhere:
+/// a call without a receiver runs its constructor, which creates the account as the signature
+/// says, asks it, and answers one byte. It is the text that viem sends.
+const VALIDATOR: &str = include_str!("erc6492_validator.hex");
+
+/// A key that an account authorised on Tempo's keychain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AccessKey {
+    pub kind: SignatureType,
+    /// Unix seconds.
+    pub expiry: u64,
+}
+
+impl Chain {
+    /// Whether the contract at `wallet` takes this signature for its own (ERC-1271). An account
+    /// without code takes none.
+    ///
+    /// # Errors
+    /// When the node cannot be asked.
+    pub async fn accepts_signature(
+        &self,
+        wallet: Address,
+        hash: B256,
+        signature: &[u8],
+    ) -> Result<bool, ChainError> {
+        let call = isValidSignatureCall { hash, signature: Bytes::copy_from_slice(signature) };
+        let answer = self.view(Some(wallet), call.abi_encode()).await?;
+        Ok(answer.is_some_and(|answer| answer.get(..32) == Some(VALID.as_slice())))
+    }
+
+    /// The same for a contract that may not be deployed yet (ERC-6492): the signature brings what
+    /// deploys it.
+    ///
+    /// # Errors
+    /// When the node cannot be asked.
+    pub async fn would_accept_signature(
+        &self,
+        wallet: Address,
+        hash: B256,
+        signature: &[u8],
+    ) -> Result<bool, ChainError> {
+        let mut code = hex::decode(VALIDATOR.trim()).expect("a constant in hexadecimal");
+        code.extend((wallet, hash, Bytes::copy_from_slice(signature)).abi_encode_params());
+        let answer = self.view(None, code).await?;
+        Ok(answer.is_some_and(|answer| answer.len() <= 32 && answer.last() == Some(&1)))
+    }
+
+    /// An account's key, if it is authorised and not revoked.
+    ///
+    /// # Errors
+    /// When the node cannot be asked.
+    pub async fn access_key(&self, account: Address, key: Address) -> Result<Option<AccessKey>, ChainError> {
+        let call = IAccountKeychain::getKeyCall { account, keyId: key };
+        let Some(answer) = self.view(Some(ACCOUNT_KEYCHAIN_ADDRESS), call.abi_encode()).await? else {
+            return Ok(None);
+        };
+        let found = IAccountKeychain::getKeyCall::abi_decode_returns(&answer)
+            .map_err(|_| ChainError::Nonsense { method: "eth_call" })?;
+        let kind = match found.signatureType {
+            IAccountKeychain::SignatureType::Secp256k1 => SignatureType::Secp256k1,
+            IAccountKeychain::SignatureType::P256 => SignatureType::P256,
+            IAccountKeychain::SignatureType::WebAuthn => SignatureType::WebAuthn,
+            _ => return Ok(None),
+        };
+        let active = found.keyId == key && !key.is_zero() && !found.isRevoked;
+        Ok(active.then_some(AccessKey { kind, expiry: found.expiry }))
+    }
+
+    /// A call at the newest block that changes nothing; `None` when it reverts.
+    async fn view(&self, to: Option<Address>, data: Vec<u8>) -> Result<Option<Bytes>, ChainError> {
+        self.confirm().await?;
+        let mut request = json!({ "data": hex::encode_prefixed(data) });
+        if let Some(to) = to {
+            request["to"] = json!(to);
+        }
+        let call = self.provider.raw_request::<_, Bytes>("eth_call".into(), (request, "latest"));
+        match self.ask("eth_call", call).await {
+            Ok(answer) => Ok(Some(answer)),
+            Err(ChainError::Refused { code: REVERTED, .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! Prepaid credits: what is sold, and the card processor that takes the money.
+
+use std::collections::HashSet;
+
+use serde::{Deserialize, Serialize};
+
+use super::{ConfigError, Secret};
+use crate::money::Money;
+
+/// Prices, limits and the card processor.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Billing {
+    /// Credits that are sold as a whole, by card and on the chain.
+    pub packs: Vec<Pack>,
+    /// The least and the most that one card payment of a free amount can be.
+    pub min_checkout: Money,
+    pub max_checkout: Money,
+    /// Stripe's secret key. Without it card payments are not offered.
+    pub stripe_secret_key: Option<Secret>,
+    /// The signing secret of the webhook endpoint at Stripe.
+    pub stripe_webhook_secret: Option<Secret>,
+    /// Where Stripe's API is.
+    pub stripe_api_url: String,
+    /// A page with a button in place of a card payment. `farebox dev` sets it; no file can.
+    #[serde(skip)]
+    pub test_checkout: bool,
+}
+
+/// Credits at a price.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pack {
+    /// What requests name it by.
+    pub id: String,
+    /// What people read.
+    pub name: String,
+    /// What is paid: whole cents.
+    pub price: Money,
+    /// What is credited: never less.
+    pub credits: Money,
+}
+
+/// One cent.
+const CENT: i64 = 10_000;
+
+impl Default for Billing {
+    fn default() -> Self {
+        let pack = |id: &str, name: &str, dollars: i64| Pack {
+            id: id.into(),
+            name: name.into(),
+            price: Money::from_micros(dollars * 100 * CENT),
+            credits: Money::from_micros(dollars * 100 * CENT),
+        };
+        Self {
+            packs: vec![pack("starter", "Starter", 10), pack("plus", "Plus", 50), pack("pro", "Pro", 100)],
+            min_checkout: Money::from_micros(500 * CENT),
+            max_checkout: Money::from_micros(100_000 * CENT),
+            stripe_secret_key: None,
+            stripe_webhook_secret: None,
+            stripe_api_url: "https://api.stripe.com".into(),
+            test_checkout: false,
+        }
+    }
+}
+
+impl Billing {
+    /// The pack of that id.
+    #[must_use]
+    pub fn pack(&self, id: &str) -> Option<&Pack> {
+        self.packs.iter().find(|pack| pack.id == id)
+    }
+
+    pub(super) fn validate(&self) -> Result<(), ConfigError> {
+        let bad = |key: &str, why: &str| Err(ConfigError::invalid(key, why));
+        let mut ids = HashSet::new();
+        for pack in &self.packs {
+            let plain = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
+            if !(1..=64).contains(&pack.id.len()) || !pack.id.bytes().all(plain) {
+                return bad("billing.packs", "an id is 1 to 64 letters, digits, dots, dashes or underscores");
+            }
+            if !ids.insert(&pack.id) {
+                return bad("billing.packs", "two packs have the same id");
+            }
+            if !pack.price.is_positive() || !is_whole_cents(pack.price) {
+                return bad("billing.packs", "a price is at least one cent, and whole cents");
+            }
+            if pack.credits < pack.price {
+                return bad("billing.packs", "a pack cannot credit less than it costs");
+            }
+        }
+        if !self.min_checkout.is_positive() || self.max_checkout < self.min_checkout {
+            return bad("billing.min_checkout", "must be more than zero and at most billing.max_checkout");
+        }
+        if self.stripe_secret_key.is_some() != self.stripe_webhook_secret.is_some() {
+            return bad(
+                "billing.stripe_webhook_secret",
+                "set both billing.stripe_secret_key and billing.stripe_webhook_secret, or neither: \
+                 without the webhook nobody would get what was paid for",
+            );
+        }
+        let url = &self.stripe_api_url;
+        if url.ends_with('/') || !(url.starts_with("https://") || url.starts_with("http://")) {
+            return bad("billing.stripe_api_url", "is not an origin such as https://api.stripe.com");
+        }
+        Ok(())
+    }
+}
+
+/// Whether a card can be charged exactly this.
+#[must_use]
+pub fn is_whole_cents(amount: Money) -> bool {
+    amount.micros() % CENT == 0
+}

@@ -1,0 +1,43 @@
+//! API keys and their limits.
+
+use serde::{Deserialize, Serialize};
+
+use crate::money::Money;
+
+/// API keys of the prepaid API (`/v1`).
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Keys {
+    /// How the text of every key begins.
+    pub prefix: String,
+    /// Requests a minute of a key that has no limit of its own.
+    pub default_rpm: u32,
+    /// The same for tokens, of prompts and answers together.
+    pub default_tpm: u32,
+    /// Requests a minute without a valid key, for one address.
+    pub anonymous_rpm: u32,
+    /// What a 402 offers to pay into the account at least, in dollars.
+    pub top_up: Money,
+}
+
+impl Default for Keys {
+    fn default() -> Self {
+        Self {
+            prefix: "pryv_".into(),
+            default_rpm: 600,
+            default_tpm: 1_000_000,
+            anonymous_rpm: 60,
+            top_up: Money::from_micros(5_000_000),
+        }
+    }
+}
+
+/// Why a prefix cannot be used.
+pub(super) fn check_prefix(prefix: &str) -> Result<(), &'static str> {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
+    if (2..=32).contains(&prefix.len()) && prefix.bytes().all(plain) {
+        Ok(())
+    } else {
+        Err("write 2 to 32 characters of A-Z, a-z, 0-9, _ and -, such as \"pryv_\"")
+    }
+}

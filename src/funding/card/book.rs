@@ -1,0 +1,182 @@
+//! What the processor said, made true on the ledger: record, credit, what is taken back and what
+//! stays owed are one transaction, so an event whose transaction failed can simply come again.
+
+use super::CardError;
+use super::store::{self, PaymentRow};
+use crate::db::{Db, DbError, Tx};
+use crate::id::{AccountId, RequestKey, SourceRef, Timestamp};
+use crate::ledger::{self, Credited, EntryDetails, EntryKind, LedgerError, SpendOutcome};
+use crate::money::Money;
+
+/// What was said about a payment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// It was made, for this checkout.
+    Paid { checkout: String, amount: Money },
+    /// So much was refunded, altogether.
+    Refunded(Money),
+    /// So much was disputed.
+    Disputed(Money),
+}
+
+/// What became of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Booked {
+    /// What was credited now.
+    pub credited: Money,
+    /// What was taken back now.
+    pub taken: Money,
+    /// What is owed for this payment after that.
+    pub debt: Money,
+}
+
+/// The credit of a card payment, by whatever event it became known.
+fn source(payment: &str) -> Result<SourceRef, CardError> {
+    SourceRef::parse(&format!("card:{payment}")).map_err(|_| CardError::Corrupt(payment.to_owned()))
+}
+
+pub(super) async fn book(
+    db: &Db,
+    payment: &str,
+    change: &Change,
+    now: Timestamp,
+) -> Result<Booked, CardError> {
+    let booked = db
+        .transaction(|mut tx| async move {
+            let booked = book_in(&mut tx, payment, change, now).await?;
+            Ok::<_, CardError>((tx, booked))
+        })
+        .await?;
+    report(payment, booked);
+    Ok(booked)
+}
+
+async fn book_in(tx: &mut Tx, payment: &str, change: &Change, now: Timestamp) -> Result<Booked, CardError> {
+    let mut row = store::lock_payment(tx, payment, now).await?;
+    let mut booked = Booked::default();
+    match change {
+        Change::Paid { checkout, amount } => {
+            if row.account.is_none() && amount.is_positive() {
+                booked.credited = pay(tx, &mut row, checkout, *amount, now).await?;
+            }
+        }
+        Change::Refunded(amount) => row.standing.refunded = row.standing.refunded.max(*amount),
+        Change::Disputed(amount) => row.standing.disputed = row.standing.disputed.max(*amount),
+    }
+    (booked.taken, booked.debt) = take_back(tx, &mut row, now).await?;
+    store::save_payment(tx, &row, now).await?;
+    if let Some(account) = row.account.filter(|_| booked.credited.is_positive()) {
+        collect(tx, &account, payment, now).await?;
+    }
+    Ok(booked)
+}
+
+/// Credits a payment to whoever asked for its checkout.
+async fn pay(
+    tx: &mut Tx,
+    row: &mut PaymentRow,
+    checkout: &str,
+    amount: Money,
+    now: Timestamp,
+) -> Result<Money, CardError> {
+    let Some(order) = store::checkout_by_id(tx, checkout).await? else {
+        // Another server's, that shares the processor's account with us.
+        tracing::warn!(payment = row.payment, "a card payment is for a checkout that is not known here");
+        metrics::counter!("farebox_card_payments_unknown_total").increment(1);
+        return Ok(Money::ZERO);
+    };
+    let credits = if amount == order.price {
+        order.credits
+    } else {
+        // Somebody changed the price at the processor: what was paid is what is credited.
+        tracing::error!(payment = row.payment, %amount, asked = %order.price, "another amount was paid");
+        amount
+    };
+    if ledger::credit(tx, &order.account, credits, &source(&row.payment)?, now).await? == Credited::Replayed {
+        return Err(LedgerError::Corrupt(format!("card payment {} was credited before", row.payment)).into());
+    }
+    store::set_state(tx, checkout, "paid").await?;
+    row.standing.paid = amount;
+    row.standing.credited = credits;
+    row.checkout = Some(order.id);
+    row.account = Some(order.account);
+    Ok(credits)
+}
+
+/// Takes back what is owed, as far as it is there; the rest is a debt. Returns both.
+async fn take_back(tx: &mut Tx, row: &mut PaymentRow, now: Timestamp) -> Result<(Money, Money), CardError> {
+    let corrupt = || CardError::Corrupt(row.payment.clone());
+    let owed = row.standing.owed();
+    let Some(account) = row.account.as_ref().filter(|_| owed.is_positive()) else {
+        return Ok((Money::ZERO, Money::ZERO));
+    };
+    // Each taking has a key of its own: how much was taken before it.
+    let key = format!("card-back:{}:{}", row.payment, row.standing.taken.micros());
+    let key = RequestKey::parse(&key).map_err(|_| corrupt())?;
+    let details = |amount| EntryDetails {
+        kind: EntryKind::Refund,
+        request_id: None,
+        service: "card".to_owned(),
+        units: 1,
+        unit_price: amount,
+        meta: serde_json::json!({ "payment": row.payment }),
+    };
+    let mut taken = owed;
+    if let SpendOutcome::Short { by } = ledger::spend(tx, account, owed, &key, &details(owed), now).await? {
+        // The account is locked since that answer, so what is there stays there.
+        taken = owed.checked_sub(by).ok_or_else(corrupt)?;
+        if taken.is_positive() {
+            let SpendOutcome::Spent(_) =
+                ledger::spend(tx, account, taken, &key, &details(taken), now).await?
+            else {
+                return Err(corrupt());
+            };
+        }
+    }
+    let debt = owed.checked_sub(taken).ok_or_else(corrupt)?;
+    row.standing.taken = row.standing.taken.checked_add(taken).ok_or_else(corrupt)?;
+    store::set_debt(tx, source(&row.payment)?.as_str(), account, debt, now).await?;
+    Ok((taken, debt))
+}
+
+/// New money makes old debts good first.
+async fn collect(tx: &mut Tx, account: &AccountId, except: &str, now: Timestamp) -> Result<(), CardError> {
+    for debt in store::open_debts(tx, account).await? {
+        let Some(payment) = debt.strip_prefix("card:").filter(|payment| *payment != except) else {
+            continue;
+        };
+        let mut row = store::lock_payment(tx, payment, now).await?;
+        let (taken, left) = take_back(tx, &mut row, now).await?;
+        store::save_payment(tx, &row, now).await?;
+        tracing::info!(payment, %account, %taken, %left, "a debt is paid from a new card payment");
+    }
+    Ok(())
+}
+
+/// A checkout that will not be paid.
+pub(super) async fn fail(db: &Db, checkout: &str) -> Result<(), DbError> {
+    db.transaction(|mut tx| async move {
+        store::set_state(&mut tx, checkout, "failed").await?;
+        Ok((tx, ()))
+    })
+    .await
+}
+
+fn report(payment: &str, booked: Booked) {
+    let Booked { credited, taken, debt } = booked;
+    let count = |name: &'static str, amount: Money| {
+        metrics::counter!(name).increment(u64::try_from(amount.micros()).unwrap_or(0));
+    };
+    if credited.is_positive() {
+        tracing::info!(payment, %credited, "a card payment is credited");
+        count("farebox_card_credited_micros_total", credited);
+    }
+    if taken.is_positive() {
+        tracing::info!(payment, %taken, "a card payment was refunded or disputed; its credit is taken back");
+        count("farebox_card_taken_back_micros_total", taken);
+    }
+    if debt.is_positive() {
+        tracing::warn!(payment, %debt, "credit of a refunded or disputed card payment is spent: it is owed");
+        count("farebox_card_debt_micros_total", debt);
+    }
+}

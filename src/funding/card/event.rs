@@ -1,0 +1,152 @@
+//! What a webhook says, as far as it matters here. Pure.
+
+use serde_json::Value;
+
+use crate::money::Money;
+
+/// Our id of a checkout in the processor's records.
+pub const METADATA: &str = "farebox_checkout";
+/// Millionths in a cent.
+const CENT: i64 = 10_000;
+
+/// One event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// A checkout was paid.
+    Paid { checkout: String, payment: String, amount: Money },
+    /// A checkout will never be paid.
+    Failed { checkout: String },
+    /// So much of a payment was refunded, all refunds of it together.
+    Refunded { payment: String, amount: Money },
+    /// The payer's bank took so much of a payment back, or may.
+    Disputed { payment: String, amount: Money },
+    /// Nothing that concerns us: another kind, another product, or not paid yet.
+    Other,
+}
+
+/// Not what the processor sends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the event is not one that can be read")]
+pub struct EventError;
+
+impl Event {
+    /// Reads an event whose signature was checked.
+    ///
+    /// # Errors
+    /// [`EventError`] when an event of a kind that matters lacks what it must have.
+    pub fn read(body: &[u8]) -> Result<Self, EventError> {
+        let event: Value = serde_json::from_slice(body).map_err(|_| EventError)?;
+        let object = &event["data"]["object"];
+        let kind = event["type"].as_str().ok_or(EventError)?;
+        match kind {
+            "checkout.session.completed" | "checkout.session.async_payment_succeeded" => paid(object),
+            "checkout.session.async_payment_failed" => {
+                Ok(checkout(object).map_or(Self::Other, |checkout| Self::Failed { checkout }))
+            }
+            "charge.refunded" => {
+                taken(object, "amount_refunded", |payment, amount| Self::Refunded { payment, amount })
+            }
+            "charge.dispute.created" => {
+                taken(object, "amount", |payment, amount| Self::Disputed { payment, amount })
+            }
+            _ => Ok(Self::Other),
+        }
+    }
+}
+
+/// A session can be complete and not paid: some ways to pay take days.
+fn paid(session: &Value) -> Result<Event, EventError> {
+    let Some(checkout) = checkout(session).filter(|_| session["payment_status"] == "paid") else {
+        return Ok(Event::Other);
+    };
+    if session["currency"] != "usd" {
+        return Err(EventError);
+    }
+    let payment = reference(&session["payment_intent"]).ok_or(EventError)?;
+    let amount = cents(&session["amount_total"]).ok_or(EventError)?;
+    Ok(Event::Paid { checkout, payment, amount })
+}
+
+fn taken(object: &Value, field: &str, event: fn(String, Money) -> Event) -> Result<Event, EventError> {
+    // Other products may share the account, and have other currencies.
+    match reference(&object["payment_intent"]) {
+        Some(payment) if object["currency"] == "usd" => {
+            cents(&object[field]).map(|amount| event(payment, amount)).ok_or(EventError)
+        }
+        _ => Ok(Event::Other),
+    }
+}
+
+fn checkout(session: &Value) -> Option<String> {
+    let named = &session["metadata"][METADATA];
+    named.as_str().filter(|id| id.len() <= 64).map(str::to_owned)
+}
+
+/// The id of another object, which may be there as a whole.
+fn reference(value: &Value) -> Option<String> {
+    let id = value.as_str().or_else(|| value["id"].as_str())?;
+    let plain =
+        !id.is_empty() && id.len() <= 100 && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    plain.then(|| id.to_owned())
+}
+
+fn cents(value: &Value) -> Option<Money> {
+    let cents = value.as_i64().filter(|cents| *cents >= 0)?;
+    cents.checked_mul(CENT).map(Money::from_micros)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn read(kind: &str, object: &Value) -> Result<Event, EventError> {
+        Event::read(json!({ "type": kind, "data": { "object": object } }).to_string().as_bytes())
+    }
+
+    fn session(status: &str) -> Value {
+        json!({ "payment_status": status, "payment_intent": "pi_1", "amount_total": 1000, "currency": "usd",
+                "metadata": { METADATA: "c" } })
+    }
+
+    #[test]
+    fn only_what_was_paid_counts_as_paid() {
+        let dollars = |n: i64| Money::from_micros(n * 1_000_000);
+        let paid = Event::Paid { checkout: "c".into(), payment: "pi_1".into(), amount: dollars(10) };
+        let completed = "checkout.session.completed";
+        assert_eq!(read(completed, &session("paid")), Ok(paid.clone()));
+        assert_eq!(read("checkout.session.async_payment_succeeded", &session("paid")), Ok(paid.clone()));
+        for status in ["unpaid", "no_payment_required", ""] {
+            assert_eq!(read(completed, &session(status)), Ok(Event::Other), "{status}");
+        }
+        let mut expanded = session("paid");
+        expanded["payment_intent"] = json!({ "id": "pi_1" });
+        assert_eq!(read(completed, &expanded), Ok(paid));
+        let mut foreign = session("paid");
+        foreign["metadata"] = json!({});
+        assert_eq!(read(completed, &foreign), Ok(Event::Other));
+        for (field, value) in [
+            ("payment_intent", json!(null)),
+            ("payment_intent", json!("pi 1")),
+            ("amount_total", json!(-1)),
+            ("amount_total", json!(10.5)),
+            ("amount_total", json!(i64::MAX)),
+            ("currency", json!("eur")),
+        ] {
+            let mut wrong = session("paid");
+            wrong[field] = value;
+            assert_eq!(read(completed, &wrong), Err(EventError), "{field}");
+        }
+        let charge =
+            json!({ "payment_intent": "pi_1", "amount_refunded": 250, "amount": 1000, "currency": "usd" });
+        let refunded = Event::Refunded { payment: "pi_1".into(), amount: Money::from_micros(2_500_000) };
+        assert_eq!(read("charge.refunded", &charge), Ok(refunded));
+        let disputed = Event::Disputed { payment: "pi_1".into(), amount: dollars(10) };
+        assert_eq!(read("charge.dispute.created", &charge), Ok(disputed));
+        assert_eq!(read("invoice.paid", &charge), Ok(Event::Other));
+        for body in ["", "[]", "{}", "null", "{\"type\":5}"] {
+            assert_eq!(Event::read(body.as_bytes()), Err(EventError), "{body}");
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! Credits paid by card.
+//!
+//! The processor is Stripe: two endpoints and an HMAC, so there is no SDK behind this. A checkout
+//! is written down before the processor hears of it and named by our own id there, so asking twice
+//! makes one payment page. What the processor says later, by webhook, may come twice, under other
+//! event ids, in any order, or years later; [`state`] turns whatever was said so far into how much
+//! credit there should be, and [`book`] makes it so in one transaction with the record.
+//!
+//! A refund or a dispute takes credit back as far as it is there. What is not there any more is a
+//! debt: a row, a metric and a warning; the account's next card payments make it good first.
+
+pub mod book;
+pub mod checkout;
+pub mod event;
+pub mod signature;
+pub mod state;
+mod store;
+pub mod stripe;
+
+use std::time::Duration;
+
+use crate::config::{Billing, ConfigError};
+use crate::db::{Db, DbError, TxError};
+use crate::id::{AccountId, Timestamp};
+use crate::ledger::LedgerError;
+use crate::money::Money;
+
+pub use book::{Booked, Change};
+pub use checkout::{Checkout, CheckoutError, CheckoutOrder};
+pub use event::Event;
+pub use stripe::{Stripe, StripeError};
+
+/// How long the processor is waited for.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Card payments, where they are offered.
+#[derive(Debug, Clone)]
+pub struct Cards {
+    db: Db,
+    processor: Processor,
+    /// Where payers come back to.
+    origin: String,
+    product: String,
+}
+
+/// Who takes the money.
+#[derive(Debug, Clone)]
+enum Processor {
+    None,
+    Stripe(Stripe),
+    /// A page of `farebox dev` with a button: nobody pays anything.
+    Test,
+}
+
+/// Why a card payment could not be recorded. Nothing was, so the processor may say it again.
+#[derive(Debug, thiserror::Error)]
+pub enum CardError {
+    #[error(transparent)]
+    Db(#[from] DbError),
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    #[error("card payment {0} holds a malformed value")]
+    Corrupt(String),
+}
+
+impl From<sqlx::Error> for CardError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Db(error.into())
+    }
+}
+
+impl TxError for CardError {
+    fn db(&self) -> Option<&DbError> {
+        match self {
+            Self::Db(error) => Some(error),
+            Self::Ledger(error) => error.db(),
+            Self::Corrupt(_) => None,
+        }
+    }
+}
+
+impl Cards {
+    /// The card payments of a configuration.
+    ///
+    /// # Errors
+    /// When no client for the processor can be made.
+    pub fn new(billing: &Billing, origin: &str, product: &str, db: Db) -> Result<Self, ConfigError> {
+        let processor = match (&billing.stripe_secret_key, &billing.stripe_webhook_secret) {
+            (Some(key), Some(webhook)) => {
+                Processor::Stripe(Stripe::new(&billing.stripe_api_url, key, webhook, PATIENCE).map_err(
+                    |_| ConfigError::Invalid {
+                        key: "billing.stripe_api_url".into(),
+                        why: "the system's TLS roots cannot be loaded".into(),
+                    },
+                )?)
+            }
+            _ if billing.test_checkout => Processor::Test,
+            _ => Processor::None,
+        };
+        Ok(Self { db, processor, origin: origin.to_owned(), product: product.to_owned() })
+    }
+
+    /// Whether a card can be used here.
+    #[must_use]
+    pub const fn are_offered(&self) -> bool {
+        !matches!(self.processor, Processor::None)
+    }
+
+    /// Whether payments are a button in `farebox dev`.
+    #[must_use]
+    pub const fn are_a_test(&self) -> bool {
+        matches!(self.processor, Processor::Test)
+    }
+
+    /// The processor that signs webhooks.
+    #[must_use]
+    pub const fn stripe(&self) -> Option<&Stripe> {
+        match &self.processor {
+            Processor::Stripe(stripe) => Some(stripe),
+            Processor::None | Processor::Test => None,
+        }
+    }
+
+    /// What an account owes.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn debt(&self, account: &AccountId) -> Result<Money, DbError> {
+        store::debt(&self.db, account).await
+    }
+
+    /// Records what the processor said about a payment.
+    ///
+    /// # Errors
+    /// When it could not be recorded; nothing was.
+    pub async fn book(&self, payment: &str, change: &Change, now: Timestamp) -> Result<Booked, CardError> {
+        book::book(&self.db, payment, change, now).await
+    }
+}

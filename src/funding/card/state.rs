@@ -1,0 +1,80 @@
+//! How much credit a card payment is worth, after all that was said about it. Pure.
+
+use crate::money::Money;
+
+/// What was said about one payment so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Standing {
+    /// What the payer paid.
+    pub paid: Money,
+    /// What was credited for it.
+    pub credited: Money,
+    /// What was refunded of `paid`, altogether.
+    pub refunded: Money,
+    /// What was disputed of `paid`.
+    pub disputed: Money,
+    /// What was taken back of `credited`.
+    pub taken: Money,
+}
+
+impl Standing {
+    /// What is still to be taken back: the part of the credit that belongs to the part of the
+    /// payment that is gone, rounded up, less what was taken already. A payment that is refunded
+    /// and disputed is gone once.
+    #[must_use]
+    pub fn owed(&self) -> Money {
+        let [paid, credited, refunded, disputed, taken] =
+            [self.paid, self.credited, self.refunded, self.disputed, self.taken]
+                .map(|money| i128::from(money.micros()));
+        if paid <= 0 {
+            return Money::ZERO;
+        }
+        let gone = (refunded + disputed).min(paid);
+        let reversed = (credited * gone + paid - 1) / paid;
+        i64::try_from((reversed - taken).max(0)).map_or(self.credited, Money::from_micros)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn standing(sides: [i64; 5]) -> Standing {
+        let [paid, credited, refunded, disputed, taken] = sides.map(Money::from_micros);
+        Standing { paid, credited, refunded, disputed, taken }
+    }
+
+    #[test]
+    fn what_is_gone_is_owed_once() {
+        for (sides, owed) in [
+            ([0, 0, 0, 0, 0], 0),
+            ([0, 0, 100, 0, 0], 0),
+            ([100, 100, 0, 0, 0], 0),
+            ([100, 100, 40, 0, 0], 40),
+            ([100, 100, 40, 0, 40], 0),
+            ([100, 100, 100, 100, 0], 100),
+            ([100, 100, 40, 100, 40], 60),
+            ([100, 120, 50, 0, 0], 60),
+            ([100, 120, 100, 0, 60], 60),
+            ([3, 4, 1, 0, 0], 2),
+            ([100, 100, 500, 0, 0], 100),
+        ] {
+            assert_eq!(standing(sides).owed().micros(), owed, "{sides:?}");
+        }
+    }
+
+    proptest! {
+        /// However it comes apart, no more is owed than was credited.
+        #[test]
+        fn never_more_than_was_credited(
+            paid in 0..i64::MAX, bonus in 0..1000i64, refunded in 0..i64::MAX, disputed in 0..i64::MAX, taken in 0..i64::MAX,
+        ) {
+            let credited = paid.saturating_add(bonus);
+            let taken = taken.min(credited);
+            let owed = standing([paid, credited, refunded, disputed, taken]).owed().micros();
+            prop_assert!(owed >= 0 && owed <= credited - taken);
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! `POST /api/v1/billing/webhook`: what Stripe says about payments.
+
+use axum::extract::State as AppState;
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde_json::json;
+
+use super::super::State;
+use super::super::error::{Code, HttpError};
+use super::super::request::Received;
+use super::super::wallet::answer;
+use crate::app::App;
+use crate::funding::card::{Change, CheckoutError, Event};
+use crate::id::Timestamp;
+
+/// Take Stripe's events.
+///
+/// For Stripe alone: the signature over the raw body is checked. An event is answered with 200
+/// only when it is recorded, so Stripe sends it again otherwise.
+#[utoipa::path(post, path = "/api/v1/billing/webhook", tag = "billing",
+    params(("Stripe-Signature" = String, Header)),
+    responses((status = 200, description = "Recorded, or of no concern"), (status = 400, description = "Not Stripe's"),
+        (status = 500, description = "billing_error: not recorded, send it again")))]
+pub async fn webhook(AppState(app): AppState<State>, request: Received) -> Result<Response, HttpError> {
+    let stripe = app.cards.stripe().ok_or(CheckoutError::NotOffered)?;
+    let now = Timestamp::now();
+    let signature = request.header("stripe-signature").unwrap_or_default();
+    if let Err(error) = stripe.verify(signature, &request.body, now) {
+        metrics::counter!("farebox_card_webhooks_refused_total").increment(1);
+        tracing::warn!(%error, "a webhook was refused");
+        return Err(HttpError::invalid(error.to_string()));
+    }
+    let event = Event::read(&request.body).map_err(|error| {
+        // Signed, so this is Stripe's: somebody should look at it.
+        tracing::error!(%error, "an event of the card processor cannot be read");
+        HttpError::invalid(error.to_string())
+    })?;
+    // In a task of its own: a connection that breaks must not stop it half-way.
+    let recorded = app.tasks.spawn({
+        let app = app.clone();
+        async move { record(&app, event, now).await }
+    });
+    recorded.await.unwrap_or_else(|_| Err(not_recorded()))?;
+    Ok(answer(StatusCode::OK, &request.id, json!({ "received": true })))
+}
+
+async fn record(app: &App, event: Event, now: Timestamp) -> Result<(), HttpError> {
+    let (payment, change) = match event {
+        Event::Paid { checkout, payment, amount } => (payment, Change::Paid { checkout, amount }),
+        Event::Refunded { payment, amount } => (payment, Change::Refunded(amount)),
+        Event::Disputed { payment, amount } => (payment, Change::Disputed(amount)),
+        Event::Failed { checkout } => {
+            return app.cards.fail(&checkout).await.map_err(|error| {
+                tracing::error!(%error, "a failed card payment cannot be recorded");
+                not_recorded()
+            });
+        }
+        Event::Other => return Ok(()),
+    };
+    let booked = app.cards.book(&payment, &change, now).await;
+    booked.map(drop).map_err(|error| {
+        tracing::error!(payment, %error, "a card payment cannot be recorded");
+        not_recorded()
+    })
+}
+
+fn not_recorded() -> HttpError {
+    HttpError::new(Code::BillingError, "the event could not be recorded; send it again")
+}

@@ -1,0 +1,108 @@
+//! What a management request says: a JSON body, or query parameters where there is none.
+
+use axum::extract::Query;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+use super::error::HttpError;
+use super::request::Received;
+use crate::money::Money;
+
+/// Named values, by whichever way they came.
+pub struct Params(Map<String, Value>);
+
+/// A number that may be written as text, as every query parameter is.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub enum Number {
+    Text(String),
+    Number(serde_json::Number),
+}
+
+impl Number {
+    /// As it was written.
+    fn text(&self) -> String {
+        match self {
+            Self::Text(text) => text.clone(),
+            Self::Number(number) => number.to_string(),
+        }
+    }
+
+    /// An amount in dollars.
+    ///
+    /// # Errors
+    /// 400 with the field's name.
+    pub fn dollars(&self, name: &str) -> Result<Money, HttpError> {
+        Money::parse_dollars(&self.text()).map_err(|error| HttpError::invalid(format!("{name}: {error}")))
+    }
+
+    /// A whole number of that range.
+    ///
+    /// # Errors
+    /// 400 with the field's name.
+    pub fn whole(&self, name: &str, range: std::ops::RangeInclusive<u32>) -> Result<u32, HttpError> {
+        self.text().parse().ok().filter(|number| range.contains(number)).ok_or_else(|| {
+            HttpError::invalid(format!(
+                "{name} must be a whole number from {} to {}",
+                range.start(),
+                range.end()
+            ))
+        })
+    }
+}
+
+impl Params {
+    /// Reads the body, or the query where there is no body.
+    ///
+    /// # Errors
+    /// 400 for a body that is not a JSON object, and for a parameter that stands there twice.
+    pub fn of(request: &Received) -> Result<Self, HttpError> {
+        if !request.body.is_empty() {
+            let body = serde_json::from_str(request.json_text()?);
+            return match body {
+                Ok(Value::Object(fields)) => Ok(Self(fields)),
+                // serde's own words could quote what was sent.
+                Ok(_) | Err(_) => Err(HttpError::invalid("the body is not a JSON object")),
+            };
+        }
+        let pairs = Query::<Vec<(String, String)>>::try_from_uri(&request.uri)
+            .map_err(|_| HttpError::invalid("the query cannot be read; encode it as UTF-8 in %XX"))?;
+        let mut fields = Map::new();
+        for (name, value) in pairs.0 {
+            if fields.insert(name, Value::String(value)).is_some() {
+                return Err(HttpError::invalid("a query parameter is there twice"));
+            }
+        }
+        Ok(Self(fields))
+    }
+
+    /// Nothing at all.
+    pub fn none() -> Self {
+        Self(Map::new())
+    }
+
+    /// Looks at a text.
+    pub fn peek(&self, name: &str) -> Option<&str> {
+        self.0.get(name).and_then(Value::as_str)
+    }
+
+    /// Takes a text out; anything else is left for [`Self::read`] to refuse.
+    pub fn take_text(&mut self, name: &str) -> Option<String> {
+        match self.0.remove(name)? {
+            Value::String(text) => Some(text),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => None,
+        }
+    }
+
+    /// What is left, as a type.
+    ///
+    /// # Errors
+    /// 400 that names the field which is missing, unknown or of another type.
+    pub fn read<T: DeserializeOwned>(self) -> Result<T, HttpError> {
+        serde_json::from_value(Value::Object(self.0)).map_err(|error| {
+            let text: String = error.to_string().chars().take(200).collect();
+            HttpError::invalid(text)
+        })
+    }
+}

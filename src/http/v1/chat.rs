@@ -1,0 +1,324 @@
+//! `POST /v1/chat/completions`: OpenAI's, paid from prepaid credits by the token.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::extract::State as AppState;
+use axum::http::HeaderValue;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::Response;
+use futures_util::StreamExt as _;
+use serde_json::json;
+use tokio::sync::{mpsc, oneshot};
+use tracing::Instrument as _;
+
+use super::reply::{self, OpenAiError, books, in_progress, reused, short};
+use super::{Bearer, top_up};
+use crate::http::chat::ChatBody;
+use crate::http::error::HttpError;
+use crate::http::request::Received;
+use crate::http::{State, sse};
+use crate::id::{RequestId, Timestamp};
+use crate::keys::{Key, Life, Opened, Ticket};
+use crate::meter::{self, Delivered, End, Event, Metered, Prepaid, PrepaidTab, Served, Tab};
+use crate::money::Money;
+use crate::services::chat::{ChatRequest, Limits};
+
+/// How long a tab may be open before the sweeper takes its request for lost.
+const TAB_MS: i64 = 2 * 3_600_000;
+/// How long a stream's beginning waits for the model: a refusal within this time
+/// is an HTTP error, as clients expect it, and a later one an event.
+const FIRST: Duration = Duration::from_secs(2);
+
+/// Chat, paid by the token from prepaid credits.
+///
+/// OpenAI's chat completions. What the answer can cost is set aside, what it did
+/// cost is charged. A balance that does not reach for the longest answer asked
+/// for gets a shorter one; 402 says that it does not reach for any.
+#[utoipa::path(post, path = "/v1/chat/completions", tag = "prepaid", security(("apiKey" = [])),
+    request_body(content = ChatBody,
+        example = json!({"model": "dev-scripted", "messages": [{"role": "user", "content": "Say hello."}], "max_tokens": 16})),
+    params(("Idempotency-Key" = Option<String>, Header, description = "A request is charged once under it; sent again it gets 409, or an answer where the first try cost nothing")),
+    responses(
+        (status = 200, description = "A completion, or text/event-stream with `stream`", content_type = "application/json", body = serde_json::Value),
+        (status = 400, description = "invalid_params, model_not_found; free", body = OpenAiError),
+        (status = 401, description = "missing_api_key, invalid_api_key, inactive_api_key", body = OpenAiError),
+        (status = 402, description = "insufficient_credits", body = OpenAiError),
+        (status = 403, description = "key_limit_reached", body = OpenAiError),
+        (status = 409, description = "idempotency_key_reused, payment_in_progress", body = OpenAiError),
+        (status = 429, description = "rate_limit_exceeded_rpm, rate_limit_exceeded_tpm", body = OpenAiError),
+        (status = 500, description = "billing_error, internal_error", body = OpenAiError),
+        (status = 502, description = "upstream_failed; nothing was charged", body = OpenAiError),
+    ))]
+pub async fn completions(
+    AppState(app): AppState<State>,
+    bearer: Bearer,
+    request: Result<Received, HttpError>,
+) -> Response {
+    let answer = async {
+        let request = request?;
+        let paid = top_up::redeem(&app, &bearer, &request).await?;
+        let answer = serve(&app, &bearer, &request).await;
+        top_up::conclude(&app, &bearer, &request, paid, answer).await
+    };
+    bearer.answer(answer.await)
+}
+
+async fn serve(app: &State, bearer: &Bearer, request: &Received) -> Result<Response, HttpError> {
+    let chat = ChatRequest::parse(request.json_text()?, &app.models.catalog, Limits::default())
+        .map_err(|error| reply::refused(&error))?;
+    if !bearer.key().allows(&chat.model().id) {
+        return Err(super::models::unknown(None));
+    }
+    let idempotency_key = request.idempotency_key()?;
+    let estimate = chat.prompt().likely().saturating_add(chat.max_tokens());
+    let order = Order {
+        app: Arc::clone(app),
+        key: bearer.key().clone(),
+        life: app.keys.watch(&bearer.key().id),
+        request_id: request.id.clone(),
+        idempotency_key,
+        ticket: bearer.tokens(estimate).await?,
+        chat,
+    };
+    if order.chat.stream() { stream(order).await } else { whole(order).await }
+}
+
+/// A request that may be served, if it can be paid.
+struct Order {
+    app: State,
+    key: Key,
+    life: Arc<Life>,
+    request_id: RequestId,
+    idempotency_key: Option<String>,
+    ticket: Ticket,
+    chat: ChatRequest,
+}
+
+/// The same, with its tab.
+struct Serving {
+    app: State,
+    chat: ChatRequest,
+    tab: Tab,
+    purse: Prepaid,
+    ticket: Ticket,
+    /// Kept while it runs, so that the end of the key is told.
+    _life: Arc<Life>,
+}
+
+/// What a request is served for.
+#[derive(Debug, PartialEq, Eq)]
+struct Plan {
+    /// Completion tokens, all choices together.
+    tokens: u64,
+    /// What is set aside.
+    hold: Money,
+    /// Whether that is less than was asked for.
+    shortened: bool,
+}
+
+impl Plan {
+    /// The longest answer that `affordable` pays for; `None` when that is not
+    /// even a minimal one, however short the prompt turns out to be.
+    fn new(chat: &ChatRequest, affordable: Money) -> Option<Self> {
+        let (tariff, prompt, asked) = (chat.model().tariff(), chat.prompt().likely(), chat.max_tokens());
+        if let Some(hold) = tariff.cost(prompt, asked).filter(|cost| *cost <= affordable) {
+            return Some(Self { tokens: asked, hold, shortened: false });
+        }
+        if least(chat)? > affordable {
+            return None;
+        }
+        let tokens = tariff.affordable(affordable, prompt, asked).max(chat.minimal_tokens());
+        let hold = tariff.cost(prompt, tokens)?.min(affordable);
+        Some(Self { tokens, hold, shortened: true })
+    }
+}
+
+/// What a request costs at the very least.
+fn least(chat: &ChatRequest) -> Option<Money> {
+    chat.model().tariff().cost(chat.prompt().least(), chat.minimal_tokens())
+}
+
+impl Order {
+    /// Opens the tab.
+    async fn open(self) -> Result<Serving, HttpError> {
+        let now = Timestamp::now();
+        let until = now.checked_add_millis(TAB_MS).unwrap_or(now);
+        let estimate = |affordable| Plan::new(&self.chat, affordable).map(|plan| plan.hold);
+        let keys = &self.app.keys;
+        let opened = keys.open(&self.key, self.idempotency_key.as_deref(), estimate, now, until).await;
+        let (hold, affordable) = match opened.map_err(|error| books(&error))? {
+            Opened::Open { hold, affordable } => (hold, affordable),
+            Opened::InProgress => return Err(in_progress()),
+            Opened::Charged => return Err(reused()),
+            Opened::Short(found) => {
+                return Err(short(found, least(&self.chat).unwrap_or(Money::from_micros(i64::MAX))));
+            }
+        };
+        let shortened = Plan::new(&self.chat, affordable).filter(|plan| plan.shortened);
+        let is_shortened = shortened.is_some();
+        let chat = match shortened {
+            Some(plan) => self.chat.shortened(plan.tokens),
+            None => self.chat,
+        };
+        let purse = Prepaid::new(PrepaidTab {
+            tariff: chat.model().tariff(),
+            prompt: chat.prompt(),
+            most_tokens: chat.max_tokens(),
+            shortened: is_shortened,
+            key: self.key.id.to_string(),
+            ended: self.life.ended(),
+        });
+        let tab = Tab {
+            hold,
+            request_id: self.request_id,
+            model: chat.model().id.clone(),
+            wants_usage: chat.wants_usage(),
+        };
+        Ok(Serving { app: self.app, chat, tab, purse, ticket: self.ticket, _life: self.life })
+    }
+}
+
+/// From opening the tab to closing it is one task that a client cannot cancel by
+/// going away: it is told, and closes the tab at what was delivered.
+async fn stream(order: Order) -> Result<Response, HttpError> {
+    let tasks = order.app.tasks.clone();
+    let (begin, begun) = oneshot::channel();
+    let serving = async move {
+        let serving = match order.open().await {
+            Ok(serving) => serving,
+            Err(error) => return drop(begin.send(Err(error))),
+        };
+        let Serving { app, chat, tab, purse, ticket, _life } = serving;
+        let (metered, events) = Metered::new(tab, purse, app.ledger.clone());
+        // Nobody there: dropping the events tells the stream at once.
+        drop(begin.send(Ok(events)));
+        let delivered = metered.run(app.models.upstreams.stream(&chat)).await;
+        ticket.used(delivered.units);
+        tracing::info!(tokens = delivered.units, end = delivered.end.as_str(), "prepaid stream ended");
+    };
+    tasks.spawn(serving.in_current_span());
+    let mut events = begun.await.map_err(|_| reply::billing())??;
+    let first = match tokio::time::timeout(FIRST, events.recv()).await {
+        Ok(Some(Event::End(delivered))) => match refusal(&delivered) {
+            Some(error) => return Err(error),
+            None => Event::End(delivered),
+        },
+        Ok(Some(event)) => event,
+        Ok(None) => return Err(reply::billing()),
+        Err(_) => Event::Ping,
+    };
+    let mut response = Response::new(Body::from_stream(frames(first, events)));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    headers.insert("cache-control", HeaderValue::from_static("no-cache"));
+    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    Ok(response)
+}
+
+/// The error of a stream that ended before it began.
+fn refusal(delivered: &Delivered) -> Option<HttpError> {
+    match &delivered.end {
+        End::Upstream(_) | End::KeyEnded | End::Ledger if delivered.units == 0 => {
+            reply::broken_off(&delivered.end)
+        }
+        _ => None,
+    }
+}
+
+fn frames(
+    first: Event,
+    events: mpsc::Receiver<Event>,
+) -> impl futures_util::Stream<Item = Result<Bytes, Infallible>> {
+    let rest = futures_util::stream::unfold(events, |mut events| async move {
+        events.recv().await.map(|event| (event, events))
+    });
+    futures_util::stream::once(std::future::ready(first)).chain(rest).map(|event| Ok(frame(&event)))
+}
+
+fn frame(event: &Event) -> Bytes {
+    match event {
+        Event::Chunk(chunk) => sse::data(chunk),
+        // There are no vouchers here.
+        Event::Ping | Event::NeedVoucher { .. } => sse::PING,
+        Event::End(delivered) => match reply::broken_off(&delivered.end) {
+            Some(error) => format!("data: {}\n\n{}", json!({ "error": error.openai() }), sse::DONE).into(),
+            None => Bytes::from_static(sse::DONE.as_bytes()),
+        },
+    }
+}
+
+async fn whole(order: Order) -> Result<Response, HttpError> {
+    let tasks = order.app.tasks.clone();
+    let (mut answer, answered) = oneshot::channel();
+    let serving = async move {
+        let served = match order.open().await {
+            Ok(Serving { app, chat, tab, purse, ticket, _life }) => {
+                let start = app.models.upstreams.whole(&chat);
+                let served = meter::whole(tab, purse, &app.ledger, start, answer.closed()).await;
+                ticket.used(served.as_ref().map_or(0, |served| served.units));
+                served.map_err(|failed| reply::failed(&failed))
+            }
+            Err(error) => Err(error),
+        };
+        // Nobody waits any more when the client went away.
+        drop(answer.send(served));
+    };
+    tasks.spawn(serving.in_current_span());
+    let Served { completion, .. } = answered.await.map_err(|_| reply::billing())??;
+    let mut response = Response::new(Body::from(completion.data));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    Ok(response)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+    use crate::services::chat::Catalog;
+
+    fn chat(more: &str) -> ChatRequest {
+        let catalog = Catalog::new(&[config::Model {
+            id: "small".into(),
+            price_per_million_input: Money::from_micros(1_000_000),
+            price_per_million_output: Money::from_micros(10_000_000),
+            context_length: 1000,
+            max_output_tokens: 100,
+            ..config::Model::default()
+        }]);
+        let body = format!(
+            r#"{{"model":"small","messages":[{{"role":"user","content":"{}"}}]{more}}}"#,
+            "x".repeat(80)
+        );
+        ChatRequest::parse(&body, &catalog, Limits::default()).expect("valid")
+    }
+
+    #[test]
+    fn what_the_balance_can_pay_is_never_refused() {
+        // The prompt is 24 tokens, and 10 at the least; a token of the answer costs 10.
+        for (more, affordable, tokens) in [
+            ("", 5_000, Some((100, false))),
+            ("", 1_024, Some((100, false))),
+            ("", 1_023, Some((99, true))),
+            ("", 300, Some((27, true))),
+            ("", 170, Some((16, true))),
+            ("", 169, None),
+            (r#","max_tokens":5"#, 74, Some((5, false))),
+            (r#","max_tokens":5"#, 73, Some((5, true))),
+            (r#","max_tokens":5"#, 59, None),
+            (r#","max_tokens":3,"n":4"#, 140, Some((12, true))),
+            ("", 0, None),
+        ] {
+            let chat = chat(more);
+            let plan = Plan::new(&chat, Money::from_micros(affordable));
+            assert_eq!(
+                plan.as_ref().map(|plan| (plan.tokens, plan.shortened)),
+                tokens,
+                "{more} {affordable}"
+            );
+            assert!(plan.is_none_or(|plan| plan.hold.micros() <= affordable));
+        }
+    }
+}

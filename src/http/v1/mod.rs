@@ -1,0 +1,10 @@
+//! `/v1`: OpenAI's API, paid from a wallet's prepaid credits with an API key.
+
+pub mod bearer;
+pub mod chat;
+pub mod models;
+pub mod preview;
+mod reply;
+mod top_up;
+
+pub use bearer::Bearer;

@@ -1,0 +1,75 @@
+//! `GET /v1/models`: what a key may use.
+
+use axum::Json;
+use axum::extract::{Path, State as AppState};
+use axum::response::{IntoResponse as _, Response};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::Bearer;
+use super::reply::OpenAiError;
+use crate::http::State;
+use crate::http::error::{Code, HttpError};
+use crate::services::chat::{Model, ModelView};
+
+/// A model in the shape of OpenAI's list, with our prices.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ModelObject {
+    #[schema(example = "model")]
+    object: &'static str,
+    /// Seconds since 1970; models have no such date here.
+    created: i64,
+    owned_by: String,
+    #[serde(flatten)]
+    model: ModelView,
+}
+
+/// The models a key may use.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ModelList {
+    #[schema(example = "list")]
+    object: &'static str,
+    data: Vec<ModelObject>,
+}
+
+/// List the models that the API key may use.
+#[utoipa::path(get, path = "/v1/models", tag = "prepaid", security(("apiKey" = [])),
+    responses(
+        (status = 200, description = "OpenAI's list of models, with prices in dollars", body = ModelList),
+        (status = 401, description = "missing_api_key, invalid_api_key, inactive_api_key", body = OpenAiError),
+        (status = 429, description = "rate_limit_exceeded_rpm", body = OpenAiError),
+    ))]
+pub async fn list(AppState(app): AppState<State>, bearer: Bearer) -> Response {
+    let allowed = app.models.catalog.iter().filter(|model| bearer.key().allows(&model.id));
+    let data = allowed.map(|model| object(&app, model)).collect();
+    bearer.answer(Ok(Json(ModelList { object: "list", data }).into_response()))
+}
+
+/// Read one model.
+#[utoipa::path(get, path = "/v1/models/{id}", tag = "prepaid", security(("apiKey" = [])),
+    params(("id" = String, Path, description = "The model's id")),
+    responses(
+        (status = 200, description = "The model, with its prices in dollars", body = ModelObject),
+        (status = 400, description = "model_not_found", body = OpenAiError),
+        (status = 401, description = "missing_api_key, invalid_api_key, inactive_api_key", body = OpenAiError),
+        (status = 429, description = "rate_limit_exceeded_rpm", body = OpenAiError),
+    ))]
+pub async fn detail(AppState(app): AppState<State>, bearer: Bearer, Path(id): Path<String>) -> Response {
+    let found = app.models.catalog.get(&id).filter(|model| bearer.key().allows(&model.id));
+    let answer = found.map(|model| Json(object(&app, model)).into_response());
+    bearer.answer(answer.ok_or_else(|| unknown(None)))
+}
+
+/// No such model, or none that this key may use: not told apart.
+pub(super) fn unknown(nearest: Option<&str>) -> HttpError {
+    let hint = nearest.map_or_else(
+        || "GET /v1/models lists those there are".to_owned(),
+        |id| format!("did you mean `{id}`?"),
+    );
+    HttpError::new(Code::ModelNotFound, format!("there is no such model for this key; {hint}")).param("model")
+}
+
+fn object(app: &State, model: &Model) -> ModelObject {
+    let owned_by = app.config.product.name.to_lowercase();
+    ModelObject { object: "model", created: 0, owned_by, model: ModelView::from(model) }
+}

@@ -1,0 +1,83 @@
+//! `POST /v1/pii/preview`: at a known price, from prepaid credits.
+
+use axum::body::Body;
+use axum::extract::State as AppState;
+use axum::http::HeaderValue;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::Response;
+use sha2::{Digest as _, Sha256};
+
+use super::reply::{OpenAiError, books, reused, short};
+use super::{Bearer, top_up};
+use crate::http::State;
+use crate::http::error::{Code, HttpError};
+use crate::http::request::Received;
+use crate::id::Timestamp;
+use crate::keys::{Bought, Purchase};
+use crate::ledger::{EntryDetails, EntryKind};
+use crate::services::preview::{PreviewAnswer, PreviewBody, PreviewRequest};
+
+/// Find and redact personal data in text, from prepaid credits.
+///
+/// The same as `POST /mpp/pii/preview`. Sent again with the same `Idempotency-Key`
+/// and body, it answers again and costs nothing.
+#[utoipa::path(post, path = "/v1/pii/preview", tag = "prepaid", security(("apiKey" = [])),
+    params(("Idempotency-Key" = Option<String>, Header, description = "Charged once under it")),
+    request_body(content = PreviewBody, example = json!({"text": "Mail jane@example.com or call +1 415 555 2671."})),
+    responses(
+        (status = 200, description = "What was found", body = PreviewAnswer),
+        (status = 400, description = "invalid_params; free", body = OpenAiError),
+        (status = 401, description = "missing_api_key, invalid_api_key, inactive_api_key", body = OpenAiError),
+        (status = 402, description = "insufficient_credits", body = OpenAiError),
+        (status = 403, description = "key_limit_reached", body = OpenAiError),
+        (status = 409, description = "idempotency_key_reused", body = OpenAiError),
+        (status = 429, description = "rate_limit_exceeded_rpm", body = OpenAiError),
+        (status = 500, description = "billing_error, internal_error", body = OpenAiError),
+    ))]
+pub async fn preview(
+    AppState(app): AppState<State>,
+    bearer: Bearer,
+    request: Result<Received, HttpError>,
+) -> Response {
+    let answer = async {
+        let request = request?;
+        let paid = top_up::redeem(&app, &bearer, &request).await?;
+        let answer = serve(&app, &bearer, &request).await;
+        top_up::conclude(&app, &bearer, &request, paid, answer).await
+    };
+    bearer.answer(answer.await)
+}
+
+async fn serve(app: &State, bearer: &Bearer, request: &Received) -> Result<Response, HttpError> {
+    let preview = PreviewRequest::parse(request.json_text()?, app.config.pii.max_text_bytes)?;
+    let bought = buy(app, bearer, request).await?;
+    let engine = app.pii.clone();
+    // Pure computation: away from the threads that serve connections.
+    let answer = tokio::task::spawn_blocking(move || preview.run(&engine, &bought)).await.map_err(|_| {
+        HttpError::new(Code::InternalError, "the preview failed; send it again with its Idempotency-Key")
+    })?;
+    let mut response = Response::new(Body::from(answer));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    Ok(response)
+}
+
+async fn buy(app: &State, bearer: &Bearer, request: &Received) -> Result<Bought, HttpError> {
+    let price = app.config.pii.preview_price;
+    let details = EntryDetails {
+        kind: EntryKind::Purchase,
+        request_id: Some(request.id.clone()),
+        service: "pii.preview".into(),
+        units: 1,
+        unit_price: price,
+        meta: serde_json::json!({}),
+    };
+    let digest = hex::encode(Sha256::digest(&request.body));
+    let idempotency_key = request.idempotency_key()?;
+    let repeat = idempotency_key.as_deref().map(|key| (key, digest.as_str()));
+    match app.keys.spend(bearer.key(), price, repeat, &details, Timestamp::now()).await {
+        Ok(Purchase::Done(bought)) => Ok(bought),
+        Ok(Purchase::KeyReused) => Err(reused()),
+        Ok(Purchase::Short(found)) => Err(short(found, price)),
+        Err(error) => Err(books(&error)),
+    }
+}

@@ -1,0 +1,117 @@
+//! Paying where credits are missing: a 402 of `/v1` carries a challenge that tops
+//! the account up, and the same request with its credential goes on.
+//!
+//! `Authorization` holds the key, so the credential comes in
+//! `Payment-Authorization`, and the challenge says so. Whoever pays, the account
+//! of the key's owner is credited, once per transaction. A credential works until
+//! its request was answered: if that failed, it is sent again and nothing is paid.
+
+use axum::http::HeaderValue;
+use axum::http::header::CACHE_CONTROL;
+use axum::response::Response;
+
+use super::Bearer;
+use crate::funding::{Delivery, Order};
+use crate::http::error::{Code, HttpError};
+use crate::http::gate::{self, Till};
+use crate::http::request::Received;
+use crate::http::{PAYMENT_RECEIPT, State};
+use crate::money::Money;
+use crate::mpp::Route;
+
+/// Where credentials come.
+const CARRIER: &str = "Payment-Authorization";
+
+/// Credits what a request brings along, before it is served.
+///
+/// # Errors
+/// See [`gate::charge`].
+pub(super) async fn redeem(
+    app: &State,
+    bearer: &Bearer,
+    request: &Received,
+) -> Result<Option<Delivery>, HttpError> {
+    let route = route(bearer, request);
+    let asked = amount_asked(request).unwrap_or(app.config.keys.top_up);
+    let offers = app.offers.top_up(asked);
+    let till = Till::new(app, request, route.clone(), &offers).carried_by(CARRIER);
+    let Some(credential) = till.credential()? else {
+        return Ok(None);
+    };
+    let order = Order {
+        route,
+        digest: till.digest.clone(),
+        offers: offers.clone(),
+        service: "credits",
+        request_id: request.id.clone(),
+        idempotency_key: None,
+        account: Some(bearer.key().account()),
+    };
+    // The answer comes from the account, once it is topped up.
+    gate::redeem(&till, order, credential, |_paid| async { Ok(String::new()) }).await.map(Some)
+}
+
+/// What is answered: with the receipt of what was paid, or, where credits are
+/// still missing, with a challenge.
+pub(super) async fn conclude(
+    app: &State,
+    bearer: &Bearer,
+    request: &Received,
+    paid: Option<Delivery>,
+    answer: Result<Response, HttpError>,
+) -> Result<Response, HttpError> {
+    if let (Err(_), Some(delivery)) = (&answer, &paid)
+        && let Err(error) = app.charges.undelivered(&delivery.payment).await
+    {
+        tracing::warn!(%error, "a payment keeps its lease for a moment");
+    }
+    match answer {
+        Ok(mut response) => {
+            if let Some(delivery) = paid {
+                let headers = response.headers_mut();
+                headers.insert(CACHE_CONTROL, HeaderValue::from_static("private"));
+                if let Ok(receipt) = HeaderValue::try_from(delivery.receipt) {
+                    headers.insert(PAYMENT_RECEIPT, receipt);
+                }
+                gate::delivered(app, delivery.payment);
+            }
+            Ok(response)
+        }
+        Err(error) if error.code == Code::InsufficientCredits => Err(ask(app, bearer, request, &error)),
+        Err(error) => Err(error),
+    }
+}
+
+/// The same refusal with a challenge for what is missing, in whole top-ups.
+fn ask(app: &State, bearer: &Bearer, request: &Received, error: &HttpError) -> HttpError {
+    let step = app.config.keys.top_up;
+    let missing = error.missing.unwrap_or(step).micros().max(1);
+    let steps =
+        u64::try_from(missing).ok().map(|missing| missing.div_ceil(step.micros().unsigned_abs().max(1)));
+    let amount = steps.and_then(|steps| step.checked_mul(steps)).unwrap_or(step);
+    let offers = app.offers.top_up(amount);
+    let till = Till::new(app, request, route(bearer, request), &offers).carried_by(CARRIER);
+    let words = format!(
+        "{}, or pay the challenge in WWW-Authenticate (${}) and send the same request again with the credential \
+         in {CARRIER}",
+        error.detail,
+        amount.to_dollars()
+    );
+    till.ask(Code::InsufficientCredits, &words).missing(error.missing)
+}
+
+/// A challenge is for this request and for this account.
+fn route(bearer: &Bearer, request: &Received) -> Route {
+    let account = bearer.key().account();
+    let name = request.route.name();
+    let (method, path) = name.split_once(' ').unwrap_or(("", name));
+    Route::new(method, path, Some(&format!("account={account}")))
+}
+
+/// What the challenge asked for that the credential answers. Believed no further
+/// than to find the offer again: the challenge itself is verified against it.
+fn amount_asked(request: &Received) -> Option<Money> {
+    let credential = gate::credential(&request.headers).ok()??;
+    let asked = credential.challenge.request.decode_value().ok()?;
+    Money::parse_base_units(asked["amount"].as_str()?).ok().filter(|amount| amount.is_positive())
+}

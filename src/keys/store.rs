@@ -1,0 +1,228 @@
+//! The SQL of keys.
+
+use std::collections::HashMap;
+
+use sqlx::Row as _;
+use sqlx::any::AnyRow;
+
+use super::{Key, KeyId, Limits, SecretHash};
+use crate::db::{Db, DbError, Tx, TxError};
+use crate::id::{AccountId, IdError, Timestamp};
+use crate::ledger::LedgerError;
+use crate::money::Money;
+
+const COLUMNS: &str = "id, owner, name, hash, previous_hash, previous_until, created_at, last_used_at, \
+     revoked_at, expires_at, rpm, tpm, daily_limit, total_limit, models";
+
+/// Why keys could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum KeysError {
+    #[error(transparent)]
+    Database(#[from] DbError),
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// The owner of a new key is no wallet address.
+    #[error(transparent)]
+    Owner(#[from] IdError),
+    /// A row that nothing here writes.
+    #[error("key {0} is stored in a form that cannot be read")]
+    Corrupt(KeyId),
+}
+
+impl From<sqlx::Error> for KeysError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Database(error.into())
+    }
+}
+
+impl TxError for KeysError {
+    fn db(&self) -> Option<&DbError> {
+        match self {
+            Self::Database(error) => Some(error),
+            Self::Ledger(error) => error.db(),
+            Self::Owner(_) | Self::Corrupt(_) => None,
+        }
+    }
+}
+
+/// A key to be stored.
+#[derive(Debug)]
+pub struct NewKey<'a> {
+    pub id: &'a KeyId,
+    /// Wallet address; letter case does not matter.
+    pub owner: &'a str,
+    pub name: &'a str,
+    pub limits: &'a Limits,
+    pub expires_at: Option<Timestamp>,
+    pub hash: &'a SecretHash,
+}
+
+/// Stores a minted key.
+///
+/// # Errors
+/// [`KeysError::Owner`], or when the database fails.
+pub async fn create(tx: &mut Tx, new: &NewKey<'_>, now: Timestamp) -> Result<(), KeysError> {
+    let limits = new.limits;
+    let models = limits.models.as_ref().map(|models| serde_json::json!(models).to_string());
+    sqlx::query(
+        "INSERT INTO api_keys (id, owner, name, hash, created_at, expires_at, rpm, tpm, daily_limit, \
+         total_limit, models) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+    )
+    .bind(new.id.as_str().to_owned())
+    .bind(address(new.owner)?)
+    .bind(new.name.to_owned())
+    .bind(new.hash.to_hex())
+    .bind(now.millis())
+    .bind(new.expires_at.map(Timestamp::millis))
+    .bind(limits.rpm.map(i64::from))
+    .bind(limits.tpm.map(i64::from))
+    .bind(limits.daily.map(Money::micros))
+    .bind(limits.total.map(Money::micros))
+    .bind(models)
+    .execute(tx.conn())
+    .await?;
+    Ok(())
+}
+
+/// Ends a key for good. False when the owner has no such key, or it was revoked before.
+///
+/// Requests that run with it end within a second of the commit.
+///
+/// # Errors
+/// When the database fails.
+pub async fn revoke(tx: &mut Tx, owner: &str, id: &KeyId, now: Timestamp) -> Result<bool, KeysError> {
+    let done = sqlx::query(
+        "UPDATE api_keys SET revoked_at = $3 WHERE id = $1 AND owner = $2 AND revoked_at IS NULL",
+    )
+    .bind(id.as_str().to_owned())
+    .bind(owner.to_ascii_lowercase())
+    .bind(now.millis())
+    .execute(tx.conn())
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Gives a key a new secret; the one it had works until `grace_until`. Id, limits and what was
+/// spent stay. False when the owner has no such key, or it was revoked or has expired.
+///
+/// # Errors
+/// When the database fails.
+pub async fn rotate(
+    tx: &mut Tx,
+    owner: &str,
+    id: &KeyId,
+    new_hash: &SecretHash,
+    grace_until: Timestamp,
+    now: Timestamp,
+) -> Result<bool, KeysError> {
+    let done = sqlx::query(
+        "UPDATE api_keys SET previous_hash = hash, previous_until = $4, hash = $3 \
+         WHERE id = $1 AND owner = $2 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $5)",
+    )
+    .bind(id.as_str().to_owned())
+    .bind(owner.to_ascii_lowercase())
+    .bind(new_hash.to_hex())
+    .bind(grace_until.millis())
+    .bind(now.millis())
+    .execute(tx.conn())
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// A key with what opens it.
+pub(super) struct Stored {
+    pub key: Key,
+    pub hash: SecretHash,
+    previous: Option<(SecretHash, Timestamp)>,
+}
+
+impl Stored {
+    /// The secret before the last rotation, while it still works.
+    pub(super) fn previous(&self, now: Timestamp) -> Option<&SecretHash> {
+        self.previous.as_ref().filter(|(_, until)| now < *until).map(|(hash, _)| hash)
+    }
+}
+
+pub(super) async fn secrets(db: &Db, id: &KeyId) -> Result<Option<Stored>, KeysError> {
+    let sql = format!("SELECT {COLUMNS} FROM api_keys WHERE id = $1");
+    let row =
+        sqlx::query(sqlx::AssertSqlSafe(sql)).bind(id.as_str().to_owned()).fetch_optional(&db.pool).await?;
+    row.map(|row| stored(&row)).transpose()
+}
+
+pub(super) async fn find(db: &Db, owner: &str, id: &KeyId) -> Result<Option<Key>, KeysError> {
+    let stored = secrets(db, id).await?.map(|stored| stored.key);
+    Ok(stored.filter(|key| key.owner.eq_ignore_ascii_case(owner)))
+}
+
+pub(super) async fn list(db: &Db, owner: &str) -> Result<Vec<Key>, KeysError> {
+    let sql = format!("SELECT {COLUMNS} FROM api_keys WHERE owner = $1 ORDER BY created_at DESC, id");
+    let rows =
+        sqlx::query(sqlx::AssertSqlSafe(sql)).bind(owner.to_ascii_lowercase()).fetch_all(&db.pool).await?;
+    rows.iter().map(|row| stored(row).map(|stored| stored.key)).collect()
+}
+
+/// Several at once share a commit; the later of two instances' times stays.
+pub(super) async fn set_used(db: &Db, used: &HashMap<KeyId, Timestamp>) -> Result<(), KeysError> {
+    let mut ordered: Vec<_> = used.iter().collect();
+    // One order for everybody, so that two instances never wait for each other.
+    ordered.sort_unstable();
+    let ordered = &ordered;
+    db.transaction(|mut tx| async move {
+        for (id, at) in ordered {
+            sqlx::query(
+                "UPDATE api_keys SET last_used_at = $2 \
+                 WHERE id = $1 AND (last_used_at IS NULL OR last_used_at < $2)",
+            )
+            .bind(id.as_str().to_owned())
+            .bind(at.millis())
+            .execute(tx.conn())
+            .await?;
+        }
+        Ok((tx, ()))
+    })
+    .await
+}
+
+fn stored(row: &AnyRow) -> Result<Stored, KeysError> {
+    let text: String = row.try_get("id")?;
+    let corrupt = || KeysError::Corrupt(KeyId::parse(&text).unwrap_or_else(KeyId::random));
+    let id = KeyId::parse(&text).ok_or_else(corrupt)?;
+    let number = |column: &str| row.try_get::<Option<i64>, _>(column);
+    let moment = |column: &str| number(column).map(|millis| millis.map(Timestamp::from_millis));
+    let money = |column: &str| number(column).map(|micros| micros.map(Money::from_micros));
+    let rate = |column: &str| -> Result<Option<u32>, KeysError> {
+        number(column)?.map(u32::try_from).transpose().map_err(|_| corrupt())
+    };
+    let hash = |text: &str| SecretHash::from_hex(text).ok_or_else(corrupt);
+    let models: Option<String> = row.try_get("models")?;
+    let models = models.map(|models| serde_json::from_str(&models)).transpose().map_err(|_| corrupt())?;
+    let owner: String = row.try_get("owner")?;
+    AccountId::wallet(&owner).map_err(|_| corrupt())?;
+    let previous = match (row.try_get::<Option<String>, _>("previous_hash")?, moment("previous_until")?) {
+        (Some(text), Some(until)) => Some((hash(&text)?, until)),
+        _ => None,
+    };
+    let key = Key {
+        id,
+        owner,
+        name: row.try_get("name")?,
+        created_at: Timestamp::from_millis(row.try_get("created_at")?),
+        last_used_at: moment("last_used_at")?,
+        revoked_at: moment("revoked_at")?,
+        expires_at: moment("expires_at")?,
+        limits: Limits {
+            rpm: rate("rpm")?,
+            tpm: rate("tpm")?,
+            daily: money("daily_limit")?,
+            total: money("total_limit")?,
+            models,
+        },
+    };
+    Ok(Stored { key, hash: hash(&row.try_get::<String, _>("hash")?)?, previous })
+}
+
+fn address(owner: &str) -> Result<String, IdError> {
+    AccountId::wallet(owner)?;
+    Ok(owner.to_ascii_lowercase())
+}

@@ -1,0 +1,177 @@
+//! The text of a key: prefix, public id, secret.
+
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use sha2::{Digest as _, Sha256};
+use subtle::ConstantTimeEq as _;
+
+use crate::config::Secret;
+
+/// Characters of the public id.
+const ID_LENGTH: usize = 16;
+/// Characters of the secret: 32 bytes in base64url.
+const SECRET_LENGTH: usize = 43;
+const ID_ALPHABET: &[u8; 36] = b"abcdefghijklmnopqrstuvwxyz0123456789";
+
+/// The public name of a key: stable when its secret is rotated, safe in logs.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KeyId(String);
+
+impl KeyId {
+    /// A new random id.
+    #[must_use]
+    pub fn random() -> Self {
+        let mut id = String::with_capacity(ID_LENGTH);
+        while id.len() < ID_LENGTH {
+            let mut bytes = [0; 2 * ID_LENGTH];
+            getrandom::fill(&mut bytes).expect("the system has randomness");
+            // 252 is seven times 36: every character is equally likely.
+            let fair = bytes.into_iter().filter(|byte| *byte < 252);
+            id.extend(fair.map(|byte| char::from(ID_ALPHABET[usize::from(byte) % 36])));
+        }
+        id.truncate(ID_LENGTH);
+        Self(id)
+    }
+
+    /// Reads an id: 16 characters of `[a-z0-9]`.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let fits = text.len() == ID_LENGTH && text.bytes().all(|b| ID_ALPHABET.contains(&b));
+        fits.then(|| Self(text.to_owned()))
+    }
+
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The SHA-256 of a secret: all that is stored of it. A secret is 256 random
+/// bits, so a fast hash without salt tells nothing.
+#[derive(Clone, Copy)]
+pub struct SecretHash([u8; 32]);
+
+impl SecretHash {
+    pub(super) fn of(secret: &str) -> Self {
+        Self(Sha256::digest(secret.as_bytes()).into())
+    }
+
+    /// Reads 64 hexadecimal digits.
+    #[must_use]
+    pub fn from_hex(text: &str) -> Option<Self> {
+        let mut bytes = [0; 32];
+        hex::decode_to_slice(text, &mut bytes).ok()?;
+        Some(Self(bytes))
+    }
+
+    /// In lower case.
+    #[must_use]
+    pub fn to_hex(self) -> String {
+        hex::encode(self.0)
+    }
+
+    /// Whether both are of the same secret, in constant time.
+    pub(super) fn matches(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
+}
+
+impl fmt::Debug for SecretHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[hash]")
+    }
+}
+
+/// A new key or secret. Its text exists here only and is shown once.
+#[derive(Debug)]
+pub struct Minted {
+    pub id: KeyId,
+    /// The whole key. Debug hides it.
+    pub text: Secret,
+    pub hash: SecretHash,
+}
+
+impl Minted {
+    pub(super) fn new(prefix: &str, id: KeyId) -> Self {
+        let mut bytes = [0; 32];
+        getrandom::fill(&mut bytes).expect("the system has randomness");
+        Self::of(prefix, id, &bytes)
+    }
+
+    /// A key whose secret is made of these bytes.
+    pub(super) fn of(prefix: &str, id: KeyId, bytes: &[u8; 32]) -> Self {
+        let secret = URL_SAFE_NO_PAD.encode(bytes);
+        let text = Secret::from(format!("{prefix}{id}{secret}"));
+        Self { id, text, hash: SecretHash::of(&secret) }
+    }
+}
+
+/// Takes a key apart; `None` when it has another form. Nothing but the exact
+/// prefix and length is read, so a longer prefix is not taken for an id.
+pub(super) fn parse(prefix: &str, text: &str) -> Option<(KeyId, SecretHash)> {
+    let rest = text.strip_prefix(prefix)?;
+    let (id, secret) = rest.split_at_checked(ID_LENGTH)?;
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+    if secret.len() != SECRET_LENGTH || !secret.bytes().all(plain) {
+        return None;
+    }
+    Some((KeyId::parse(id)?, SecretHash::of(secret)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_minted_key_is_read_back() {
+        let minted = Minted::new("pryv_", KeyId::random());
+        let (id, hash) = parse("pryv_", minted.text.expose()).expect("its own form");
+        assert!(id == minted.id && hash.matches(&minted.hash));
+        assert_eq!(minted.text.expose().len(), 5 + 16 + 43);
+        assert!(SecretHash::from_hex(&hash.to_hex()).expect("hex").matches(&hash));
+        assert_ne!(KeyId::random(), KeyId::random());
+    }
+
+    #[test]
+    fn attack_24_only_the_exact_form_is_a_key() {
+        let minted = Minted::new("pryv_", KeyId::random());
+        let text = minted.text.expose();
+        for wrong in [
+            String::new(),
+            "pryv_".to_owned(),
+            text[1..].to_owned(),
+            text.replacen("pryv_", "PRYV_", 1),
+            text.replacen("pryv_", "pryv_live_", 1),
+            text.replacen("pryv_", "pryv_pryv_", 1),
+            text.replacen("pryv_", "", 1),
+            text[..text.len() - 1].to_owned(),
+            format!("{text}="),
+            format!("{text} "),
+            format!(" {text}"),
+            format!("{}é", &text[..text.len() - 2]),
+            format!("{}+", &text[..text.len() - 1]),
+            format!("pryv_{}{}", minted.id.as_str().to_uppercase(), &text[21..]),
+            "é".repeat(32),
+        ] {
+            assert!(parse("pryv_", &wrong).is_none(), "{wrong}");
+        }
+        // A prefix that begins like another is another.
+        assert!(parse("pryv", text).is_none() && parse("pryv_a", text).is_none());
+    }
+
+    #[test]
+    fn attack_28_keys_and_hashes_are_not_printed() {
+        let minted = Minted::new("pryv_", KeyId::random());
+        let shown = format!("{minted:?} {:?}", minted.hash);
+        assert!(!shown.contains(&minted.text.expose()[21..]) && !shown.contains(&minted.hash.to_hex()));
+        assert!(shown.contains(minted.id.as_str()));
+    }
+}

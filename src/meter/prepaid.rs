@@ -1,0 +1,262 @@
+//! Paying from an account by the token: what is charged while an answer streams
+//! is at least what it will turn out to be, and its reported usage settles it.
+//!
+//! A tab cannot be charged less than before, so until usage is known a chunk
+//! counts as a token or less, and the prompt as the least it can be. The hold
+//! covers the rest meanwhile.
+
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use super::purse::{Purse, Tab, Till};
+use super::stream::End;
+use super::whole::Failed;
+use crate::ledger::{ChargeOutcome, EntryDetails, EntryKind, Ledger};
+use crate::money::Money;
+use crate::services::chat::{Chunk, Completion, PromptSize, Tariff, Usage};
+
+/// What an account pays with.
+pub struct Prepaid {
+    tariff: Tariff,
+    prompt: PromptSize,
+    /// Completion tokens that are charged at the most.
+    most: u64,
+    /// Whether that is less than the request allows, for want of money.
+    shortened: bool,
+    /// The public id of the key.
+    key: String,
+    /// Cancelled when the key ends.
+    ended: CancellationToken,
+    heard: Heard,
+    charged: Money,
+}
+
+/// What an account buys.
+#[derive(Debug, Clone)]
+pub struct PrepaidTab {
+    pub tariff: Tariff,
+    pub prompt: PromptSize,
+    /// Completion tokens that were set aside for.
+    pub most_tokens: u64,
+    /// Whether that is less than the request allows, for want of money.
+    pub shortened: bool,
+    /// The public id of the key.
+    pub key: String,
+    /// Cancelled when the key ends.
+    pub ended: CancellationToken,
+}
+
+/// What there is to pay for so far.
+#[derive(Debug, Clone, Copy, Default)]
+struct Heard {
+    chunks: u64,
+    bytes: u64,
+    usage: Option<Usage>,
+}
+
+impl Heard {
+    fn add(&mut self, chunk: &Chunk) {
+        self.chunks += u64::from(chunk.billable);
+        self.bytes = self.bytes.saturating_add(chunk.content_bytes as u64);
+        self.usage = chunk.usage.or(self.usage);
+    }
+
+    /// A chunk is a token, unless chunks are shorter than tokens are.
+    fn counted(&self) -> u64 {
+        self.chunks.min(self.bytes / 3 + 1)
+    }
+
+    /// Completion tokens, at least: as counted, or more where chunks are much
+    /// longer than a token is.
+    fn tokens(&self) -> u64 {
+        let reported = self.usage.map_or(0, |usage| usage.completion_tokens);
+        self.counted().max(self.bytes / 8).max(reported)
+    }
+}
+
+impl Prepaid {
+    #[must_use]
+    pub fn new(tab: PrepaidTab) -> Self {
+        let PrepaidTab { tariff, prompt, most_tokens: most, shortened, key, ended } = tab;
+        Self { tariff, prompt, most, shortened, key, ended, heard: Heard::default(), charged: Money::ZERO }
+    }
+
+    /// Prompt tokens as reported, where that is possible, else as estimated.
+    fn prompt_tokens(&self) -> u64 {
+        let reported = self.heard.usage.map(|usage| usage.prompt_tokens);
+        reported.filter(|tokens| *tokens <= self.prompt.most()).unwrap_or(self.prompt.likely())
+    }
+
+    fn completion_tokens(&self) -> u64 {
+        self.heard.tokens().min(self.most)
+    }
+
+    /// What is owed for `prompt` and `completion` tokens beyond what was charged.
+    fn due(&self, prompt: u64, completion: u64) -> Option<Money> {
+        let owed = self.tariff.cost(prompt, completion)?.checked_sub(self.charged)?;
+        Some(owed.max(Money::ZERO))
+    }
+
+    async fn charge(&mut self, ledger: &Ledger, tab: &Tab, due: Money) -> Result<Option<Money>, End> {
+        if due.is_zero() {
+            return Ok(None);
+        }
+        match ledger.charge(&tab.hold, due).await {
+            Ok(ChargeOutcome::Charged { total }) => {
+                self.charged = total;
+                Ok(None)
+            }
+            Ok(ChargeOutcome::Short { by }) => Ok(Some(by)),
+            Ok(ChargeOutcome::Closed) => Err(End::Superseded),
+            Err(error) => {
+                tracing::error!(%error, "an answer cannot be charged");
+                Err(End::Ledger)
+            }
+        }
+    }
+
+    /// Charges what is due, or as much of it as there is: it has been delivered,
+    /// or is about to be, and refusing it now would leave all of it unpaid.
+    async fn charge_rest(&mut self, ledger: &Ledger, tab: &Tab) -> Result<(), End> {
+        let due = self.due(self.prompt_tokens(), self.completion_tokens()).ok_or(End::Ledger)?;
+        let Some(by) = self.charge(ledger, tab, due).await? else { return Ok(()) };
+        tracing::info!(key = self.key, missing = %by, "an estimate was too low, and the account has no more");
+        let rest = due.checked_sub(by).unwrap_or(Money::ZERO);
+        self.charge(ledger, tab, rest.max(Money::ZERO)).await.map(drop)
+    }
+}
+
+/// The part of `chunks` up to its billable chunk number `billable`, and past
+/// the last one all of it.
+fn part<'a>(chunks: &'a [&'a Chunk], billable: u64) -> &'a [&'a Chunk] {
+    let mut left = billable;
+    let end = chunks.iter().position(|chunk| {
+        let beyond = chunk.billable && left == 0;
+        left -= u64::from(chunk.billable && left > 0);
+        beyond
+    });
+    &chunks[..end.unwrap_or(chunks.len())]
+}
+
+impl Purse for Prepaid {
+    async fn pay(&mut self, till: &Till, chunks: &[&Chunk]) -> Result<u64, End> {
+        let mut units = chunks.iter().filter(|chunk| chunk.billable).count() as u64;
+        let before = self.heard;
+        loop {
+            self.heard = before;
+            for chunk in part(chunks, units) {
+                self.heard.add(chunk);
+            }
+            // Usage that comes with the stream settles the prompt; until then it is the least.
+            let prompt = match self.heard.usage {
+                Some(_) => self.prompt_tokens(),
+                None => self.prompt.least(),
+            };
+            let due = self.due(prompt, self.completion_tokens()).ok_or(End::Ledger)?;
+            let exhausted = self.shortened && self.heard.counted() > self.most;
+            if !exhausted && self.charge(&till.ledger, &till.tab, due).await?.is_none() {
+                return Ok(units);
+            }
+            if units == 0 {
+                // Nothing to pay for: only usage, whose rest the end charges.
+                return Ok(0);
+            }
+            if units == 1 {
+                self.heard = before;
+                return Err(End::OutOfCredit);
+            }
+            units /= 2;
+        }
+    }
+
+    async fn stopped(&mut self) -> End {
+        self.ended.cancelled().await;
+        End::KeyEnded
+    }
+
+    /// Nothing delivered is nothing owed, unless the model had nothing to say.
+    async fn settle(&mut self, till: &Till, end: &End) {
+        if self.heard.chunks == 0 && *end != End::Complete {
+            return;
+        }
+        if let Err(end) = self.charge_rest(&till.ledger, &till.tab).await {
+            tracing::warn!(end = end.as_str(), "the rest of an answer was not charged");
+        }
+    }
+
+    async fn pay_whole(
+        &mut self,
+        ledger: &Ledger,
+        tab: &Tab,
+        completion: &Completion,
+    ) -> Result<u64, Failed> {
+        self.heard = Heard {
+            chunks: completion.tokens(),
+            bytes: completion.content_bytes as u64,
+            usage: completion.usage,
+        };
+        match self.charge_rest(ledger, tab).await {
+            Ok(()) => Ok(self.units()),
+            Err(End::Superseded) => Err(Failed::Superseded),
+            Err(_) => Err(Failed::Ledger),
+        }
+    }
+
+    /// Tokens of prompt and answer.
+    fn units(&self) -> u64 {
+        if self.charged.is_zero() && self.heard.chunks == 0 {
+            return 0;
+        }
+        self.prompt_tokens().saturating_add(self.completion_tokens())
+    }
+
+    /// Prices are per million tokens, which a price of one unit cannot say.
+    fn details(&self, tab: &Tab, units: u64, end: &str) -> EntryDetails {
+        let (prompt, completion) =
+            if units == 0 { (0, 0) } else { (self.prompt_tokens(), self.completion_tokens()) };
+        EntryDetails {
+            kind: EntryKind::Usage,
+            request_id: Some(tab.request_id.clone()),
+            service: tab.model.clone(),
+            units,
+            unit_price: Money::ZERO,
+            meta: json!({
+                "key": self.key,
+                "end": end,
+                "promptTokens": prompt,
+                "completionTokens": completion,
+                "reported": self.heard.usage.is_some(),
+                "pricePerMillionInput": self.tariff.input.to_dollars(),
+                "pricePerMillionOutput": self.tariff.output.to_dollars(),
+            }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    fn chunk(billable: bool) -> Chunk {
+        let content_bytes = if billable { 6 } else { 0 };
+        Chunk { data: Bytes::new(), billable, content_bytes, usage: None, usage_only: false, finish: false }
+    }
+
+    #[test]
+    fn a_part_ends_before_the_next_billable_chunk() {
+        let (yes, no) = (chunk(true), chunk(false));
+        let chunks = [&no, &yes, &no, &yes, &no];
+        for (billable, length) in [(0, 1), (1, 3), (2, 5), (9, 5)] {
+            assert_eq!(part(&chunks, billable).len(), length, "{billable}");
+        }
+    }
+
+    #[test]
+    fn a_chunk_is_a_token_unless_it_is_shorter_or_much_longer() {
+        for (chunks, bytes, tokens) in [(0, 0, 0), (1, 1, 1), (10, 60, 10), (100, 100, 34), (2, 800, 100)] {
+            assert_eq!(Heard { chunks, bytes, usage: None }.tokens(), tokens, "{chunks} {bytes}");
+        }
+    }
+}

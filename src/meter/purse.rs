@@ -1,0 +1,90 @@
+//! What pays for an answer. There are two: a channel's vouchers, which may have
+//! to be asked for, and prepaid credits, which are there or not.
+
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use super::state::Standing;
+use super::stream::{End, Event};
+use super::whole::Failed;
+use crate::id::{HoldId, RequestId};
+use crate::ledger::{EntryDetails, Ledger};
+use crate::services::chat::{Chunk, Completion};
+
+/// How long a client may take nothing, and a stream may wait for a voucher
+/// ("Insufficient Balance During Streaming").
+pub(super) const PATIENCE: Duration = Duration::from_mins(1);
+/// How often a silent stream shows that it lives.
+pub(super) const PING: Duration = Duration::from_secs(10);
+
+/// The tab that an answer charges.
+#[derive(Debug, Clone)]
+pub struct Tab {
+    pub hold: HoldId,
+    pub request_id: RequestId,
+    pub model: String,
+    /// Whether the client asked for usage within the stream.
+    pub wants_usage: bool,
+}
+
+/// Where charges and events go.
+pub struct Till {
+    pub(super) tab: Tab,
+    pub(super) ledger: Ledger,
+    pub(super) events: mpsc::Sender<Event>,
+}
+
+impl Till {
+    pub(super) async fn send(&self, event: Event) -> Result<(), End> {
+        // A client that takes nothing for so long holds a tab and a model for nothing.
+        match tokio::time::timeout(PATIENCE, self.events.send(event)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(End::Gone),
+        }
+    }
+}
+
+/// Pays for one answer.
+pub trait Purse: Send {
+    /// The first chunk is there.
+    fn began(&mut self) {}
+
+    /// Charges for as many of the billable `chunks`, from the front, as can be
+    /// paid for: at least one when there is one, waiting where that helps.
+    fn pay(&mut self, till: &Till, chunks: &[&Chunk]) -> impl Future<Output = Result<u64, End>> + Send;
+
+    /// What was paid for has left.
+    fn sent(&mut self, _till: &Till) -> impl Future<Output = Result<(), End>> + Send {
+        std::future::ready(Ok(()))
+    }
+
+    /// Completes when the answer must end at once.
+    fn stopped(&mut self) -> impl Future<Output = End> + Send {
+        std::future::pending()
+    }
+
+    /// The stream is over: charges what is still owed for it.
+    fn settle(&mut self, _till: &Till, _end: &End) -> impl Future<Output = ()> + Send {
+        std::future::ready(())
+    }
+
+    /// Charges a whole answer; returns its units.
+    fn pay_whole(
+        &mut self,
+        ledger: &Ledger,
+        tab: &Tab,
+        completion: &Completion,
+    ) -> impl Future<Output = Result<u64, Failed>> + Send;
+
+    /// How the channel stands after the close, where there is one.
+    fn standing(&mut self) -> impl Future<Output = Option<Standing>> + Send {
+        std::future::ready(None)
+    }
+
+    /// What was charged for so far.
+    fn units(&self) -> u64;
+
+    /// What is posted of the tab. `end` is a stable name of how it ended.
+    fn details(&self, tab: &Tab, units: u64, end: &str) -> EntryDetails;
+}

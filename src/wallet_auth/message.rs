@@ -1,0 +1,282 @@
+//! The product's own line. Pure.
+//!
+//! ```text
+//! Pryv API key mgmt | action=create | keyId= | nonce=<uuid> | ts=<ISO 8601>
+//! ```
+//!
+//! The order of the fields and the blanks around them do not matter. Everything else does: the
+//! title names this product, each field stands there once, no other field does, the nonce is a
+//! UUID and the time is RFC 3339. `keyId` is empty, or missing, where no key is meant.
+
+use uuid::Uuid;
+
+use super::{Action, AuthError, LONGEST_MESSAGE, Terms, siwe};
+use crate::id::Timestamp;
+
+/// Longest key id that is read.
+const LONGEST_KEY_ID: usize = 128;
+
+/// What a message says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Said {
+    pub action: Action,
+    pub key_id: Option<String>,
+    /// In its one spelling: a UUID in lower case, or as an EIP-4361 message has it.
+    pub nonce: String,
+    pub issued_at: Timestamp,
+}
+
+/// What the statement of either form says.
+#[derive(Debug, Default)]
+pub(super) struct Statement<'a> {
+    pub action: Option<&'a str>,
+    pub key_id: Option<&'a str>,
+    pub nonce: Option<&'a str>,
+    pub ts: Option<&'a str>,
+}
+
+const OTHER_TITLE: AuthError =
+    AuthError::Message("the message does not begin with this product's name and \"API key mgmt\"");
+const FIELDS: AuthError = AuthError::Message(
+    "the message has a field twice, an unknown field, or one that is not written name=value",
+);
+const KEY_ID: AuthError = AuthError::Message("the message's keyId is not a key id");
+
+/// Reads a message of either form, for this action and this key.
+///
+/// # Errors
+/// [`AuthError`], all but [`AuthError::Missing`], [`AuthError::Replay`] and
+/// [`AuthError::Unverifiable`].
+pub fn read(
+    terms: &Terms,
+    text: &str,
+    wallet: alloy::primitives::Address,
+    action: Action,
+    key_id: Option<&str>,
+    now: Timestamp,
+) -> Result<Said, AuthError> {
+    if text.len() > LONGEST_MESSAGE {
+        return Err(AuthError::Message("the message is too long"));
+    }
+    let siwe = siwe::is_one(text).then(|| siwe::read(terms, text, wallet, now)).transpose()?;
+    let statement = statement(siwe.as_ref().map_or(text, |siwe| siwe.statement), terms, siwe.is_some())?;
+    let said_action = statement.action.ok_or(AuthError::Message("the message has no action"))?;
+    if said_action != action.as_str() {
+        return Err(AuthError::Action(action));
+    }
+    if statement.key_id != key_id {
+        return Err(AuthError::KeyId);
+    }
+    let (nonce, issued_at) = match siwe {
+        Some(siwe) => (siwe.nonce.to_owned(), siwe.issued_at),
+        None => (uuid(statement.nonce)?, time(statement.ts)?),
+    };
+    terms.check_time(issued_at, now)?;
+    Ok(Said { action, key_id: key_id.map(str::to_owned), nonce, issued_at })
+}
+
+/// Reads title and fields. The statement of an EIP-4361 message is separated by `;`, because its
+/// grammar has no `|`, and holds neither nonce nor time, because the message does.
+fn statement<'a>(text: &'a str, terms: &Terms, in_siwe: bool) -> Result<Statement<'a>, AuthError> {
+    let mut statement = Statement::default();
+    let mut titles = 0;
+    for field in text.split(if in_siwe { ';' } else { '|' }).map(trim) {
+        let Some((name, value)) = field.split_once('=') else {
+            if !same_words(field, &terms.title) {
+                return Err(if titles == 0 { OTHER_TITLE } else { FIELDS });
+            }
+            titles += 1;
+            continue;
+        };
+        let slot = match trim(name) {
+            "action" => &mut statement.action,
+            "keyId" => &mut statement.key_id,
+            "nonce" if !in_siwe => &mut statement.nonce,
+            "ts" if !in_siwe => &mut statement.ts,
+            _ => return Err(FIELDS),
+        };
+        if slot.replace(trim(value)).is_some() {
+            return Err(FIELDS);
+        }
+    }
+    match titles {
+        0 => return Err(OTHER_TITLE),
+        1 => {}
+        _ => return Err(FIELDS),
+    }
+    statement.key_id = statement.key_id.filter(|id| !id.is_empty());
+    let is_id = |id: &str| id.len() <= LONGEST_KEY_ID && id.bytes().all(|b| b.is_ascii_graphic());
+    if statement.key_id.is_some_and(|id| !is_id(id)) { Err(KEY_ID) } else { Ok(statement) }
+}
+
+fn trim(text: &str) -> &str {
+    text.trim_matches(|c: char| c.is_ascii_whitespace())
+}
+
+/// Whether two texts have the same words, whatever the blanks between them.
+fn same_words(a: &str, b: &str) -> bool {
+    a.split_ascii_whitespace().eq(b.split_ascii_whitespace())
+}
+
+/// One spelling for one UUID: another letter case must not be another nonce.
+fn uuid(text: Option<&str>) -> Result<String, AuthError> {
+    let uuid = text.filter(|text| text.len() == 36).and_then(|text| Uuid::try_parse(text).ok());
+    uuid.map(|uuid| uuid.to_string()).ok_or(AuthError::Message("the message's nonce is not a UUID"))
+}
+
+fn time(text: Option<&str>) -> Result<Timestamp, AuthError> {
+    text.and_then(Timestamp::parse_rfc3339)
+        .ok_or(AuthError::Message("the message's ts is not an ISO 8601 time such as 2026-01-31T12:00:00Z"))
+}
+
+#[cfg(test)]
+mod tests {
+    use alloy::primitives::Address;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::config::Config;
+
+    const NONCE: &str = "0b9c4a52-6d2e-4f0e-9a6e-3f6b0c5d7e81";
+    const TS: &str = "2026-01-01T00:00:00.500Z";
+
+    fn terms() -> Terms {
+        Terms::new(&Config::default())
+    }
+
+    fn now() -> Timestamp {
+        Timestamp::parse_rfc3339("2026-01-01T00:00:10Z").expect("a time")
+    }
+
+    fn create(text: &str) -> Result<Said, AuthError> {
+        read(&terms(), text, Address::ZERO, Action::Create, None, now())
+    }
+
+    #[test]
+    fn the_literal_line_is_read_in_any_order_and_spacing() {
+        let said = Said {
+            action: Action::Create,
+            key_id: None,
+            nonce: NONCE.to_owned(),
+            issued_at: Timestamp::parse_rfc3339(TS).expect("a time"),
+        };
+        let upper = NONCE.to_uppercase();
+        for text in [
+            format!("Pryv API key mgmt | action=create | keyId= | nonce={NONCE} | ts={TS}"),
+            format!("Pryv API key mgmt|action=create|keyId=|nonce={NONCE}|ts={TS}"),
+            format!("Pryv API key mgmt | ts={TS} | nonce={NONCE} | keyId= | action=create"),
+            format!("  Pryv  API key\tmgmt |  action = create | nonce={upper} | ts= {TS} \n"),
+            format!("action=create | Pryv API key mgmt | nonce={NONCE} | ts=2026-01-01T01:00:00.5+01:00"),
+        ] {
+            assert_eq!(create(&text), Ok(said.clone()), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_key_is_named_exactly() {
+        let text =
+            |id: &str| format!("Pryv API key mgmt | action=revoke | keyId={id} | nonce={NONCE} | ts={TS}");
+        let read =
+            |said: &str, asked| read(&terms(), &text(said), Address::ZERO, Action::Revoke, asked, now());
+        assert_eq!(read("key_1", Some("key_1")).expect("read").key_id.as_deref(), Some("key_1"));
+        for (said, asked) in
+            [("key_1", Some("key_2")), ("KEY_1", Some("key_1")), ("", Some("key_1")), ("key_1", None)]
+        {
+            assert_eq!(read(said, asked), Err(AuthError::KeyId), "{said} {asked:?}");
+        }
+        assert_eq!(read("a b", Some("a b")), Err(KEY_ID));
+        assert_eq!(read(&"x".repeat(129), None), Err(KEY_ID));
+    }
+
+    #[test]
+    fn attack_23_malformed_messages_are_refused() {
+        let good = format!("Pryv API key mgmt | action=create | keyId= | nonce={NONCE} | ts={TS}");
+        assert!(create(&good).is_ok());
+        for (from, to) in [
+            ("Pryv", "Priv"),
+            ("Pryv", "pryv"),
+            ("Pryv API key mgmt | ", ""),
+            ("API", "API API"),
+            ("action=create", "action=create | action=create"),
+            ("action=create", "action=create | Pryv API key mgmt"),
+            ("action=create", "action=create | admin=true"),
+            ("action=create", "action=create | really"),
+            ("action=create | ", ""),
+            ("action", "Action"),
+            ("keyId", "keyid"),
+            (NONCE, "1"),
+            (NONCE, ""),
+            ("nonce=", "nonce=x"),
+            (" | nonce=0b9c4a52-6d2e-4f0e-9a6e-3f6b0c5d7e81", ""),
+            (TS, "1767225600"),
+            (TS, "2026-01-01"),
+            (TS, "2026-01-01T00:00:00"),
+            (" | ts=2026-01-01T00:00:00.500Z", ""),
+            (" | keyId=", "\u{a0}| keyId="),
+        ] {
+            let text = good.replacen(from, to, 1);
+            assert_ne!(text, good, "{from}");
+            let refused = create(&text);
+            let wrong = matches!(refused, Err(AuthError::Message(_) | AuthError::Action(_)));
+            assert!(wrong, "{text}: {refused:?}");
+        }
+        for text in ["", "|", "=", "||||", &"|".repeat(4000), &"x".repeat(5000)] {
+            assert!(matches!(create(text), Err(AuthError::Message(_))), "{text:.20}");
+        }
+    }
+
+    #[test]
+    fn attack_23_another_action_is_named_as_such() {
+        for other in ["list", "revoke", "Create", "createx", ""] {
+            let text = format!("Pryv API key mgmt | action={other} | keyId= | nonce={NONCE} | ts={TS}");
+            assert_eq!(create(&text), Err(AuthError::Action(Action::Create)), "{other}");
+        }
+    }
+
+    #[test]
+    fn attack_23_old_and_future_times_are_refused() {
+        let at = |ts: &str| {
+            create(&format!("Pryv API key mgmt | action=create | keyId= | nonce={NONCE} | ts={ts}"))
+        };
+        // Five minutes, and half a minute ahead.
+        for good in ["2026-01-01T00:00:10Z", "2025-12-31T23:55:10Z", "2026-01-01T00:00:40Z"] {
+            assert!(at(good).is_ok(), "{good}");
+        }
+        for wrong in [
+            "2025-12-31T23:55:09.999Z",
+            "2026-01-01T00:00:40.001Z",
+            "1970-01-01T00:00:00Z",
+            "9999-12-31T23:59:59Z",
+            "0000-01-01T00:00:00Z",
+        ] {
+            assert!(matches!(at(wrong), Err(AuthError::Time(_))), "{wrong}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_that_is_sent_panics(text in ".{0,300}", millis in any::<i64>()) {
+            let now = Timestamp::from_millis(millis);
+            let _ = read(&terms(), &text, Address::ZERO, Action::Create, None, now);
+        }
+
+        #[test]
+        fn nothing_that_looks_right_panics(
+            parts in prop::collection::vec(
+                prop_oneof![
+                    Just("Pryv API key mgmt".to_owned()), Just("action=create".to_owned()),
+                    Just("keyId=".to_owned()), Just(format!("nonce={NONCE}")), Just(format!("ts={TS}")),
+                    "[a-zA-Z]{0,6}=?\\PC{0,12}",
+                ],
+                0..7,
+            ),
+        ) {
+            let text = parts.join(" | ");
+            if let Ok(said) = create(&text) {
+                // Whatever was accepted is the literal line in another order.
+                prop_assert_eq!(said.nonce, NONCE);
+                prop_assert!(parts.len() >= 4);
+            }
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! Nonces that were used.
+//!
+//! A nonce is consumed by a row in the transaction of the action it authorises: of two requests
+//! that race with one message, one acts, and an action that failed leaves its message usable. The
+//! row stays until long after the message would be refused for its age. Nonces are random and
+//! unique over all wallets, because one key can sign for several.
+
+use super::{AuthError, Signed};
+use crate::db::{Db, DbError, Tx};
+use crate::id::{AccountId, Timestamp};
+
+/// How much longer than a message counts its nonce is remembered: clocks are set back.
+const MARGIN_MS: i64 = 24 * 3_600_000;
+
+/// A wallet's word, used up in a transaction: what that transaction does is what was signed for.
+#[derive(Debug)]
+pub struct Authorized<'a> {
+    signed: &'a Signed,
+}
+
+impl Authorized<'_> {
+    /// The account of the wallet that signed.
+    #[must_use]
+    pub const fn account(&self) -> &AccountId {
+        self.signed.account()
+    }
+}
+
+/// Uses a message's nonce up, together with whatever else the transaction does.
+///
+/// # Errors
+/// The outer one when the database fails; the inner one is [`AuthError::Replay`].
+pub async fn consume<'a>(
+    tx: &mut Tx,
+    signed: &'a Signed,
+    now: Timestamp,
+) -> Result<Result<Authorized<'a>, AuthError>, DbError> {
+    let kept = signed.last_moment.checked_add_millis(MARGIN_MS).unwrap_or(signed.last_moment);
+    let done = sqlx::query(
+        "INSERT INTO wallet_nonces (nonce, account, action, used_at, kept_until) \
+         VALUES ($1, $2, $3, $4, $5) ON CONFLICT (nonce) DO NOTHING",
+    )
+    .bind(signed.nonce().to_owned())
+    .bind(signed.account().as_str().to_owned())
+    .bind(signed.action().as_str())
+    .bind(now.millis())
+    .bind(kept.millis())
+    .execute(tx.conn())
+    .await?;
+    Ok(if done.rows_affected() == 1 { Ok(Authorized { signed }) } else { Err(AuthError::Replay) })
+}
+
+/// Forgets nonces whose messages are long too old to be shown again.
+///
+/// # Errors
+/// When the database fails.
+pub async fn forget(db: &Db, now: Timestamp) -> Result<u64, DbError> {
+    db.transaction(|mut tx| async move {
+        let done = sqlx::query("DELETE FROM wallet_nonces WHERE kept_until < $1")
+            .bind(now.millis())
+            .execute(tx.conn())
+            .await?;
+        Ok((tx, done.rows_affected()))
+    })
+    .await
+}

@@ -1,0 +1,224 @@
+//! Sign-In with Ethereum (EIP-4361), as a wallet shows it to its owner. Pure.
+//!
+//! ```text
+//! api.example.com wants you to sign in with your Ethereum account:
+//! 0x52908400098527886E0F7030069857D2E4169EE7
+//!
+//! Pryv API key mgmt; action=revoke; keyId=key_1
+//!
+//! URI: https://api.example.com/api/v1/keys
+//! Version: 1
+//! Chain ID: 4217
+//! Nonce: 0b9c4a526d2e4f0e
+//! Issued At: 2026-01-31T12:00:00Z
+//! Expiration Time: 2026-01-31T12:05:00Z
+//! ```
+//!
+//! The statement says what is signed for, in the words of [`super::message`]; that is what the
+//! person reads before signing. Domain and URI are this server's, the chain is the one that
+//! payments are made on, the address is the wallet that signs. `Expiration Time` and `Not Before`
+//! narrow the time that a message counts, and never widen it. Request id and resources may stand
+//! there and mean nothing.
+
+use alloy::primitives::Address;
+
+use super::{AuthError, Terms};
+use crate::id::Timestamp;
+
+const GREETING: &str = " wants you to sign in with your Ethereum account:";
+/// "At least 8 alphanumeric characters".
+const NONCE_LENGTHS: std::ops::RangeInclusive<usize> = 8..=96;
+
+const FORM: AuthError = AuthError::Message("the message is not written as EIP-4361 wants it");
+
+/// What is taken from a message.
+#[derive(Debug)]
+pub(super) struct Siwe<'a> {
+    pub statement: &'a str,
+    pub nonce: &'a str,
+    pub issued_at: Timestamp,
+}
+
+/// Whether a text means to be such a message.
+pub(super) fn is_one(text: &str) -> bool {
+    text.lines().next().is_some_and(|line| line.ends_with(GREETING))
+}
+
+/// Reads a message that `wallet` signs.
+///
+/// # Errors
+/// [`AuthError::Message`].
+pub(super) fn read<'a>(
+    terms: &Terms,
+    text: &'a str,
+    wallet: Address,
+    now: Timestamp,
+) -> Result<Siwe<'a>, AuthError> {
+    let mut lines = text.split('\n').peekable();
+    let domain = lines.next().and_then(|line| line.strip_suffix(GREETING)).ok_or(FORM)?;
+    check_domain(terms, domain)?;
+    if lines.next().and_then(address) != Some(wallet) {
+        return Err(AuthError::Message("the message names another address than walletAddress"));
+    }
+    let (Some(""), Some(statement), Some("")) = (lines.next(), lines.next(), lines.next()) else {
+        return Err(AuthError::Message("the message has no statement that says what is signed for"));
+    };
+    let mut field = |name: &str| {
+        let value = lines.peek().and_then(|line| line.strip_prefix(name));
+        value.inspect(|_| {
+            lines.next();
+        })
+    };
+    let uri = field("URI: ").ok_or(FORM)?;
+    if !is_below(&terms.origin, uri) {
+        return Err(AuthError::Message("the message's URI is not on this server"));
+    }
+    if field("Version: ") != Some("1") {
+        return Err(FORM);
+    }
+    if field("Chain ID: ") != Some(terms.chain_id.to_string().as_str()) {
+        return Err(AuthError::Message("the message names another chain id"));
+    }
+    let nonce = field("Nonce: ").ok_or(FORM)?;
+    if !NONCE_LENGTHS.contains(&nonce.len()) || !nonce.bytes().all(|b| b.is_ascii_alphanumeric()) {
+        return Err(AuthError::Message("the message's nonce is not 8 to 96 letters and digits"));
+    }
+    let mut moment = |name: &str| match field(name) {
+        Some(text) => Timestamp::parse_rfc3339(text).map(Some).ok_or(FORM),
+        None => Ok(None),
+    };
+    let issued_at = moment("Issued At: ")?.ok_or(FORM)?;
+    if moment("Expiration Time: ")?.is_some_and(|end| end <= now) {
+        return Err(AuthError::Time("the message has expired; sign a new one"));
+    }
+    let early = |start: Timestamp| start.checked_millis_since(now).is_none_or(|ahead| ahead > terms.skew);
+    if moment("Not Before: ")?.is_some_and(early) {
+        return Err(AuthError::Time("the message is not valid yet"));
+    }
+    let _ = field("Request ID: ");
+    let listed = field("Resources:") == Some("");
+    if lines.any(|line| !(listed && line.starts_with("- ") || line.is_empty())) {
+        return Err(FORM);
+    }
+    Ok(Siwe { statement, nonce, issued_at })
+}
+
+/// Another server's message must not count here, or whoever runs that server could use it.
+fn check_domain(terms: &Terms, domain: &str) -> Result<(), AuthError> {
+    let same = match domain.split_once("://") {
+        Some(_) => domain.eq_ignore_ascii_case(&terms.origin),
+        None => domain.eq_ignore_ascii_case(&terms.host),
+    };
+    if same { Ok(()) } else { Err(AuthError::Message("the message was signed for another domain")) }
+}
+
+fn is_below(origin: &str, uri: &str) -> bool {
+    uri.strip_prefix(origin).is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '?', '#']))
+}
+
+/// 0x and 40 digits, of any letter case.
+fn address(text: &str) -> Option<Address> {
+    if text.len() == 42 && text.starts_with("0x") { text.parse().ok() } else { None }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloy::primitives::address;
+    use proptest::prelude::*;
+
+    use super::super::message::{Said, read};
+    use super::super::{Action, AuthError, Terms};
+    use crate::config::Config;
+    use crate::id::Timestamp;
+
+    const WALLET: alloy::primitives::Address = address!("52908400098527886E0F7030069857D2E4169EE7");
+    const GOOD: &str = "127.0.0.1:8402 wants you to sign in with your Ethereum account:
+0x52908400098527886E0F7030069857D2E4169EE7
+
+Pryv API key mgmt; action=revoke; keyId=key_1
+
+URI: http://127.0.0.1:8402/api/v1/keys
+Version: 1
+Chain ID: 4217
+Nonce: 0b9c4a526d2e4f0e
+Issued At: 2026-01-01T00:00:00Z
+Expiration Time: 2026-01-01T00:05:00Z
+Not Before: 2026-01-01T00:00:00Z
+Request ID: 7
+Resources:
+- http://127.0.0.1:8402/openapi.json";
+
+    fn revoke(text: &str, seconds: i64) -> Result<Said, AuthError> {
+        let now = Timestamp::from_millis(1_767_225_600_000 + seconds * 1000);
+        read(&Terms::new(&Config::default()), text, WALLET, Action::Revoke, Some("key_1"), now)
+    }
+
+    #[test]
+    fn sign_in_with_ethereum_says_the_same() {
+        let said = revoke(GOOD, 10).expect("read");
+        assert_eq!((said.nonce.as_str(), said.key_id.as_deref()), ("0b9c4a526d2e4f0e", Some("key_1")));
+        for (from, to) in [
+            ("127.0.0.1:8402 wants", "http://127.0.0.1:8402 wants"),
+            ("0x52908400098527886E0F7030069857D2E4169EE7", "0x52908400098527886e0f7030069857d2e4169ee7"),
+            ("Expiration Time: 2026-01-01T00:05:00Z\nNot Before: 2026-01-01T00:00:00Z\nRequest ID: 7\n", ""),
+            ("\nResources:\n- http://127.0.0.1:8402/openapi.json", ""),
+            ("/api/v1/keys", ""),
+            ("; action=revoke; keyId=key_1", ";action=revoke;keyId=key_1"),
+        ] {
+            let text = GOOD.replacen(from, to, 1);
+            assert_ne!(text, GOOD);
+            assert_eq!(revoke(&text, 10).as_ref(), Ok(&said), "{text}");
+        }
+    }
+
+    #[test]
+    fn attack_23_other_domains_chains_wallets_and_times_are_refused() {
+        for (from, to) in [
+            ("127.0.0.1:8402 wants", "evil.example wants"),
+            ("127.0.0.1:8402 wants", "127.0.0.1 wants"),
+            ("127.0.0.1:8402 wants", "127.0.0.1:8402.evil.example wants"),
+            ("127.0.0.1:8402 wants", "https://127.0.0.1:8402 wants"),
+            ("URI: http://127.0.0.1:8402/", "URI: http://127.0.0.1:84021/"),
+            ("URI: http://127.0.0.1:8402/", "URI: http://evil.example/"),
+            ("Chain ID: 4217", "Chain ID: 1"),
+            ("Version: 1", "Version: 2"),
+            ("69EE7", "69EE8"),
+            ("0x5290", "0X5290"),
+            ("Nonce: 0b9c4a526d2e4f0e", "Nonce: 0b9c4a5"),
+            ("Nonce: 0b9c4a526d2e4f0e", "Nonce: 0b9c4a52-6d2e4f0e"),
+            ("Nonce: 0b9c4a526d2e4f0e\n", ""),
+            ("Issued At: 2026-01-01T00:00:00Z\n", ""),
+            ("Issued At: 2026-01-01T00:00:00Z", "Issued At: 2025-01-01T00:00:00Z"),
+            ("Expiration Time: 2026-01-01T00:05:00Z", "Expiration Time: 2026-01-01T00:00:10Z"),
+            ("Expiration Time: 2026", "Expiration Time: later 2026"),
+            ("Not Before: 2026-01-01T00:00:00Z", "Not Before: 2026-01-01T00:02:00Z"),
+            ("Request ID: 7", "Request ID: 7\nRole: admin"),
+            ("Pryv API key mgmt; action=revoke; keyId=key_1\n\n", ""),
+            ("Pryv API", "Priv API"),
+            ("; keyId=key_1", "; keyId=key_1; nonce=0b9c4a526d2e4f0e"),
+            ("\n- http", "\nhttp"),
+        ] {
+            let text = GOOD.replacen(from, to, 1);
+            assert_ne!(text, GOOD, "{from}");
+            let refused = revoke(&text, 10);
+            let wrong = matches!(refused, Err(AuthError::Message(_) | AuthError::Time(_)));
+            assert!(wrong, "{to}: {refused:?}");
+        }
+        let other = GOOD.replacen("action=revoke", "action=create", 1);
+        assert_eq!(revoke(&other, 10), Err(AuthError::Action(Action::Revoke)));
+        let other = GOOD.replacen("key_1", "key_2", 1);
+        assert_eq!(revoke(&other, 10), Err(AuthError::KeyId));
+        for seconds in [-31, 300, 100_000] {
+            assert!(matches!(revoke(GOOD, seconds), Err(AuthError::Time(_))), "{seconds}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_cut_or_change_panics(from in 0usize..500, length in 0usize..60, with in "\\PC{0,8}|\n{0,3}") {
+            let start = from.min(GOOD.len());
+            let end = (start + length).min(GOOD.len());
+            let _ = revoke(&format!("{}{with}{}", &GOOD[..start], &GOOD[end..]), 10);
+        }
+    }
+}

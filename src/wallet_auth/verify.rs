@@ -1,0 +1,93 @@
+//! From three fields of a request to a wallet that signed.
+
+use alloy::primitives::{Address, B256};
+
+use super::message::{self, Said};
+use super::signature::{self, Local};
+use super::{Action, AuthError, Signed, Terms};
+use crate::chain::{Chain, ChainError};
+use crate::id::{AccountId, Timestamp};
+
+const FORGED: AuthError = AuthError::Signature("the signature is not this wallet's over this message");
+
+/// What a wallet sends to manage what it owns.
+#[derive(Clone, Copy)]
+pub struct Fields<'a> {
+    pub wallet: &'a str,
+    pub message: &'a str,
+    /// 0x and hexadecimal digits.
+    pub signature: &'a str,
+}
+
+/// What the request wants to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Purpose<'a> {
+    pub action: Action,
+    /// The key it is about, where it is about one.
+    pub key_id: Option<&'a str>,
+}
+
+/// Checks message, time and signature. `may_ask` says whether this caller may cost the chain a
+/// question now, and otherwise how many seconds to wait; a plain key's signature costs none.
+///
+/// # Errors
+/// [`AuthError`], all but [`AuthError::Missing`] and [`AuthError::Replay`].
+pub async fn verify(
+    chain: &Chain,
+    terms: &Terms,
+    fields: Fields<'_>,
+    purpose: Purpose<'_>,
+    now: Timestamp,
+    may_ask: impl FnOnce() -> Result<(), u32>,
+) -> Result<Signed, AuthError> {
+    let not_an_address = AuthError::Signature("walletAddress is not 0x and 40 hexadecimal digits");
+    let account = AccountId::wallet(fields.wallet).map_err(|_| not_an_address)?;
+    let wallet: Address = fields.wallet.parse().map_err(|_| not_an_address)?;
+    let said = message::read(terms, fields.message, wallet, purpose.action, purpose.key_id, now)?;
+    let signature = fields.signature.strip_prefix("0x").and_then(|digits| hex::decode(digits).ok());
+    let signature = signature.ok_or(AuthError::Signature("signature is not 0x and hexadecimal digits"))?;
+    let hash = signature::hash(fields.message);
+    match signature::judge(wallet, hash, &signature) {
+        Local::Signed => {}
+        Local::Forged => return Err(FORGED),
+        asked @ (Local::AccessKey { .. } | Local::Contract | Local::Counterfactual) => {
+            may_ask().map_err(AuthError::TooOften)?;
+            ask(chain, asked, wallet, hash, &signature, now).await?;
+        }
+    }
+    let Said { issued_at, .. } = said;
+    Ok(Signed { wallet, account, said, last_moment: terms.last_moment(issued_at) })
+}
+
+async fn ask(
+    chain: &Chain,
+    judged: Local,
+    wallet: Address,
+    hash: B256,
+    signature: &[u8],
+    now: Timestamp,
+) -> Result<(), AuthError> {
+    let answer = match judged {
+        Local::Signed => Ok(true),
+        Local::Forged => Ok(false),
+        Local::AccessKey { key, kind } => chain.access_key(wallet, key).await.map(|found| {
+            // Any active key of the account may sign, as for the chain's own verifier.
+            found.is_some_and(|found| {
+                found.kind == kind && i128::from(found.expiry) > i128::from(now.seconds())
+            })
+        }),
+        Local::Contract => chain.accepts_signature(wallet, hash, signature).await,
+        Local::Counterfactual => chain.would_accept_signature(wallet, hash, signature).await,
+    };
+    match answer {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(FORGED),
+        Err(error) => Err(unverifiable(&error)),
+    }
+}
+
+fn unverifiable(error: &ChainError) -> AuthError {
+    tracing::warn!(%error, "a wallet's signature cannot be checked");
+    metrics::counter!("farebox_wallet_signatures_unverifiable_total").increment(1);
+    AuthError::Unverifiable
+}

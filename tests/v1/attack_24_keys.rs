@@ -1,0 +1,147 @@
+//! Row 24: keys guessed, confused, revoked while they are used, or shown where they must not be.
+
+use std::time::{Duration, Instant};
+
+use farebox::keys::KeyRefused;
+use reqwest::Method;
+use serde_json::json;
+
+use crate::harness::{eventually, reply, run};
+use crate::shop::{CHAT, PRICE, Shop, body, listen, on_every_engine, refused};
+
+#[test]
+fn attack_24_a_revoked_key_ends_its_running_stream_within_a_second() {
+    run(on_every_engine(async |shop| {
+        let customer = shop.customer(1_000_000).await;
+        let bystander = shop.key(&customer.owner, farebox::keys::Limits::default()).await;
+        let script = json!({"endless": true, "intervalMs": 10});
+        let mut stream = shop.stream(&customer, &script, &json!({})).await;
+        let mut other = shop.stream(&bystander, &json!({"chunks": 200, "intervalMs": 10}), &json!({})).await;
+        stream.text().await.expect("it runs");
+        shop.revoke(&customer).await;
+        let revoked = Instant::now();
+        let heard = listen(&mut stream).await;
+        assert!(revoked.elapsed() < Duration::from_millis(1_100), "{:?}", revoked.elapsed());
+        assert_eq!(heard.errors[0]["code"], "inactive_api_key");
+        assert!(heard.done);
+        assert_eq!(listen(&mut other).await.texts, 200, "another key's stream runs on");
+        shop.idle().await;
+        eventually("the model is stopped", async || (shop.upstream.seen().cancelled == 1).then_some(()))
+            .await;
+        let ends: Vec<_> = shop.entries(&customer).await.iter().map(|e| e.meta["end"].clone()).collect();
+        assert!(ends.contains(&json!("key_ended")) && ends.contains(&json!("complete")), "{ends:?}");
+        refused(&shop.ask(&customer, &script, &json!({})).await, 401, "inactive_api_key");
+    }));
+}
+
+#[test]
+fn attack_24_a_revoked_key_ends_its_waiting_request() {
+    run(on_every_engine(async |shop| {
+        let customer = shop.customer(1_000_000).await;
+        let script = json!({"chunks": 3, "firstMs": 20_000});
+        let request = shop.post(&customer, CHAT, &body(&script, &json!({})));
+        let waiting = tokio::spawn(reply(request));
+        eventually("the model is asked", async || (shop.upstream.seen().requests == 1).then_some(())).await;
+        shop.revoke(&customer).await;
+        let answer = tokio::time::timeout(Duration::from_secs(3), waiting).await.expect("at once");
+        refused(&answer.expect("no panic"), 401, "inactive_api_key");
+        assert_eq!(shop.left(&customer).await, 1_000_000);
+    }));
+}
+
+/// On two instances, one of which hears nothing of the other's revocation but by looking.
+#[test]
+fn attack_24_a_revocation_reaches_the_streams_of_other_instances() {
+    run(async {
+        let Some(database) = crate::db::postgres().await else { return };
+        let shop = Shop::on(database, |_| {}).await;
+        let mut other = shop.twin().await;
+        let customer = shop.customer(1_000_000).await;
+        let mut stream =
+            other.stream(&customer, &json!({"endless": true, "intervalMs": 10}), &json!({})).await;
+        stream.text().await.expect("it runs");
+        shop.revoke(&customer).await;
+        let revoked = Instant::now();
+        assert_eq!(listen(&mut stream).await.errors[0]["code"], "inactive_api_key");
+        assert!(revoked.elapsed() < Duration::from_millis(1_100), "{:?}", revoked.elapsed());
+        shop.idle().await;
+        other.server.stop().await;
+        shop.finish().await;
+    });
+}
+
+#[test]
+fn attack_24_a_key_is_its_exact_text() {
+    run(on_every_engine(async |shop| {
+        let (customer, other) = (shop.customer(1_000).await, shop.customer(1_000).await);
+        let key = &customer.key;
+        let (start, secret) = key.split_at(21);
+        let last = if key.ends_with('A') { "B" } else { "A" };
+        for wrong in [
+            key[..key.len() - 1].to_owned(),
+            format!("{key}A"),
+            format!("{key}{key}"),
+            format!("{}{last}", &key[..key.len() - 1]),
+            key.replacen("pryv_", "", 1),
+            key.replacen("pryv_", "pryv_live_", 1),
+            key.replacen("pryv_", "sk-", 1),
+            // The id of one with the secret of another, and the hash in place of the secret.
+            format!("{}{secret}", &other.key[..21]),
+            format!("{start}{}", &"0".repeat(43)),
+            format!("{}' OR '1'='1", &start[..10]),
+        ] {
+            let request = shop.server.get("/v1/models").header("authorization", format!("Bearer {wrong}"));
+            refused(&reply(request).await, 401, "invalid_api_key");
+        }
+    }));
+}
+
+/// Not the clock of a busy machine, but what is done: an unknown id is compared like a known one,
+/// and both are told the same.
+#[test]
+fn attack_24_an_unknown_id_and_a_wrong_secret_are_told_apart_by_nothing() {
+    run(async {
+        let shop = Shop::tuned(|_| {}).await;
+        let customer = shop.customer(1_000).await;
+        let keys = &shop.server.app.keys;
+        let stranger = keys.mint();
+        let wrong = format!("{}{}", &customer.key[..21], &stranger.text.expose()[21..]);
+        let now = farebox::id::Timestamp::now();
+        let mut times = [Duration::ZERO; 2];
+        for _ in 0..200 {
+            for (text, time) in [wrong.as_str(), stranger.text.expose()].into_iter().zip(&mut times) {
+                let begun = Instant::now();
+                let refused = keys.authenticate(text, now).await;
+                *time += begun.elapsed();
+                assert!(matches!(refused, Err(KeyRefused::Invalid)));
+            }
+        }
+        let (known, unknown) = (times[0].as_secs_f64(), times[1].as_secs_f64());
+        assert!(known / unknown < 3.0 && unknown / known < 3.0, "{times:?}");
+        let answer = async |text: &str| {
+            let request = shop.server.get("/v1/models").header("authorization", format!("Bearer {text}"));
+            reply(request).await.text
+        };
+        assert_eq!(answer(&wrong).await, answer(stranger.text.expose()).await);
+        shop.finish().await;
+    });
+}
+
+/// A URL is written into logs by every proxy: a key in one opens nothing.
+#[test]
+fn attack_24_a_key_in_a_url_opens_nothing() {
+    run(async {
+        let shop = Shop::tuned(|_| {}).await;
+        let customer = shop.customer(100 * PRICE).await;
+        for name in ["api_key", "key", "access_token", "authorization"] {
+            let path = format!("/v1/models?{name}={}", customer.key);
+            let answer = reply(shop.server.get(&path)).await;
+            refused(&answer, 401, "missing_api_key");
+            assert!(!answer.text.contains(&customer.key[21..]));
+        }
+        let answer = reply(shop.server.request(Method::GET, &format!("/v1/{}", customer.key))).await;
+        refused(&answer, 404, "not_found");
+        assert!(!answer.text.contains(&customer.key[21..]));
+        shop.finish().await;
+    });
+}

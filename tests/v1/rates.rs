@@ -1,0 +1,152 @@
+//! Requests and tokens a minute.
+
+use std::time::Duration;
+
+use farebox::id::Timestamp;
+use farebox::keys::Limits;
+use serde_json::json;
+
+use crate::harness::{Reply, reply, run};
+use crate::shop::{CHAT, Shop, at_once, body, on_every_engine, refused};
+
+/// Waits until a whole test fits into the minute.
+async fn early_in_a_minute() {
+    let within = Timestamp::now().millis().rem_euclid(60_000);
+    if within > 45_000 {
+        let rest = u64::try_from(60_050 - within).expect("positive");
+        tokio::time::sleep(Duration::from_millis(rest)).await;
+    }
+}
+
+fn number(reply: &Reply, name: &str) -> u64 {
+    let text = reply.header(name).unwrap_or_else(|| panic!("{name} is missing: {:?}", reply.headers));
+    text.trim_end_matches('s').parse().expect("a number")
+}
+
+#[test]
+fn requests_a_minute_are_counted_and_told() {
+    run(on_every_engine(async |shop| {
+        early_in_a_minute().await;
+        let customer = shop.limited(1_000_000, Limits { rpm: Some(3), ..Limits::default() }).await;
+        for left in [2, 1, 0] {
+            let answer = reply(shop.get(&customer, "/v1/models")).await;
+            assert_eq!(answer.status, 200);
+            for (name, value) in [
+                ("X-RateLimit-Limit-RPM", 3),
+                ("X-RateLimit-Remaining-RPM", left),
+                ("X-RateLimit-Limit-TPM", 1_000_000),
+                ("X-RateLimit-Remaining-TPM", 1_000_000),
+                ("x-ratelimit-limit-requests", 3),
+                ("x-ratelimit-remaining-requests", left),
+                ("x-ratelimit-remaining-tokens", 1_000_000),
+            ] {
+                assert_eq!(number(&answer, name), value, "{name}");
+            }
+            for name in ["X-RateLimit-Reset-RPM", "X-RateLimit-Reset-TPM", "x-ratelimit-reset-requests"] {
+                assert!((1..=60).contains(&number(&answer, name)), "{name}");
+            }
+        }
+        for request in [
+            shop.get(&customer, "/v1/models"),
+            shop.post(&customer, CHAT, &body(&json!({}), &json!({"stream": true}))),
+        ] {
+            let answer = reply(request).await;
+            refused(&answer, 429, "rate_limit_exceeded_rpm");
+            assert_eq!(number(&answer, "retry-after"), number(&answer, "X-RateLimit-Reset-RPM"));
+            assert_eq!(number(&answer, "X-RateLimit-Remaining-RPM"), 0);
+        }
+        let other = shop.key(&customer.owner, Limits::default()).await;
+        assert_eq!(reply(shop.get(&other, "/v1/models")).await.status, 200, "keys do not share");
+    }));
+}
+
+#[test]
+fn tokens_are_set_aside_and_given_back() {
+    run(on_every_engine(async |shop| {
+        early_in_a_minute().await;
+        let customer = shop.limited(1_000_000, Limits { tpm: Some(1_000), ..Limits::default() }).await;
+        let script = json!({"chunks": 10});
+        // It may need more than a minute has: it gets the whole minute, and gives back the rest.
+        let whole = shop.ask(&customer, &script, &json!({})).await;
+        assert_eq!(whole.status, 200, "{}", whole.text);
+        shop.idle().await;
+        let left = number(&reply(shop.get(&customer, "/v1/models")).await, "X-RateLimit-Remaining-TPM");
+        assert!((980..=990).contains(&left), "{left}");
+        // While one runs, what it may need is not there for others.
+        let slow = json!({"chunks": 50, "intervalMs": 20});
+        let mut stream = shop.stream(&customer, &slow, &json!({"max_tokens": 900})).await;
+        for name in ["x-ratelimit-limit-rpm", "x-ratelimit-remaining-tpm", "x-ratelimit-reset-tokens"] {
+            assert!(stream.response.headers().contains_key(name), "{name} on a stream");
+        }
+        let refusal = shop.ask(&customer, &script, &json!({"max_tokens": 500})).await;
+        let error = refused(&refusal, 429, "rate_limit_exceeded_tpm");
+        assert_eq!(error["type"], "rate_limit_error");
+        assert!((1..=60).contains(&number(&refusal, "retry-after")));
+        assert_eq!(crate::shop::listen(&mut stream).await.texts, 50);
+        shop.idle().await;
+        assert_eq!(shop.ask(&customer, &script, &json!({"max_tokens": 500})).await.status, 200);
+        // A request that fails needs none.
+        shop.ask(&customer, &json!({"status": 503}), &json!({"max_tokens": 900})).await;
+        let left = number(&reply(shop.get(&customer, "/v1/models")).await, "X-RateLimit-Remaining-TPM");
+        assert!((880..=930).contains(&left), "{left}");
+    }));
+}
+
+#[test]
+fn errors_tell_how_the_key_stands_too() {
+    run(async {
+        let shop = Shop::tuned(|_| {}).await;
+        let customer = shop.customer(0).await;
+        for (more, status) in [(json!({"max_tokens": 0}), 400), (json!({}), 402)] {
+            let answer = shop.ask(&customer, &json!({}), &more).await;
+            assert_eq!(answer.status, status, "{}", answer.text);
+            assert!(number(&answer, "X-RateLimit-Limit-RPM") == 600, "{:?}", answer.headers);
+        }
+        shop.finish().await;
+    });
+}
+
+#[test]
+fn guesses_are_limited_by_address_and_keys_are_not() {
+    run(async {
+        let shop = Shop::tuned(|config| config.keys.anonymous_rpm = 5).await;
+        let customer = shop.customer(1_000).await;
+        let guess =
+            async || reply(shop.server.get("/v1/models").header("authorization", "Bearer pryv_x")).await;
+        for _ in 0..5 {
+            refused(&guess().await, 401, "invalid_api_key");
+        }
+        let answer = guess().await;
+        refused(&answer, 429, "rate_limit_exceeded_rpm");
+        assert!((1..=13).contains(&number(&answer, "retry-after")));
+        assert_eq!(reply(shop.get(&customer, "/v1/models")).await.status, 200);
+        shop.finish().await;
+    });
+}
+
+/// What `keys::Rates` promises: never more than the limit altogether, and no more than a slice for
+/// each other instance unused.
+#[test]
+fn instances_on_one_database_share_a_limit() {
+    run(async {
+        let Some(database) = crate::db::postgres().await else { return };
+        early_in_a_minute().await;
+        let shop = Shop::on(database, |_| {}).await;
+        let mut twin = shop.twin().await;
+        let customer = shop.limited(1_000_000, Limits { rpm: Some(40), ..Limits::default() }).await;
+        let mut served = 0;
+        for _ in 0..6 {
+            let both = [&shop, &twin].into_iter().flat_map(|shop| {
+                (0..5).map(|_| reply(shop.get(&customer, "/v1/models"))).collect::<Vec<_>>()
+            });
+            let answers = at_once(both).await;
+            assert!(answers.iter().all(|answer| [200, 429].contains(&answer.status)));
+            served += answers.iter().filter(|answer| answer.status == 200).count();
+        }
+        assert!((36..=40).contains(&served), "{served}");
+        let asked = shop.server.count("SELECT max(requests) FROM key_minutes").await;
+        assert_eq!(asked, 40);
+        twin.server.stop().await;
+        shop.finish().await;
+    });
+}
