@@ -14,7 +14,7 @@ use crate::chain::{Chain, ChainError};
 use crate::config::{Config, ConfigError};
 use crate::db::{Db, DbError, Engine, notify};
 use crate::funding::channel::worker;
-use crate::funding::{Charges, FeeAccount, Payments, Sponsor, StoreError, recover};
+use crate::funding::{Charges, FeeAccount, KeySales, Payments, Sponsor, StoreError, key_sale, recover};
 use crate::http::discovery::Documents;
 use crate::id::Timestamp;
 use crate::ledger::{Ledger, sweep};
@@ -44,6 +44,8 @@ pub struct App {
     pub sponsor: Option<Sponsor>,
     /// Streamed chat, where it is offered.
     pub sessions: Option<Arc<Sessions>>,
+    /// Purchases on the chain, where a contract sells.
+    pub key_sales: Option<KeySales>,
     pub pii: Arc<pii::Engine>,
     pub documents: Documents,
     pub metrics: PrometheusHandle,
@@ -96,6 +98,7 @@ impl App {
             // The lock proves that whoever held these leases is gone.
             payments.release_all().await?;
             worker::release(&db).await?;
+            key_sale::release(&db).await?;
         }
         let chain = Chain::new(&config.chain)?;
         let sponsor = Sponsor::new(&config.sponsor)?;
@@ -113,6 +116,7 @@ impl App {
             charges: Charges::new(&config, payments, chain.clone(), issuer.clone(), sponsor.clone()),
             documents: Documents::new(&config, &offers, sessions.as_deref()),
             pii: Arc::new(pii::Engine::new()),
+            key_sales: KeySales::new(&config, &db, &chain),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
             _lock: lock,
@@ -144,6 +148,9 @@ impl App {
                 (sessions.wakers.clone(), self.db.clone(), self.config.database.url.clone());
             self.until_stopped(async move { relay_rings(&db, url.expose(), &wakers, rings).await });
         }
+        if let Some(sales) = self.key_sales.clone() {
+            self.until_stopped(async move { key_sale::run(sales).await });
+        }
         let (chain, accounts) = (self.chain.clone(), self.fee_accounts());
         self.until_stopped(async move { watch_fees(chain, accounts).await });
     }
@@ -172,6 +179,9 @@ impl App {
         self.tasks.close();
         if tokio::time::timeout(wait, self.tasks.wait()).await.is_err() {
             tracing::warn!("work was still open; it is finished at the next start");
+        }
+        if let Some(sales) = &self.key_sales {
+            sales.leave().await;
         }
         self.db.close().await;
     }

@@ -5,6 +5,7 @@
 //! nearest valid name, and [`Config::validate`] checks what no single field can
 //! know. After start-up nothing reads a file or the environment again.
 
+mod key_sale;
 mod load;
 mod models;
 mod sessions;
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::money::Money;
 
+pub use key_sale::KeySale;
 pub use load::{ConfigError, Sources, load};
 pub use models::{Model, Source, Upstream};
 pub use sessions::Sessions;
@@ -32,6 +34,7 @@ pub struct Config {
     pub chain: Chain,
     pub sponsor: Sponsor,
     pub sessions: Sessions,
+    pub key_sale: KeySale,
     pub pii: Pii,
     pub log: Log,
     /// The servers that models come from.
@@ -334,6 +337,7 @@ impl Config {
         if self.pii.max_text_bytes > self.server.body_limit_bytes {
             return bad("pii.max_text_bytes", "cannot exceed server.body_limit_bytes".into());
         }
+        key_sale::validate(&self.key_sale)?;
         models::validate(&self.upstreams, &self.models)
     }
 
