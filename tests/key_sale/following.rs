@@ -44,12 +44,12 @@ fn what_was_sold_while_the_server_was_away_is_credited_when_it_is_back() {
 
             let mut buyers = Vec::new();
             for amount in 2..6 {
-                mine(&chain, 700).await;
+                mine(&chain, 150).await;
                 buyers.push((shop.topped_up(amount).await.0, amount));
             }
-            mine(&chain, 700).await;
+            mine(&chain, 150).await;
             // Thirty questions and more.
-            shop = shop.restart(|config| config.key_sale.blocks_per_query = 97).await;
+            shop = shop.restart(|config| config.key_sale.blocks_per_query = 19).await;
             for (buyer, amount) in &buyers {
                 shop.await_credit(buyer.address(), *amount).await;
             }

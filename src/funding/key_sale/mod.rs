@@ -12,6 +12,10 @@
 //! as many purchases as were read; if not, the cursor goes back to where it
 //! had. So a node that is behind, or one of several that are, cannot make a
 //! purchase be passed over for good.
+//!
+//! Credit is final. Should the chain take back a purchase that more than
+//! `confirmations` blocks stood on, its credit stays, the counts differ once,
+//! and the metric of rewinds says so.
 
 mod store;
 
