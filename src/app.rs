@@ -18,7 +18,7 @@ use crate::config::{Config, ConfigError};
 use crate::db::{Db, DbError, Engine, notify};
 use crate::funding::card::Cards;
 use crate::funding::channel::worker;
-use crate::funding::{Charges, FeeAccount, Payments, Sponsor, StoreError, recover};
+use crate::funding::{Charges, FeeAccount, KeySales, Payments, Sponsor, StoreError, key_sale, recover};
 use crate::http::discovery::Documents;
 use crate::id::Timestamp;
 use crate::keys::{self, Keys, Rates};
@@ -67,6 +67,8 @@ pub struct App {
     pub models: Models,
     /// Streamed chat, where it is offered.
     pub sessions: Option<Arc<Sessions>>,
+    /// Purchases on the chain, where a contract sells.
+    pub key_sales: Option<KeySales>,
     pub pii: Arc<pii::Engine>,
     pub documents: Documents,
     pub metrics: PrometheusHandle,
@@ -123,6 +125,7 @@ impl App {
             // The lock proves that whoever held these leases is gone.
             payments.release_all().await?;
             worker::release(&db).await?;
+            key_sale::release(&db).await?;
         }
         let chain = Chain::new(&config.chain)?;
         let sponsor = Sponsor::new(&config.sponsor)?;
@@ -146,6 +149,7 @@ impl App {
             wallet_terms: WalletTerms::new(&config),
             documents: Documents::new(&config, &offers, sessions.as_deref()),
             pii: Arc::new(pii::Engine::new()),
+            key_sales: KeySales::new(&config, &db, &chain),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
             _lock: lock,
@@ -184,6 +188,9 @@ impl App {
         }
         let db = self.db.clone();
         self.until_stopped(async move { forget_nonces(&db).await });
+        if let Some(sales) = self.key_sales.clone() {
+            self.until_stopped(async move { key_sale::run(sales).await });
+        }
         let (chain, accounts) = (self.chain.clone(), self.fee_accounts());
         self.until_stopped(async move { watch_fees(chain, accounts).await });
     }
@@ -215,6 +222,9 @@ impl App {
         }
         if let Err(error) = self.keys.flush().await {
             tracing::warn!(%error, "the last use of keys is not noted");
+        }
+        if let Some(sales) = &self.key_sales {
+            sales.leave().await;
         }
         self.db.close().await;
     }

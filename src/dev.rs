@@ -10,6 +10,8 @@ use serde::Serialize;
 use tokio::net::TcpListener;
 
 use crate::app::App;
+use crate::chain::key_sale::{self, DeployError};
+use crate::chain::{Chain, Fees};
 use crate::config::{Config, ConfigError, Model, PATH_USD, Secret, Source, Upstream};
 use crate::devnet::{Devnet, DevnetConfig, DevnetError};
 use crate::id::{AccountId, SourceRef, Timestamp};
@@ -23,6 +25,10 @@ const AGENT_FUNDS: u64 = 100_000_000;
 /// The local chain accepts expiring transactions at most 30 s ahead, and some
 /// clients sign up to the challenge's expiry.
 const CHALLENGE_TTL_SECONDS: u64 = 27;
+/// What the key sale's packs cost, in base units: $10, $25 and $100.
+const PACKS: [i64; 3] = [10_000_000, 25_000_000, 100_000_000];
+/// What whoever places the key sale can spend on it, in base units.
+const DEPLOYER_FUNDS: u64 = 10_000_000;
 
 /// Prepaid credits of the agent's wallet: $10.
 const CREDITS: i64 = 10_000_000;
@@ -52,6 +58,8 @@ pub struct DevInfo {
     pub recipient: String,
     /// The channel reserve (TIP-1034), for sessions.
     pub escrow: String,
+    /// The contract that sells API keys and credit.
+    pub key_sale: String,
     /// A funded wallet. Only for this chain, which ends with the process.
     pub agent_private_key: String,
     /// A key for `/v1`, with prepaid credits of the same wallet.
@@ -80,6 +88,8 @@ pub enum DevError {
     File { path: PathBuf, source: std::io::Error },
     #[error("the API key cannot be stored: {0}")]
     Key(KeysError),
+    #[error("the key sale cannot be placed on the local chain: {0}")]
+    KeySale(#[from] DeployError),
     #[error("the scripted upstream cannot start: {0}")]
     Upstream(std::io::Error),
     #[error("cannot listen on {address}: {source}")]
@@ -142,6 +152,10 @@ pub async fn prepare(options: &DevOptions) -> Result<DevServer, DevError> {
         max_output_tokens: 4_096,
     }];
     config.billing.test_checkout = true;
+    let sale = place_key_sale(&devnet, &config).await?;
+    config.key_sale.address = Some(sale);
+    // The local chain never takes a block back.
+    config.key_sale.confirmations = 0;
     config.validate()?;
 
     let info = DevInfo {
@@ -151,6 +165,7 @@ pub async fn prepare(options: &DevOptions) -> Result<DevServer, DevError> {
         currency: format!("{PATH_USD:#x}"),
         recipient: format!("{:#x}", config.payments.recipient),
         escrow: ESCROW.to_owned(),
+        key_sale: format!("{sale:#x}"),
         agent_private_key: format!("0x{}", hex::encode(agent.to_bytes())),
         api_key: String::new(),
     };
@@ -188,6 +203,20 @@ impl DevServer {
         std::fs::write(&path, text).map_err(|source| DevError::File { path, source })?;
         Ok(welcome(&self.info, data))
     }
+}
+
+/// Places the key sale. A new account does: the contract's address follows from
+/// its sender, and what the database remembers of an earlier chain's contract
+/// must not be taken for this one's.
+async fn place_key_sale(devnet: &Devnet, config: &Config) -> Result<Address, DevError> {
+    let deployer = PrivateKeySigner::random();
+    devnet.fund(deployer.address(), PATH_USD, DEPLOYER_FUNDS).await?;
+    let chain = Chain::new(&config.chain).map_err(DeployError::from)?;
+    let packs = PACKS.map(Money::from_micros);
+    let data = key_sale::deployment(config.chain.currency, config.payments.recipient, &packs);
+    let fees = Fees { token: PATH_USD, gas: key_sale::DEPLOYMENT_GAS, highest: 0, priority: 0 };
+    let until = u64::try_from(Timestamp::now().seconds()).unwrap_or(0) + key_sale::VALID_SECONDS;
+    Ok(chain.deploy(&deployer, data, fees, until).await?)
 }
 
 /// How to pay, for the terminal.

@@ -6,15 +6,17 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use alloy::signers::local::PrivateKeySigner;
 use anyhow::{Context as _, bail};
 use clap::{Args, Parser, Subcommand};
 use farebox::app::App;
-use farebox::chain::Chain;
+use farebox::chain::{Chain, Fees, key_sale};
 use farebox::config::{self, Config, Sources};
 use farebox::db::Db;
 use farebox::dev::{self, DevOptions};
 use farebox::id::Timestamp;
 use farebox::meter::Wakers;
+use farebox::money::Money;
 use farebox::mpp::session::ChannelId;
 use farebox::services::chat::Models;
 use farebox::sessions::Sessions;
@@ -40,6 +42,9 @@ enum Command {
     /// Look at payment channels, settle or close one.
     #[command(subcommand)]
     Channels(ChannelsCommand),
+    /// Place the contract that sells API keys and credit.
+    #[command(subcommand)]
+    Contracts(ContractsCommand),
     /// Rebuild every balance from the entries, compare payments with the ledger; exits with 1 on any difference.
     Audit(AuditArguments),
 }
@@ -52,6 +57,27 @@ enum ChannelsCommand {
     Settle(OneChannel),
     /// Take what was spent and return the rest to the payer.
     Close(OneChannel),
+}
+
+#[derive(Subcommand)]
+enum ContractsCommand {
+    /// Deploy a key sale that pays `payments.recipient`, and print its address.
+    ///
+    /// The key of `sessions.operator_key`, or else of `sponsor.private_key`, signs and pays the fee. It gets no power
+    /// over the contract: nobody has any.
+    Deploy(DeployArguments),
+}
+
+#[derive(Args)]
+struct DeployArguments {
+    #[command(flatten)]
+    configuration: Configuration,
+    /// What the packs cost in dollars, in the order of their numbers; never changed afterwards.
+    #[arg(long, value_delimiter = ',', default_value = "10,25,100")]
+    packs: Vec<Money>,
+    /// Gas limit of the deployment.
+    #[arg(long, default_value_t = key_sale::DEPLOYMENT_GAS)]
+    gas: u64,
 }
 
 #[derive(Args)]
@@ -145,6 +171,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
             println!("The schema is up to date.");
         }
         Command::Channels(command) => operate(command).await?,
+        Command::Contracts(ContractsCommand::Deploy(given)) => deploy(&given).await?,
         Command::Audit(given) => return audit_database(&given.database_url()?).await,
     }
     Ok(ExitCode::SUCCESS)
@@ -235,6 +262,29 @@ async fn operate(command: ChannelsCommand) -> anyhow::Result<()> {
         sessions.channels.settle(&channel, now).await?;
     }
     println!("done");
+    Ok(())
+}
+
+/// Standard output is the address alone, for scripts.
+async fn deploy(given: &DeployArguments) -> anyhow::Result<()> {
+    let config = given.configuration.load()?;
+    if given.packs.is_empty() || given.packs.iter().any(|price| !price.is_positive()) {
+        bail!("--packs: give each pack a price above zero, such as 10,25,100");
+    }
+    let key = config.sessions.operator_key.as_ref().or(config.sponsor.private_key.as_ref());
+    let key =
+        key.context("set sessions.operator_key or sponsor.private_key: one of them signs the deployment")?;
+    let signer: PrivateKeySigner =
+        key.expose().parse().ok().context("the signing key is not 0x and 64 hex digits of a private key")?;
+    let (currency, payee) =
+        (config.chain.currency, config.key_sale.payee.unwrap_or(config.payments.recipient));
+    let chain = Chain::new(&config.chain)?;
+    let fees = Fees { token: currency, gas: given.gas, highest: 0, priority: 0 };
+    let until = u64::try_from(Timestamp::now().seconds())? + key_sale::VALID_SECONDS;
+    let data = key_sale::deployment(currency, payee, &given.packs);
+    let address = chain.deploy(&signer, data, fees, until).await?;
+    println!("{address:#x}");
+    eprintln!("Sells for {currency:#x}, pays {payee:#x}. Set key_sale.address to follow it.");
     Ok(())
 }
 

@@ -52,9 +52,18 @@ pub fn metrics() -> Result<PrometheusHandle, TelemetryError> {
         ("farebox_settled_micros_total", "Settled amounts, in millionths of a dollar."),
         ("farebox_payments_denied_total", "Credentials that did not lead to an answer, by code."),
         ("farebox_chain_contradictions_total", "Answers of the node that contradict each other."),
+        ("farebox_key_sale_credited_total", "Purchases on the chain that were credited."),
+        ("farebox_key_sale_uncredited_total", "Purchases on the chain that the ledger refused."),
+        ("farebox_key_sale_rewinds_total", "How often a node left out purchases, or made some up."),
         ("farebox_requests_total", "Requests by route and status."),
     ] {
         metrics::describe_counter!(name, help);
+    }
+    for (name, help) in [
+        ("farebox_key_sale_cursor_block", "The first block whose purchases are not read yet."),
+        ("farebox_key_sale_lag_blocks", "Blocks that count and are not read yet."),
+    ] {
+        metrics::describe_gauge!(name, help);
     }
     Ok(handle)
 }

@@ -4,6 +4,7 @@
 //! reported as one of three things: it is in a block, the node refused it, or
 //! nobody knows yet ([`Sent`]). The callers' money rules rest on the third one.
 
+pub mod key_sale;
 pub mod reserve;
 pub mod signer;
 mod transaction;

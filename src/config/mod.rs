@@ -6,6 +6,7 @@
 //! know. After start-up nothing reads a file or the environment again.
 
 mod billing;
+mod key_sale;
 mod keys;
 mod load;
 mod models;
@@ -21,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use crate::money::Money;
 
 pub use billing::{Billing, Pack, is_whole_cents};
+pub use key_sale::KeySale;
 pub use keys::Keys;
 pub use load::{ConfigError, Sources, load};
 pub use models::{Model, Source, Upstream};
@@ -41,6 +43,7 @@ pub struct Config {
     pub wallet_auth: WalletAuth,
     pub billing: Billing,
     pub keys: Keys,
+    pub key_sale: KeySale,
     pub pii: Pii,
     pub log: Log,
     /// The servers that models come from.
@@ -365,6 +368,7 @@ impl Config {
                 return bad(key, "must be at least 1".into());
             }
         }
+        key_sale::validate(&self.key_sale)?;
         models::validate(&self.upstreams, &self.models)
     }
 

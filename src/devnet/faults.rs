@@ -43,6 +43,8 @@ pub enum Fault {
     },
     /// Receipts say the opposite about success.
     LyingReceipt,
+    /// `eth_getLogs` answers each log a second time, in a transaction that does not exist.
+    LyingLogs,
 }
 
 impl Fault {
@@ -53,6 +55,7 @@ impl Fault {
             Self::Behind { .. } => super::behind::concerns(method),
             Self::WrongChainId { .. } => method == "eth_chainId",
             Self::LyingReceipt => super::receipts::are_answered_by(method),
+            Self::LyingLogs => method == "eth_getLogs",
         }
     }
 }
@@ -125,6 +128,7 @@ pub(super) struct Plan {
     pub(super) behind: Option<u64>,
     pub(super) chain_id: Option<u64>,
     pub(super) lying_receipt: bool,
+    pub(super) lying_logs: bool,
 }
 
 impl Plan {
@@ -138,6 +142,7 @@ impl Plan {
             Fault::Behind { block } => self.behind = Some(*block),
             Fault::WrongChainId { chain_id } => self.chain_id = Some(*chain_id),
             Fault::LyingReceipt => self.lying_receipt = true,
+            Fault::LyingLogs => self.lying_logs = true,
         }
     }
 }

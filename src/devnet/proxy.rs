@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use alloy::primitives::{Address, U64};
+use alloy::primitives::{Address, B256, U64};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
@@ -24,6 +24,9 @@ const INVALID_PARAMS: i64 = -32602;
 const INTERNAL: i64 = -32603;
 /// What nodes use for errors of their own.
 const SERVER_ERROR: i64 = -32000;
+
+/// The place in its block of a log that is not there: behind all that are.
+const FORGED_LOG: u64 = 1_000_000;
 
 /// Anvil 1.7.1 panics when it has to encode a Tempo transaction for one of these, and ends.
 const ENDS_ANVIL: [&str; 3] = [
@@ -233,6 +236,16 @@ fn falsify(plan: &Plan, method: &str, result: &mut Value) {
     }
     if plan.lying_receipt {
         receipts::each(result, receipts::flip_status);
+    }
+    if plan.lying_logs
+        && let Value::Array(logs) = result
+    {
+        let mut forged = logs.clone();
+        for log in &mut forged {
+            log["transactionHash"] = json!(B256::repeat_byte(0xfa));
+            log["logIndex"] = json!(U64::from(FORGED_LOG));
+        }
+        logs.extend(forged);
     }
 }
 

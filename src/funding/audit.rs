@@ -1,4 +1,4 @@
-//! Payments against the ledger: each says what the other must say.
+//! Payments and purchases against the ledger: each says what the other must say.
 
 use std::fmt;
 
@@ -6,12 +6,12 @@ use sqlx::Row as _;
 
 use crate::db::{Db, DbError};
 
-/// A payment and the ledger disagree.
+/// A payment or a purchase and the ledger disagree.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Disagreement {
     /// What is wrong.
     pub rule: &'static str,
-    /// The payment, or the source of the credit.
+    /// The payment, the source of the credit, or the key.
     pub id: String,
 }
 
@@ -22,7 +22,7 @@ impl fmt::Display for Disagreement {
 }
 
 /// Each rule is a query for what breaks it.
-const RULES: [(&str, &str); 3] = [
+const RULES: [(&str, &str); 4] = [
     (
         "a settled payment is not credited with its amount to its payer, or the account it tops up",
         "SELECT p.id AS id FROM payments p LEFT JOIN credits c ON c.source = 'tx:' || p.tx_hash \
@@ -41,6 +41,11 @@ const RULES: [(&str, &str); 3] = [
         "a transaction is credited although its payment is not settled",
         "SELECT c.source AS id FROM credits c JOIN payments p ON c.source = 'tx:' || p.tx_hash \
          WHERE p.state NOT IN ('settled', 'delivered')",
+    ),
+    (
+        "a bought key came without credit for its owner",
+        "SELECT b.hash AS id FROM bought_keys b LEFT JOIN credits c ON c.source = b.source \
+         WHERE c.source IS NULL OR c.account <> 'wallet:' || b.owner",
     ),
 ];
 

@@ -4,6 +4,8 @@
 //! through `claimed -> broadcast -> settled -> delivered`. What to do next with
 //! a credential is decided by a pure function ([`payment::decide`]); the driver
 //! carries it out, and [`recover`] finishes what a crash left open.
+//! [`channel`] is the same for payment channels, and [`key_sale`] follows what a
+//! contract sells.
 
 pub mod audit;
 pub mod card;
@@ -11,6 +13,7 @@ pub mod channel;
 pub mod charge;
 mod fees;
 mod goods;
+pub mod key_sale;
 mod lease;
 mod outcome;
 pub mod payment;
@@ -18,10 +21,12 @@ pub mod recover;
 mod settle;
 pub mod sponsor;
 mod store;
+mod turn;
 
 pub use charge::{Charges, Order, Paid};
 pub use fees::FeeAccount;
 pub use goods::{Goods, Made, SoldKey};
+pub use key_sale::KeySales;
 pub use outcome::{Delivery, Denied};
 pub use payment::{Payment, PaymentState};
 pub use sponsor::Sponsor;

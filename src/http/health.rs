@@ -11,7 +11,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::State;
-use crate::funding::FeeAccount;
+use crate::funding::{FeeAccount, KeySales};
 
 /// A dependency that does not answer within this time is not ready.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -62,7 +62,8 @@ pub async fn readyz(AppState(app): AppState<State>) -> Response {
         Ok(Err(error)) => error.to_string(),
         Err(_) => "the node does not answer in time".to_owned(),
     };
-    let warnings = app.fee_accounts().iter().filter_map(FeeAccount::warning).collect();
+    let sale = app.key_sales.as_ref().and_then(KeySales::warning);
+    let warnings = app.fee_accounts().iter().filter_map(FeeAccount::warning).chain(sale).collect();
     let ready = database == "ok" && chain == "ok";
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(Ready { database, chain, warnings })).into_response()

@@ -93,6 +93,14 @@ async fn fault_lies_about_the_chain_and_about_success() {
     let lie = result(&devnet, "eth_sendRawTransactionSync", json!([raw])).await;
     let truth = result(&devnet, "eth_getTransactionReceipt", json!([hash])).await;
     assert_eq!((&lie["status"], &truth["status"]), (&json!("0x0"), &json!("0x1")));
+
+    devnet.faults().set(Rule::new(Fault::LyingLogs).times(1));
+    let of_block = json!([{ "fromBlock": truth["blockNumber"], "toBlock": truth["blockNumber"] }]);
+    let lie = result(&devnet, "eth_getLogs", of_block.clone()).await;
+    let truth = result(&devnet, "eth_getLogs", of_block).await;
+    let (lie, truth) = (lie.as_array().unwrap(), truth.as_array().unwrap());
+    assert_eq!((&lie[..truth.len()], lie.len()), (&truth[..], 2 * truth.len()));
+    assert_ne!(lie[truth.len()]["transactionHash"], truth[0]["transactionHash"]);
     devnet.stop().await;
 }
 

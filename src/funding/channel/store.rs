@@ -289,42 +289,6 @@ pub(super) async fn settleable(
     .transpose()
 }
 
-/// Takes or renews a lease; `false` while another owner has it.
-pub(super) async fn lease(
-    db: &Db,
-    name: &'static str,
-    owner: &str,
-    now: Timestamp,
-    until: Timestamp,
-) -> Result<bool, DbError> {
-    let owner = owner.to_owned();
-    let owner = &owner;
-    db.transaction(|mut tx| async move {
-        let done = sqlx::query(
-            "INSERT INTO leases (name, owner, until) VALUES ($1, $2, $3) ON CONFLICT (name) DO UPDATE \
-             SET owner = excluded.owner, until = excluded.until \
-             WHERE leases.owner = excluded.owner OR leases.until <= $4",
-        )
-        .bind(name)
-        .bind(owner.clone())
-        .bind(until.millis())
-        .bind(now.millis())
-        .execute(tx.conn())
-        .await?;
-        Ok::<_, DbError>((tx, done.rows_affected() == 1))
-    })
-    .await
-}
-
-/// Ends a lease, whoever has it.
-pub(super) async fn release(db: &Db, name: &'static str) -> Result<(), DbError> {
-    db.transaction(|mut tx| async move {
-        sqlx::query("DELETE FROM leases WHERE name = $1").bind(name).execute(tx.conn()).await?;
-        Ok::<_, DbError>((tx, ()))
-    })
-    .await
-}
-
 fn voucher(channel: ChannelId, amount: i64, signature: &str) -> Result<SignedVoucher, StoreError> {
     let signature: Bytes = signature.parse().map_err(|_| corrupt(channel, "signature", "(not shown)"))?;
     Ok(SignedVoucher { channel, amount: Money::from_micros(amount), signature })

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::state::{Channel, Due, Phase, Refused, due};
 use super::{ChannelError, Channels, store};
 use crate::db::{Db, DbError};
-use crate::funding::StoreError;
+use crate::funding::{StoreError, turn};
 use crate::id::Timestamp;
 
 /// How often the worker looks.
@@ -28,7 +28,7 @@ const LEASE: &str = "channels";
 /// # Errors
 /// When the database cannot be written.
 pub async fn release(db: &Db) -> Result<(), DbError> {
-    store::release(db, LEASE).await
+    turn::release(db, LEASE).await
 }
 
 /// Runs until the task is aborted. Of several instances one works at a time.
@@ -37,7 +37,7 @@ pub async fn run(channels: Channels) {
     loop {
         let now = Timestamp::now();
         let until = now.checked_add_millis(LEASE_MS).unwrap_or(now);
-        let worked = match store::lease(&channels.db, LEASE, &owner, now, until).await {
+        let worked = match turn::lease(&channels.db, LEASE, &owner, now, until).await {
             Ok(true) => pass(&channels, now).await,
             Ok(false) => Ok(()),
             Err(error) => Err(error.into()),

@@ -1,0 +1,73 @@
+//! The contract that sells keys and credit.
+
+use alloy::primitives::Address;
+use serde::{Deserialize, Serialize};
+
+use super::ConfigError;
+
+/// The key sale: purchases on the chain become credit. On when `address` is set.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct KeySale {
+    /// The contract; `farebox contracts deploy` places one.
+    pub address: Option<Address>,
+    /// Whom the contract pays; `payments.recipient` when unset.
+    pub payee: Option<Address>,
+    /// How many blocks must stand on a purchase before it counts.
+    pub confirmations: u64,
+    /// The most blocks whose logs are asked for at once.
+    pub blocks_per_query: u64,
+}
+
+impl Default for KeySale {
+    fn default() -> Self {
+        Self { address: None, payee: None, confirmations: 2, blocks_per_query: 2_000 }
+    }
+}
+
+/// More than any chain was ever reorganised by; beyond it, a typing error.
+const MOST_CONFIRMATIONS: u64 = 10_000;
+/// No node answers for more.
+const MOST_BLOCKS: u64 = 1_000_000;
+
+pub(super) fn validate(sale: &KeySale) -> Result<(), ConfigError> {
+    for (key, address) in [("key_sale.address", sale.address), ("key_sale.payee", sale.payee)] {
+        if address.is_some_and(|address| address.is_zero()) {
+            return Err(ConfigError::invalid(key, "is the zero address; leave it out instead"));
+        }
+    }
+    if sale.confirmations > MOST_CONFIRMATIONS {
+        return Err(ConfigError::invalid(
+            "key_sale.confirmations",
+            format!("set a number of blocks up to {MOST_CONFIRMATIONS}"),
+        ));
+    }
+    if !(1..=MOST_BLOCKS).contains(&sale.blocks_per_query) {
+        return Err(ConfigError::invalid(
+            "key_sale.blocks_per_query",
+            format!("set a number of blocks from 1 to {MOST_BLOCKS}"),
+        ));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wrong_values_name_their_key() {
+        validate(&KeySale::default()).expect("valid");
+        validate(&KeySale { confirmations: 0, ..KeySale::default() }).expect("valid");
+        for (wrong, key) in [
+            (KeySale { address: Some(Address::ZERO), ..KeySale::default() }, "key_sale.address"),
+            (KeySale { payee: Some(Address::ZERO), ..KeySale::default() }, "key_sale.payee"),
+            (KeySale { confirmations: u64::MAX, ..KeySale::default() }, "key_sale.confirmations"),
+            (KeySale { blocks_per_query: 0, ..KeySale::default() }, "key_sale.blocks_per_query"),
+            (KeySale { blocks_per_query: u64::MAX, ..KeySale::default() }, "key_sale.blocks_per_query"),
+        ] {
+            let error = validate(&wrong).expect_err("refused").to_string();
+            assert!(error.starts_with(key), "{error}");
+        }
+    }
+}

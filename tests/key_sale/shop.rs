@@ -1,0 +1,227 @@
+//! A server that follows a contract of its own, and wallets that buy there.
+
+use std::ops::Deref;
+
+use alloy::primitives::{Address, B256, U256};
+use alloy::sol_types::SolCall as _;
+use farebox::chain::key_sale::{self, SoldKey, buy_call, deployment, top_up_call};
+use farebox::chain::{Chain, Fees};
+use farebox::config::{self, Config, PATH_USD, Secret};
+use farebox::devnet::Devnet;
+use farebox::funding::KeySales;
+use farebox::funding::key_sale::{Cursor, Passed, SaleError};
+use farebox::id::Timestamp;
+use farebox::ledger::audit::audit;
+use farebox::money::Money;
+use serde_json::{Value, json};
+use sqlx::Row as _;
+use tempo_contracts::precompiles::ITIP20;
+use tempo_primitives::transaction::{Call, TempoTransaction};
+
+use crate::agent::{Agent, CHAIN_ID, call, now_seconds};
+use crate::db::{self, TestDb};
+use crate::harness::{self, Server, client, eventually, send_raw, shared_chain};
+
+/// What the packs cost, in base units.
+pub const PACKS: [i64; 2] = [1_000_000, 2_500_000];
+/// Enough for an approval and several purchases.
+const GAS: u64 = 5_000_000;
+
+/// A contract that sells.
+#[derive(Clone, Copy)]
+pub struct Market<'a> {
+    pub chain: &'a Devnet,
+    pub contract: Address,
+}
+
+/// A contract that sells, and a server that follows it.
+pub struct Shop<'a> {
+    pub server: Server,
+    pub market: Market<'a>,
+}
+
+impl<'a> Deref for Shop<'a> {
+    type Target = Market<'a>;
+
+    fn deref(&self) -> &Market<'a> {
+        &self.market
+    }
+}
+
+/// The server's way to ask this chain.
+pub fn reader(chain: &Devnet) -> Chain {
+    let config = config::Chain {
+        rpc_url: Secret::from(chain.rpc_url()),
+        chain_id: CHAIN_ID,
+        ..config::Chain::default()
+    };
+    Chain::new(&config).expect("a URL")
+}
+
+/// Places a contract.
+pub async fn place(chain: &Devnet, token: Address, payee: Address) -> Address {
+    let deployer = harness::funded(chain).await;
+    let data = deployment(token, payee, &PACKS.map(Money::from_micros));
+    let fees = Fees { token: PATH_USD, gas: key_sale::DEPLOYMENT_GAS, highest: 0, priority: 0 };
+    let until = now_seconds() + key_sale::VALID_SECONDS;
+    reader(chain).deploy(&deployer.signer, data, fees, until).await.expect("the contract is placed")
+}
+
+/// Mines blocks without sales.
+pub async fn mine(chain: &Devnet, blocks: u64) {
+    let mut request = json!({ "jsonrpc": "2.0", "id": 1, "method": "anvil_mine" });
+    // No second passes between them: transactions that expire would be dead on a chain of the future.
+    request["params"] = json!([format!("{blocks:#x}"), "0x0"]);
+    let answer = client().post(chain.anvil_url()).json(&request).send().await.expect("anvil answers");
+    let answer: Value = answer.json().await.expect("JSON");
+    assert_eq!(answer.get("error"), None);
+}
+
+/// A new key: nobody knows a secret to it, which nothing here needs.
+pub fn key(pack: u64) -> SoldKey {
+    SoldKey { hash: B256::random(), pack }
+}
+
+/// Runs a test once on every engine, on the shared chain.
+pub async fn on_every_engine(test: impl AsyncFn(&mut Shop<'static>)) {
+    for database in db::engines().await {
+        let mut shop = Shop::on(database, shared_chain().await, |_| {}).await;
+        test(&mut shop).await;
+        shop.finish().await;
+    }
+}
+
+impl Market<'_> {
+    pub async fn buyer(&self) -> Agent {
+        harness::funded(self.chain).await
+    }
+
+    /// Lets the contract take this much from the caller.
+    pub fn approve(&self, amount: i64) -> Call {
+        let amount = U256::from(u64::try_from(amount).expect("not negative"));
+        call(PATH_USD, ITIP20::approveCall { spender: self.contract, amount }.abi_encode())
+    }
+
+    pub fn buy(&self, key: SoldKey, owner: Address) -> Call {
+        call(self.contract, buy_call(key, owner).to_vec())
+    }
+
+    pub fn top_up(&self, owner: Address, amount: i64) -> Call {
+        call(self.contract, top_up_call(owner, Money::from_micros(amount)).to_vec())
+    }
+
+    /// Sends one transaction of these calls, past all faults; its receipt.
+    pub async fn send(&self, buyer: &Agent, calls: Vec<Call>) -> Value {
+        let transaction = TempoTransaction { gas_limit: GAS, ..buyer.transaction(calls) };
+        send_raw(self.chain, &buyer.sign(transaction).raw).await
+    }
+
+    /// The same, and it succeeds.
+    pub async fn purchase(&self, buyer: &Agent, calls: Vec<Call>) -> Value {
+        let receipt = self.send(buyer, calls).await;
+        assert_eq!(receipt["status"], "0x1", "{receipt}");
+        receipt
+    }
+
+    /// Tops a new wallet up, approval included.
+    pub async fn topped_up(&self, amount: i64) -> (Agent, u64) {
+        let buyer = self.buyer().await;
+        let calls = vec![self.approve(amount), self.top_up(buyer.address(), amount)];
+        let receipt = self.purchase(&buyer, calls).await;
+        (buyer, block_of(&receipt))
+    }
+
+    pub async fn height(&self) -> u64 {
+        reader(self.chain).height().await.expect("the chain answers")
+    }
+}
+
+impl<'a> Shop<'a> {
+    pub async fn on(db: TestDb, chain: &'a Devnet, tune: impl FnOnce(&mut Config)) -> Self {
+        let payee = Agent::random().address();
+        let contract = place(chain, PATH_USD, payee).await;
+        let server = Server::on(db, &chain.rpc_url(), |config| {
+            config.payments.recipient = payee;
+            config.key_sale.address = Some(contract);
+            config.key_sale.confirmations = 0;
+            tune(config);
+        })
+        .await;
+        Self { server, market: Market { chain, contract } }
+    }
+
+    pub async fn restart(self, tune: impl FnOnce(&mut Config)) -> Self {
+        Self { server: self.server.restart(tune).await, ..self }
+    }
+
+    pub async fn finish(&mut self) {
+        self.audited().await;
+        self.server.stop().await;
+    }
+
+    pub fn sales(&self) -> &KeySales {
+        self.server.app.key_sales.as_ref().expect("a contract is configured")
+    }
+
+    pub async fn cursor(&self) -> Cursor {
+        self.sales().cursor().await.expect("the database answers").expect("it has begun")
+    }
+
+    pub async fn pass(&self) -> Result<Passed, SaleError> {
+        self.sales().pass(Timestamp::now()).await
+    }
+
+    /// What a wallet was ever credited.
+    pub async fn credited(&self, owner: Address) -> i64 {
+        let row = sqlx::query("SELECT credited FROM accounts WHERE id = $1")
+            .bind(format!("wallet:{owner:#x}"))
+            .fetch_optional(&self.server.db.db.pool)
+            .await
+            .expect("the database answers");
+        row.map_or(0, |row| row.try_get("credited").expect("a number"))
+    }
+
+    pub async fn await_credit(&self, owner: Address, amount: i64) {
+        eventually("credited", async || (self.credited(owner).await >= amount).then_some(())).await;
+        assert_eq!(self.credited(owner).await, amount);
+    }
+
+    /// Waits until everything up to now is read.
+    pub async fn await_all(&self) {
+        let height = self.height().await;
+        eventually("all is read", async || {
+            let cursor = self.sales().cursor().await.expect("the database answers");
+            cursor.filter(|cursor| cursor.next_block > height).map(drop)
+        })
+        .await;
+    }
+
+    /// Makes the next reader begin at the first block, as if the cursor had been lost.
+    pub async fn forget(&self) {
+        self.server.db.execute("DELETE FROM chain_cursors").await;
+    }
+
+    pub async fn credits(&self) -> i64 {
+        self.server.count("SELECT count(*) FROM credits").await
+    }
+
+    pub async fn keys(&self) -> i64 {
+        self.server.count("SELECT count(*) FROM bought_keys").await
+    }
+
+    /// The books are right, and every unit that the payee got is somebody's credit.
+    pub async fn audited(&self) {
+        let report = audit(&self.server.db.db).await.expect("the audit runs");
+        assert!(report.is_clean(), "{report}");
+        let disagreements = farebox::funding::audit::audit(&self.server.db.db).await.expect("the audit runs");
+        assert_eq!(disagreements, []);
+        let payee = self.chain.balance(PATH_USD, self.server.recipient()).await.expect("the chain answers");
+        let refused =
+            self.server.count("SELECT CAST(coalesce(sum(amount), 0) AS BIGINT) FROM uncredited_sales");
+        assert_eq!(i128::from(payee.to::<u64>()), report.credited + i128::from(refused.await));
+    }
+}
+
+pub fn block_of(receipt: &Value) -> u64 {
+    receipt["blockNumber"].as_str().and_then(|hex| hex.parse::<U256>().ok()).expect("a block").to()
+}
