@@ -13,6 +13,10 @@ use super::rpc::{Rpc, RpcError};
 /// network.
 const GIFT: u64 = 1_000_000_000_000;
 
+/// How often a transfer is tried. Between picking a nonce and taking the transaction anvil may have
+/// made a block of the one before; then it refuses its own choice, and nothing was sent.
+const ATTEMPTS: u32 = 5;
+
 /// Transfers from an account whose key anvil holds.
 #[derive(Debug)]
 pub(super) struct Faucet {
@@ -47,6 +51,12 @@ impl Faucet {
         let transaction =
             json!([{ "from": self.funder, "to": token, "data": alloy::hex::encode_prefixed(data) }]);
         let _turn = self.turn.lock().await;
+        for _ in 1..ATTEMPTS {
+            match rpc.call("eth_sendTransaction", transaction.clone()).await {
+                Err(RpcError::Refused { message, .. }) if message == "nonce too low" => {}
+                answered => return answered,
+            }
+        }
         rpc.call("eth_sendTransaction", transaction).await
     }
 }
