@@ -54,6 +54,7 @@ pub fn metrics() -> Result<PrometheusHandle, TelemetryError> {
         ("farebox_chain_contradictions_total", "Answers of the node that contradict each other."),
         ("farebox_key_sale_credited_total", "Purchases on the chain that were credited."),
         ("farebox_key_sale_uncredited_total", "Purchases on the chain that the ledger refused."),
+        ("farebox_key_sale_taken_ids_total", "Bought keys whose id another key had: credited, no key."),
         ("farebox_key_sale_rewinds_total", "How often a node left out purchases, or made some up."),
         ("farebox_requests_total", "Requests by route and status."),
     ] {

@@ -44,8 +44,8 @@ const RULES: [(&str, &str); 4] = [
     ),
     (
         "a bought key came without credit for its owner",
-        "SELECT b.hash AS id FROM bought_keys b LEFT JOIN credits c ON c.source = b.source \
-         WHERE c.source IS NULL OR c.account <> 'wallet:' || b.owner",
+        "SELECT k.id AS id FROM api_keys k LEFT JOIN credits c ON c.source = k.source \
+         WHERE k.source IS NOT NULL AND (c.source IS NULL OR c.account <> 'wallet:' || k.owner)",
     ),
 ];
 

@@ -10,13 +10,16 @@ use crate::meter::{Delivered, End, Standing};
 use crate::money::Money;
 use crate::mpp::session::ChannelId;
 
-/// A chunk of the answer.
-pub fn data(json: &[u8]) -> Bytes {
-    let mut frame = Vec::with_capacity(json.len() + 8);
-    frame.extend_from_slice(b"data: ");
-    frame.extend_from_slice(json);
-    frame.extend_from_slice(b"\n\n");
-    frame.into()
+/// Chunks of the answer, an event each.
+pub fn data(chunks: &[Bytes]) -> Bytes {
+    let length = chunks.iter().map(|json| json.len() + 8).sum();
+    let mut frames = Vec::with_capacity(length);
+    for json in chunks {
+        frames.extend_from_slice(b"data: ");
+        frames.extend_from_slice(json);
+        frames.extend_from_slice(b"\n\n");
+    }
+    frames.into()
 }
 
 /// A sign of life.

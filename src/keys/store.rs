@@ -7,12 +7,15 @@ use sqlx::any::AnyRow;
 
 use super::{Key, KeyId, Limits, SecretHash};
 use crate::db::{Db, DbError, Tx, TxError};
-use crate::id::{AccountId, IdError, Timestamp};
+use crate::id::{AccountId, IdError, SourceRef, Timestamp};
 use crate::ledger::LedgerError;
 use crate::money::Money;
 
 const COLUMNS: &str = "id, owner, name, hash, previous_hash, previous_until, created_at, last_used_at, \
      revoked_at, expires_at, rpm, tpm, daily_limit, total_limit, models";
+
+/// What a key is called that nobody could name.
+const BOUGHT_NAME: &str = "bought on the chain";
 
 /// Why keys could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -82,6 +85,43 @@ pub async fn create(tx: &mut Tx, new: &NewKey<'_>, now: Timestamp) -> Result<(),
     .execute(tx.conn())
     .await?;
     Ok(())
+}
+
+/// A key that was bought from the contract.
+#[derive(Debug)]
+pub struct BoughtKey<'a> {
+    pub hash: &'a SecretHash,
+    /// Wallet address; letter case does not matter.
+    pub owner: &'a str,
+    /// Of the credit that came with it.
+    pub source: &'a SourceRef,
+}
+
+/// Stores a bought key under the id that its hash gives it, unless that id is taken: by the same
+/// purchase, when it is read again, or by another, for which `false` is answered.
+///
+/// # Errors
+/// [`KeysError::Owner`], or when the database fails.
+pub async fn create_bought(tx: &mut Tx, key: &BoughtKey<'_>, now: Timestamp) -> Result<bool, KeysError> {
+    let id = KeyId::of_hash(key.hash);
+    sqlx::query(
+        "INSERT INTO api_keys (id, owner, name, hash, source, created_at) VALUES ($1, $2, $3, $4, $5, $6) \
+         ON CONFLICT (id) DO NOTHING",
+    )
+    .bind(id.as_str().to_owned())
+    .bind(address(key.owner)?)
+    .bind(BOUGHT_NAME)
+    .bind(key.hash.to_hex())
+    .bind(key.source.as_str().to_owned())
+    .bind(now.millis())
+    .execute(tx.conn())
+    .await?;
+    let row = sqlx::query("SELECT source FROM api_keys WHERE id = $1")
+        .bind(id.as_str().to_owned())
+        .fetch_one(tx.conn())
+        .await?;
+    let source: Option<String> = row.try_get("source")?;
+    Ok(source.as_deref() == Some(key.source.as_str()))
 }
 
 /// Ends a key for good. False when the owner has no such key, or it was revoked before.

@@ -35,6 +35,16 @@ impl KeyId {
         Self(id)
     }
 
+    /// The id of a key that was bought by the hash of its secret alone, so that its buyer knows it
+    /// beforehand: of the hash's own SHA-256, the first 16 bytes modulo 36, as characters of
+    /// `[a-z0-9]`. Hashed again, because an id that were part of the hash could be taken by anybody
+    /// who sees a purchase coming.
+    #[must_use]
+    pub fn of_hash(hash: &SecretHash) -> Self {
+        let digest = Sha256::digest(hash.0);
+        Self(digest.iter().take(ID_LENGTH).map(|b| char::from(ID_ALPHABET[usize::from(*b) % 36])).collect())
+    }
+
     /// Reads an id: 16 characters of `[a-z0-9]`.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
@@ -70,6 +80,12 @@ impl SecretHash {
         let mut bytes = [0; 32];
         hex::decode_to_slice(text, &mut bytes).ok()?;
         Some(Self(bytes))
+    }
+
+    /// A hash that was made elsewhere.
+    #[must_use]
+    pub fn of_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
     }
 
     /// In lower case.
@@ -138,6 +154,12 @@ mod tests {
         assert_eq!(minted.text.expose().len(), 5 + 16 + 43);
         assert!(SecretHash::from_hex(&hash.to_hex()).expect("hex").matches(&hash));
         assert_ne!(KeyId::random(), KeyId::random());
+    }
+
+    #[test]
+    fn the_id_of_a_hash_is_what_the_readme_says() {
+        let hash = SecretHash::of("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA");
+        assert_eq!(KeyId::of_hash(&hash).as_str(), "d8zy9ky01xdubctd");
     }
 
     #[test]

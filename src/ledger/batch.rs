@@ -10,23 +10,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::Serialize;
-use sqlx::AssertSqlSafe;
-use sqlx::any::{Any, AnyArguments};
-use sqlx::query::Query;
 use tokio::sync::{mpsc, oneshot};
 
 use super::account::{Books, Fold, Verdict};
 use super::{ChargeOutcome, LedgerError, sql};
+use crate::db::rows::{self, Column};
 use crate::db::{Db, Tx};
 use crate::id::HoldId;
 use crate::money::Money;
 
-/// The most charges in one transaction: bounds how long a commit keeps others waiting. Larger
-/// batches are no faster: by then a sync is a small part of each, and the driver's work for a
-/// statement grows with the square of its parameters.
-const LARGEST_BATCH: usize = 256;
+/// The most charges in one transaction: bounds how long a commit keeps others waiting.
+const LARGEST_BATCH: usize = 1024;
 /// How many charges may wait for the next batch before further ones wait to be queued.
-const QUEUE: usize = 16 * LARGEST_BATCH;
+const QUEUE: usize = 4 * LARGEST_BATCH;
 
 type Answer = Result<ChargeOutcome, LedgerError>;
 
@@ -155,22 +151,23 @@ pub(super) async fn charge(tx: &mut Tx, charges: &[(HoldId, Money)]) -> Result<V
 
 /// Locks the accounts behind these tabs, in the order of their ids, then reads both.
 async fn lock(tx: &mut Tx, holds: &BTreeSet<&HoldId>) -> Result<Books, LedgerError> {
-    let values = values("id", &["TEXT"], holds.len());
+    let given = rows::given(tx.engine(), &[Column::Text("id")]);
     let lock = tx.engine().for_update();
     let accounts = format!(
-        "{values} SELECT id, credited, spent, held FROM accounts
-          WHERE id IN (SELECT holds.account FROM holds JOIN v ON v.id = holds.id)
+        "{given} SELECT id, credited, spent, held FROM accounts
+          WHERE id IN (SELECT holds.account FROM given CROSS JOIN holds WHERE holds.id = given.id)
           ORDER BY id{lock}"
     );
     let tabs = format!(
-        "{values} SELECT holds.id, account, reserved, charged, state FROM holds JOIN v ON v.id = holds.id"
+        "{given} SELECT holds.id, account, reserved, charged, state
+         FROM given CROSS JOIN holds WHERE holds.id = given.id"
     );
-    let ids = || holds.iter().map(|hold| (hold.as_str(), []));
+    let ids: Vec<_> = holds.iter().map(|hold| [hold.as_str()]).collect();
     let mut books = Books::default();
-    for row in bind_rows(accounts, ids()).fetch_all(tx.conn()).await? {
+    for row in rows::with_rows(accounts, &ids).fetch_all(tx.conn()).await? {
         books.accounts.insert(sql::account_id(&row, "id")?, sql::balance(&row)?);
     }
-    for row in bind_rows(tabs, ids()).fetch_all(tx.conn()).await? {
+    for row in rows::with_rows(tabs, &ids).fetch_all(tx.conn()).await? {
         books.tabs.insert(sql::hold_id(&row, "id")?, sql::opened_tab(&row)?);
     }
     Ok(books)
@@ -181,67 +178,26 @@ async fn write(tx: &mut Tx, fold: &Fold) -> Result<(), LedgerError> {
     if fold.tabs.is_empty() {
         return Ok(());
     }
-    let tabs = values("id, amount", &["TEXT", "BIGINT"], fold.tabs.len());
+    let given = rows::given(tx.engine(), &[Column::Text("id"), Column::Whole("amount")]);
     let raise_tabs = format!(
-        "{tabs} UPDATE holds SET charged = holds.charged + v.amount FROM v
-          WHERE holds.id = v.id AND holds.state = 'open'"
+        "{given} UPDATE holds SET charged = holds.charged + given.amount FROM given
+          WHERE holds.id = given.id AND holds.state = 'open'"
     );
-    let rows = fold.tabs.iter().map(|(hold, amount)| (hold.as_str(), [*amount]));
-    let result = bind_rows(raise_tabs, rows).execute(tx.conn()).await?;
-    sql::must(result.rows_affected(), fold.tabs.len(), "a batch of charges, on tabs,")?;
+    let tabs: Vec<_> = fold.tabs.iter().map(|(hold, amount)| (hold.as_str(), amount.micros())).collect();
+    let result = rows::with_rows(raise_tabs, &tabs).execute(tx.conn()).await?;
+    sql::must(result.rows_affected(), tabs.len(), "a batch of charges, on tabs,")?;
 
-    let accounts = values("id, spent, drawn", &["TEXT", "BIGINT", "BIGINT"], fold.accounts.len());
+    let columns = [Column::Text("id"), Column::Whole("spent"), Column::Whole("drawn")];
+    let given = rows::given(tx.engine(), &columns);
     let raise_accounts = format!(
-        "{accounts} UPDATE accounts
-            SET spent = accounts.spent + v.spent, held = accounts.held - v.drawn FROM v
-          WHERE accounts.id = v.id AND accounts.held >= v.drawn
-            AND accounts.credited - accounts.spent - accounts.held >= v.spent - v.drawn"
+        "{given} UPDATE accounts
+            SET spent = accounts.spent + given.spent, held = accounts.held - given.drawn FROM given
+          WHERE accounts.id = given.id AND accounts.held >= given.drawn
+            AND accounts.credited - accounts.spent - accounts.held >= given.spent - given.drawn"
     );
-    let rows = fold.accounts.iter().map(|(account, (spent, drawn))| (account.as_str(), [*spent, *drawn]));
-    let result = bind_rows(raise_accounts, rows).execute(tx.conn()).await?;
-    sql::must(result.rows_affected(), fold.accounts.len(), "a batch of charges, on accounts,")
-}
-
-type Statement<'q> = Query<'q, Any, AnyArguments>;
-
-/// Binds rows of an id and `N` amounts, and fills up with rows whose id matches nothing.
-fn bind_rows<'q, const N: usize>(
-    query: String,
-    rows: impl ExactSizeIterator<Item = (&'q str, [Money; N])>,
-) -> Statement<'q> {
-    let padding = rows.len().next_power_of_two() - rows.len();
-    let rows = rows.chain(std::iter::repeat_n(("", [Money::ZERO; N]), padding));
-    rows.fold(sqlx::query(AssertSqlSafe(query)), |statement, (id, amounts)| {
-        let statement = statement.bind(id);
-        amounts.into_iter().fold(statement, |statement, amount| statement.bind(amount.micros()))
-    })
-}
-
-/// `WITH v (columns) AS (VALUES ...)` for this many rows, rounded up to a power of two, so that
-/// batches of all sizes need few prepared statements. Callers fill up with rows that match
-/// nothing. PostgreSQL wants to be told the types.
-fn values(columns: &str, types: &[&str], rows: usize) -> String {
-    let mut parameter = 0;
-    let mut row = || {
-        let cells = types.iter().map(|kind| {
-            parameter += 1;
-            format!("CAST(${parameter} AS {kind})")
-        });
-        format!("({})", cells.collect::<Vec<_>>().join(", "))
-    };
-    let rows: Vec<_> = (0..rows.next_power_of_two()).map(|_| row()).collect();
-    format!("WITH v ({columns}) AS (VALUES {})", rows.join(", "))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn statements_come_in_few_sizes() {
-        assert_eq!(values("id", &["TEXT"], 1), "WITH v (id) AS (VALUES (CAST($1 AS TEXT)))");
-        let three = values("id, amount", &["TEXT", "BIGINT"], 3);
-        assert_eq!(three, values("id, amount", &["TEXT", "BIGINT"], 4));
-        assert!(three.ends_with("(CAST($7 AS TEXT), CAST($8 AS BIGINT)))"), "{three}");
-    }
+    let sums = fold.accounts.iter();
+    let accounts: Vec<_> =
+        sums.map(|(account, (spent, drawn))| (account.as_str(), spent.micros(), drawn.micros())).collect();
+    let result = rows::with_rows(raise_accounts, &accounts).execute(tx.conn()).await?;
+    sql::must(result.rows_affected(), accounts.len(), "a batch of charges, on accounts,")
 }

@@ -14,9 +14,10 @@ use crate::money::Money;
 use crate::services::chat::{Chunk, ChunkStream, UpstreamError};
 
 /// Chunks that one charge covers at the most.
-const BATCH: usize = 32;
-/// Charged chunks that may wait for the client: what a disconnect can cost.
-const IN_FLIGHT: usize = 8;
+const BATCH: usize = 16;
+/// Runs of charged chunks that may wait for the client. With the run that waits
+/// to join them and the one that is being written, what a disconnect can cost.
+const IN_FLIGHT: usize = 1;
 /// Chunks read ahead of the charge.
 const READ_AHEAD: usize = 64;
 
@@ -25,8 +26,8 @@ type Ready = Result<Chunk, UpstreamError>;
 /// What a client is sent.
 #[derive(Debug)]
 pub enum Event {
-    /// A chunk, paid for.
-    Chunk(Bytes),
+    /// Chunks that are paid for, in their order.
+    Chunks(Vec<Bytes>),
     /// Nothing to say.
     Ping,
     /// The next voucher must reach this.
@@ -155,22 +156,27 @@ impl<P: Purse> Metered<P> {
     /// Sends chunks from the front until `paid` billable ones are sent and the
     /// next billable one is not paid for.
     async fn send_paid(&mut self, run: &mut VecDeque<Ready>, mut paid: u64) -> Result<(), End> {
+        let mut chunks = Vec::with_capacity(run.len());
+        let mut failed = Ok(());
         while let Some(next) = run.front() {
             if matches!(next, Ok(chunk) if chunk.billable) {
                 if paid == 0 {
-                    return Ok(());
+                    break;
                 }
                 paid -= 1;
             }
             match run.pop_front() {
                 // It is always asked for upstream, not always by the client.
                 Some(Ok(chunk)) if chunk.usage_only && !self.till.tab.wants_usage => {}
-                Some(Ok(chunk)) => self.send(Event::Chunk(chunk.data)).await?,
-                Some(Err(error)) => return Err(End::Upstream(error)),
+                Some(Ok(chunk)) => chunks.push(chunk.data),
+                Some(Err(error)) => failed = Err(End::Upstream(error)),
                 None => {}
             }
         }
-        Ok(())
+        if !chunks.is_empty() {
+            self.send(Event::Chunks(chunks)).await?;
+        }
+        failed
     }
 
     async fn send(&mut self, event: Event) -> Result<(), End> {

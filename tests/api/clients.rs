@@ -66,13 +66,30 @@ fn agentcash_discovery_has_no_warnings() {
     });
 }
 
-/// Chat whole and streamed, errors, models: as its users write it, with only the base URL changed.
+/// Chat whole and streamed, tools, images, errors, retries: as their users write it, with only the
+/// base URL changed.
 #[test]
-fn openais_own_client_works_with_prepaid_credits() {
+fn openais_own_clients_work_with_prepaid_credits() {
     run(async {
         let dev = Dev::start().await;
         installed("tests/clients/node_modules/openai");
         let script = installed("tests/clients/openai_chat.mjs");
+        let verdict = succeeds(Command::new("node").arg(&script).arg(dev.json())).await;
+        assert!(verdict.contains("\"ok\":true"), "{verdict}");
+        let python = installed(".tools/python/bin/python");
+        let script = installed("tests/clients/openai_chat.py");
+        let verdict = succeeds(Command::new(python).arg(script).arg(dev.json())).await;
+        assert!(verdict.contains("\"ok\": true"), "{verdict}");
+    });
+}
+
+/// A key that is bought from the contract, by a wallet that has only viem.
+#[test]
+fn viem_buys_a_key_from_the_contract_and_uses_it() {
+    run(async {
+        let dev = Dev::start().await;
+        installed("tests/clients/node_modules/viem");
+        let script = installed("tests/clients/viem_buy.mjs");
         let verdict = succeeds(Command::new("node").arg(&script).arg(dev.json())).await;
         assert!(verdict.contains("\"ok\":true"), "{verdict}");
     });

@@ -1,4 +1,4 @@
-// OpenAI's own client against the prepaid API: chat whole and streamed, models, errors, retries.
+// OpenAI's own client against the prepaid API: chat whole and streamed, tools, images, errors, retries.
 import { readFileSync } from 'node:fs'
 import OpenAI from 'openai'
 
@@ -47,6 +47,27 @@ const tools = [{ type: 'function', function: { name: 'weather', parameters: { ty
 const script = [{ role: 'user', content: '{"tool": true}' }]
 const called = await openai.chat.completions.stream({ model, messages: script, tools }).finalChatCompletion()
 expect(called.choices[0].message.tool_calls?.[0]?.function?.name === 'weather', 'the tool call')
+
+const pixel =
+  'data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=='
+const parts = [
+  { type: 'text', text: 'one two three four' },
+  { type: 'image_url', image_url: { url: pixel } },
+]
+const seen = await openai.chat.completions.create({ model, messages: [{ role: 'user', content: parts }] })
+expect(seen.choices[0].message.content === 'one two three four', `image: ${JSON.stringify(seen)}`)
+
+let attempts = 0
+const counted = (...request) => {
+  attempts += 1
+  return fetch(...request)
+}
+const failing = client(dev.apiKey, { maxRetries: 2, fetch: counted })
+const gone = await failure(
+  failing.chat.completions.create({ model, messages: [{ role: 'user', content: '{"status": 503}' }] }),
+)
+expect(gone instanceof OpenAI.InternalServerError, `an upstream that fails: ${gone}`)
+expect(attempts === 3, `attempts: ${attempts}`)
 
 const wrong = await failure(client('pryv_wrong').models.list())
 expect(wrong instanceof OpenAI.AuthenticationError, `wrong key: ${wrong}`)

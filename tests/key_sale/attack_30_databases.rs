@@ -11,7 +11,7 @@ fn attack_30_what_cannot_be_written_whole_is_not_written_at_all() {
     run(async {
         let chain = own_chain().await;
         let mut shop = Shop::on(db::sqlite().await, &chain, |_| {}).await;
-        for table in ["bought_keys", "credits"] {
+        for table in ["api_keys", "credits"] {
             shop.server
                 .db
                 .execute(&format!(

@@ -52,7 +52,7 @@ fn attack_30_a_server_that_is_killed_at_any_moment_credits_each_purchase_once() 
                 .await;
             assert_eq!(count("SELECT count(*) FROM credits").await, credits);
             assert_eq!(count("SELECT credited FROM accounts").await, paid + PACKS[0]);
-            assert_eq!(count("SELECT count(*) FROM bought_keys").await, 1);
+            assert_eq!(count("SELECT count(*) FROM api_keys").await, 1);
             server.kill().await;
             setup.audit().await;
         }

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use farebox::config::PATH_USD;
+use farebox::keys::{KeyId, SecretHash};
 use sqlx::Row as _;
 
 use crate::agent::Agent;
@@ -18,14 +19,14 @@ fn a_key_is_bought_with_one_batch_and_brings_its_credit() {
         assert_eq!(receipt["type"], "0x76");
         shop.await_credit(buyer.address(), PACKS[1]).await;
 
-        let row = sqlx::query("SELECT hash, owner, pack, source FROM bought_keys");
+        let row = sqlx::query("SELECT id, hash, owner, source FROM api_keys");
         let row = row.fetch_one(&shop.server.db.db.pool).await.expect("one key");
         let text = |column: &str| row.try_get::<String, _>(column).expect("text");
-        assert_eq!(text("hash"), format!("{:#x}", sold.hash));
+        assert_eq!(text("hash"), hex::encode(sold.hash));
+        assert_eq!(text("id"), KeyId::of_hash(&SecretHash::of_bytes(sold.hash.0)).as_str());
         assert_eq!(text("owner"), format!("{:#x}", buyer.address()));
         let source = format!("log:{}:0", receipt["transactionHash"].as_str().expect("a hash"));
         assert_eq!(text("source"), source);
-        assert_eq!(row.try_get::<i64, _>("pack").expect("a number"), 2);
         let credit = sqlx::query("SELECT source FROM credits").fetch_one(&shop.server.db.db.pool).await;
         assert_eq!(credit.expect("one credit").try_get::<String, _>("source").expect("text"), source);
 

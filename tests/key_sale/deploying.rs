@@ -126,7 +126,7 @@ async fn buy(info: &Value) {
 
 async fn keys(url: &str) -> i64 {
     let db = Db::connect(url, 1).await.expect("connect");
-    let row = sqlx::query("SELECT count(*) FROM bought_keys").fetch_one(&db.pool).await;
+    let row = sqlx::query("SELECT count(*) FROM api_keys").fetch_one(&db.pool).await;
     let count = row.expect("the database answers").try_get(0).expect("a number");
     db.close().await;
     count

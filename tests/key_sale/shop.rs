@@ -206,7 +206,7 @@ impl<'a> Shop<'a> {
     }
 
     pub async fn keys(&self) -> i64 {
-        self.server.count("SELECT count(*) FROM bought_keys").await
+        self.server.count("SELECT count(*) FROM api_keys WHERE source IS NOT NULL").await
     }
 
     /// The books are right, and every unit that the payee got is somebody's credit.

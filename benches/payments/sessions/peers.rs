@@ -85,7 +85,7 @@ async fn complete(State(peer): State<Arc<Peer>>, headers: HeaderMap, body: Strin
         return StatusCode::BAD_GATEWAY.into_response();
     };
     let body = match &peer.store {
-        None => Body::from_stream(chunks.map(|chunk| chunk.map(|chunk| sse::data(&chunk.data)))),
+        None => Body::from_stream(chunks.map(|chunk| chunk.map(|chunk| sse::data(&[chunk.data])))),
         Some(store) => metered(store, &headers, chunks),
     };
     ([(CONTENT_TYPE, "text/event-stream")], body).into_response()

@@ -27,11 +27,12 @@ use alloy::primitives::Address;
 use tokio::sync::OnceCell;
 
 use super::{StoreError, turn};
-use crate::chain::key_sale::{Sale, SaleTerms};
+use crate::chain::key_sale::{Sale, SaleTerms, SoldKey};
 use crate::chain::{Chain, ChainError};
 use crate::config::Config;
-use crate::db::{Db, DbError};
+use crate::db::{Db, DbError, Tx};
 use crate::id::{AccountId, SourceRef, Timestamp};
+use crate::keys::{self, BoughtKey, KeysError, SecretHash};
 use crate::ledger::{self, Credited, LedgerError};
 
 pub use store::Cursor;
@@ -82,7 +83,7 @@ pub enum SaleError {
     #[error(transparent)]
     Chain(#[from] ChainError),
     #[error(transparent)]
-    Ledger(#[from] LedgerError),
+    Keys(#[from] KeysError),
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error("key_sale.address: the contract {0}")]
@@ -95,7 +96,7 @@ pub enum SaleError {
 
 impl From<DbError> for SaleError {
     fn from(error: DbError) -> Self {
-        Self::Ledger(error.into())
+        Self::Keys(error.into())
     }
 }
 
@@ -105,7 +106,7 @@ impl SaleError {
         match self {
             Self::Contract(_) | Self::Incomplete { .. } => true,
             Self::Chain(error) => matches!(error, ChainError::WrongChain { .. }),
-            Self::Ledger(_) | Self::Store(_) => false,
+            Self::Keys(_) | Self::Store(_) => false,
         }
     }
 }
@@ -269,11 +270,11 @@ impl KeySales {
             .db
             .transaction(|mut tx| async move {
                 if !store::advance(&mut tx, &self.name, from, to, now).await? {
-                    return Ok::<_, LedgerError>((tx, None));
+                    return Ok::<_, KeysError>((tx, None));
                 }
                 let credited = ledger::credit(&mut tx, account, sale.amount, source, now).await?;
                 if let Some(key) = &sale.key {
-                    store::activate(&mut tx, key, owner, source, now).await?;
+                    activate(&mut tx, key, owner, source, now).await?;
                 }
                 Ok((tx, Some(credited)))
             })
@@ -288,9 +289,9 @@ impl KeySales {
                 Ok(true)
             }
             // It will be refused for ever. Later purchases must not wait for that.
-            Err(
+            Err(KeysError::Ledger(
                 error @ (LedgerError::Overflow | LedgerError::Amount(_) | LedgerError::CreditConflict(_)),
-            ) => {
+            )) => {
                 tracing::error!(%source, owner, amount = %sale.amount, %error, "sold and not credited");
                 metrics::counter!("farebox_key_sale_uncredited_total").increment(1);
                 let why = &error.to_string();
@@ -343,6 +344,23 @@ impl KeySales {
             })
             .await
     }
+}
+
+/// Makes a bought key work. Where another key has its id there is the credit without the key; for
+/// that, somebody has to have found a collision.
+async fn activate(
+    tx: &mut Tx,
+    key: &SoldKey,
+    owner: &str,
+    source: &SourceRef,
+    now: Timestamp,
+) -> Result<(), KeysError> {
+    let bought = BoughtKey { hash: &SecretHash::of_bytes(key.hash.0), owner, source };
+    if !keys::create_bought(tx, &bought, now).await? {
+        tracing::error!(%source, owner, "a bought key's id is taken; its owner has the credit and no key");
+        metrics::counter!("farebox_key_sale_taken_ids_total").increment(1);
+    }
+    Ok(())
 }
 
 #[expect(clippy::cast_precision_loss, reason = "gauges for people")]

@@ -3,7 +3,6 @@
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
-use crate::chain::key_sale::SoldKey;
 use crate::db::{Db, DbError, Tx};
 use crate::funding::StoreError;
 use crate::id::{SourceRef, Timestamp};
@@ -107,29 +106,6 @@ pub(super) async fn advance(
     .bind(stored(to.seen))
     .bind(stored(to.proven_block))
     .bind(stored(to.proven_seen))
-    .bind(now.millis())
-    .execute(tx.conn())
-    .await?;
-    Ok(done.rows_affected() == 1)
-}
-
-/// Notes a bought key; `false` when it is known. The one place that knows where
-/// bought keys live.
-pub(super) async fn activate(
-    tx: &mut Tx,
-    key: &SoldKey,
-    owner: &str,
-    source: &SourceRef,
-    now: Timestamp,
-) -> Result<bool, DbError> {
-    let done = sqlx::query(
-        "INSERT INTO bought_keys (hash, owner, pack, source, created_at) VALUES ($1, $2, $3, $4, $5) \
-         ON CONFLICT (hash) DO NOTHING",
-    )
-    .bind(format!("{:#x}", key.hash))
-    .bind(owner.to_owned())
-    .bind(stored(key.pack))
-    .bind(source.as_str().to_owned())
     .bind(now.millis())
     .execute(tx.conn())
     .await?;

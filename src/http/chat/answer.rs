@@ -148,7 +148,7 @@ impl Door<'_> {
         })
         .map(move |event| {
             Ok::<_, std::convert::Infallible>(match event {
-                Event::Chunk(chunk) => sse::data(&chunk),
+                Event::Chunks(chunks) => sse::data(&chunks),
                 Event::Ping => sse::PING,
                 Event::NeedVoucher { required, standing } => sse::need_voucher(id, required, &standing),
                 Event::End(delivered) => {

@@ -240,7 +240,7 @@ fn frames(
 
 fn frame(event: &Event) -> Bytes {
     match event {
-        Event::Chunk(chunk) => sse::data(chunk),
+        Event::Chunks(chunks) => sse::data(chunks),
         // There are no vouchers here.
         Event::Ping | Event::NeedVoucher { .. } => sse::PING,
         Event::End(delivered) => match reply::broken_off(&delivered.end) {
