@@ -1,5 +1,5 @@
 //! What the promises cost, measured side by side in one run: `cargo bench`, or
-//! `cargo bench -- unpaid paid ledger pii start sessions` for some of it.
+//! `cargo bench -- ledger latency` for some of its sections.
 //!
 //! Servers, the chain and the load run in processes of their own, so that each one's processor
 //! time can be told apart; this program starts itself again for those that are no other program.
@@ -27,7 +27,8 @@ use std::time::Instant;
 use anyhow::{Context as _, Result};
 use tempfile::TempDir;
 
-const SECTIONS: [&str; 6] = ["unpaid", "paid", "ledger", "pii", "start", "sessions"];
+const SECTIONS: [&str; 9] =
+    ["unpaid", "paid", "ledger", "pii", "start", "memory", "throughput", "latency", "vouchers"];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
@@ -68,7 +69,7 @@ fn bench(wanted: &[&str]) -> Result<()> {
             "ledger" => runtime.block_on(ledger::measure()),
             "pii" => pii::measure(),
             "start" => runtime.block_on(start::measure()),
-            _ => runtime.block_on(sessions::measure()),
+            streams => runtime.block_on(sessions::measure(streams)),
         }
         .context(section)?;
     }

@@ -10,17 +10,19 @@ use utoipa::ToSchema;
 use super::State;
 use super::error::{Code, HttpError};
 use super::params::Number;
+use super::schema::{KeyList, KeyView};
 use super::wallet::{
     Asked, Create, Failed, List, Revoke, Rotate, WalletAuth, WalletSigned, answer, unavailable,
 };
 use crate::id::Timestamp;
-use crate::keys::{self, Key, KeyId, Limits, NewKey};
+use crate::keys::{self, Key, KeyId, KeysError, Limits, NewKey};
+use crate::ledger;
 use crate::wallet_auth::Action;
 
 /// Longest name of a key, in characters.
 const LONGEST_NAME: usize = 100;
 /// Keys that a wallet can have and use.
-const MOST_KEYS: usize = 100;
+const MOST_KEYS: i64 = 100;
 /// How long the secret before a rotation works, unless another time is asked for, and at most.
 const GRACE_SECONDS: u32 = 86_400;
 const LONGEST_GRACE: u32 = 30 * 86_400;
@@ -114,7 +116,7 @@ impl KeyBody {
 #[utoipa::path(get, path = "/api/v1/keys", tag = "keys",
     params(("walletAddress" = String, Query), ("message" = String, Query), ("signature" = String, Query)),
     security(("walletMessage" = [])),
-    responses((status = 200, description = "`keys`, without their secrets"),
+    responses((status = 200, description = "`keys`, without their secrets", body = KeyList),
         (status = 401, description = "missing_wallet_auth"), (status = 403, description = "The signature does not count")))]
 pub async fn list(AppState(app): AppState<State>, signed: WalletSigned<List>) -> Result<Response, HttpError> {
     signed.read_only(&app).await?;
@@ -130,7 +132,7 @@ pub async fn list(AppState(app): AppState<State>, signed: WalletSigned<List>) ->
 /// message with `action=list` lists.
 #[utoipa::path(post, path = "/api/v1/keys", tag = "keys", request_body = KeyBody,
     security(("walletMessage" = [])),
-    responses((status = 200, description = "The list"), (status = 201, description = "`key`: shown once"),
+    responses((status = 200, description = "The list", body = KeyList), (status = 201, description = "`key`: shown once", body = KeyView),
         (status = 400, description = "Name or limits cannot be used"), (status = 401, description = "missing_wallet_auth"),
         (status = 403, description = "The signature does not count")))]
 pub async fn create_or_list(app: AppState<State>, asked: Asked) -> Result<Response, HttpError> {
@@ -148,17 +150,20 @@ async fn create(app: &State, mut signed: WalletSigned<Create>) -> Result<Respons
     let (name, limits, expires_at) = (body.name()?, body.limits()?, body.expiry(now)?);
     let minted = app.keys.mint();
     let owner = signed.wallet();
-    let held = app.keys.list(&owner).await.map_err(|error| unavailable(&error))?;
-    if held.iter().filter(|key| key.is_active(now)).count() >= MOST_KEYS {
-        return Err(HttpError::invalid(format!("this wallet has {MOST_KEYS} active keys; revoke one first")));
-    }
     let new = NewKey { id: &minted.id, owner: &owner, name, limits: &limits, expires_at, hash: &minted.hash };
     let (by, new) = (&signed, &new);
     app.db
         .transaction(|mut tx| async move {
-            by.consume(&mut tx, now).await?;
+            let account = by.consume(&mut tx, now).await?;
+            // Two at once count one after the other, once there is money to spend.
+            ledger::lock(&mut tx, account.account()).await.map_err(KeysError::from)?;
+            if keys::count_active(&mut tx, new.owner, now).await? >= MOST_KEYS {
+                return Err(Failed::Refused(HttpError::invalid(format!(
+                    "this wallet has {MOST_KEYS} active keys; revoke one first"
+                ))));
+            }
             keys::create(&mut tx, new, now).await?;
-            Ok::<_, Failed>((tx, ()))
+            Ok((tx, ()))
         })
         .await?;
     tracing::info!(wallet = owner, key = %minted.id, "API key created");
@@ -173,7 +178,7 @@ async fn create(app: &State, mut signed: WalletSigned<Create>) -> Result<Respons
 #[utoipa::path(delete, path = "/api/v1/keys/{keyId}", tag = "keys", params(("keyId" = String, Path)),
     request_body = WalletAuth,
     security(("walletMessage" = [])),
-    responses((status = 200, description = "It is revoked"), (status = 401, description = "missing_wallet_auth"),
+    responses((status = 200, description = "It is revoked", body = KeyView), (status = 401, description = "missing_wallet_auth"),
         (status = 403, description = "The signature does not count"), (status = 404, description = "No such key of this wallet")))]
 pub async fn revoke(
     AppState(app): AppState<State>,
@@ -201,7 +206,7 @@ pub async fn revoke(
 #[utoipa::path(post, path = "/api/v1/keys/{keyId}", tag = "keys", params(("keyId" = String, Path)),
     request_body = WalletAuth,
     security(("walletMessage" = [])),
-    responses((status = 200, description = "It is revoked"), (status = 401, description = "missing_wallet_auth"),
+    responses((status = 200, description = "It is revoked", body = KeyView), (status = 401, description = "missing_wallet_auth"),
         (status = 403, description = "The signature does not count"), (status = 404, description = "No such key of this wallet")))]
 pub async fn revoke_by_post(
     app: AppState<State>,
@@ -216,7 +221,7 @@ pub async fn revoke_by_post(
 #[utoipa::path(post, path = "/api/v1/keys/{keyId}/rotate", tag = "keys", params(("keyId" = String, Path)),
     request_body = RotateBody,
     security(("walletMessage" = [])),
-    responses((status = 200, description = "`key`: shown once"), (status = 401, description = "missing_wallet_auth"),
+    responses((status = 200, description = "`key`: shown once", body = KeyView), (status = 401, description = "missing_wallet_auth"),
         (status = 403, description = "The signature does not count"), (status = 404, description = "No such active key of this wallet")))]
 pub async fn rotate(
     AppState(app): AppState<State>,

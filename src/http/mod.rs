@@ -14,6 +14,7 @@ mod openapi;
 mod params;
 mod purchase;
 mod request;
+mod schema;
 pub mod sse;
 mod v1;
 mod wallet;

@@ -3,6 +3,7 @@
 
 use serde_json::{Value, json};
 
+use super::error::Shape;
 use crate::app::Offers;
 use crate::config::Config;
 use crate::money::Money;
@@ -43,6 +44,7 @@ pub fn document(config: &Config, offers: &Offers, sessions: Option<&Sessions>) -
         },
     });
     mark_public(&mut document);
+    name_errors(&mut document);
     // Marks a wallet's signature for registries that know no such scheme.
     document["components"]["securitySchemes"] = json!({
         "wallet": {
@@ -147,6 +149,33 @@ fn mark_public(document: &mut Value) {
     for operation in paths.flat_map(|(_, methods)| methods.as_object_mut().into_iter().flatten()) {
         if let Some(operation) = operation.1.as_object_mut() {
             operation.entry("security").or_insert_with(|| json!([]));
+        }
+    }
+}
+
+/// Management operations share their errors: a request that cannot be read, a
+/// part of the server that is down, and one shape for all of them.
+fn name_errors(document: &mut Value) {
+    let shape = json!({ "application/json": { "schema": { "$ref": "#/components/schemas/ApiError" } } });
+    let paths = document["paths"].as_object_mut().into_iter().flatten();
+    let managed = paths.filter(|(path, _)| Shape::of(path) == Shape::Management);
+    for (_, operation) in managed.flat_map(|(_, methods)| methods.as_object_mut().into_iter().flatten()) {
+        let Some(responses) = operation["responses"].as_object_mut() else { continue };
+        if responses.contains_key("401") {
+            for (status, description) in [
+                ("400", "The request cannot be read"),
+                ("413", "Too large"),
+                ("429", "Too many signatures of this address; see Retry-After"),
+                ("500", "Not done; send it again"),
+                ("503", "A part is down; send it again"),
+            ] {
+                responses.entry(status).or_insert_with(|| json!({ "description": description }));
+            }
+        }
+        for (status, response) in responses {
+            if status.starts_with(['4', '5']) {
+                response["content"] = shape.clone();
+            }
         }
     }
 }

@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use life::{LOOK, Life};
 pub use rates::{Counted, RateView, Rates, Ticket};
-pub use store::{BoughtKey, KeysError, NewKey, create, create_bought, revoke, rotate};
+pub use store::{BoughtKey, KeysError, NewKey, count_active, create, create_bought, revoke, rotate};
 pub use tab::{Bought, Bound, Opened, Purchase, Short};
 pub use text::{KeyId, Minted, SecretHash};
 

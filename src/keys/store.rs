@@ -87,6 +87,22 @@ pub async fn create(tx: &mut Tx, new: &NewKey<'_>, now: Timestamp) -> Result<(),
     Ok(())
 }
 
+/// The keys of an owner that can be used now.
+///
+/// # Errors
+/// When the database fails.
+pub async fn count_active(tx: &mut Tx, owner: &str, now: Timestamp) -> Result<i64, KeysError> {
+    let row = sqlx::query(
+        "SELECT count(*) AS keys FROM api_keys \
+         WHERE owner = $1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $2)",
+    )
+    .bind(owner.to_ascii_lowercase())
+    .bind(now.millis())
+    .fetch_one(tx.conn())
+    .await?;
+    Ok(row.try_get("keys")?)
+}
+
 /// A key that was bought from the contract.
 #[derive(Debug)]
 pub struct BoughtKey<'a> {

@@ -13,7 +13,7 @@ use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 
 use super::account::{Books, Fold, Verdict};
-use super::{ChargeOutcome, LedgerError, sql};
+use super::{ChargeOutcome, LedgerError, fits, sql};
 use crate::db::rows::{self, Column};
 use crate::db::{Db, Tx};
 use crate::id::HoldId;
@@ -112,6 +112,9 @@ async fn run(db: Db, mut queue: mpsc::Receiver<Waiting>, counters: Arc<Counters>
 }
 
 async fn commit(db: &Db, charges: &[(HoldId, Money)]) -> Result<Vec<Verdict>, LedgerError> {
+    if let Some(verdicts) = fits::charge(db, charges).await? {
+        return Ok(verdicts);
+    }
     db.transaction(|mut tx| async move {
         let verdicts = charge(&mut tx, charges).await?;
         Ok((tx, verdicts))
@@ -151,7 +154,7 @@ pub(super) async fn charge(tx: &mut Tx, charges: &[(HoldId, Money)]) -> Result<V
 
 /// Locks the accounts behind these tabs, in the order of their ids, then reads both.
 async fn lock(tx: &mut Tx, holds: &BTreeSet<&HoldId>) -> Result<Books, LedgerError> {
-    let given = rows::given(tx.engine(), &[Column::Text("id")]);
+    let given = rows::given(tx.engine(), &[Column::Text("id")], holds.len());
     let lock = tx.engine().for_update();
     let accounts = format!(
         "{given} SELECT id, credited, spent, held FROM accounts
@@ -178,7 +181,8 @@ async fn write(tx: &mut Tx, fold: &Fold) -> Result<(), LedgerError> {
     if fold.tabs.is_empty() {
         return Ok(());
     }
-    let given = rows::given(tx.engine(), &[Column::Text("id"), Column::Whole("amount")]);
+    let columns = [Column::Text("id"), Column::Whole("amount")];
+    let given = rows::given(tx.engine(), &columns, fold.tabs.len());
     let raise_tabs = format!(
         "{given} UPDATE holds SET charged = holds.charged + given.amount FROM given
           WHERE holds.id = given.id AND holds.state = 'open'"
@@ -188,7 +192,7 @@ async fn write(tx: &mut Tx, fold: &Fold) -> Result<(), LedgerError> {
     sql::must(result.rows_affected(), tabs.len(), "a batch of charges, on tabs,")?;
 
     let columns = [Column::Text("id"), Column::Whole("spent"), Column::Whole("drawn")];
-    let given = rows::given(tx.engine(), &columns);
+    let given = rows::given(tx.engine(), &columns, fold.accounts.len());
     let raise_accounts = format!(
         "{given} UPDATE accounts
             SET spent = accounts.spent + given.spent, held = accounts.held - given.drawn FROM given

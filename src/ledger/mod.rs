@@ -31,6 +31,7 @@
 pub mod account;
 pub mod audit;
 pub mod batch;
+mod fits;
 mod repeat;
 mod sql;
 pub mod statement;

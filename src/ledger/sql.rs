@@ -123,7 +123,7 @@ pub(super) async fn insert_credits(
         .map(|(account, amount, source)| (account.as_str(), amount.micros(), source.as_str(), now.millis()))
         .collect();
     let columns = [Column::Text("id"), Column::Whole("amount"), Column::Text("source"), Column::Whole("now")];
-    let given = rows::given(tx.engine(), &columns);
+    let given = rows::given(tx.engine(), &columns, rows.len());
     let lock = tx.engine().for_update();
     let accounts = format!(
         "{given} INSERT INTO accounts (id, credited, spent, held, created_at)

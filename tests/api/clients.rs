@@ -83,6 +83,30 @@ fn openais_own_clients_work_with_prepaid_credits() {
     });
 }
 
+/// Every route, with and without a key, fed with what its schema allows and what it does not: no 5xx, and
+/// every answer as documented.
+#[test]
+fn schemathesis_finds_answers_as_they_are_documented() {
+    run(async {
+        let dev = Dev::start().await;
+        let described = std::fs::read_to_string(dev.json()).expect("it is there");
+        let described: Value = serde_json::from_str(&described).expect("JSON");
+        let key = described["apiKey"].as_str().expect("a key");
+        let program = installed(".tools/python/bin/schemathesis");
+        for header in [format!("Authorization: Bearer {key}"), "X-Request-Id: schema".to_owned()] {
+            let mut judge = Command::new(&program);
+            judge.args(["run", &format!("{}/openapi.json", dev.url), "-H", &header, "--no-color"]);
+            judge.args(["--phases", "examples,coverage,fuzzing", "--seed", "7", "--max-examples", "20"]);
+            let checks = "not_a_server_error,status_code_conformance,content_type_conformance,\
+                          response_schema_conformance,response_headers_conformance";
+            judge.args(["--checks", checks, "--warnings", "off", "--suppress-health-check", "all"]);
+            // The operators' route says what the machine is like, not what the request is like.
+            judge.args(["--exclude-path", "/readyz"]);
+            succeeds(&mut judge).await;
+        }
+    });
+}
+
 /// A key that is bought from the contract, by a wallet that has only viem.
 #[test]
 fn viem_buys_a_key_from_the_contract_and_uses_it() {

@@ -1,7 +1,7 @@
 // A wallet buys a key from the contract with viem, approval and purchase in one Tempo transaction,
 // and uses it: nothing but `dev.json` and what the README says of the contract.
 import { createHash, randomBytes } from 'node:crypto'
-import { createClient, http, parseAbi } from 'viem'
+import { createClient, encodeFunctionData, http, parseAbi } from 'viem'
 import { sendTransactionSync } from 'viem/actions'
 import { tempoLocalnet } from 'viem/chains'
 import { Account } from 'viem/tempo'
@@ -19,7 +19,7 @@ const dev = readDev(process.argv[2])
 const account = Account.fromSecp256k1(dev.agentPrivateKey)
 const chain = { ...tempoLocalnet, id: dev.chainId, rpcUrls: { default: { http: [dev.rpcUrl] } } }
 const client = createClient({ account, chain, transport: http(dev.rpcUrl) })
-const call = (to, functionName, args) => ({ to, abi: ABI, functionName, args })
+const call = (to, functionName, args) => ({ to, data: encodeFunctionData({ abi: ABI, functionName, args }) })
 
 const secret = randomBytes(32).toString('base64url')
 const hash = sha256(secret)

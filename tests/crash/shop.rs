@@ -31,9 +31,9 @@ use payer::Payer;
 pub const PRICE: u64 = 100;
 /// What a wallet starts with of the token that channels hold.
 pub const FUNDS: u64 = 50_000_000;
-/// What one kill may take beyond what arrived, in chunks: a charge (`BATCH` in `src/meter/stream.rs`)
-/// and what waits for the client (`IN_FLIGHT` there).
-pub const IN_FLIGHT: u64 = 32 + 8;
+/// What one kill may take beyond what arrived, in chunks: three runs (`BATCH` and `IN_FLIGHT` in
+/// `src/meter/stream.rs`), of which one is being written, one waits for that, and one is charged.
+pub const IN_FLIGHT: u64 = 3 * 16;
 
 const CHAT: &str = "/mpp/chat/completions";
 

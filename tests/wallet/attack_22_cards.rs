@@ -213,6 +213,44 @@ fn attack_22_credit_that_is_spent_becomes_a_debt_that_new_money_pays() {
     }));
 }
 
+/// Told twice and in any order; and money that is given again pays debts first.
+#[test]
+fn attack_22_a_dispute_that_is_won_gives_its_credit_again_once() {
+    run(with_stripe(async |server, _| {
+        let closed = |status: &str| {
+            let mut object = dispute_object("pi_won", 1000);
+            object["status"] = json!(status);
+            event("charge.dispute.closed", &object)
+        };
+        let opened = || event(DISPUTED, &dispute_object("pi_won", 1000));
+        let agent = Agent::random();
+        paid(server, &begun(server, &agent).await, "pi_won").await;
+        spend(server, &agent, dollars(4), "model", "r-1").await;
+        for (body, available, debt) in [
+            (opened(), 0, 4),
+            (closed("under_review"), 0, 4),
+            (closed("won"), 6, 0),
+            (closed("won"), 6, 0),
+            (opened(), 6, 0),
+            (event(REFUNDED, &charge_object("pi_won", 1000, 500)), 1, 0),
+            (event(REFUNDED, &charge_object("pi_won", 1000, 1000)), 0, 4),
+        ] {
+            assert_eq!(tell(server, &body).await.status, 200);
+            assert_standing(server, &agent, available, debt).await;
+        }
+        audited(server).await;
+        let early = Agent::random();
+        let checkout = begun(server, &early).await;
+        for (body, available) in [(closed("won"), 0), (opened(), 0)] {
+            assert_eq!(tell(server, &body.replace("pi_won", "pi_early")).await.status, 200);
+            assert_standing(server, &early, available, 0).await;
+        }
+        paid(server, &checkout, "pi_early").await;
+        assert_standing(server, &early, 10, 0).await;
+        audited(server).await;
+    }));
+}
+
 #[test]
 fn attack_22_another_amount_and_another_shop_credit_what_was_paid_here() {
     run(with_stripe(async |server, _| {

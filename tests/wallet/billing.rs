@@ -209,8 +209,11 @@ fn without_a_processor_card_payments_are_said_not_to_be_offered() {
     run(async {
         let server = Server::start().await;
         let body = with(proof(&Agent::random(), "checkout", ""), &json!({ "usdAmount": "10" }));
-        for answer in [post(&server, CHECKOUT, &body).await, reply(server.post(WEBHOOK, "{}")).await] {
-            refused(&answer, 503, "service_unavailable");
+        for (answer, status, code) in [
+            (post(&server, CHECKOUT, &body).await, 503, "service_unavailable"),
+            (reply(server.post(WEBHOOK, "{}")).await, 404, "not_found"),
+        ] {
+            refused(&answer, status, code);
             assert!(answer.text.contains("card payments are not configured"), "{}", answer.text);
         }
         let page = "/api/v1/billing/test-checkout/0b9c4a52-6d2e-4f0e-9a6e-3f6b0c5d7e81";

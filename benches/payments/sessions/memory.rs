@@ -10,7 +10,6 @@ use crate::report::{Table, number, real};
 const STREAMS: usize = 1000;
 
 pub fn measure(contenders: &mut [Contender]) -> Result<()> {
-    println!("\n  Resident memory of the server, with {STREAMS} streams that have begun and say nothing:");
     let mut table = Table::new(&["", "none MB", "open MB", "kB/stream"]);
     for contender in contenders {
         let none = contender.server.resident()?;

@@ -29,7 +29,7 @@ use crate::support::{self, TestDb};
 
 const ROUNDS: usize = 3;
 /// Channels at once, and vouchers of each in a round.
-const LOADS: [(usize, usize); 3] = [(1, 100), (64, 20), (256, 8)];
+const LOADS: [(usize, usize); 4] = [(1, 100), (64, 20), (256, 8), (1000, 4)];
 /// Checks of a signature in a round.
 const CHECKS: usize = 1000;
 
@@ -47,7 +47,6 @@ struct Engine {
 }
 
 pub async fn measure() -> Result<()> {
-    println!("\n  Vouchers, from the signed amount to what is stored, synced and credited:");
     let folder = crate::folder()?;
     let db = Db::connect(&format!("sqlite://{}", folder.path().join("farebox.db").display()), 8).await?;
     db.migrate().await?;

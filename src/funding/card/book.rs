@@ -2,6 +2,7 @@
 //! stays owed are one transaction, so an event whose transaction failed can simply come again.
 
 use super::CardError;
+use super::state::Standing;
 use super::store::{self, PaymentRow};
 use crate::db::{Db, DbError, Tx};
 use crate::id::{AccountId, RequestKey, SourceRef, Timestamp};
@@ -17,6 +18,8 @@ pub enum Change {
     Refunded(Money),
     /// So much was disputed.
     Disputed(Money),
+    /// So much that was disputed is ours after all.
+    DisputeWon(Money),
 }
 
 /// What became of it.
@@ -26,6 +29,8 @@ pub struct Booked {
     pub credited: Money,
     /// What was taken back now.
     pub taken: Money,
+    /// What was given again now.
+    pub returned: Money,
     /// What is owed for this payment after that.
     pub debt: Money,
 }
@@ -62,10 +67,13 @@ async fn book_in(tx: &mut Tx, payment: &str, change: &Change, now: Timestamp) ->
         }
         Change::Refunded(amount) => row.standing.refunded = row.standing.refunded.max(*amount),
         Change::Disputed(amount) => row.standing.disputed = row.standing.disputed.max(*amount),
+        Change::DisputeWon(amount) => row.standing.won = row.standing.won.max(*amount),
     }
+    booked.returned = give_again(tx, &mut row, now).await?;
     (booked.taken, booked.debt) = take_back(tx, &mut row, now).await?;
     store::save_payment(tx, &row, now).await?;
-    if let Some(account) = row.account.filter(|_| booked.credited.is_positive()) {
+    let is_new = booked.credited.is_positive() || booked.returned.is_positive();
+    if let Some(account) = row.account.filter(|_| is_new) {
         collect(tx, &account, payment, now).await?;
     }
     Ok(booked)
@@ -103,6 +111,30 @@ async fn pay(
     Ok(credits)
 }
 
+/// Gives again what was taken for a dispute that is won. Nothing is owed for it then.
+async fn give_again(tx: &mut Tx, row: &mut PaymentRow, now: Timestamp) -> Result<Money, CardError> {
+    let corrupt = || CardError::Corrupt(row.payment.clone());
+    let due = row.standing.due();
+    let Some(account) = row.account.as_ref().filter(|_| row.standing.won.is_positive()) else {
+        return Ok(Money::ZERO);
+    };
+    if row.standing.owed().is_zero() {
+        store::set_debt(tx, source(&row.payment)?.as_str(), account, Money::ZERO, now).await?;
+    }
+    if !due.is_positive() {
+        return Ok(Money::ZERO);
+    }
+    // Each giving has a source of its own: how much was given before it.
+    let again = format!("card-again:{}:{}", row.payment, row.standing.returned.micros());
+    let again = SourceRef::parse(&again).map_err(|_| corrupt())?;
+    if ledger::credit(tx, account, due, &again, now).await? == Credited::Replayed {
+        return Err(corrupt());
+    }
+    row.standing.taken = row.standing.taken.checked_sub(due).ok_or_else(corrupt)?;
+    row.standing.returned = row.standing.returned.checked_add(due).ok_or_else(corrupt)?;
+    Ok(due)
+}
+
 /// Takes back what is owed, as far as it is there; the rest is a debt. Returns both.
 async fn take_back(tx: &mut Tx, row: &mut PaymentRow, now: Timestamp) -> Result<(Money, Money), CardError> {
     let corrupt = || CardError::Corrupt(row.payment.clone());
@@ -110,8 +142,9 @@ async fn take_back(tx: &mut Tx, row: &mut PaymentRow, now: Timestamp) -> Result<
     let Some(account) = row.account.as_ref().filter(|_| owed.is_positive()) else {
         return Ok((Money::ZERO, Money::ZERO));
     };
-    // Each taking has a key of its own: how much was taken before it.
-    let key = format!("card-back:{}:{}", row.payment, row.standing.taken.micros());
+    // Each taking has a key of its own: how much was taken, and given again, before it.
+    let Standing { taken, returned, .. } = row.standing;
+    let key = format!("card-back:{}:{}:{}", row.payment, taken.micros(), returned.micros());
     let key = RequestKey::parse(&key).map_err(|_| corrupt())?;
     let details = |amount| EntryDetails {
         kind: EntryKind::Refund,
@@ -163,7 +196,7 @@ pub(super) async fn fail(db: &Db, checkout: &str) -> Result<(), DbError> {
 }
 
 fn report(payment: &str, booked: Booked) {
-    let Booked { credited, taken, debt } = booked;
+    let Booked { credited, taken, returned, debt } = booked;
     let count = |name: &'static str, amount: Money| {
         metrics::counter!(name).increment(u64::try_from(amount.micros()).unwrap_or(0));
     };
@@ -174,6 +207,10 @@ fn report(payment: &str, booked: Booked) {
     if taken.is_positive() {
         tracing::info!(payment, %taken, "a card payment was refunded or disputed; its credit is taken back");
         count("farebox_card_taken_back_micros_total", taken);
+    }
+    if returned.is_positive() {
+        tracing::info!(payment, %returned, "a dispute of a card payment is won; its credit is given again");
+        count("farebox_card_returned_micros_total", returned);
     }
     if debt.is_positive() {
         tracing::warn!(payment, %debt, "credit of a refunded or disputed card payment is spent: it is owed");

@@ -20,6 +20,8 @@ pub enum Event {
     Refunded { payment: String, amount: Money },
     /// The payer's bank took so much of a payment back, or may.
     Disputed { payment: String, amount: Money },
+    /// The payer's bank gave so much of it back.
+    DisputeWon { payment: String, amount: Money },
     /// Nothing that concerns us: another kind, another product, or not paid yet.
     Other,
 }
@@ -49,6 +51,14 @@ impl Event {
             "charge.dispute.created" => {
                 taken(object, "amount", |payment, amount| Self::Disputed { payment, amount })
             }
+            "charge.dispute.closed" => match object["status"].as_str() {
+                // A warning that was closed never took anything.
+                Some("won" | "warning_closed") => {
+                    taken(object, "amount", |payment, amount| Self::DisputeWon { payment, amount })
+                }
+                Some("lost") => taken(object, "amount", |payment, amount| Self::Disputed { payment, amount }),
+                _ => Ok(Self::Other),
+            },
             _ => Ok(Self::Other),
         }
     }
@@ -143,7 +153,18 @@ mod tests {
         let refunded = Event::Refunded { payment: "pi_1".into(), amount: Money::from_micros(2_500_000) };
         assert_eq!(read("charge.refunded", &charge), Ok(refunded));
         let disputed = Event::Disputed { payment: "pi_1".into(), amount: dollars(10) };
-        assert_eq!(read("charge.dispute.created", &charge), Ok(disputed));
+        assert_eq!(read("charge.dispute.created", &charge), Ok(disputed.clone()));
+        let won = Event::DisputeWon { payment: "pi_1".into(), amount: dollars(10) };
+        for (status, event) in [
+            ("won", won.clone()),
+            ("warning_closed", won),
+            ("lost", disputed),
+            ("under_review", Event::Other),
+        ] {
+            let mut closed = charge.clone();
+            closed["status"] = json!(status);
+            assert_eq!(read("charge.dispute.closed", &closed), Ok(event), "{status}");
+        }
         assert_eq!(read("invoice.paid", &charge), Ok(Event::Other));
         for body in ["", "[]", "{}", "null", "{\"type\":5}"] {
             assert_eq!(Event::read(body.as_bytes()), Err(EventError), "{body}");

@@ -7,7 +7,8 @@
 //! credit there should be, and [`book`] makes it so in one transaction with the record.
 //!
 //! A refund or a dispute takes credit back as far as it is there. What is not there any more is a
-//! debt: a row, a metric and a warning; the account's next card payments make it good first.
+//! debt: a row, a metric and a warning; the account's next card payments make it good first. A
+//! dispute that is won gives its credit again.
 
 pub mod book;
 pub mod checkout;

@@ -13,8 +13,12 @@ pub struct Standing {
     pub refunded: Money,
     /// What was disputed of `paid`.
     pub disputed: Money,
-    /// What was taken back of `credited`.
+    /// What of `disputed` turned out to be ours.
+    pub won: Money,
+    /// What was taken back of `credited` and not given again.
     pub taken: Money,
+    /// What was taken back and given again.
+    pub returned: Money,
 }
 
 impl Standing {
@@ -23,15 +27,30 @@ impl Standing {
     /// and disputed is gone once.
     #[must_use]
     pub fn owed(&self) -> Money {
-        let [paid, credited, refunded, disputed, taken] =
-            [self.paid, self.credited, self.refunded, self.disputed, self.taken]
+        self.money(self.reversed() - i128::from(self.taken.micros()))
+    }
+
+    /// What is to be given again, because a dispute was won.
+    #[must_use]
+    pub fn due(&self) -> Money {
+        self.money(i128::from(self.taken.micros()) - self.reversed())
+    }
+
+    /// The part of the credit whose payment is gone.
+    fn reversed(&self) -> i128 {
+        let [paid, credited, refunded, disputed, won] =
+            [self.paid, self.credited, self.refunded, self.disputed, self.won]
                 .map(|money| i128::from(money.micros()));
         if paid <= 0 {
-            return Money::ZERO;
+            return 0;
         }
-        let gone = (refunded + disputed).min(paid);
-        let reversed = (credited * gone + paid - 1) / paid;
-        i64::try_from((reversed - taken).max(0)).map_or(self.credited, Money::from_micros)
+        let gone = (refunded + (disputed - won).max(0)).min(paid);
+        (credited * gone + paid - 1) / paid
+    }
+
+    /// At most what was credited.
+    fn money(&self, micros: i128) -> Money {
+        i64::try_from(micros.max(0)).map_or(self.credited, Money::from_micros)
     }
 }
 
@@ -43,7 +62,25 @@ mod tests {
 
     fn standing(sides: [i64; 5]) -> Standing {
         let [paid, credited, refunded, disputed, taken] = sides.map(Money::from_micros);
-        Standing { paid, credited, refunded, disputed, taken }
+        Standing { paid, credited, refunded, disputed, taken, ..Standing::default() }
+    }
+
+    #[test]
+    fn what_was_won_is_due_again() {
+        for (sides, won, owed, due) in [
+            ([100, 100, 0, 100, 100], 0, 0, 0),
+            ([100, 100, 0, 100, 100], 100, 0, 100),
+            ([100, 100, 0, 100, 30], 100, 0, 30),
+            ([100, 100, 0, 100, 0], 100, 0, 0),
+            ([100, 100, 40, 100, 100], 100, 0, 60),
+            ([100, 120, 0, 100, 120], 50, 0, 60),
+            ([100, 100, 0, 0, 0], 100, 0, 0),
+            // Word of the end can come before word of the dispute.
+            ([100, 100, 40, 0, 0], 100, 40, 0),
+        ] {
+            let standing = Standing { won: Money::from_micros(won), ..standing(sides) };
+            assert_eq!((standing.owed().micros(), standing.due().micros()), (owed, due), "{sides:?} {won}");
+        }
     }
 
     #[test]

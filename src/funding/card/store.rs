@@ -43,8 +43,8 @@ pub(super) async fn lock_payment(
     .await?;
     let lock = tx.engine().for_update();
     let select = format!(
-        "SELECT account, checkout, paid, credited, refunded, disputed, taken FROM card_payments \
-         WHERE payment = $1{lock}"
+        "SELECT account, checkout, paid, credited, refunded, disputed, won, taken, returned \
+         FROM card_payments WHERE payment = $1{lock}"
     );
     let row = sqlx::query(sqlx::AssertSqlSafe(select)).bind(payment.to_owned()).fetch_one(tx.conn()).await?;
     let account: Option<String> = row.try_get("account")?;
@@ -58,7 +58,9 @@ pub(super) async fn lock_payment(
             credited: money(&row, "credited")?,
             refunded: money(&row, "refunded")?,
             disputed: money(&row, "disputed")?,
+            won: money(&row, "won")?,
             taken: money(&row, "taken")?,
+            returned: money(&row, "returned")?,
         },
     })
 }
@@ -67,7 +69,7 @@ pub(super) async fn save_payment(tx: &mut Tx, row: &PaymentRow, now: Timestamp) 
     let standing = &row.standing;
     sqlx::query(
         "UPDATE card_payments SET account = $2, checkout = $3, paid = $4, credited = $5, refunded = $6, \
-         disputed = $7, taken = $8, updated_at = $9 WHERE payment = $1",
+         disputed = $7, won = $8, taken = $9, returned = $10, updated_at = $11 WHERE payment = $1",
     )
     .bind(row.payment.clone())
     .bind(row.account.as_ref().map(|id| id.as_str().to_owned()))
@@ -76,7 +78,9 @@ pub(super) async fn save_payment(tx: &mut Tx, row: &PaymentRow, now: Timestamp) 
     .bind(standing.credited.micros())
     .bind(standing.refunded.micros())
     .bind(standing.disputed.micros())
+    .bind(standing.won.micros())
     .bind(standing.taken.micros())
+    .bind(standing.returned.micros())
     .bind(now.millis())
     .execute(tx.conn())
     .await?;

@@ -90,7 +90,7 @@ pub(super) async fn lock_all(
     ids: BTreeSet<ChannelId>,
 ) -> Result<BTreeMap<ChannelId, Channel>, StoreError> {
     let rows: Vec<_> = ids.iter().map(|id| [id.to_string()]).collect();
-    let given = rows::given(tx.engine(), &[Column::Text("id")]);
+    let given = rows::given(tx.engine(), &[Column::Text("id")], rows.len());
     let lock = tx.engine().for_update();
     if !lock.is_empty() {
         let lock =
@@ -245,8 +245,8 @@ pub(super) async fn keep_vouchers(tx: &mut Tx, channels: &[&Channel], now: Times
             (channel.id.to_string(), voucher.amount.micros(), signature)
         })
         .collect();
-    let given =
-        rows::given(engine, &[Column::Text("id"), Column::Whole("amount"), Column::Text("signature")]);
+    let columns = [Column::Text("id"), Column::Whole("amount"), Column::Text("signature")];
+    let given = rows::given(engine, &columns, rows.len());
     let insert = format!(
         "{given} INSERT INTO vouchers (channel, amount, signature) SELECT id, amount, signature FROM given"
     );
@@ -255,11 +255,14 @@ pub(super) async fn keep_vouchers(tx: &mut Tx, channels: &[&Channel], now: Times
         .iter()
         .map(|channel| (channel.id.to_string(), channel.spent.micros(), now.millis()))
         .collect();
-    let given = rows::given(engine, &[Column::Text("id"), Column::Whole("spent"), Column::Whole("now")]);
+    let columns = [Column::Text("id"), Column::Whole("spent"), Column::Whole("now")];
+    let given = rows::given(engine, &columns, rows.len());
     let delete = format!(
-        "{given} DELETE FROM vouchers WHERE channel IN (SELECT id FROM given) AND amount < \
-         (SELECT coalesce(max(o.amount), 0) FROM vouchers o JOIN given ON given.id = o.channel \
-          WHERE o.channel = vouchers.channel AND o.amount <= given.spent)"
+        "{given} DELETE FROM vouchers WHERE (channel, amount) IN
+           (SELECT lower.channel, lower.amount FROM given
+              CROSS JOIN vouchers spent CROSS JOIN vouchers lower
+             WHERE spent.channel = given.id AND spent.amount <= given.spent
+               AND lower.channel = spent.channel AND lower.amount < spent.amount)"
     );
     rows::with_rows(delete, &rows).execute(tx.conn()).await?;
     let touch =

@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 use super::super::State;
 use super::super::error::HttpError;
 use super::super::params::Number;
+use super::super::schema::CheckoutPage;
 use super::super::wallet::{Checkout, Failed, WalletSigned, answer};
 use crate::config::{Billing, is_whole_cents};
 use crate::funding::card::{self, CheckoutError, CheckoutOrder, checkout};
@@ -66,9 +67,11 @@ impl CheckoutBody {
 #[utoipa::path(post, path = "/api/v1/billing/checkout", tag = "billing", request_body = CheckoutBody,
     params(("Idempotency-Key" = Option<String>, Header)),
     security(("walletMessage" = [])),
-    responses((status = 200, description = "`url`: where to pay"), (status = 400, description = "Not for sale like that"),
+    responses((status = 200, description = "`url`: where to pay", body = CheckoutPage), (status = 400, description = "Not for sale like that"),
         (status = 401, description = "missing_wallet_auth"), (status = 403, description = "The signature does not count"),
         (status = 409, description = "The Idempotency-Key was used for something else"),
+        (status = 500, description = "billing_error: not recorded, nothing was charged"),
+        (status = 502, description = "upstream_failed: the card processor does not answer; nothing was charged"),
         (status = 503, description = "Card payments are not configured")))]
 pub async fn begin_checkout(
     AppState(app): AppState<State>,

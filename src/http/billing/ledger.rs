@@ -12,6 +12,7 @@ use super::super::State;
 use super::super::error::HttpError;
 use super::super::params::Number;
 use super::super::request::Received;
+use super::super::schema::LedgerPage;
 use super::super::wallet::{Ledger, WalletSigned, answer, unavailable};
 use super::csv;
 use crate::app::App;
@@ -56,7 +57,8 @@ pub struct LedgerQuery {
         ("to" = Option<String>, Query), ("limit" = Option<u32>, Query), ("cursor" = Option<String>, Query),
         ("format" = Option<String>, Query)),
     security(("walletMessage" = [])),
-    responses((status = 200, description = "`entries`, and `next` where there are more"),
+    responses((status = 200, description = "`entries`, and `next` where there are more",
+            content((LedgerPage = "application/json"), (String = "text/csv"))),
         (status = 401, description = "missing_wallet_auth"), (status = 403, description = "The signature does not count")))]
 pub async fn ledger(
     AppState(app): AppState<State>,
@@ -94,7 +96,7 @@ pub async fn ledger(
 /// List what happened to a wallet's credits, with the signature in the body.
 #[utoipa::path(post, path = "/api/v1/billing/ledger", tag = "billing", request_body = LedgerQuery,
     security(("walletMessage" = [])),
-    responses((status = 200, description = "As with GET"), (status = 401, description = "missing_wallet_auth"),
+    responses((status = 200, description = "As with GET", content((LedgerPage = "application/json"), (String = "text/csv"))), (status = 401, description = "missing_wallet_auth"),
         (status = 403, description = "The signature does not count")))]
 pub async fn ledger_by_post(
     app: AppState<State>,

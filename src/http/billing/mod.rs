@@ -16,6 +16,7 @@ use utoipa::ToSchema;
 use super::State;
 use super::error::{Code, HttpError};
 use super::request::Received;
+use super::schema::{BalanceView, CreditPacks};
 use super::wallet::{Balance, WalletAuth, WalletSigned, answer, unavailable};
 use crate::funding::card::CheckoutError;
 
@@ -51,7 +52,7 @@ pub fn packs(config: &crate::config::Billing) -> Vec<PackView> {
 
 /// List credit packs.
 #[utoipa::path(get, path = "/api/v1/billing/credit-packs", tag = "billing",
-    responses((status = 200, description = "`packs`, and what a card can pay", body = [PackView])))]
+    responses((status = 200, description = "`packs`, and what a card can pay", body = CreditPacks)))]
 pub async fn credit_packs(AppState(app): AppState<State>, request: Received) -> Response {
     let billing = &app.config.billing;
     answer(
@@ -71,7 +72,7 @@ pub async fn credit_packs(AppState(app): AppState<State>, request: Received) -> 
 #[utoipa::path(get, path = "/api/v1/billing/balance", tag = "billing",
     params(("walletAddress" = String, Query), ("message" = String, Query), ("signature" = String, Query)),
     security(("walletMessage" = [])),
-    responses((status = 200, description = "Dollars: credited, spent, held, available, debt"),
+    responses((status = 200, description = "Dollars: credited, spent, held, available, debt", body = BalanceView),
         (status = 401, description = "missing_wallet_auth"), (status = 403, description = "The signature does not count")))]
 pub async fn balance(
     AppState(app): AppState<State>,
@@ -98,7 +99,7 @@ pub async fn balance(
 /// Show a wallet's credit balance, with the signature in the body.
 #[utoipa::path(post, path = "/api/v1/billing/balance", tag = "billing", request_body = WalletAuth,
     security(("walletMessage" = [])),
-    responses((status = 200, description = "As with GET"), (status = 401, description = "missing_wallet_auth"),
+    responses((status = 200, description = "As with GET", body = BalanceView), (status = 401, description = "missing_wallet_auth"),
         (status = 403, description = "The signature does not count")))]
 pub async fn balance_by_post(
     app: AppState<State>,

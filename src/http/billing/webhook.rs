@@ -10,8 +10,11 @@ use super::super::error::{Code, HttpError};
 use super::super::request::Received;
 use super::super::wallet::answer;
 use crate::app::App;
-use crate::funding::card::{Change, CheckoutError, Event};
+use crate::funding::card::{Change, Event};
 use crate::id::Timestamp;
+
+const NOT_HERE: &str =
+    "card payments are not configured on this server, so it takes no events of a card processor";
 
 /// Take Stripe's events.
 ///
@@ -20,9 +23,10 @@ use crate::id::Timestamp;
 #[utoipa::path(post, path = "/api/v1/billing/webhook", tag = "billing",
     params(("Stripe-Signature" = String, Header)),
     responses((status = 200, description = "Recorded, or of no concern"), (status = 400, description = "Not Stripe's"),
+        (status = 404, description = "No card payments here"),
         (status = 500, description = "billing_error: not recorded, send it again")))]
 pub async fn webhook(AppState(app): AppState<State>, request: Received) -> Result<Response, HttpError> {
-    let stripe = app.cards.stripe().ok_or(CheckoutError::NotOffered)?;
+    let stripe = app.cards.stripe().ok_or_else(|| HttpError::new(Code::NotFound, NOT_HERE))?;
     let now = Timestamp::now();
     let signature = request.header("stripe-signature").unwrap_or_default();
     if let Err(error) = stripe.verify(signature, &request.body, now) {
@@ -49,6 +53,7 @@ async fn record(app: &App, event: Event, now: Timestamp) -> Result<(), HttpError
         Event::Paid { checkout, payment, amount } => (payment, Change::Paid { checkout, amount }),
         Event::Refunded { payment, amount } => (payment, Change::Refunded(amount)),
         Event::Disputed { payment, amount } => (payment, Change::Disputed(amount)),
+        Event::DisputeWon { payment, amount } => (payment, Change::DisputeWon(amount)),
         Event::Failed { checkout } => {
             return app.cards.fail(&checkout).await.map_err(|error| {
                 tracing::error!(%error, "a failed card payment cannot be recorded");

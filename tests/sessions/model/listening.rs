@@ -9,9 +9,10 @@ use super::rules::Range;
 use crate::sse::{Frame, Stream, text};
 use crate::stage::amount;
 
-/// What may be charged and not received where a request was interrupted, in chunks: one charge, and
-/// what waits for the client (`BATCH` and `IN_FLIGHT` in `src/meter/stream.rs`).
-pub const IN_FLIGHT: u64 = 32 + 8;
+/// What may be charged and not received where a request was interrupted, in chunks: three runs (`BATCH`
+/// and `IN_FLIGHT` in `src/meter/stream.rs`), of which one is being written, one waits for that, and
+/// one is charged.
+pub const IN_FLIGHT: u64 = 3 * 16;
 /// Longer than a stream needs to notice that it has lost its tab.
 const PATIENCE: Duration = Duration::from_secs(20);
 

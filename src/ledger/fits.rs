@@ -1,0 +1,161 @@
+//! A batch of which every charge fits, which is nearly every batch: the database works the sums out
+//! and its `CHECK`s decide, so that no row has to travel. One that does not fit is left to
+//! [`Books`](super::account::Books), charge by charge.
+
+use std::collections::{BTreeMap, HashMap};
+
+use sqlx::Row as _;
+
+use super::account::Verdict;
+use super::{ChargeOutcome, LedgerError};
+use crate::db::rows::{self, Column};
+use crate::db::{Db, DbError, Engine, Tx, TxError};
+use crate::id::HoldId;
+use crate::money::Money;
+
+/// Why a batch was not charged as a whole.
+enum Not {
+    /// A tab is closed or unknown, or an account does not reach. Nothing changed.
+    Fitting,
+    /// The database failed; after a failed commit the outcome is unknown.
+    Possible(DbError),
+}
+
+impl From<DbError> for Not {
+    fn from(error: DbError) -> Self {
+        Self::Possible(error)
+    }
+}
+
+impl TxError for Not {
+    fn db(&self) -> Option<&DbError> {
+        match self {
+            Self::Fitting => None,
+            Self::Possible(error) => Some(error),
+        }
+    }
+}
+
+/// Charges all, or none and answers `None`.
+///
+/// # Errors
+/// When the database fails.
+pub(super) async fn charge(
+    db: &Db,
+    charges: &[(HoldId, Money)],
+) -> Result<Option<Vec<Verdict>>, LedgerError> {
+    let Some(sums) = sums(charges) else { return Ok(None) };
+    let sums = &sums;
+    let charged = db.transaction(|mut tx| async move {
+        let totals = match write(&mut tx, sums).await {
+            Ok(Some(totals)) => totals,
+            Err(error) if error.is_conflict() => return Err(error.into()),
+            // A violated `CHECK`, or a failure that charging one by one will meet again.
+            Ok(None) | Err(_) => return Err(Not::Fitting),
+        };
+        Ok((tx, totals))
+    });
+    match charged.await {
+        Ok(totals) => Ok(Some(verdicts(charges, totals))),
+        Err(Not::Fitting) => Ok(None),
+        Err(Not::Possible(error)) => Err(error.into()),
+    }
+}
+
+/// What each tab is charged, in the order of their ids.
+fn sums(charges: &[(HoldId, Money)]) -> Option<Vec<(&str, i64)>> {
+    let mut sums = BTreeMap::new();
+    for (hold, amount) in charges {
+        let sum: &mut Money = sums.entry(hold.as_str()).or_default();
+        *sum = sum.checked_add(*amount)?;
+    }
+    Some(sums.into_iter().map(|(hold, sum)| (hold, sum.micros())).collect())
+}
+
+/// Raises accounts and tabs; answers what each tab was charged altogether, or `None` when a tab
+/// cannot be charged.
+async fn write(tx: &mut Tx, sums: &[(&str, i64)]) -> Result<Option<HashMap<String, i64>>, DbError> {
+    let engine = tx.engine();
+    let given = rows::given(engine, &[Column::Text("id"), Column::Whole("amount")], sums.len());
+    if engine == Engine::Postgres {
+        // In the order of their ids, so that two instances never wait for each other.
+        let lock = format!(
+            "{given} SELECT count(*) FROM (SELECT id FROM accounts
+              WHERE id IN (SELECT holds.account FROM given CROSS JOIN holds WHERE holds.id = given.id)
+              ORDER BY id FOR UPDATE) AS locked"
+        );
+        rows::with_rows(lock, &sums).fetch_one(tx.conn()).await?;
+    }
+    // From what a tab has set aside first, then from what is available.
+    let accounts = format!(
+        "{given}, sums AS (
+           SELECT holds.account AS account, CAST(sum(given.amount) AS BIGINT) AS spent,
+                  CAST(sum(CASE WHEN holds.charged >= holds.reserved THEN 0
+                                WHEN holds.reserved - holds.charged < given.amount
+                                THEN holds.reserved - holds.charged
+                                ELSE given.amount END) AS BIGINT) AS drawn
+             FROM given CROSS JOIN holds WHERE holds.id = given.id GROUP BY holds.account)
+         UPDATE accounts SET spent = accounts.spent + sums.spent, held = accounts.held - sums.drawn
+           FROM sums WHERE accounts.id = sums.account"
+    );
+    rows::with_rows(accounts, &sums).execute(tx.conn()).await?;
+    let tabs = format!(
+        "{given} UPDATE holds SET charged = holds.charged + given.amount FROM given
+          WHERE holds.id = given.id AND holds.state = 'open'"
+    );
+    let raised = rows::with_rows(tabs, &sums).execute(tx.conn()).await?.rows_affected();
+    if usize::try_from(raised) != Ok(sums.len()) {
+        return Ok(None);
+    }
+    let object = match engine {
+        Engine::Sqlite => "json_group_object(holds.id, holds.charged)",
+        Engine::Postgres => "CAST(json_object_agg(holds.id, holds.charged) AS TEXT)",
+    };
+    let totals = format!("{given} SELECT {object} FROM given CROSS JOIN holds WHERE holds.id = given.id");
+    let row = rows::with_rows(totals, &sums).fetch_one(tx.conn()).await?;
+    let totals: String = row.try_get(0)?;
+    Ok(serde_json::from_str(&totals).ok())
+}
+
+/// What each charge made of its tab: the totals, less what came after it.
+fn verdicts(charges: &[(HoldId, Money)], mut totals: HashMap<String, i64>) -> Vec<Verdict> {
+    let mut verdicts = Vec::with_capacity(charges.len());
+    for (hold, amount) in charges.iter().rev() {
+        verdicts.push(totals.get_mut(hold.as_str()).map_or(Verdict::Unknown, |total| {
+            let charged = Money::from_micros(*total);
+            *total -= amount.micros();
+            Verdict::Outcome(ChargeOutcome::Charged { total: charged })
+        }));
+    }
+    verdicts.reverse();
+    verdicts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_charge_is_told_the_total_behind_it() {
+        let (a, b) = (HoldId::random(), HoldId::random());
+        let money = Money::from_micros;
+        let charges =
+            [(a.clone(), money(5)), (b.clone(), money(1)), (a.clone(), money(0)), (a.clone(), money(2))];
+        let mut expected = vec![(a.as_str(), 7), (b.as_str(), 1)];
+        expected.sort_unstable();
+        assert_eq!(sums(&charges), Some(expected));
+        let totals = HashMap::from([(a.to_string(), 107), (b.to_string(), 11)]);
+        let told = verdicts(&charges, totals).into_iter().map(|verdict| match verdict {
+            Verdict::Outcome(ChargeOutcome::Charged { total }) => total.micros(),
+            wrong => panic!("{wrong:?}"),
+        });
+        assert_eq!(told.collect::<Vec<_>>(), [105, 11, 105, 107]);
+    }
+
+    #[test]
+    fn sums_beyond_what_fits_are_left_to_the_books() {
+        let hold = HoldId::random();
+        let largest = Money::from_micros(i64::MAX);
+        assert_eq!(sums(&[(hold.clone(), largest), (hold, Money::from_micros(1))]), None);
+    }
+}
