@@ -225,14 +225,15 @@ fn attack_30_a_slow_database_holds_the_stream_and_loses_nothing() {
 const WAITING: &str = "FROM pg_stat_activity WHERE datname = current_database() \
     AND wait_event_type = 'Lock' AND query LIKE '%accounts%'";
 
-/// `PostgreSQL` ends the connection on which a charge is being written.
+/// `PostgreSQL` ends the connection on which a charge is being written. It was not committed, so it is
+/// charged on another.
 #[test]
-fn attack_30_a_connection_lost_within_a_charge_ends_the_stream_at_what_was_charged() {
+fn attack_30_a_connection_lost_within_a_charge_charges_nothing_twice() {
     run(async {
         let Some(database) = db::postgres().await else { return };
         let stage = Stage::on(database, crate::harness::shared_chain().await, |_| {}).await;
         let payer = stage.payer(DEPOSIT).await;
-        let script = json!({"endless": true, "intervalMs": 2});
+        let script = json!({"chunks": 200, "intervalMs": 2});
         let mut stream = stage.stream(&payer, payer.open(900 * PRICE), &script).await;
         for _ in 0..5 {
             stream.text().await.expect("it runs");
@@ -248,10 +249,10 @@ fn attack_30_a_connection_lost_within_a_charge_ends_the_stream_at_what_was_charg
         stage.server.db.execute(&format!("SELECT pg_terminate_backend(pid) {WAITING}")).await;
         drop(lock);
         let heard = stage.listen(&payer, &mut stream).await;
-        assert_eq!(heard.errors[0]["error"]["code"], "ledger_unavailable");
+        assert_eq!((heard.texts.len(), heard.errors.len()), (195, 0));
         stage.idle().await;
         let charged = charged(&stage).await;
-        assert_eq!((5 + heard.texts.len()) as u64 * PRICE, charged, "every charged chunk arrived");
+        assert_eq!(charged, 200 * PRICE);
         assert_eq!((heard.cost(), amount(&heard.receipt["spent"])), (charged, charged));
         let heard = stage.run(&payer, payer.voucher(900 * PRICE), &json!({"chunks": 4})).await;
         assert_eq!((heard.texts.len(), heard.errors.len()), (4, 0));
