@@ -138,6 +138,20 @@ impl Db {
         }
     }
 
+    /// The same database for a thread with a runtime of its own. Connections of SQLite belong to no
+    /// runtime and are shared; those of PostgreSQL end with theirs, so this has one of its own.
+    #[must_use]
+    pub fn apart(&self) -> Self {
+        match self.engine {
+            Engine::Sqlite => self.clone(),
+            Engine::Postgres => {
+                let options = self.pool.connect_options().as_ref().clone();
+                let pool = pool_options(Engine::Postgres, 1).connect_lazy_with(options);
+                Self { writer: pool.clone(), pool, engine: Engine::Postgres }
+            }
+        }
+    }
+
     /// Brings the schema up to date with the migrations built into the program, then renews the
     /// triggers that keep records final: the one thing that the engines spell differently.
     ///
@@ -302,12 +316,12 @@ fn parse_url(url: &str) -> Result<(Engine, String), DbError> {
     ))
 }
 
-async fn open_pool(engine: Engine, url: &str, connections: u32) -> Result<AnyPool, DbError> {
+fn pool_options(engine: Engine, connections: u32) -> AnyPoolOptions {
     let session = match engine {
         Engine::Sqlite => SQLITE_SESSION,
         Engine::Postgres => POSTGRES_SESSION,
     };
-    let opened = AnyPoolOptions::new()
+    AnyPoolOptions::new()
         .max_connections(connections)
         .acquire_timeout(ACQUIRE_TIMEOUT)
         // A file does not hang up; a server may have, and then a fresh connection is wanted.
@@ -315,8 +329,10 @@ async fn open_pool(engine: Engine, url: &str, connections: u32) -> Result<AnyPoo
         .after_connect(move |connection, _| {
             Box::pin(async move { connection.execute(sqlx::raw_sql(session)).await.map(drop) })
         })
-        .connect(url)
-        .await;
+}
+
+async fn open_pool(engine: Engine, url: &str, connections: u32) -> Result<AnyPool, DbError> {
+    let opened = pool_options(engine, connections).connect(url).await;
     match opened {
         // The pool only says that it gave up; one more try says why.
         Err(sqlx::Error::PoolTimedOut) => match AnyConnection::connect(url).await {

@@ -1,6 +1,6 @@
 //! Charges share their commits.
 //!
-//! One task per process takes every charge that is waiting, up to a bound, works out which fit in
+//! One thread per process takes every charge that is waiting, up to a bound, works out which fit in
 //! the order they came, adds those up per tab and account, writes the sums in one transaction,
 //! and answers everybody after the commit. While one commit is being synced the next batch
 //! gathers, so the busier the program, the more charges each sync carries.
@@ -8,6 +8,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
@@ -21,6 +22,10 @@ use crate::money::Money;
 
 /// The most charges in one transaction: bounds how long a commit keeps others waiting.
 const LARGEST_BATCH: usize = 1024;
+/// A batch of more than this shows that many streams run.
+const BUSY: usize = 16;
+/// What the next batch gathers for then: a commit costs as much work as a hundred charges.
+const GATHERING: Duration = Duration::from_millis(1);
 /// How many charges may wait for the next batch before further ones wait to be queued.
 const QUEUE: usize = 4 * LARGEST_BATCH;
 
@@ -79,12 +84,19 @@ impl Handle {
     }
 }
 
-/// Starts the batch writer on the current runtime.
-pub(super) fn start(db: Db) -> Handle {
+/// Starts the batch writer on a thread of its own: among the streams that it wakes it would wait,
+/// between any two statements, until hundreds of them have had their turn.
+pub(super) fn start(db: &Db) -> Handle {
     let (queue, waiting) = mpsc::channel(QUEUE);
     let counters = Arc::new(Counters::default());
-    tokio::spawn(run(db, waiting, Arc::clone(&counters)));
-    Handle { queue, counters }
+    let handle = Handle { queue, counters: Arc::clone(&counters) };
+    let db = db.apart();
+    let work = move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.expect("the system has what a runtime needs").block_on(run(db, waiting, counters));
+    };
+    std::thread::Builder::new().name("ledger".to_owned()).spawn(work).expect("the system starts threads");
+    handle
 }
 
 async fn run(db: Db, mut queue: mpsc::Receiver<Waiting>, counters: Arc<Counters>) {
@@ -107,6 +119,10 @@ async fn run(db: Db, mut queue: mpsc::Receiver<Waiting>, counters: Arc<Counters>
         for (waiting, answer) in batch.drain(..).zip(answers(&charges, &result)) {
             // An error here means that nobody waits any more; the tab knows what it was charged.
             let _ = waiting.answer.send(answer);
+        }
+        if charges.len() > BUSY {
+            // The thread is the batch writer's own, and tokio's clock is too coarse for this.
+            std::thread::sleep(GATHERING);
         }
     }
 }

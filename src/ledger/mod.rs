@@ -188,7 +188,7 @@ impl Ledger {
     /// Opens the ledger and starts its batch writer on the current tokio runtime.
     #[must_use]
     pub fn start(db: Db) -> Self {
-        let batch = batch::start(db.clone());
+        let batch = batch::start(&db);
         Self { db, batch }
     }
 

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
+use futures_util::future::BoxFuture;
 use tokio::sync::mpsc;
 
 use super::purse::{PING, Purse, Tab, Till};
@@ -18,8 +19,6 @@ const BATCH: usize = 16;
 /// Runs of charged chunks that may wait for the client. With the run that waits
 /// to join them and the one that is being written, what a disconnect can cost.
 const IN_FLIGHT: usize = 1;
-/// Chunks read ahead of the charge.
-const READ_AHEAD: usize = 64;
 
 type Ready = Result<Chunk, UpstreamError>;
 
@@ -73,23 +72,24 @@ pub struct Metered<P> {
 }
 
 impl<P: Purse> Metered<P> {
-    /// A stream and where its events come out.
+    /// A stream and where its events come out. Boxed, as is everything that is
+    /// handed on here: a future keeps room for each place that a value was in.
     #[must_use]
-    pub fn new(tab: Tab, purse: P, ledger: Ledger) -> (Self, mpsc::Receiver<Event>) {
+    pub fn new(tab: Tab, purse: P, ledger: Ledger) -> (Box<Self>, mpsc::Receiver<Event>) {
         let (events, receiver) = mpsc::channel(IN_FLIGHT);
-        (Self { till: Till { tab, ledger, events }, purse }, receiver)
+        (Box::new(Self { till: Till { tab, ledger, events }, purse }), receiver)
     }
 
     /// Runs to the end and closes the tab at what was charged. `start` asks
     /// the upstream; it is dropped when the client goes away meanwhile.
     pub async fn run(
-        mut self,
-        start: impl Future<Output = Result<ChunkStream, UpstreamError>> + Send,
+        mut self: Box<Self>,
+        start: BoxFuture<'_, Result<ChunkStream, UpstreamError>>,
     ) -> Delivered {
         let end = match self.begin(start).await {
             Ok(upstream) => {
                 self.purse.began();
-                self.pump(upstream).await
+                Box::pin(self.pump(upstream)).await
             }
             Err(end) => end,
         };
@@ -99,9 +99,8 @@ impl<P: Purse> Metered<P> {
     /// Waits for the upstream's first chunk, which a busy model may take a minute for.
     async fn begin(
         &mut self,
-        start: impl Future<Output = Result<ChunkStream, UpstreamError>> + Send,
+        mut start: BoxFuture<'_, Result<ChunkStream, UpstreamError>>,
     ) -> Result<ChunkStream, End> {
-        let mut start = std::pin::pin!(start);
         loop {
             tokio::select! {
                 () = self.till.events.closed() => return Err(End::Gone),
@@ -112,32 +111,20 @@ impl<P: Purse> Metered<P> {
         }
     }
 
-    async fn pump(&mut self, upstream: ChunkStream) -> End {
-        let (ahead, mut chunks) = mpsc::channel(READ_AHEAD);
-        // Dropped with this future, which drops the upstream connection.
-        let _reader = AbortOnDrop(tokio::spawn(read(upstream, ahead)));
-        let mut ready = Vec::with_capacity(BATCH);
+    async fn pump(&mut self, mut upstream: ChunkStream) -> End {
         loop {
-            ready.clear();
-            let got = tokio::select! {
+            let next = tokio::select! {
                 () = self.till.events.closed() => return End::Gone,
                 end = self.purse.stopped() => return end,
-                got = tokio::time::timeout(PING, chunks.recv_many(&mut ready, BATCH)) => got,
+                next = tokio::time::timeout(PING, upstream.next()) => next,
             };
-            match got {
-                Ok(0) => return End::Complete,
-                Ok(_) => {}
-                Err(_) => {
-                    if let Err(end) = self.send(Event::Ping).await {
-                        return end;
-                    }
-                    continue;
-                }
-            }
-            for run in charged_together(&mut ready) {
-                if let Err(end) = self.deliver(run.into()).await {
-                    return end;
-                }
+            let done = match next {
+                Ok(Some(first)) => self.deliver(run(first, &mut upstream)).await,
+                Ok(None) => return End::Complete,
+                Err(_) => self.send(Event::Ping).await,
+            };
+            if let Err(end) = done {
+                return end;
             }
         }
     }
@@ -188,11 +175,12 @@ impl<P: Purse> Metered<P> {
     }
 
     /// Closes the tab at what was charged, and tells the client.
-    async fn close(mut self, end: End) -> Delivered {
-        self.purse.settle(&self.till, &end).await;
+    async fn close(mut self: Box<Self>, end: End) -> Delivered {
+        Box::pin(self.purse.settle(&self.till, &end)).await;
         let units = self.purse.units();
         let details = self.purse.details(&self.till.tab, units, end.as_str());
-        match self.till.ledger.close(&self.till.tab.hold, &details, Timestamp::now()).await {
+        let closing = self.till.ledger.close(&self.till.tab.hold, &details, Timestamp::now());
+        match Box::pin(closing).await {
             Ok(CloseOutcome::Closed { .. } | CloseOutcome::AlreadyClosed { .. }) => {}
             Err(error) => tracing::error!(%error, "a tab is left to the sweeper"),
         }
@@ -222,35 +210,12 @@ impl End {
     }
 }
 
-/// Splits what is ready where an error stands, so that nothing behind it is charged.
-fn charged_together(ready: &mut Vec<Ready>) -> Vec<Vec<Ready>> {
-    let mut runs = vec![Vec::new()];
-    for chunk in ready.drain(..) {
-        let failed = chunk.is_err();
-        if let Some(run) = runs.last_mut() {
-            run.push(chunk);
-        }
-        if failed {
-            runs.push(Vec::new());
-        }
+/// The chunks that are there: one charge covers them. Nothing behind an error is among them.
+fn run(first: Ready, upstream: &mut ChunkStream) -> VecDeque<Ready> {
+    let mut run = VecDeque::from([first]);
+    while run.len() < BATCH && run.back().is_some_and(Result::is_ok) {
+        let Some(chunk) = upstream.try_next() else { break };
+        run.push_back(chunk);
     }
-    runs.retain(|run| !run.is_empty());
-    runs
-}
-
-async fn read(mut upstream: ChunkStream, ahead: mpsc::Sender<Ready>) {
-    while let Some(chunk) = upstream.next().await {
-        let failed = chunk.is_err();
-        if ahead.send(chunk).await.is_err() || failed {
-            return;
-        }
-    }
-}
-
-struct AbortOnDrop(tokio::task::JoinHandle<()>);
-
-impl Drop for AbortOnDrop {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
+    run
 }

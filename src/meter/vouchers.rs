@@ -108,7 +108,8 @@ impl Vouchers {
 
     /// How the channel stands now.
     async fn look(&mut self) -> Result<(), End> {
-        match self.channels.find(self.terms.channel).await {
+        // Boxed, here and below: a stream keeps the room of all that it may ever wait for.
+        match Box::pin(self.channels.find(self.terms.channel)).await {
             Ok(Some(channel)) => {
                 match channel.usable() {
                     Ok(()) => {}
@@ -141,7 +142,7 @@ impl Purse for Vouchers {
         loop {
             let affordable = self.terms.standing.affordable(self.terms.price, units);
             if affordable == 0 {
-                self.wait_for_voucher(till).await?;
+                Box::pin(self.wait_for_voucher(till)).await?;
                 continue;
             }
             let cost = self.terms.price.checked_mul(affordable).ok_or(End::Ledger)?;
@@ -197,7 +198,7 @@ impl Purse for Vouchers {
 
     /// The receipt must say what the channel's books say, whoever wrote them.
     async fn standing(&mut self) -> Option<Standing> {
-        if let Ok(Some(channel)) = self.channels.find(self.terms.channel).await {
+        if let Ok(Some(channel)) = Box::pin(self.channels.find(self.terms.channel)).await {
             self.terms.standing.accepted = channel.accepted();
             self.terms.standing.spent = channel.spent;
         }

@@ -140,7 +140,7 @@ impl Door<'_> {
         let (metered, events) = Metered::new(tab, purse, self.app.ledger.clone());
         let sessions = Arc::clone(self.sessions);
         self.app.tasks.spawn(async move {
-            let delivered = metered.run(sessions.upstreams.stream(&chat)).await;
+            let delivered = metered.run(Box::pin(sessions.upstreams.stream(&chat))).await;
             tracing::info!(channel = %id, units = delivered.units, end = delivered.end.as_str(), "stream ended");
         });
         let frames = futures_util::stream::unfold(events, |mut events| async move {

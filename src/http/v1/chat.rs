@@ -195,7 +195,7 @@ async fn stream(order: Order) -> Result<Response, HttpError> {
         let (metered, events) = Metered::new(tab, purse, app.ledger.clone());
         // Nobody there: dropping the events tells the stream at once.
         drop(begin.send(Ok(events)));
-        let delivered = metered.run(app.models.upstreams.stream(&chat)).await;
+        let delivered = metered.run(Box::pin(app.models.upstreams.stream(&chat))).await;
         ticket.used(delivered.units);
         tracing::info!(tokens = delivered.units, end = delivered.end.as_str(), "prepaid stream ended");
     };

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -104,6 +104,28 @@ impl ChunkStream {
             return Ok(self);
         }
         Err(self.failure.unwrap_or(UpstreamError::Malformed("the answer is empty")))
+    }
+
+    /// The next chunk, if it is there. Nobody waits for it, so silence is not counted.
+    pub fn try_next(&mut self) -> Option<Result<Chunk, UpstreamError>> {
+        // Whoever waits for the next chunk polls again, and is woken then.
+        let mut cx = Context::from_waker(Waker::noop());
+        loop {
+            let chunk = self.taken();
+            if chunk.is_some() || self.body.is_none() || self.poll_read(&mut cx).is_pending() {
+                return chunk;
+            }
+        }
+    }
+
+    /// The next chunk, or what went wrong, of what was read.
+    fn taken(&mut self) -> Option<Result<Chunk, UpstreamError>> {
+        let next = match self.ready.pop_front() {
+            Some(chunk) => Ok(chunk),
+            None => Err(self.failure.take()?),
+        };
+        self.silence = None;
+        Some(next)
     }
 
     /// Reads once, into `ready`, `failure` or the end of `body`.
@@ -223,12 +245,8 @@ impl Stream for ChunkStream {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         loop {
-            if let Some(chunk) = self.ready.pop_front() {
-                self.silence = None;
-                return Poll::Ready(Some(Ok(chunk)));
-            }
-            if let Some(failure) = self.failure.take() {
-                return Poll::Ready(Some(Err(failure)));
+            if let Some(chunk) = self.taken() {
+                return Poll::Ready(Some(chunk));
             }
             if self.body.is_none() {
                 return Poll::Ready(None);
