@@ -8,7 +8,6 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
@@ -22,10 +21,6 @@ use crate::money::Money;
 
 /// The most charges in one transaction: bounds how long a commit keeps others waiting.
 const LARGEST_BATCH: usize = 1024;
-/// A batch of more than this shows that many streams run.
-const BUSY: usize = 16;
-/// What the next batch gathers for then: a commit costs as much work as a hundred charges.
-const GATHERING: Duration = Duration::from_millis(1);
 /// How many charges may wait for the next batch before further ones wait to be queued.
 const QUEUE: usize = 4 * LARGEST_BATCH;
 
@@ -119,10 +114,6 @@ async fn run(db: Db, mut queue: mpsc::Receiver<Waiting>, counters: Arc<Counters>
         for (waiting, answer) in batch.drain(..).zip(answers(&charges, &result)) {
             // An error here means that nobody waits any more; the tab knows what it was charged.
             let _ = waiting.answer.send(answer);
-        }
-        if charges.len() > BUSY {
-            // The thread is the batch writer's own, and tokio's clock is too coarse for this.
-            std::thread::sleep(GATHERING);
         }
     }
 }
