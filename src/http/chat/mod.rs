@@ -48,7 +48,8 @@ pub async fn models(AppState(app): AppState<State>) -> Json<Models> {
         example = json!({"model": "dev-scripted", "messages": [{"role": "user", "content": "Say hello."}], "max_tokens": 16})),
     params(("Idempotency-Key" = Option<String>, Header, description = "A request is charged once under it; sent again it gets 409, or an answer where the first try cost nothing")),
     responses(
-        (status = 200, description = "A completion, or text/event-stream with `stream`", content_type = "application/json", body = serde_json::Value),
+        (status = 200, description = "A completion, or text/event-stream with `stream`", content_type = "application/json", body = serde_json::Value,
+            headers(("x-pii-redacted" = u64, description = "How many pieces of personal data were replaced, where they were looked for"))),
         (status = 204, description = "A voucher, top-up or close was carried out"),
         (status = 400, description = "The request cannot be used; free", body = Problem, content_type = "application/problem+json"),
         (status = 402, description = "Payment Required: open a channel or send a voucher", body = Problem, content_type = "application/problem+json"),

@@ -42,7 +42,8 @@ const FIRST: Duration = Duration::from_secs(2);
         example = json!({"model": "dev-scripted", "messages": [{"role": "user", "content": "Say hello."}], "max_tokens": 16})),
     params(("Idempotency-Key" = Option<String>, Header, description = "A request is charged once under it; sent again it gets 409, or an answer where the first try cost nothing")),
     responses(
-        (status = 200, description = "A completion, or text/event-stream with `stream`", content_type = "application/json", body = serde_json::Value),
+        (status = 200, description = "A completion, or text/event-stream with `stream`", content_type = "application/json", body = serde_json::Value,
+            headers(("x-pii-redacted" = u64, description = "How many pieces of personal data were replaced, where they were looked for"))),
         (status = 400, description = "invalid_params, model_not_found; free", body = OpenAiError),
         (status = 401, description = "missing_api_key, invalid_api_key, inactive_api_key", body = OpenAiError),
         (status = 402, description = "insufficient_credits", body = OpenAiError),

@@ -27,7 +27,7 @@ pub(super) use restore::{Restorer, Restoring};
 pub(super) use wish::Wish;
 
 /// A prompt of more bytes of text than this is examined away from the threads that serve connections.
-const LARGE: usize = 16 << 10;
+const LARGE: usize = 8 << 10;
 
 /// How personal data is found, and what happens to it unless a request says so. Cheap to clone.
 #[derive(Clone)]

@@ -333,6 +333,29 @@ mod tests {
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
+        /// JSON stays JSON, and what a tool is told of it means the same.
+        #[test]
+        fn json_stays_json(
+            items in proptest::collection::vec(
+                ("[a-z\"\\\\é]{0,6}", prop_oneof![
+                    Just("jane@example.com"), Just("password: x\"y\\\\z9"), Just("a\njoe@example.org\t"), Just("[EMAIL_ADDRESS_1]"),
+                ], any::<bool>()),
+                1..6,
+            ),
+            pretty in any::<bool>(),
+        ) {
+            let members = items.iter().enumerate().map(|(at, (name, text, listed))| {
+                let value = if *listed { serde_json::json!([at, text, null]) } else { serde_json::json!(text) };
+                (format!("{name}{at}"), value)
+            });
+            let json = serde_json::Value::Object(members.collect());
+            let text = if pretty { format!("{json:#}") } else { json.to_string().replace('@', "\\u0040") };
+            let (replaced, concealed) = concealed(&[&text]);
+            prop_assert!(!replaced[0].contains("jane") && serde_json::from_str::<serde_json::Value>(&replaced[0]).is_ok());
+            let restored = concealed.originals.restore(&replaced[0], Escape::Json);
+            prop_assert_eq!(serde_json::from_str::<serde_json::Value>(&restored).expect("JSON"), json);
+        }
+
         /// What the model would echo comes back as it was sent.
         #[test]
         fn an_echo_is_the_original(
