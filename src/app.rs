@@ -69,7 +69,7 @@ pub struct App {
     pub sessions: Option<Arc<Sessions>>,
     /// Purchases on the chain, where a contract sells.
     pub key_sales: Option<KeySales>,
-    pub pii: Arc<pii::Engine>,
+    pub pii: pii::Engine,
     pub documents: Documents,
     pub metrics: PrometheusHandle,
     /// Work that must not be cut off: waited for at shutdown.
@@ -136,7 +136,8 @@ impl App {
             config.payments.challenge_ttl_seconds,
         );
         let offers = Offers::new(&config, sponsor.is_some());
-        let models = Models::new(&config).map_err(|_| ConfigError::tls_roots())?;
+        let engine = pii::Engine::new();
+        let models = Models::new(&config, engine.clone()).map_err(|_| ConfigError::tls_roots())?;
         let (wakers, rings) = Wakers::new();
         let sessions = Sessions::new(&config, &models, &db, &chain, sponsor.as_ref(), wakers)?.map(Arc::new);
         let app = Arc::new(Self {
@@ -148,7 +149,7 @@ impl App {
             cards: Cards::new(&config.billing, &config.server.public_url, &config.product.name, db.clone())?,
             wallet_terms: WalletTerms::new(&config),
             documents: Documents::new(&config, &offers, sessions.as_deref()),
-            pii: Arc::new(pii::Engine::new()),
+            pii: engine,
             key_sales: KeySales::new(&config, &db, &chain),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),

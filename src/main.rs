@@ -19,6 +19,7 @@ use farebox::meter::Wakers;
 use farebox::money::Money;
 use farebox::mpp::session::ChannelId;
 use farebox::services::chat::Models;
+use farebox::services::pii::Engine;
 use farebox::sessions::Sessions;
 use farebox::{funding, ledger, server, telemetry};
 use tokio::net::TcpListener;
@@ -238,7 +239,8 @@ async fn operate(command: ChannelsCommand) -> anyhow::Result<()> {
     let config = configuration.load()?;
     let db = Db::connect(config.database.url.expose(), 2).await?;
     let chain = Chain::new(&config.chain)?;
-    let sessions = Sessions::new(&config, &Models::new(&config)?, &db, &chain, None, Wakers::new().0)?
+    let models = Models::new(&config, Engine::new())?;
+    let sessions = Sessions::new(&config, &models, &db, &chain, None, Wakers::new().0)?
         .context("no channels here: set sessions.operator_key and at least one model")?;
     let Some(id) = id else {
         for channel in sessions.channels.list(CHANNELS_SHOWN).await? {

@@ -74,7 +74,7 @@ impl Sessions {
             config.sessions.low_fee_balance,
         );
         let fees = Fees { token: config.chain.currency, gas: config.sessions.gas, highest: 0, priority: 0 };
-        let Models { catalog, upstreams } = models.clone();
+        let Models { catalog, upstreams, .. } = models.clone();
         let units = config.sessions.suggested_deposit_units;
         let sponsored = SessionTerms { sponsored: true, ..terms.clone() };
         Ok(Some(Self {

@@ -10,6 +10,7 @@ mod key_sale;
 mod keys;
 mod load;
 mod models;
+mod privacy;
 mod sessions;
 mod wallet_auth;
 
@@ -26,6 +27,7 @@ pub use key_sale::KeySale;
 pub use keys::Keys;
 pub use load::{ConfigError, Sources, load};
 pub use models::{Model, Source, Upstream};
+pub use privacy::{Privacy, PrivacyMode};
 pub use sessions::Sessions;
 pub use wallet_auth::WalletAuth;
 
@@ -45,6 +47,7 @@ pub struct Config {
     pub keys: Keys,
     pub key_sale: KeySale,
     pub pii: Pii,
+    pub privacy: Privacy,
     pub log: Log,
     /// The servers that models come from.
     pub upstreams: Vec<Upstream>,

@@ -108,6 +108,7 @@ fn exposed() -> Vec<HeaderName> {
         HeaderName::from_static("payment-session-snapshot"),
         billing::NEXT_CURSOR,
         observe::REQUEST_ID,
+        chat::PII_REDACTED,
     ];
     payment.into_iter().chain(v1::bearer::rate_headers()).collect()
 }

@@ -220,7 +220,7 @@ impl Purse for Prepaid {
             service: tab.model.clone(),
             units,
             unit_price: Money::ZERO,
-            meta: json!({
+            meta: tab.noted(json!({
                 "key": self.key,
                 "end": end,
                 "promptTokens": prompt,
@@ -228,7 +228,7 @@ impl Purse for Prepaid {
                 "reported": self.heard.usage.is_some(),
                 "pricePerMillionInput": self.tariff.input.to_dollars(),
                 "pricePerMillionOutput": self.tariff.output.to_dollars(),
-            }),
+            })),
         }
     }
 }
@@ -241,7 +241,15 @@ mod tests {
 
     fn chunk(billable: bool) -> Chunk {
         let content_bytes = if billable { 6 } else { 0 };
-        Chunk { data: Bytes::new(), billable, content_bytes, usage: None, usage_only: false, finish: false }
+        Chunk {
+            data: Bytes::new(),
+            billable,
+            content_bytes,
+            usage: None,
+            usage_only: false,
+            finish: false,
+            rest: None,
+        }
     }
 
     #[test]

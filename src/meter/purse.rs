@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use serde_json::Value;
 use tokio::sync::mpsc;
 
 use super::state::Standing;
@@ -10,7 +11,7 @@ use super::stream::{End, Event};
 use super::whole::Failed;
 use crate::id::{HoldId, RequestId};
 use crate::ledger::{EntryDetails, Ledger};
-use crate::services::chat::{Chunk, Completion};
+use crate::services::chat::{Chunk, Completion, Counts};
 
 /// How long a client may take nothing, and a stream may wait for a voucher
 /// ("Insufficient Balance During Streaming").
@@ -26,6 +27,19 @@ pub struct Tab {
     pub model: String,
     /// Whether the client asked for usage within the stream.
     pub wants_usage: bool,
+    /// Personal data that was replaced in the request, by type.
+    pub replaced: Counts,
+}
+
+impl Tab {
+    /// What is noted of a request in its entry, completed with what every entry
+    /// has: counts, never values.
+    pub(super) fn noted(&self, mut meta: Value) -> Value {
+        if !self.replaced.is_empty() {
+            meta["pii"] = serde_json::json!(self.replaced);
+        }
+        meta
+    }
 }
 
 /// Where charges and events go.

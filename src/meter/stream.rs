@@ -69,6 +69,8 @@ pub enum End {
 pub struct Metered<P> {
     till: Till,
     purse: P,
+    /// What is held back behind the last chunk that was sent.
+    rest: Option<Bytes>,
 }
 
 impl<P: Purse> Metered<P> {
@@ -77,7 +79,7 @@ impl<P: Purse> Metered<P> {
     #[must_use]
     pub fn new(tab: Tab, purse: P, ledger: Ledger) -> (Box<Self>, mpsc::Receiver<Event>) {
         let (events, receiver) = mpsc::channel(IN_FLIGHT);
-        (Box::new(Self { till: Till { tab, ledger, events }, purse }), receiver)
+        (Box::new(Self { till: Till { tab, ledger, events }, purse, rest: None }), receiver)
     }
 
     /// Runs to the end and closes the tab at what was charged. `start` asks
@@ -144,6 +146,7 @@ impl<P: Purse> Metered<P> {
     /// next billable one is not paid for.
     async fn send_paid(&mut self, run: &mut VecDeque<Ready>, mut paid: u64) -> Result<(), End> {
         let mut chunks = Vec::with_capacity(run.len());
+        let mut rest = None;
         let mut failed = Ok(());
         while let Some(next) = run.front() {
             if matches!(next, Ok(chunk) if chunk.billable) {
@@ -155,13 +158,17 @@ impl<P: Purse> Metered<P> {
             match run.pop_front() {
                 // It is always asked for upstream, not always by the client.
                 Some(Ok(chunk)) if chunk.usage_only && !self.till.tab.wants_usage => {}
-                Some(Ok(chunk)) => chunks.push(chunk.data),
+                Some(Ok(chunk)) => {
+                    rest = chunk.rest;
+                    chunks.push(chunk.data);
+                }
                 Some(Err(error)) => failed = Err(End::Upstream(error)),
                 None => {}
             }
         }
         if !chunks.is_empty() {
             self.send(Event::Chunks(chunks)).await?;
+            self.rest = rest;
         }
         failed
     }
@@ -176,6 +183,10 @@ impl<P: Purse> Metered<P> {
 
     /// Closes the tab at what was charged, and tells the client.
     async fn close(mut self: Box<Self>, end: End) -> Delivered {
+        // What was charged leaves in full, however the stream ended.
+        if let Some(rest) = self.rest.take().filter(|_| end != End::Gone) {
+            let _ = self.till.send(Event::Chunks(vec![rest])).await;
+        }
         Box::pin(self.purse.settle(&self.till, &end)).await;
         let units = self.purse.units();
         let details = self.purse.details(&self.till.tab, units, end.as_str());

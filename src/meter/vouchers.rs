@@ -216,9 +216,9 @@ impl Purse for Vouchers {
             service: tab.model.clone(),
             units,
             unit_price: self.terms.price,
-            meta: serde_json::json!({
+            meta: tab.noted(serde_json::json!({
                 "channel": self.terms.channel.to_string(), "challenge": self.terms.challenge, "end": end,
-            }),
+            })),
         }
     }
 }

@@ -32,6 +32,7 @@ mod model;
 mod musts;
 mod offers;
 mod payer;
+mod privacy;
 #[path = "../support/random.rs"]
 mod random;
 mod receipts;

@@ -2,12 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use farebox::config::{Model, Source, Upstream};
+use farebox::config::{Model, PrivacyMode, Source, Upstream};
 use farebox::money::Money;
 use farebox::services::chat::scripted::{Scripted, Seen};
 use farebox::services::chat::{
-    Catalog, ChatRequest, Chunk, ChunkStream, Completion, Limits, UpstreamError, Upstreams,
+    Catalog, ChatRequest, Chunk, ChunkStream, Completion, Limits, Outgoing, Privacy, UpstreamError, Upstreams,
 };
+use farebox::services::pii::Engine;
 use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -36,6 +37,7 @@ pub fn upstream(name: &str, base_url: String) -> Upstream {
 pub struct Shop {
     catalog: Catalog,
     upstreams: Upstreams,
+    privacy: Privacy,
 }
 
 impl Shop {
@@ -56,12 +58,13 @@ impl Shop {
         Self {
             catalog: Catalog::new(&models),
             upstreams: Upstreams::new(upstreams, &models).expect("a TLS configuration"),
+            privacy: Privacy::new(Engine::new(), PrivacyMode::Off),
         }
     }
 
     /// Streams the answer to a request.
     pub async fn ask(&self, body: &Value) -> Result<ChunkStream, UpstreamError> {
-        self.upstreams.stream(&self.request(body)).await
+        self.upstreams.stream(&self.request(body).await).await
     }
 
     /// Streams the answer to a script.
@@ -73,12 +76,12 @@ impl Shop {
     pub async fn whole(&self, script: &Value) -> Result<Completion, UpstreamError> {
         let mut body = streaming(script);
         body["stream"] = json!(false);
-        self.upstreams.whole(&self.request(&body)).await
+        self.upstreams.whole(&self.request(&body).await).await
     }
 
-    fn request(&self, body: &Value) -> ChatRequest {
+    async fn request(&self, body: &Value) -> Outgoing {
         let request = ChatRequest::parse(&body.to_string(), &self.catalog, Limits::default());
-        request.expect("a valid request")
+        request.expect("a valid request").protect(&self.privacy).await.expect("nothing to refuse")
     }
 }
 

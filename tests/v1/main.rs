@@ -20,6 +20,7 @@ mod gate;
 #[allow(dead_code, reason = "each test program uses its own part of this")]
 mod harness;
 mod preview;
+mod privacy;
 mod rates;
 mod shop;
 #[path = "../sessions/sse.rs"]

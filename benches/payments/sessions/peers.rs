@@ -20,8 +20,10 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::post;
 use axum::serve::ListenerExt as _;
+use farebox::config::PrivacyMode;
 use farebox::http::sse;
-use farebox::services::chat::{Catalog, ChatRequest, ChunkStream, Limits, Upstreams};
+use farebox::services::chat::{Catalog, ChatRequest, ChunkStream, Limits, Privacy, Upstreams};
+use farebox::services::pii::Engine;
 use futures_util::StreamExt as _;
 use mpp::protocol::methods::tempo::session_method::{ChannelState, InMemoryChannelStore};
 use mpp::server::sse::{ServeOptions, serve};
@@ -36,6 +38,7 @@ pub const CHANNEL: &str = "x-channel";
 struct Peer {
     catalog: Catalog,
     upstreams: Upstreams,
+    privacy: Privacy,
     /// Charges every chunk here, where there is one.
     store: Option<Arc<InMemoryChannelStore>>,
 }
@@ -62,6 +65,7 @@ fn run(address: &str, store: Option<Arc<InMemoryChannelStore>>) -> Result<()> {
     let peer = Peer {
         catalog: Catalog::new(&models),
         upstreams: Upstreams::new(&[upstream(address)], &models)?,
+        privacy: Privacy::new(Engine::new(), PrivacyMode::Off),
         store,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -79,6 +83,9 @@ fn run(address: &str, store: Option<Arc<InMemoryChannelStore>>) -> Result<()> {
 
 async fn complete(State(peer): State<Arc<Peer>>, headers: HeaderMap, body: String) -> Response {
     let Ok(chat) = ChatRequest::parse(&body, &peer.catalog, Limits::default()) else {
+        return StatusCode::BAD_REQUEST.into_response();
+    };
+    let Ok(chat) = chat.protect(&peer.privacy).await else {
         return StatusCode::BAD_REQUEST.into_response();
     };
     let Ok(chunks) = peer.upstreams.stream(&chat).await else {

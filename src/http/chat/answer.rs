@@ -11,14 +11,15 @@ use mpp::protocol::core::PaymentCredential;
 use tokio::sync::oneshot;
 
 use super::door::Door;
-use super::reply::{pending, receipt, standing, unavailable, upstream_failed, with_receipt};
+use super::reply::{pending, receipt, refused, standing, unavailable, upstream_failed, with_receipt};
+use super::with_replaced;
 use crate::funding::channel::{Channel, Request};
 use crate::http::error::{Code, HttpError};
 use crate::http::sse;
 use crate::id::Timestamp;
 use crate::meter::{self, ChannelTab, Event, Failed, Metered, Tab, Vouchers};
 use crate::mpp::session::{Action, SessionCredential};
-use crate::services::chat::{ChatRequest, Limits};
+use crate::services::chat::{ChatRequest, Limits, Outgoing};
 
 /// How long a tab may be open before the sweeper takes its request for lost.
 const TAB_MS: i64 = 2 * 3_600_000;
@@ -27,7 +28,9 @@ impl Door<'_> {
     /// A request that buys an answer.
     pub(super) async fn content(&self, credential: Option<PaymentCredential>) -> Result<Response, HttpError> {
         let chat = ChatRequest::parse(self.request.json_text()?, &self.sessions.catalog, Limits::default())
-            .map_err(|error| HttpError::invalid(error.to_string()))?;
+            .map_err(|error| refused(&error))?;
+        let privacy = &self.app.models.privacy;
+        chat.check_readable(privacy).map_err(|error| refused(&error))?;
         let Some(credential) = credential else {
             return Err(self.ask(
                 Code::PaymentRequired,
@@ -38,16 +41,18 @@ impl Door<'_> {
         };
         let key = self.request.idempotency_key()?;
         let session = self.recognise(&credential, Some(&chat))?;
+        // Free to refuse: the channel is not open yet, and its voucher not taken.
+        let chat = chat.protect(privacy).await.map_err(|error| refused(&error))?;
         let channel = self.authorise(&session, &chat).await?;
         let price = self.sessions.price(&chat);
-        let least = self.sessions.least(Some(&chat));
+        let least = self.sessions.least(Some(&*chat));
         let standing = standing(&channel);
         if standing.left() < least {
             return Err(self
                 .ask(
                     Code::InsufficientBalance,
                     "the channel's vouchers do not cover this request; send one that does",
-                    Some(&chat),
+                    Some(&*chat),
                     Some(&channel),
                 )
                 .missing(least.checked_sub(standing.left())));
@@ -64,7 +69,7 @@ impl Door<'_> {
         };
         let hold = match self.sessions.channels.begin(channel.id, &serving, now, until).await {
             Ok(hold) => hold,
-            Err(error) => return Err(self.deny(error, Some(&chat), channel.id).await),
+            Err(error) => return Err(self.deny(error, Some(&*chat), channel.id).await),
         };
         // Whatever ran on this channel has lost its tab: let it notice.
         self.sessions.wakers.ring(channel.id);
@@ -73,6 +78,7 @@ impl Door<'_> {
             request_id: self.request.id.clone(),
             model: chat.model().id.clone(),
             wants_usage: chat.wants_usage(),
+            replaced: chat.replaced().cloned().unwrap_or_default(),
         };
         let terms = ChannelTab {
             channel: channel.id,
@@ -82,11 +88,13 @@ impl Door<'_> {
             most_units: if chat.stream() { chat.max_chunks() } else { chat.max_tokens() },
             standing,
         };
-        if chat.stream() {
-            Ok(self.stream(tab, terms, chat, channel))
+        let replaced = chat.replaced().cloned();
+        let answer = if chat.stream() {
+            self.stream(tab, terms, chat, channel)
         } else {
-            self.whole(tab, terms, chat, channel).await
-        }
+            self.whole(tab, terms, chat, channel).await?
+        };
+        Ok(with_replaced(answer, replaced.as_ref()))
     }
 
     /// Opens the channel or takes the voucher that pays for this request.
@@ -132,7 +140,7 @@ impl Door<'_> {
     /// The channel is open and its voucher taken, and clients give a channel up
     /// when they are answered an error now. So the answer begins before the
     /// upstream is asked, and whatever goes wrong is said inside.
-    fn stream(&self, tab: Tab, terms: ChannelTab, chat: ChatRequest, channel: Channel) -> Response {
+    fn stream(&self, tab: Tab, terms: ChannelTab, chat: Outgoing, channel: Channel) -> Response {
         let (id, price, challenge_id) = (channel.id, terms.price, terms.challenge.clone());
         let first = receipt(&challenge_id, &channel, channel.accepted(), Some((0, price)), None);
         let bell = self.sessions.wakers.bell(id);
@@ -172,7 +180,7 @@ impl Door<'_> {
         &self,
         tab: Tab,
         terms: ChannelTab,
-        chat: ChatRequest,
+        chat: Outgoing,
         channel: Channel,
     ) -> Result<Response, HttpError> {
         let (price, challenge_id) = (terms.price, terms.challenge.clone());

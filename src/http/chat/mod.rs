@@ -11,6 +11,7 @@ mod reply;
 
 use axum::Json;
 use axum::extract::State as AppState;
+use axum::http::HeaderName;
 use axum::response::Response;
 use mpp::protocol::core::PaymentCredential;
 use serde::Serialize;
@@ -20,7 +21,8 @@ use super::State;
 use super::error::{HttpError, Problem};
 use super::request::Received;
 use crate::mpp::session::SESSION;
-use crate::services::chat::ModelView;
+use crate::services::chat::{Counts, ModelView};
+use crate::services::preview::ConfigBody;
 use door::Door;
 
 /// The models that can be asked, with their prices.
@@ -46,7 +48,8 @@ pub async fn models(AppState(app): AppState<State>) -> Json<Models> {
         example = json!({"model": "dev-scripted", "messages": [{"role": "user", "content": "Say hello."}], "max_tokens": 16})),
     params(("Idempotency-Key" = Option<String>, Header, description = "A request is charged once under it; sent again it gets 409, or an answer where the first try cost nothing")),
     responses(
-        (status = 200, description = "A completion, or text/event-stream with `stream`", content_type = "application/json", body = serde_json::Value),
+        (status = 200, description = "A completion, or text/event-stream with `stream`", content_type = "application/json", body = serde_json::Value,
+            headers(("x-pii-redacted" = u64, description = "How many pieces of personal data were replaced, where they were looked for"))),
         (status = 204, description = "A voucher, top-up or close was carried out"),
         (status = 400, description = "The request cannot be used; free", body = Problem, content_type = "application/problem+json"),
         (status = 402, description = "Payment Required: open a channel or send a voucher", body = Problem, content_type = "application/problem+json"),
@@ -76,6 +79,16 @@ pub async fn head(AppState(app): AppState<State>, request: Received) -> Result<R
     }
 }
 
+/// How many pieces of personal data were replaced in the request, where they were looked for.
+pub(super) const PII_REDACTED: HeaderName = HeaderName::from_static("x-pii-redacted");
+
+pub(super) fn with_replaced(mut response: Response, replaced: Option<&Counts>) -> Response {
+    if let Some(counts) = replaced {
+        response.headers_mut().insert(PII_REDACTED, counts.values().sum::<usize>().into());
+    }
+    response
+}
+
 /// The documented part of a chat request; other fields go to the model as they are.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ChatBody {
@@ -87,6 +100,24 @@ pub struct ChatBody {
     pub stream: Option<bool>,
     pub max_tokens: Option<u64>,
     pub tools: Option<Vec<serde_json::Value>>,
+    /// What happens to personal data and secrets in the messages: `off`; `placeholder` (the model gets
+    /// `[EMAIL_ADDRESS_1]` instead, the answer has the originals again; `true` means it too); `redact` (placeholders
+    /// stay in the answer); `block` (400 when there is any). Images and files cannot be examined yet: with a mode on
+    /// they are refused. Alias: `privacy_mode`.
+    #[serde(rename = "privacyMode")]
+    #[schema(example = "placeholder")]
+    pub privacy_mode: Option<String>,
+    /// Entities to look for (all when absent), as in the preview. Without `privacyMode` it means `placeholder`, unless
+    /// the server protects every prompt in its own way. Alias: `pii_entities`.
+    #[serde(rename = "piiEntities")]
+    #[schema(example = json!(["EMAIL_ADDRESS", "PHONE_NUMBER"]))]
+    pub pii_entities: Option<Vec<String>>,
+    /// How to look, as in the preview. Alias: `pii_config`.
+    #[serde(rename = "piiConfig")]
+    pub pii_config: Option<ConfigBody>,
+    /// Send everything as it is, whatever the server's default. Aliases: `skipPiiRedaction`, `no_pii_redaction`,
+    /// `noPiiRedaction`.
+    pub skip_pii_redaction: Option<bool>,
 }
 
 fn is_management(credential: &PaymentCredential) -> bool {

@@ -11,7 +11,7 @@ use crate::id::Timestamp;
 use crate::meter::Standing;
 use crate::money::Money;
 use crate::mpp::session::{SESSION, SessionReceipt};
-use crate::services::chat::UpstreamError;
+use crate::services::chat::{ChatError, UpstreamError};
 
 /// Names the channel of a client that has one.
 pub(super) const PAYMENT_SESSION: HeaderName = HeaderName::from_static("payment-session");
@@ -58,6 +58,16 @@ pub(super) fn no_content(receipt: &SessionReceipt) -> Response {
     let mut response = StatusCode::NO_CONTENT.into_response();
     with_receipt(&mut response, receipt);
     response
+}
+
+pub(super) fn refused(error: &ChatError) -> HttpError {
+    match error {
+        ChatError::Unexamined => HttpError::new(Code::InternalError, error.to_string()),
+        ChatError::Syntax(_)
+        | ChatError::UnknownModel { .. }
+        | ChatError::Refused { .. }
+        | ChatError::Selection(_) => HttpError::invalid(error.to_string()),
+    }
 }
 
 pub(super) fn pending() -> HttpError {

@@ -16,7 +16,7 @@ use tracing::Instrument as _;
 
 use super::reply::{self, OpenAiError, books, in_progress, reused, short};
 use super::{Bearer, top_up};
-use crate::http::chat::ChatBody;
+use crate::http::chat::{ChatBody, with_replaced};
 use crate::http::error::HttpError;
 use crate::http::request::Received;
 use crate::http::{State, sse};
@@ -24,7 +24,7 @@ use crate::id::{RequestId, Timestamp};
 use crate::keys::{Key, Life, Opened, Ticket};
 use crate::meter::{self, Delivered, End, Event, Metered, Prepaid, PrepaidTab, Served, Tab};
 use crate::money::Money;
-use crate::services::chat::{ChatRequest, Limits};
+use crate::services::chat::{ChatRequest, Limits, Outgoing};
 
 /// How long a tab may be open before the sweeper takes its request for lost.
 const TAB_MS: i64 = 2 * 3_600_000;
@@ -42,7 +42,8 @@ const FIRST: Duration = Duration::from_secs(2);
         example = json!({"model": "dev-scripted", "messages": [{"role": "user", "content": "Say hello."}], "max_tokens": 16})),
     params(("Idempotency-Key" = Option<String>, Header, description = "A request is charged once under it; sent again it gets 409, or an answer where the first try cost nothing")),
     responses(
-        (status = 200, description = "A completion, or text/event-stream with `stream`", content_type = "application/json", body = serde_json::Value),
+        (status = 200, description = "A completion, or text/event-stream with `stream`", content_type = "application/json", body = serde_json::Value,
+            headers(("x-pii-redacted" = u64, description = "How many pieces of personal data were replaced, where they were looked for"))),
         (status = 400, description = "invalid_params, model_not_found; free", body = OpenAiError),
         (status = 401, description = "missing_api_key, invalid_api_key, inactive_api_key", body = OpenAiError),
         (status = 402, description = "insufficient_credits", body = OpenAiError),
@@ -72,6 +73,8 @@ async fn serve(app: &State, bearer: &Bearer, request: &Received) -> Result<Respo
     if !bearer.key().allows(&chat.model().id) {
         return Err(super::models::unknown(None));
     }
+    let chat = chat.protect(&app.models.privacy).await.map_err(|error| reply::refused(&error))?;
+    let replaced = chat.replaced().cloned();
     let idempotency_key = request.idempotency_key()?;
     let estimate = chat.prompt().likely().saturating_add(chat.max_tokens());
     let order = Order {
@@ -83,7 +86,8 @@ async fn serve(app: &State, bearer: &Bearer, request: &Received) -> Result<Respo
         ticket: bearer.tokens(estimate).await?,
         chat,
     };
-    if order.chat.stream() { stream(order).await } else { whole(order).await }
+    let answer = if order.chat.stream() { stream(order).await } else { whole(order).await };
+    answer.map(|response| with_replaced(response, replaced.as_ref()))
 }
 
 /// A request that may be served, if it can be paid.
@@ -94,13 +98,13 @@ struct Order {
     request_id: RequestId,
     idempotency_key: Option<String>,
     ticket: Ticket,
-    chat: ChatRequest,
+    chat: Outgoing,
 }
 
 /// The same, with its tab.
 struct Serving {
     app: State,
-    chat: ChatRequest,
+    chat: Outgoing,
     tab: Tab,
     purse: Prepaid,
     ticket: Ticket,
@@ -176,6 +180,7 @@ impl Order {
             request_id: self.request_id,
             model: chat.model().id.clone(),
             wants_usage: chat.wants_usage(),
+            replaced: chat.replaced().cloned().unwrap_or_default(),
         };
         Ok(Serving { app: self.app, chat, tab, purse, ticket: self.ticket, _life: self.life })
     }

@@ -77,8 +77,10 @@ pub(super) fn billing() -> HttpError {
 
 /// The parser's words, with the routes of this API.
 pub(super) fn refused(error: &ChatError) -> HttpError {
-    if let ChatError::UnknownModel { nearest } = error {
-        return super::models::unknown(nearest.as_deref());
+    match error {
+        ChatError::UnknownModel { nearest } => return super::models::unknown(nearest.as_deref()),
+        ChatError::Unexamined => return HttpError::new(Code::InternalError, error.to_string()),
+        ChatError::Syntax(_) | ChatError::Refused { .. } | ChatError::Selection(_) => {}
     }
     let refused = HttpError::invalid(error.to_string().replace("/mpp/", "/v1/"));
     match error.param() {

@@ -6,9 +6,11 @@
 //! name the upstream and what it charges.
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::{Map, Value};
 
+use super::heard::{Heard, HeardChoice, Malformed, Worth, worth};
+use super::privacy::{Restorer, Restoring};
 use super::usage::{Bounds, Usage};
 
 /// One piece of a streamed answer.
@@ -26,6 +28,9 @@ pub struct Chunk {
     pub usage_only: bool,
     /// Whether a choice ends with it.
     pub finish: bool,
+    /// What is held back behind it, as one more chunk: it follows when the stream
+    /// ends here, however it ends, and costs nothing.
+    pub rest: Option<Bytes>,
 }
 
 /// A whole answer.
@@ -49,7 +54,7 @@ impl Completion {
 }
 
 /// How an answer is presented, and what it may claim.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Identity {
     /// `chatcmpl-…`, the same in every chunk.
     pub id: String,
@@ -60,6 +65,8 @@ pub struct Identity {
     pub bounds: Bounds,
     /// Whether the client asked for usage within the stream.
     pub wants_usage: bool,
+    /// What puts originals in place of placeholders, where there are any.
+    pub(super) restoring: Option<Restoring>,
 }
 
 /// What an event of a stream says.
@@ -70,29 +77,6 @@ pub(super) enum Said {
     Nothing,
     /// An error object.
     Error(Value),
-}
-
-/// What came is not an answer; the text says in which way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Malformed(pub(super) &'static str);
-
-/// An event or an answer as upstreams write it. What is not named here is not
-/// passed on.
-#[derive(Deserialize)]
-struct Heard {
-    error: Option<Value>,
-    usage: Option<Value>,
-    choices: Option<Vec<HeardChoice>>,
-    system_fingerprint: Option<Value>,
-}
-
-#[derive(Deserialize)]
-struct HeardChoice {
-    index: Option<Value>,
-    delta: Option<Map<String, Value>>,
-    message: Option<Map<String, Value>>,
-    logprobs: Option<Value>,
-    finish_reason: Option<Value>,
 }
 
 /// The same as clients get it.
@@ -122,31 +106,14 @@ struct ToldChoice<'a> {
     finish_reason: Option<&'a str>,
 }
 
-impl Heard {
-    fn read(json: &[u8]) -> Result<Self, Malformed> {
-        // A derived reader would also take a list, member by member.
-        if !json.trim_ascii_start().starts_with(b"{") {
-            return Err(Malformed("not a JSON object"));
-        }
-        serde_json::from_slice(json).map_err(|error| {
-            Malformed(if error.is_data() { "JSON of another shape" } else { "not a JSON object" })
-        })
-    }
-}
-
 impl HeardChoice {
-    /// Why it ended, if it did; some servers write `""` until then.
-    fn reason(&self) -> Option<&str> {
-        self.finish_reason.as_ref().and_then(Value::as_str).filter(|reason| !reason.is_empty())
-    }
-
     fn told<'a>(
         &'a self,
         delta: Option<&'a Map<String, Value>>,
         message: Option<&'a Map<String, Value>>,
     ) -> ToldChoice<'a> {
         ToldChoice {
-            index: self.index.as_ref().and_then(Value::as_u64).unwrap_or(0),
+            index: self.index(),
             delta,
             message,
             logprobs: self.logprobs.as_ref(),
@@ -157,16 +124,17 @@ impl HeardChoice {
 
 impl Identity {
     /// Reads the data of one event.
-    pub(super) fn event(&self, data: &[u8]) -> Result<Said, Malformed> {
-        let heard = Heard::read(data)?;
+    pub(super) fn event(&self, data: &[u8], restorer: Option<&mut Restorer>) -> Result<Said, Malformed> {
+        let mut heard = Heard::read(data)?;
         if let Some(error) = heard.error {
             return Ok(Said::Error(error));
         }
-        let choices = match &heard.choices {
-            Some(choices) => choices.as_slice(),
-            None if heard.usage.is_some() => &[],
-            None => return Err(Malformed("an event without choices")),
-        };
+        if heard.choices.is_none() && heard.usage.is_none() {
+            return Err(Malformed("an event without choices"));
+        }
+        let Worth { billable, content_bytes, rest } = Worth::of(&mut heard, restorer);
+        let rest = (!rest.is_empty()).then(|| self.rest(&rest, &heard));
+        let choices = heard.choices.as_deref().unwrap_or_default();
         let usage = self.usage(heard.usage.as_ref());
         if choices.is_empty() && usage.is_none() {
             return Ok(Said::Nothing);
@@ -179,36 +147,54 @@ impl Identity {
             usage: (self.wants_usage || usage_only).then(|| usage.map_or(Value::Null, Usage::to_json)),
             ..self.frame("chat.completion.chunk", &heard)
         };
-        let content_bytes = choices.iter().filter_map(|choice| choice.delta.as_ref()).map(worth).sum();
-        let logprobs =
-            choices.iter().filter_map(|choice| choice.logprobs.as_ref()).map(weight).sum::<usize>();
         Ok(Said::Chunk(Chunk {
             data: written(&told, data.len()),
-            billable: content_bytes + logprobs > 0,
+            billable,
             content_bytes,
             usage,
             usage_only,
             finish: choices.iter().any(|choice| choice.reason().is_some()),
+            rest,
         }))
+    }
+
+    /// A chunk that says what is held back.
+    fn rest(&self, rest: &[(u64, Map<String, Value>)], heard: &Heard) -> Bytes {
+        let choice = |(index, delta)| ToldChoice {
+            index,
+            delta: Some(delta),
+            message: None,
+            logprobs: None,
+            finish_reason: None,
+        };
+        let told = Told {
+            choices: rest.iter().map(|(index, delta)| choice((*index, delta))).collect(),
+            usage: self.wants_usage.then_some(Value::Null),
+            ..self.frame("chat.completion.chunk", heard)
+        };
+        written(&told, 0)
     }
 
     /// Reads a whole answer; an error object in it is `Err(Ok(error))`.
     pub(super) fn completion(&self, body: &[u8]) -> Result<Completion, Result<Value, Malformed>> {
-        let heard = Heard::read(body).map_err(Err)?;
+        let mut heard = Heard::read(body).map_err(Err)?;
         if let Some(error) = heard.error {
             return Err(Ok(error));
         }
-        let choices = heard.choices.as_deref().unwrap_or_default();
+        let choices = heard.choices.as_deref_mut().unwrap_or_default();
         if choices.is_empty() {
             return Err(Err(Malformed("an answer without choices")));
         }
         let mut content_bytes = 0;
-        let mut shown = Vec::with_capacity(choices.len());
         for choice in choices {
-            let message = choice.message.as_ref().ok_or(Err(Malformed("a choice without a message")))?;
+            let message = choice.message.as_mut().ok_or(Err(Malformed("a choice without a message")))?;
             content_bytes += worth(message);
-            shown.push(choice.told(None, Some(message)));
+            if let Some(restoring) = &self.restoring {
+                restoring.message(message);
+            }
         }
+        let choices = heard.choices.as_deref().unwrap_or_default();
+        let shown = choices.iter().map(|choice| choice.told(None, choice.message.as_ref())).collect();
         let usage = self.usage(heard.usage.as_ref());
         let told = Told {
             choices: shown,
@@ -241,23 +227,6 @@ impl Identity {
     }
 }
 
-/// How much there is to pay for in a message or a part of one. Everything counts
-/// but the role: members that future models add are not to be free.
-fn worth(message: &Map<String, Value>) -> usize {
-    message.iter().filter(|(name, _)| *name != "role").map(|(_, value)| weight(value)).sum()
-}
-
-/// Bytes of text; numbers and the like count as one.
-fn weight(value: &Value) -> usize {
-    match value {
-        Value::Null => 0,
-        Value::Bool(_) | Value::Number(_) => 1,
-        Value::String(text) => text.len(),
-        Value::Array(items) => items.iter().map(weight).sum(),
-        Value::Object(members) => members.values().map(weight).sum(),
-    }
-}
-
 /// About as long as what it was made of.
 fn written(told: &Told<'_>, length: usize) -> Bytes {
     let mut json = Vec::with_capacity(length + 128);
@@ -278,11 +247,12 @@ mod tests {
             created: 7,
             bounds: Bounds { prompt_tokens: 1000, completion_tokens: 100 },
             wants_usage,
+            restoring: None,
         }
     }
 
     fn chunk(event: &Value) -> Chunk {
-        match identity(true).event(event.to_string().as_bytes()).expect("well-formed") {
+        match identity(true).event(event.to_string().as_bytes(), None).expect("well-formed") {
             Said::Chunk(chunk) => chunk,
             other => panic!("{other:?}"),
         }
@@ -336,12 +306,12 @@ mod tests {
     fn usage_is_shown_when_asked_for_and_always_known() {
         let event = br#"{"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":1}}"#;
         for wants in [true, false] {
-            let Ok(Said::Chunk(chunk)) = identity(wants).event(event) else { panic!("a chunk") };
+            let Ok(Said::Chunk(chunk)) = identity(wants).event(event, None) else { panic!("a chunk") };
             assert!(chunk.usage_only && !chunk.billable && chunk.usage.is_some());
         }
         let event =
             br#"{"choices":[{"delta":{"content":"a"}}],"usage":{"prompt_tokens":3,"completion_tokens":1}}"#;
-        let Ok(Said::Chunk(chunk)) = identity(false).event(event) else { panic!("a chunk") };
+        let Ok(Said::Chunk(chunk)) = identity(false).event(event, None) else { panic!("a chunk") };
         assert!(chunk.usage.is_some() && !String::from_utf8_lossy(&chunk.data).contains("usage"));
     }
 
@@ -357,13 +327,50 @@ mod tests {
             r#"{"choices":[5]}"#,
             r#"{"choices":[{"delta":5}]}"#,
         ] {
-            assert!(identity(true).event(event.as_bytes()).is_err(), "{event}");
+            assert!(identity(true).event(event.as_bytes(), None).is_err(), "{event}");
         }
-        assert!(identity(true).event(&[b'{', 0xff, b'}']).is_err());
-        assert!(identity(true).event("[".repeat(100_000).as_bytes()).is_err());
+        assert!(identity(true).event(&[b'{', 0xff, b'}'], None).is_err());
+        assert!(identity(true).event("[".repeat(100_000).as_bytes(), None).is_err());
         let absurd = br#"{"choices":[],"usage":{"prompt_tokens":-3,"completion_tokens":1}}"#;
-        assert_eq!(identity(true).event(absurd), Ok(Said::Nothing));
-        assert_eq!(identity(true).event(br#"{"error":{"code":1}}"#), Ok(Said::Error(json!({"code": 1}))));
+        assert_eq!(identity(true).event(absurd, None), Ok(Said::Nothing));
+        assert_eq!(
+            identity(true).event(br#"{"error":{"code":1}}"#, None),
+            Ok(Said::Error(json!({"code": 1})))
+        );
+    }
+
+    /// Token by token: what is held back is free until it leaves, the rest costs
+    /// what it cost the model, and never more chunks than it sent.
+    #[test]
+    fn placeholders_cost_no_more_than_the_model_wrote() {
+        for (pieces, billable) in [
+            (&["to ", "[", "EMAIL", "_ADDRESS_1", "]", " now"][..], 3),
+            (&["to [EMAIL", "_ADDRESS_1] now"], 2),
+            (&["a [EMAIL"], 1),
+            (&["[EMAIL"], 0),
+        ] {
+            let identity = Identity { restoring: Some(Restoring::of_jane()), ..identity(false) };
+            let mut restorer = identity.restoring.clone().map(Restoring::begin);
+            let deltas = pieces.iter().map(|text| json!({"choices": [{"delta": {"content": text}}]}));
+            let end = json!({"choices": [{"delta": {}, "finish_reason": "stop"}]});
+            let mut chunks = Vec::new();
+            for event in deltas.chain([end]) {
+                match identity.event(event.to_string().as_bytes(), restorer.as_mut()) {
+                    Ok(Said::Chunk(chunk)) => chunks.push(chunk),
+                    other => panic!("{other:?}"),
+                }
+            }
+            let text: String = pieces.concat();
+            assert_eq!(chunks.iter().filter(|chunk| chunk.billable).count(), billable, "{pieces:?}");
+            assert_eq!(chunks.iter().map(|chunk| chunk.content_bytes).sum::<usize>(), text.len());
+            assert!(chunks.last().is_some_and(|last| last.finish && last.rest.is_none()));
+            let heard: String = chunks
+                .iter()
+                .map(|chunk| serde_json::from_slice::<Value>(&chunk.data).expect("JSON"))
+                .map(|chunk| chunk["choices"][0]["delta"]["content"].as_str().unwrap_or_default().to_owned())
+                .collect();
+            assert_eq!(heard, text.replace("[EMAIL_ADDRESS_1]", "jane@example.com"));
+        }
     }
 
     #[test]

@@ -2,34 +2,17 @@
 
 use serde_json::{Map, Value};
 
-use super::request::ChatError;
+use super::privacy;
+use super::refusal::ChatError;
 
-/// What a field asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Wish {
-    /// Fetch and attach these.
-    Attachments,
-    /// Redact the messages.
-    Redaction,
-    /// Do not redact: what happens anyway.
-    NoRedaction,
+/// Fields that ask to fetch and attach something.
+const ATTACHMENTS: [&str; 2] = ["urls", "pdfs"];
+
+/// What the extensions of a request ask for.
+#[derive(Debug)]
+pub(super) struct Extensions {
+    pub privacy: privacy::Wish,
 }
-
-/// The extensions of the public API, with their aliases.
-const EXTENSIONS: [(&str, Wish); 12] = [
-    ("urls", Wish::Attachments),
-    ("pdfs", Wish::Attachments),
-    ("privacyMode", Wish::Redaction),
-    ("privacy_mode", Wish::Redaction),
-    ("piiEntities", Wish::Redaction),
-    ("pii_entities", Wish::Redaction),
-    ("piiConfig", Wish::Redaction),
-    ("pii_config", Wish::Redaction),
-    ("skip_pii_redaction", Wish::NoRedaction),
-    ("skipPiiRedaction", Wish::NoRedaction),
-    ("no_pii_redaction", Wish::NoRedaction),
-    ("noPiiRedaction", Wish::NoRedaction),
-];
 
 /// Fields by which gateways let a request choose another model, server, key or
 /// price class than the one that is paid for.
@@ -57,12 +40,16 @@ const STEERING: [&str; 16] = [
 /// # Errors
 /// An extension that asks for what is not available, a misspelt one (which would
 /// send unredacted text), and a field that steers the upstream.
-pub(super) fn take(body: &mut Map<String, Value>) -> Result<(), ChatError> {
-    for (name, wish) in EXTENSIONS {
-        if let Some(value) = body.shift_remove(name) {
-            check(name, wish, &value)?;
+pub(super) fn take(body: &mut Map<String, Value>) -> Result<Extensions, ChatError> {
+    for name in ATTACHMENTS {
+        if body.shift_remove(name).is_some_and(|value| !asks_nothing(&value)) {
+            return Err(ChatError::refused(
+                name,
+                "is not available here yet; put the text or the images into `messages`",
+            ));
         }
     }
+    let privacy = privacy::Wish::take(body)?;
     for (name, value) in body.iter() {
         if STEERING.contains(&name.as_str()) && !is_default(value) {
             return Err(ChatError::refused(
@@ -73,8 +60,7 @@ pub(super) fn take(body: &mut Map<String, Value>) -> Result<(), ChatError> {
         let plain: String = name.chars().filter(char::is_ascii_alphabetic).take(64).collect();
         let plain = plain.to_lowercase();
         if plain.contains("pii") || plain.starts_with("privacy") {
-            let names = EXTENSIONS.iter().map(|(name, _)| *name);
-            let near = names
+            let near = privacy::Wish::names()
                 .max_by(|a, b| strsim::jaro_winkler(a, &plain).total_cmp(&strsim::jaro_winkler(b, &plain)));
             return Err(ChatError::refused(
                 &plain,
@@ -83,24 +69,7 @@ pub(super) fn take(body: &mut Map<String, Value>) -> Result<(), ChatError> {
         }
     }
     body.retain(|name, _| !STEERING.contains(&name.as_str()));
-    Ok(())
-}
-
-fn check(name: &str, wish: Wish, value: &Value) -> Result<(), ChatError> {
-    match (wish, value) {
-        (Wish::Attachments | Wish::Redaction, value) if asks_nothing(value) => Ok(()),
-        (Wish::NoRedaction, Value::Null | Value::Bool(true)) => Ok(()),
-        (Wish::Attachments, _) => Err(ChatError::refused(
-            name,
-            "is not available here yet; put the text or the images into `messages`",
-        )),
-        (Wish::Redaction, _) | (Wish::NoRedaction, Value::Bool(false)) => Err(ChatError::refused(
-            name,
-            "asks for redaction, which is not available here yet; redact with POST /mpp/pii/preview first, \
-             or leave it out",
-        )),
-        (Wish::NoRedaction, _) => Err(ChatError::refused(name, "must be true or false")),
-    }
+    Ok(Extensions { privacy })
 }
 
 /// Null, false, empty, or a word for "off".
@@ -133,13 +102,13 @@ mod tests {
 
     fn taken(body: &Value) -> Result<Map<String, Value>, String> {
         let mut body = body.as_object().expect("an object").clone();
-        take(&mut body).map(|()| body).map_err(|error| error.to_string())
+        take(&mut body).map(|_| body).map_err(|error| error.to_string())
     }
 
     #[test]
     fn extensions_never_reach_an_upstream() {
         let body = json!({"a": 1, "urls": [], "pdfs": null, "privacyMode": "off", "pii_config": {}, "b": 2,
-            "skip_pii_redaction": true, "noPiiRedaction": null, "service_tier": "auto", "c": {"urls": [1]}});
+            "skip_pii_redaction": true, "noPiiRedaction": null, "privacy_mode": null, "service_tier": "auto", "c": {"urls": [1]}});
         let left = taken(&body).expect("nothing asked for");
         assert_eq!(Value::Object(left), json!({"a": 1, "b": 2, "c": {"urls": [1]}}));
     }
@@ -149,14 +118,8 @@ mod tests {
         for (body, expected) in [
             (json!({"urls": ["https://secret.example"]}), "`urls` is not available"),
             (json!({"pdfs": ["secret"]}), "`pdfs` is not available"),
-            (json!({"privacyMode": "strict secret"}), "`privacyMode` asks for redaction"),
-            (json!({"privacy_mode": true}), "`privacy_mode` asks for redaction"),
-            (json!({"privacyMode": "auto"}), "`privacyMode` asks for redaction"),
+            (json!({"privacyMode": "strict secret"}), "`privacyMode` must be"),
             (json!({"web_search_options": {}}), "`web_search_options` is not available"),
-            (json!({"piiEntities": ["SECRET"]}), "`piiEntities` asks for redaction"),
-            (json!({"pii_config": {"a": "secret"}}), "`pii_config` asks for redaction"),
-            (json!({"skipPiiRedaction": false}), "`skipPiiRedaction` asks for redaction"),
-            (json!({"no_pii_redaction": "secret"}), "`no_pii_redaction` must be"),
             (json!({"pii_entites": ["SECRET"]}), "did you mean `pii_entities`?"),
             (json!({"PIIConfig": {"a": "secret"}}), "did you mean `pii"),
             (json!({"models": ["secret/large"]}), "`models` is not available"),

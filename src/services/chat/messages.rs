@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::request::ChatError;
+use super::refusal::ChatError;
 
 /// Longest role, in bytes.
 const MAX_ROLE: usize = 64;

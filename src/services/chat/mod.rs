@@ -1,8 +1,8 @@
 //! Chat completions: what is asked, who answers, and what may be passed on.
 //!
 //! ```text
-//! body -> ChatRequest::parse -> Upstreams::stream -> ChunkStream -> Chunk, Chunk, …
-//!         catalog, extensions   fallback             sse, answer
+//! body -> ChatRequest::parse -> protect -> Upstreams::stream -> ChunkStream -> Chunk, Chunk, …
+//!         catalog, extensions   privacy    fallback             sse, answer, privacy
 //! ```
 //!
 //! Neither side is trusted with the other: a request reaches an upstream only
@@ -12,7 +12,10 @@ mod answer;
 mod catalog;
 mod error;
 mod extensions;
+mod heard;
 mod messages;
+mod privacy;
+mod refusal;
 mod request;
 pub mod scripted;
 mod sse;
@@ -24,17 +27,22 @@ mod usage;
 pub use answer::{Chunk, Completion};
 pub use catalog::{Catalog, Model, ModelView};
 pub use error::{Reason, UpstreamError, Wait};
-pub use request::{ChatError, ChatRequest, Limits};
+pub use privacy::{Counts, Outgoing, Privacy};
+pub use refusal::ChatError;
+pub use request::{ChatRequest, Limits};
 pub use stream::ChunkStream;
 pub use tariff::{PromptSize, Tariff};
 pub use upstream::Upstreams;
 pub use usage::{Bounds, Usage};
+
+use super::pii::Engine;
 
 /// What is sold and where it comes from. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Models {
     pub catalog: Catalog,
     pub upstreams: Upstreams,
+    pub privacy: Privacy,
 }
 
 impl Models {
@@ -42,8 +50,9 @@ impl Models {
     ///
     /// # Errors
     /// When the system's TLS roots cannot be loaded.
-    pub fn new(config: &crate::config::Config) -> Result<Self, reqwest::Error> {
+    pub fn new(config: &crate::config::Config, engine: Engine) -> Result<Self, reqwest::Error> {
         let upstreams = Upstreams::new(&config.upstreams, &config.models)?;
-        Ok(Self { catalog: Catalog::new(&config.models), upstreams })
+        let privacy = Privacy::new(engine, config.privacy.default_mode);
+        Ok(Self { catalog: Catalog::new(&config.models), upstreams, privacy })
     }
 }

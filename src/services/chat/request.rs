@@ -7,9 +7,10 @@ use serde::ser::{Serialize, SerializeMap as _, Serializer};
 use serde_json::{Map, Value, json};
 
 use super::catalog::{Catalog, Model};
+use super::refusal::ChatError;
 use super::tariff::PromptSize;
 use super::usage::Bounds;
-use super::{extensions, messages};
+use super::{extensions, messages, privacy};
 
 /// Answers asked for at once, at most.
 const MAX_CHOICES: u64 = 128;
@@ -33,45 +34,6 @@ impl Default for Limits {
     }
 }
 
-/// Why a request was refused. The text names fields and never quotes contents.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ChatError {
-    #[error("the body is not valid JSON: {0}")]
-    Syntax(String),
-    #[error("there is no such model; {}", did_you_mean(.nearest.as_deref()))]
-    UnknownModel { nearest: Option<String> },
-    /// `field` is where: `messages[2].role`.
-    #[error("{}", explain(.field, .what))]
-    Refused { field: String, what: String },
-}
-
-fn did_you_mean(nearest: Option<&str>) -> String {
-    nearest.map_or_else(
-        || "GET /mpp/models lists those that are sold".to_owned(),
-        |id| format!("did you mean `{id}`?"),
-    )
-}
-
-fn explain(field: &str, what: &str) -> String {
-    if field.is_empty() { what.to_owned() } else { format!("`{field}` {what}") }
-}
-
-impl ChatError {
-    pub(super) fn refused(field: &str, what: &str) -> Self {
-        Self::Refused { field: field.to_owned(), what: what.to_owned() }
-    }
-
-    /// The field at fault: `param` of an error in the shape of `/v1`.
-    #[must_use]
-    pub fn param(&self) -> Option<&str> {
-        match self {
-            Self::Syntax(_) => None,
-            Self::UnknownModel { .. } => Some("model"),
-            Self::Refused { field, .. } => Some(field).filter(|field| !field.is_empty()).map(String::as_str),
-        }
-    }
-}
-
 /// A chat request that has been checked.
 #[derive(Clone)]
 pub struct ChatRequest {
@@ -83,6 +45,8 @@ pub struct ChatRequest {
     max_tokens: u64,
     choices: u64,
     prompt: PromptSize,
+    /// What is to happen to personal data in it.
+    privacy: privacy::Wish,
 }
 
 /// Without the contents: prompts do not belong into logs.
@@ -115,7 +79,7 @@ impl ChatRequest {
             Some(_) => return Err(ChatError::refused("model", "must be a string")),
             None => return Err(ChatError::refused("model", "is missing; GET /mpp/models lists the models")),
         };
-        extensions::take(&mut body)?;
+        let extensions = extensions::take(&mut body)?;
         messages::check(body.get("messages"), limits.messages)?;
         let stream = flag(&body, "stream")?;
         let wants_usage = stream_options(&mut body, stream)?;
@@ -131,7 +95,8 @@ impl ChatRequest {
             }
         }
         let prompt = PromptSize::of(&body, model.context_length);
-        Ok(Self { model, body, stream, wants_usage, max_tokens, choices, prompt })
+        let privacy = extensions.privacy;
+        Ok(Self { model, body, stream, wants_usage, max_tokens, choices, prompt, privacy })
     }
 
     /// The same request for an answer of no more than `tokens`, all choices
@@ -196,6 +161,24 @@ impl ChatRequest {
     #[must_use]
     pub fn bounds(&self) -> Bounds {
         Bounds { prompt_tokens: self.model.context_length, completion_tokens: self.max_tokens() }
+    }
+
+    pub(super) fn wish(&self) -> &privacy::Wish {
+        &self.privacy
+    }
+
+    pub(super) fn body(&self) -> &Map<String, Value> {
+        &self.body
+    }
+
+    pub(super) fn body_mut(&mut self) -> &mut Map<String, Value> {
+        &mut self.body
+    }
+
+    /// The same request with other texts.
+    pub(super) fn with_body(self, body: Map<String, Value>) -> Self {
+        let prompt = PromptSize::of(&body, self.model.context_length);
+        Self { body, prompt, ..self }
     }
 
     /// The answers asked for at once.

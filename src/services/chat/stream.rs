@@ -13,6 +13,7 @@ use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 use super::answer::{Chunk, Identity, Said};
 use super::error::{Report, UpstreamError, Wait};
+use super::privacy::{Restorer, Restoring};
 use super::sse::{Event, Parser};
 
 /// How long the rest of a finished answer is awaited so that its connection can
@@ -48,6 +49,7 @@ pub struct ChunkStream {
     /// Gone when the answer is over.
     body: Option<BoxStream<'static, reqwest::Result<Bytes>>>,
     identity: Identity,
+    restorer: Option<Restorer>,
     budget: Budget,
     parser: Parser,
     events: Vec<Event>,
@@ -78,6 +80,7 @@ impl ChunkStream {
     ) -> Self {
         Self {
             body: Some(body.boxed()),
+            restorer: identity.restoring.clone().map(Restoring::begin),
             identity,
             budget,
             parser: Parser::default(),
@@ -176,7 +179,7 @@ impl ChunkStream {
             let error = serde_json::from_slice::<Value>(&event.data).unwrap_or_default();
             return self.reported(error.get("error").unwrap_or(&error));
         }
-        match self.identity.event(&event.data) {
+        match self.identity.event(&event.data, self.restorer.as_mut()) {
             Ok(Said::Chunk(chunk)) => self.chunk(chunk),
             Ok(Said::Nothing) => {}
             Ok(Said::Error(error)) => self.reported(&error),

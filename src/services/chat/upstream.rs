@@ -16,7 +16,7 @@ use tokio::time::{Instant, timeout};
 
 use super::answer::{Completion, Identity};
 use super::error::{Report, UpstreamError, Wait};
-use super::request::ChatRequest;
+use super::privacy::Outgoing;
 use super::stream::{Budget, ChunkStream};
 use crate::config::{self, Secret};
 use crate::id::Timestamp;
@@ -80,7 +80,7 @@ impl Upstreams {
     ///
     /// # Errors
     /// [`UpstreamError`]: what the caller is to change, or that nobody answered.
-    pub async fn stream(&self, request: &ChatRequest) -> Result<ChunkStream, UpstreamError> {
+    pub async fn stream(&self, request: &Outgoing) -> Result<ChunkStream, UpstreamError> {
         self.first(request, |route, identity| async move { route.stream(request, identity).await }).await
     }
 
@@ -88,14 +88,14 @@ impl Upstreams {
     ///
     /// # Errors
     /// [`UpstreamError`].
-    pub async fn whole(&self, request: &ChatRequest) -> Result<Completion, UpstreamError> {
+    pub async fn whole(&self, request: &Outgoing) -> Result<Completion, UpstreamError> {
         self.first(request, |route, identity| async move { route.whole(request, &identity).await }).await
     }
 
     /// The first answer that `ask` gets from the upstreams of a model.
     async fn first<T, Asked>(
         &self,
-        request: &ChatRequest,
+        request: &Outgoing,
         ask: impl Fn(Route, Identity) -> Asked,
     ) -> Result<T, UpstreamError>
     where
@@ -108,6 +108,7 @@ impl Upstreams {
             created: Timestamp::now().seconds(),
             bounds: request.bounds(),
             wants_usage: request.wants_usage(),
+            restoring: request.restoring(),
         };
         let mut failure = UpstreamError::Unavailable;
         for route in self.routes.get(id).map(Vec::as_slice).unwrap_or_default() {
@@ -133,7 +134,7 @@ impl Upstreams {
 }
 
 impl Route {
-    async fn stream(&self, request: &ChatRequest, identity: Identity) -> Result<ChunkStream, UpstreamError> {
+    async fn stream(&self, request: &Outgoing, identity: Identity) -> Result<ChunkStream, UpstreamError> {
         let server = &*self.server;
         let end = Instant::now() + server.total;
         let begin = async {
@@ -150,7 +151,7 @@ impl Route {
         timeout(server.first_token.min(server.total), begin).await.map_err(late)?
     }
 
-    async fn whole(&self, request: &ChatRequest, identity: &Identity) -> Result<Completion, UpstreamError> {
+    async fn whole(&self, request: &Outgoing, identity: &Identity) -> Result<Completion, UpstreamError> {
         let answer = async {
             let response = self.send(request).await?;
             let limit = Budget::of(request.max_chunks()).bytes.min(MAX_ANSWER);
@@ -165,7 +166,7 @@ impl Route {
     }
 
     /// Sends the request; answers only when the upstream accepted it.
-    async fn send(&self, request: &ChatRequest) -> Result<Response, UpstreamError> {
+    async fn send(&self, request: &Outgoing) -> Result<Response, UpstreamError> {
         let server = &*self.server;
         let accept = if request.stream() { "text/event-stream" } else { "application/json" };
         let mut message = server
@@ -222,7 +223,7 @@ impl Server {
 }
 
 /// Some servers report errors with status 200 and a JSON body.
-async fn not_a_stream(response: Response, request: &ChatRequest) -> UpstreamError {
+async fn not_a_stream(response: Response, request: &Outgoing) -> UpstreamError {
     let body = read(response, MAX_ERROR).await.unwrap_or_default();
     let body: Value = serde_json::from_slice(&body).unwrap_or_default();
     match body.get("error") {

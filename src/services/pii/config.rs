@@ -8,7 +8,7 @@ use super::entity::Entity;
 pub const DEFAULT_THRESHOLD: f32 = 0.5;
 
 /// Why a selection was refused. Messages say what to send instead.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
     /// A key has a value of another type than it takes.
     #[error("`{key}` must be {expected}")]

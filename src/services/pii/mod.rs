@@ -28,9 +28,11 @@ mod input;
 mod layout;
 mod normalize;
 mod overlap;
+mod placeholder;
 mod recognizers;
 
 pub use config::{ConfigError, DEFAULT_THRESHOLD, Selection};
 pub use engine::Engine;
 pub use entity::Entity;
 pub use finding::{Finding, counts, redact};
+pub use placeholder::{Concealed, Escape, Originals, Taken, conceal};

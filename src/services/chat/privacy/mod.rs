@@ -1,0 +1,195 @@
+//! Personal data stays here: out of a request before it goes to a model, and back into the answer.
+//!
+//! ```text
+//! ChatRequest -> protect -> Outgoing -> Upstreams        texts out: wish, texts
+//!                Restoring <- answer <- ChunkStream       originals in: restore
+//! ```
+//!
+//! Only an [`Outgoing`] can be sent, and only [`ChatRequest::protect`] makes one, so no request gets round it.
+
+mod restore;
+mod texts;
+mod wish;
+
+use std::collections::BTreeMap;
+use std::ops::Deref;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde_json::{Map, Value};
+use tokio::sync::Semaphore;
+
+use super::refusal::ChatError;
+use super::request::ChatRequest;
+use crate::config::PrivacyMode;
+use crate::services::pii::{self, Concealed, Engine, Selection, Taken};
+pub(super) use restore::{Restorer, Restoring};
+pub(super) use wish::Wish;
+
+/// A prompt of more bytes of text than this is examined away from the threads that serve connections.
+const LARGE: usize = 8 << 10;
+
+/// How personal data is found, and what happens to it unless a request says so. Cheap to clone.
+#[derive(Clone)]
+pub struct Privacy {
+    engine: Engine,
+    default: PrivacyMode,
+    everything: Arc<Selection>,
+    /// One for each large prompt that is examined at once.
+    desks: Arc<Semaphore>,
+}
+
+impl std::fmt::Debug for Privacy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Privacy").field("default", &self.default).finish_non_exhaustive()
+    }
+}
+
+/// What was replaced in a request, by entity's name.
+pub type Counts = BTreeMap<&'static str, usize>;
+
+/// A request as it may go to a model.
+#[derive(Debug, Clone)]
+pub struct Outgoing {
+    request: ChatRequest,
+    /// What was replaced; `None` when nobody looked.
+    replaced: Option<Counts>,
+    restoring: Option<Restoring>,
+}
+
+/// All that matters beside the text is as it was asked for.
+impl Deref for Outgoing {
+    type Target = ChatRequest;
+
+    fn deref(&self) -> &ChatRequest {
+        &self.request
+    }
+}
+
+impl Outgoing {
+    /// The same request for a shorter answer: [`ChatRequest::shortened`].
+    #[must_use]
+    pub fn shortened(self, tokens: u64) -> Self {
+        Self { request: self.request.shortened(tokens), ..self }
+    }
+
+    /// What was replaced; `None` when nothing was looked for.
+    #[must_use]
+    pub fn replaced(&self) -> Option<&Counts> {
+        self.replaced.as_ref()
+    }
+
+    /// What puts the originals back; `None` when there are none.
+    pub(super) fn restoring(&self) -> Option<Restoring> {
+        self.restoring.clone()
+    }
+}
+
+impl Privacy {
+    #[must_use]
+    pub fn new(engine: Engine, default: PrivacyMode) -> Self {
+        let desks = std::thread::available_parallelism().map_or(1, usize::from);
+        Self { engine, default, everything: Arc::default(), desks: Arc::new(Semaphore::new(desks)) }
+    }
+}
+
+impl ChatRequest {
+    /// Refuses what [`ChatRequest::protect`] would refuse whatever the text is; costs nothing.
+    ///
+    /// # Errors
+    /// A part that cannot be examined.
+    pub fn check_readable(&self, privacy: &Privacy) -> Result<(), ChatError> {
+        match self.wish().mode(privacy.default) {
+            PrivacyMode::Off => Ok(()),
+            PrivacyMode::Placeholder | PrivacyMode::Redact | PrivacyMode::Block => {
+                texts::refuse_unreadable(self.body())
+            }
+        }
+    }
+
+    /// Does with personal data what the request, or the server, wants done with it. Dropping the future ends the work
+    /// at the next text.
+    ///
+    /// # Errors
+    /// A part that cannot be examined, and personal data where it is not to be; the text counts, and never quotes.
+    pub async fn protect(mut self, privacy: &Privacy) -> Result<Outgoing, ChatError> {
+        let mode = self.wish().mode(privacy.default);
+        if mode == PrivacyMode::Off {
+            return Ok(Outgoing { request: self, replaced: None, restoring: None });
+        }
+        self.check_readable(privacy)?;
+        let asked = self.wish().selection.clone();
+        let selection = asked.map_or_else(|| Arc::clone(&privacy.everything), Arc::new);
+        let body = std::mem::take(self.body_mut());
+        let (body, concealed) = if texts::length(&body) <= LARGE {
+            examine(&privacy.engine, &selection, body, &AtomicBool::new(false))
+        } else {
+            privacy.examine_aside(selection, body).await
+        }
+        .ok_or(ChatError::Unexamined)?;
+        if mode == PrivacyMode::Block && !concealed.counts.is_empty() {
+            return Err(blocked(&concealed.counts));
+        }
+        let json_content = asks_for_json(&body);
+        let restoring = (mode == PrivacyMode::Placeholder && !concealed.originals.is_empty())
+            .then(|| Restoring::new(Arc::new(concealed.originals), json_content));
+        Ok(Outgoing { request: self.with_body(body), replaced: Some(concealed.counts), restoring })
+    }
+}
+
+type Examined = (Map<String, Value>, Concealed);
+
+impl Privacy {
+    /// `None` when the work broke off.
+    async fn examine_aside(&self, selection: Arc<Selection>, body: Map<String, Value>) -> Option<Examined> {
+        let desk = Arc::clone(&self.desks).acquire_owned().await.ok()?;
+        let (engine, stop) = (self.engine.clone(), Arc::new(AtomicBool::new(false)));
+        let _stop = StopOnDrop(Arc::clone(&stop));
+        let work = tokio::task::spawn_blocking(move || {
+            let _desk = desk;
+            examine(&engine, &selection, body, &stop)
+        });
+        work.await.ok().flatten()
+    }
+}
+
+/// Tells work on another thread that nobody waits for it.
+struct StopOnDrop(Arc<AtomicBool>);
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+fn examine(
+    engine: &Engine,
+    selection: &Selection,
+    mut body: Map<String, Value>,
+    stop: &AtomicBool,
+) -> Option<Examined> {
+    let mut taken = Taken::default();
+    for value in body.values() {
+        texts::each(value, &mut |text| taken.note(text));
+    }
+    let concealed = pii::conceal(engine, selection, &taken, &mut texts::of_request(&mut body), stop)?;
+    Some((body, concealed))
+}
+
+/// Whether the answer is to be JSON: what is put back is then a part of a JSON string.
+fn asks_for_json(body: &Map<String, Value>) -> bool {
+    let kind = body.get("response_format").and_then(|format| format["type"].as_str());
+    kind.is_some_and(|kind| ["json_object", "json_schema"].contains(&kind))
+}
+
+fn blocked(counts: &Counts) -> ChatError {
+    let found: Vec<String> = counts.iter().map(|(entity, count)| format!("{count} {entity}")).collect();
+    ChatError::refused(
+        "messages",
+        &format!(
+            "holds personal data or secrets ({}), which this request or this server does not send to a model; remove \
+             it, or send `privacyMode: \"placeholder\"`",
+            found.join(", ")
+        ),
+    )
+}

@@ -1,0 +1,96 @@
+//! Personal data in chat on a channel: the same promises, paid by the chunk.
+
+use serde_json::{Value, json};
+
+use crate::harness::{reply, run};
+use crate::payer::Payer;
+use crate::sse::{Frame, Stream};
+use crate::stage::{CHAT, DEPOSIT, MODEL, PRICE, Stage, on_every_engine};
+
+const TEXT: &str = "Write to quokka.mandolin@example.com and to the man at 10.20.30.40 today";
+const SENT: &str = "Write to [EMAIL_ADDRESS_1] and to the man at [IP_ADDRESS_1] today";
+
+fn asking(more: Value) -> String {
+    let mut body = json!({"model": MODEL, "messages": [{"role": "user", "content": TEXT}], "max_tokens": 50});
+    let Value::Object(more) = more else { panic!("an object") };
+    body.as_object_mut().expect("an object").extend(more);
+    body.to_string()
+}
+
+async fn streamed(stage: &Stage<'_>, payer: &Payer, allowed: u64, body: &str) -> (String, Value) {
+    let request = stage.server.post(CHAT, body);
+    let request = request.header("authorization", payer.authorization(payer.voucher(allowed)));
+    let mut stream = Stream::new(request.send().await.expect("the server answers"));
+    assert_eq!(stream.response.headers()["x-pii-redacted"], "2");
+    let (mut content, mut receipt) = (String::new(), Value::Null);
+    while let Some(frame) = stream.next().await {
+        match frame {
+            Frame::Chunk(chunk) => {
+                content.push_str(chunk["choices"][0]["delta"]["content"].as_str().unwrap_or_default());
+            }
+            Frame::Receipt(last) => receipt = last,
+            Frame::Done | Frame::Comment => {}
+            other => panic!("unexpected in a stream: {other:?}"),
+        }
+    }
+    (content, receipt)
+}
+
+#[test]
+fn placeholders_go_to_the_model_and_originals_come_back() {
+    run(on_every_engine(async |stage| {
+        let payer = stage.opened(DEPOSIT, 100 * PRICE).await;
+        let body = asking(json!({"stream": true, "privacyMode": "placeholder"}));
+        let (content, receipt) = streamed(stage, &payer, 100 * PRICE, &body).await;
+        assert_eq!(content, TEXT);
+        assert_eq!(stage.upstream.seen().body["messages"][0]["content"], SENT);
+        let words = SENT.split(' ').count() as u64;
+        assert_eq!(receipt["units"], words);
+        stage.idle().await;
+        let noted = stage.server.count(
+            "SELECT count(*) FROM entries WHERE meta LIKE '%\"pii\":{\"EMAIL_ADDRESS\":1,\"IP_ADDRESS\":1}%'",
+        );
+        assert_eq!(noted.await, 1);
+        let kept = stage.server.count("SELECT count(*) FROM entries WHERE meta LIKE '%quokka%'");
+        assert_eq!(kept.await, 0);
+
+        let whole = asking(json!({ "pii_entities": ["EMAIL_ADDRESS"] }));
+        let asked = reply(stage.server.post(CHAT, &whole)).await.asked();
+        let payer = Payer { asked, ..payer };
+        let answer = stage.reply(&payer, payer.voucher(100 * PRICE), &whole).await;
+        assert_eq!(answer.status, 200, "{}", answer.text);
+        assert_eq!(answer.json()["choices"][0]["message"]["content"], TEXT);
+        assert_eq!(answer.header("x-pii-redacted"), Some("1"));
+        assert_eq!(stage.close(&payer).await, 2 * words * PRICE);
+    }));
+}
+
+/// Refused before the channel is touched: nothing opened, no voucher taken, nothing charged.
+#[test]
+fn a_refused_request_leaves_the_channel_alone() {
+    run(async {
+        let stage = Stage::start().await;
+        let payer = stage.opened(DEPOSIT, 10 * PRICE).await;
+        let before = stage.standing(&payer).await;
+        let blocked = asking(json!({"stream": true, "privacyMode": "block"}));
+        let answer = stage.reply(&payer, payer.voucher(20 * PRICE), &blocked).await;
+        answer.assert(400, "invalid_params");
+        assert!(
+            answer.text.contains("1 EMAIL_ADDRESS, 1 IP_ADDRESS") && !answer.text.contains("quokka"),
+            "{}",
+            answer.text
+        );
+        let unopened = stage.payer(DEPOSIT).await;
+        stage.reply(&unopened, unopened.open(10 * PRICE), &blocked).await.assert(400, "invalid_params");
+        let image = json!([{"type": "image_url", "image_url": {"url": "data:image/png;base64,AA"}}]);
+        let unseen = asking(json!({"privacyMode": "on", "messages": [{"role": "user", "content": image}]}));
+        // Without payment, too: bad input is refused before money is asked for.
+        let answer = reply(stage.server.post(CHAT, &unseen)).await;
+        answer.assert(400, "invalid_params");
+        assert!(answer.text.contains("skip_pii_redaction"), "{}", answer.text);
+        assert_eq!(stage.standing(&payer).await, before);
+        assert_eq!(stage.upstream.seen().requests, 0);
+        assert_eq!(stage.close(&payer).await, 0);
+        stage.finish().await;
+    });
+}
