@@ -7,8 +7,6 @@ use super::request::ChatError;
 /// What a field asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Wish {
-    /// Fetch and attach these.
-    Attachments,
     /// Redact the messages.
     Redaction,
     /// Do not redact: what happens anyway.
@@ -16,9 +14,7 @@ enum Wish {
 }
 
 /// The extensions of the public API, with their aliases.
-const EXTENSIONS: [(&str, Wish); 12] = [
-    ("urls", Wish::Attachments),
-    ("pdfs", Wish::Attachments),
+const EXTENSIONS: [(&str, Wish); 10] = [
     ("privacyMode", Wish::Redaction),
     ("privacy_mode", Wish::Redaction),
     ("piiEntities", Wish::Redaction),
@@ -88,12 +84,8 @@ pub(super) fn take(body: &mut Map<String, Value>) -> Result<(), ChatError> {
 
 fn check(name: &str, wish: Wish, value: &Value) -> Result<(), ChatError> {
     match (wish, value) {
-        (Wish::Attachments | Wish::Redaction, value) if asks_nothing(value) => Ok(()),
+        (Wish::Redaction, value) if asks_nothing(value) => Ok(()),
         (Wish::NoRedaction, Value::Null | Value::Bool(true)) => Ok(()),
-        (Wish::Attachments, _) => Err(ChatError::refused(
-            name,
-            "is not available here yet; put the text or the images into `messages`",
-        )),
         (Wish::Redaction, _) | (Wish::NoRedaction, Value::Bool(false)) => Err(ChatError::refused(
             name,
             "asks for redaction, which is not available here yet; redact with POST /mpp/pii/preview first, \
@@ -138,17 +130,15 @@ mod tests {
 
     #[test]
     fn extensions_never_reach_an_upstream() {
-        let body = json!({"a": 1, "urls": [], "pdfs": null, "privacyMode": "off", "pii_config": {}, "b": 2,
-            "skip_pii_redaction": true, "noPiiRedaction": null, "service_tier": "auto", "c": {"urls": [1]}});
+        let body = json!({"a": 1, "privacyMode": "off", "pii_config": {}, "b": 2,
+            "skip_pii_redaction": true, "noPiiRedaction": null, "service_tier": "auto", "c": {"privacyMode": 1}});
         let left = taken(&body).expect("nothing asked for");
-        assert_eq!(Value::Object(left), json!({"a": 1, "b": 2, "c": {"urls": [1]}}));
+        assert_eq!(Value::Object(left), json!({"a": 1, "b": 2, "c": {"privacyMode": 1}}));
     }
 
     #[test]
     fn what_is_not_available_is_refused_by_name() {
         for (body, expected) in [
-            (json!({"urls": ["https://secret.example"]}), "`urls` is not available"),
-            (json!({"pdfs": ["secret"]}), "`pdfs` is not available"),
             (json!({"privacyMode": "strict secret"}), "`privacyMode` asks for redaction"),
             (json!({"privacy_mode": true}), "`privacy_mode` asks for redaction"),
             (json!({"privacyMode": "auto"}), "`privacyMode` asks for redaction"),
