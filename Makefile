@@ -24,6 +24,7 @@ check: cargo tools ## what CI runs: format, lints, advisories, contracts, tests
 	@$(MAKE) --no-print-directory test
 
 bench: cargo ## run the benchmarks
+	@scripts/tools.sh chain clients litellm
 	cargo bench --bench payments
 
 fmt: cargo ## format Rust and Solidity

@@ -4,6 +4,7 @@
 #   scripts/tools.sh chain      the local chain (anvil)
 #   scripts/tools.sh contracts  the Solidity compiler and test runner (solc, forge)
 #   scripts/tools.sh clients    the JavaScript and Python clients that the tests pay with
+#   scripts/tools.sh litellm    the proxy that the benchmarks compare with; only when it is asked for
 #
 # Each part is skipped when it is there already. Versions are pinned here and in tests/clients/.
 set -eu
@@ -11,6 +12,7 @@ cd "$(dirname "$0")/.."
 
 FOUNDRY=1.7.1
 SOLC=0.8.30
+LITELLM=1.110.2
 tools=.tools
 bin=$tools/bin
 
@@ -86,11 +88,19 @@ clients() {
     fi
 }
 
+# The proxy that the benchmarks compare with.
+litellm() {
+    if [ ! -x "$tools/litellm/bin/litellm" ]; then
+        python3 -m venv "$tools/litellm"
+        "$tools/litellm/bin/pip" install --quiet --disable-pip-version-check "litellm[proxy]==$LITELLM"
+    fi
+}
+
 mkdir -p "$tools"
 [ $# -gt 0 ] || set -- chain contracts clients
 for part in "$@"; do
     case $part in
-    chain | contracts | clients) "$part" ;;
-    *) fail "unknown part $part: chain, contracts or clients" ;;
+    chain | contracts | clients | litellm) "$part" ;;
+    *) fail "unknown part $part: chain, contracts, clients or litellm" ;;
     esac
 done

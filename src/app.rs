@@ -16,11 +16,12 @@ use tokio_util::task::TaskTracker;
 use crate::chain::{Chain, ChainError};
 use crate::config::{Config, ConfigError};
 use crate::db::{Db, DbError, Engine, notify};
+use crate::fetch::Fetcher;
 use crate::funding::card::Cards;
 use crate::funding::channel::worker;
 use crate::funding::{Charges, FeeAccount, KeySales, Payments, Sponsor, StoreError, key_sale, recover};
 use crate::http::discovery::Documents;
-use crate::id::Timestamp;
+use crate::id::{AccountId, Timestamp};
 use crate::keys::{self, Keys, Rates};
 use crate::ledger::{Ledger, sweep};
 use crate::limits::{Buckets, Rate};
@@ -70,6 +71,10 @@ pub struct App {
     /// Purchases on the chain, where a contract sells.
     pub key_sales: Option<KeySales>,
     pub pii: pii::Engine,
+    /// Reads what chat requests attach.
+    pub fetcher: Fetcher,
+    /// How much an account has read.
+    pub readings: Buckets<AccountId>,
     pub documents: Documents,
     pub metrics: PrometheusHandle,
     /// Work that must not be cut off: waited for at shutdown.
@@ -138,6 +143,7 @@ impl App {
         let offers = Offers::new(&config, sponsor.is_some());
         let engine = pii::Engine::new();
         let models = Models::new(&config, engine.clone()).map_err(|_| ConfigError::tls_roots())?;
+        let fetcher = Fetcher::new(&config.fetch).map_err(|_| ConfigError::tls_roots())?;
         let (wakers, rings) = Wakers::new();
         let sessions = Sessions::new(&config, &models, &db, &chain, sponsor.as_ref(), wakers)?.map(Arc::new);
         let app = Arc::new(Self {
@@ -150,6 +156,8 @@ impl App {
             wallet_terms: WalletTerms::new(&config),
             documents: Documents::new(&config, &offers, sessions.as_deref()),
             pii: engine,
+            fetcher,
+            readings: Buckets::new(Rate::per_minute(config.fetch.per_minute)),
             key_sales: KeySales::new(&config, &db, &chain),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),

@@ -7,6 +7,7 @@
 //! services  what is sold
 //! funding   evidence of payment -> credit
 //! keys      API keys: who may spend an account
+//! fetch     pages and PDFs that a request wants read
 //! wallet_auth  messages that wallets sign for what they own
 //! ledger    who has how much
 //! mpp       the Payment scheme, no I/O
@@ -24,6 +25,7 @@ pub mod config;
 pub mod db;
 pub mod dev;
 pub mod devnet;
+pub mod fetch;
 pub mod funding;
 pub mod http;
 pub mod id;

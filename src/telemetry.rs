@@ -28,7 +28,8 @@ pub enum TelemetryError {
 /// # Errors
 /// When the filter cannot be read or a subscriber is installed already.
 pub fn log(config: &Log) -> Result<(), TelemetryError> {
-    let filter = EnvFilter::try_new(&config.filter)?;
+    // What lopdf says of a broken file quotes the file.
+    let filter = EnvFilter::try_new(&config.filter)?.add_directive("lopdf=off".parse()?);
     // Colours are for a terminal: in a file they are noise, and they cost time.
     let colours = std::io::stderr().is_terminal();
     let lines = tracing_subscriber::fmt::layer().with_ansi(colours).with_writer(std::io::stderr);
@@ -56,6 +57,7 @@ pub fn metrics() -> Result<PrometheusHandle, TelemetryError> {
         ("farebox_key_sale_uncredited_total", "Purchases on the chain that the ledger refused."),
         ("farebox_key_sale_taken_ids_total", "Bought keys whose id another key had: credited, no key."),
         ("farebox_key_sale_rewinds_total", "How often a node left out purchases, or made some up."),
+        ("farebox_fetches_total", "Pages and PDFs that were to be read for chat, by outcome."),
         ("farebox_requests_total", "Requests by route and status."),
     ] {
         metrics::describe_counter!(name, help);

@@ -48,10 +48,11 @@ fn arrows_point_inwards_only() {
         ("limits", &["id"]),
         ("keys", &["config", "db", "id", "ledger", "limits", "money"]),
         ("funding", &["chain", "config", "db", "id", "keys", "ledger", "limits", "money", "mpp"]),
-        ("services", &["config", "funding", "id", "keys", "money"]),
+        ("services", &["config", "fetch", "funding", "id", "keys", "money"]),
         ("wallet_auth", &["chain", "config", "db", "id"]),
         ("meter", &["funding", "id", "ledger", "money", "mpp", "services"]),
         ("devnet", &[]),
+        ("fetch", &["config"]),
     ];
     for path in sources(Path::new(SRC)) {
         let own = module(&path);
@@ -84,6 +85,12 @@ fn pure_cores_read_no_clock_and_do_no_io() {
         "services/chat/tariff.rs",
         "money.rs",
         "limits",
+        "fetch/address.rs",
+        "fetch/target.rs",
+        "fetch/html.rs",
+        "fetch/body.rs",
+        "fetch/pdf/cmap.rs",
+        "fetch/pdf/layout.rs",
         "wallet_auth/message.rs",
         "wallet_auth/siwe.rs",
         "wallet_auth/signature.rs",

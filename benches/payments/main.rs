@@ -13,6 +13,7 @@ mod load;
 mod paid;
 mod pii;
 mod plain;
+mod prepaid;
 mod program;
 mod report;
 mod sessions;
@@ -27,8 +28,8 @@ use std::time::Instant;
 use anyhow::{Context as _, Result};
 use tempfile::TempDir;
 
-const SECTIONS: [&str; 9] =
-    ["unpaid", "paid", "ledger", "pii", "start", "memory", "throughput", "latency", "vouchers"];
+const SECTIONS: [&str; 10] =
+    ["unpaid", "paid", "ledger", "pii", "start", "memory", "throughput", "latency", "vouchers", "prepaid"];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
@@ -41,6 +42,8 @@ fn main() -> ExitCode {
         ["unmetered", rest @ ..] => sessions::run_unmetered(rest),
         ["mpp-rs", rest @ ..] => sessions::run_mpp_rs(rest),
         ["streams", rest @ ..] => sessions::run_streams(rest),
+        ["scripted"] => prepaid::run_upstream(),
+        ["chat", rest @ ..] => prepaid::run_load(rest),
         sections => bench(sections),
     };
     match done {
@@ -69,6 +72,7 @@ fn bench(wanted: &[&str]) -> Result<()> {
             "ledger" => runtime.block_on(ledger::measure()),
             "pii" => pii::measure(),
             "start" => runtime.block_on(start::measure()),
+            "prepaid" => runtime.block_on(prepaid::measure()),
             streams => runtime.block_on(sessions::measure(streams)),
         }
         .context(section)?;

@@ -100,6 +100,25 @@ impl Program {
         Ok(server)
     }
 
+    /// Somebody else's server, that is told its port and answers 200 at `health` once it is up; its
+    /// log goes to `folder`.
+    pub fn listening(command: &mut Command, port: &str, health: &str, folder: &Path) -> Result<Self> {
+        let address = SocketAddr::from(([127, 0, 0, 1], free_port()?));
+        let log = folder.join("log");
+        let file = File::options().create(true).append(true).open(&log)?;
+        command.args([port, &address.port().to_string()]);
+        command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
+        let begun = Instant::now();
+        let mut server = Self { child: command.spawn()?, address, starting: Duration::ZERO };
+        while !is_up(address, health) {
+            let ended = server.child.try_wait()?.is_some() || begun.elapsed() > 4 * PATIENCE;
+            ensure!(!ended, "it does not answer: {}", std::fs::read_to_string(&log)?);
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        server.starting = begun.elapsed();
+        Ok(server)
+    }
+
     /// Starts a command and waits for its first line, which ends with its address.
     fn announced(command: &mut Command) -> Result<(Self, String)> {
         let begun = Instant::now();
@@ -164,10 +183,15 @@ pub fn end_with_parent() {
 
 /// Whether `/healthz` answers 200.
 fn is_alive(address: SocketAddr) -> bool {
+    is_up(address, "/healthz")
+}
+
+fn is_up(address: SocketAddr, path: &str) -> bool {
     let ask = || -> Result<()> {
         let mut stream = TcpStream::connect(address)?;
         stream.set_read_timeout(Some(PATIENCE))?;
-        stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n")?;
+        let request = format!("GET {path} HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n");
+        stream.write_all(request.as_bytes())?;
         let mut status = [0; 12];
         stream.read_exact(&mut status)?;
         if status.ends_with(b" 200") { Ok(()) } else { bail!("not healthy") }

@@ -6,6 +6,7 @@
 //! know. After start-up nothing reads a file or the environment again.
 
 mod billing;
+mod fetch;
 mod key_sale;
 mod keys;
 mod load;
@@ -23,6 +24,7 @@ use serde::{Deserialize, Serialize};
 use crate::money::Money;
 
 pub use billing::{Billing, Pack, is_whole_cents};
+pub use fetch::{Fetch, Network};
 pub use key_sale::KeySale;
 pub use keys::Keys;
 pub use load::{ConfigError, Sources, load};
@@ -48,6 +50,7 @@ pub struct Config {
     pub key_sale: KeySale,
     pub pii: Pii,
     pub privacy: Privacy,
+    pub fetch: Fetch,
     pub log: Log,
     /// The servers that models come from.
     pub upstreams: Vec<Upstream>,
@@ -372,6 +375,7 @@ impl Config {
             }
         }
         key_sale::validate(&self.key_sale)?;
+        fetch::validate(&self.fetch)?;
         models::validate(&self.upstreams, &self.models)
     }
 

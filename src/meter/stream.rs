@@ -16,6 +16,8 @@ use crate::services::chat::{Chunk, ChunkStream, UpstreamError};
 
 /// Chunks that one charge covers at the most.
 const BATCH: usize = 16;
+/// Chunks read ahead of the charge.
+const READ_AHEAD: usize = 64;
 /// Runs of charged chunks that may wait for the client. With the run that waits
 /// to join them and the one that is being written, what a disconnect can cost.
 const IN_FLIGHT: usize = 1;
@@ -113,19 +115,33 @@ impl<P: Purse> Metered<P> {
         }
     }
 
-    async fn pump(&mut self, mut upstream: ChunkStream) -> End {
+    async fn pump(&mut self, upstream: ChunkStream) -> End {
+        let mut ahead = Ahead { upstream, ready: VecDeque::with_capacity(BATCH), is_over: false };
         loop {
-            let next = tokio::select! {
-                () = self.till.events.closed() => return End::Gone,
-                end = self.purse.stopped() => return end,
-                next = tokio::time::timeout(PING, upstream.next()) => next,
+            while ahead.ready.is_empty() {
+                if ahead.is_over {
+                    return End::Complete;
+                }
+                let waited = tokio::select! {
+                    () = self.till.events.closed() => return End::Gone,
+                    end = self.purse.stopped() => return end,
+                    waited = tokio::time::timeout(PING, ahead.read()) => waited,
+                };
+                if waited.is_err()
+                    && let Err(end) = self.send(Event::Ping).await
+                {
+                    return end;
+                }
+            }
+            let mut delivering = std::pin::pin!(self.deliver(ahead.run()));
+            let delivered = loop {
+                tokio::select! {
+                    biased;
+                    delivered = &mut delivering => break delivered,
+                    () = ahead.read(), if ahead.has_room() => {}
+                }
             };
-            let done = match next {
-                Ok(Some(first)) => self.deliver(run(first, &mut upstream)).await,
-                Ok(None) => return End::Complete,
-                Err(_) => self.send(Event::Ping).await,
-            };
-            if let Err(end) = done {
+            if let Err(end) = delivered {
                 return end;
             }
         }
@@ -221,12 +237,28 @@ impl End {
     }
 }
 
-/// The chunks that are there: one charge covers them. Nothing behind an error is among them.
-fn run(first: Ready, upstream: &mut ChunkStream) -> VecDeque<Ready> {
-    let mut run = VecDeque::from([first]);
-    while run.len() < BATCH && run.back().is_some_and(Result::is_ok) {
-        let Some(chunk) = upstream.try_next() else { break };
-        run.push_back(chunk);
+/// An answer, read while what came before is charged and sent.
+struct Ahead {
+    upstream: ChunkStream,
+    ready: VecDeque<Ready>,
+    is_over: bool,
+}
+
+impl Ahead {
+    fn has_room(&self) -> bool {
+        !self.is_over && self.ready.len() < READ_AHEAD
     }
-    run
+
+    /// Waits for the next chunk, or the end.
+    async fn read(&mut self) {
+        let next = self.upstream.next().await;
+        self.is_over = !matches!(next, Some(Ok(_)));
+        self.ready.extend(next);
+    }
+
+    /// What one charge covers. Nothing stands behind an error.
+    fn run(&mut self) -> VecDeque<Ready> {
+        let rest = self.ready.split_off(BATCH.min(self.ready.len()));
+        std::mem::replace(&mut self.ready, rest)
+    }
 }

@@ -135,7 +135,7 @@ fn errors_have_the_shape_of_their_path() {
         assert!([400, 415].contains(&reply(wrong).await.status));
         let error = shop.ask(&customer, &json!({}), &json!({"max_tokens": 0})).await;
         assert_eq!(refused(&error, 400, "invalid_params")["param"], "max_tokens");
-        let other = shop.ask(&customer, &json!({}), &json!({"pdfs": ["x"]})).await;
+        let other = shop.ask(&customer, &json!({}), &json!({"pdfs": "x"})).await;
         assert_eq!(refused(&other, 400, "invalid_params")["param"], "pdfs");
         for path in ["/api/v1/nothing", "/api/v1/billing/x"] {
             let answer = reply(shop.server.get(path).header("x-request-id", "r-7")).await;

@@ -7,6 +7,7 @@ mod agent;
 mod attack_20_races;
 mod attack_21_upstreams;
 mod attack_24_keys;
+mod attack_25_fetches;
 mod attack_28_secrets;
 mod budgets;
 #[path = "../api/capture.rs"]
@@ -23,6 +24,7 @@ mod preview;
 mod privacy;
 mod rates;
 mod shop;
+mod site;
 #[path = "../sessions/sse.rs"]
 #[allow(dead_code, reason = "each test program uses its own part of this")]
 mod sse;

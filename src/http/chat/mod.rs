@@ -118,6 +118,14 @@ pub struct ChatBody {
     /// Send everything as it is, whatever the server's default. Aliases: `skipPiiRedaction`, `no_pii_redaction`,
     /// `noPiiRedaction`.
     pub skip_pii_redaction: Option<bool>,
+    /// Pages, text files and PDFs to read into the conversation, as http or https URLs of public
+    /// hosts. Only at `/v1`. Charged as part of the prompt; one that cannot be read is a 400 and free.
+    #[schema(max_items = 8, example = json!(["https://example.com/"]))]
+    pub urls: Option<Vec<String>>,
+    /// PDFs to read into the conversation: http or https URLs, `data:application/pdf;base64,…` URLs,
+    /// or bare base64. Otherwise like `urls`, with which they share the limit of eight.
+    #[schema(max_items = 8)]
+    pub pdfs: Option<Vec<String>>,
 }
 
 fn is_management(credential: &PaymentCredential) -> bool {

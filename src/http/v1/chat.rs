@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::Instrument as _;
 
 use super::reply::{self, OpenAiError, books, in_progress, reused, short};
-use super::{Bearer, top_up};
+use super::{Bearer, attachments, top_up};
 use crate::http::chat::{ChatBody, with_replaced};
 use crate::http::error::HttpError;
 use crate::http::request::Received;
@@ -68,14 +68,17 @@ pub async fn completions(
 }
 
 async fn serve(app: &State, bearer: &Bearer, request: &Received) -> Result<Response, HttpError> {
-    let chat = ChatRequest::parse(request.json_text()?, &app.models.catalog, Limits::default())
+    let limits = Limits { attachments: attachments::offered(app), ..Limits::default() };
+    let chat = ChatRequest::parse(request.json_text()?, &app.models.catalog, limits)
         .map_err(|error| reply::refused(&error))?;
     if !bearer.key().allows(&chat.model().id) {
         return Err(super::models::unknown(None));
     }
+    let idempotency_key = request.idempotency_key()?;
+    let chat = attachments::read(app, bearer, chat, idempotency_key.as_deref()).await?;
+    // What was attached is protected like what was written.
     let chat = chat.protect(&app.models.privacy).await.map_err(|error| reply::refused(&error))?;
     let replaced = chat.replaced().cloned();
-    let idempotency_key = request.idempotency_key()?;
     let estimate = chat.prompt().likely().saturating_add(chat.max_tokens());
     let order = Order {
         app: Arc::clone(app),
@@ -141,7 +144,7 @@ impl Plan {
 }
 
 /// What a request costs at the very least.
-fn least(chat: &ChatRequest) -> Option<Money> {
+pub(super) fn least(chat: &ChatRequest) -> Option<Money> {
     chat.model().tariff().cost(chat.prompt().least(), chat.minimal_tokens())
 }
 

@@ -1,5 +1,6 @@
 //! `/v1`: OpenAI's API, paid from a wallet's prepaid credits with an API key.
 
+mod attachments;
 pub mod bearer;
 pub mod chat;
 pub mod models;

@@ -5,15 +5,6 @@ use serde_json::{Map, Value};
 use super::privacy;
 use super::refusal::ChatError;
 
-/// Fields that ask to fetch and attach something.
-const ATTACHMENTS: [&str; 2] = ["urls", "pdfs"];
-
-/// What the extensions of a request ask for.
-#[derive(Debug)]
-pub(super) struct Extensions {
-    pub privacy: privacy::Wish,
-}
-
 /// Fields by which gateways let a request choose another model, server, key or
 /// price class than the one that is paid for.
 const STEERING: [&str; 16] = [
@@ -40,15 +31,7 @@ const STEERING: [&str; 16] = [
 /// # Errors
 /// An extension that asks for what is not available, a misspelt one (which would
 /// send unredacted text), and a field that steers the upstream.
-pub(super) fn take(body: &mut Map<String, Value>) -> Result<Extensions, ChatError> {
-    for name in ATTACHMENTS {
-        if body.shift_remove(name).is_some_and(|value| !asks_nothing(&value)) {
-            return Err(ChatError::refused(
-                name,
-                "is not available here yet; put the text or the images into `messages`",
-            ));
-        }
-    }
+pub(super) fn take(body: &mut Map<String, Value>) -> Result<privacy::Wish, ChatError> {
     let privacy = privacy::Wish::take(body)?;
     for (name, value) in body.iter() {
         if STEERING.contains(&name.as_str()) && !is_default(value) {
@@ -69,18 +52,7 @@ pub(super) fn take(body: &mut Map<String, Value>) -> Result<Extensions, ChatErro
         }
     }
     body.retain(|name, _| !STEERING.contains(&name.as_str()));
-    Ok(Extensions { privacy })
-}
-
-/// Null, false, empty, or a word for "off".
-fn asks_nothing(value: &Value) -> bool {
-    match value {
-        Value::Null | Value::Bool(false) => true,
-        Value::Array(items) => items.is_empty(),
-        Value::Object(members) => members.is_empty(),
-        Value::String(word) => ["", "off", "none"].contains(&word.as_str()),
-        Value::Bool(true) | Value::Number(_) => false,
-    }
+    Ok(privacy)
 }
 
 /// What a steering field holds when it steers nowhere. An empty object does not
@@ -107,17 +79,15 @@ mod tests {
 
     #[test]
     fn extensions_never_reach_an_upstream() {
-        let body = json!({"a": 1, "urls": [], "pdfs": null, "privacyMode": "off", "pii_config": {}, "b": 2,
-            "skip_pii_redaction": true, "noPiiRedaction": null, "privacy_mode": null, "service_tier": "auto", "c": {"urls": [1]}});
+        let body = json!({"a": 1, "privacyMode": "off", "pii_config": {}, "b": 2,
+            "skip_pii_redaction": true, "noPiiRedaction": null, "privacy_mode": null, "service_tier": "auto", "c": {"privacyMode": 1}});
         let left = taken(&body).expect("nothing asked for");
-        assert_eq!(Value::Object(left), json!({"a": 1, "b": 2, "c": {"urls": [1]}}));
+        assert_eq!(Value::Object(left), json!({"a": 1, "b": 2, "c": {"privacyMode": 1}}));
     }
 
     #[test]
     fn what_is_not_available_is_refused_by_name() {
         for (body, expected) in [
-            (json!({"urls": ["https://secret.example"]}), "`urls` is not available"),
-            (json!({"pdfs": ["secret"]}), "`pdfs` is not available"),
             (json!({"privacyMode": "strict secret"}), "`privacyMode` must be"),
             (json!({"web_search_options": {}}), "`web_search_options` is not available"),
             (json!({"pii_entites": ["SECRET"]}), "did you mean `pii_entities`?"),

@@ -9,6 +9,7 @@
 //! as far as it concerns the model, and an answer is written anew.
 
 mod answer;
+mod attachments;
 mod catalog;
 mod error;
 mod extensions;
@@ -25,6 +26,7 @@ mod upstream;
 mod usage;
 
 pub use answer::{Chunk, Completion};
+pub use attachments::{Attachment, Attachments};
 pub use catalog::{Catalog, Model, ModelView};
 pub use error::{Reason, UpstreamError, Wait};
 pub use privacy::{Counts, Outgoing, Privacy};

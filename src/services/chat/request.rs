@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
 use serde_json::{Map, Value, json};
 
+use super::attachments::{self, Attachment, Attachments};
 use super::catalog::{Catalog, Model};
 use super::refusal::ChatError;
 use super::tariff::PromptSize;
@@ -26,11 +27,12 @@ const LENGTHS: [&str; 2] = ["max_tokens", "max_completion_tokens"];
 pub struct Limits {
     /// Messages of one request, and parts of one message.
     pub messages: usize,
+    pub attachments: Attachments,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { messages: 4096 }
+        Self { messages: 4096, attachments: Attachments::OnV1 }
     }
 }
 
@@ -47,6 +49,8 @@ pub struct ChatRequest {
     prompt: PromptSize,
     /// What is to happen to personal data in it.
     privacy: privacy::Wish,
+    /// Still to be read.
+    attachments: Vec<Attachment>,
 }
 
 /// Without the contents: prompts do not belong into logs.
@@ -79,7 +83,8 @@ impl ChatRequest {
             Some(_) => return Err(ChatError::refused("model", "must be a string")),
             None => return Err(ChatError::refused("model", "is missing; GET /mpp/models lists the models")),
         };
-        let extensions = extensions::take(&mut body)?;
+        let attachments = attachments::take(&mut body, limits.attachments)?;
+        let privacy = extensions::take(&mut body)?;
         messages::check(body.get("messages"), limits.messages)?;
         let stream = flag(&body, "stream")?;
         let wants_usage = stream_options(&mut body, stream)?;
@@ -95,8 +100,23 @@ impl ChatRequest {
             }
         }
         let prompt = PromptSize::of(&body, model.context_length);
-        let privacy = extensions.privacy;
-        Ok(Self { model, body, stream, wants_usage, max_tokens, choices, prompt, privacy })
+        Ok(Self { model, body, stream, wants_usage, max_tokens, choices, prompt, privacy, attachments })
+    }
+
+    /// The same request with other messages, and nothing left to be read.
+    pub(super) fn with_messages(mut self, change: impl FnOnce(&mut Vec<Value>)) -> Self {
+        if let Some(Value::Array(messages)) = self.body.get_mut("messages") {
+            change(messages);
+        }
+        self.attachments.clear();
+        self.prompt = PromptSize::of(&self.body, self.model.context_length);
+        self
+    }
+
+    /// What is to be read before it is served.
+    #[must_use]
+    pub fn attachments(&self) -> &[Attachment] {
+        &self.attachments
     }
 
     /// The same request for an answer of no more than `tokens`, all choices
@@ -277,7 +297,8 @@ mod tests {
             max_output_tokens: 100,
             ..config::Model::default()
         }]);
-        ChatRequest::parse(&body.to_string(), &catalog, Limits { messages: 3 }).map_err(|e| e.to_string())
+        ChatRequest::parse(&body.to_string(), &catalog, Limits { messages: 3, ..Limits::default() })
+            .map_err(|e| e.to_string())
     }
 
     fn upstream(body: &Value) -> Value {

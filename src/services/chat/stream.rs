@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::pin::Pin;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -107,18 +107,6 @@ impl ChunkStream {
             return Ok(self);
         }
         Err(self.failure.unwrap_or(UpstreamError::Malformed("the answer is empty")))
-    }
-
-    /// The next chunk, if it is there. Nobody waits for it, so silence is not counted.
-    pub fn try_next(&mut self) -> Option<Result<Chunk, UpstreamError>> {
-        // Whoever waits for the next chunk polls again, and is woken then.
-        let mut cx = Context::from_waker(Waker::noop());
-        loop {
-            let chunk = self.taken();
-            if chunk.is_some() || self.body.is_none() || self.poll_read(&mut cx).is_pending() {
-                return chunk;
-            }
-        }
     }
 
     /// The next chunk, or what went wrong, of what was read.

@@ -54,6 +54,8 @@ pub struct PromptSize {
     least: u64,
     likely: u64,
     most: u64,
+    /// Whether the context may hold it.
+    fits: bool,
 }
 
 impl PromptSize {
@@ -73,8 +75,10 @@ impl PromptSize {
             text.saturating_add(messages.saturating_mul(MESSAGE_MOST)).saturating_add(TEMPLATE_MOST)
         };
         let within = |tokens: u64| tokens.min(context);
+        let least = text / 8 + PART_LEAST.saturating_mul(seen.parts);
         Self {
-            least: within(text / 8 + PART_LEAST.saturating_mul(seen.parts)),
+            fits: least <= context,
+            least: within(least),
             likely: within(text / 4 + messages.saturating_mul(4) + PART_LIKELY.saturating_mul(seen.parts)),
             most: within(most),
         }
@@ -84,6 +88,11 @@ impl PromptSize {
     #[must_use]
     pub fn least(&self) -> u64 {
         self.least
+    }
+
+    /// Whether the model's context may hold it. Where it says no, it cannot.
+    pub(super) fn fits(&self) -> bool {
+        self.fits
     }
 
     /// A good guess.

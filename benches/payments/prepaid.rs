@@ -1,0 +1,311 @@
+//! What `/v1` adds to a call of its upstream, with hold, capture and ledger on, beside `LiteLLM`'s proxy.
+//!
+//! The upstream is the scripted one: it answers at once, so nearly all that is measured is ours.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use farebox::config::Secret;
+use farebox::db::Db;
+use farebox::id::{AccountId, SourceRef, Timestamp};
+use farebox::keys::{self, Keys, KeysError, Limits, NewKey};
+use farebox::ledger;
+use farebox::money::Money;
+use farebox::services::chat::scripted::Scripted;
+use serde_json::json;
+use tempfile::TempDir;
+use tokio::task::JoinSet;
+
+use crate::http::{Connection, post_body};
+use crate::program::{NO_CHAIN, Program, end_with_parent};
+use crate::report::{Table, median, micros, number, percentile, real, title};
+use crate::support::{self, TestDb};
+
+const ROUNDS: usize = 3;
+const ROUND: Duration = Duration::from_secs(2);
+/// Clients, each of which waits for its answer before it asks again.
+const CLIENTS: usize = 32;
+const OWNER: &str = "0x00000000000000000000000000000000000000bb";
+/// Words of an answer, and chunks of a stream.
+const WORDS: usize = 20;
+const LITELLM_KEY: &str = "sk-bench";
+
+/// A server, and what opens it.
+struct Contender {
+    name: &'static str,
+    server: Program,
+    key: String,
+    _keep: (Option<TempDir>, Option<TestDb>),
+}
+
+/// What one run of the load saw.
+#[derive(Clone, Copy)]
+struct Seen {
+    rate: f64,
+    p50: f64,
+    p99: f64,
+    /// Of the server, in microseconds.
+    cpu: f64,
+}
+
+pub async fn measure() -> Result<()> {
+    title("10. Prepaid chat: what /v1 adds to its upstream");
+    let (model, _) = Program::own(&["scripted"])?;
+    let address = model.address;
+    let mut contenders = vec![
+        Contender { name: "the upstream itself", server: model, key: "none".into(), _keep: (None, None) },
+        farebox("farebox, SQLite", address, None).await?,
+    ];
+    match support::postgres().await {
+        Some(database) => contenders.push(farebox("farebox, PostgreSQL", address, Some(database)).await?),
+        None => println!("  SKIPPED: PostgreSQL does not answer and cannot be started"),
+    }
+    match litellm(address) {
+        Ok(litellm) => contenders.push(litellm),
+        Err(error) => println!("  SKIPPED: LiteLLM: {error:#}"),
+    }
+    for kind in ["whole", "stream"] {
+        let capacity = rounds(&contenders, kind, |_| 0.0)?;
+        // Half of what each can do; the upstream itself at the pace of the first behind it.
+        let paces: Vec<f64> = capacity.iter().map(|seen| seen.rate / 2.0).collect();
+        let paced = rounds(&contenders, kind, |at| if at == 0 { paces[1] } else { paces[at] })?;
+        print(&contenders, kind, &capacity, &paced);
+    }
+    println!(
+        "  Medians of {ROUNDS} alternating rounds, {CLIENTS} clients. Times at half of what each server can do, from \
+         when a request was due.\n  LiteLLM has a master key and no database: its database client fetches its engine \
+         from a host of its own."
+    );
+    Ok(())
+}
+
+fn rounds(contenders: &[Contender], kind: &str, pace: impl Fn(usize) -> f64) -> Result<Vec<Seen>> {
+    let mut seen = vec![Vec::new(); contenders.len()];
+    for _ in 0..ROUNDS {
+        for (at, contender) in contenders.iter().enumerate() {
+            seen[at].push(contender.round(kind, pace(at))?);
+        }
+    }
+    let middle = |rounds: &[Seen], of: fn(&Seen) -> f64| median(&rounds.iter().map(of).collect::<Vec<_>>());
+    Ok(seen
+        .iter()
+        .map(|rounds| Seen {
+            rate: middle(rounds, |seen| seen.rate),
+            p50: middle(rounds, |seen| seen.p50),
+            p99: middle(rounds, |seen| seen.p99),
+            cpu: middle(rounds, |seen| seen.cpu),
+        })
+        .collect())
+}
+
+fn print(contenders: &[Contender], kind: &str, capacity: &[Seen], paced: &[Seen]) {
+    println!("\n  {kind}, {WORDS} words:");
+    let mut table = Table::new(&[
+        "",
+        "requests/s",
+        "CPU us/request",
+        "requests/s per core",
+        "paced at",
+        "p50 ms",
+        "p99 ms",
+        "added p50",
+        "added p99",
+    ]);
+    for (at, contender) in contenders.iter().enumerate() {
+        let (full, half) = (capacity[at], paced[at]);
+        let mut cells = vec![
+            number(full.rate),
+            number(full.cpu),
+            number(1e6 / full.cpu),
+            number(half.rate),
+            number(half.p50),
+            number(half.p99),
+        ];
+        if at > 0 {
+            cells.extend([number(half.p50 - paced[0].p50), number(half.p99 - paced[0].p99)]);
+        }
+        table.row(contender.name, cells);
+    }
+    table.print();
+}
+
+impl Contender {
+    fn round(&self, kind: &str, pace: f64) -> Result<Seen> {
+        let before = self.server.cpu()?;
+        let address = self.server.address.to_string();
+        let (pace, time) = (pace.to_string(), ROUND.as_millis().to_string());
+        let mut load = Command::new(std::env::current_exe()?);
+        let output = load.args(["chat", &address, &self.key, kind, &pace, &time]).output()?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "{}: {said}", self.name);
+        let text = String::from_utf8(output.stdout)?;
+        let numbers = text.split_whitespace().map(str::parse).collect::<Result<Vec<f64>, _>>()?;
+        let [answers, seconds, p50, p99] = numbers[..] else { bail!("the load said {text}") };
+        let cpu = micros(self.server.cpu()?.saturating_sub(before)) / answers;
+        Ok(Seen { rate: answers / seconds, p50, p99, cpu })
+    }
+}
+
+async fn farebox(name: &'static str, model: SocketAddr, database: Option<TestDb>) -> Result<Contender> {
+    let folder = crate::folder()?;
+    let file = folder.path().join("farebox.toml");
+    std::fs::write(&file, configuration(model))?;
+    let url = match &database {
+        Some(database) => database.url.clone(),
+        None => format!("sqlite://{}", folder.path().join("farebox.db").display()),
+    };
+    let db = Db::connect(&url, 2).await?;
+    db.migrate().await?;
+    let key = customer(&db).await?;
+    db.close().await;
+    let server = Program::selling(folder.path(), &url, NO_CHAIN, &file)?;
+    Ok(Contender { name, server, key: key.expose().to_owned(), _keep: (Some(folder), database) })
+}
+
+/// A wallet with more than is ever spent, and a key without limits that matter.
+async fn customer(db: &Db) -> Result<Secret> {
+    let minted = Keys::new(db.clone(), "pryv_").mint();
+    let limits = Limits { rpm: Some(u32::MAX), tpm: Some(u32::MAX), ..Limits::default() };
+    let (account, source) = (AccountId::wallet(OWNER)?, SourceRef::parse("bench:credit")?);
+    let new = NewKey {
+        id: &minted.id,
+        owner: OWNER,
+        name: "bench",
+        limits: &limits,
+        expires_at: None,
+        hash: &minted.hash,
+    };
+    let (new, account, source) = (&new, &account, &source);
+    db.transaction(|mut tx| async move {
+        let now = Timestamp::now();
+        ledger::credit(&mut tx, account, Money::from_micros(1_000_000_000_000), source, now).await?;
+        keys::create(&mut tx, new, now).await?;
+        Ok::<_, KeysError>((tx, ()))
+    })
+    .await?;
+    Ok(minted.text)
+}
+
+fn configuration(model: SocketAddr) -> String {
+    format!(
+        r#"
+[[upstreams]]
+name = "bench"
+base_url = "http://{model}/v1"
+
+[[models]]
+id = "bench"
+upstreams = ["bench"]
+price_per_million_input = "1"
+price_per_million_output = "1"
+context_length = 100000
+max_output_tokens = 4000
+"#
+    )
+}
+
+/// `LiteLLM`'s proxy in front of the same upstream, with one worker.
+fn litellm(model: SocketAddr) -> Result<Contender> {
+    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join(".tools/litellm/bin/litellm");
+    ensure!(program.exists(), "it is not installed; run `scripts/tools.sh litellm`");
+    let folder = crate::folder()?;
+    let file = folder.path().join("litellm.yaml");
+    let configuration = json!({
+        "model_list": [{ "model_name": "bench", "litellm_params": {
+            "model": "openai/bench", "api_base": format!("http://{model}/v1"), "api_key": "none",
+        } }],
+        "general_settings": { "master_key": LITELLM_KEY },
+    });
+    // YAML takes JSON.
+    std::fs::write(&file, configuration.to_string())?;
+    let mut command = Command::new(program);
+    command.arg("--config").arg(&file).args(["--host", "127.0.0.1", "--num_workers", "1"]);
+    command.env("LITELLM_LOCAL_MODEL_COST_MAP", "True").env("LITELLM_LOG", "ERROR");
+    let server = Program::listening(&mut command, "--port", "/health/liveliness", folder.path())?;
+    Ok(Contender { name: "LiteLLM", server, key: LITELLM_KEY.into(), _keep: (Some(folder), None) })
+}
+
+/// `scripted`: the scripted upstream, until its parent ends.
+pub fn run_upstream() -> Result<()> {
+    end_with_parent();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let upstream = Scripted::start().await?;
+        let url = upstream.base_url();
+        let address = url.trim_start_matches("http://").split('/').next().context("an address")?;
+        println!("{address}");
+        std::future::pending().await
+    })
+}
+
+/// `chat ADDRESS KEY whole|stream PACE MILLISECONDS`: clients of one server; with a pace, so many requests a second
+/// altogether. Says how many answers, in how many seconds, and their p50 and p99 in milliseconds.
+pub fn run_load(arguments: &[&str]) -> Result<()> {
+    let [address, key, kind, pace, time] = arguments else {
+        bail!("usage: chat ADDRESS KEY whole|stream PACE MILLISECONDS");
+    };
+    let (address, pace): (SocketAddr, f64) = (address.parse()?, pace.parse()?);
+    let time = Duration::from_millis(time.parse()?);
+    let prompt = json!({ "chunks": WORDS }).to_string();
+    let body = json!({
+        "model": "bench", "max_tokens": 50, "stream": *kind == "stream",
+        "messages": [{ "role": "user", "content": prompt }],
+    });
+    let bearer = format!("Bearer {key}");
+    let request = post_body("/v1/chat/completions", &[("authorization", &bearer)], &body.to_string());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (latencies, seconds) = runtime.block_on(drive(address, request, pace, time))?;
+    println!("{} {seconds} {} {}", latencies.len(), percentile(&latencies, 50), percentile(&latencies, 99));
+    Ok(())
+}
+
+async fn drive(address: SocketAddr, request: Vec<u8>, pace: f64, time: Duration) -> Result<(Vec<f64>, f64)> {
+    let begun = Instant::now();
+    let mut clients = JoinSet::new();
+    for client in 0..CLIENTS {
+        let (connection, request) = (Connection::open(address).await?, request.clone());
+        let period = if pace > 0.0 { real(CLIENTS as u64) / pace } else { 0.0 };
+        let first = period * real(client as u64) / real(CLIENTS as u64);
+        clients.spawn(ask(
+            connection,
+            request,
+            Duration::from_secs_f64(first),
+            Duration::from_secs_f64(period),
+            begun,
+            time,
+        ));
+    }
+    let mut latencies = Vec::new();
+    while let Some(done) = clients.join_next().await {
+        latencies.extend(done??);
+    }
+    Ok((latencies, begun.elapsed().as_secs_f64()))
+}
+
+/// One client, until the time is over; milliseconds from when each request was due.
+async fn ask(
+    mut connection: Connection,
+    request: Vec<u8>,
+    first: Duration,
+    period: Duration,
+    begun: Instant,
+    time: Duration,
+) -> Result<Vec<f64>> {
+    let mut latencies = Vec::new();
+    let mut due = begun + first;
+    while begun.elapsed() < time {
+        if period.is_zero() {
+            due = Instant::now();
+        } else {
+            tokio::time::sleep_until(due.into()).await;
+        }
+        let answer = connection.exchange(&request).await?;
+        ensure!(answer.status == 200, "{} {}", answer.head, String::from_utf8_lossy(answer.body));
+        latencies.push(due.elapsed().as_secs_f64() * 1e3);
+        due += period;
+    }
+    Ok(latencies)
+}

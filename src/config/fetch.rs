@@ -1,0 +1,155 @@
+//! What requests may have read from elsewhere: `urls` and `pdfs` of chat.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use super::ConfigError;
+
+/// Pages and PDFs that are read for chat, and their limits.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Fetch {
+    /// Whether `urls` and `pdfs` are offered.
+    pub enabled: bool,
+    /// Attachments of one request.
+    pub max_attachments: usize,
+    /// Largest body of one attachment, as it is sent and decompressed.
+    pub max_bytes: usize,
+    /// Longest text of one attachment, in bytes of UTF-8.
+    pub max_text_bytes: usize,
+    /// Pages of one PDF.
+    pub max_pdf_pages: usize,
+    /// Limit of opening a connection, in milliseconds.
+    pub connect_timeout_ms: u64,
+    /// Limit of all that one request has read, in milliseconds.
+    pub total_timeout_ms: u64,
+    /// Requests that have something read at once.
+    pub max_requests: usize,
+    /// PDFs that are read at once; each keeps a core busy.
+    pub max_pdfs_at_once: usize,
+    /// Attachments a minute for one account.
+    pub per_minute: u32,
+    /// The ports that are fetched from; every port when empty.
+    pub ports: Vec<u16>,
+    /// Networks that are fetched from although they are not public.
+    pub allow_networks: Vec<Network>,
+}
+
+impl Default for Fetch {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            max_attachments: 8,
+            max_bytes: 8 << 20,
+            max_text_bytes: 1 << 20,
+            max_pdf_pages: 200,
+            connect_timeout_ms: 5_000,
+            total_timeout_ms: 20_000,
+            max_requests: 32,
+            max_pdfs_at_once: 2,
+            per_minute: 60,
+            ports: vec![80, 443, 8080, 8443],
+            allow_networks: Vec::new(),
+        }
+    }
+}
+
+/// A network, written as `10.1.0.0/16`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Network(IpNet);
+
+impl Network {
+    /// Whether an address belongs to it.
+    #[must_use]
+    pub fn contains(&self, address: IpAddr) -> bool {
+        self.0.contains(&address)
+    }
+}
+
+impl FromStr for Network {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        text.parse().map(Self).map_err(|_| "write a network as 10.1.0.0/16 or fd00::/8".to_owned())
+    }
+}
+
+impl TryFrom<String> for Network {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<Network> for String {
+    fn from(network: Network) -> Self {
+        network.to_string()
+    }
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+pub(super) fn validate(fetch: &Fetch) -> Result<(), ConfigError> {
+    let counts = [
+        ("max_attachments", fetch.max_attachments),
+        ("max_bytes", fetch.max_bytes),
+        ("max_text_bytes", fetch.max_text_bytes),
+        ("max_pdf_pages", fetch.max_pdf_pages),
+        ("max_requests", fetch.max_requests),
+        ("max_pdfs_at_once", fetch.max_pdfs_at_once),
+    ];
+    let times = [
+        ("connect_timeout_ms", fetch.connect_timeout_ms),
+        ("total_timeout_ms", fetch.total_timeout_ms),
+        ("per_minute", u64::from(fetch.per_minute)),
+    ];
+    let counts = counts.map(|(key, value)| (key, value == 0));
+    let times = times.map(|(key, value)| (key, value == 0));
+    match counts.into_iter().chain(times).find(|(_, zero)| *zero) {
+        Some((key, _)) => Err(ConfigError::invalid(
+            &format!("fetch.{key}"),
+            "must be at least 1; set fetch.enabled = false to read nothing",
+        )),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn networks_are_written_with_their_length() {
+        let network: Network = "10.1.0.0/16".parse().expect("a network");
+        assert_eq!(network.to_string(), "10.1.0.0/16");
+        for (address, inside) in [("10.1.2.3", true), ("10.2.0.1", false), ("::ffff:10.1.2.3", false)] {
+            assert_eq!(network.contains(address.parse().expect("an address")), inside, "{address}");
+        }
+        for wrong in ["10.1.0.0", "10.1.0.0/33", "localhost", ""] {
+            assert!(wrong.parse::<Network>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn nothing_can_be_zero() {
+        validate(&Fetch::default()).expect("valid");
+        for (wrong, key) in [
+            (Fetch { max_bytes: 0, ..Fetch::default() }, "fetch.max_bytes"),
+            (Fetch { total_timeout_ms: 0, ..Fetch::default() }, "fetch.total_timeout_ms"),
+            (Fetch { per_minute: 0, ..Fetch::default() }, "fetch.per_minute"),
+        ] {
+            let error = validate(&wrong).expect_err("refused").to_string();
+            assert!(error.starts_with(key), "{error}");
+        }
+    }
+}

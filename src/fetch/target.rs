@@ -1,0 +1,171 @@
+//! Where something may be fetched from, as far as its URL tells. No I/O.
+
+use std::net::IpAddr;
+
+use url::{Host, Url};
+
+use super::address::is_public;
+use super::error::FetchError;
+use crate::config::Network;
+
+/// Longest URL.
+const MAX_URL: usize = 8 << 10;
+
+/// What is fetched from.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    /// Every port when empty.
+    pub ports: Vec<u16>,
+    /// Allowed although they are not public.
+    pub networks: Vec<Network>,
+}
+
+impl Policy {
+    /// Whether an address may be connected to.
+    #[must_use]
+    pub fn permits(&self, address: IpAddr) -> bool {
+        is_public(address) || self.networks.iter().any(|network| network.contains(address))
+    }
+
+    /// Reads a URL of a request.
+    ///
+    /// # Errors
+    /// See [`FetchError`].
+    pub fn target(&self, text: &str) -> Result<Url, FetchError> {
+        if text.len() > MAX_URL {
+            return Err(FetchError::NotUrl);
+        }
+        let url = Url::parse(text.trim()).map_err(|_| FetchError::NotUrl)?;
+        self.check(&url)?;
+        Ok(url)
+    }
+
+    /// Where a redirect leads. It is checked like the first URL and says less
+    /// about why not: what a public page links to is not the caller's to learn.
+    ///
+    /// # Errors
+    /// [`FetchError::Redirected`].
+    pub fn redirect(&self, from: &Url, location: &str) -> Result<Url, FetchError> {
+        let url = Some(location)
+            .filter(|location| location.len() <= MAX_URL)
+            .and_then(|location| from.join(location).ok())
+            .ok_or(FetchError::Redirected)?;
+        self.check(&url).map_err(|_| FetchError::Redirected)?;
+        Ok(url)
+    }
+
+    fn check(&self, url: &Url) -> Result<(), FetchError> {
+        if !["http", "https"].contains(&url.scheme()) {
+            return Err(FetchError::Scheme);
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(FetchError::UserInfo);
+        }
+        let port = url.port_or_known_default().unwrap_or_default();
+        if !self.ports.is_empty() && !self.ports.contains(&port) {
+            return Err(FetchError::Port);
+        }
+        // The parser has read every way of writing an address: decimal, octal,
+        // hexadecimal, short. Names are checked when they are resolved.
+        let literal = match url.host().ok_or(FetchError::NotUrl)? {
+            Host::Domain(_) => return Ok(()),
+            Host::Ipv4(four) => IpAddr::V4(four),
+            Host::Ipv6(six) => IpAddr::V6(six),
+        };
+        if self.permits(literal) { Ok(()) } else { Err(FetchError::NotPublic) }
+    }
+}
+
+/// What a model is told of where a text came from. Queries hold tokens.
+#[must_use]
+pub fn name(url: &Url) -> String {
+    let mut url = url.clone();
+    url.set_query(None);
+    url.set_fragment(None);
+    url.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn policy() -> Policy {
+        Policy { ports: vec![80, 443, 8080], networks: vec!["127.0.0.9/32".parse().expect("a network")] }
+    }
+
+    #[test]
+    fn attack_25_urls_are_checked_before_anything_is_asked() {
+        use FetchError::{NotPublic, NotUrl, Port, Scheme, UserInfo};
+        for (text, expected) in [
+            ("https://example.com/a?b#c", Ok("https://example.com/a?b#c")),
+            (" http://example.com ", Ok("http://example.com/")),
+            ("HTTPS://EXAMPLE.com:8080/", Ok("https://example.com:8080/")),
+            ("http://1.1.1.1/", Ok("http://1.1.1.1/")),
+            ("http://[2606:4700:4700::1111]/", Ok("http://[2606:4700:4700::1111]/")),
+            ("http://127.0.0.9/", Ok("http://127.0.0.9/")),
+            ("example.com", Err(NotUrl)),
+            ("//example.com", Err(NotUrl)),
+            ("", Err(NotUrl)),
+            ("http://", Err(NotUrl)),
+            ("file:///etc/passwd", Err(Scheme)),
+            ("ftp://example.com/", Err(Scheme)),
+            ("gopher://example.com/", Err(Scheme)),
+            ("data:text/plain,hi", Err(Scheme)),
+            ("javascript:alert(1)", Err(Scheme)),
+            ("unix:/run/docker.sock", Err(Scheme)),
+            ("http+unix://%2Frun%2Fdocker.sock/", Err(Scheme)),
+            ("http://user@example.com/", Err(UserInfo)),
+            ("http://:secret@example.com/", Err(UserInfo)),
+            ("http://example.com:22/", Err(Port)),
+            ("http://example.com:0/", Err(Port)),
+            ("http://127.0.0.1/", Err(NotPublic)),
+            ("http://127.1/", Err(NotPublic)),
+            ("http://2130706433/", Err(NotPublic)),
+            ("http://0x7f000001/", Err(NotPublic)),
+            ("http://0x7f.1/", Err(NotPublic)),
+            ("http://0177.0.0.1/", Err(NotPublic)),
+            ("http://0/", Err(NotPublic)),
+            ("http://127.0.0.1./", Err(NotPublic)),
+            ("http://\u{ff11}27.0.0.1/", Err(NotPublic)),
+            ("http://127\u{3002}0.0.1/", Err(NotPublic)),
+            ("http://169.254.169.254/latest/meta-data/", Err(NotPublic)),
+            ("http://[::1]/", Err(NotPublic)),
+            ("http://[::ffff:127.0.0.1]/", Err(NotPublic)),
+            ("http://[::ffff:127.0.0.9]/", Err(NotPublic)),
+            ("http://[64:ff9b::7f00:1]/", Err(NotPublic)),
+            ("http://[fe80::1%25eth0]/", Err(NotUrl)),
+            ("http:\\\\127.0.0.1\\", Err(NotPublic)),
+        ] {
+            let read = policy().target(text);
+            assert_eq!(read.as_ref().map(Url::as_str), expected.as_ref().map(|url| *url), "{text}");
+        }
+    }
+
+    #[test]
+    fn attack_25_redirects_are_checked_like_urls() {
+        let from = Url::parse("https://example.com/a/b").expect("a URL");
+        for (location, expected) in [
+            ("c", Some("https://example.com/a/c")),
+            ("/c", Some("https://example.com/c")),
+            ("//other.example/", Some("https://other.example/")),
+            ("http://10.0.0.1/", None),
+            ("//2130706433/", None),
+            ("file:///etc/passwd", None),
+            ("data:text/plain,hi", None),
+            ("https://user@example.com/", None),
+            ("https://example.com:22/", None),
+        ] {
+            let read = policy().redirect(&from, location);
+            match expected {
+                Some(url) => assert_eq!(read.expect("allowed").as_str(), url),
+                None => assert_eq!(read, Err(FetchError::Redirected), "{location}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_name_has_no_query() {
+        let url = Url::parse("https://example.com/a?token=secret#x").expect("a URL");
+        assert_eq!(name(&url), "https://example.com/a");
+    }
+}

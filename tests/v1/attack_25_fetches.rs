@@ -1,0 +1,511 @@
+//! Row 25: `urls` and `pdfs` reach public hosts only, end, and cost nothing when they fail.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use farebox::config::{Config, Fetch, Secret};
+use farebox::fetch::{FetchError, Fetcher, Wanted};
+use farebox::keys::Limits;
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use serde_json::{Value, json};
+
+use crate::capture::logged;
+use crate::harness::{reply, run, sponsor_key};
+use crate::shop::{CHAT, Customer, PRICE, Shop, body, money, refused};
+use crate::site::{Site, pdf, pdf_of};
+
+const CREDIT: i64 = 1_000_000;
+const METADATA: &str = "http://169.254.169.254/latest/meta-data/iam/security-credentials/";
+
+/// Every port, and loopback's own address: its others are as private as ever.
+fn near(config: &mut Config) {
+    config.fetch.ports = Vec::new();
+    config.fetch.allow_networks = vec!["127.0.0.1/32".parse().expect("a network")];
+}
+
+async fn chat(shop: &Shop, customer: &Customer, more: &Value) -> crate::harness::Reply {
+    shop.ask(customer, &json!({"chunks": 2}), more).await
+}
+
+/// Refused by name and with these words; nothing is charged, held, or said to the model.
+async fn is_free(shop: &Shop, customer: &Customer, more: &Value, field: &str, words: &str) {
+    let (before, asked) = (shop.left(customer).await, shop.upstream.seen().requests);
+    for stream in [false, true] {
+        let mut more = more.clone();
+        more["stream"] = json!(stream);
+        let answer = chat(shop, customer, &more).await;
+        let error = refused(&answer, 400, "invalid_params");
+        assert_eq!(error["param"], field, "{more}: {}", answer.text);
+        assert!(answer.text.contains(words), "{more}: {}", answer.text);
+        assert!(!answer.text.contains("secret"), "{}", answer.text);
+    }
+    assert_eq!(shop.left(customer).await, before, "{more}");
+    assert_eq!(shop.upstream.seen().requests, asked, "{more}");
+}
+
+/// What the model was told, message by message.
+fn told(shop: &Shop) -> Vec<String> {
+    let body = shop.upstream.seen().body;
+    assert!(body.get("urls").is_none() && body.get("pdfs").is_none(), "{body}");
+    let messages = body["messages"].as_array().expect("messages").clone();
+    messages.iter().map(|message| message["content"].as_str().expect("text").to_owned()).collect()
+}
+
+#[test]
+fn pages_files_and_pdfs_are_read_into_the_conversation() {
+    run(on_every_engine_near(async |shop| {
+        let site = Site::start().await;
+        let customer = shop.customer(CREDIT).await;
+        let inline = STANDARD.encode(pdf("An inline zebra", ""));
+        let more = json!({
+            "urls": [site.url("text?token=secret#part"), site.url("html"), site.url("json"), site.url("pdf"),
+                site.url("gzip"), site.url("file")],
+            "pdfs": [site.url("pdf"), format!("data:application/pdf;base64,{inline}")],
+        });
+        for stream in [false, true] {
+            let before = shop.left(&customer).await;
+            let mut more = more.clone();
+            more["stream"] = json!(stream);
+            let answer = chat(shop, &customer, &more).await;
+            assert_eq!(answer.status, 200, "{}", answer.text);
+            assert_eq!(before - shop.left(&customer).await, 2 * PRICE);
+            let at = |path: &str| site.url(path);
+            let expected = [
+                format!("[Attachment 1: {}]\nThe zebra eats 37 melons.", at("text")),
+                format!("[Attachment 2: {}]\nZoo\nZebras & melons\nSecond", at("html")),
+                format!("[Attachment 3: {}]\n{{\"zebra\": 37}}", at("json")),
+                format!("[Attachment 4: {}]\nThe zebra in a PDF", at("pdf")),
+                format!("[Attachment 5: {}]\nThe zebra, packed.", at("gzip")),
+                format!("[Attachment 6: {}]\nA zebra file", at("file")),
+                format!("[Attachment 7: {}]\nThe zebra in a PDF", at("pdf")),
+                "[Attachment 8: PDF]\nAn inline zebra".to_owned(),
+                json!({"chunks": 2}).to_string(),
+            ];
+            assert_eq!(told(shop), expected);
+        }
+        let bare = json!({"pdfs": [inline]});
+        assert_eq!(chat(shop, &customer, &bare).await.status, 200);
+        assert_eq!(told(shop)[0], "[Attachment 1: PDF]\nAn inline zebra");
+        let metrics = reply(shop.server.get("/metrics")).await.text;
+        assert!(metrics.contains(r#"farebox_fetches_total{outcome="read"}"#), "{metrics}");
+    }));
+}
+
+/// The same with loopback allowed; every engine, since credits are asked about in between.
+async fn on_every_engine_near(test: impl AsyncFn(&Shop)) {
+    for database in crate::db::engines().await {
+        let shop = Shop::on(database, near).await;
+        test(&shop).await;
+        shop.finish().await;
+    }
+}
+
+/// What is read is part of the prompt: it is paid, and what does not fit is refused.
+#[test]
+fn attachments_are_paid_as_part_of_the_prompt() {
+    run(async {
+        let site = Site::start().await;
+        let shop = Shop::tuned(|config| {
+            near(config);
+            config.models[0].price_per_million_input = money(1_000_000);
+            config.models[1].context_length = 8_192;
+        })
+        .await;
+        let customer = shop.customer(CREDIT).await;
+        // 3,000 words of five bytes: 3,000 tokens by the model's count, at least 1,875 by ours.
+        let page = json!({"max_tokens": 16, "urls": [site.url("half")]});
+        assert_eq!(chat(&shop, &customer, &page).await.status, 200);
+        let cost = CREDIT - shop.left(&customer).await;
+        assert!((1_875 + 2 * PRICE..3_500 + 2 * PRICE).contains(&cost), "{cost}");
+        // 300,000 bytes are more than 8,192 tokens, whatever they say.
+        let long = json!({"urls": [site.url("words")], "model": "other"});
+        let error = refused(&chat(&shop, &customer, &long).await, 400, "invalid_params");
+        assert_eq!(error["param"], "messages");
+        assert!(error["message"].as_str().is_some_and(|text| text.contains("8192 tokens")), "{error}");
+        assert_eq!(CREDIT - shop.left(&customer).await, cost);
+        // What is set aside is for all of it: a balance may reach for the question and not for the page.
+        let poor = shop.customer(2_500).await;
+        assert_eq!(chat(&shop, &poor, &json!({"max_tokens": 16})).await.status, 200);
+        let (left, hits) = (shop.left(&poor).await, site.hits());
+        refused(&chat(&shop, &poor, &page).await, 402, "insufficient_credits");
+        assert_eq!((shop.left(&poor).await, site.hits()), (left, hits + 1));
+        shop.finish().await;
+    });
+}
+
+#[test]
+fn attack_25_what_is_not_public_is_never_asked() {
+    run(async {
+        let shop = Shop::tuned(|config| {
+            config.fetch.ports = Vec::new();
+            config.fetch.per_minute = 1_000;
+        })
+        .await;
+        let customer = shop.customer(CREDIT).await;
+        let site = Site::start().await;
+        let port = site.port;
+        let at = |host: &str| format!("http://{host}:{port}/text?secret");
+        let hosts = [
+            "127.0.0.1",
+            "127.1",
+            "2130706433",
+            "0x7f000001",
+            "0x7f.0.0.1",
+            "0177.0.0.01",
+            "017700000001",
+            "127.0.0.1.",
+            "0",
+            "0.0.0.0",
+            "127.8.9.1",
+            "10.0.0.1",
+            "192.168.1.1",
+            "172.16.0.1",
+            "100.100.100.200",
+            "[::1]",
+            "[::]",
+            "[::ffff:127.0.0.1]",
+            "[::ffff:7f00:1]",
+            "[::127.0.0.1]",
+            "[64:ff9b::7f00:1]",
+            "[2002:7f00:1::]",
+            "[fd00:ec2::254]",
+            "[fe80::1]",
+            "localhost",
+            "LOCALHOST",
+            "localhost.",
+            "\u{24db}ocalhost",
+            "no-such-name.invalid",
+        ];
+        for host in hosts {
+            is_free(&shop, &customer, &json!({"urls": [at(host)]}), "urls[0]", "has no public address").await;
+        }
+        for more in [json!({"urls": [METADATA]}), json!({"urls": ["http://metadata.google.internal/"]})] {
+            is_free(&shop, &customer, &more, "urls[0]", "has no public address").await;
+        }
+        is_free(&shop, &customer, &json!({"pdfs": [at("127.0.0.1")]}), "pdfs[0]", "has no public address")
+            .await;
+        assert_eq!(site.hits(), 0);
+        shop.finish().await;
+    });
+}
+
+#[test]
+fn attack_25_only_the_web_is_fetched_from() {
+    run(async {
+        let shop = Shop::tuned(|_| {}).await;
+        let customer = shop.customer(CREDIT).await;
+        for (url, words) in [
+            ("file:///etc/passwd", "must begin with https:// or http://"),
+            ("ftp://example.com/secret", "must begin with"),
+            ("gopher://127.0.0.1:6379/_secret", "must begin with"),
+            ("data:text/plain,secret", "must begin with"),
+            ("dict://127.0.0.1:11211/secret", "must begin with"),
+            ("unix:///run/secret.sock", "must begin with"),
+            ("http://secret:secret@example.com/", "must not hold a user name"),
+            ("http://example.com:22/", "has a port"),
+            ("http://example.com:6379/secret", "has a port"),
+            ("secret", "is not a URL"),
+            ("", "is not a URL"),
+            ("http://exa mple.com/", "is not a URL"),
+        ] {
+            let more = json!({"urls": [url]});
+            is_free(&shop, &customer, &more, "urls[0]", words).await;
+        }
+        let nine = json!({"urls": vec!["https://example.com/"; 9]});
+        is_free(&shop, &customer, &nine, "urls", "8 attachments").await;
+        let split = json!({"urls": vec!["https://example.com/"; 8], "pdfs": ["x"]});
+        is_free(&shop, &customer, &split, "pdfs", "8 attachments").await;
+        is_free(&shop, &customer, &json!({"urls": [5]}), "urls[0]", "must be a string").await;
+        is_free(&shop, &customer, &json!({"urls": {"secret": 1}}), "urls", "must be a list").await;
+        shop.finish().await;
+    });
+}
+
+#[test]
+fn attack_25_redirects_are_checked_like_urls() {
+    run(async {
+        let shop = Shop::tuned(|config| {
+            near(config);
+            config.fetch.per_minute = 1_000;
+        })
+        .await;
+        let customer = shop.customer(CREDIT).await;
+        let (site, private) = (Site::start().await, Site::on([127, 0, 0, 2].into()).await);
+        for to in [
+            private.url("text"),
+            format!("http://0x7f000002:{}/text", private.port),
+            format!("//127.0.0.2:{}/text", private.port),
+            METADATA.to_owned(),
+            "http://[::1]/".to_owned(),
+            "file:///etc/passwd".to_owned(),
+            "data:text/plain,secret".to_owned(),
+            "http://secret@127.0.0.1/".to_owned(),
+        ] {
+            let more = json!({"urls": [site.url(&format!("to?{to}"))]});
+            is_free(&shop, &customer, &more, "urls[0]", "redirects to where nothing is fetched from").await;
+        }
+        // After hops that are allowed, too.
+        let hops = site.url(&format!("to?{}", site.url(&format!("to?{}", private.url("text")))));
+        is_free(&shop, &customer, &json!({"urls": [hops]}), "urls[0]", "redirects to where nothing").await;
+        is_free(&shop, &customer, &json!({"urls": [site.url("nowhere")]}), "urls[0]", "redirects to where")
+            .await;
+        is_free(&shop, &customer, &json!({"urls": [site.url("hop/4")]}), "urls[0]", "more than 3 times")
+            .await;
+        let loops = json!({"urls": [site.url("to?/to?/")]});
+        is_free(&shop, &customer, &loops, "urls[0]", "status 404").await;
+        assert_eq!(private.hits(), 0);
+        assert_eq!(chat(&shop, &customer, &json!({"urls": [site.url("hop/3")]})).await.status, 200);
+        assert_eq!(told(&shop)[0], format!("[Attachment 1: {}]\narrived", site.url("hop/3")));
+        shop.finish().await;
+    });
+}
+
+/// Says something else each time it is asked.
+struct Fickle {
+    asked: AtomicUsize,
+    answers: Vec<Vec<SocketAddr>>,
+}
+
+impl Resolve for Fickle {
+    fn resolve(&self, _: Name) -> Resolving {
+        let at = self.asked.fetch_add(1, Ordering::SeqCst);
+        let answer = self.answers.get(at).cloned().unwrap_or_default();
+        Box::pin(async move { Ok(Box::new(answer.into_iter()) as Addrs) })
+    }
+}
+
+/// The address that was checked is the one that is connected to, and every look-up is checked.
+#[test]
+fn attack_25_a_name_cannot_change_its_mind() {
+    run(async {
+        let site = Site::start().await;
+        let port = site.port;
+        let private =
+            tokio::net::TcpListener::bind(("127.0.0.2", port)).await.expect("the same port, elsewhere");
+        let (allowed, forbidden) =
+            (SocketAddr::from(([127, 0, 0, 1], 0)), SocketAddr::from(([127, 0, 0, 2], 0)));
+        let read = async |answers: Vec<Vec<SocketAddr>>, path: &str, asked: usize| {
+            let resolver = Arc::new(Fickle { asked: AtomicUsize::new(0), answers });
+            let mut config = Config::default();
+            near(&mut config);
+            let fetcher = Fetcher::resolving(&config.fetch, resolver.clone()).expect("TLS roots");
+            let wanted = Wanted::Page(format!("http://rebind.example:{port}/{path}"));
+            let read = fetcher.read(&[wanted]).await.map(|texts| texts[0].text.clone());
+            assert_eq!(resolver.asked.load(Ordering::SeqCst), asked, "look-ups of {path}");
+            read.map_err(|failed| failed.error)
+        };
+        // One look-up, one connection: there is no second answer to fall for.
+        let text = read(vec![vec![allowed], vec![forbidden]], "text", 1).await;
+        assert_eq!(text.as_deref(), Ok("The zebra eats 37 melons."));
+        // A redirect looks up again, and checks again.
+        let text = read(vec![vec![allowed], vec![forbidden]], "hop/1", 2).await;
+        assert_eq!(text, Err(FetchError::NotPublic));
+        // Of several addresses those that are forbidden do not count.
+        let text = read(vec![vec![forbidden, allowed]], "text", 1).await;
+        assert_eq!(text.as_deref(), Ok("The zebra eats 37 melons."));
+        assert_eq!(read(vec![vec![forbidden]], "text", 1).await, Err(FetchError::NotPublic));
+        assert_eq!(read(vec![vec![]], "text", 1).await, Err(FetchError::NotPublic));
+        let nobody = tokio::time::timeout(Duration::from_millis(50), private.accept()).await;
+        assert!(nobody.is_err(), "the private address was connected to");
+    });
+}
+
+#[test]
+fn attack_25_bodies_end() {
+    run(async {
+        let shop = Shop::tuned(|config| {
+            near(config);
+            config.fetch.per_minute = 1_000;
+            config.fetch.max_bytes = 1 << 20;
+            config.fetch.max_text_bytes = 200_000;
+            config.fetch.total_timeout_ms = 700;
+        })
+        .await;
+        let customer = shop.customer(CREDIT).await;
+        let site = Site::start().await;
+        for (path, words) in [
+            ("large", "is larger than 1048576 bytes"),
+            ("endless", "is larger than 1048576 bytes"),
+            ("bomb", "is larger than 1048576 bytes"),
+            ("words", "has more than 200000 bytes of text"),
+            ("slow", "took too long"),
+            ("silent", "took too long"),
+            ("cut", "ended before it was complete"),
+            ("brotli", "is compressed in a way"),
+            ("twice", "is compressed in a way"),
+            ("torn", "is compressed in a way"),
+            ("image", "is of a kind that cannot be read"),
+            ("untyped", "is of a kind that cannot be read"),
+            ("missing", "answered with status 404"),
+            ("partial", "answered with status 206"),
+            ("blank", "holds no text"),
+        ] {
+            let begun = Instant::now();
+            let more = json!({"urls": [site.url("text"), site.url(path)]});
+            is_free(&shop, &customer, &more, "urls[1]", words).await;
+            assert!(begun.elapsed() < Duration::from_secs(5), "{path}");
+        }
+        let nobody = json!({"urls": ["http://127.0.0.1:1/"]});
+        is_free(&shop, &customer, &nobody, "urls[0]", "could not be reached").await;
+        shop.finish().await;
+    });
+}
+
+#[test]
+fn attack_25_pdfs_that_cannot_be_read_are_told_apart() {
+    run(async {
+        let shop = Shop::tuned(|config| {
+            near(config);
+            config.fetch.max_bytes = 300_000;
+            config.fetch.per_minute = 1_000;
+        })
+        .await;
+        let customer = shop.customer(CREDIT).await;
+        let site = Site::start().await;
+        let good = pdf("secret", "");
+        for (data, words) in [
+            (b"secret, not a PDF".to_vec(), "is not a PDF"),
+            (b"%PDF-1.7\nsecret".to_vec(), "is a damaged PDF"),
+            (good[..60].to_vec(), "is a damaged PDF"),
+            (pdf("secret", "/Encrypt << /Filter /Standard /V 2 /R 3 >>"), "is an encrypted PDF"),
+            (pdf_of(&vec![b' '; 64 << 20], ""), "takes too much memory or time"),
+            (pdf("", ""), "holds no text"),
+            (vec![b'%'; 400_000], "is larger than 300000 bytes"),
+        ] {
+            let more = json!({"pdfs": [STANDARD.encode(data)]});
+            is_free(&shop, &customer, &more, "pdfs[0]", words).await;
+        }
+        for (given, words) in [
+            ("not base64: secret", "is not base64"),
+            ("data:text/html;base64,secret", "is not a PDF"),
+            ("file:///etc/passwd", "is not base64"),
+            ("", "is not base64"),
+        ] {
+            is_free(&shop, &customer, &json!({"pdfs": [given]}), "pdfs[0]", words).await;
+        }
+        let page = json!({"pdfs": [site.url("text")]});
+        is_free(&shop, &customer, &page, "pdfs[0]", "is not a PDF").await;
+        shop.finish().await;
+    });
+}
+
+/// Nobody has anything fetched who could not pay for an answer, or too much.
+#[test]
+fn attack_25_nothing_is_fetched_for_who_cannot_pay() {
+    run(async {
+        let shop = Shop::tuned(|config| {
+            near(config);
+            config.fetch.per_minute = 3;
+        })
+        .await;
+        let site = Site::start().await;
+        let more = json!({"urls": [site.url("text")]});
+        let poor = shop.customer(15 * PRICE).await;
+        refused(&chat(&shop, &poor, &more).await, 402, "insufficient_credits");
+        let limited = Limits { total: Some(money(PRICE)), ..Limits::default() };
+        refused(&chat(&shop, &shop.limited(CREDIT, limited).await, &more).await, 403, "key_limit_reached");
+        let other = Limits { models: Some(vec!["other".into()]), ..Limits::default() };
+        assert_eq!(chat(&shop, &shop.limited(CREDIT, other).await, &more).await.status, 400);
+        let stranger = Customer { key: "pryv_nonsense".into(), ..poor.clone() };
+        refused(&chat(&shop, &stranger, &more).await, 401, "invalid_api_key");
+        let customer = shop.customer(CREDIT).await;
+        let unready = json!({"urls": [site.url("text")], "max_tokens": 0});
+        refused(&chat(&shop, &customer, &unready).await, 400, "invalid_params");
+        assert_eq!(site.hits(), 0);
+        // One request under one key is not fetched for twice.
+        let keyed = async || {
+            let request = shop.post(&customer, CHAT, &body(&json!({"chunks": 1}), &more));
+            reply(request.header("idempotency-key", "one")).await
+        };
+        assert_eq!(keyed().await.status, 200);
+        shop.idle().await;
+        refused(&keyed().await, 409, "idempotency_key_reused");
+        assert_eq!(site.hits(), 1);
+        // Three a minute, for all keys of an owner.
+        assert_eq!(chat(&shop, &customer, &json!({"urls": vec![site.url("text"); 2]})).await.status, 200);
+        let second = shop.key(&customer.owner, Limits::default()).await;
+        let often = chat(&shop, &second, &more).await;
+        refused(&often, 429, "rate_limit_exceeded_rpm");
+        assert!(often.header("retry-after").is_some());
+        assert_eq!(site.hits(), 3);
+        assert_eq!(chat(&shop, &second, &json!({})).await.status, 200);
+        shop.finish().await;
+    });
+}
+
+/// Neither the caller's credentials nor anything of an earlier answer goes along, and no log has a query.
+#[test]
+fn attack_25_nothing_of_the_caller_goes_along() {
+    run(async {
+        let shop = Shop::tuned(near).await;
+        let site = Site::start().await;
+        let customer = shop.customer(CREDIT).await;
+        let token = "wombat-query-token";
+        let more = json!({"urls": [site.url(&format!("text?{token}")), site.url(&format!("to?/text?{token}")),
+            site.url(&format!("missing?{token}"))]});
+        let request = shop.post(&customer, CHAT, &body(&json!({}), &more));
+        let request = request.header("cookie", "a=secret").header("referer", "https://secret.example/");
+        refused(&reply(request).await, 400, "invalid_params");
+        for headers in site.seen() {
+            let mut names: Vec<&str> = headers.keys().map(reqwest::header::HeaderName::as_str).collect();
+            names.sort_unstable();
+            assert_eq!(names, ["accept", "accept-encoding", "host", "user-agent"]);
+        }
+        assert!(site.hits() >= 3);
+        let metrics = reply(shop.server.get("/metrics")).await.text;
+        assert!(!logged().contains(token) && !metrics.contains(token));
+        shop.finish().await;
+    });
+}
+
+/// A client that goes away is not read for any longer, and was never charged.
+#[test]
+fn attack_25_a_client_that_goes_away_leaves_nothing() {
+    run(async {
+        let shop = Shop::tuned(|config| {
+            near(config);
+            config.fetch.max_requests = 1;
+        })
+        .await;
+        let site = Site::start().await;
+        let customer = shop.customer(CREDIT).await;
+        let request = shop.post(&customer, CHAT, &body(&json!({}), &json!({"urls": [site.url("silent")]})));
+        let waiting = tokio::spawn(request.send());
+        crate::harness::eventually("it is fetched", async || (site.hits() > 0).then_some(())).await;
+        let other = json!({"urls": [site.url("text")]});
+        refused(&chat(&shop, &customer, &other).await, 503, "service_unavailable");
+        waiting.abort();
+        crate::harness::eventually("its turn is free", async || {
+            (chat(&shop, &customer, &other).await.status == 200).then_some(())
+        })
+        .await;
+        assert_eq!(CREDIT - shop.left(&customer).await, 2 * PRICE);
+        shop.finish().await;
+    });
+}
+
+/// Where chunks are priced, and where it is turned off, both fields are refused by name.
+#[test]
+fn attack_25_attachments_are_refused_where_they_are_not_sold() {
+    run(async {
+        let shop = Shop::tuned(|config| {
+            config.sessions.operator_key = Some(Secret::from(hex::encode(sponsor_key())));
+            config.fetch = Fetch { enabled: false, ..Fetch::default() };
+        })
+        .await;
+        let customer = shop.customer(CREDIT).await;
+        for field in ["urls", "pdfs"] {
+            let more = json!({field: ["https://example.com/secret"]});
+            is_free(&shop, &customer, &more, field, "is not available on this server").await;
+            let answer = reply(shop.server.post("/mpp/chat/completions", &body(&json!({}), &more))).await;
+            answer.assert(400, "invalid_params");
+            assert!(answer.text.contains("POST /v1/chat/completions") && !answer.text.contains("secret"));
+        }
+        assert_eq!(chat(&shop, &customer, &json!({"urls": [], "pdfs": null})).await.status, 200);
+        shop.finish().await;
+    });
+}
