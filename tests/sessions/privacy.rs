@@ -65,6 +65,26 @@ fn placeholders_go_to_the_model_and_originals_come_back() {
     }));
 }
 
+/// What was charged leaves, also when the model breaks off within a placeholder; what is held back is free.
+#[test]
+fn a_model_that_breaks_off_takes_nothing_with_it() {
+    run(on_every_engine(async |stage| {
+        let payer = stage.opened(DEPOSIT, 100 * PRICE).await;
+        let script = json!({"chunks": 9, "text": "to [EMAIL_", "cutAfter": 2});
+        let mut body: Value =
+            serde_json::from_str(&asking(json!({"stream": true, "privacyMode": "on"}))).expect("JSON");
+        let messages = body["messages"].as_array_mut().expect("a list");
+        messages.push(json!({"role": "user", "content": script.to_string()}));
+        let request = stage.server.post(CHAT, &body.to_string());
+        let request = request.header("authorization", payer.authorization(payer.voucher(100 * PRICE)));
+        let mut stream = Stream::new(request.send().await.expect("the server answers"));
+        let heard = stage.listen(&payer, &mut stream).await;
+        assert_eq!(heard.texts.concat(), "to [EMAIL_to [EMAIL_", "{heard:?}");
+        assert_eq!((heard.errors.len(), heard.cost()), (1, 2 * PRICE));
+        assert_eq!(stage.close(&payer).await, 2 * PRICE);
+    }));
+}
+
 /// Refused before the channel is touched: nothing opened, no voucher taken, nothing charged.
 #[test]
 fn a_refused_request_leaves_the_channel_alone() {

@@ -140,6 +140,55 @@ fn a_placeholder_is_restored_across_chunks_and_costs_no_more() {
     });
 }
 
+/// Two answers at once, each in pieces of its own, and thoughts between them.
+#[test]
+fn answers_side_by_side_are_restored_apart() {
+    run(async {
+        let piece = |choice: u64, field: &str, text: &str| {
+            let mut delta = json!({});
+            delta[field] = text.into();
+            format!("data: {}\n\n", json!({"choices": [{"index": choice, "delta": delta}]}))
+        };
+        let end = |choice: u64| {
+            format!(
+                "data: {}\n\n",
+                json!({"choices": [{"index": choice, "delta": {}, "finish_reason": "stop"}]})
+            )
+        };
+        let raw = [
+            piece(0, "reasoning_content", "[EMAIL_"),
+            piece(0, "content", "a [EMAIL"),
+            piece(1, "content", "b [EMAIL_ADDRESS_"),
+            piece(0, "reasoning_content", "ADDRESS_1]"),
+            piece(1, "content", "1] [US"),
+            piece(0, "content", "_ADDRESS_1] a"),
+            end(0),
+            end(1),
+            DONE.to_owned(),
+        ];
+        let shop = Shop::tuned(|config| telling(config, &raw.concat())).await;
+        let customer = shop.customer(1_000_000).await;
+        let more = with(user(MAIL), json!({"model": "told", "n": 2, "privacyMode": "placeholder"}));
+        let mut stream = shop.stream(&customer, &json!({}), &more).await;
+        let mut heard: BTreeMap<String, String> = BTreeMap::new();
+        while let Some(frame) = stream.next().await {
+            let Frame::Chunk(chunk) = frame else { continue };
+            let choice = &chunk["choices"][0];
+            for (field, text) in choice["delta"].as_object().into_iter().flatten() {
+                let said = heard.entry(format!("{} {field}", choice["index"])).or_default();
+                said.push_str(text.as_str().unwrap_or_default());
+            }
+        }
+        let expected = [
+            ("0 content", format!("a {MAIL} a")),
+            ("0 reasoning_content", MAIL.to_owned()),
+            ("1 content", format!("b {MAIL} [US")),
+        ];
+        assert_eq!(heard, expected.map(|(place, text)| (place.to_owned(), text)).into());
+        shop.finish().await;
+    });
+}
+
 #[test]
 fn arguments_of_tools_stay_json() {
     run(async {

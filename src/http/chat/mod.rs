@@ -131,3 +131,30 @@ pub struct ChatBody {
 fn is_management(credential: &PaymentCredential) -> bool {
     matches!(door::action(credential), Some("topUp" | "close"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::services::chat::{Attachments, Catalog, ChatRequest, Limits};
+
+    #[test]
+    fn the_documented_body_is_what_is_read() {
+        let model = crate::config::Model { id: "m".into(), ..crate::config::Model::default() };
+        let body = ChatBody {
+            model: "m".into(),
+            messages: vec![serde_json::json!({"role": "user", "content": "hi"})],
+            stream: Some(true),
+            max_tokens: Some(1),
+            tools: Some(Vec::new()),
+            privacy_mode: Some("placeholder".into()),
+            pii_entities: Some(vec!["EMAIL_ADDRESS".into()]),
+            pii_config: None,
+            skip_pii_redaction: Some(false),
+            urls: Some(vec!["https://example.com/".into()]),
+            pdfs: Some(Vec::new()),
+        };
+        let body = serde_json::to_string(&body).expect("JSON");
+        let limits = Limits { attachments: Attachments::UpTo(1), ..Limits::default() };
+        ChatRequest::parse(&body, &Catalog::new(&[model]), limits).expect("everything is understood");
+    }
+}

@@ -193,3 +193,67 @@ fn blocked(counts: &Counts) -> ChatError {
         ),
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::config::Model;
+    use crate::services::chat::{Catalog, Limits};
+
+    fn request(messages: &Value, more: &str) -> ChatRequest {
+        let model =
+            Model { id: "m".into(), context_length: 1 << 20, max_output_tokens: 9, ..Model::default() };
+        let body = format!(r#"{{"model":"m","messages":{messages}{more}}}"#);
+        ChatRequest::parse(&body, &Catalog::new(&[model]), Limits::default()).expect("valid")
+    }
+
+    fn sent(request: &Outgoing) -> Value {
+        serde_json::from_slice(&request.upstream_body("m")).expect("JSON")
+    }
+
+    #[tokio::test]
+    async fn a_prompt_is_priced_as_it_is_sent() {
+        let privacy = Privacy::new(Engine::new(), PrivacyMode::Placeholder);
+        let long = format!("https://quokka.example.com/{}", "path/".repeat(40));
+        let messages = json!([{"role": "user", "content": long}]);
+        let plain = request(&messages, "");
+        let outgoing = plain.clone().protect(&privacy).await.expect("protected");
+        assert_eq!(sent(&outgoing)["messages"][0]["content"], "[URL_1]");
+        assert!(outgoing.prompt().likely() < plain.prompt().likely());
+        let skipped =
+            request(&messages, r#","skip_pii_redaction":true"#).protect(&privacy).await.expect("as it is");
+        assert_eq!(skipped.prompt(), plain.prompt());
+        assert!(skipped.replaced().is_none() && skipped.restoring().is_none());
+        assert!(!format!("{outgoing:?}{privacy:?}").contains("quokka"));
+    }
+
+    #[tokio::test]
+    async fn large_and_small_prompts_are_treated_alike() {
+        let privacy = Privacy::new(Engine::new(), PrivacyMode::Redact);
+        let small = json!([{"role": "user", "content": "jane@example.com"}]);
+        let large = json!([{"role": "user", "content": "jane@example.com"}, {"role": "user", "content": "x ".repeat(LARGE)}]);
+        for messages in [small, large] {
+            let outgoing = request(&messages, "").protect(&privacy).await.expect("protected");
+            assert_eq!(sent(&outgoing)["messages"][0]["content"], "[EMAIL_ADDRESS_1]");
+            assert_eq!(outgoing.replaced(), Some(&Counts::from([("EMAIL_ADDRESS", 1)])));
+            assert!(outgoing.restoring().is_none(), "redacted stays redacted");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_client_that_goes_away_ends_the_work_for_it() {
+        let mut privacy = Privacy::new(Engine::new(), PrivacyMode::Placeholder);
+        privacy.desks = Arc::new(Semaphore::new(1));
+        let text = "Call 212-555-0123, SSN 536-22-8765. ".repeat(100);
+        let messages = Value::from(vec![json!({"role": "user", "content": text}); 1_000]);
+        let request = request(&messages, "");
+        let left = tokio::time::timeout(Duration::from_millis(5), request.protect(&privacy)).await;
+        assert!(left.is_err(), "it takes longer than that");
+        let freed = tokio::time::timeout(Duration::from_secs(2), privacy.desks.acquire()).await;
+        assert!(freed.is_ok(), "the desk is free as soon as a text is read");
+    }
+}
