@@ -468,7 +468,8 @@ fn attack_25_a_client_that_goes_away_leaves_nothing() {
     run(async {
         let shop = Shop::tuned(|config| {
             near(config);
-            config.fetch.max_requests = 1;
+            config.fetch.max_attachments = 1;
+            config.fetch.max_at_once = 1;
         })
         .await;
         let site = Site::start().await;

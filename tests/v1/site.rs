@@ -148,7 +148,7 @@ pub fn pdf_of(content: &[u8], trailer: &str) -> Vec<u8> {
     let mut file = b"%PDF-1.7\n".to_vec();
     let mut table = format!("xref\n0 {}\n0000000000 65535 f \n", objects.len() + 1);
     for (number, object) in (1..).zip(objects) {
-        write!(table, "{:010} 00000 n \n", file.len()).expect("memory");
+        writeln!(table, "{:010} 00000 n ", file.len()).expect("memory");
         file.extend_from_slice(format!("{number} 0 obj\n").as_bytes());
         file.extend_from_slice(&object);
         file.extend_from_slice(b"\nendobj\n");
