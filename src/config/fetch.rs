@@ -27,8 +27,8 @@ pub struct Fetch {
     pub connect_timeout_ms: u64,
     /// Limit of all that one request has read, in milliseconds.
     pub total_timeout_ms: u64,
-    /// Requests that have something read at once.
-    pub max_requests: usize,
+    /// Attachments of all requests that are read at once; bounds what they take of memory.
+    pub max_at_once: usize,
     /// PDFs that are read at once; each keeps a core busy.
     pub max_pdfs_at_once: usize,
     /// Attachments a minute for one account.
@@ -48,8 +48,8 @@ impl Default for Fetch {
             max_text_bytes: 1 << 20,
             max_pdf_pages: 200,
             connect_timeout_ms: 5_000,
-            total_timeout_ms: 20_000,
-            max_requests: 32,
+            total_timeout_ms: 15_000,
+            max_at_once: 64,
             max_pdfs_at_once: 2,
             per_minute: 60,
             ports: vec![80, 443, 8080, 8443],
@@ -99,13 +99,16 @@ impl fmt::Display for Network {
     }
 }
 
+/// More than any machine reads at once; beyond it, a typing error.
+const MAX_AT_ONCE: usize = 100_000;
+
 pub(super) fn validate(fetch: &Fetch) -> Result<(), ConfigError> {
     let counts = [
         ("max_attachments", fetch.max_attachments),
         ("max_bytes", fetch.max_bytes),
         ("max_text_bytes", fetch.max_text_bytes),
         ("max_pdf_pages", fetch.max_pdf_pages),
-        ("max_requests", fetch.max_requests),
+        ("max_at_once", fetch.max_at_once),
         ("max_pdfs_at_once", fetch.max_pdfs_at_once),
     ];
     let times = [
@@ -115,6 +118,12 @@ pub(super) fn validate(fetch: &Fetch) -> Result<(), ConfigError> {
     ];
     let counts = counts.map(|(key, value)| (key, value == 0));
     let times = times.map(|(key, value)| (key, value == 0));
+    if fetch.max_at_once < fetch.max_attachments {
+        return Err(ConfigError::invalid("fetch.max_at_once", "cannot be less than fetch.max_attachments"));
+    }
+    if fetch.max_at_once > MAX_AT_ONCE {
+        return Err(ConfigError::invalid("fetch.max_at_once", format!("set a number up to {MAX_AT_ONCE}")));
+    }
     match counts.into_iter().chain(times).find(|(_, zero)| *zero) {
         Some((key, _)) => Err(ConfigError::invalid(
             &format!("fetch.{key}"),
@@ -141,11 +150,13 @@ mod tests {
     }
 
     #[test]
-    fn nothing_can_be_zero() {
+    fn wrong_values_name_their_key() {
         validate(&Fetch::default()).expect("valid");
         for (wrong, key) in [
             (Fetch { max_bytes: 0, ..Fetch::default() }, "fetch.max_bytes"),
             (Fetch { total_timeout_ms: 0, ..Fetch::default() }, "fetch.total_timeout_ms"),
+            (Fetch { max_at_once: 7, ..Fetch::default() }, "fetch.max_at_once"),
+            (Fetch { max_at_once: usize::MAX, ..Fetch::default() }, "fetch.max_at_once"),
             (Fetch { per_minute: 0, ..Fetch::default() }, "fetch.per_minute"),
         ] {
             let error = validate(&wrong).expect_err("refused").to_string();

@@ -146,6 +146,30 @@ mod tests {
     use super::*;
 
     #[test]
+    fn attack_25_hostile_markup_takes_no_longer() {
+        let begun = std::time::Instant::now();
+        for piece in [
+            "<",
+            "&",
+            "&amp",
+            "<!--",
+            "<a b ",
+            "<svg>",
+            "</p>",
+            "<li>",
+            "<p> ",
+            "<a/",
+            "<![CDATA[",
+            "\u{a0}",
+            "<script>",
+        ] {
+            drop(text(&piece.repeat((1 << 17) / piece.len())));
+            drop(text(&format!("<a {}", piece.repeat((1 << 17) / piece.len()))));
+        }
+        assert!(begun.elapsed() < std::time::Duration::from_secs(20), "{:?}", begun.elapsed());
+    }
+
+    #[test]
     fn pages_become_what_is_read() {
         for (page, expected) in [
             ("", ""),

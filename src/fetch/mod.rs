@@ -88,7 +88,7 @@ pub struct Failed {
 pub struct Fetcher {
     getter: Getter,
     limits: config::Fetch,
-    requests: Arc<Semaphore>,
+    all: Arc<Semaphore>,
     pdfs: Arc<Semaphore>,
 }
 
@@ -111,7 +111,7 @@ impl Fetcher {
         Ok(Self {
             getter: Getter::new(Arc::new(policy), resolver, connect, config.max_bytes)?,
             limits: config.clone(),
-            requests: Arc::new(Semaphore::new(config.max_requests)),
+            all: Arc::new(Semaphore::new(config.max_at_once)),
             pdfs: Arc::new(Semaphore::new(config.max_pdfs_at_once)),
         })
     }
@@ -121,7 +121,8 @@ impl Fetcher {
     /// # Errors
     /// The first that cannot be read; then nothing is.
     pub async fn read(&self, wanted: &[Wanted]) -> Result<Vec<Text>, Failed> {
-        let turn = tokio::time::timeout(PATIENCE, self.requests.acquire()).await;
+        let many = u32::try_from(wanted.len()).unwrap_or(u32::MAX);
+        let turn = tokio::time::timeout(PATIENCE, self.all.acquire_many(many)).await;
         let Ok(Ok(_turn)) = turn else { return Err(Failed { at: 0, error: counted(FetchError::Busy) }) };
         let until = Instant::now() + Duration::from_millis(self.limits.total_timeout_ms);
         let each = wanted.iter().enumerate().map(|(at, wanted)| async move {
@@ -168,7 +169,9 @@ impl Fetcher {
     }
 
     async fn pdf(&self, data: Vec<u8>, until: Instant) -> Result<String, FetchError> {
-        let turn = Arc::clone(&self.pdfs).acquire_owned().await.map_err(|_| FetchError::Busy)?;
+        let soon = until.checked_sub(PATIENCE / 2).unwrap_or(until);
+        let turn = timeout_at(soon.into(), Arc::clone(&self.pdfs).acquire_owned()).await;
+        let Ok(Ok(turn)) = turn else { return Err(FetchError::Busy) };
         let limits =
             pdf::Limits { pages: self.limits.max_pdf_pages, text: self.limits.max_text_bytes, until };
         let text = blocking(move || {

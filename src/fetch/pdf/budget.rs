@@ -8,20 +8,30 @@ use std::cell::Cell;
 use std::panic::resume_unwind;
 use std::time::Instant;
 
-use lopdf::{Object, ObjectId};
+use lopdf::{DecompressError, Dictionary, Document, LoadOptions, Object, ObjectId, Stream};
 
-/// Objects of one file, those within others counted too. One takes about 100 bytes.
-const MAX_OBJECTS: usize = 2_000_000;
-/// What all streams that are read may be unpacked to.
+use super::{count, packed};
+
+/// Objects of one file, those within others counted too, and of what is read at
+/// once. One takes some 150 bytes, and twice that while a list grows.
+const MAX_OBJECTS: usize = 1_000_000;
+/// The same of one stream, whose operators take more.
+const MAX_TOKENS: usize = 500_000;
+/// What all streams that are read may be unpacked to, and one of them.
 const MAX_UNPACKED: usize = 64 << 20;
+const MAX_STREAM: usize = 4 << 20;
+/// How often a file may have been added to. Each time has a table of its own.
+const MAX_TABLES: usize = 32;
 
 thread_local! {
-    static LEFT: Cell<Left> = const { Cell::new(Left { objects: 0, unpacked: 0, until: None }) };
+    static LEFT: Cell<Left> = const { Cell::new(Left { objects: 0, held: 0, unpacked: 0, until: None }) };
 }
 
 #[derive(Clone, Copy)]
 struct Left {
     objects: usize,
+    /// Bytes that objects hold.
+    held: usize,
     unpacked: usize,
     until: Option<Instant>,
 }
@@ -29,93 +39,120 @@ struct Left {
 /// What an exhausted budget unwinds with.
 pub(super) struct Exhausted;
 
-/// Runs `work` on a fresh budget.
-pub(super) fn within<T>(until: Instant, work: impl FnOnce() -> T) -> T {
-    LEFT.set(Left { objects: MAX_OBJECTS, unpacked: MAX_UNPACKED, until: Some(until) });
+/// Runs `work` on a fresh budget, for a file of so many bytes. Each of them is held
+/// once, and so is what is unpacked.
+pub(super) fn within<T>(until: Instant, length: usize, work: impl FnOnce() -> T) -> T {
+    let held = length.saturating_add(MAX_UNPACKED);
+    LEFT.set(Left { objects: MAX_OBJECTS, held, unpacked: MAX_UNPACKED, until: Some(until) });
     work()
+}
+
+/// How lopdf is to read a file.
+pub(super) fn options() -> LoadOptions {
+    LoadOptions { filter: Some(keep), max_decompressed_size: Some(MAX_STREAM), ..LoadOptions::default() }
 }
 
 /// lopdf's question whether to keep an object. What is answered is used for
 /// objects within others, which streams never are.
 #[expect(clippy::unnecessary_wraps, reason = "lopdf asks for it in this form")]
-pub(super) fn keep(id: ObjectId, object: &mut Object) -> Option<(ObjectId, Object)> {
-    take(weight(object), 0);
+fn keep(id: ObjectId, object: &mut Object) -> Option<(ObjectId, Object)> {
+    let (objects, bytes) = weight(object);
+    take(objects, bytes, 0);
+    if let Object::Stream(stream) = object
+        && stream.dict.has_type(b"ObjStm")
+    {
+        packed::separate(stream);
+    }
     let kept = if matches!(object, Object::Stream(_)) { Object::Null } else { object.clone() };
     Some((id, kept))
 }
 
+/// Leaves a file that takes too much.
+pub(super) fn exhaust() -> ! {
+    resume_unwind(Box::new(Exhausted))
+}
+
+/// What a stream holds; nothing when it is damaged.
+pub(super) fn plain(stream: &Stream) -> Vec<u8> {
+    let content = match stream.get_plain_content_with_limit(MAX_STREAM) {
+        Ok(content) => content,
+        Err(lopdf::Error::Decompress(DecompressError::MemoryLimitExceeded { .. })) => exhaust(),
+        Err(_) => Vec::new(),
+    };
+    take(0, 0, content.len());
+    content
+}
+
+/// What all streams of a page hold.
+pub(super) fn page(document: &Document, page: ObjectId) -> Vec<u8> {
+    let content = document.get_page_content_with_limit(page, MAX_STREAM).unwrap_or_else(|_| exhaust());
+    take(0, 0, content.len());
+    content
+}
+
+/// Checks that text does not become more objects than may be in memory.
+pub(super) fn readable(text: &[u8]) {
+    if count::tokens(text) > MAX_TOKENS {
+        exhaust();
+    }
+}
+
+/// Checks a whole file before it is read.
+pub(super) fn file(data: &[u8]) {
+    if count::largest(data).is_none_or(|largest| largest > MAX_OBJECTS) || count::tables(data) > MAX_TABLES {
+        exhaust();
+    }
+}
+
 /// Checks the time.
 pub(super) fn tick() {
-    take(0, 0);
+    take(0, 0, 0);
 }
 
-/// Counts what a stream was unpacked to.
-pub(super) fn unpacked(bytes: usize) {
-    take(0, bytes);
-}
-
-fn take(objects: usize, unpacked: usize) {
+fn take(objects: usize, held: usize, unpacked: usize) {
     let left = LEFT.get();
-    let after = left.objects.checked_sub(objects).zip(left.unpacked.checked_sub(unpacked));
-    match after {
-        Some((objects, unpacked)) if left.until.is_some_and(|until| Instant::now() < until) => {
-            LEFT.set(Left { objects, unpacked, ..left });
-        }
-        _ => resume_unwind(Box::new(Exhausted)),
-    }
+    let in_time = left.until.is_some_and(|until| Instant::now() < until);
+    let after = (
+        left.objects.checked_sub(objects).filter(|_| in_time),
+        left.held.checked_sub(held),
+        left.unpacked.checked_sub(unpacked),
+    );
+    let (Some(objects), Some(held), Some(unpacked)) = after else { exhaust() };
+    LEFT.set(Left { objects, held, unpacked, ..left });
 }
 
-fn weight(object: &Object) -> usize {
+/// How many objects an object is, and how many bytes it holds.
+fn weight(object: &Object) -> (usize, usize) {
+    let sum = |(count, bytes): (usize, usize), (more, larger): (usize, usize)| (count + more, bytes + larger);
+    let members = |members: &Dictionary| {
+        let each = members.iter().map(|(name, value)| sum(weight(value), (1, name.len())));
+        each.fold((1, 0), sum)
+    };
     match object {
-        Object::Array(items) => 1 + items.iter().map(weight).sum::<usize>(),
-        Object::Dictionary(members) => 1 + members.iter().map(|(_, value)| 1 + weight(value)).sum::<usize>(),
-        Object::Stream(stream) => 1 + stream.dict.iter().map(|(_, value)| 1 + weight(value)).sum::<usize>(),
-        _ => 1,
+        Object::Array(items) => items.iter().map(weight).fold((1, 0), sum),
+        Object::Dictionary(dict) => members(dict),
+        Object::Stream(stream) => sum(members(&stream.dict), (0, stream.content.len())),
+        Object::String(bytes, _) | Object::Name(bytes) => (1, bytes.len()),
+        _ => (1, 0),
     }
-}
-
-/// Whether a name occurs in a file, in clear or with its characters escaped.
-pub(super) fn names(data: &[u8], name: &[u8]) -> bool {
-    data.iter().enumerate().filter(|(_, byte)| **byte == b'/').any(|(at, _)| {
-        let mut rest = data.get(at + 1..).unwrap_or_default();
-        let begins = name.iter().all(|expected| match unescape(rest) {
-            Some((byte, after)) => {
-                rest = after;
-                byte == *expected
-            }
-            None => false,
-        });
-        begins && !unescape(rest).is_some_and(|(byte, _)| byte.is_ascii_alphanumeric())
-    })
-}
-
-fn unescape(text: &[u8]) -> Option<(u8, &[u8])> {
-    if let [b'#', high, low, rest @ ..] = text
-        && let (Some(high), Some(low)) = (char::from(*high).to_digit(16), char::from(*low).to_digit(16))
-    {
-        return Some((u8::try_from(high * 16 + low).ok()?, rest));
-    }
-    text.split_first().map(|(byte, rest)| (*byte, rest))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::panic::catch_unwind;
+    use std::time::Duration;
+
     use super::*;
 
+    /// A table can name one long object again and again; each copy counts.
     #[test]
-    fn attack_25_names_are_found_however_they_are_written() {
-        for (data, found) in [
-            (&b"<< /Encrypt 5 0 R >>"[..], true),
-            (b"<</Encrypt<<>>", true),
-            (b"/#45ncr#79pt", true),
-            (b"/Encrypt", true),
-            (b"/EncryptMetadata true", false),
-            (b"/Encryp", false),
-            (b"Encrypt", false),
-            (b"/#4", false),
-            (b"", false),
-        ] {
-            assert_eq!(names(data, b"Encrypt"), found, "{}", String::from_utf8_lossy(data));
-        }
+    fn attack_25_what_objects_hold_is_counted() {
+        let keep_it = |times: usize| {
+            let mut object = Object::string_literal(vec![b'x'; 16 << 20]);
+            let until = Instant::now() + Duration::from_secs(9);
+            within(until, 0, || (0..times).for_each(|_| drop(keep((1, 0), &mut object))));
+        };
+        assert!(catch_unwind(|| keep_it(4)).is_ok());
+        assert!(catch_unwind(|| keep_it(5)).is_err_and(|reason| reason.is::<Exhausted>()));
     }
 }

@@ -7,8 +7,6 @@ use lopdf::{Dictionary, Document, Encoding, Object};
 use super::budget;
 use super::cmap::ToUnicode;
 
-/// The most that a `ToUnicode` is unpacked to.
-const MAX_CMAP: usize = 1 << 20;
 /// Widths that are kept of one font.
 const MAX_WIDTHS: usize = 70_000;
 /// The width of a glyph where the file gives none, in ems.
@@ -70,9 +68,8 @@ impl<'a> Font<'a> {
 fn meaning<'a>(font: &'a Dictionary, document: &'a Document, composite: bool) -> Meaning<'a> {
     if font.has(b"ToUnicode") {
         let map = font.get_deref(b"ToUnicode", document).and_then(Object::as_stream);
-        if let Ok(Ok(map)) = map.map(|map| map.get_plain_content_with_limit(MAX_CMAP)) {
-            budget::unpacked(map.len());
-            return Meaning::Mapped(ToUnicode::parse(&map));
+        if let Ok(map) = map {
+            return Meaning::Mapped(ToUnicode::parse(&budget::plain(map)));
         }
     } else if !composite {
         // Without a map lopdf unpacks nothing, and counts through nothing.
@@ -107,18 +104,22 @@ fn wide(font: &Dictionary, document: &Document) -> (HashMap<u32, f32>, Option<f3
     let usual = descendant.get(b"DW").ok().and_then(ems).unwrap_or(1.0);
     let list = descendant.get_deref(b"W", document).and_then(Object::as_array);
     let mut items = list.map(|list| list.iter()).unwrap_or_default();
+    let mut room = MAX_WIDTHS;
     while let (Some(first), Some(next)) = (items.next(), items.next()) {
         let Some(first) = first.as_i64().ok().and_then(|first| u32::try_from(first).ok()) else { break };
-        let room = MAX_WIDTHS.saturating_sub(widths.len());
+        budget::tick();
         match document.dereference(next).map(|(_, next)| next) {
             Ok(Object::Array(list)) => {
                 let each = (first..).zip(list).take(room);
+                room = room.saturating_sub(list.len());
                 widths.extend(each.filter_map(|(code, width)| Some((code, ems(width)?))));
             }
             Ok(Object::Integer(last)) => {
                 let last = u32::try_from(*last).unwrap_or(0);
                 let Some(width) = items.next().and_then(ems) else { break };
                 widths.extend((first..=last).take(room).map(|code| (code, width)));
+                // Written anew counts as well.
+                room = room.saturating_sub(usize::try_from(last.saturating_sub(first)).unwrap_or(room));
             }
             _ => break,
         }

@@ -5,20 +5,19 @@
 
 mod budget;
 mod cmap;
+mod count;
 mod font;
 mod layout;
+mod packed;
 mod page;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
-use lopdf::{Document, LoadOptions};
+use lopdf::Document;
 
 use super::error::FetchError;
 
-/// The most that one stream of a file is unpacked to. A page's content becomes
-/// some thirty times as much memory while it is read.
-const MAX_STREAM: usize = 4 << 20;
 /// Where the header must begin (PDF 1.7, appendix H.3).
 const HEADER_WITHIN: usize = 1024;
 
@@ -46,10 +45,10 @@ pub fn text(data: &[u8], limits: Limits) -> Result<String, FetchError> {
         return Err(FetchError::NotPdf);
     }
     // Encrypted files are read in a way that does not know the budget.
-    if budget::names(data, b"Encrypt") {
+    if count::names(data, b"Encrypt") {
         return Err(FetchError::EncryptedPdf);
     }
-    match catch_unwind(AssertUnwindSafe(|| budget::within(limits.until, || read(data, limits)))) {
+    match catch_unwind(AssertUnwindSafe(|| budget::within(limits.until, data.len(), || read(data, limits)))) {
         Ok(read) => read,
         Err(reason) if reason.is::<budget::Exhausted>() => Err(FetchError::CostlyPdf),
         Err(_) => Err(FetchError::DamagedPdf),
@@ -57,12 +56,9 @@ pub fn text(data: &[u8], limits: Limits) -> Result<String, FetchError> {
 }
 
 fn read(data: &[u8], limits: Limits) -> Result<String, FetchError> {
-    let options = LoadOptions {
-        filter: Some(budget::keep),
-        max_decompressed_size: Some(MAX_STREAM),
-        ..LoadOptions::default()
-    };
-    let document = Document::load_mem_with_options(data, options).map_err(|error| damage(&error))?;
+    budget::file(data);
+    let document =
+        Document::load_mem_with_options(data, budget::options()).map_err(|error| damage(&error))?;
     if document.is_encrypted() || document.was_encrypted() {
         return Err(FetchError::EncryptedPdf);
     }

@@ -9,7 +9,7 @@ use lopdf::{Dictionary, Document, Object, ObjectId};
 
 use super::font::Font;
 use super::layout::{Lines, Matrix};
-use super::{MAX_STREAM, budget, damage};
+use super::{budget, damage};
 use crate::fetch::error::FetchError;
 
 /// Forms within forms.
@@ -52,8 +52,7 @@ impl<'a> Reader<'a> {
     /// When there is too much text, or the page cannot be unpacked.
     pub(super) fn page(&mut self, page: ObjectId) -> Result<(), FetchError> {
         let document = self.document;
-        let content =
-            document.get_page_content_with_limit(page, MAX_STREAM).map_err(|error| damage(&error))?;
+        let content = budget::page(document, page);
         let (direct, named) = document.get_page_resources(page).map_err(|error| damage(&error))?;
         let named = named.into_iter().filter_map(|id| document.get_dictionary(id).ok());
         let resources: Vec<&Dictionary> = direct.into_iter().chain(named).collect();
@@ -74,7 +73,7 @@ impl<'a> Reader<'a> {
         state: State<'a>,
         depth: usize,
     ) -> Result<(), FetchError> {
-        budget::unpacked(content.len());
+        budget::readable(content);
         // A page that is damaged beyond reading shows nothing.
         let Ok(content) = Content::decode(content) else { return Ok(()) };
         let (mut state, mut saved) = (state, Vec::new());
@@ -177,7 +176,7 @@ impl<'a> Reader<'a> {
                 form.dict.get(b"Subtype").and_then(Object::as_name).is_ok_and(|kind| kind == b"Form")
             });
         let Some(form) = form else { return Ok(()) };
-        let content = form.get_plain_content_with_limit(MAX_STREAM).map_err(|error| damage(&error))?;
+        let content = budget::plain(form);
         let own = form.dict.get_deref(b"Resources", document).and_then(Object::as_dict).ok();
         let placed = form.dict.get_deref(b"Matrix", document).and_then(Object::as_array).ok();
         let placed = placed.map_or(Matrix::IDENTITY, |numbers| of_numbers(numbers));
