@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header::{CONTENT_TYPE, EXPECT};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Uri};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
@@ -18,6 +18,11 @@ use crate::mpp::Route;
 
 /// Longest `Idempotency-Key` accepted.
 const KEY_LIMIT: usize = 255;
+
+/// What is read and dropped of a body that is too large, in bytes, and how long its next piece is
+/// waited for; all of it ten times as long.
+const LINGER: usize = 4 << 20;
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// Who is at the other end of the connection.
 #[derive(Debug, Clone, Copy)]
@@ -42,14 +47,22 @@ impl FromRequest<State> for Received {
         let limit = limits.body_limit_bytes;
         let too_large =
             || HttpError::new(Code::PayloadTooLarge, format!("the body is larger than {limit} bytes"));
-        // A Content-Length that is too high is believed; nothing more is read.
+        let mut body = Limited::new(body, limit + LINGER);
+        // A Content-Length that is too high is believed; nothing more is kept.
         if body.size_hint().lower() > limit as u64 {
+            if !parts.headers.contains_key(EXPECT) {
+                linger(body).await;
+            }
             return Err(too_large());
         }
         let wait = Duration::from_millis(limits.body_timeout_ms);
-        let body = match tokio::time::timeout(wait, Limited::new(body, limit).collect()).await {
+        let whole = Limited::new(&mut body, limit).collect();
+        let body = match tokio::time::timeout(wait, whole).await {
             Ok(Ok(body)) => body.to_bytes(),
-            Ok(Err(error)) if error.is::<LengthLimitError>() => return Err(too_large()),
+            Ok(Err(error)) if error.is::<LengthLimitError>() => {
+                linger(body).await;
+                return Err(too_large());
+            }
             Ok(Err(_)) => return Err(HttpError::invalid("the body ended before it was complete")),
             Err(_) => {
                 return Err(HttpError::new(Code::RequestTimeout, "the body did not arrive in time"));
@@ -63,6 +76,14 @@ impl FromRequest<State> for Received {
             body,
         })
     }
+}
+
+/// Takes what is still being sent of a body that is too large, for a moment: a client that sends all
+/// before it reads would find a closed connection instead of the reason.
+async fn linger(mut body: impl hyper::body::Body + Unpin) {
+    let rest = async { while let Ok(Some(Ok(_))) = tokio::time::timeout(PAUSE, body.frame()).await {} };
+    // Whoever still sends after that is not told.
+    let _ = tokio::time::timeout(10 * PAUSE, rest).await;
 }
 
 fn id_of(parts: &Parts) -> RequestId {

@@ -105,6 +105,24 @@ async fn on_every_engine_near(test: impl AsyncFn(&Shop)) {
 }
 
 /// What is read is part of the prompt: it is paid, and what does not fit is refused.
+/// What was attached does not get round the protection of what was written.
+#[test]
+fn attachments_are_protected_like_messages() {
+    run(async {
+        let shop = Shop::tuned(near).await;
+        let customer = shop.customer(CREDIT).await;
+        let inline = STANDARD.encode(pdf("Mail jane@example.com", ""));
+        let more = json!({"pdfs": [inline], "privacyMode": "placeholder"});
+        assert_eq!(chat(&shop, &customer, &more).await.status, 200);
+        let sent = shop.upstream.seen().body.to_string();
+        assert!(sent.contains("[EMAIL_ADDRESS_1]") && !sent.contains("jane@"), "{sent}");
+        let mut blocked = more;
+        blocked["privacyMode"] = json!("block");
+        refused(&chat(&shop, &customer, &blocked).await, 400, "invalid_params");
+        shop.finish().await;
+    });
+}
+
 #[test]
 fn attachments_are_paid_as_part_of_the_prompt() {
     run(async {
