@@ -12,7 +12,7 @@ cd "$(dirname "$0")/.."
 
 FOUNDRY=1.7.1
 SOLC=0.8.30
-LITELLM=1.110.2
+LITELLM=1.83.0
 tools=.tools
 bin=$tools/bin
 

@@ -199,6 +199,7 @@ base_url = "http://{model}/v1"
 [[models]]
 id = "bench"
 upstreams = ["bench"]
+price_per_chunk = "0.000001"
 price_per_million_input = "1"
 price_per_million_output = "1"
 context_length = 100000
