@@ -82,7 +82,10 @@ async fn routes_are_documented(server: &Server) {
     assert!(documented.len() >= 5);
     for (method, path, _) in &documented {
         let answer = reply(server.request(method.clone(), path)).await;
-        assert!(![404, 405].contains(&answer.status), "{method} {path}: {}", answer.text);
+        // What the fallback says. Handlers have a 404 of their own: for an unknown key, and for card
+        // payments that are not configured.
+        let is_served = answer.status != 405 && !answer.text.contains("there is nothing here");
+        assert!(is_served, "{method} {path}: {}", answer.text);
         // And with no other method than is written there.
         for other in [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE] {
             if documented.iter().any(|(method, same, _)| same == path && *method == other) {
