@@ -108,6 +108,9 @@ pub struct Db {
     /// this pool has one connection and writers queue here, first come first served, instead of
     /// polling the file's lock.
     writer: AnyPool,
+    /// For a thread with a runtime of its own: connections of SQLite belong to no runtime and are
+    /// shared; those of PostgreSQL end with theirs, so there is one that nobody else uses.
+    apart: AnyPool,
     /// Which database this is.
     pub engine: Engine,
 }
@@ -132,26 +135,22 @@ impl Db {
                 let writer = open_pool(Engine::Sqlite, &url, 1).await?;
                 let readers = max_connections.saturating_sub(1).max(1);
                 let pool = open_pool(Engine::Sqlite, &url, readers).await?;
-                Ok(Self { pool, writer, engine: Engine::Sqlite })
+                Ok(Self { pool, apart: writer.clone(), writer, engine: Engine::Sqlite })
             }
             (Engine::Postgres, url) => {
                 let pool = open_pool(Engine::Postgres, &url, max_connections.max(1)).await?;
-                Ok(Self { writer: pool.clone(), pool, engine: Engine::Postgres })
+                let apart = pool_options(Engine::Postgres, 1).connect_lazy(&url)?;
+                Ok(Self { writer: pool.clone(), pool, apart, engine: Engine::Postgres })
             }
         }
     }
 
-    /// The same database for a thread with a runtime of its own. Connections of SQLite belong to no
-    /// runtime and are shared; those of PostgreSQL end with theirs, so this has one of its own.
+    /// The same database for the one thread with a runtime of its own: the ledger's.
     #[must_use]
     pub fn apart(&self) -> Self {
         match self.engine {
             Engine::Sqlite => self.clone(),
-            Engine::Postgres => {
-                let options = self.pool.connect_options().as_ref().clone();
-                let pool = pool_options(Engine::Postgres, 1).connect_lazy_with(options);
-                Self { writer: pool.clone(), pool, engine: Engine::Postgres }
-            }
+            Engine::Postgres => Self { pool: self.apart.clone(), writer: self.apart.clone(), ..self.clone() },
         }
     }
 
@@ -184,6 +183,7 @@ impl Db {
     pub async fn close(&self) {
         self.pool.close().await;
         self.writer.close().await;
+        self.apart.close().await;
     }
 
     /// Opens a transaction that may write. On SQLite it is the only one until it ends, so keep it
