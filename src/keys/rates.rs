@@ -134,17 +134,25 @@ impl Rates {
         let _leasing = self.leasing.lock().await;
         // What was granted may be used by others before it is taken: three tries are plenty.
         for _ in 0..3 {
+            let minute = self.window(&mut self.lock(), key, now).minute;
             let tried = self.with(key, what, now, |share| {
                 share.take(amount).map_err(|missing| (missing, share.slice(missing), share.limit()))
             });
             let Err(wanted) = tried else { return Ok(true) };
-            let (granted, taken) = self.lease(key, what, wanted, now).await?;
-            self.with(key, what, now, |share| share.grant(granted, taken));
+            let (granted, taken) = self.lease(key, what, wanted, minute).await?;
+            self.grant(key, what, minute, (granted, taken));
             if granted == 0 {
                 return Ok(false);
             }
         }
         Ok(false)
+    }
+
+    /// Adds a slice of a minute to that minute, if it is still the key's.
+    fn grant(&self, key: &Key, what: Counted, minute: i64, (granted, taken): (u64, u64)) {
+        if let Some(window) = self.lock().get_mut(&key.id).filter(|window| window.minute == minute) {
+            window.of(what).grant(granted, taken);
+        }
     }
 
     /// Looks at a share of a key's current minute, or changes it.
@@ -163,7 +171,7 @@ impl Rates {
         key: &Key,
         what: Counted,
         (missing, slice, limit): (u64, u64, u64),
-        now: Timestamp,
+        minute: i64,
     ) -> Result<(u64, u64), KeysError> {
         let column = match what {
             Counted::Requests => "requests",
@@ -175,7 +183,7 @@ impl Rates {
              ON CONFLICT (key, minute) DO NOTHING",
         )
         .bind(key.id.as_str().to_owned())
-        .bind(minute(now))
+        .bind(minute)
         .execute(&self.db.pool)
         .await?;
         let mut wanted = slice;
@@ -186,7 +194,7 @@ impl Rates {
             );
             let row = sqlx::query(sqlx::AssertSqlSafe(sql))
                 .bind(key.id.as_str().to_owned())
-                .bind(minute(now))
+                .bind(minute)
                 .bind(signed(wanted))
                 .bind(signed(limit))
                 .fetch_optional(&self.db.pool)
@@ -198,7 +206,7 @@ impl Rates {
             let sql = format!("SELECT {column} AS taken FROM key_minutes WHERE key = $1 AND minute = $2");
             let row = sqlx::query(sqlx::AssertSqlSafe(sql))
                 .bind(key.id.as_str().to_owned())
-                .bind(minute(now))
+                .bind(minute)
                 .fetch_one(&self.db.pool)
                 .await?;
             let taken = u64::try_from(row.try_get::<i64, _>("taken")?).unwrap_or(0);
@@ -210,10 +218,11 @@ impl Rates {
         Ok((0, limit))
     }
 
-    /// The current minute of a key; a new one begins full.
+    /// The current minute of a key; a new one begins full. A request that comes a little late, when
+    /// others have begun the next minute, counts there: the clock of a key never goes back.
     fn window(&self, windows: &mut HashMap<KeyId, Window>, key: &Key, now: Timestamp) -> Window {
         let minute = minute(now);
-        if let Some(window) = windows.get(&key.id).filter(|window| window.minute == minute) {
+        if let Some(window) = windows.get(&key.id).filter(|window| window.minute >= minute) {
             return *window;
         }
         if windows.len() >= KEPT {
