@@ -150,3 +150,24 @@ fn instances_on_one_database_share_a_limit() {
         shop.finish().await;
     });
 }
+
+/// A request that was taken up before the turn of the minute and is counted behind it.
+#[test]
+fn a_late_request_does_not_take_a_minute_back() {
+    run(on_every_engine(async |shop| {
+        let customer = shop.limited(1_000, Limits { rpm: Some(10), ..Limits::default() }).await;
+        let key = shop.server.app.keys.find(&customer.owner, &customer.id).await;
+        let key = key.expect("the database answers").expect("it is there");
+        let turn = (Timestamp::now().millis() / 60_000 + 1) * 60_000;
+        let times = [turn, turn - 1].map(Timestamp::from_millis);
+        let rates = &shop.server.app.rates;
+        for _ in 0..5 {
+            for now in times {
+                assert!(rates.request(&key, now).await.expect("the database answers"));
+            }
+        }
+        for now in times {
+            assert!(!rates.request(&key, now).await.expect("the database answers"));
+        }
+    }));
+}
