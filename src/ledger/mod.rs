@@ -185,7 +185,7 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// Opens the ledger and starts its batch writer on the current tokio runtime.
+    /// Opens the ledger and starts its batch writer, on a thread of its own.
     #[must_use]
     pub fn start(db: Db) -> Self {
         let batch = batch::start(&db);
