@@ -20,7 +20,7 @@ use tempfile::TempDir;
 use tokio::task::JoinSet;
 
 use crate::http::{Connection, post_body};
-use crate::program::{NO_CHAIN, Program, end_with_parent};
+use crate::program::{Program, end_with_parent};
 use crate::report::{Table, median, micros, number, percentile, real, title};
 use crate::support::{self, TestDb};
 
@@ -151,17 +151,9 @@ impl Contender {
 
 async fn farebox(name: &'static str, model: SocketAddr, database: Option<TestDb>) -> Result<Contender> {
     let folder = crate::folder()?;
-    let file = folder.path().join("farebox.toml");
-    std::fs::write(&file, configuration(model))?;
-    let url = match &database {
-        Some(database) => database.url.clone(),
-        None => format!("sqlite://{}", folder.path().join("farebox.db").display()),
-    };
-    let db = Db::connect(&url, 2).await?;
-    db.migrate().await?;
-    let key = customer(&db).await?;
-    db.close().await;
-    let server = Program::selling(folder.path(), &url, NO_CHAIN, &file)?;
+    let configuration = configuration(model);
+    let seeded = Program::seeded(folder.path(), &configuration, database.as_ref(), customer);
+    let (server, key) = seeded.await?;
     Ok(Contender { name, server, key: key.expose().to_owned(), _keep: (Some(folder), database) })
 }
 

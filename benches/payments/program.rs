@@ -8,6 +8,9 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
+use farebox::db::Db;
+
+use crate::support::TestDb;
 
 /// Longer than any program here takes to start on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -30,9 +33,25 @@ impl Program {
         Self::serve(folder, database, chain, None)
     }
 
-    /// The same with what else a configuration file says: the models that are sold.
-    pub fn selling(folder: &Path, database: &str, chain: &str, file: &Path) -> Result<Self> {
-        Self::serve(folder, database, chain, Some(file))
+    /// The same with a configuration of its own, on SQLite, or on a given database of PostgreSQL, which `seed` fills before: a SQLite
+    /// file has one owner.
+    pub async fn seeded<T>(
+        folder: &Path,
+        configuration: &str,
+        database: Option<&TestDb>,
+        seed: impl AsyncFnOnce(&Db) -> Result<T>,
+    ) -> Result<(Self, T)> {
+        let file = folder.join("farebox.toml");
+        std::fs::write(&file, configuration)?;
+        let url = match database {
+            Some(database) => database.url.clone(),
+            None => format!("sqlite://{}", folder.join("farebox.db").display()),
+        };
+        let db = Db::connect(&url, 2).await?;
+        db.migrate().await?;
+        let seeded = seed(&db).await?;
+        db.close().await;
+        Ok((Self::serve(folder, &url, NO_CHAIN, Some(&file))?, seeded))
     }
 
     fn serve(folder: &Path, database: &str, chain: &str, file: Option<&Path>) -> Result<Self> {

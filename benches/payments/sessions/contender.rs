@@ -5,14 +5,13 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use farebox::db::Db;
 use tempfile::TempDir;
 
 use super::load::{Running, Seen};
 use super::seed::Payer;
 use super::{CHAT, OPERATOR_KEY, peers, prompt};
 use crate::http::{Connection, field, post_body};
-use crate::program::{NO_CHAIN, Program};
+use crate::program::Program;
 use crate::report::real;
 use crate::support::TestDb;
 
@@ -63,18 +62,10 @@ impl Contender {
         database: Option<TestDb>,
     ) -> Result<Self> {
         let folder = crate::folder()?;
-        let file = folder.path().join("farebox.toml");
-        std::fs::write(&file, configuration(model))?;
-        let url = match &database {
-            Some(database) => database.url.clone(),
-            None => format!("sqlite://{}", folder.path().join("farebox.db").display()),
-        };
-        // Before the server starts: a SQLite file has one owner.
-        let db = Db::connect(&url, 2).await?;
-        db.migrate().await?;
-        let payer = Payer::with_channels(&db, channels).await?;
-        db.close().await;
-        let server = Program::selling(folder.path(), &url, NO_CHAIN, &file)?;
+        let seed = async |db: &_| Payer::with_channels(db, channels).await;
+        let configuration = configuration(model);
+        let seeded = Program::seeded(folder.path(), &configuration, database.as_ref(), seed);
+        let (server, payer) = seeded.await?;
         let mut connection = Connection::open(server.address).await?;
         let asked = connection.exchange(&post_body(CHAT, &[], &prompt(1, 0))).await?;
         let challenge = field(asked.head, "www-authenticate").context("a 402 carries a challenge")?;
