@@ -4,6 +4,7 @@
 #[path = "../api/agent.rs"]
 #[allow(dead_code, reason = "each test program uses its own part of this")]
 mod agent;
+mod attachments;
 mod attack_20_races;
 mod attack_21_upstreams;
 mod attack_24_keys;

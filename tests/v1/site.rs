@@ -14,10 +14,37 @@ use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE, LOCATION};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
+use farebox::config::Config;
 use flate2::Compression;
 use flate2::write::{GzEncoder, ZlibEncoder};
 use futures_util::stream;
+use serde_json::{Value, json};
 use tokio::net::TcpListener;
+
+use crate::harness::Reply;
+use crate::shop::{Customer, Shop};
+
+/// What customers here begin with.
+pub const CREDIT: i64 = 1_000_000;
+
+/// Every port, and loopback's own address: its others are as private as ever.
+pub fn near(config: &mut Config) {
+    config.fetch.ports = Vec::new();
+    config.fetch.allow_networks = vec!["127.0.0.1/32".parse().expect("a network")];
+}
+
+/// An answer of two chunks, with what else the request says.
+pub async fn chat(shop: &Shop, customer: &Customer, more: &Value) -> Reply {
+    shop.ask(customer, &json!({"chunks": 2}), more).await
+}
+
+/// What the model was told, message by message.
+pub fn told(shop: &Shop) -> Vec<String> {
+    let body = shop.upstream.seen().body;
+    assert!(body.get("urls").is_none() && body.get("pdfs").is_none(), "{body}");
+    let messages = body["messages"].as_array().expect("messages").clone();
+    messages.iter().map(|message| message["content"].as_str().expect("text").to_owned()).collect()
+}
 
 pub struct Site {
     pub port: u16,
