@@ -31,9 +31,9 @@ use crate::mpp::Issuer;
 use crate::mpp::offer::{Offer, Terms};
 use crate::mpp::session::ChannelId;
 use crate::services::chat::Models;
-use crate::services::pii;
 use crate::sessions::Sessions;
 use crate::wallet_auth::{Terms as WalletTerms, nonces};
+use farebox_pii as pii;
 
 /// How often abandoned holds are looked for, and how many are closed in one go.
 const SWEEP_EVERY: Duration = Duration::from_secs(10);

@@ -19,9 +19,9 @@ use farebox::meter::Wakers;
 use farebox::money::Money;
 use farebox::mpp::session::ChannelId;
 use farebox::services::chat::Models;
-use farebox::services::pii::Engine;
 use farebox::sessions::Sessions;
 use farebox::{funding, ledger, server, telemetry};
+use farebox_pii::Engine;
 use tokio::net::TcpListener;
 
 /// Sell AI API calls: per request over HTTP 402, with wallet-owned keys, or for prepaid credits.

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::time::Instant;
 
 use anyhow::Result;
-use farebox::services::pii::{Engine, Selection};
+use farebox_pii::{Engine, Selection};
 
 use crate::report::{Table, median, number, real, title};
 

@@ -2,5 +2,4 @@
 //! of payment ([`crate::funding::Paid`]), so it cannot run unpaid.
 
 pub mod chat;
-pub mod pii;
 pub mod preview;

@@ -8,7 +8,7 @@ use farebox::services::chat::scripted::{Scripted, Seen};
 use farebox::services::chat::{
     Catalog, ChatRequest, Chunk, ChunkStream, Completion, Limits, Outgoing, Privacy, UpstreamError, Upstreams,
 };
-use farebox::services::pii::Engine;
+use farebox_pii::Engine;
 use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};

@@ -23,7 +23,7 @@ use axum::serve::ListenerExt as _;
 use farebox::config::PrivacyMode;
 use farebox::http::sse;
 use farebox::services::chat::{Catalog, ChatRequest, ChunkStream, Limits, Privacy, Upstreams};
-use farebox::services::pii::Engine;
+use farebox_pii::Engine;
 use futures_util::StreamExt as _;
 use mpp::protocol::methods::tempo::session_method::{ChannelState, InMemoryChannelStore};
 use mpp::server::sse::{ServeOptions, serve};

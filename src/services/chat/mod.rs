@@ -37,7 +37,7 @@ pub use tariff::{PromptSize, Tariff};
 pub use upstream::Upstreams;
 pub use usage::{Bounds, Usage};
 
-use super::pii::Engine;
+use farebox_pii::Engine;
 
 /// What is sold and where it comes from. Cheap to clone.
 #[derive(Debug, Clone)]

@@ -1,6 +1,6 @@
 //! Why a request is not passed on.
 
-use crate::services::pii;
+use farebox_pii as pii;
 
 /// Why a request was refused. The text names fields and never quotes contents.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

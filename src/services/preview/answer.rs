@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::services::pii::Finding;
+use farebox_pii::Finding;
 
 /// What was found, and the input with placeholders such as `<EMAIL_ADDRESS>`.
 #[derive(Debug, Serialize, ToSchema)]

@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use super::pii::{self, Engine, Selection};
 use crate::funding::Paid;
 use crate::keys::Bought;
+use farebox_pii::{self as pii, Engine, Selection};
 
 pub use answer::{FoundEntity, PreviewAnswer, RedactedContent, RedactedMessage, TextPart};
 pub use body::{ConfigBody, ContentBody, MessageBody, PartBody, PreviewBody};

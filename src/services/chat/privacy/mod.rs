@@ -22,7 +22,7 @@ use tokio::sync::Semaphore;
 use super::refusal::ChatError;
 use super::request::ChatRequest;
 use crate::config::PrivacyMode;
-use crate::services::pii::{self, Concealed, Engine, Selection, Taken};
+use farebox_pii::{self as pii, Concealed, Engine, Selection, Taken};
 pub(super) use restore::{Restorer, Restoring};
 pub(super) use wish::Wish;
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::texts::STRUCTURE;
-use crate::services::pii::{Escape, Originals};
+use farebox_pii::{Escape, Originals};
 
 /// Places that may hold something back at once. An answer has a few; what an upstream makes us remember is bounded.
 const MOST_PLACES: usize = 256;
@@ -63,9 +63,9 @@ impl Restoring {
     pub(in super::super) fn of_jane() -> Self {
         let mut text = "jane@example.com".to_owned();
         let stop = std::sync::atomic::AtomicBool::new(false);
-        let engine = crate::services::pii::Engine::new();
+        let engine = farebox_pii::Engine::new();
         let (all, taken) = Default::default();
-        let concealed = crate::services::pii::conceal(&engine, &all, &taken, &mut [&mut text], &stop);
+        let concealed = farebox_pii::conceal(&engine, &all, &taken, &mut [&mut text], &stop);
         Self::new(Arc::new(concealed.expect("not stopped").originals), false)
     }
 
@@ -234,7 +234,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::services::pii::{Engine, Selection, Taken, conceal};
+    use farebox_pii::{Engine, Selection, Taken, conceal};
 
     const KEY: &str = "-----BEGIN PRIVATE KEY-----\nTUlJRXZRSUJBREFO\n-----END PRIVATE KEY-----";
 

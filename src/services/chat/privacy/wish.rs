@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::super::refusal::ChatError;
 use crate::config::PrivacyMode;
-use crate::services::pii::Selection;
+use farebox_pii::Selection;
 
 /// The fields of the public API, with their aliases.
 const MODE: [&str; 2] = ["privacyMode", "privacy_mode"];

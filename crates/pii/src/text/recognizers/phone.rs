@@ -2,15 +2,12 @@
 
 use std::ops::Range;
 
-use crate::services::pii::{
-    entity::Entity,
-    input::{Input, Word},
-};
+use crate::Entity;
+use crate::text::input::{Input, Word};
 
 use super::{Found, WordRule};
 
-pub(in crate::services::pii) const WORDS: &[WordRule] =
-    &[WordRule { entity: Entity::PhoneNumber, name: "phone", find: phone }];
+pub(crate) const WORDS: &[WordRule] = &[WordRule { entity: Entity::PhoneNumber, name: "phone", find: phone }];
 
 /// Words that name a telephone number.
 const NAMES: &[&str] = &[

@@ -1,15 +1,15 @@
 //! Payment cards and bank accounts.
 
-use crate::services::pii::{
+use crate::Entity;
+use crate::text::{
     checksum::{luhn, mod97},
-    entity::Entity,
     id_rule::{Check, IdRule},
     input::{Input, Word},
 };
 
 use super::{Found, WordRule};
 
-pub(in crate::services::pii) const RULES: &[IdRule] = &[
+pub(crate) const RULES: &[IdRule] = &[
     IdRule {
         entity: Entity::CreditCard,
         name: "payment_card",
@@ -50,8 +50,7 @@ pub(in crate::services::pii) const RULES: &[IdRule] = &[
     },
 ];
 
-pub(in crate::services::pii) const WORDS: &[WordRule] =
-    &[WordRule { entity: Entity::IbanCode, name: "iban", find: iban }];
+pub(crate) const WORDS: &[WordRule] = &[WordRule { entity: Entity::IbanCode, name: "iban", find: iban }];
 
 /// Luhn behind an issuer prefix of that network's lengths; rounded figures are none (ISO/IEC 7812-1, networks' published ranges).
 fn card(number: &str) -> bool {

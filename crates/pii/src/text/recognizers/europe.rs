@@ -1,12 +1,12 @@
 //! Numbers issued on the European continent.
 
-use crate::services::pii::{
+use crate::Entity;
+use crate::text::{
     checksum::{all_same, digits, luhn, mod11_10, weighted},
-    entity::Entity,
     id_rule::{Check, IdRule},
 };
 
-pub(in crate::services::pii) const RULES: &[IdRule] = &[
+pub(crate) const RULES: &[IdRule] = &[
     IdRule {
         entity: Entity::DeTaxId,
         name: "de_tax_id",

@@ -73,7 +73,7 @@ fn hostile_text_costs_linear_time() {
     }
 }
 
-/// `cargo test --release --test pii_rules -- --ignored --nocapture`
+/// `cargo test --release -p farebox-pii --test rules -- --ignored --nocapture`
 #[test]
 #[ignore = "a measurement, meaningful in release builds only"]
 fn throughput() {

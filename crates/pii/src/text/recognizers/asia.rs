@@ -1,12 +1,12 @@
 //! Numbers issued in India and Singapore.
 
-use crate::services::pii::{
+use crate::Entity;
+use crate::text::{
     checksum::{all_same, digits, verhoeff, weighted},
-    entity::Entity,
     id_rule::{Check, IdRule},
 };
 
-pub(in crate::services::pii) const RULES: &[IdRule] = &[
+pub(crate) const RULES: &[IdRule] = &[
     IdRule {
         entity: Entity::InAadhaar,
         name: "in_aadhaar",

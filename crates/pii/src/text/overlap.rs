@@ -59,7 +59,7 @@ fn trim(text: &str, span: Range<usize>) -> Range<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::services::pii::{Entity, candidate::Evidence};
+    use crate::{Entity, text::candidate::Evidence};
 
     fn candidate(start: usize, end: usize, score: f32, evidence: Evidence) -> Candidate {
         Candidate { entity: Entity::Url, span: start..end, score, evidence, recognizer: "test" }

@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use farebox::services::pii::{Engine, Entity, Finding, Selection, counts, redact};
+use farebox_pii::{Engine, Entity, Finding, Selection, counts, redact};
 use serde_json::json;
 
 mod numbers;

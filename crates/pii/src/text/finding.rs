@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::entity::Entity;
+use crate::Entity;
 
 /// A piece of personal data or a secret in the caller's text.
 #[derive(Clone, Debug, PartialEq, Serialize)]

@@ -4,11 +4,11 @@ use std::{ops::Range, sync::LazyLock};
 
 use regex::Regex;
 
-use crate::services::pii::{entity::Entity, input::Input};
+use crate::{Entity, text::input::Input};
 
 use super::{Edges, Found, Trigger};
 
-pub(in crate::services::pii) const TRIGGERS: &[Trigger] = &[
+pub(crate) const TRIGGERS: &[Trigger] = &[
     Trigger {
         entity: Entity::PrivateKey,
         name: "pem_private_key",

@@ -19,10 +19,10 @@ use std::ops::Range;
 use super::{
     candidate::Evidence,
     context,
-    entity::Entity,
     id_rule::IdRule,
     input::{Input, Word},
 };
+use crate::Entity;
 
 /// Looks at every word that may start a number: see [`super::engine`].
 pub(super) struct WordRule {

@@ -5,10 +5,10 @@ use std::ops::Range;
 use super::{
     candidate::{Candidate, Evidence},
     context::{self, Context},
-    entity::Entity,
     input::{Input, Word},
     layout::Layout,
 };
+use crate::Entity;
 
 /// What is known about a number beyond its shape. Checks read it upper-cased, without joiners.
 #[derive(Clone, Copy)]

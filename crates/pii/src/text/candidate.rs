@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::entity::Entity;
+use crate::Entity;
 
 /// Why a candidate is believed, weakest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -9,30 +9,19 @@
 //! the caller limits its size.
 //!
 //! ```
-//! use farebox::services::pii::{Engine, Selection, redact};
+//! use farebox_pii::{Engine, Selection, redact};
 //!
 //! let text = "Write to ada@example.org.";
 //! let findings = Engine::new().analyze(text, &Selection::default());
 //! assert_eq!(redact(text, &findings), "Write to <EMAIL_ADDRESS>.");
 //! ```
 
-mod candidate;
-mod checksum;
 mod config;
-mod context;
-mod engine;
 mod entity;
-mod finding;
-mod id_rule;
-mod input;
-mod layout;
-mod normalize;
-mod overlap;
 mod placeholder;
-mod recognizers;
+mod text;
 
 pub use config::{ConfigError, DEFAULT_THRESHOLD, Selection};
-pub use engine::Engine;
 pub use entity::Entity;
-pub use finding::{Finding, counts, redact};
 pub use placeholder::{Concealed, Escape, Originals, Taken, conceal};
+pub use text::{Engine, Finding, counts, redact};

@@ -6,7 +6,6 @@ use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 
 use super::{
     candidate::Candidate,
-    config::Selection,
     finding::Finding,
     id_rule::IdRules,
     input::{Input, Word},
@@ -14,6 +13,7 @@ use super::{
     overlap,
     recognizers::{self, Edges, Found, Trigger, WordRule},
 };
+use crate::Selection;
 
 /// The compiled recognisers. Building one takes some milliseconds, cloning one is free.
 #[derive(Clone)]
@@ -125,7 +125,7 @@ fn may_start_number(input: Input<'_>, word: Word) -> bool {
         || word.len() <= 4 && matches!(input.at(word.end), Some(b':' | b'-'))
 }
 
-fn candidate(entity: super::Entity, recognizer: &'static str, found: Found) -> Candidate {
+fn candidate(entity: crate::Entity, recognizer: &'static str, found: Found) -> Candidate {
     Candidate { entity, span: found.span, score: found.score, evidence: found.evidence, recognizer }
 }
 

@@ -4,19 +4,17 @@ use std::{ops::Range, sync::LazyLock};
 
 use regex::Regex;
 
-use crate::services::pii::{
-    entity::Entity,
-    input::{Input, Word},
-};
+use crate::Entity;
+use crate::text::input::{Input, Word};
 
 use super::{Edges, Found, Trigger, WordRule};
 
-pub(in crate::services::pii) const WORDS: &[WordRule] = &[
+pub(crate) const WORDS: &[WordRule] = &[
     WordRule { entity: Entity::DateTime, name: "numeric_date", find: numeric },
     WordRule { entity: Entity::Age, name: "age", find: age },
 ];
 
-pub(in crate::services::pii) const TRIGGERS: &[Trigger] = &[Trigger {
+pub(crate) const TRIGGERS: &[Trigger] = &[Trigger {
     entity: Entity::DateTime,
     name: "month_name_date",
     literals: &[

@@ -1,12 +1,12 @@
 //! Numbers issued in the United Kingdom, Canada and Australia.
 
-use crate::services::pii::{
+use crate::Entity;
+use crate::text::{
     checksum::{all_same, digits, luhn, weighted},
-    entity::Entity,
     id_rule::{Check, IdRule},
 };
 
-pub(in crate::services::pii) const RULES: &[IdRule] = &[
+pub(crate) const RULES: &[IdRule] = &[
     IdRule {
         entity: Entity::UkNhs,
         name: "uk_nhs",

@@ -2,15 +2,15 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use crate::services::pii::{
-    entity::Entity,
+use crate::Entity;
+use crate::text::{
     id_rule::{Check, IdRule},
     input::{Input, Word},
 };
 
 use super::{Found, WordRule};
 
-pub(in crate::services::pii) const RULES: &[IdRule] = &[IdRule {
+pub(crate) const RULES: &[IdRule] = &[IdRule {
     entity: Entity::MacAddress,
     name: "mac_address",
     layouts: &[("hh:hh:hh:hh:hh:hh", 0.9), ("hh-hh-hh-hh-hh-hh", 0.9), ("hhhh.hhhh.hhhh", 0.6)],
@@ -18,7 +18,7 @@ pub(in crate::services::pii) const RULES: &[IdRule] = &[IdRule {
     context: &["mac", "mac address", "ethernet", "hardware address"],
 }];
 
-pub(in crate::services::pii) const WORDS: &[WordRule] = &[
+pub(crate) const WORDS: &[WordRule] = &[
     WordRule { entity: Entity::IpAddress, name: "ipv4", find: ipv4 },
     WordRule { entity: Entity::IpAddress, name: "ipv6", find: ipv6 },
 ];

@@ -2,22 +2,20 @@
 
 use std::ops::Range;
 
-use alloy::primitives::Address;
+use alloy_primitives::Address;
 use sha2::{Digest as _, Sha256};
 
-use crate::services::pii::{
-    entity::Entity,
-    input::{Input, Word},
-};
+use crate::Entity;
+use crate::text::input::{Input, Word};
 
 use super::{Edges, Found, Trigger, WordRule};
 
-pub(in crate::services::pii) const WORDS: &[WordRule] = &[
+pub(crate) const WORDS: &[WordRule] = &[
     WordRule { entity: Entity::Crypto, name: "bitcoin_base58", find: bitcoin_base58 },
     WordRule { entity: Entity::Crypto, name: "ethereum", find: ethereum },
 ];
 
-pub(in crate::services::pii) const TRIGGERS: &[Trigger] = &[Trigger {
+pub(crate) const TRIGGERS: &[Trigger] = &[Trigger {
     entity: Entity::Crypto,
     name: "bitcoin_bech32",
     literals: &["bc1", "tb1"],

@@ -1,11 +1,9 @@
 //! Vehicle identification.
 
-use crate::services::pii::{
-    entity::Entity,
-    id_rule::{Check, IdRule},
-};
+use crate::Entity;
+use crate::text::id_rule::{Check, IdRule};
 
-pub(in crate::services::pii) const RULES: &[IdRule] = &[
+pub(crate) const RULES: &[IdRule] = &[
     IdRule {
         entity: Entity::VehicleIdentificationNumber,
         name: "vin",

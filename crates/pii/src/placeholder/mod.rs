@@ -12,9 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use aho_corasick::{AhoCorasick, MatchKind};
 
-use super::config::Selection;
-use super::engine::Engine;
-use super::entity::Entity;
+use crate::{Engine, Entity, Selection};
 pub use restore::{Escape, Originals};
 use view::{Edit, View};
 
