@@ -1,6 +1,8 @@
 //! The ledger on both engines: every verb and outcome, a long random run against a model, races,
 //! and a database that fails.
 
+#[path = "ledger/batches.rs"]
+mod batches;
 #[path = "support/db.rs"]
 mod db;
 #[path = "ledger/failures.rs"]

@@ -196,6 +196,7 @@ pub async fn revoke(
         })
         .await?;
     if revoked {
+        app.keys.end(&id);
         tracing::info!(wallet = owner, key = %id, "API key revoked");
     }
     let key = find(&app, &owner, &id).await?;
@@ -246,6 +247,7 @@ pub async fn rotate(
             Ok((tx, ()))
         })
         .await?;
+    app.keys.changed(&id);
     tracing::info!(wallet = owner, key = %id, grace, "API key rotated");
     let key = find(&app, &owner, &id).await?;
     let mut fields = view(&app, &key, now);

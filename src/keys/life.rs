@@ -69,6 +69,7 @@ impl Keys {
     /// Ends what runs in this process with a key. The other instances find out
     /// by themselves, as this one would.
     pub fn end(&self, id: &KeyId) {
+        self.recent.forget(id);
         self.lives.end(id);
     }
 
@@ -91,7 +92,7 @@ impl Keys {
         .await?;
         for row in rows {
             if let Some(id) = KeyId::parse(row.try_get("id")?) {
-                self.lives.end(&id);
+                self.end(&id);
             }
         }
         Ok(())

@@ -6,6 +6,7 @@
 
 mod life;
 mod rates;
+mod recent;
 mod store;
 mod tab;
 mod text;
@@ -13,10 +14,13 @@ mod text;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use life::Lives;
 pub use life::{LOOK, Life};
 pub use rates::{Counted, RateView, Rates, Ticket};
+use recent::Recent;
+use store::Stored;
 pub use store::{BoughtKey, KeysError, NewKey, count_active, create, create_bought, revoke, rotate};
-pub use tab::{Bought, Bound, Opened, Purchase, Short};
+pub use tab::{Bought, Purchase};
 pub use text::{KeyId, Minted, SecretHash};
 
 use crate::db::Db;
@@ -96,13 +100,20 @@ pub struct Keys {
     prefix: Arc<str>,
     /// When keys were last used, since that was last written down.
     used: Arc<Mutex<HashMap<KeyId, Timestamp>>>,
-    lives: life::Lives,
+    recent: Recent,
+    lives: Lives,
 }
 
 impl Keys {
     #[must_use]
     pub fn new(db: Db, prefix: &str) -> Self {
-        Self { db, prefix: prefix.into(), used: Arc::default(), lives: life::Lives::default() }
+        Self {
+            db,
+            prefix: prefix.into(),
+            used: Arc::default(),
+            recent: Recent::default(),
+            lives: Lives::default(),
+        }
     }
 
     /// The text and hash of a new key; [`create`] stores it.
@@ -132,20 +143,22 @@ impl Keys {
             return Err(KeyRefused::Missing);
         }
         let (id, hash) = text::parse(&self.prefix, text).ok_or(KeyRefused::Invalid)?;
-        let stored = store::secrets(&self.db, &id).await.map_err(KeyRefused::Unavailable)?;
-        // An unknown id costs the same comparisons as a known one.
-        let nobody = SecretHash::of("");
-        let (current, previous) = match &stored {
-            Some(stored) => (&stored.hash, stored.previous(now).unwrap_or(&nobody)),
-            None => (&nobody, &nobody),
+        let remembered = self.recent.get(&id, now).and_then(|stored| opened(Some(&stored), &hash, now).ok());
+        let key = match remembered {
+            Some(key) => key,
+            None => {
+                let stored = store::secrets(&self.db, &id).await.map_err(KeyRefused::Unavailable)?;
+                let stored = stored.map(|stored| self.recent.remember(stored, now));
+                opened(stored.as_deref(), &hash, now)?
+            }
         };
-        let opens = hash.matches(current) | hash.matches(previous);
-        let key = stored.filter(|_| opens).ok_or(KeyRefused::Invalid)?.key;
-        if !key.is_active(now) {
-            return Err(KeyRefused::Inactive);
-        }
         self.used().insert(key.id.clone(), now);
         Ok(key)
+    }
+
+    /// For a key whose secret was changed: the one before it opens nothing more here, grace aside.
+    pub fn changed(&self, id: &KeyId) {
+        self.recent.forget(id);
     }
 
     /// The keys of an owner, revoked ones included, the newest first.
@@ -192,4 +205,17 @@ impl Keys {
     fn used(&self) -> MutexGuard<'_, HashMap<KeyId, Timestamp>> {
         self.used.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The key that `hash` opens now.
+fn opened(stored: Option<&Stored>, hash: &SecretHash, now: Timestamp) -> Result<Key, KeyRefused> {
+    // An unknown id costs the same comparisons as a known one.
+    let nobody = SecretHash::of("");
+    let (current, previous) = match stored {
+        Some(stored) => (&stored.hash, stored.previous(now).unwrap_or(&nobody)),
+        None => (&nobody, &nobody),
+    };
+    let opens = hash.matches(current) | hash.matches(previous);
+    let key = &stored.filter(|_| opens).ok_or(KeyRefused::Invalid)?.key;
+    if key.is_active(now) { Ok(key.clone()) } else { Err(KeyRefused::Inactive) }
 }

@@ -186,6 +186,7 @@ pub async fn rotate(
 }
 
 /// A key with what opens it.
+#[derive(Debug)]
 pub(super) struct Stored {
     pub key: Key,
     pub hash: SecretHash,

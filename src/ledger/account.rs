@@ -1,14 +1,10 @@
 //! The arithmetic of accounts and tabs. Pure: state in, state out.
 //!
 //! The database repeats these rules in its `UPDATE ... WHERE` and its `CHECK`s; here they are
-//! stated once, in one place, and decide which of several charges fit.
-
-use std::collections::BTreeMap;
+//! stated once, in one place, and decide what fits.
 
 use serde::Serialize;
 
-use super::ChargeOutcome;
-use crate::id::{AccountId, HoldId};
 use crate::money::Money;
 
 /// The largest sum an account can reach on any side; the schema enforces the same bound.
@@ -117,6 +113,15 @@ impl Balance {
         Ok((balance, Tab { charged, ..tab }))
     }
 
+    /// After freeing `unused`, which a tab had set aside.
+    ///
+    /// # Errors
+    /// [`Refused::Overflow`] when not even that much is set aside.
+    pub fn release(self, unused: Money) -> Result<Self, Refused> {
+        let held = self.held.checked_sub(unused).ok_or(Refused::Overflow)?;
+        Self::new(self.credited, self.spent, held).ok_or(Refused::Overflow)
+    }
+
     fn need(self, amount: Money) -> Result<(), Refused> {
         let available = self.available();
         if amount <= available {
@@ -132,101 +137,6 @@ impl Tab {
     pub fn unused(&self) -> Money {
         self.reserved.checked_sub(self.charged).unwrap_or_default().max(Money::ZERO)
     }
-}
-
-/// A tab as the batch writer found it.
-#[derive(Debug, Clone)]
-pub struct OpenedTab {
-    /// Whose it is.
-    pub account: AccountId,
-    /// How it stands.
-    pub tab: Tab,
-    /// Whether it can still be charged.
-    pub is_open: bool,
-}
-
-/// The rows that a batch of charges touches: read, then changed by [`Books::admit`].
-#[derive(Debug, Clone, Default)]
-pub struct Books {
-    /// The accounts behind the tabs.
-    pub accounts: BTreeMap<AccountId, Balance>,
-    /// The tabs.
-    pub tabs: BTreeMap<HoldId, OpenedTab>,
-}
-
-/// What a batch adds up to: one change per tab and one per account.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Fold {
-    /// Raises the tab's `charged`.
-    pub tabs: BTreeMap<HoldId, Money>,
-    /// Raises the account's `spent` by the first and lowers its `held` by the second.
-    pub accounts: BTreeMap<AccountId, (Money, Money)>,
-}
-
-/// What became of one charge of a batch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
-    /// One of the outcomes the caller may see.
-    Outcome(ChargeOutcome),
-    /// There is no such tab.
-    Unknown,
-    /// The sum is beyond what can be recorded.
-    Overflow,
-}
-
-impl Books {
-    /// Decides charge by charge, in the order given, which fit; those that do not leave no trace.
-    /// Returns a verdict for each, and the sum of those that fit.
-    #[must_use]
-    pub fn admit(mut self, charges: &[(HoldId, Money)]) -> (Vec<Verdict>, Fold) {
-        let before = self.clone();
-        let verdicts = charges.iter().map(|(hold, amount)| self.step(hold, *amount)).collect();
-        (verdicts, self.changes_since(&before))
-    }
-
-    fn step(&mut self, hold: &HoldId, amount: Money) -> Verdict {
-        let Some(opened) = self.tabs.get_mut(hold) else {
-            return Verdict::Unknown;
-        };
-        let Some(balance) = self.accounts.get_mut(&opened.account) else {
-            return Verdict::Unknown;
-        };
-        if !opened.is_open {
-            return Verdict::Outcome(ChargeOutcome::Closed);
-        }
-        match balance.charge(opened.tab, amount) {
-            Ok((after, tab)) => {
-                *balance = after;
-                opened.tab = tab;
-                Verdict::Outcome(ChargeOutcome::Charged { total: tab.charged })
-            }
-            Err(Refused::Short(by)) => Verdict::Outcome(ChargeOutcome::Short { by }),
-            Err(Refused::Overflow) => Verdict::Overflow,
-        }
-    }
-
-    fn changes_since(&self, before: &Self) -> Fold {
-        let mut fold = Fold::default();
-        for (hold, now) in &self.tabs {
-            let risen = difference(now.tab.charged, before.tabs[hold].tab.charged);
-            if risen.is_positive() {
-                fold.tabs.insert(hold.clone(), risen);
-            }
-        }
-        for (account, now) in &self.accounts {
-            let then = &before.accounts[account];
-            let spent = difference(now.spent, then.spent);
-            if spent.is_positive() {
-                fold.accounts.insert(account.clone(), (spent, difference(then.held, now.held)));
-            }
-        }
-        fold
-    }
-}
-
-/// The difference of two amounts of which the first is the larger, and neither is negative.
-fn difference(larger: Money, smaller: Money) -> Money {
-    larger.checked_sub(smaller).expect("both lie between zero and LARGEST")
 }
 
 #[cfg(test)]
@@ -273,40 +183,6 @@ mod tests {
         ] {
             assert_eq!(before.charge(of, money(amount)), after);
         }
-    }
-
-    #[test]
-    fn attack_20_those_that_fit_succeed_in_order_of_arrival() {
-        let account = AccountId::parse("test:a").unwrap();
-        let (one, two, gone) = (HoldId::random(), HoldId::random(), HoldId::random());
-        let opened =
-            |reserved, is_open| OpenedTab { account: account.clone(), tab: tab(reserved, 0), is_open };
-        let books = Books {
-            accounts: [(account.clone(), balance(20, 0, 5))].into(),
-            tabs: [
-                (one.clone(), opened(5, true)),
-                (two.clone(), opened(0, true)),
-                (gone.clone(), opened(0, false)),
-            ]
-            .into(),
-        };
-        let unknown = HoldId::random();
-        let charges = [(&one, 10), (&two, 11), (&two, 10), (&one, 1), (&gone, 1), (&unknown, 1)]
-            .map(|(hold, amount)| (hold.clone(), money(amount)));
-        let (verdicts, fold) = books.admit(&charges);
-        assert_eq!(
-            verdicts,
-            [
-                Verdict::Outcome(ChargeOutcome::Charged { total: money(10) }),
-                Verdict::Outcome(ChargeOutcome::Short { by: money(1) }),
-                Verdict::Outcome(ChargeOutcome::Charged { total: money(10) }),
-                Verdict::Outcome(ChargeOutcome::Short { by: money(1) }),
-                Verdict::Outcome(ChargeOutcome::Closed),
-                Verdict::Unknown,
-            ]
-        );
-        assert_eq!(fold.tabs, [(one, money(10)), (two, money(10))].into());
-        assert_eq!(fold.accounts, [(account, (money(20), money(5)))].into());
     }
 
     proptest! {

@@ -1,9 +1,9 @@
-//! Charges share their commits.
+//! Charges, and the opening and closing of tabs, share their commits.
 //!
-//! One thread per process takes every charge that is waiting, up to a bound, works out which fit in
-//! the order they came, adds those up per tab and account, writes the sums in one transaction,
-//! and answers everybody after the commit. While one commit is being synced the next batch
-//! gathers, so the busier the program, the more charges each sync carries.
+//! One thread per process takes everything that is waiting, up to a bound, works out what fits in
+//! the order it came, adds that up per tab and account, writes the sums in one transaction, and
+//! answers everybody after the commit. While one commit is being synced the next batch gathers, so
+//! the busier the program, the more each sync carries.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -12,25 +12,25 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 
-use super::account::{Books, Fold, Verdict};
-use super::{ChargeOutcome, LedgerError, fits, sql};
-use crate::db::rows::{self, Column};
-use crate::db::{Db, Tx};
+use super::books::{Books, Verdict};
+use super::tabs::{self, Opened, Opening, Owed, Settling};
+use super::{ChargeOutcome, CloseOutcome, LedgerError, fits, sql, sweep};
+use crate::db::{Db, DbError, Tx, TxError};
 use crate::id::HoldId;
 use crate::money::Money;
 
-/// The most charges in one transaction: bounds how long a commit keeps others waiting.
+/// The most that one transaction does: bounds how long a commit keeps others waiting.
 const LARGEST_BATCH: usize = 1024;
-/// How many charges may wait for the next batch before further ones wait to be queued.
+/// How much may wait for the next batch before more waits to be queued.
 const QUEUE: usize = 4 * LARGEST_BATCH;
 
-type Answer = Result<ChargeOutcome, LedgerError>;
+type Answer<T> = oneshot::Sender<Result<T, LedgerError>>;
 
-/// A charge that waits for its commit.
-struct Waiting {
-    hold: HoldId,
-    amount: Money,
-    answer: oneshot::Sender<Answer>,
+/// What waits for its commit.
+enum Job {
+    Charge((HoldId, Money), Answer<ChargeOutcome>),
+    Settle(Settling, Answer<CloseOutcome>),
+    Open(Opening, Answer<Opened>),
 }
 
 /// What the batch writer has done since it started.
@@ -40,7 +40,9 @@ pub struct BatchStats {
     pub batches: u64,
     /// Charges in them.
     pub charges: u64,
-    /// The most charges in one of them.
+    /// Tabs that were to be opened or closed in them.
+    pub tabs: u64,
+    /// The most of all these in one of them.
     pub largest: u64,
 }
 
@@ -48,6 +50,7 @@ pub struct BatchStats {
 struct Counters {
     batches: AtomicU64,
     charges: AtomicU64,
+    tabs: AtomicU64,
     largest: AtomicU64,
 }
 
@@ -55,18 +58,29 @@ struct Counters {
 /// answered everything that was queued.
 #[derive(Debug, Clone)]
 pub(super) struct Handle {
-    queue: mpsc::Sender<Waiting>,
+    queue: mpsc::Sender<Job>,
     counters: Arc<Counters>,
 }
 
 impl Handle {
-    pub(super) async fn charge(&self, hold: &HoldId, amount: Money) -> Answer {
-        if amount < Money::ZERO {
-            return Err(LedgerError::Amount(amount));
-        }
+    pub(super) async fn charge(&self, hold: &HoldId, amount: Money) -> Result<ChargeOutcome, LedgerError> {
+        not_negative(amount)?;
+        self.ask(|answer| Job::Charge((hold.clone(), amount), answer)).await
+    }
+
+    pub(super) async fn settle(&self, settling: Settling) -> Result<CloseOutcome, LedgerError> {
+        not_negative(settling.owed.amount())?;
+        self.ask(|answer| Job::Settle(settling, answer)).await
+    }
+
+    pub(super) async fn open(&self, opening: Opening) -> Result<Opened, LedgerError> {
+        not_negative(opening.estimate.wanted.min(opening.estimate.least))?;
+        self.ask(|answer| Job::Open(opening, answer)).await
+    }
+
+    async fn ask<T>(&self, job: impl FnOnce(Answer<T>) -> Job) -> Result<T, LedgerError> {
         let (answer, answered) = oneshot::channel();
-        let waiting = Waiting { hold: hold.clone(), amount, answer };
-        self.queue.send(waiting).await.map_err(|_| LedgerError::Stopped)?;
+        self.queue.send(job(answer)).await.map_err(|_| LedgerError::Stopped)?;
         answered.await.map_err(|_| LedgerError::Stopped)?
     }
 
@@ -74,9 +88,14 @@ impl Handle {
         BatchStats {
             batches: self.counters.batches.load(Ordering::Relaxed),
             charges: self.counters.charges.load(Ordering::Relaxed),
+            tabs: self.counters.tabs.load(Ordering::Relaxed),
             largest: self.counters.largest.load(Ordering::Relaxed),
         }
     }
+}
+
+fn not_negative(amount: Money) -> Result<(), LedgerError> {
+    if amount < Money::ZERO { Err(LedgerError::Amount(amount)) } else { Ok(()) }
 }
 
 /// Starts the batch writer on a thread of its own: among the streams that it wakes it would wait,
@@ -94,54 +113,209 @@ pub(super) fn start(db: &Db) -> Handle {
     handle
 }
 
-async fn run(db: Db, mut queue: mpsc::Receiver<Waiting>, counters: Arc<Counters>) {
-    let mut batch = Vec::with_capacity(LARGEST_BATCH);
-    while queue.recv_many(&mut batch, LARGEST_BATCH).await > 0 {
-        // Whoever stopped waiting before the transaction began was never charged.
-        batch.retain(|waiting| !waiting.answer.is_closed());
-        if batch.is_empty() {
+async fn run(db: Db, mut queue: mpsc::Receiver<Job>, counters: Arc<Counters>) {
+    let mut waiting = Vec::with_capacity(LARGEST_BATCH);
+    while queue.recv_many(&mut waiting, LARGEST_BATCH).await > 0 {
+        let (batch, answers) = Batch::of(waiting.drain(..));
+        if batch.len() == 0 {
             continue;
         }
         counters.batches.fetch_add(1, Ordering::Relaxed);
-        counters.charges.fetch_add(batch.len() as u64, Ordering::Relaxed);
+        counters.charges.fetch_add(batch.charges.len() as u64, Ordering::Relaxed);
+        counters.tabs.fetch_add((batch.settlings.len() + batch.openings.len()) as u64, Ordering::Relaxed);
         counters.largest.fetch_max(batch.len() as u64, Ordering::Relaxed);
-
-        let charges: Vec<_> = batch.iter().map(|w| (w.hold.clone(), w.amount)).collect();
-        let result = commit(&db, &charges).await;
-        if let Err(error) = &result {
-            tracing::error!(%error, charges = charges.len(), "a batch of charges failed");
-        }
-        for (waiting, answer) in batch.drain(..).zip(answers(&charges, &result)) {
-            // An error here means that nobody waits any more; the tab knows what it was charged.
-            let _ = waiting.answer.send(answer);
+        let done = batch.commit(&db).await;
+        let unwanted = answers.send(&batch, done);
+        if unwanted.len() > 0 {
+            unwanted.commit(&db).await;
         }
     }
 }
 
-async fn commit(db: &Db, charges: &[(HoldId, Money)]) -> Result<Vec<Verdict>, LedgerError> {
-    if let Some(verdicts) = fits::charge(db, charges).await? {
-        return Ok(verdicts);
-    }
-    db.transaction(|mut tx| async move {
-        let verdicts = charge(&mut tx, charges).await?;
-        Ok((tx, verdicts))
-    })
-    .await
+/// What one transaction does.
+#[derive(Default)]
+struct Batch {
+    charges: Vec<(HoldId, Money)>,
+    settlings: Vec<Settling>,
+    openings: Vec<Opening>,
 }
 
-/// One answer per charge: the same error to all, or each its own.
-fn answers<'a>(
-    charges: &'a [(HoldId, Money)],
-    result: &'a Result<Vec<Verdict>, LedgerError>,
-) -> impl Iterator<Item = Answer> + 'a {
-    charges.iter().enumerate().map(move |(n, (hold, _))| match result {
-        Err(error) => Err(error.clone()),
-        Ok(verdicts) => answer(verdicts[n], hold),
-    })
+/// What became of it, in the same order.
+#[derive(Default)]
+struct Done {
+    charges: Vec<Result<ChargeOutcome, LedgerError>>,
+    settlings: Vec<Result<CloseOutcome, LedgerError>>,
+    openings: Vec<Result<Opened, LedgerError>>,
+}
+
+/// Who waits for it, in the same order.
+#[derive(Default)]
+struct Answers {
+    charges: Vec<Answer<ChargeOutcome>>,
+    settlings: Vec<Answer<CloseOutcome>>,
+    openings: Vec<Answer<Opened>>,
+}
+
+impl Answers {
+    /// Answers everybody. Returns the tabs that nobody waits for any more, to be closed.
+    fn send(self, batch: &Batch, done: Done) -> Batch {
+        // An error here means that nobody waits any more; the tab knows what it was charged.
+        self.charges.into_iter().zip(done.charges).for_each(|(answer, done)| drop(answer.send(done)));
+        self.settlings.into_iter().zip(done.settlings).for_each(|(answer, done)| drop(answer.send(done)));
+        let mut unwanted = Batch::default();
+        for ((answer, done), opening) in self.openings.into_iter().zip(done.openings).zip(&batch.openings) {
+            if let Err(Ok(Opened::Open { hold, .. })) = answer.send(done) {
+                let details = sweep::details();
+                unwanted.settlings.push(Settling { hold, owed: Owed::NOTHING, details, now: opening.now });
+            }
+        }
+        unwanted
+    }
+}
+
+/// Why a transaction was given up.
+enum Abandoned {
+    /// Not all charges fit, and they were written as if. Nothing changed.
+    Unfitting,
+    /// A statement was refused. Nothing changed.
+    Refused(LedgerError),
+    /// The transaction could not be begun or committed; in the second case it may have been.
+    Unknown(DbError),
+}
+
+impl From<DbError> for Abandoned {
+    fn from(error: DbError) -> Self {
+        Self::Unknown(error)
+    }
+}
+
+impl TxError for Abandoned {
+    fn db(&self) -> Option<&DbError> {
+        match self {
+            Self::Unfitting => None,
+            Self::Refused(error) => error.db(),
+            Self::Unknown(error) => Some(error),
+        }
+    }
+}
+
+impl Batch {
+    fn of(jobs: impl Iterator<Item = Job>) -> (Self, Answers) {
+        let (mut batch, mut answers) = (Self::default(), Answers::default());
+        for job in jobs {
+            match job {
+                // Whoever stopped waiting before the transaction began is not charged.
+                Job::Charge(charge, answer) if !answer.is_closed() => {
+                    batch.charges.push(charge);
+                    answers.charges.push(answer);
+                }
+                Job::Open(opening, answer) if !answer.is_closed() => {
+                    batch.openings.push(opening);
+                    answers.openings.push(answer);
+                }
+                Job::Charge(..) | Job::Open(..) => {}
+                Job::Settle(settling, answer) => {
+                    batch.settlings.push(settling);
+                    answers.settlings.push(answer);
+                }
+            }
+        }
+        (batch, answers)
+    }
+
+    fn len(&self) -> usize {
+        self.charges.len() + self.settlings.len() + self.openings.len()
+    }
+
+    /// Does all of it in one transaction. When a statement of it is refused, each by itself: one
+    /// that the database will not have must not fail the others.
+    async fn commit(&self, db: &Db) -> Done {
+        let error = match self.attempt(db).await {
+            Ok(done) => return done,
+            Err(Abandoned::Refused(error)) if self.len() > 1 && is_an_answer(&error) => {
+                tracing::error!(%error, jobs = self.len(), "a batch was refused; trying one by one");
+                return self.one_by_one(db).await;
+            }
+            Err(Abandoned::Refused(error)) => error,
+            Err(Abandoned::Unknown(error)) => error.into(),
+            Err(Abandoned::Unfitting) => {
+                LedgerError::Corrupt("charges that fit one by one do not fit".into())
+            }
+        };
+        tracing::error!(%error, jobs = self.len(), "a batch failed");
+        Done {
+            charges: self.charges.iter().map(|_| Err(error.clone())).collect(),
+            settlings: self.settlings.iter().map(|_| Err(error.clone())).collect(),
+            openings: self.openings.iter().map(|_| Err(error.clone())).collect(),
+        }
+    }
+
+    async fn attempt(&self, db: &Db) -> Result<Done, Abandoned> {
+        match self.transact(db, true).await {
+            Err(Abandoned::Unfitting) => self.transact(db, false).await,
+            done => done,
+        }
+    }
+
+    async fn one_by_one(&self, db: &Db) -> Done {
+        let mut done = Done::default();
+        let singles = (self
+            .charges
+            .iter()
+            .map(|charge| Self { charges: vec![charge.clone()], ..Self::default() }))
+        .chain(self.settlings.iter().map(|one| Self { settlings: vec![one.clone()], ..Self::default() }))
+        .chain(self.openings.iter().map(|one| Self { openings: vec![one.clone()], ..Self::default() }));
+        for single in singles {
+            let one = Box::pin(single.commit(db)).await;
+            done.charges.extend(one.charges);
+            done.settlings.extend(one.settlings);
+            done.openings.extend(one.openings);
+        }
+        done
+    }
+
+    /// `fitting`: as if all charges fit, which is nearly always so.
+    async fn transact(&self, db: &Db, fitting: bool) -> Result<Done, Abandoned> {
+        db.transaction(|mut tx| async move {
+            let charged = self.charges.iter().map(|(hold, _)| hold).collect();
+            let (settlings, openings) = tabs::serve(&mut tx, &self.settlings, &self.openings, &charged)
+                .await
+                .map_err(Abandoned::Refused)?;
+            let verdicts = if self.charges.is_empty() {
+                Vec::new()
+            } else if fitting {
+                charge_fitting(&mut tx, &self.charges).await?
+            } else {
+                charge(&mut tx, &self.charges).await.map_err(Abandoned::Refused)?
+            };
+            let charges = verdicts.into_iter().zip(&self.charges);
+            let charges = charges.map(|(verdict, (hold, _))| answer(verdict, hold)).collect();
+            Ok((tx, Done { charges, settlings, openings }))
+        })
+        .await
+    }
+}
+
+/// Whether the database is there and said no, so that something else may be accepted.
+fn is_an_answer(error: &LedgerError) -> bool {
+    match error.db() {
+        Some(DbError::Sqlx(error)) => matches!(error, sqlx::Error::Database(_)),
+        Some(_) => false,
+        None => true,
+    }
+}
+
+async fn charge_fitting(tx: &mut Tx, charges: &[(HoldId, Money)]) -> Result<Vec<Verdict>, Abandoned> {
+    match fits::charge(tx, charges).await {
+        Ok(Some(verdicts)) => Ok(verdicts),
+        Err(error) if error.is_conflict() => Err(Abandoned::Refused(error.into())),
+        // A violated `CHECK`, or a failure that charging one by one will meet again.
+        Ok(None) | Err(_) => Err(Abandoned::Unfitting),
+    }
 }
 
 /// What the caller is told.
-pub(super) fn answer(verdict: Verdict, hold: &HoldId) -> Answer {
+pub(super) fn answer(verdict: Verdict, hold: &HoldId) -> Result<ChargeOutcome, LedgerError> {
     match verdict {
         Verdict::Outcome(outcome) => Ok(outcome),
         Verdict::Unknown => Err(LedgerError::UnknownHold(hold.clone())),
@@ -153,62 +327,10 @@ pub(super) fn answer(verdict: Verdict, hold: &HoldId) -> Answer {
 /// again by the database when the sums are written.
 pub(super) async fn charge(tx: &mut Tx, charges: &[(HoldId, Money)]) -> Result<Vec<Verdict>, LedgerError> {
     let holds: BTreeSet<&HoldId> = charges.iter().map(|(hold, _)| hold).collect();
-    let books = lock(tx, &holds).await?;
+    let accounts = sql::lock_accounts(tx, holds.iter().map(|hold| hold.as_str())).await?;
+    let books = Books { accounts, tabs: sql::read_holds(tx, &holds).await?, ..Books::default() };
     let (verdicts, fold) = books.admit(charges);
-    write(tx, &fold).await?;
+    sql::charge_holds(tx, &fold.tabs).await?;
+    sql::change_accounts(tx, &fold.accounts).await?;
     Ok(verdicts)
-}
-
-/// Locks the accounts behind these tabs, in the order of their ids, then reads both.
-async fn lock(tx: &mut Tx, holds: &BTreeSet<&HoldId>) -> Result<Books, LedgerError> {
-    let given = rows::given(tx.engine(), &[Column::Text("id")], holds.len());
-    let lock = tx.engine().for_update();
-    let accounts = format!(
-        "{given} SELECT id, credited, spent, held FROM accounts
-          WHERE id IN (SELECT holds.account FROM given CROSS JOIN holds WHERE holds.id = given.id)
-          ORDER BY id{lock}"
-    );
-    let tabs = format!(
-        "{given} SELECT holds.id, account, reserved, charged, state
-         FROM given CROSS JOIN holds WHERE holds.id = given.id"
-    );
-    let ids: Vec<_> = holds.iter().map(|hold| [hold.as_str()]).collect();
-    let mut books = Books::default();
-    for row in rows::with_rows(accounts, &ids).fetch_all(tx.conn()).await? {
-        books.accounts.insert(sql::account_id(&row, "id")?, sql::balance(&row)?);
-    }
-    for row in rows::with_rows(tabs, &ids).fetch_all(tx.conn()).await? {
-        books.tabs.insert(sql::hold_id(&row, "id")?, sql::opened_tab(&row)?);
-    }
-    Ok(books)
-}
-
-/// Writes the sums of a batch.
-async fn write(tx: &mut Tx, fold: &Fold) -> Result<(), LedgerError> {
-    if fold.tabs.is_empty() {
-        return Ok(());
-    }
-    let columns = [Column::Text("id"), Column::Whole("amount")];
-    let given = rows::given(tx.engine(), &columns, fold.tabs.len());
-    let raise_tabs = format!(
-        "{given} UPDATE holds SET charged = holds.charged + given.amount FROM given
-          WHERE holds.id = given.id AND holds.state = 'open'"
-    );
-    let tabs: Vec<_> = fold.tabs.iter().map(|(hold, amount)| (hold.as_str(), amount.micros())).collect();
-    let result = rows::with_rows(raise_tabs, &tabs).execute(tx.conn()).await?;
-    sql::must(result.rows_affected(), tabs.len(), "a batch of charges, on tabs,")?;
-
-    let columns = [Column::Text("id"), Column::Whole("spent"), Column::Whole("drawn")];
-    let given = rows::given(tx.engine(), &columns, fold.accounts.len());
-    let raise_accounts = format!(
-        "{given} UPDATE accounts
-            SET spent = accounts.spent + given.spent, held = accounts.held - given.drawn FROM given
-          WHERE accounts.id = given.id AND accounts.held >= given.drawn
-            AND accounts.credited - accounts.spent - accounts.held >= given.spent - given.drawn"
-    );
-    let sums = fold.accounts.iter();
-    let accounts: Vec<_> =
-        sums.map(|(account, (spent, drawn))| (account.as_str(), spent.micros(), drawn.micros())).collect();
-    let result = rows::with_rows(raise_accounts, &accounts).execute(tx.conn()).await?;
-    sql::must(result.rows_affected(), accounts.len(), "a batch of charges, on accounts,")
 }

@@ -1,65 +1,30 @@
 //! A batch of which every charge fits, which is nearly every batch: the database works the sums out
 //! and its `CHECK`s decide, so that no row has to travel. One that does not fit is left to
-//! [`Books`](super::account::Books), charge by charge.
+//! [`Books`](super::books::Books), charge by charge.
 
 use std::collections::{BTreeMap, HashMap};
 
 use sqlx::Row as _;
 
-use super::account::Verdict;
-use super::{ChargeOutcome, LedgerError};
+use super::ChargeOutcome;
+use super::books::Verdict;
 use crate::db::rows::{self, Column};
-use crate::db::{Db, DbError, Engine, Tx, TxError};
+use crate::db::{DbError, Engine, Tx};
 use crate::id::HoldId;
 use crate::money::Money;
 
-/// Why a batch was not charged as a whole.
-enum Not {
-    /// A tab is closed or unknown, or an account does not reach. Nothing changed.
-    Fitting,
-    /// The database failed; after a failed commit the outcome is unknown.
-    Possible(DbError),
-}
-
-impl From<DbError> for Not {
-    fn from(error: DbError) -> Self {
-        Self::Possible(error)
-    }
-}
-
-impl TxError for Not {
-    fn db(&self) -> Option<&DbError> {
-        match self {
-            Self::Fitting => None,
-            Self::Possible(error) => Some(error),
-        }
-    }
-}
-
-/// Charges all, or none and answers `None`.
+/// Charges all; or `None` when not all fit, and nothing of the transaction may be kept. The
+/// accounts are locked.
 ///
 /// # Errors
-/// When the database fails.
+/// When the database fails. On PostgreSQL a violated `CHECK` is such an error too.
 pub(super) async fn charge(
-    db: &Db,
+    tx: &mut Tx,
     charges: &[(HoldId, Money)],
-) -> Result<Option<Vec<Verdict>>, LedgerError> {
+) -> Result<Option<Vec<Verdict>>, DbError> {
     let Some(sums) = sums(charges) else { return Ok(None) };
-    let sums = &sums;
-    let charged = db.transaction(|mut tx| async move {
-        let totals = match write(&mut tx, sums).await {
-            Ok(Some(totals)) => totals,
-            Err(error) if error.is_conflict() => return Err(error.into()),
-            // A violated `CHECK`, or a failure that charging one by one will meet again.
-            Ok(None) | Err(_) => return Err(Not::Fitting),
-        };
-        Ok((tx, totals))
-    });
-    match charged.await {
-        Ok(totals) => Ok(Some(verdicts(charges, totals))),
-        Err(Not::Fitting) => Ok(None),
-        Err(Not::Possible(error)) => Err(error.into()),
-    }
+    let totals = write(tx, &sums).await?;
+    Ok(totals.map(|totals| verdicts(charges, totals)))
 }
 
 /// What each tab is charged, in the order of their ids.
@@ -77,15 +42,6 @@ fn sums(charges: &[(HoldId, Money)]) -> Option<Vec<(&str, i64)>> {
 async fn write(tx: &mut Tx, sums: &[(&str, i64)]) -> Result<Option<HashMap<String, i64>>, DbError> {
     let engine = tx.engine();
     let given = rows::given(engine, &[Column::Text("id"), Column::Whole("amount")], sums.len());
-    if engine == Engine::Postgres {
-        // In the order of their ids, so that two instances never wait for each other.
-        let lock = format!(
-            "{given} SELECT count(*) FROM (SELECT id FROM accounts
-              WHERE id IN (SELECT holds.account FROM given CROSS JOIN holds WHERE holds.id = given.id)
-              ORDER BY id FOR UPDATE) AS locked"
-        );
-        rows::with_rows(lock, &sums).fetch_one(tx.conn()).await?;
-    }
     // From what a tab has set aside first, then from what is available.
     let accounts = format!(
         "{given}, sums AS (

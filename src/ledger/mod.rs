@@ -25,25 +25,31 @@
 //!   an error means that nothing is known or nothing was done, and never that money is missing.
 //!
 //! The functions on [`Tx`](crate::db::Tx) take part in a caller's transaction; the methods of
-//! [`Ledger`] run their own. Charges go through one writer per process that shares a commit among
-//! all who wait: see [`batch`].
+//! [`Ledger`] run their own. What every request does ([`Ledger::open`], [`Ledger::charge`],
+//! [`Ledger::settle`]) goes through one writer per process that shares a commit among all who wait:
+//! see [`batch`].
 
 pub mod account;
 pub mod audit;
 pub mod batch;
+pub mod books;
+pub mod budget;
 mod fits;
 mod repeat;
 mod sql;
 pub mod statement;
 pub mod sweep;
+pub mod tabs;
 mod verbs;
 
 use std::sync::Arc;
 
-pub use account::Balance;
+pub use account::{Balance, LARGEST};
 pub use batch::BatchStats;
+pub use budget::{Bound, Budget, Limit};
 pub use repeat::{Known, known};
 pub use statement::{Cursor, Entry, EntryDetails, EntryKind, Filter, Page};
+pub use tabs::{Estimate, Opened, Opening, Owed, Settling};
 pub use verbs::{charge, close, credit, credit_all, extend, hold, lock, spend};
 
 use crate::db::{Db, DbError, TxError};
@@ -161,6 +167,11 @@ pub enum CloseOutcome {
         /// The entry posted then.
         entry: Entry,
     },
+    /// The account lacks this much of what was owed [exactly](Owed::Exactly); the tab is still open.
+    Short {
+        /// How much more would suffice.
+        by: Money,
+    },
 }
 
 /// What [`spend`] did.
@@ -250,7 +261,27 @@ impl Ledger {
         self.batch.charge(hold, amount).await
     }
 
-    /// [`close`] in a transaction of its own.
+    /// Opens a tab for a request, for as much of the estimate as there is. Shares its commit with
+    /// others.
+    ///
+    /// A caller that stops waiting has no tab: one that was opened for it meanwhile is closed.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn open(&self, opening: Opening) -> Result<Opened, LedgerError> {
+        self.batch.open(opening).await
+    }
+
+    /// Charges what is still owed for a tab, and closes it. Shares its commit with others. It is
+    /// done also when the caller stops waiting.
+    ///
+    /// # Errors
+    /// [`LedgerError::UnknownHold`], or when the database fails.
+    pub async fn settle(&self, settling: Settling) -> Result<CloseOutcome, LedgerError> {
+        self.batch.settle(settling).await
+    }
+
+    /// [`close`], sharing its commit with others.
     ///
     /// # Errors
     /// Those of [`close`].
@@ -260,12 +291,8 @@ impl Ledger {
         details: &EntryDetails,
         now: Timestamp,
     ) -> Result<CloseOutcome, LedgerError> {
-        self.db
-            .transaction(|mut tx| async move {
-                let done = close(&mut tx, hold, details, now).await?;
-                Ok((tx, done))
-            })
-            .await
+        let settling = Settling { hold: hold.clone(), owed: Owed::NOTHING, details: details.clone(), now };
+        self.settle(settling).await
     }
 
     /// [`spend`] in a transaction of its own.

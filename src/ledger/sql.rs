@@ -2,12 +2,15 @@
 //! that changed fewer rows than it must is an error, because its caller holds the lock on the
 //! account and has already decided.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, AssertSqlSafe, Row};
 
 use super::LedgerError;
-use super::account::{Balance, OpenedTab, Tab};
-use super::statement::{Entry, EntryDetails};
+use super::account::{Balance, Tab};
+use super::books::OpenedTab;
+use super::statement::Entry;
 use crate::db::Tx;
 use crate::db::rows::{self, Column};
 use crate::id::{AccountId, HoldId, RequestKey, SourceRef, Timestamp};
@@ -45,7 +48,9 @@ pub(super) fn balance(row: &AnyRow) -> Result<Balance, LedgerError> {
 }
 
 pub(super) fn opened_tab(row: &AnyRow) -> Result<OpenedTab, LedgerError> {
+    let budget = row.try_get::<Option<String>, _>("budget")?.zip(row.try_get::<Option<String>, _>("day")?);
     Ok(OpenedTab {
+        budget,
         account: account_id(row, "account")?,
         tab: Tab { reserved: money(row, "reserved")?, charged: money(row, "charged")? },
         is_open: row.try_get::<String, _>("state")? == "open",
@@ -75,6 +80,46 @@ pub(super) async fn lock_account(tx: &mut Tx, account: &AccountId) -> Result<Opt
         .await?
         .map(|row| balance(&row))
         .transpose()
+}
+
+/// [`lock_account`] for many, in the order of their ids: those of `ids` that are accounts, and
+/// those behind the ones that are tabs.
+pub(super) async fn lock_accounts<'a>(
+    tx: &mut Tx,
+    ids: impl Iterator<Item = &'a str>,
+) -> Result<BTreeMap<AccountId, Balance>, LedgerError> {
+    let ids: Vec<_> = ids.map(|id| [id]).collect();
+    let given = rows::given(tx.engine(), &[Column::Text("id")], ids.len());
+    let lock = tx.engine().for_update();
+    let query = format!(
+        "{given} SELECT id, credited, spent, held FROM accounts
+          WHERE id IN (SELECT holds.account FROM given CROSS JOIN holds WHERE holds.id = given.id
+                       UNION SELECT id FROM given)
+          ORDER BY id{lock}"
+    );
+    let rows = rows::with_rows(query, &ids).fetch_all(tx.conn()).await?;
+    rows.iter().map(|row| Ok((account_id(row, "id")?, balance(row)?))).collect()
+}
+
+/// Adds to what accounts spent and hold, if that much is available.
+pub(super) async fn change_accounts(tx: &mut Tx, changes: &BTreeMap<AccountId, (Money, Money)>) -> Done {
+    if changes.is_empty() {
+        return Ok(());
+    }
+    let columns = [Column::Text("id"), Column::Whole("spent"), Column::Whole("held")];
+    let given = rows::given(tx.engine(), &columns, changes.len());
+    let query = format!(
+        "{given} UPDATE accounts
+            SET spent = accounts.spent + given.spent, held = accounts.held + given.held FROM given
+          WHERE accounts.id = given.id AND accounts.held + given.held >= 0
+            AND accounts.credited - accounts.spent - accounts.held >= given.spent + given.held"
+    );
+    let rows: Vec<_> = changes
+        .iter()
+        .map(|(account, (spent, held))| (account.as_str(), spent.micros(), held.micros()))
+        .collect();
+    let result = rows::with_rows(query, &rows).execute(tx.conn()).await?;
+    must(result.rows_affected(), rows.len(), "a batch, on accounts,")
 }
 
 /// Makes the account unless it exists. Waits for another transaction that makes the same one.
@@ -177,15 +222,6 @@ pub(super) async fn raise_held(tx: &mut Tx, account: &AccountId, amount: Money) 
     must(result.rows_affected(), 1, "a hold")
 }
 
-pub(super) async fn lower_held(tx: &mut Tx, account: &AccountId, amount: Money) -> Done {
-    let result = sqlx::query("UPDATE accounts SET held = held - $2 WHERE id = $1 AND held >= $2")
-        .bind(account.as_str())
-        .bind(amount.micros())
-        .execute(tx.conn())
-        .await?;
-    must(result.rows_affected(), 1, "a release")
-}
-
 /// Spends money that no tab has set aside, if that much is available.
 pub(super) async fn raise_spent(tx: &mut Tx, account: &AccountId, amount: Money) -> Done {
     let result =
@@ -241,25 +277,60 @@ pub(super) async fn find_hold(
         .transpose()
 }
 
+/// Tabs, whoever's they are.
+pub(super) async fn read_holds(
+    tx: &mut Tx,
+    holds: &BTreeSet<&HoldId>,
+) -> Result<BTreeMap<HoldId, OpenedTab>, LedgerError> {
+    if holds.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let given = rows::given(tx.engine(), &[Column::Text("id")], holds.len());
+    let query = format!(
+        "{given} SELECT holds.id, account, reserved, charged, state, budget, day
+           FROM given CROSS JOIN holds WHERE holds.id = given.id"
+    );
+    let ids: Vec<_> = holds.iter().map(|hold| [hold.as_str()]).collect();
+    let rows = rows::with_rows(query, &ids).fetch_all(tx.conn()).await?;
+    rows.iter().map(|row| Ok((hold_id(row, "id")?, opened_tab(row)?))).collect()
+}
+
+/// Raises what open tabs were charged.
+pub(super) async fn charge_holds(tx: &mut Tx, charges: &BTreeMap<HoldId, Money>) -> Done {
+    raise_holds(tx, charges, "").await
+}
+
+/// Closes open tabs, each after raising what it was charged.
+pub(super) async fn close_holds(tx: &mut Tx, charges: &BTreeMap<HoldId, Money>) -> Done {
+    raise_holds(tx, charges, ", state = 'closed'").await
+}
+
+async fn raise_holds(tx: &mut Tx, charges: &BTreeMap<HoldId, Money>, also: &str) -> Done {
+    if charges.is_empty() {
+        return Ok(());
+    }
+    let columns = [Column::Text("id"), Column::Whole("amount")];
+    let given = rows::given(tx.engine(), &columns, charges.len());
+    let query = format!(
+        "{given} UPDATE holds SET charged = holds.charged + given.amount{also} FROM given
+          WHERE holds.id = given.id AND holds.state = 'open'"
+    );
+    let rows: Vec<_> = charges.iter().map(|(hold, amount)| (hold.as_str(), amount.micros())).collect();
+    let result = rows::with_rows(query, &rows).execute(tx.conn()).await?;
+    must(result.rows_affected(), rows.len(), "a batch, on tabs,")
+}
+
 /// A tab, and when it expires.
 pub(super) async fn read_hold(
     tx: &mut Tx,
     hold: &HoldId,
 ) -> Result<Option<(OpenedTab, Timestamp)>, LedgerError> {
-    sqlx::query("SELECT account, reserved, charged, state, expires_at FROM holds WHERE id = $1")
+    sqlx::query("SELECT account, reserved, charged, state, budget, day, expires_at FROM holds WHERE id = $1")
         .bind(hold.as_str())
         .fetch_optional(tx.conn())
         .await?
         .map(|row| Ok((opened_tab(&row)?, Timestamp::from_millis(row.try_get("expires_at")?))))
         .transpose()
-}
-
-pub(super) async fn close_hold(tx: &mut Tx, hold: &HoldId) -> Done {
-    let result = sqlx::query("UPDATE holds SET state = 'closed' WHERE id = $1 AND state = 'open'")
-        .bind(hold.as_str())
-        .execute(tx.conn())
-        .await?;
-    must(result.rows_affected(), 1, "a close")
 }
 
 /// False when the tab is closed or unknown.
@@ -288,48 +359,47 @@ pub(super) async fn expired_holds(
         .collect()
 }
 
-/// Posts the entry of a tab and returns it as stored.
-pub(super) async fn insert_entry(
-    tx: &mut Tx,
-    hold: &HoldId,
-    account: &AccountId,
-    amount: Money,
-    details: &EntryDetails,
-    now: Timestamp,
-) -> Result<Entry, LedgerError> {
-    let units = i64::try_from(details.units).map_err(|_| LedgerError::Overflow)?;
-    let entry = Entry {
-        id: uuid::Uuid::new_v4().to_string(),
-        account: account.clone(),
-        kind: details.kind,
-        amount,
-        request_id: details.request_id.clone(),
-        source: None,
-        service: details.service.clone(),
-        units: details.units,
-        unit_price: details.unit_price,
-        meta: details.meta.clone(),
-        created_at: now,
-    };
-    sqlx::query(
-        "INSERT INTO entries
-         (id, account, hold, kind, amount, request_id, service, units, unit_price, meta, created_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
-    )
-    .bind(entry.id.as_str())
-    .bind(account.as_str())
-    .bind(hold.as_str())
-    .bind(entry.kind.as_str())
-    .bind(amount.micros())
-    .bind(entry.request_id.as_ref().map(|id| id.as_str().to_owned()))
-    .bind(entry.service.as_str())
-    .bind(units)
-    .bind(entry.unit_price.micros())
-    .bind(entry.meta.to_string())
-    .bind(now.millis())
-    .execute(tx.conn())
-    .await?;
-    Ok(entry)
+/// Posts the entries of tabs.
+pub(super) async fn insert_entries(tx: &mut Tx, entries: &[(HoldId, Entry)]) -> Done {
+    let mut rows = Vec::with_capacity(entries.len());
+    for (hold, entry) in entries {
+        let units = i64::try_from(entry.units).map_err(|_| LedgerError::Overflow)?;
+        rows.push((
+            &entry.id,
+            &entry.account,
+            hold,
+            entry.kind,
+            entry.amount.micros(),
+            &entry.request_id,
+            &entry.service,
+            units,
+            entry.unit_price.micros(),
+            entry.meta.to_string(),
+            entry.created_at.millis(),
+        ));
+    }
+    let columns = [
+        Column::Text("id"),
+        Column::Text("account"),
+        Column::Text("hold"),
+        Column::Text("kind"),
+        Column::Whole("amount"),
+        Column::Text("request_id"),
+        Column::Text("service"),
+        Column::Whole("units"),
+        Column::Whole("unit_price"),
+        Column::Text("meta"),
+        Column::Whole("created_at"),
+    ];
+    let given = rows::given(tx.engine(), &columns, rows.len());
+    let query = format!(
+        "{given} INSERT INTO entries
+           (id, account, hold, kind, amount, request_id, service, units, unit_price, meta, created_at)
+         SELECT id, account, hold, kind, amount, request_id, service, units, unit_price, meta, created_at
+           FROM given"
+    );
+    let result = rows::with_rows(query, &rows).execute(tx.conn()).await?;
+    must(result.rows_affected(), rows.len(), "new entries")
 }
 
 /// The entry of a closed tab.

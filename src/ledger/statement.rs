@@ -139,6 +139,23 @@ impl fmt::Display for Cursor {
 }
 
 impl Entry {
+    /// The entry of a tab that closes at `amount`.
+    pub(super) fn of(account: &AccountId, amount: Money, details: &EntryDetails, now: Timestamp) -> Self {
+        Self {
+            id: uuid::Uuid::new_v4().to_string(),
+            account: account.clone(),
+            kind: details.kind,
+            amount,
+            request_id: details.request_id.clone(),
+            source: None,
+            service: details.service.clone(),
+            units: details.units,
+            unit_price: details.unit_price,
+            meta: details.meta.clone(),
+            created_at: now,
+        }
+    }
+
     pub(super) fn from_row(row: &AnyRow) -> Result<Self, LedgerError> {
         let text = |column: &str| row.try_get::<String, _>(column);
         let optional = |column: &str| row.try_get::<Option<String>, _>(column);

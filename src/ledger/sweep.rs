@@ -25,14 +25,7 @@ pub async fn sweep(ledger: &Ledger, now: Timestamp, limit: u32) -> Result<Swept,
     let mut connection = ledger.db().pool.acquire().await?;
     let expired = sql::expired_holds(&mut connection, now, limit).await?;
     drop(connection);
-    let details = EntryDetails {
-        kind: EntryKind::Expired,
-        request_id: None,
-        service: String::new(),
-        units: 0,
-        unit_price: Money::ZERO,
-        meta: serde_json::json!({}),
-    };
+    let details = details();
     let mut swept = Swept { closed: 0, more: u32::try_from(expired.len()) == Ok(limit) };
     for hold in &expired {
         let details = &details;
@@ -43,4 +36,16 @@ pub async fn sweep(ledger: &Ledger, now: Timestamp, limit: u32) -> Result<Swept,
         swept.closed += u32::from(closed.await?.is_some());
     }
     Ok(swept)
+}
+
+/// What is posted of a tab whose request never came to its end.
+pub(super) fn details() -> EntryDetails {
+    EntryDetails {
+        kind: EntryKind::Expired,
+        request_id: None,
+        service: String::new(),
+        units: 0,
+        unit_price: Money::ZERO,
+        meta: serde_json::json!({}),
+    }
 }

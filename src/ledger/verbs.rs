@@ -1,10 +1,14 @@
 //! The verbs, as parts of a caller's transaction. Each locks the account first.
 
+use std::collections::BTreeSet;
+
 #[cfg(doc)]
 use super::Ledger;
-use super::account::{Balance, OpenedTab, Refused, Tab};
+use super::account::{Balance, Refused, Tab};
+use super::books::OpenedTab;
 use super::sql::{self, NewHold};
-use super::statement::EntryDetails;
+use super::statement::{Entry, EntryDetails};
+use super::tabs::{self, Owed, Settling};
 use super::{ChargeOutcome, CloseOutcome, Credited, HoldOutcome, LedgerError, SpendOutcome, batch};
 use crate::db::Tx;
 use crate::id::{AccountId, HoldId, RequestKey, SourceRef, Timestamp};
@@ -129,8 +133,9 @@ pub async fn close(
     details: &EntryDetails,
     now: Timestamp,
 ) -> Result<CloseOutcome, LedgerError> {
-    let (opened, _) = lock_hold(tx, hold).await?;
-    close_locked(tx, hold, &opened, details, now).await
+    let settling = Settling { hold: hold.clone(), owed: Owed::NOTHING, details: details.clone(), now };
+    let (mut settled, _) = tabs::serve(tx, &[settling], &[], &BTreeSet::new()).await?;
+    settled.pop().ok_or(LedgerError::Stopped)?
 }
 
 /// [`close`], provided that the tab is open and its time is over. `None` when it is not.
@@ -144,26 +149,7 @@ pub(super) async fn close_expired(
     if !opened.is_open || expires_at > now {
         return Ok(None);
     }
-    close_locked(tx, hold, &opened, details, now).await.map(Some)
-}
-
-async fn close_locked(
-    tx: &mut Tx,
-    hold: &HoldId,
-    opened: &OpenedTab,
-    details: &EntryDetails,
-    now: Timestamp,
-) -> Result<CloseOutcome, LedgerError> {
-    if !opened.is_open {
-        let entry = sql::read_entry(tx, hold).await?;
-        return Ok(CloseOutcome::AlreadyClosed { entry });
-    }
-    let released = opened.tab.unused();
-    sql::close_hold(tx, hold).await?;
-    sql::lower_held(tx, &opened.account, released).await?;
-    let charged = opened.tab.charged;
-    let entry = sql::insert_entry(tx, hold, &opened.account, charged, details, now).await?;
-    Ok(CloseOutcome::Closed { entry, released })
+    close(tx, hold, details, now).await.map(Some)
 }
 
 /// Charges a known price at once: `hold`, `charge` and `close` in one. A request key that was
@@ -202,7 +188,8 @@ pub async fn spend(
     let tab = Tab { reserved: Money::ZERO, charged: amount };
     let new = NewHold { id: &id, account, request_key, tab, state: "closed", now, expires_at: now };
     sql::insert_hold(tx, new).await?;
-    let entry = sql::insert_entry(tx, &id, account, amount, details, now).await?;
+    let entry = Entry::of(account, amount, details, now);
+    sql::insert_entries(tx, &[(id, entry.clone())]).await?;
     Ok(SpendOutcome::Spent(entry))
 }
 

@@ -10,8 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::purse::{Purse, Tab, Till};
 use super::stream::End;
-use super::whole::Failed;
-use crate::ledger::{ChargeOutcome, EntryDetails, EntryKind, Ledger};
+use crate::ledger::{ChargeOutcome, EntryDetails, EntryKind, Ledger, Owed};
 use crate::money::Money;
 use crate::services::chat::{Chunk, Completion, PromptSize, Tariff, Usage};
 
@@ -29,6 +28,8 @@ pub struct Prepaid {
     ended: CancellationToken,
     heard: Heard,
     charged: Money,
+    /// Whether an answer, were it an empty one, is there to be paid for.
+    is_due: bool,
 }
 
 /// What an account buys.
@@ -78,7 +79,8 @@ impl Prepaid {
     #[must_use]
     pub fn new(tab: PrepaidTab) -> Self {
         let PrepaidTab { tariff, prompt, most_tokens: most, shortened, key, ended } = tab;
-        Self { tariff, prompt, most, shortened, key, ended, heard: Heard::default(), charged: Money::ZERO }
+        let (heard, charged) = (Heard::default(), Money::ZERO);
+        Self { tariff, prompt, most, shortened, key, ended, heard, charged, is_due: false }
     }
 
     /// Prompt tokens as reported, where that is possible, else as estimated.
@@ -115,14 +117,16 @@ impl Prepaid {
         }
     }
 
-    /// Charges what is due, or as much of it as there is: it has been delivered,
-    /// or is about to be, and refusing it now would leave all of it unpaid.
-    async fn charge_rest(&mut self, ledger: &Ledger, tab: &Tab) -> Result<(), End> {
-        let due = self.due(self.prompt_tokens(), self.completion_tokens()).ok_or(End::Ledger)?;
-        let Some(by) = self.charge(ledger, tab, due).await? else { return Ok(()) };
-        tracing::info!(key = self.key, missing = %by, "an estimate was too low, and the account has no more");
-        let rest = due.checked_sub(by).unwrap_or(Money::ZERO);
-        self.charge(ledger, tab, rest.max(Money::ZERO)).await.map(drop)
+    /// What reported usage says is due beyond what was charged.
+    fn rest(&self) -> Owed {
+        let due = self.due(self.prompt_tokens(), self.completion_tokens());
+        due.map_or_else(
+            || {
+                tracing::error!(key = self.key, "what an answer costs is beyond what can be recorded");
+                Owed::NOTHING
+            },
+            Owed::AtMost,
+        )
     }
 }
 
@@ -175,36 +179,27 @@ impl Purse for Prepaid {
     }
 
     /// Nothing delivered is nothing owed, unless the model had nothing to say.
-    async fn settle(&mut self, till: &Till, end: &End) {
+    fn owed(&mut self, end: &End) -> Owed {
         if self.heard.chunks == 0 && *end != End::Complete {
-            return;
+            return Owed::NOTHING;
         }
-        if let Err(end) = self.charge_rest(&till.ledger, &till.tab).await {
-            tracing::warn!(end = end.as_str(), "the rest of an answer was not charged");
-        }
+        self.is_due = true;
+        self.rest()
     }
 
-    async fn pay_whole(
-        &mut self,
-        ledger: &Ledger,
-        tab: &Tab,
-        completion: &Completion,
-    ) -> Result<u64, Failed> {
+    fn owed_whole(&mut self, completion: &Completion) -> Owed {
         self.heard = Heard {
             chunks: completion.tokens(),
             bytes: completion.content_bytes as u64,
             usage: completion.usage,
         };
-        match self.charge_rest(ledger, tab).await {
-            Ok(()) => Ok(self.units()),
-            Err(End::Superseded) => Err(Failed::Superseded),
-            Err(_) => Err(Failed::Ledger),
-        }
+        self.is_due = true;
+        self.rest()
     }
 
     /// Tokens of prompt and answer.
     fn units(&self) -> u64 {
-        if self.charged.is_zero() && self.heard.chunks == 0 {
+        if self.charged.is_zero() && !self.is_due {
             return 0;
         }
         self.prompt_tokens().saturating_add(self.completion_tokens())

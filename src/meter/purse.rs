@@ -8,9 +8,8 @@ use tokio::sync::mpsc;
 
 use super::state::Standing;
 use super::stream::{End, Event};
-use super::whole::Failed;
 use crate::id::{HoldId, RequestId};
-use crate::ledger::{EntryDetails, Ledger};
+use crate::ledger::{EntryDetails, Ledger, Owed};
 use crate::services::chat::{Chunk, Completion, Counts};
 
 /// How long a client may take nothing, and a stream may wait for a voucher
@@ -78,25 +77,20 @@ pub trait Purse: Send {
         std::future::pending()
     }
 
-    /// The stream is over: charges what is still owed for it.
-    fn settle(&mut self, _till: &Till, _end: &End) -> impl Future<Output = ()> + Send {
-        std::future::ready(())
+    /// The stream is over: what is still owed for it.
+    fn owed(&mut self, _end: &End) -> Owed {
+        Owed::NOTHING
     }
 
-    /// Charges a whole answer; returns its units.
-    fn pay_whole(
-        &mut self,
-        ledger: &Ledger,
-        tab: &Tab,
-        completion: &Completion,
-    ) -> impl Future<Output = Result<u64, Failed>> + Send;
+    /// What is owed for a whole answer.
+    fn owed_whole(&mut self, completion: &Completion) -> Owed;
 
     /// How the channel stands after the close, where there is one.
     fn standing(&mut self) -> impl Future<Output = Option<Standing>> + Send {
         std::future::ready(None)
     }
 
-    /// What was charged for so far.
+    /// What was charged for so far, or is owed.
     fn units(&self) -> u64;
 
     /// What is posted of the tab. `end` is a stable name of how it ended.

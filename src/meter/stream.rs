@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use super::purse::{PING, Purse, Tab, Till};
 use super::state::Standing;
 use crate::id::Timestamp;
-use crate::ledger::{CloseOutcome, Ledger};
+use crate::ledger::{Ledger, Settling};
 use crate::money::Money;
 use crate::services::chat::{Chunk, ChunkStream, UpstreamError};
 
@@ -203,13 +203,13 @@ impl<P: Purse> Metered<P> {
         if let Some(rest) = self.rest.take().filter(|_| end != End::Gone) {
             let _ = self.till.send(Event::Chunks(vec![rest])).await;
         }
-        Box::pin(self.purse.settle(&self.till, &end)).await;
+        let owed = self.purse.owed(&end);
         let units = self.purse.units();
-        let details = self.purse.details(&self.till.tab, units, end.as_str());
-        let closing = self.till.ledger.close(&self.till.tab.hold, &details, Timestamp::now());
-        match Box::pin(closing).await {
-            Ok(CloseOutcome::Closed { .. } | CloseOutcome::AlreadyClosed { .. }) => {}
-            Err(error) => tracing::error!(%error, "a tab is left to the sweeper"),
+        let Till { tab, ledger, .. } = &self.till;
+        let details = self.purse.details(tab, units, end.as_str());
+        let settling = Settling { hold: tab.hold.clone(), owed, details, now: Timestamp::now() };
+        if let Err(error) = Box::pin(ledger.settle(settling)).await {
+            tracing::error!(%error, "a tab is left to the sweeper");
         }
         let standing = self.purse.standing().await;
         let delivered = Delivered { end, units, standing };

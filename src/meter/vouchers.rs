@@ -8,9 +8,8 @@ use super::purse::{PATIENCE, PING, Purse, Tab, Till};
 use super::state::{Ask, Standing, Window};
 use super::stream::{End, Event};
 use super::wake::Bell;
-use super::whole::Failed;
 use crate::funding::channel::{Channels, Refused};
-use crate::ledger::{ChargeOutcome, EntryDetails, EntryKind, Ledger};
+use crate::ledger::{ChargeOutcome, EntryDetails, EntryKind, Owed};
 use crate::money::Money;
 use crate::mpp::session::ChannelId;
 use crate::services::chat::{Chunk, Completion};
@@ -174,26 +173,10 @@ impl Purse for Vouchers {
 
     /// The challenge asked for the most that a whole answer can cost, so it is
     /// always covered.
-    async fn pay_whole(
-        &mut self,
-        ledger: &Ledger,
-        tab: &Tab,
-        completion: &Completion,
-    ) -> Result<u64, Failed> {
+    fn owed_whole(&mut self, completion: &Completion) -> Owed {
         let units = completion.tokens().clamp(1, self.terms.most_units);
-        let units = self.terms.standing.affordable(self.terms.price, units);
-        let cost = self.terms.price.checked_mul(units).unwrap_or(Money::ZERO);
-        match ledger.charge(&tab.hold, cost).await {
-            Ok(ChargeOutcome::Charged { .. }) => {
-                self.units = units;
-                Ok(units)
-            }
-            Ok(ChargeOutcome::Short { .. } | ChargeOutcome::Closed) => Err(Failed::Superseded),
-            Err(error) => {
-                tracing::error!(%error, "an answer cannot be charged");
-                Err(Failed::Ledger)
-            }
-        }
+        self.units = self.terms.standing.affordable(self.terms.price, units);
+        Owed::Exactly(self.terms.price.checked_mul(self.units).unwrap_or(Money::ZERO))
     }
 
     /// The receipt must say what the channel's books say, whoever wrote them.

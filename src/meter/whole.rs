@@ -2,7 +2,7 @@
 
 use super::purse::{Purse, Tab};
 use crate::id::Timestamp;
-use crate::ledger::Ledger;
+use crate::ledger::{CloseOutcome, Ledger, Settling};
 use crate::services::chat::{Completion, UpstreamError};
 
 /// An answer that is paid for.
@@ -45,22 +45,45 @@ pub async fn whole<P: Purse>(
         _ = purse.stopped() => Err(Failed::KeyEnded),
         answered = start => answered.map_err(Failed::Upstream),
     };
-    let served = match answered {
-        Ok(completion) => {
-            let paid = purse.pay_whole(ledger, &tab, &completion).await;
-            paid.map(|units| Served { completion, units })
+    match answered {
+        Ok(completion) => settle(&tab, &mut purse, ledger, completion).await,
+        Err(failed) => {
+            close(&tab, &purse, ledger, &failed).await;
+            Err(failed)
         }
-        Err(failed) => Err(failed),
-    };
-    let (units, end) = match &served {
-        Ok(served) => (served.units, "complete"),
-        Err(failed) => (0, failed.as_str()),
-    };
-    let details = purse.details(&tab, units, end);
+    }
+}
+
+/// Charges an answer and closes its tab, at once.
+async fn settle<P: Purse>(
+    tab: &Tab,
+    purse: &mut P,
+    ledger: &Ledger,
+    completion: Completion,
+) -> Result<Served, Failed> {
+    let owed = purse.owed_whole(&completion);
+    let units = purse.units();
+    let details = purse.details(tab, units, "complete");
+    match ledger.settle(Settling { hold: tab.hold.clone(), owed, details, now: Timestamp::now() }).await {
+        Ok(CloseOutcome::Closed { .. }) => Ok(Served { completion, units }),
+        Ok(CloseOutcome::AlreadyClosed { .. }) => Err(Failed::Superseded),
+        Ok(CloseOutcome::Short { .. }) => {
+            close(tab, purse, ledger, &Failed::Superseded).await;
+            Err(Failed::Superseded)
+        }
+        Err(error) => {
+            tracing::error!(%error, "an answer cannot be charged");
+            Err(Failed::Ledger)
+        }
+    }
+}
+
+/// Closes the tab of an answer that there is not.
+async fn close<P: Purse>(tab: &Tab, purse: &P, ledger: &Ledger, failed: &Failed) {
+    let details = purse.details(tab, 0, failed.as_str());
     if let Err(error) = ledger.close(&tab.hold, &details, Timestamp::now()).await {
         tracing::error!(%error, "a tab is left to the sweeper");
     }
-    served
 }
 
 impl Failed {

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use farebox::ledger::sweep::sweep;
 use farebox::ledger::{
-    ChargeOutcome, CloseOutcome, Credited, HoldOutcome, Ledger, LedgerError, SpendOutcome,
+    Bound, Budget, ChargeOutcome, CloseOutcome, Credited, Estimate, HoldOutcome, Ledger, LedgerError, Limit,
+    Opened, Opening, Owed, Settling, SpendOutcome,
 };
 use futures_util::future::join_all;
 
@@ -41,6 +42,8 @@ struct Tab {
     charged: i64,
     open: bool,
     expires_at: i64,
+    /// Which budget of the account it was opened within.
+    budget: Option<u64>,
 }
 
 impl Tab {
@@ -76,6 +79,12 @@ impl Model {
 
     fn available(&self, account: usize) -> i64 {
         self.credited(account) - self.spent(account) - self.held(account)
+    }
+
+    /// What was spent within a budget, and what its open tabs may come to.
+    fn used(&self, account: usize, budget: Option<u64>) -> i64 {
+        let tabs = self.tabs.iter().filter(|tab| tab.account == account && tab.budget == budget);
+        tabs.map(|tab| tab.charged + tab.unused()).sum()
     }
 
     fn charge(&mut self, tab: usize, amount: i64) -> ChargeOutcome {
@@ -125,7 +134,9 @@ impl Run {
             0..=2 => self.credit().await,
             3..=6 => self.hold().await,
             7..=12 => self.charges().await,
-            13..=15 => self.close().await,
+            13 => self.close().await,
+            14 => self.opens().await,
+            15 => self.settles().await,
             16..=17 => self.spend().await,
             18 => self.extend().await,
             _ => self.sweep().await,
@@ -173,6 +184,7 @@ impl Run {
                 charged: 0,
                 open: true,
                 expires_at,
+                budget: None,
             });
         }
     }
@@ -208,8 +220,99 @@ impl Run {
                 assert!(!tab.open);
                 assert_eq!(entry.amount, money(tab.charged));
             }
+            CloseOutcome::Short { .. } => panic!("nothing was owed"),
         }
         tab.open = false;
+    }
+
+    /// Several at once, within budgets.
+    async fn opens(&mut self) {
+        let mut wanted = Vec::new();
+        for _ in 0..=self.dice.roll(5) {
+            let (n, account) = self.account();
+            let budget = Some(self.dice.roll(3)).filter(|budget| *budget > 0);
+            let limit = |dice: &mut Dice| (dice.roll(2) == 0).then(|| dice.amount(3000));
+            let (daily, total) = (limit(&mut self.dice), limit(&mut self.dice));
+            let least = self.dice.amount(60);
+            let estimate = (least + self.dice.amount(200), least);
+            let named = budget
+                .map(|name| Budget::on(&format!("{n}/{name}"), NOW, daily.map(money), total.map(money)));
+            let opening = Opening {
+                account,
+                idempotency_key: None,
+                budget: named,
+                estimate: Estimate { wanted: money(estimate.0), least: money(estimate.1) },
+                now: self.now(),
+                expires_at: self.now().checked_add_millis(2000).unwrap(),
+            };
+            wanted.push((opening, n, budget, estimate, [(daily, Bound::Daily), (total, Bound::Total)]));
+        }
+        let opened = join_all(wanted.iter().map(|(opening, ..)| self.ledger.open(opening.clone()))).await;
+        for ((opening, n, budget, (most, least), limits), done) in wanted.into_iter().zip(opened) {
+            let mut left = (self.model.available(n), Bound::Balance);
+            for (limit, bound) in limits.into_iter().filter(|_| budget.is_some()) {
+                let rest = limit.map(|limit| (limit - self.model.used(n, budget)).max(0));
+                left = rest.filter(|rest| *rest < left.0).map_or(left, |rest| (rest, bound));
+            }
+            let (affordable, bound) = (money(left.0), left.1);
+            if least > left.0 {
+                assert_eq!(done.unwrap(), Opened::Short(Limit { affordable, bound }));
+                continue;
+            }
+            let Ok(Opened::Open { hold, affordable: told }) = done else { panic!("{done:?}") };
+            assert_eq!(told, affordable);
+            self.model.tabs.push(Tab {
+                id: Some(hold),
+                account: n,
+                reserved: most.min(left.0),
+                charged: 0,
+                open: true,
+                expires_at: opening.expires_at.millis(),
+                budget,
+            });
+        }
+    }
+
+    /// Several at once, maybe the same tab twice.
+    async fn settles(&mut self) {
+        let mut wanted = Vec::new();
+        for _ in 0..=self.dice.roll(4) {
+            if let Some(tab) = self.tab() {
+                wanted.push((tab, self.dice.amount(80), self.dice.roll(2) == 0));
+            }
+        }
+        let now = self.now();
+        let settled = join_all(wanted.iter().map(|(tab, amount, exactly)| {
+            let owed = if *exactly { Owed::Exactly(money(*amount)) } else { Owed::AtMost(money(*amount)) };
+            let hold = self.model.tabs[*tab].hold().clone();
+            self.ledger.settle(Settling { hold, owed, details: details(), now })
+        }))
+        .await;
+        for ((tab, amount, exactly), done) in wanted.into_iter().zip(settled) {
+            let before = self.model.tabs[tab].charged;
+            let amount = match self.model.charge(tab, amount) {
+                ChargeOutcome::Short { by } if exactly => {
+                    assert_eq!(done.unwrap(), CloseOutcome::Short { by });
+                    continue;
+                }
+                ChargeOutcome::Short { by } => {
+                    let rest = amount - by.micros();
+                    self.model.charge(tab, rest);
+                    before + rest
+                }
+                ChargeOutcome::Charged { total } => total.micros(),
+                ChargeOutcome::Closed => {
+                    let done = done.unwrap();
+                    let CloseOutcome::AlreadyClosed { entry } = done else { panic!("{done:?}") };
+                    assert_eq!(entry.amount, money(before));
+                    continue;
+                }
+            };
+            let released = money(self.model.tabs[tab].unused());
+            let Ok(CloseOutcome::Closed { entry, released: told }) = done else { panic!("{done:?}") };
+            assert_eq!((entry.amount, told), (money(amount), released));
+            self.model.tabs[tab].open = false;
+        }
     }
 
     async fn spend(&mut self) {
@@ -237,6 +340,7 @@ impl Run {
                     charged: amount,
                     open: false,
                     expires_at: 0,
+                    budget: None,
                 });
             }
             (known, done) => panic!("{known:?} {done:?}"),

@@ -1,8 +1,9 @@
 //! What a key may spend per day and in total.
 
 use farebox::id::Timestamp;
-use farebox::keys::{Bound, Limits, Opened};
+use farebox::keys::Limits;
 use farebox::ledger::sweep::sweep;
+use farebox::ledger::{Bound, Estimate, Opened};
 use serde_json::json;
 
 use crate::harness::{BODY, reply, run};
@@ -26,8 +27,8 @@ fn a_daily_budget_bounds_answers_and_begins_anew_the_next_day() {
         refused(&reply(shop.post(&customer, PREVIEW, BODY)).await, 403, "key_limit_reached");
         assert_eq!(shop.left(&customer).await, 1_000_000 - 50 * PRICE);
         // As if all that had been on another day.
-        shop.server.db.execute("UPDATE key_spend SET day = '2020-01-01' WHERE day <> ''").await;
-        shop.server.db.execute("UPDATE key_tabs SET day = '2020-01-01'").await;
+        shop.server.db.execute("UPDATE budgets SET day = '2020-01-01' WHERE day <> ''").await;
+        shop.server.db.execute("UPDATE holds SET day = '2020-01-01' WHERE state = 'open'").await;
         assert_eq!(shop.ask(&customer, &json!({"chunks": 1}), &json!({})).await.status, 200);
     }));
 }
@@ -46,10 +47,14 @@ fn a_total_budget_survives_rotation_and_counts_what_only_the_sweeper_closed() {
         let app = &shop.server.app;
         let key = app.keys.find(&customer.owner, &customer.id).await.expect("the database").expect("a key");
         let now = Timestamp::now();
-        let opened = app.keys.open(&key, None, |left| (left == money(4_000)).then_some(left), now, now).await;
+        let open = async |wanted, least| {
+            let estimate = Estimate { wanted: money(wanted), least: money(least) };
+            app.ledger.open(key.opening(None, estimate, now, now)).await
+        };
+        let opened = open(5_000, 4_000).await;
         let Ok(Opened::Open { hold, .. }) = opened else { panic!("{opened:?}") };
         app.ledger.charge(&hold, money(2_000)).await.expect("charged");
-        let all_held = app.keys.open(&key, None, |left| left.is_positive().then_some(left), now, now).await;
+        let all_held = open(1, 1).await;
         assert!(matches!(all_held, Ok(Opened::Short(short)) if short.bound == Bound::Total), "{all_held:?}");
         sweep(&app.ledger, Timestamp::now(), 10).await.expect("swept");
         let heard = shop.run(&customer, &json!({"chunks": 500}), &json!({})).await;

@@ -10,7 +10,7 @@ use crate::fetch::{Failed, FetchError, Wanted};
 use crate::http::State;
 use crate::http::error::{Code, HttpError};
 use crate::id::Timestamp;
-use crate::keys::Opened;
+use crate::ledger::{Estimate, LARGEST, Opened};
 use crate::limits::TooOften;
 use crate::services::chat::{Attachments, ChatRequest};
 
@@ -52,8 +52,9 @@ async fn could_pay(
     idempotency_key: Option<&str>,
 ) -> Result<(), HttpError> {
     let (now, least) = (Timestamp::now(), super::chat::least(chat));
-    // An estimate of nothing opens no tab; it tells what could be set aside.
-    let looked = app.keys.open(bearer.key(), idempotency_key, |_| None, now, now).await;
+    // Nobody has this much: it opens no tab, and tells what could be set aside.
+    let most = Estimate { wanted: LARGEST, least: LARGEST };
+    let looked = app.ledger.open(bearer.key().opening(idempotency_key, most, now, now)).await;
     match looked.map_err(|error| books(&error))? {
         Opened::InProgress => Err(in_progress()),
         Opened::Charged => Err(reused()),

@@ -21,7 +21,8 @@ use crate::http::error::HttpError;
 use crate::http::request::Received;
 use crate::http::{State, sse};
 use crate::id::{RequestId, Timestamp};
-use crate::keys::{Key, Life, Opened, Ticket};
+use crate::keys::{Key, Life, Ticket};
+use crate::ledger::{Estimate, LARGEST, Opened};
 use crate::meter::{self, Delivered, End, Event, Metered, Prepaid, PrepaidTab, Served, Tab};
 use crate::money::Money;
 use crate::services::chat::{ChatRequest, Limits, Outgoing};
@@ -120,8 +121,6 @@ struct Serving {
 struct Plan {
     /// Completion tokens, all choices together.
     tokens: u64,
-    /// What is set aside.
-    hold: Money,
     /// Whether that is less than was asked for.
     shortened: bool,
 }
@@ -131,16 +130,21 @@ impl Plan {
     /// even a minimal one, however short the prompt turns out to be.
     fn new(chat: &ChatRequest, affordable: Money) -> Option<Self> {
         let (tariff, prompt, asked) = (chat.model().tariff(), chat.prompt().likely(), chat.max_tokens());
-        if let Some(hold) = tariff.cost(prompt, asked).filter(|cost| *cost <= affordable) {
-            return Some(Self { tokens: asked, hold, shortened: false });
+        if tariff.cost(prompt, asked).is_some_and(|cost| cost <= affordable) {
+            return Some(Self { tokens: asked, shortened: false });
         }
         if least(chat)? > affordable {
             return None;
         }
         let tokens = tariff.affordable(affordable, prompt, asked).max(chat.minimal_tokens());
-        let hold = tariff.cost(prompt, tokens)?.min(affordable);
-        Some(Self { tokens, hold, shortened: true })
+        Some(Self { tokens, shortened: true })
     }
+}
+
+/// What is set aside for a request.
+fn estimate(chat: &ChatRequest) -> Estimate {
+    let cost = chat.model().tariff().cost(chat.prompt().likely(), chat.max_tokens());
+    Estimate { wanted: cost.unwrap_or(LARGEST), least: least(chat).unwrap_or(LARGEST) }
 }
 
 /// What a request costs at the very least.
@@ -153,15 +157,14 @@ impl Order {
     async fn open(self) -> Result<Serving, HttpError> {
         let now = Timestamp::now();
         let until = now.checked_add_millis(TAB_MS).unwrap_or(now);
-        let estimate = |affordable| Plan::new(&self.chat, affordable).map(|plan| plan.hold);
-        let keys = &self.app.keys;
-        let opened = keys.open(&self.key, self.idempotency_key.as_deref(), estimate, now, until).await;
+        let opening = self.key.opening(self.idempotency_key.as_deref(), estimate(&self.chat), now, until);
+        let opened = self.app.ledger.open(opening).await;
         let (hold, affordable) = match opened.map_err(|error| books(&error))? {
             Opened::Open { hold, affordable } => (hold, affordable),
             Opened::InProgress => return Err(in_progress()),
             Opened::Charged => return Err(reused()),
             Opened::Short(found) => {
-                return Err(short(found, least(&self.chat).unwrap_or(Money::from_micros(i64::MAX))));
+                return Err(short(found, estimate(&self.chat).least));
             }
         };
         let shortened = Plan::new(&self.chat, affordable).filter(|plan| plan.shortened);
@@ -326,7 +329,9 @@ mod tests {
                 tokens,
                 "{more} {affordable}"
             );
-            assert!(plan.is_none_or(|plan| plan.hold.micros() <= affordable));
+            let held = estimate(&chat).within(Money::from_micros(affordable));
+            assert_eq!(held.is_some(), plan.is_some());
+            assert!(held.is_none_or(|held| held.micros() <= affordable));
         }
     }
 }

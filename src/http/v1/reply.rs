@@ -4,7 +4,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::http::error::{Code, HttpError};
-use crate::keys::{Bound, Short};
+use crate::ledger::{Bound, Limit};
 use crate::meter::{End, Failed};
 use crate::money::Money;
 use crate::services::chat::{ChatError, UpstreamError};
@@ -29,10 +29,10 @@ pub struct OpenAiErrorBody {
 }
 
 /// There is less than a request needs at the very least.
-pub(super) fn short(short: Short, needed: Money) -> HttpError {
-    let missing = needed.checked_sub(short.affordable);
-    let (needed, affordable) = (needed.to_dollars(), short.affordable.to_dollars());
-    let (code, why) = match short.bound {
+pub(super) fn short(left: Limit, needed: Money) -> HttpError {
+    let missing = needed.checked_sub(left.affordable);
+    let (needed, affordable) = (needed.to_dollars(), left.affordable.to_dollars());
+    let (code, why) = match left.bound {
         Bound::Balance => (Code::InsufficientCredits, "the account's credits do not pay for it; add credits"),
         Bound::Daily => {
             (Code::KeyLimitReached, "the key's daily limit is reached; it begins anew at 00:00 UTC")

@@ -1,0 +1,200 @@
+//! Limits within an account, such as those of an API key.
+//!
+//! What was spent within a budget is counted when a tab closes, whoever closes it; what its open
+//! tabs may come to is added up from the tabs. Both happen under the lock of the account.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sqlx::Row as _;
+
+use super::{LedgerError, sql};
+use crate::db::Tx;
+use crate::db::rows::{self, Column};
+use crate::id::Timestamp;
+use crate::money::Money;
+
+/// The `day` of all days together.
+const EVER: &str = "";
+
+/// A budget on a day.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Budget {
+    /// What it is known by: the public id of a key.
+    pub name: String,
+    /// The UTC day of the request: `2026-01-31`.
+    pub day: String,
+    /// The most that may be spent on one day.
+    pub daily: Option<Money>,
+    /// The most that may ever be spent.
+    pub total: Option<Money>,
+}
+
+/// What bounds a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bound {
+    /// The account's balance.
+    Balance,
+    /// The day's limit of the budget.
+    Daily,
+    /// The limit of the budget.
+    Total,
+}
+
+/// What can be spent, and what it is that ends there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limit {
+    pub affordable: Money,
+    pub bound: Bound,
+}
+
+impl Budget {
+    /// A budget on the day of `now`.
+    #[must_use]
+    pub fn on(name: &str, now: Timestamp, daily: Option<Money>, total: Option<Money>) -> Self {
+        let day = now.to_rfc3339().chars().take(10).collect();
+        Self { name: name.to_owned(), day, daily, total }
+    }
+}
+
+/// What was spent within budgets and what their open tabs may come to, by name and day.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Used(BTreeMap<(String, String), Money>);
+
+impl Used {
+    /// What is left of `available` for a request within `budget`.
+    #[must_use]
+    pub fn left(&self, budget: Option<&Budget>, available: Money) -> Limit {
+        let mut left = Limit { affordable: available, bound: Bound::Balance };
+        let Some(budget) = budget else { return left };
+        let bounds = [(budget.daily, Bound::Daily, budget.day.as_str()), (budget.total, Bound::Total, EVER)];
+        for (limit, bound, day) in bounds {
+            let Some(limit) = limit else { continue };
+            let rest = limit.checked_sub(self.of(&budget.name, day)).unwrap_or(Money::ZERO).max(Money::ZERO);
+            if rest < left.affordable {
+                left = Limit { affordable: rest, bound };
+            }
+        }
+        left
+    }
+
+    fn of(&self, name: &str, day: &str) -> Money {
+        self.0.get(&(name.to_owned(), day.to_owned())).copied().unwrap_or_default()
+    }
+
+    /// Counts `amount` within a budget, on its day and for ever. Nothing when the sum is beyond
+    /// what can be recorded.
+    pub fn add(&mut self, name: &str, day: &str, amount: Money) -> Option<()> {
+        let keys = [day, EVER].map(|day| (name.to_owned(), day.to_owned()));
+        let [today, ever] = [self.of(name, day), self.of(name, EVER)].map(|used| used.checked_add(amount));
+        let [today_key, ever_key] = keys;
+        self.0.insert(today_key, today?);
+        self.0.insert(ever_key, ever?);
+        Some(())
+    }
+
+    /// What was used within those of `budgets` that have a limit.
+    pub(super) async fn read<'a>(
+        tx: &mut Tx,
+        budgets: impl Iterator<Item = &'a Budget>,
+    ) -> Result<Self, LedgerError> {
+        let limited = budgets.filter(|budget| budget.daily.is_some() || budget.total.is_some());
+        let names: BTreeSet<&str> = limited.map(|budget| budget.name.as_str()).collect();
+        if names.is_empty() {
+            return Ok(Self::default());
+        }
+        let names: Vec<_> = names.into_iter().map(|name| [name]).collect();
+        let given = rows::given(tx.engine(), &[Column::Text("name")], names.len());
+        // Of days before a request's own only those of open tabs are looked at: they count for ever.
+        let query = format!(
+            "{given} SELECT budgets.name, day, spent AS used, CAST(0 AS BIGINT) AS is_open
+               FROM given CROSS JOIN budgets WHERE budgets.name = given.name
+             UNION ALL
+             SELECT budget AS name, day,
+                    CAST(SUM(CASE WHEN charged > reserved THEN charged ELSE reserved END) AS BIGINT) AS used,
+                    CAST(1 AS BIGINT) AS is_open
+               FROM given CROSS JOIN holds WHERE holds.budget = given.name AND state = 'open'
+              GROUP BY budget, day"
+        );
+        let rows = rows::with_rows(query, &names).fetch_all(tx.conn()).await?;
+        let mut used = Self::default();
+        for row in &rows {
+            let (name, day): (String, String) = (row.try_get("name")?, row.try_get("day")?);
+            let amount = sql::money(row, "used")?;
+            let is_open = row.try_get::<i64, _>("is_open")? == 1;
+            if is_open {
+                used.add(&name, &day, amount).ok_or(LedgerError::Overflow)?;
+            } else {
+                let sum = used.of(&name, &day).checked_add(amount).ok_or(LedgerError::Overflow)?;
+                used.0.insert((name, day), sum);
+            }
+        }
+        Ok(used)
+    }
+
+    /// Writes what was spent to what is counted.
+    pub(super) async fn count(&self, tx: &mut Tx) -> Result<(), LedgerError> {
+        let sums: Vec<_> = self.0.iter().filter(|(_, spent)| spent.is_positive()).collect();
+        if sums.is_empty() {
+            return Ok(());
+        }
+        let sums: Vec<_> = sums.iter().map(|((name, day), spent)| (name, day, spent.micros())).collect();
+        let columns = [Column::Text("name"), Column::Text("day"), Column::Whole("spent")];
+        let given = rows::given(tx.engine(), &columns, sums.len());
+        let query = format!(
+            "{given} INSERT INTO budgets (name, day, spent) SELECT name, day, spent FROM given WHERE true
+             ON CONFLICT (name, day) DO UPDATE SET spent = budgets.spent + excluded.spent"
+        );
+        rows::with_rows(query, &sums).execute(tx.conn()).await?;
+        Ok(())
+    }
+}
+
+/// What can be spent within `budget`, of what the locked account has `available`.
+///
+/// # Errors
+/// When the database fails.
+pub async fn left(tx: &mut Tx, budget: &Budget, available: Money) -> Result<Limit, LedgerError> {
+    Ok(Used::read(tx, std::iter::once(budget)).await?.left(Some(budget), available))
+}
+
+/// Counts what was spent within `budget` by another way than a tab.
+///
+/// # Errors
+/// When the database fails.
+pub async fn count(tx: &mut Tx, budget: &Budget, spent: Money) -> Result<(), LedgerError> {
+    let mut used = Used::default();
+    used.add(&budget.name, &budget.day, spent).ok_or(LedgerError::Overflow)?;
+    used.count(tx).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn money(micros: i64) -> Money {
+        Money::from_micros(micros)
+    }
+
+    #[test]
+    fn the_tightest_limit_binds() {
+        let mut used = Used::default();
+        used.add("k", "2026-01-30", money(50)).expect("small");
+        used.add("k", "2026-01-31", money(7)).expect("small");
+        used.add("other", "2026-01-31", money(1_000)).expect("small");
+        for (daily, total, affordable, bound) in [
+            (None, None, 100, Bound::Balance),
+            (Some(10), None, 3, Bound::Daily),
+            (Some(5), None, 0, Bound::Daily),
+            (None, Some(60), 3, Bound::Total),
+            (Some(10), Some(58), 1, Bound::Total),
+            (Some(200), Some(200), 100, Bound::Balance),
+        ] {
+            let (daily, total) = (daily.map(money), total.map(money));
+            let budget = Budget { name: "k".into(), day: "2026-01-31".into(), daily, total };
+            let left = used.left(Some(&budget), money(100));
+            assert_eq!(left, Limit { affordable: money(affordable), bound });
+        }
+        assert_eq!(used.left(None, money(5)).affordable, money(5));
+        assert_eq!(used.add("k", "2026-02-01", Money::from_micros(i64::MAX)), None);
+    }
+}

@@ -1,0 +1,303 @@
+//! Opens tabs and settles them, many in a few statements.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::books::{Books, Settled};
+use super::budget::{Budget, Limit, Used};
+use super::repeat::{Known, known};
+use super::statement::{Entry, EntryDetails};
+use super::{CloseOutcome, LedgerError, sql};
+use crate::db::rows::{self, Column};
+use crate::db::{Engine, Tx};
+use crate::id::{AccountId, HoldId, RequestKey, Timestamp};
+use crate::money::Money;
+
+/// What is to be set aside for a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Estimate {
+    /// What it may cost.
+    pub wanted: Money,
+    /// What it costs at the least. With no less than this available, all of it is set aside.
+    pub least: Money,
+}
+
+impl Estimate {
+    /// What is set aside of what is affordable; nothing when that is not enough.
+    #[must_use]
+    pub fn within(self, affordable: Money) -> Option<Money> {
+        (self.least <= affordable).then_some(self.wanted.min(affordable))
+    }
+}
+
+/// A tab to be opened.
+#[derive(Debug, Clone)]
+pub struct Opening {
+    /// Who pays.
+    pub account: AccountId,
+    /// What the request is known by when it comes again.
+    pub idempotency_key: Option<String>,
+    /// What it is to be counted within.
+    pub budget: Option<Budget>,
+    /// What to set aside.
+    pub estimate: Estimate,
+    /// The moment it is opened at.
+    pub now: Timestamp,
+    /// When the [sweeper](super::sweep) may take the request for lost.
+    pub expires_at: Timestamp,
+}
+
+/// What became of a request for a tab.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Opened {
+    /// A tab is open; what could have been set aside for it altogether.
+    Open {
+        /// The new tab.
+        hold: HoldId,
+        /// What there was when it was opened.
+        affordable: Money,
+    },
+    /// The same request, by its `Idempotency-Key`, is being served.
+    InProgress,
+    /// The same request was charged before.
+    Charged,
+    /// There is less than the least it costs.
+    Short(Limit),
+}
+
+/// What is still to be charged for a tab when it closes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Owed {
+    /// This, or the tab stays open.
+    Exactly(Money),
+    /// This, or as much of it as there is: it has been delivered, and refusing it now would leave
+    /// all of it unpaid.
+    AtMost(Money),
+}
+
+impl Owed {
+    /// All that was delivered is charged.
+    pub const NOTHING: Self = Self::AtMost(Money::ZERO);
+
+    /// How much it is.
+    #[must_use]
+    pub const fn amount(self) -> Money {
+        match self {
+            Self::Exactly(amount) | Self::AtMost(amount) => amount,
+        }
+    }
+}
+
+/// A tab to be closed.
+#[derive(Debug, Clone)]
+pub struct Settling {
+    /// The tab.
+    pub hold: HoldId,
+    /// What is charged before it closes.
+    pub owed: Owed,
+    /// What is posted of it.
+    pub details: EntryDetails,
+    /// The moment it is closed at.
+    pub now: Timestamp,
+}
+
+type Each<T> = Vec<Result<T, LedgerError>>;
+
+/// Settles and opens tabs, each on its own terms: one that cannot be leaves the others alone. Also
+/// locks the accounts of the tabs `also`, for what is done to these next.
+///
+/// # Errors
+/// When the database fails, and for all of them.
+pub(super) async fn serve(
+    tx: &mut Tx,
+    settlings: &[Settling],
+    openings: &[Opening],
+    also: &BTreeSet<&HoldId>,
+) -> Result<(Each<CloseOutcome>, Each<Opened>), LedgerError> {
+    if settlings.is_empty() && openings.is_empty() {
+        // SQLite has one writer, who needs no locks.
+        if tx.engine() == Engine::Postgres {
+            sql::lock_accounts(tx, also.iter().map(|hold| hold.as_str())).await?;
+        }
+        return Ok((Vec::new(), Vec::new()));
+    }
+    let mut books = read(tx, settlings, openings, also).await?;
+    let requests = name(tx, &mut books, openings).await?;
+    let before = books.clone();
+    let mut closing = Closing::default();
+    let settled: Vec<_> =
+        settlings.iter().map(|settling| closing.settle(&mut books, &before, settling)).collect();
+    let mut opening = Vec::new();
+    let mut taken = BTreeSet::new();
+    let opened = openings.iter().zip(&requests).map(|(order, request)| {
+        let request = match request {
+            Known::New(request) if taken.insert((&order.account, request)) => request,
+            Known::New(_) | Known::InProgress => return Opened::InProgress,
+            Known::Charged => return Opened::Charged,
+        };
+        match books.reserve(order) {
+            Ok((reserved, left)) => {
+                let new = New { hold: HoldId::random(), request, reserved, order };
+                let opened = Opened::Open { hold: new.hold.clone(), affordable: left.affordable };
+                opening.push(new);
+                opened
+            }
+            Err(left) => Opened::Short(left),
+        }
+    });
+    let opened = opened.map(Ok).collect();
+    sql::change_accounts(tx, &books.changes_since(&before).accounts).await?;
+    closing.write(tx).await?;
+    insert(tx, &opening).await?;
+    let mut outcomes = Vec::with_capacity(settled.len());
+    for (settling, settled) in settlings.iter().zip(settled) {
+        outcomes.push(match settled {
+            // Closed before, maybe a moment ago by another of these.
+            Ok(None) => {
+                sql::read_entry(tx, &settling.hold).await.map(|entry| CloseOutcome::AlreadyClosed { entry })
+            }
+            Ok(Some(outcome)) => Ok(outcome),
+            Err(error) => Err(error),
+        });
+    }
+    Ok((outcomes, opened))
+}
+
+/// Locks the accounts, in the order of their ids, and reads what will be decided on.
+async fn read(
+    tx: &mut Tx,
+    settlings: &[Settling],
+    openings: &[Opening],
+    also: &BTreeSet<&HoldId>,
+) -> Result<Books, LedgerError> {
+    let holds: BTreeSet<&HoldId> = settlings.iter().map(|settling| &settling.hold).collect();
+    let accounts = openings.iter().map(|opening| opening.account.as_str());
+    let ids = holds.union(also).map(|hold| hold.as_str()).chain(accounts);
+    let mut books = Books { accounts: sql::lock_accounts(tx, ids).await?, ..Books::default() };
+    books.tabs = sql::read_holds(tx, &holds).await?;
+    books.used = Used::read(tx, openings.iter().filter_map(|opening| opening.budget.as_ref())).await?;
+    Ok(books)
+}
+
+/// What each request is known by. Makes the accounts of requests that may cost nothing.
+async fn name(tx: &mut Tx, books: &mut Books, openings: &[Opening]) -> Result<Vec<Known>, LedgerError> {
+    let mut requests = Vec::with_capacity(openings.len());
+    for opening in openings {
+        if opening.estimate.least.is_zero() && !books.accounts.contains_key(&opening.account) {
+            sql::insert_account(tx, &opening.account, opening.now).await?;
+            let balance = sql::lock_account(tx, &opening.account).await?.unwrap_or_default();
+            books.accounts.insert(opening.account.clone(), balance);
+        }
+        requests.push(known(tx, &opening.account, opening.idempotency_key.as_deref()).await?);
+    }
+    Ok(requests)
+}
+
+/// Tabs that close, with their entries.
+#[derive(Default)]
+struct Closing {
+    /// What each is charged at the last.
+    tabs: BTreeMap<HoldId, Money>,
+    entries: Vec<(HoldId, Entry)>,
+    spent: Used,
+}
+
+impl Closing {
+    /// `None` when the tab is closed already.
+    fn settle(
+        &mut self,
+        books: &mut Books,
+        before: &Books,
+        Settling { hold, owed, details, now }: &Settling,
+    ) -> Result<Option<CloseOutcome>, LedgerError> {
+        let (charged, released) = match books.settle(hold, *owed) {
+            Settled::Closed { charged, released } => (charged, released),
+            Settled::Short { by } => return Ok(Some(CloseOutcome::Short { by })),
+            Settled::Before => return Ok(None),
+            Settled::Unknown => return Err(LedgerError::UnknownHold(hold.clone())),
+            Settled::Overflow => return Err(LedgerError::Overflow),
+        };
+        let tab = &before.tabs[hold];
+        let risen = charged.checked_sub(tab.tab.charged).ok_or(LedgerError::Overflow)?;
+        if let Some((name, day)) = &tab.budget {
+            self.spent.add(name, day, charged).ok_or(LedgerError::Overflow)?;
+        }
+        let entry = Entry::of(&tab.account, charged, details, *now);
+        self.tabs.insert(hold.clone(), risen);
+        self.entries.push((hold.clone(), entry.clone()));
+        Ok(Some(CloseOutcome::Closed { entry, released }))
+    }
+
+    async fn write(&self, tx: &mut Tx) -> Result<(), LedgerError> {
+        if self.tabs.is_empty() {
+            return Ok(());
+        }
+        sql::close_holds(tx, &self.tabs).await?;
+        sql::insert_entries(tx, &self.entries).await?;
+        self.spent.count(tx).await
+    }
+}
+
+/// A tab that opens.
+struct New<'a> {
+    hold: HoldId,
+    request: &'a RequestKey,
+    reserved: Money,
+    order: &'a Opening,
+}
+
+async fn insert(tx: &mut Tx, new: &[New<'_>]) -> Result<(), LedgerError> {
+    if new.is_empty() {
+        return Ok(());
+    }
+    let rows: Vec<_> = new
+        .iter()
+        .map(|New { hold, request, reserved, order }| {
+            let (name, day) = order.budget.as_ref().map(|budget| (&budget.name, &budget.day)).unzip();
+            let (now, until) = (order.now.millis(), order.expires_at.millis());
+            (
+                hold.as_str(),
+                order.account.as_str(),
+                request.as_str(),
+                reserved.micros(),
+                name,
+                day,
+                now,
+                until,
+            )
+        })
+        .collect();
+    let columns = [
+        Column::Text("id"),
+        Column::Text("account"),
+        Column::Text("request_key"),
+        Column::Whole("reserved"),
+        Column::Text("budget"),
+        Column::Text("day"),
+        Column::Whole("created_at"),
+        Column::Whole("expires_at"),
+    ];
+    let given = rows::given(tx.engine(), &columns, rows.len());
+    let query = format!(
+        "{given} INSERT INTO holds
+           (id, account, request_key, reserved, charged, state, budget, day, created_at, expires_at)
+         SELECT id, account, request_key, reserved, 0, 'open', budget, day, created_at, expires_at FROM given"
+    );
+    let result = rows::with_rows(query, &rows).execute(tx.conn()).await?;
+    sql::must(result.rows_affected(), rows.len(), "new tabs")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_estimate_takes_what_there_is_down_to_the_least() {
+        let estimate = Estimate { wanted: Money::from_micros(100), least: Money::from_micros(10) };
+        for (affordable, expected) in
+            [(500, Some(100)), (100, Some(100)), (99, Some(99)), (10, Some(10)), (9, None)]
+        {
+            let within = estimate.within(Money::from_micros(affordable));
+            assert_eq!(within.map(Money::micros), expected);
+        }
+    }
+}

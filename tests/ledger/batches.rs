@@ -1,0 +1,118 @@
+//! What shares a commit with others.
+
+use farebox::ledger::{CloseOutcome, Estimate, Ledger, LedgerError, Opened, Opening, Owed, Settling};
+use futures_util::future::join_all;
+
+use crate::db::for_each_engine;
+use crate::*;
+
+fn opening(account: &AccountId, amount: i64, idempotency_key: Option<&str>) -> Opening {
+    Opening {
+        account: account.clone(),
+        idempotency_key: idempotency_key.map(str::to_owned),
+        budget: None,
+        estimate: Estimate { wanted: money(amount), least: money(amount) },
+        now: NOW,
+        expires_at: LATER,
+    }
+}
+
+#[tokio::test]
+async fn a_tab_is_opened_once_under_an_idempotency_key() {
+    for_each_engine(async |engine| {
+        let ledger = Ledger::start(engine.db.clone());
+        let account = funded(&ledger, "a", 100).await;
+        let two = [(); 2].map(|()| ledger.open(opening(&account, 10, Some("once"))));
+        let opened = join_all(two).await;
+        let holds: Vec<_> = opened
+            .iter()
+            .filter_map(|opened| match opened {
+                Ok(Opened::Open { hold, .. }) => Some(hold.clone()),
+                Ok(Opened::InProgress) => None,
+                wrong => panic!("{wrong:?}"),
+            })
+            .collect();
+        assert_eq!(holds.len(), 1);
+        // Charged nothing, it may come again; charged something, it may not.
+        ledger.close(&holds[0], &details(), NOW).await.unwrap();
+        let Ok(Opened::Open { hold, .. }) = ledger.open(opening(&account, 10, Some("once"))).await else {
+            panic!("not opened again")
+        };
+        let settling = Settling { hold, owed: Owed::Exactly(money(3)), details: details(), now: NOW };
+        assert!(matches!(ledger.settle(settling).await, Ok(CloseOutcome::Closed { .. })));
+        assert_eq!(ledger.open(opening(&account, 10, Some("once"))).await.unwrap(), Opened::Charged);
+        assert_clean(&ledger).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_free_request_opens_the_account_it_is_counted_on() {
+    for_each_engine(async |engine| {
+        let ledger = Ledger::start(engine.db.clone());
+        let nobody = account("nobody");
+        assert!(matches!(ledger.open(opening(&nobody, 1, None)).await, Ok(Opened::Short(_))));
+        let two = [(); 2].map(|()| ledger.open(opening(&nobody, 0, None)));
+        for opened in join_all(two).await {
+            let Ok(Opened::Open { hold, .. }) = opened else { panic!("{opened:?}") };
+            ledger.close(&hold, &details(), NOW).await.unwrap();
+        }
+        assert_clean(&ledger).await;
+    })
+    .await;
+}
+
+/// The database has the last word on each; what it refuses is refused alone.
+#[tokio::test]
+async fn what_is_refused_leaves_the_others_of_its_batch_alone() {
+    for_each_engine(async |engine| {
+        let ledger = Ledger::start(engine.db.clone());
+        let account = funded(&ledger, "a", 100).await;
+        let (one, two) =
+            (opened(&ledger, &account, "r1", 10).await, opened(&ledger, &account, "r2", 10).await);
+        let settling = |hold: &HoldId, kind| {
+            let details = EntryDetails { kind, ..details() };
+            Settling { hold: hold.clone(), owed: Owed::Exactly(money(5)), details, now: NOW }
+        };
+        // Only a credit is one.
+        let wrong = ledger.settle(settling(&one, EntryKind::Credit));
+        let right = ledger.settle(settling(&two, EntryKind::Usage));
+        let unknown = ledger.settle(settling(&HoldId::random(), EntryKind::Usage));
+        let (wrong, right, unknown, charged) =
+            tokio::join!(wrong, right, unknown, ledger.charge(&one, money(1)));
+        assert!(matches!(wrong, Err(LedgerError::Database(_))), "{wrong:?}");
+        assert!(matches!(right, Ok(CloseOutcome::Closed { .. })), "{right:?}");
+        assert!(matches!(unknown, Err(LedgerError::UnknownHold(_))), "{unknown:?}");
+        assert_eq!(charged.unwrap(), crate::charged(1));
+        ledger.close(&one, &details(), NOW).await.unwrap();
+        assert_eq!(ledger.balance(&account).await.unwrap(), balance(100, 6, 0));
+        assert_clean(&ledger).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_tab_that_nobody_waits_for_any_more_is_closed() {
+    for_each_engine(async |engine| {
+        let ledger = Ledger::start(engine.db.clone());
+        let account = funded(&ledger, "a", 100).await;
+        let mut blocker = engine.connect_again().await.begin().await.unwrap();
+        sqlx::query("UPDATE accounts SET credited = credited").execute(blocker.conn()).await.unwrap();
+        let waiting = tokio::spawn({
+            let (ledger, opening) = (ledger.clone(), opening(&account, 10, None));
+            async move { ledger.open(opening).await }
+        });
+        while ledger.batch_stats().batches == 0 {
+            tokio::task::yield_now().await;
+        }
+        // Its transaction has begun, and waits for the account.
+        waiting.abort();
+        assert!(waiting.await.unwrap_err().is_cancelled());
+        blocker.commit().await.unwrap();
+        // What comes later is served after the tab was closed.
+        let next = ledger.open(opening(&account, 100, None)).await;
+        assert!(matches!(next, Ok(Opened::Open { .. })), "{next:?}");
+        assert_clean(&ledger).await;
+    })
+    .await;
+}
