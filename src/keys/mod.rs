@@ -144,13 +144,12 @@ impl Keys {
         }
         let (id, hash) = text::parse(&self.prefix, text).ok_or(KeyRefused::Invalid)?;
         let remembered = self.recent.get(&id, now).and_then(|stored| opened(Some(&stored), &hash, now).ok());
-        let key = match remembered {
-            Some(key) => key,
-            None => {
-                let stored = store::secrets(&self.db, &id).await.map_err(KeyRefused::Unavailable)?;
-                let stored = stored.map(|stored| self.recent.remember(stored, now));
-                opened(stored.as_deref(), &hash, now)?
-            }
+        let key = if let Some(key) = remembered {
+            key
+        } else {
+            let stored = store::secrets(&self.db, &id).await.map_err(KeyRefused::Unavailable)?;
+            let stored = stored.map(|stored| self.recent.remember(stored, now));
+            opened(stored.as_deref(), &hash, now)?
         };
         self.used().insert(key.id.clone(), now);
         Ok(key)

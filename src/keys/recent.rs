@@ -14,7 +14,9 @@ const KEPT: usize = 10_000;
 /// What was read, and when. As long as streams of an ended key may run on, so may its requests: for [`LOOK`], and on
 /// other instances only than the one that ended it.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Recent(Arc<Mutex<HashMap<KeyId, (Arc<Stored>, Timestamp)>>>);
+pub(super) struct Recent(Arc<Mutex<Read>>);
+
+type Read = HashMap<KeyId, (Arc<Stored>, Timestamp)>;
 
 impl Recent {
     pub(super) fn get(&self, id: &KeyId, now: Timestamp) -> Option<Arc<Stored>> {
@@ -39,7 +41,7 @@ impl Recent {
         self.lock().remove(id);
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<KeyId, (Arc<Stored>, Timestamp)>> {
+    fn lock(&self) -> MutexGuard<'_, Read> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

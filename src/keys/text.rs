@@ -69,12 +69,6 @@ impl fmt::Display for KeyId {
 #[derive(Clone, Copy)]
 pub struct SecretHash([u8; 32]);
 
-impl fmt::Debug for SecretHash {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("SecretHash")
-    }
-}
-
 impl SecretHash {
     pub(super) fn of(secret: &str) -> Self {
         Self(Sha256::digest(secret.as_bytes()).into())
