@@ -65,7 +65,9 @@ fn phone(input: Input<'_>, word: Word) -> Option<Found> {
     // The seconds of a time of day are no start either.
     let clock =
         input.before(start) == Some(b':') && input.before(start - 1).is_some_and(|b| b.is_ascii_digit());
-    if clock || input.glued_left(start) || input.continues_left(start) {
+    // A plus begins a number whatever stands before it, such as the address that it was pasted after.
+    let plus = input.at(start) == Some(b'+') && !input.before(start).is_some_and(|b| b.is_ascii_digit());
+    if clock || !plus && (input.glued_left(start) || input.continues_left(start)) {
         return None;
     }
     if is_label_of_other(input, start) {
