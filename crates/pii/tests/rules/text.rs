@@ -66,6 +66,8 @@ fn phone() {
             "cell ⟦212 555 0123⟧",
             "⟦+55 11 93283-0332⟧-Office",
             "⟦212-555-0123x42⟧-Fax",
+            "my number: ⟦01414960405⟧",
+            "her number is ⟦2614597755⟧",
         ],
     );
     none_finds(

@@ -30,6 +30,12 @@ const NAMES: &[&str] = &[
     "reach me",
     "reach us",
     "text me",
+    "my number",
+    "your number",
+    "her number",
+    "his number",
+    "their number",
+    "our number",
 ];
 
 /// Words that only hint at one: enough for digits that already look like it.
