@@ -44,6 +44,10 @@ entities! {
     IpAddress = "IP_ADDRESS",
     /// IEEE 802 48-bit hardware address.
     MacAddress = "MAC_ADDRESS",
+    /// RFC 9562 identifier of a person, an account or a device, where the text says so.
+    Uuid = "UUID",
+    /// A person's nationality, religion or political group, where the text says that it is one.
+    Nrp = "NRP",
     /// A calendar date, or a date with a time.
     DateTime = "DATE_TIME",
     /// A person's age.
@@ -93,8 +97,14 @@ entities! {
     UkNino = "UK_NINO",
     /// United Kingdom unique taxpayer reference.
     UkUtr = "UK_UNIQUE_TAXPAYER_REFERENCE_NUMBER",
+    /// United Kingdom passport number.
+    UkPassport = "UK_PASSPORT",
+    /// United Kingdom driving licence number.
+    UkDrivingLicence = "UK_DRIVING_LICENCE",
     /// Canadian social insurance number.
     CaSin = "CA_SOCIAL_INSURANCE_NUMBER",
+    /// Canadian passport number.
+    CaPassport = "CA_PASSPORT",
     /// Canadian provincial health number.
     CaHealthNumber = "CA_HEALTH_NUMBER",
     /// Australian business number.
@@ -105,6 +115,8 @@ entities! {
     AuTfn = "AU_TFN",
     /// Australian Medicare card number.
     AuMedicare = "AU_MEDICARE",
+    /// Australian passport number.
+    AuPassport = "AU_PASSPORT",
 
     /// Indian Aadhaar number.
     InAadhaar = "IN_AADHAAR",
@@ -112,6 +124,10 @@ entities! {
     InPan = "IN_PAN",
     /// Indian voter's photo identity card number.
     InVoterNumber = "IN_VOTER_NUMBER",
+    /// Indian passport number.
+    InPassport = "IN_PASSPORT",
+    /// Indian goods and services tax identification number.
+    InGstin = "IN_GSTIN",
     /// Indian rural employment scheme (NREGA) job card number.
     InNrega = "IN_NREGA",
     /// Singapore national registration or foreign identification number.
@@ -119,16 +135,36 @@ entities! {
 
     /// German tax identification number.
     DeTaxId = "DE_TAX_ID",
+    /// German social insurance number.
+    DeSocialSecurity = "DE_SOCIAL_SECURITY",
+    /// German identity card number.
+    DeIdCard = "DE_ID_CARD",
+    /// German passport number.
+    DePassport = "DE_PASSPORT",
+    /// German value added tax number.
+    DeVatId = "DE_VAT_ID",
     /// French social security number (NIR, issued by INSEE).
     FrInsee = "FR_INSEE",
+    /// French national identity card number.
+    FrIdCard = "FR_ID_CARD",
+    /// French passport number.
+    FrPassport = "FR_PASSPORT",
     /// Spanish tax identification number.
     EsNif = "ES_NIF",
     /// Spanish foreigner identification number.
     EsNie = "ES_NIE",
+    /// Spanish passport number.
+    EsPassport = "ES_PASSPORT",
     /// Italian fiscal code of a person.
     ItFiscalCode = "IT_FISCAL_CODE",
     /// Italian value added tax number.
     ItVatCode = "IT_VAT_CODE",
+    /// Italian identity card number.
+    ItIdentityCard = "IT_IDENTITY_CARD",
+    /// Italian passport number.
+    ItPassport = "IT_PASSPORT",
+    /// Italian driver licence number.
+    ItDriverLicense = "IT_DRIVER_LICENSE",
     /// Polish national identification number.
     PlPesel = "PL_PESEL",
     /// Finnish personal identity code.

@@ -30,13 +30,20 @@ impl Context {
         }
     }
 
-    /// How many words away the nearest of `terms` is; none when none is near.
+    /// The score of a candidate that the nearest of `terms` names; none when none is near.
     ///
-    /// Terms are lower case, words separated by one space; a plural `s` is tolerated.
-    pub(super) fn distance(&self, terms: &[&str]) -> Option<usize> {
-        terms.iter().filter_map(|term| self.distance_of(term)).min()
+    /// Terms are lower case, words separated by one space; a plural `s` is tolerated. Of terms at the same
+    /// distance the one of more words says more: `uk passport` is not just any passport.
+    #[allow(clippy::cast_precision_loss, reason = "a handful of words")]
+    pub(super) fn score(&self, terms: &[&str]) -> Option<f32> {
+        let said = |term: &&str| {
+            let words = term.bytes().filter(|b| *b == b' ').count();
+            self.distance_of(term).map(|distance| score(distance) + 0.002 * words.min(4) as f32)
+        };
+        terms.iter().filter_map(said).max_by(f32::total_cmp)
     }
 
+    /// How many words away `term` is.
     fn distance_of(&self, term: &str) -> Option<usize> {
         let before = self.before.find(term).last().map(|words| {
             let other_line = self.before.line_break.is_some_and(|line| line >= words.end);
@@ -52,7 +59,7 @@ impl Context {
 
 /// The score of a candidate whose context names it `distance` words away: the nearest name wins ties.
 #[allow(clippy::cast_precision_loss, reason = "a handful of words")]
-pub(super) fn score(distance: usize) -> f32 {
+fn score(distance: usize) -> f32 {
     0.9 - 0.01 * distance.min(20) as f32
 }
 
@@ -192,7 +199,8 @@ mod tests {
 
     fn distance(text: &str, candidate: &str, terms: &[&str]) -> Option<usize> {
         let start = text.find(candidate).expect("the text holds the candidate");
-        Context::of(Input::new(text), &(start..start + candidate.len())).distance(terms)
+        let context = Context::of(Input::new(text), &(start..start + candidate.len()));
+        terms.iter().filter_map(|term| context.distance_of(term)).min()
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::{
     candidate::{Candidate, Evidence},
-    context::{self, Context},
+    context::Context,
     input::{Input, Word},
     layout::Layout,
 };
@@ -35,6 +35,8 @@ pub(super) struct IdRule {
 
 /// A number whose check passed and that scores this much without context counts as validated.
 const SELF_EVIDENT: f32 = 0.8;
+/// Groups out of a longer row of groups: a word must name them.
+const IN_ROW: f32 = 0.1;
 
 impl IdRule {
     fn accepts(&self, compact: &str) -> bool {
@@ -55,12 +57,14 @@ impl IdRule {
         base: f32,
         threshold: f32,
     ) -> Option<Candidate> {
-        let mut distance = || nearby.context(&span).distance(self.context);
+        let mut said = || nearby.context(&span).score(self.context);
         let (score, evidence) = if base >= SELF_EVIDENT && self.has_checksum() {
             (base, Evidence::Checksum)
-        } else if let Some(distance) = distance() {
+        } else if let Some(said) = said() {
             let evidence = if self.has_checksum() { Evidence::Checksum } else { Evidence::Context };
-            (context::score(distance).max(base), evidence)
+            (said.max(base), evidence)
+        } else if nearby.input.in_row(&span) {
+            (base.min(IN_ROW), Evidence::Pattern)
         } else {
             (base, Evidence::Pattern)
         };

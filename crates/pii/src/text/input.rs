@@ -162,6 +162,17 @@ impl<'t> Input<'t> {
         }
     }
 
+    /// Whether spaces part the span and more digits stand a space away from it: groups out of a longer row, such
+    /// as a line of a table.
+    pub(super) fn in_row(self, span: &Range<usize>) -> bool {
+        let digit_beyond = |space: Option<u8>, digit: Option<u8>| {
+            space == Some(b' ') && digit.is_some_and(|b| b.is_ascii_digit())
+        };
+        self.bytes[span.clone()].contains(&b' ')
+            && (digit_beyond(self.at(span.end), self.at(span.end + 1))
+                || span.start > 1 && digit_beyond(self.before(span.start), self.before(span.start - 1)))
+    }
+
     /// Whether the word that ends at `end` holds a digit. Looks at 16 bytes at most.
     fn word_has_digit(self, end: usize) -> bool {
         let start = self.run_back(end, 16, |b| KIND[usize::from(b)] != 0);

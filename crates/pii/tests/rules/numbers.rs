@@ -238,3 +238,45 @@ fn vehicles() {
     );
     none_finds(Entity::LicensePlate, &["ABC-1234", "7ABC123"]);
 }
+
+#[test]
+fn papers_of_travellers_and_drivers() {
+    each_finds(
+        Entity::UkPassport,
+        &["UK passport ⟦512345678⟧", "British passport number: ⟦512345678⟧", "passport ⟦AB1234567⟧"],
+    );
+    each_finds(Entity::UkDrivingLicence, &["⟦MORGA657054SM9IJ⟧", "driving licence ⟦FOX99857054SM9IJ⟧"]);
+    none_finds(Entity::UkDrivingLicence, &["MORGA613054SM9IJ", "MOR9A657054SM9IJ", "MORGA657054SM9I"]);
+    each_finds(Entity::CaPassport, &["Canadian passport ⟦AB123456⟧", "passport number ⟦P123456AA⟧"]);
+    each_finds(Entity::AuPassport, &["Australian passport ⟦N1234567⟧"]);
+    each_finds(Entity::InPassport, &["Indian passport ⟦J8369854⟧", "passport: ⟦J8369854⟧"]);
+    none_finds(Entity::InPassport, &["J8369854", "passport Q8369854"]);
+    each_finds(Entity::DeIdCard, &["Personalausweis ⟦LZ6311T475⟧", "Ausweisnummer: ⟦T220001293⟧"]);
+    none_finds(Entity::DeIdCard, &["Personalausweis LZ6311T476", "LZ6311T475"]);
+    each_finds(Entity::DePassport, &["Reisepass ⟦C01X00T478⟧"]);
+    none_finds(Entity::DePassport, &["Reisepass C01X00T479"]);
+    each_finds(Entity::FrIdCard, &["Carte nationale d'identité n° ⟦880692310285⟧", "CNI ⟦X4RTBPFW4⟧"]);
+    each_finds(Entity::FrPassport, &["passeport ⟦12AB34567⟧"]);
+    each_finds(Entity::EsPassport, &["pasaporte ⟦AAA123456⟧"]);
+    each_finds(Entity::ItPassport, &["passaporto ⟦YA1234567⟧"]);
+    each_finds(Entity::ItIdentityCard, &["carta d'identità ⟦CA12345AA⟧", "carta d’identità ⟦AR1234567⟧"]);
+    each_finds(Entity::ItDriverLicense, &["patente ⟦AB1234567C⟧", "patente di guida ⟦U1H43A789L⟧"]);
+}
+
+#[test]
+fn tax_and_insurance_of_more_countries() {
+    each_finds(Entity::InGstin, &["⟦27AAPFU0939F1ZV⟧", "GSTIN: ⟦27AAPFU0939F1ZV⟧"]);
+    none_finds(Entity::InGstin, &["27AAPFU0939F1ZW", "GSTIN 47AAPFU0939F1ZV"]);
+    each_finds(Entity::DeSocialSecurity, &["⟦65170839J003⟧", "SVNR ⟦65 170839 J 003⟧"]);
+    none_finds(Entity::DeSocialSecurity, &["65170839J004", "65171339J003"]);
+    each_finds(Entity::DeVatId, &["USt-IdNr. ⟦DE136695976⟧", "⟦DE136695976⟧"]);
+    none_finds(Entity::DeVatId, &["DE136695977", "136695976"]);
+}
+
+/// Groups of a longer row are no numbers of their own, unless a word names them.
+#[test]
+fn rows_of_groups() {
+    none_finds(Entity::InAadhaar, &["Reference 1595 4151 6580 0697 noted", "9 4151 6580 0697"]);
+    each_finds(Entity::InAadhaar, &["Aadhaar ⟦4151 6580 0697⟧ 2"]);
+    none_finds(Entity::UsSsn, &["12 536 22 8765 11"]);
+}

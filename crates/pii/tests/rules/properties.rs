@@ -4,9 +4,9 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// Pieces of every kind of trouble, to be glued together in any order.
-fn pieces() -> impl Strategy<Value = String> {
-    let piece = prop_oneof![
+/// One piece of every kind of trouble.
+fn piece() -> impl Strategy<Value = String> {
+    prop_oneof![
         prop::sample::select(vec![
             "a@b.com",
             "212-555-0123",
@@ -76,8 +76,12 @@ fn pieces() -> impl Strategy<Value = String> {
         ])
         .prop_map(str::to_owned),
         "\\PC{0,6}",
-    ];
-    prop::collection::vec(piece, 0..14).prop_map(|pieces| pieces.concat())
+    ]
+}
+
+/// Pieces glued together in any order.
+fn pieces() -> impl Strategy<Value = String> {
+    prop::collection::vec(piece(), 0..14).prop_map(|pieces| pieces.concat())
 }
 
 fn all_low() -> Selection {
@@ -113,5 +117,45 @@ proptest! {
         let text = words.join(separator);
         let redacted = redact(&text, &find(&text));
         prop_assert_eq!(found(&redacted), Vec::<String>::new(), "{} from {}", redacted, text);
+    }
+
+    /// Whoever redacts a redacted text changes nothing. (Where data touches data without anything in between, a
+    /// second look can find more: the neighbour is no letter any more.)
+    #[test]
+    fn redaction_is_idempotent(pieces in prop::collection::vec(piece(), 0..14), separator in prop::sample::select(vec![
+        " ", "\n", "\r\n", ", ", "; ", " | ", "\t",
+    ])) {
+        let text = pieces.join(separator);
+        let once = redact(&text, &find(&text));
+        let twice = redact(&once, &find(&once));
+        prop_assert_eq!(&twice, &once, "from {:?}", text);
+    }
+
+    /// What shows nothing hides nothing: with joiners, marks of direction or accents inside, a number is found all the same,
+    /// and what is left of the text holds none of its digits.
+    #[test]
+    fn invisible_characters_hide_nothing(
+        value in prop::sample::select(vec![
+            "212-555-0123", "4111 1111 1111 1111", "536-22-8765", "GB82 WEST 1234 5698 7654 32", "ada@example.org", "203.0.113.77",
+        ]),
+        at in 1_usize..9,
+        trick in prop::sample::select(vec!["\u{200b}", "\u{200d}", "\u{202e}", "\u{feff}", "\u{ad}", "\u{2066}", "\u{fe0f}", "\u{e0041}"]),
+        before in prop::sample::select(vec!["", "Hi 👩‍👩‍👧 ", "שלום ", "é\r\n", "مرحبا ", "\r\n\r\n"]),
+        after in prop::sample::select(vec!["", " 👋🏽", " שלום", "\r\n", ".", " e\u{301}"]),
+    ) {
+        let text = format!("{before}{}{trick}{}{after}", &value[..at], &value[at..]);
+        let redacted = redact(&text, &find(&text));
+        prop_assert!(redacted.starts_with(before) && redacted.ends_with(after), "{:?}", redacted);
+        let inner = &redacted[before.len()..redacted.len() - after.len()];
+        prop_assert!(inner.starts_with('<') && inner.ends_with('>') && inner.matches('<').count() == 1, "{:?}", redacted);
+    }
+
+    /// Lines that end as Windows ends them hold the same as others.
+    #[test]
+    fn line_ends_change_nothing(lines in prop::collection::vec(prop::sample::select(vec![
+        "a@b.com", "212-555-0123", "4111 1111 1111 1111", "ssn: 536228765", "password: hunter2", "born 1985-03-12", "", "the end",
+        "https://x.example/a", "March 12, 1985", "203.0.113.7", "GB82 WEST 1234 5698 7654 32",
+    ]), 0..8)) {
+        prop_assert_eq!(found(&lines.join("\n")), found(&lines.join("\r\n")));
     }
 }

@@ -64,6 +64,10 @@ fn phone() {
             "call me at ⟦55182641⟧",
             "Contact: ⟦5413-3747⟧",
             "cell ⟦212 555 0123⟧",
+            "⟦+55 11 93283-0332⟧-Office",
+            "⟦212-555-0123x42⟧-Fax",
+            "my number: ⟦01414960405⟧",
+            "her number is ⟦2614597755⟧",
         ],
     );
     none_finds(
@@ -79,6 +83,8 @@ fn phone() {
             "2024-01-02",
             "0x2125550123",
             "+999 1234 5678 9012 3456",
+            "SKU 093-6548-916 is gone",
+            "Invoice INV-0934-222123",
         ],
     );
 }
@@ -89,6 +95,7 @@ fn network() {
         Entity::IpAddress,
         &[
             "from ⟦203.0.113.7⟧:443",
+            "Server ⟦203.0.113.7⟧ answered",
             "⟦2001:db8::8a2e:370:7334⟧",
             "[⟦2001:db8:85a3:0:0:8a2e:370:7334⟧]:80",
             "⟦fe80::1⟧.",
@@ -136,6 +143,9 @@ fn url() {
             "⟦smith.info⟧",
             "[![MIT](⟦https://example.com/mit.svg⟧)](./LICENSE)",
             "⟦http://[2001:db8::1]:80/x⟧",
+            "Read ⟦helvetia.fr⟧ first.",
+            "see ⟦ironbark.de/⟧ for more",
+            "⟦library.ac.uk⟧",
         ],
     );
     none_finds(
@@ -150,6 +160,9 @@ fn url() {
             "x.committed",
             "@example.com",
             "https:///",
+            "locale.fr",
+            "app.locales.de_DE",
+            "just do.it",
         ],
     );
 }
@@ -280,7 +293,50 @@ fn secrets() {
     );
     each_finds(
         Entity::ConnectionString,
-        &["⟦postgres://app:s3cret@db.internal:5432/main⟧", "url=⟦redis://:pw@cache:6379/0⟧"],
+        &[
+            "⟦postgres://app:s3cret@db.internal:5432/main⟧",
+            "url=⟦redis://:pw@cache:6379/0⟧",
+            "clone ⟦https://bot:s3cret@git.example.com/x.git⟧",
+        ],
     );
-    none_finds(Entity::ConnectionString, &["postgres://localhost/main", "redis://cache:6379"]);
+    none_finds(
+        Entity::ConnectionString,
+        &["postgres://localhost/main", "redis://cache:6379", "https://example.com/a:b@c"],
+    );
+}
+
+#[test]
+fn identifiers_and_groups_of_persons() {
+    let uuid = "550e8400-e29b-41d4-a716-446655440000";
+    each_finds(Entity::Uuid, &[&format!("user id ⟦{uuid}⟧"), &format!("\"customerId\": \"⟦{uuid}⟧\"")]);
+    none_finds(
+        Entity::Uuid,
+        &[uuid, &format!("request {uuid}"), "user id 550e8400-e29b-01d4-a716-446655440000"],
+    );
+    each_finds(
+        Entity::Nrp,
+        &["Nationality: ⟦Norwegian⟧", "she is a ⟦Muslim⟧ and", "I'm ⟦Welsh⟧", "\"religion\": \"⟦Hindu⟧\""],
+    );
+    none_finds(
+        Entity::Nrp,
+        &["French toast", "The Norwegian coast", "he is Julian", "she is polish", "nationality is asked"],
+    );
+}
+
+#[test]
+fn keys_of_more_vendors() {
+    let hex = "0123456789abcdef0123456789abcdef";
+    each_finds(
+        Entity::ApiKey,
+        &[
+            &format!("⟦SK{hex}⟧"),
+            &format!("bot ⟦123456789:AA{}⟧", "a1B2c3D4e5F6g7H8i9J0k1L2m3N4o5P6q"),
+            &format!("⟦dckr_pat_{}⟧", "a1B2c3D4e5F6g7H8i9J0k1L2m3N"),
+            &format!("⟦nvapi-{hex}{hex}⟧"),
+        ],
+    );
+    none_finds(
+        Entity::ApiKey,
+        &[&format!("SK{hex}0"), &format!("sk{hex}"), "12345678:AAbbccdd", "re_export_2_of_3"],
+    );
 }

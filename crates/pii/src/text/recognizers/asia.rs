@@ -22,6 +22,13 @@ pub(crate) const RULES: &[IdRule] = &[
         context: &["pan", "permanent account", "income tax"],
     },
     IdRule {
+        entity: Entity::InGstin,
+        name: "in_gstin",
+        layouts: &[("dda{5}d{4}axax", 0.9)],
+        check: Check::Checksum(gstin),
+        context: &["gstin", "gst", "gst number", "goods and services tax"],
+    },
+    IdRule {
         entity: Entity::InVoterNumber,
         name: "in_voter_number",
         layouts: &[("a{3}d{7}", 0.2)],
@@ -52,6 +59,22 @@ fn aadhaar(number: &str) -> bool {
 /// The fourth letter is the kind of holder (Income Tax Department).
 fn pan(number: &str) -> bool {
     "PCHABGJLFTE".contains(&number[3..4]) && &number[5..9] != "0000"
+}
+
+/// State, permanent account number, a `Z`, and a check character: Luhn in base 36 (GST Network).
+fn gstin(number: &str) -> bool {
+    let values: Option<Vec<u32>> = number.chars().map(|c| c.to_digit(36)).collect();
+    let Some((check, body)) = values.as_deref().and_then(<[u32]>::split_last) else { return false };
+    let sum: u32 = body
+        .iter()
+        .enumerate()
+        .map(|(place, value)| if place % 2 == 0 { *value } else { value * 2 })
+        .map(|product| product / 36 + product % 36)
+        .sum();
+    matches!(number[..2].parse(), Ok(1..=38 | 97 | 99))
+        && pan(&number[2..12])
+        && number.as_bytes()[13] == b'Z'
+        && (36 - sum % 36) % 36 == *check
 }
 
 /// Weights 2, 7, 6, 5, 4, 3, 2; an offset and an alphabet for each series (Immigration and Checkpoints Authority).

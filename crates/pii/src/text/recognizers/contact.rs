@@ -26,7 +26,9 @@ pub(crate) const TRIGGERS: &[Trigger] = &[
         name: "bare_domain",
         literals: &[
             ".com", ".org", ".net", ".edu", ".gov", ".info", ".biz", ".co.uk", ".com.au", ".de", ".fr",
-            ".io", ".ai", ".app", ".dev", ".me",
+            ".io", ".ai", ".app", ".dev", ".me", ".eu", ".nl", ".ch", ".at", ".it", ".es", ".ca", ".us",
+            ".se", ".no", ".pl", ".be", ".tv", ".xyz", ".online", ".shop", ".site", ".store", ".cloud",
+            ".tech", ".mil", ".co.in", ".co.jp", ".co.nz", ".co.za", ".org.uk", ".ac.uk", ".gov.uk",
         ],
         edges: Edges::Free,
         find: bare_domain,
@@ -150,16 +152,40 @@ fn bare_domain(input: Input<'_>, ending: Range<usize>) -> Option<Found> {
     }
     let framework =
         matches!(host.to_ascii_lowercase().as_str(), "asp.net" | "vb.net" | "ado.net" | "paint.net");
-    let has_path =
-        input.at(end) == Some(b'/') && input.at(end + 1).is_some_and(|b| b.is_ascii_alphanumeric());
+    let has_path = input.at(end) == Some(b'/') && input.at(end + 1).is_none_or(|b| !matches!(b, b'/' | b'*'));
+    // Countries that no language has as a name of a thing, in a sentence of its own.
+    let country =
+        matches!(
+            &input.bytes[ending.clone()],
+            b".de" | b".fr" | b".nl" | b".ch" | b".eu" | b".pl" | b".ac.uk"
+        ) && host.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'-'))
+            && host.len() > 7
+            && !["locale", "messages", "strings", "translations"].iter().any(|name| host.starts_with(name))
+            && matches!(input.before(start), None | Some(b' ' | b'\n' | b'('))
+            && matches!(input.at(end), None | Some(b' ' | b'\n' | b'\r' | b')' | b',' | b'.' | b'?' | b'!'));
     let common = matches!(
         &input.bytes[ending],
-        b".com" | b".org" | b".net" | b".edu" | b".gov" | b".info" | b".biz" | b".co.uk" | b".com.au"
+        b".com"
+            | b".org"
+            | b".net"
+            | b".edu"
+            | b".gov"
+            | b".info"
+            | b".biz"
+            | b".co.uk"
+            | b".com.au"
+            | b".co.in"
+            | b".co.jp"
+            | b".co.nz"
+            | b".co.za"
+            | b".org.uk"
+            | b".gov.uk"
     );
     let base = match (framework, common, has_path) {
         (true, ..) => 0.1,
         (false, true, _) => 0.6,
         (false, false, true) => 0.5,
+        (false, false, false) if country => 0.5,
         (false, false, false) => 0.3,
     };
     let span = start..if has_path { url_end(input, end) } else { end };

@@ -23,6 +23,26 @@ pub(crate) const RULES: &[IdRule] = &[
         ],
     },
     IdRule {
+        entity: Entity::DeSocialSecurity,
+        name: "de_social_security",
+        layouts: &[("d{8}ad{3}", 0.8), ("dd d{6} a d{3}", 0.8)],
+        check: Check::Checksum(de_social_security),
+        context: &[
+            "sozialversicherungsnummer",
+            "versicherungsnummer",
+            "rentenversicherungsnummer",
+            "svnr",
+            "rvnr",
+        ],
+    },
+    IdRule {
+        entity: Entity::DeVatId,
+        name: "de_vat_id",
+        layouts: &[("DEd{9}", 0.7), ("DE d{9}", 0.7), ("DE d{3} d{3} d{3}", 0.7)],
+        check: Check::Checksum(|n| mod11_10(&n[2..]) && !n[2..].starts_with('0')),
+        context: &["ust id", "ust idnr", "umsatzsteuer", "vat", "vat id"],
+    },
+    IdRule {
         entity: Entity::FrInsee,
         name: "fr_insee",
         layouts: &[("d~dd~dd~dx~d{3}~d{3}~dd", 0.95), ("d{6}xd{8}", 0.85), ("d{5}xxd{6} dd", 0.85)],
@@ -83,6 +103,19 @@ fn de_tax_id(number: &str) -> bool {
     }
     let repeated: Vec<u32> = counts.into_iter().filter(|n| *n > 1).collect();
     d[0] != 0 && matches!(repeated[..], [2 | 3]) && mod11_10(number)
+}
+
+/// The area, a date of birth, a letter read as its place in the alphabet in two digits, and a serial; digit sums
+/// of the products with weights 2, 1, 2, 5, 7, 1, 2, 1, 2, 1, 2, 1 end in the check digit (VKVV, section 2).
+fn de_social_security(number: &str) -> bool {
+    const WEIGHTS: [u32; 12] = [2, 1, 2, 5, 7, 1, 2, 1, 2, 1, 2, 1];
+    let letter = u32::from(number.as_bytes()[8] - b'A') + 1;
+    let Some(mut d) = digits(&format!("{}{letter:02}{}", &number[..8], &number[9..])) else { return false };
+    let check = d.pop();
+    let sum: u32 = d.iter().zip(WEIGHTS).map(|(digit, weight)| digit * weight).map(|p| p / 10 + p % 10).sum();
+    matches!(d[2] * 10 + d[3], 1..=31 | 51..=81)
+        && matches!(d[4] * 10 + d[5], 1..=12)
+        && check == Some(sum % 10)
 }
 
 /// Key 97 minus the number modulo 97; Corsican departments 2A and 2B read as 19 and 18 (INSEE).

@@ -242,10 +242,10 @@ fn username(input: Input<'_>, key: Range<usize>) -> Option<Found> {
 fn number(input: Input<'_>, key_end: usize, digits: std::ops::RangeInclusive<usize>) -> Option<Range<usize>> {
     static LINK: LazyLock<Regex> = LazyLock::new(|| {
         compile(
-            r#"(?i)^["']?(?: (?:code|number|no\.?|#))?\s{0,2}(?:(?:is|was|of|=>?|:)\s{0,2}|\s)["']?(?<number>[0-9]{3,12})"#,
+            r#"(?i)^["']?(?: (?:code|number|no\.?|#))?(?: (?:for|of|on) (?:my|the|his|her|your|this) [a-z]{1,12})?\s{0,2}(?:(?:is|was|of|=>?|:)\s{0,2}|\s)["']?(?<number>[0-9]{3,12})"#,
         )
     });
-    let found = LINK.captures(input.ahead(key_end, 40))?.name("number")?;
+    let found = LINK.captures(input.ahead(key_end, 64))?.name("number")?;
     let span = key_end + found.start()..key_end + found.end();
     (digits.contains(&span.len()) && !input.glued(&span) && !input.continues(&span)).then_some(span)
 }

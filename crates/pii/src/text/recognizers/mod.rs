@@ -7,10 +7,12 @@ mod crypto;
 mod date;
 mod europe;
 mod finance;
+mod groups;
 mod keyed;
 mod network;
 mod phone;
 mod secrets;
+mod travel;
 mod us;
 mod vehicle;
 
@@ -18,7 +20,7 @@ use std::ops::Range;
 
 use super::{
     candidate::Evidence,
-    context,
+    context::Context,
     id_rule::IdRule,
     input::{Input, Word},
 };
@@ -72,8 +74,8 @@ impl Found {
 
     /// A pattern that nearby words can raise.
     fn in_context(input: Input<'_>, span: Range<usize>, base: f32, terms: &[&str]) -> Self {
-        match context::Context::of(input, &span).distance(terms) {
-            Some(distance) => Self::keyed(span, context::score(distance).max(base)),
+        match Context::of(input, &span).score(terms) {
+            Some(said) => Self::keyed(span, said.max(base)),
             None => Self::pattern(span, base),
         }
     }
@@ -86,6 +88,7 @@ pub(super) fn id_rules() -> Vec<&'static IdRule> {
         asia::RULES,
         europe::RULES,
         finance::RULES,
+        travel::RULES,
         vehicle::RULES,
         network::RULES,
     ]
@@ -95,12 +98,22 @@ pub(super) fn id_rules() -> Vec<&'static IdRule> {
 }
 
 pub(super) fn word_rules() -> Vec<&'static WordRule> {
-    [finance::WORDS, phone::WORDS, date::WORDS, network::WORDS, crypto::WORDS].into_iter().flatten().collect()
-}
-
-pub(super) fn triggers() -> Vec<&'static Trigger> {
-    [contact::TRIGGERS, date::TRIGGERS, crypto::TRIGGERS, secrets::TRIGGERS, keyed::TRIGGERS]
+    [finance::WORDS, phone::WORDS, date::WORDS, network::WORDS, crypto::WORDS, secrets::WORDS]
         .into_iter()
         .flatten()
         .collect()
+}
+
+pub(super) fn triggers() -> Vec<&'static Trigger> {
+    [
+        contact::TRIGGERS,
+        date::TRIGGERS,
+        crypto::TRIGGERS,
+        secrets::TRIGGERS,
+        keyed::TRIGGERS,
+        groups::TRIGGERS,
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }

@@ -10,13 +10,44 @@ use crate::text::{
 
 use super::{Found, WordRule};
 
-pub(crate) const RULES: &[IdRule] = &[IdRule {
-    entity: Entity::MacAddress,
-    name: "mac_address",
-    layouts: &[("hh:hh:hh:hh:hh:hh", 0.9), ("hh-hh-hh-hh-hh-hh", 0.9), ("hhhh.hhhh.hhhh", 0.6)],
-    check: Check::Plausible(|mac| mac.bytes().any(|b| b != mac.as_bytes()[0])),
-    context: &["mac", "mac address", "ethernet", "hardware address"],
-}];
+pub(crate) const RULES: &[IdRule] = &[
+    IdRule {
+        entity: Entity::MacAddress,
+        name: "mac_address",
+        layouts: &[("hh:hh:hh:hh:hh:hh", 0.9), ("hh-hh-hh-hh-hh-hh", 0.9), ("hhhh.hhhh.hhhh", 0.6)],
+        check: Check::Plausible(|mac| mac.bytes().any(|b| b != mac.as_bytes()[0])),
+        context: &["mac", "mac address", "ethernet", "hardware address"],
+    },
+    // Most name a request or a row. Only what a person is known by is theirs.
+    IdRule {
+        entity: Entity::Uuid,
+        name: "uuid",
+        layouts: &[("h{8}-h{4}-h{4}-h{4}-h{12}", 0.3)],
+        check: Check::Plausible(uuid),
+        context: &[
+            "user",
+            "user id",
+            "customer",
+            "customer id",
+            "patient",
+            "patient id",
+            "device id",
+            "advertising id",
+            "idfa",
+            "gaid",
+            "account id",
+            "member id",
+            "person id",
+            "employee id",
+        ],
+    },
+];
+
+/// A version and the variant of RFC 9562.
+fn uuid(uuid: &str) -> bool {
+    let bytes = uuid.as_bytes();
+    matches!(bytes[12], b'1'..=b'8') && matches!(bytes[16], b'8' | b'9' | b'A' | b'B')
+}
 
 pub(crate) const WORDS: &[WordRule] = &[
     WordRule { entity: Entity::IpAddress, name: "ipv4", find: ipv4 },
@@ -44,8 +75,9 @@ fn ipv4(input: Input<'_>, word: Word) -> Option<Found> {
     }
     let before = input.text[input.text.ceil_char_boundary(span.start.saturating_sub(10))..span.start]
         .to_ascii_lowercase();
-    let words = ["version", "ver", "release", "build", "v"];
-    let versioned = words.iter().any(|w| before.trim_end_matches([' ', '=', ':', '"', '.']).ends_with(w));
+    let before = before.trim_end_matches([' ', '=', ':', '"', '.']);
+    let word = before.rsplit(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or(before);
+    let versioned = matches!(word, "version" | "ver" | "release" | "build" | "v");
     let octets = address.octets();
     let nobody = octets[0] == 0 || octets[0] == 255 || address.is_loopback() || versioned;
     Some(Found::pattern(span, if nobody { NOBODY } else { 0.85 }))

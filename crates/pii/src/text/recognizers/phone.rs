@@ -30,6 +30,12 @@ const NAMES: &[&str] = &[
     "reach me",
     "reach us",
     "text me",
+    "my number",
+    "your number",
+    "her number",
+    "his number",
+    "their number",
+    "our number",
 ];
 
 /// Words that only hint at one: enough for digits that already look like it.
@@ -65,7 +71,12 @@ fn phone(input: Input<'_>, word: Word) -> Option<Found> {
     // The seconds of a time of day are no start either.
     let clock =
         input.before(start) == Some(b':') && input.before(start - 1).is_some_and(|b| b.is_ascii_digit());
-    if clock || input.glued_left(start) || input.continues_left(start) {
+    // A plus begins a number whatever stands before it, such as the address that it was pasted after.
+    let plus = input.at(start) == Some(b'+') && !input.before(start).is_some_and(|b| b.is_ascii_digit());
+    if clock || !plus && (input.glued_left(start) || input.continues_left(start)) {
+        return None;
+    }
+    if is_label_of_other(input, start) {
         return None;
     }
     let number = read(input, start);
@@ -78,6 +89,26 @@ fn phone(input: Input<'_>, word: Word) -> Option<Found> {
         return Some(found);
     }
     Some(Found::in_context(input, span, score, HINTS))
+}
+
+/// Names of numbers that people write in groups, too.
+const OTHERS: &[&str] = &[
+    "sku", "inv", "invoice", "order", "isbn", "ean", "upc", "ticket", "case", "docket", "serial", "part",
+    "lot", "batch", "po", "ref", "item", "model", "asin", "tracking",
+];
+
+/// Whether the word right before names another number: `SKU 093-6548-916`, `INV-0934-222123`.
+fn is_label_of_other(input: Input<'_>, start: usize) -> bool {
+    let end = input.run_back(start, 2, |b| matches!(b, b' ' | b'-' | b'#' | b':'));
+    let word = input.run_back(end, 9, |b| b.is_ascii_alphabetic());
+    let word = &input.text[word..end];
+    end < start && OTHERS.iter().any(|other| word.eq_ignore_ascii_case(other))
+}
+
+/// Whether a hyphen and a word of letters follow, as in `212-555-0123-Office`.
+fn is_remark(input: Input<'_>, end: usize) -> bool {
+    let word = input.run(end + 1, 16, |b| b.is_ascii_alphabetic());
+    input.at(end) == Some(b'-') && word > end + 2 && !input.glued_right(word) && !input.continues_right(word)
 }
 
 /// Where the number starts when its first digit is at `digit`: before `+`, `(` or `+(`.
@@ -137,9 +168,12 @@ impl Number {
     fn reading(&self, input: Input<'_>, start: usize, groups: usize) -> Option<(f32, Range<usize>)> {
         let (digits, end) = self.ends[groups - 1];
         let score = self.score(groups, digits)?;
-        let score = if self.in_row(input, start..end) { score.min(ONLY_IN_CONTEXT) } else { score };
+        let in_row =
+            !self.plus && !self.parenthesis && self.separator == Some(b' ') && input.in_row(&(start..end));
+        let score = if in_row { score.min(ONLY_IN_CONTEXT) } else { score };
         let end = extension_end(input, end);
-        (!input.glued_right(end) && !input.continues_right(end)).then_some((score, start..end))
+        let ends = !input.continues_right(end) || is_remark(input, end);
+        (!input.glued_right(end) && ends).then_some((score, start..end))
     }
 
     /// How much the first `groups` groups look like a telephone number; none when they are something else.
@@ -160,18 +194,6 @@ impl Number {
             [_, _, _, _] if self.separator == Some(b'.') && sizes.iter().all(|size| *size <= 3) => None,
             _ => national(text, &sizes).filter(|_| groups <= self.alike || self.parenthesis),
         }
-    }
-
-    /// Whether spaces alone part the digits and more digits stand beside them: a row of a table.
-    fn in_row(&self, input: Input<'_>, span: Range<usize>) -> bool {
-        let digit_beyond = |space: Option<u8>, digit: Option<u8>| {
-            space == Some(b' ') && digit.is_some_and(|b| b.is_ascii_digit())
-        };
-        !self.plus
-            && !self.parenthesis
-            && self.separator == Some(b' ')
-            && (digit_beyond(input.at(span.end), input.at(span.end + 1))
-                || span.start > 1 && digit_beyond(input.before(span.start), input.before(span.start - 1)))
     }
 
     fn sizes(&self, groups: usize) -> Vec<usize> {

@@ -4,9 +4,17 @@ use std::{ops::Range, sync::LazyLock};
 
 use regex::Regex;
 
-use crate::{Entity, text::input::Input};
+use crate::{
+    Entity,
+    text::input::{Input, Word},
+};
 
-use super::{Edges, Found, Trigger};
+use super::{Edges, Found, Trigger, WordRule};
+
+pub(crate) const WORDS: &[WordRule] = &[
+    WordRule { entity: Entity::ApiKey, name: "twilio_key", find: twilio },
+    WordRule { entity: Entity::ApiKey, name: "telegram_bot_token", find: telegram },
+];
 
 pub(crate) const TRIGGERS: &[Trigger] = &[
     Trigger {
@@ -71,6 +79,32 @@ pub(crate) const TRIGGERS: &[Trigger] = &[
             "vercel_",
             "ntn_",
             "eaaa",
+            "nvapi-",
+            "gocspx-",
+            "dckr_pat_",
+            "pmak-",
+            "age-secret-key-1",
+            "hvs.",
+            "hvb.",
+            "glsa_",
+            "glc_",
+            "sntrys_",
+            "sbp_",
+            "rnd_",
+            "atatt3",
+            "ops_",
+            "pscale_",
+            "phc_",
+            "phx_",
+            "fw_",
+            "csk-",
+            "secret_",
+            "lsv2_",
+            "re_",
+            "cfut_",
+            "doo_v1_",
+            "tskey-",
+            "nrak-",
         ],
         edges: Edges::Left,
         find: vendor_key,
@@ -102,6 +136,11 @@ pub(crate) const TRIGGERS: &[Trigger] = &[
             "kafka://",
             "couchbase://",
             "neo4j://",
+            "http://",
+            "https://",
+            "ftp://",
+            "ftps://",
+            "ssh://",
         ],
         edges: Edges::Left,
         find: connection_string,
@@ -178,6 +217,11 @@ fn vendor_key(input: Input<'_>, prefix: Range<usize>) -> Option<Found> {
             r"|shp(?:at|ss)_[0-9a-fA-F]{32}|dop_v1_[0-9a-f]{64}|sq0(?:atp|csp)-[A-Za-z0-9_-]{22,43}",
             r"|gsk_[A-Za-z0-9]{32,64}|xai-[A-Za-z0-9]{32,128}|r8_[A-Za-z0-9]{30,40}|tvly-[A-Za-z0-9-]{24,64}",
             r"|pplx-[A-Za-z0-9]{32,64}|pryv_[A-Za-z0-9_-]{16,128}|lin_api_[A-Za-z0-9]{32,48}|figd_[A-Za-z0-9_-]{32,64}",
+            r"|GOCSPX-[A-Za-z0-9_-]{28}|nvapi-[A-Za-z0-9_-]{40,80}|dckr_pat_[A-Za-z0-9_-]{27}|PMAK-[0-9a-f]{24}-[0-9a-f]{34}|AGE-SECRET-KEY-1[0-9A-Z]{58}",
+            r"|hv[sb]\.[A-Za-z0-9_-]{24,256}|gl(?:sa|c)_[A-Za-z0-9_=]{32,256}|sntrys_[A-Za-z0-9+/=_]{40,256}|sbp_[0-9a-f]{40}",
+            r"|rnd_[A-Za-z0-9]{28,40}|ATATT3[A-Za-z0-9_=-]{60,256}|ops_[A-Za-z0-9_-]{100,512}|pscale_(?:tkn|pw|oauth)_[A-Za-z0-9_.=-]{32,64}",
+            r"|ph[cx]_[A-Za-z0-9]{40,64}|fw_[A-Za-z0-9]{22,32}|csk-[a-z0-9]{40,64}|secret_[A-Za-z0-9]{43}|lsv2_[a-z]{2}_[0-9a-f]{32}_[0-9a-f]{10}",
+            r"|re_[A-Za-z0-9]{6,12}_[A-Za-z0-9]{20,32}|cfut_[A-Za-z0-9_-]{36,64}|doo_v1_[0-9a-f]{64}|tskey-[a-z]{3,6}-[A-Za-z0-9]{8,24}-[A-Za-z0-9]{20,48}|NRAK-[A-Z0-9]{27}",
             r"|dapi[0-9a-f]{32}|vercel_[A-Za-z0-9]{24,64}|ntn_[A-Za-z0-9]{40,60}|EAAA[A-Za-z0-9_-]{60})",
         ))
     });
@@ -186,6 +230,26 @@ fn vendor_key(input: Input<'_>, prefix: Range<usize>) -> Option<Found> {
     // A long identifier of words has the alphabet of a key but not its digits.
     let digits = found.as_str().bytes().filter(u8::is_ascii_digit).count();
     (digits >= 2 && !input.glued(&span)).then(|| Found::certain(span, 0.95))
+}
+
+/// `SK` and 32 hexadecimal digits (Twilio, API keys).
+fn twilio(input: Input<'_>, word: Word) -> Option<Found> {
+    let hex = input.text[word.start..word.end].strip_prefix("SK").filter(|hex| hex.len() == 32)?;
+    let lower = hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    let span = word.start..word.end;
+    (lower && !input.glued(&span)).then(|| Found::certain(span, 0.9))
+}
+
+/// The number of a bot, a colon, and 35 characters that begin with `AA` (Telegram, Bot API).
+fn telegram(input: Input<'_>, word: Word) -> Option<Found> {
+    if !(8..=10).contains(&word.len()) || !word.kinds.only_digits() || input.at(word.end) != Some(b':') {
+        return None;
+    }
+    let start = word.end + 1;
+    let end = input.run(start, 36, |b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'));
+    let span = word.start..end;
+    (end - start == 35 && input.bytes[start..].starts_with(b"AA") && !input.glued(&span))
+        .then(|| Found::certain(span, 0.95))
 }
 
 /// A URI with a password in its authority (RFC 3986, 3.2.1).
@@ -200,7 +264,9 @@ fn connection_string(input: Input<'_>, scheme: Range<usize>) -> Option<Found> {
     let text = &input.text[scheme.end..end];
     let authority = text.split(['/', '?', '#']).next().unwrap_or(text);
     // A raw `/` in the password ends the authority early; the last `@` decides.
-    let user_info = authority.rsplit_once('@').or_else(|| text.rsplit_once('@'))?.0;
+    let web = input.bytes[scheme.start..scheme.end].eq_ignore_ascii_case(b"http://")
+        || input.bytes[scheme.start..scheme.end].eq_ignore_ascii_case(b"https://");
+    let user_info = authority.rsplit_once('@').or_else(|| (!web).then(|| text.rsplit_once('@')).flatten())?.0;
     let (_, password) = user_info.split_once(':')?;
     let end = scheme.end + text.trim_end_matches(['.', ',', ';', ')', ']']).len();
     (!password.is_empty()).then(|| Found::certain(scheme.start..end, 0.96))
