@@ -160,7 +160,7 @@ mod tests {
             (Fetch { max_at_once: 7, ..Fetch::default() }, "fetch.max_at_once"),
             (Fetch { max_at_once: usize::MAX, ..Fetch::default() }, "fetch.max_at_once"),
             (Fetch { per_minute: 0, ..Fetch::default() }, "fetch.per_minute"),
-            (Fetch { per_minute: 7, ..Fetch::default() }, "fetch.per_minute cannot be less than"),
+            (Fetch { per_minute: 7, ..Fetch::default() }, "fetch.per_minute: cannot be less than"),
         ] {
             let error = validate(&wrong).expect_err("refused").to_string();
             assert!(error.starts_with(key), "{error}");
