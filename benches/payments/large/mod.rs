@@ -132,7 +132,9 @@ impl Contender {
         let few = AccountId::parse("wallet:0x7f00000000000000000000000000000000000000")?;
         history(&ledger, &few).await?;
         let many = if entries > 0 { AccountId::parse(&fill::busy())? } else { few.clone() };
-        let half = now.checked_sub_millis(365 * 24 * 3_600_000 / 2).filter(|_| entries > 0).unwrap_or(now);
+        // Half a year back, or past all lines where there are few.
+        let past = if entries > 0 { 365 * 24 * 3_600_000 / 2 } else { -3_600_000 };
+        let half = now.checked_sub_millis(past).unwrap_or(now);
         let middle = Cursor::parse(&format!("{}-~", half.millis()));
         let middle = middle.ok_or_else(|| anyhow::anyhow!("a cursor is not read"))?;
         let rates = Default::default();
