@@ -4,6 +4,7 @@
 #   scripts/tools.sh chain      the local chain (anvil)
 #   scripts/tools.sh contracts  the Solidity compiler and test runner (solc, forge)
 #   scripts/tools.sh clients    the JavaScript and Python clients that the tests pay with
+#   scripts/tools.sh browser    says how to install Chromium, which needs root, where it is missing
 #   scripts/tools.sh litellm    the proxy that the benchmarks compare with; only when it is asked for
 #
 # Each part is skipped when it is there already. Versions are pinned here and in tests/clients/.
@@ -88,6 +89,16 @@ clients() {
     fi
 }
 
+# One test drives a real browser, and is skipped without. A browser of the system needs its libraries, so
+# there is none to put into an ignored folder.
+browser() {
+    [ -n "${CHROMIUM:-}" ] && return
+    for program in chromium chromium-browser google-chrome; do
+        command -v "$program" >/dev/null 2>&1 && return
+    done
+    echo "make tools: no Chromium, so the browser test is skipped: apt-get install chromium, or set CHROMIUM to one" >&2
+}
+
 # The proxy that the benchmarks compare with.
 litellm() {
     if [ ! -x "$tools/litellm/bin/litellm" ]; then
@@ -97,10 +108,10 @@ litellm() {
 }
 
 mkdir -p "$tools"
-[ $# -gt 0 ] || set -- chain contracts clients
+[ $# -gt 0 ] || set -- chain contracts clients browser
 for part in "$@"; do
     case $part in
-    chain | contracts | clients | litellm) "$part" ;;
-    *) fail "unknown part $part: chain, contracts, clients or litellm" ;;
+    chain | contracts | clients | browser | litellm) "$part" ;;
+    *) fail "unknown part $part: chain, contracts, clients, browser or litellm" ;;
     esac
 done

@@ -184,6 +184,8 @@ impl App {
         self.until_stopped(async move { recover::run(charges, retention).await });
         let ledger = self.ledger.clone();
         self.until_stopped(async move { sweep_holds(ledger).await });
+        let cards = self.cards.clone();
+        self.until_stopped(async move { collect_debts(cards).await });
         let keys = self.keys.clone();
         self.until_stopped(async move { watch_keys(keys).await });
         let (keys, rates) = (self.keys.clone(), self.rates.clone());
@@ -234,6 +236,9 @@ impl App {
         }
         if let Some(sales) = &self.key_sales {
             sales.leave().await;
+        }
+        if let Some(sessions) = &self.sessions {
+            worker::leave(&sessions.channels).await;
         }
         self.db.close().await;
     }
@@ -309,6 +314,16 @@ async fn sweep_holds(ledger: Ledger) {
         match sweep::sweep(&ledger, Timestamp::now(), SWEEP_BATCH).await {
             Ok(swept) => tracing::debug!(?swept, "abandoned holds"),
             Err(error) => tracing::warn!(%error, "abandoned holds cannot be swept"),
+        }
+        tokio::time::sleep(SWEEP_EVERY).await;
+    }
+}
+
+/// Has debts met from what closed tabs freed; new credit meets them at once.
+async fn collect_debts(cards: Cards) {
+    loop {
+        if let Err(error) = cards.collect(Timestamp::now()).await {
+            tracing::warn!(%error, "debts cannot be met");
         }
         tokio::time::sleep(SWEEP_EVERY).await;
     }

@@ -118,19 +118,21 @@ pub(super) fn validate(fetch: &Fetch) -> Result<(), ConfigError> {
     ];
     let counts = counts.map(|(key, value)| (key, value == 0));
     let times = times.map(|(key, value)| (key, value == 0));
+    if let Some((key, _)) = counts.into_iter().chain(times).find(|(_, zero)| *zero) {
+        let why = "must be at least 1; set fetch.enabled = false to read nothing";
+        return Err(ConfigError::invalid(&format!("fetch.{key}"), why));
+    }
+    if usize::try_from(fetch.per_minute).is_ok_and(|per_minute| per_minute < fetch.max_attachments) {
+        let why = "cannot be less than fetch.max_attachments: a request with that many would never be served";
+        return Err(ConfigError::invalid("fetch.per_minute", why));
+    }
     if fetch.max_at_once < fetch.max_attachments {
         return Err(ConfigError::invalid("fetch.max_at_once", "cannot be less than fetch.max_attachments"));
     }
     if fetch.max_at_once > MAX_AT_ONCE {
         return Err(ConfigError::invalid("fetch.max_at_once", format!("set a number up to {MAX_AT_ONCE}")));
     }
-    match counts.into_iter().chain(times).find(|(_, zero)| *zero) {
-        Some((key, _)) => Err(ConfigError::invalid(
-            &format!("fetch.{key}"),
-            "must be at least 1; set fetch.enabled = false to read nothing",
-        )),
-        None => Ok(()),
-    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -158,6 +160,7 @@ mod tests {
             (Fetch { max_at_once: 7, ..Fetch::default() }, "fetch.max_at_once"),
             (Fetch { max_at_once: usize::MAX, ..Fetch::default() }, "fetch.max_at_once"),
             (Fetch { per_minute: 0, ..Fetch::default() }, "fetch.per_minute"),
+            (Fetch { per_minute: 7, ..Fetch::default() }, "fetch.per_minute: cannot be less than"),
         ] {
             let error = validate(&wrong).expect_err("refused").to_string();
             assert!(error.starts_with(key), "{error}");

@@ -22,7 +22,7 @@ impl fmt::Display for Disagreement {
 }
 
 /// Each rule is a query for what breaks it.
-const RULES: [(&str, &str); 4] = [
+const RULES: [(&str, &str); 7] = [
     (
         "a settled payment is not credited with its amount to its payer, or the account it tops up",
         "SELECT p.id AS id FROM payments p LEFT JOIN credits c ON c.source = 'tx:' || p.tx_hash \
@@ -46,6 +46,26 @@ const RULES: [(&str, &str); 4] = [
         "a bought key came without credit for its owner",
         "SELECT k.id AS id FROM api_keys k LEFT JOIN credits c ON c.source = k.source \
          WHERE k.source IS NOT NULL AND (c.source IS NULL OR c.account <> 'wallet:' || k.owner)",
+    ),
+    (
+        "a card payment is not credited as its record says",
+        "SELECT p.payment AS id FROM card_payments p LEFT JOIN credits c ON c.source = 'card:' || p.payment \
+         WHERE p.credited > 0 AND (c.source IS NULL OR c.amount <> p.credited OR c.account <> p.account)",
+    ),
+    (
+        "what was taken back for an account's card payments is not what its refunds add up to",
+        "SELECT p.account AS id FROM \
+         (SELECT account, CAST(SUM(taken + returned) AS BIGINT) AS gone FROM card_payments \
+          WHERE account IS NOT NULL GROUP BY account) p \
+         LEFT JOIN (SELECT account, CAST(SUM(amount) AS BIGINT) AS refunds FROM entries \
+          WHERE kind = 'refund' GROUP BY account) e ON e.account = p.account \
+         WHERE p.gone <> COALESCE(e.refunds, 0)",
+    ),
+    (
+        "a debt is another account's than its payment, or more than is left of its credit",
+        "SELECT d.source AS id FROM debts d LEFT JOIN card_payments p ON d.source = 'card:' || p.payment \
+         WHERE d.amount > 0 \
+         AND (p.payment IS NULL OR p.account <> d.account OR d.amount > p.credited - p.taken)",
     ),
 ];
 

@@ -7,11 +7,12 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::income;
 use super::settle::Settling;
 use crate::db::Tx;
 use crate::id::{AccountId, SourceRef, Timestamp};
 use crate::keys::{self, KeyId, KeysError, Limits, NewKey, SecretHash};
-use crate::ledger::{self, Credited, LedgerError};
+use crate::ledger::{Credited, LedgerError};
 use crate::money::Money;
 
 /// Bought with a charge.
@@ -67,7 +68,7 @@ pub(super) async fn hand_over(
     for (amount, source) in [(settling.amount, paid), (bonus, given)] {
         let source = SourceRef::parse(&source).map_err(|_| corrupt("transaction"))?;
         if amount.is_positive()
-            && ledger::credit(tx, &account, amount, &source, now).await? == Credited::Replayed
+            && income::credit(tx, &account, amount, &source, now).await? == Credited::Replayed
         {
             return Err(LedgerError::CreditConflict(source));
         }

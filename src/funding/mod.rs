@@ -5,7 +5,8 @@
 //! a credential is decided by a pure function ([`payment::decide`]); the driver
 //! carries it out, and [`recover`] finishes what a crash left open.
 //! [`channel`] is the same for payment channels, and [`key_sale`] follows what a
-//! contract sells.
+//! contract sells. Whatever stays on a wallet's account goes through [`income`],
+//! which meets its debts first.
 
 pub mod audit;
 pub mod card;
@@ -13,6 +14,7 @@ pub mod channel;
 pub mod charge;
 mod fees;
 mod goods;
+mod income;
 pub mod key_sale;
 mod lease;
 mod outcome;

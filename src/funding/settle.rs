@@ -8,6 +8,7 @@ use alloy::primitives::Address;
 
 use super::charge::Charges;
 use super::goods::{self, Goods};
+use super::income;
 use super::outcome::{Delivery, Denied, refused};
 use super::payment::{Payment, Why};
 use super::recover;
@@ -332,10 +333,16 @@ async fn credit_and_spend(
     };
     let source = SourceRef::parse(&format!("tx:{hash}")).map_err(|_| corrupt("transaction"))?;
     let key = RequestKey::parse(&format!("charge:{}", settling.id)).map_err(|_| corrupt("id"))?;
-    if ledger::credit(tx, &account, settling.amount, &source, now).await? == ledger::Credited::Replayed {
+    let topped_up = settling.account.is_some();
+    let credited = if topped_up {
+        income::credit(tx, &account, settling.amount, &source, now).await?
+    } else {
+        ledger::credit(tx, &account, settling.amount, &source, now).await?
+    };
+    if credited == ledger::Credited::Replayed {
         return Err(LedgerError::CreditConflict(source));
     }
-    if settling.account.is_some() {
+    if topped_up {
         return Ok(());
     }
     let details = EntryDetails {

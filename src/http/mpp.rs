@@ -16,6 +16,7 @@ use crate::app::App;
 use crate::funding::{Paid, Payment};
 use crate::id::AccountId;
 use crate::ledger::{Balance, LedgerError};
+use crate::money::Money;
 use crate::mpp::Offer;
 use crate::mpp::credential::HEADERS;
 use crate::services::preview::{PreviewAnswer, PreviewBody, PreviewError, PreviewRequest};
@@ -114,6 +115,9 @@ pub struct BalanceView {
     held: String,
     #[schema(example = "0.00")]
     available: String,
+    /// Credit of refunded card payments that was spent before; the next credit meets it first.
+    #[schema(example = "0.00")]
+    debt: String,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -164,21 +168,26 @@ async fn statement(app: &State, wallet: String) -> Result<String, HttpError> {
         tracing::error!(%error, "payments of a wallet");
         down()
     })?;
+    let debt = app.cards.debt(&account).await.map_err(|error| {
+        tracing::error!(%error, "debt of a wallet");
+        down()
+    })?;
     let account = Account {
         wallet,
-        balance: BalanceView::from(balance),
+        balance: BalanceView::new(balance, debt),
         payments: payments.into_iter().map(PaymentView::from).collect(),
     };
     Ok(serde_json::to_string(&account).expect("plain strings are valid JSON"))
 }
 
-impl From<Balance> for BalanceView {
-    fn from(balance: Balance) -> Self {
+impl BalanceView {
+    fn new(balance: Balance, debt: Money) -> Self {
         Self {
             credited: balance.credited().to_dollars(),
             spent: balance.spent().to_dollars(),
             held: balance.held().to_dollars(),
             available: balance.available().to_dollars(),
+            debt: debt.to_dollars(),
         }
     }
 }

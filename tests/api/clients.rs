@@ -1,5 +1,8 @@
 //! Other people's clients and judges, unmodified, against `farebox dev` as its users start it.
 
+use std::io::Write as _;
+use std::path::PathBuf;
+
 use mpp::client::{Fetch as _, TempoProvider};
 use serde_json::Value;
 use tokio::process::Command;
@@ -117,6 +120,51 @@ fn viem_buys_a_key_from_the_contract_and_uses_it() {
         let verdict = succeeds(Command::new("node").arg(&script).arg(dev.json())).await;
         assert!(verdict.contains("\"ok\":true"), "{verdict}");
     });
+}
+
+/// A wallet, and a client that knows nothing of this server: a key is bought, spent to its last credit,
+/// and the 402 that says so is paid beside the key.
+#[test]
+fn mppx_buys_a_key_and_tops_it_up_on_the_way() {
+    run(async {
+        let dev = Dev::start().await;
+        installed("tests/clients/node_modules/mppx");
+        let script = installed("tests/clients/mppx_key.mjs");
+        let verdict = succeeds(Command::new("node").arg(&script).arg(dev.json())).await;
+        assert!(verdict.contains("\"ok\":true"), "{verdict}");
+    });
+}
+
+/// The pages that people see when they buy credits, in a real browser, with a person's impatience.
+#[test]
+fn a_browser_pays_at_the_test_checkout_once() {
+    run(async {
+        let Some(browser) = chromium() else { return };
+        let dev = Dev::start().await;
+        installed("tests/clients/node_modules/playwright-core");
+        let script = installed("tests/clients/browser_checkout.mjs");
+        let mut node = Command::new("node");
+        let verdict = succeeds(node.arg(&script).arg(dev.json()).env("CHROMIUM", browser)).await;
+        assert!(verdict.contains("\"ok\":true"), "{verdict}");
+    });
+}
+
+/// `CHROMIUM`, or what is on the path. It is the one program that `make tools` cannot install without
+/// root, so where it is missing the test says so and is skipped.
+fn chromium() -> Option<PathBuf> {
+    let named = std::env::var_os("CHROMIUM").map(PathBuf::from);
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = named.or_else(|| {
+        let programs = ["chromium", "chromium-browser", "google-chrome"];
+        let mut places =
+            std::env::split_paths(&path).flat_map(|folder| programs.map(|program| folder.join(program)));
+        places.find(|place| place.is_file())
+    });
+    if found.is_none() {
+        // Past the test runner's capture: nobody should believe that this was tested.
+        let _ = writeln!(std::io::stderr(), "SKIPPED: the browser (no chromium; see scripts/tools.sh)");
+    }
+    found
 }
 
 #[test]

@@ -12,6 +12,10 @@ mod buying;
 mod capture;
 #[path = "../support/db.rs"]
 mod db;
+#[path = "../support/debtor.rs"]
+#[allow(dead_code, reason = "each test program uses its own part of this")]
+mod debtor;
+mod debts;
 mod deploying;
 mod following;
 #[path = "../api/harness.rs"]

@@ -4,10 +4,11 @@ use std::sync::{Arc, Mutex};
 
 use farebox::db::notify;
 use serde_json::json;
+use sqlx::Row as _;
 use tokio::sync::mpsc;
 
 use crate::db;
-use crate::harness::{eventually, reply, run, shared_chain};
+use crate::harness::{Server, eventually, reply, run, shared_chain};
 use crate::sse::{Frame, text};
 use crate::stage::{CHAT, DEPOSIT, PRICE, Stage, amount, body};
 
@@ -64,6 +65,30 @@ fn a_newer_request_on_another_instance_ends_the_older_stream() {
         stage.close(&payer).await;
         other.stop().await;
         stage.finish().await;
+    });
+}
+
+/// A rolling upgrade: who stops leaves the settling to who stays, without a lease to wait for.
+#[test]
+fn an_instance_that_stops_hands_the_workers_lease_over() {
+    run(async {
+        let Some(database) = db::postgres().await else { return };
+        let mut stage = Stage::on(database, shared_chain().await, |_| {}).await;
+        let holder = async |server: &Server| -> Option<String> {
+            let row = sqlx::query("SELECT owner FROM leases WHERE name = 'channels'")
+                .fetch_optional(&server.db.db.pool)
+                .await
+                .expect("the database answers");
+            row.map(|row| row.try_get("owner").expect("text"))
+        };
+        let first = eventually("the first works", async || holder(&stage.server).await).await;
+        let mut other = stage.twin().await;
+        stage.server.stop().await;
+        eventually("the other works", async || {
+            holder(&other).await.filter(|owner| *owner != first).map(drop)
+        })
+        .await;
+        other.stop().await;
     });
 }
 

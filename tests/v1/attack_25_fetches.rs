@@ -298,7 +298,7 @@ fn attack_25_nothing_is_fetched_for_who_cannot_pay() {
     run(async {
         let shop = Shop::tuned(|config| {
             near(config);
-            config.fetch.per_minute = 3;
+            (config.fetch.max_attachments, config.fetch.per_minute) = (3, 3);
         })
         .await;
         let site = Site::start().await;

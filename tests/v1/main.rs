@@ -17,6 +17,9 @@ mod capture;
 mod chat;
 #[path = "../support/db.rs"]
 mod db;
+#[path = "../support/debtor.rs"]
+#[allow(dead_code, reason = "each test program uses its own part of this")]
+mod debtor;
 mod gate;
 #[path = "../api/harness.rs"]
 #[allow(dead_code, reason = "each test program uses its own part of this")]

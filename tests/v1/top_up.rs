@@ -1,12 +1,14 @@
 //! A 402 that can be paid at once: the account is topped up and the same request goes on.
 
 use farebox::config::PATH_USD;
+use farebox::id::AccountId;
 use reqwest::RequestBuilder;
 use serde_json::{Value, json};
 
 use crate::agent::authorization;
+use crate::debtor::{self, indebt};
 use crate::harness::{BODY, Reply, Server, eventually, funded, reply, run, shared_chain};
-use crate::shop::{CHAT, Customer, PREVIEW, PRICE, Shop, body, on_every_engine, refused};
+use crate::shop::{CHAT, Customer, PREVIEW, PRICE, Shop, body, money, on_every_engine, refused};
 
 fn with(request: RequestBuilder, credential: &Value) -> RequestBuilder {
     request.header("payment-authorization", authorization(credential))
@@ -59,6 +61,30 @@ fn a_stream_is_paid_for_in_the_same_way() {
         paid.assert_paid();
         assert!(paid.text.contains("[DONE]") && !paid.text.contains("\"error\""), "{}", paid.text);
         assert_eq!(shop.left(&customer).await, 5_000_000 + PRICE - 6 * PRICE);
+    }));
+}
+
+/// What an account owes is taken from what it is paid, so the challenge asks for that as well: who
+/// pays it gets the answer.
+#[test]
+fn a_challenge_asks_for_what_the_account_owes_too() {
+    run(on_every_engine(async |shop| {
+        let customer = shop.customer(0).await;
+        let chain = shared_chain().await;
+        let agent = funded(chain).await;
+        chain.fund(agent.address(), PATH_USD, 50_000_000).await.expect("the faucet gives");
+        let account = AccountId::wallet(&customer.owner).expect("an address");
+        indebt(&shop.server.app, &account, money(7_000_000)).await;
+        let asked = reply(shop.post(&customer, PREVIEW, BODY)).await;
+        let error = refused(&asked, 402, "insufficient_credits");
+        let message = error["message"].as_str().expect("text");
+        assert!(message.contains("($10.00, of which $7.00 is owed)"), "{message}");
+        let asked = asked.asked();
+        assert_eq!(asked.amount(), 10_000_000);
+        let credential = agent.pull(&asked);
+        reply(with(shop.post(&customer, PREVIEW, BODY), &credential)).await.assert_paid();
+        assert_eq!(debtor::standing(&shop.server.app, &account).await, (2_950_000, 0));
+        settled_payments(&shop.server).await;
     }));
 }
 

@@ -14,6 +14,10 @@ mod billing;
 mod capture;
 #[path = "../support/db.rs"]
 mod db;
+#[path = "../support/debtor.rs"]
+#[allow(dead_code, reason = "each test program uses its own part of this")]
+mod debtor;
+mod debts;
 #[path = "../api/harness.rs"]
 #[allow(dead_code, reason = "each test program uses its own part of this")]
 mod harness;

@@ -15,26 +15,26 @@ use crate::db;
 use crate::harness::{Reply, SECRET, Server, own_chain, reply, run, send_raw, shared_chain};
 use crate::stage::{KEYS, audited, dollars, done, on_every_engine, post, proof, standing};
 
-const BUY_KEYS: &str = "/mpp/keys";
-const BUY_CREDITS: &str = "/mpp/credits";
+pub const BUY_KEYS: &str = "/mpp/keys";
+pub const BUY_CREDITS: &str = "/mpp/credits";
 
-async fn rich(chain: &Devnet) -> Agent {
+pub async fn rich(chain: &Devnet) -> Agent {
     let agent = Agent::random();
     chain.fund(agent.address(), PATH_USD, 100_000_000).await.expect("the faucet gives");
     agent
 }
 
 /// The credential that pays for an order.
-async fn paying(server: &Server, agent: &Agent, path: &str, body: &Value) -> Value {
+pub async fn paying(server: &Server, agent: &Agent, path: &str, body: &Value) -> Value {
     let asked = reply(server.post(path, &body.to_string())).await.asked();
     agent.pull(&asked)
 }
 
-async fn buy(server: &Server, path: &str, body: &Value, credential: &Value) -> Reply {
+pub async fn buy(server: &Server, path: &str, body: &Value, credential: &Value) -> Reply {
     reply(server.post(path, &body.to_string()).header("authorization", authorization(credential))).await
 }
 
-fn starter() -> Value {
+pub fn starter() -> Value {
     json!({ "packId": "starter" })
 }
 

@@ -57,6 +57,14 @@ pub(super) async fn book(
 }
 
 async fn book_in(tx: &mut Tx, payment: &str, change: &Change, now: Timestamp) -> Result<Booked, CardError> {
+    let checkout = match change {
+        Change::Paid { checkout, .. } => Some(checkout.as_str()),
+        Change::Refunded(_) | Change::Disputed(_) | Change::DisputeWon(_) => None,
+    };
+    // The account before the payment, as credit does that meets debts: so they never deadlock.
+    if let Some(account) = store::account_of(tx, payment, checkout).await? {
+        ledger::lock(tx, &account).await?;
+    }
     let mut row = store::lock_payment(tx, payment, now).await?;
     let mut booked = Booked::default();
     match change {
@@ -74,7 +82,7 @@ async fn book_in(tx: &mut Tx, payment: &str, change: &Change, now: Timestamp) ->
     store::save_payment(tx, &row, now).await?;
     let is_new = booked.credited.is_positive() || booked.returned.is_positive();
     if let Some(account) = row.account.filter(|_| is_new) {
-        collect(tx, &account, payment, now).await?;
+        meet_debts(tx, &account, now).await?;
     }
     Ok(booked)
 }
@@ -172,16 +180,21 @@ async fn take_back(tx: &mut Tx, row: &mut PaymentRow, now: Timestamp) -> Result<
     Ok((taken, debt))
 }
 
-/// New money makes old debts good first.
-async fn collect(tx: &mut Tx, account: &AccountId, except: &str, now: Timestamp) -> Result<(), CardError> {
+/// Takes what an account owes from what it has, the oldest debt first. The caller has locked the
+/// account.
+pub(in crate::funding) async fn meet_debts(
+    tx: &mut Tx,
+    account: &AccountId,
+    now: Timestamp,
+) -> Result<(), CardError> {
     for debt in store::open_debts(tx, account).await? {
-        let Some(payment) = debt.strip_prefix("card:").filter(|payment| *payment != except) else {
-            continue;
-        };
+        let payment = debt.strip_prefix("card:").ok_or_else(|| CardError::Corrupt(debt.clone()))?;
         let mut row = store::lock_payment(tx, payment, now).await?;
         let (taken, left) = take_back(tx, &mut row, now).await?;
         store::save_payment(tx, &row, now).await?;
-        tracing::info!(payment, %account, %taken, %left, "a debt is paid from a new card payment");
+        if taken.is_positive() {
+            tracing::info!(payment, %account, %taken, %left, "a debt is met from new credit");
+        }
     }
     Ok(())
 }

@@ -7,8 +7,8 @@
 //! credit there should be, and [`book`] makes it so in one transaction with the record.
 //!
 //! A refund or a dispute takes credit back as far as it is there. What is not there any more is a
-//! debt: a row, a metric and a warning; the account's next card payments make it good first. A
-//! dispute that is won gives its credit again.
+//! debt: a row, a metric and a warning; whatever is credited to the account next meets it first (see
+//! [`income`](super::income)). A dispute that is won gives its credit again.
 
 pub mod book;
 pub mod checkout;
@@ -23,7 +23,7 @@ use std::time::Duration;
 use crate::config::{Billing, ConfigError};
 use crate::db::{Db, DbError, TxError};
 use crate::id::{AccountId, Timestamp};
-use crate::ledger::LedgerError;
+use crate::ledger::{self, LedgerError};
 use crate::money::Money;
 
 pub use book::{Booked, Change};
@@ -31,6 +31,8 @@ pub use checkout::{Checkout, CheckoutError, CheckoutOrder};
 pub use event::Event;
 pub use stripe::{Stripe, StripeError};
 
+/// Accounts whose debts are met in one go.
+const DEBTORS: i64 = 100;
 /// How long the processor is waited for.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -76,6 +78,16 @@ impl TxError for CardError {
             Self::Db(error) => Some(error),
             Self::Ledger(error) => error.db(),
             Self::Corrupt(_) => None,
+        }
+    }
+}
+
+impl From<CardError> for LedgerError {
+    fn from(error: CardError) -> Self {
+        match error {
+            CardError::Db(error) => error.into(),
+            CardError::Ledger(error) => error,
+            CardError::Corrupt(_) => Self::Corrupt(error.to_string()),
         }
     }
 }
@@ -128,6 +140,26 @@ impl Cards {
     /// When the database fails.
     pub async fn debt(&self, account: &AccountId) -> Result<Money, DbError> {
         store::debt(&self.db, account).await
+    }
+
+    /// Has debts met by what became available without new credit: a tab was closed, or an older
+    /// program credited it. Any number of instances may do so at once.
+    ///
+    /// # Errors
+    /// When the database fails; debts met until then stay met.
+    pub async fn collect(&self, now: Timestamp) -> Result<(), CardError> {
+        for account in store::able_debtors(&self.db, DEBTORS).await? {
+            let account = &AccountId::parse(&account).map_err(|_| CardError::Corrupt(account))?;
+            let met = self.db.transaction(|mut tx| async move {
+                ledger::lock(&mut tx, account).await?;
+                book::meet_debts(&mut tx, account, now).await?;
+                Ok::<_, CardError>((tx, ()))
+            });
+            met.await?;
+        }
+        #[expect(clippy::cast_precision_loss, reason = "a gauge for people")]
+        metrics::gauge!("farebox_card_debts_open_micros").set(store::owed(&self.db).await?.micros() as f64);
+        Ok(())
     }
 
     /// Records what the processor said about a payment.

@@ -27,6 +27,25 @@ fn money(row: &AnyRow, column: &str) -> Result<Money, sqlx::Error> {
     row.try_get(column).map(Money::from_micros)
 }
 
+/// Whose a payment is: its own word for it, or its checkout's.
+pub(super) async fn account_of(
+    tx: &mut Tx,
+    payment: &str,
+    checkout: Option<&str>,
+) -> Result<Option<AccountId>, CardError> {
+    let row = sqlx::query(
+        "SELECT COALESCE((SELECT account FROM card_payments WHERE payment = $1), \
+         (SELECT account FROM card_checkouts WHERE id = $2)) AS account",
+    )
+    .bind(payment.to_owned())
+    .bind(checkout.unwrap_or_default().to_owned())
+    .fetch_one(tx.conn())
+    .await?;
+    let account: Option<String> = row.try_get("account")?;
+    let account = account.map(|id| AccountId::parse(&id)).transpose();
+    account.map_err(|_| CardError::Corrupt(payment.to_owned()))
+}
+
 /// Reads a payment's row, made when missing, and keeps others from changing it.
 pub(super) async fn lock_payment(
     tx: &mut Tx,
@@ -111,13 +130,35 @@ pub(super) async fn set_debt(
     Ok(())
 }
 
-/// The sources of an account's open debts.
+/// The sources of an account's open debts, the oldest first.
 pub(super) async fn open_debts(tx: &mut Tx, account: &AccountId) -> Result<Vec<String>, DbError> {
-    let rows = sqlx::query("SELECT source FROM debts WHERE account = $1 AND amount > 0 ORDER BY source")
-        .bind(account.as_str().to_owned())
-        .fetch_all(tx.conn())
-        .await?;
+    let rows =
+        sqlx::query("SELECT source FROM debts WHERE account = $1 AND amount > 0 ORDER BY created_at, source")
+            .bind(account.as_str().to_owned())
+            .fetch_all(tx.conn())
+            .await?;
     rows.iter().map(|row| Ok(row.try_get("source")?)).collect()
+}
+
+/// Accounts that owe something and have something.
+pub(super) async fn able_debtors(db: &Db, limit: i64) -> Result<Vec<String>, DbError> {
+    let rows = sqlx::query(
+        "SELECT DISTINCT debts.account AS account FROM debts JOIN accounts ON accounts.id = debts.account \
+         WHERE debts.amount > 0 AND accounts.credited - accounts.spent - accounts.held > 0 LIMIT $1",
+    )
+    .bind(limit)
+    .fetch_all(&db.pool)
+    .await?;
+    rows.iter().map(|row| Ok(row.try_get("account")?)).collect()
+}
+
+/// What all accounts owe together.
+pub(super) async fn owed(db: &Db) -> Result<Money, DbError> {
+    let row =
+        sqlx::query("SELECT CAST(COALESCE(SUM(amount), 0) AS BIGINT) AS owed FROM debts WHERE amount > 0")
+            .fetch_one(&db.pool)
+            .await?;
+    Ok(money(&row, "owed")?)
 }
 
 pub(super) async fn debt(db: &Db, account: &AccountId) -> Result<Money, DbError> {

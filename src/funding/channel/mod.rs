@@ -51,6 +51,8 @@ pub struct Channels {
     /// a channel, so nobody else can use its share up ("Denial of Service").
     vouchers: Arc<Buckets<ChannelId>>,
     intake: Intake,
+    /// This instance's name, for the lease of the [worker].
+    worker: Arc<str>,
 }
 
 /// Who settles and closes: the payee itself, or the operator it named.
@@ -118,7 +120,8 @@ impl Channels {
     ) -> Self {
         let vouchers = Arc::new(Buckets::new(vouchers));
         let intake = Intake::start(db.clone(), terms.min_voucher_delta);
-        Self { db, chain, sponsor, operator, terms, policy, vouchers, intake }
+        let worker = uuid::Uuid::new_v4().to_string().into();
+        Self { db, chain, sponsor, operator, terms, policy, vouchers, intake, worker }
     }
 
     /// The account that pays for settlements and closes.

@@ -31,13 +31,19 @@ pub async fn release(db: &Db) -> Result<(), DbError> {
     turn::release(db, LEASE).await
 }
 
+/// Leaves the work to other instances, at the end.
+pub async fn leave(channels: &Channels) {
+    if let Err(error) = turn::give_back(&channels.db, LEASE, &channels.worker).await {
+        tracing::warn!(%error, "the lease of the channels' worker runs on");
+    }
+}
+
 /// Runs until the task is aborted. Of several instances one works at a time.
 pub async fn run(channels: Channels) {
-    let owner = uuid::Uuid::new_v4().to_string();
     loop {
         let now = Timestamp::now();
         let until = now.checked_add_millis(LEASE_MS).unwrap_or(now);
-        let worked = match turn::lease(&channels.db, LEASE, &owner, now, until).await {
+        let worked = match turn::lease(&channels.db, LEASE, &channels.worker, now, until).await {
             Ok(true) => pass(&channels, now).await,
             Ok(false) => Ok(()),
             Err(error) => Err(error.into()),

@@ -26,14 +26,14 @@ use std::time::Duration;
 use alloy::primitives::Address;
 use tokio::sync::OnceCell;
 
-use super::{StoreError, turn};
+use super::{StoreError, income, turn};
 use crate::chain::key_sale::{Sale, SaleTerms, SoldKey};
 use crate::chain::{Chain, ChainError};
 use crate::config::Config;
 use crate::db::{Db, DbError, Tx};
 use crate::id::{AccountId, SourceRef, Timestamp};
 use crate::keys::{self, BoughtKey, KeysError, SecretHash};
-use crate::ledger::{self, Credited, LedgerError};
+use crate::ledger::{Credited, LedgerError};
 
 pub use store::Cursor;
 
@@ -272,7 +272,7 @@ impl KeySales {
                 if !store::advance(&mut tx, &self.name, from, to, now).await? {
                     return Ok::<_, KeysError>((tx, None));
                 }
-                let credited = ledger::credit(&mut tx, account, sale.amount, source, now).await?;
+                let credited = income::credit(&mut tx, account, sale.amount, source, now).await?;
                 if let Some(key) = &sale.key {
                     activate(&mut tx, key, owner, source, now).await?;
                 }

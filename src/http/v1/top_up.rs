@@ -15,6 +15,7 @@ use crate::funding::{Delivery, Order};
 use crate::http::error::{Code, HttpError};
 use crate::http::gate::{self, Till};
 use crate::http::request::Received;
+use crate::http::wallet::unavailable;
 use crate::http::{PAYMENT_RECEIPT, State};
 use crate::money::Money;
 use crate::mpp::Route;
@@ -77,27 +78,38 @@ pub(super) async fn conclude(
             }
             Ok(response)
         }
-        Err(error) if error.code == Code::InsufficientCredits => Err(ask(app, bearer, request, &error)),
+        Err(error) if error.code == Code::InsufficientCredits => Err(ask(app, bearer, request, &error).await),
         Err(error) => Err(error),
     }
 }
 
-/// The same refusal with a challenge for what is missing, in whole top-ups.
-fn ask(app: &State, bearer: &Bearer, request: &Received, error: &HttpError) -> HttpError {
+/// The same refusal with a challenge for what is missing, in whole top-ups. What the account owes is
+/// taken from whatever it is paid, so that is asked for as well.
+async fn ask(app: &State, bearer: &Bearer, request: &Received, error: &HttpError) -> HttpError {
+    let debt = match app.cards.debt(&bearer.key().account()).await {
+        Ok(debt) => debt,
+        Err(error) => return unavailable(&error),
+    };
     let step = app.config.keys.top_up;
-    let missing = error.missing.unwrap_or(step).micros().max(1);
-    let steps =
-        u64::try_from(missing).ok().map(|missing| missing.div_ceil(step.micros().unsigned_abs().max(1)));
-    let amount = steps.and_then(|steps| step.checked_mul(steps)).unwrap_or(step);
+    let missing = error.missing.unwrap_or(step);
+    let amount = missing.checked_add(debt).and_then(|sum| whole(sum, step)).unwrap_or(step);
     let offers = app.offers.top_up(amount);
     let till = Till::new(app, request, route(bearer, request), &offers).carried_by(CARRIER);
+    let owed =
+        if debt.is_zero() { String::new() } else { format!(", of which ${} is owed", debt.to_dollars()) };
     let words = format!(
-        "{}, or pay the challenge in WWW-Authenticate (${}) and send the same request again with the credential \
-         in {CARRIER}",
+        "{}, or pay the challenge in WWW-Authenticate (${}{owed}) and send the same request again with the \
+         credential in {CARRIER}",
         error.detail,
         amount.to_dollars()
     );
     till.ask(Code::InsufficientCredits, &words).missing(error.missing)
+}
+
+/// `sum` in whole steps, at least one.
+fn whole(sum: Money, step: Money) -> Option<Money> {
+    let sum = u64::try_from(sum.micros().max(1)).ok()?;
+    step.checked_mul(sum.div_ceil(step.micros().unsigned_abs().max(1)))
 }
 
 /// A challenge is for this request and for this account.
