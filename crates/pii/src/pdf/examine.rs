@@ -27,13 +27,21 @@ pub(super) fn examine(
 ) -> Vec<PdfFinding> {
     let mut all: Vec<Found> = Vec::new();
     for reading in readings(glyphs) {
-        for finding in engine.analyze(&reading.text, selection) {
-            let shown = shown_by(&reading, &finding);
+        let (flowing, breaks) = reading.flowing();
+        let goes_on =
+            |finding: &Finding| breaks.iter().any(|at| finding.start_char < *at && *at < finding.end_char);
+        let across = engine.analyze(&flowing.text, selection).into_iter().filter(goes_on);
+        let within = engine.analyze(&reading.text, selection).into_iter();
+        let found =
+            within.map(|finding| (&reading, finding)).chain(across.map(|finding| (&flowing, finding)));
+        for (reading, finding) in found {
+            let shown = shown_by(reading, &finding);
             if shown.iter().any(|index| glyphs[*index].visible) {
                 add(&mut all, Found { glyphs: shown, finding });
             }
         }
     }
+    let mut all = without_parts(all);
     all.sort_by_key(|found| found.glyphs.first().copied());
     let each = all.into_iter().map(|Found { glyphs: shown, finding }| PdfFinding {
         page,
@@ -68,6 +76,19 @@ fn add(all: &mut Vec<Found>, new: Found) {
         Some(known) => known.finding.score = known.finding.score.max(new.finding.score),
         None => all.push(new),
     }
+}
+
+/// Leaves out what is only a part of something else, as the rest of a number that began a line before.
+fn without_parts(all: Vec<Found>) -> Vec<Found> {
+    let part = |found: &Found| {
+        all.iter().any(|other| {
+            found.glyphs.len() < other.glyphs.len()
+                && found.finding.score <= other.finding.score
+                && found.glyphs.iter().all(|glyph| other.glyphs.contains(glyph))
+        })
+    };
+    let parts: Vec<bool> = all.iter().map(part).collect();
+    all.into_iter().zip(parts).filter(|(_, part)| !part).map(|(found, _)| found).collect()
 }
 
 /// Joins the boxes of characters next to each other.

@@ -36,10 +36,11 @@ impl Reading {
     /// Adds a run of characters on one line, with spaces where there are gaps.
     fn line(&mut self, glyphs: &[Placed], line: &[usize]) {
         let mut last: Option<&Placed> = None;
+        let usual = usual_gap(glyphs, line);
         for index in line {
             let glyph = &glyphs[*index];
             if let Some(last) = last
-                && gap(last, glyph).0 > SPACE * last.size.max(glyph.size)
+                && gap(last, glyph).0 > usual + SPACE * last.size.max(glyph.size)
                 && !ends_blank(last)
                 && !starts_blank(glyph)
             {
@@ -50,11 +51,42 @@ impl Reading {
         }
     }
 
+    /// The same without ends of lines, and between which characters they were.
+    ///
+    /// Rules take the end of a line as an end. Here numbers go on behind it, and so do addresses that were
+    /// broken.
+    pub(super) fn flowing(&self) -> (Self, Vec<usize>) {
+        let (mut flowing, mut breaks) = (Self::default(), Vec::new());
+        let mut lines = self.text.split('\n').peekable();
+        let mut shown_by = self.shown_by.iter();
+        while let Some(line) = lines.next() {
+            flowing.text.push_str(line);
+            flowing.shown_by.extend(shown_by.by_ref().take(line.chars().count()));
+            let Some(next) = lines.peek() else { break };
+            shown_by.next();
+            breaks.push(flowing.shown_by.len());
+            if !is_broken(line, next) {
+                flowing.push(" ", None);
+            }
+        }
+        (flowing, breaks)
+    }
+
     /// Whether both have the same characters in the same order, whatever is between them.
     fn same_order(&self, other: &Self) -> bool {
         let order = |reading: &Self| reading.shown_by.iter().flatten().copied().collect::<Vec<_>>();
         order(self) == order(other)
     }
+}
+
+/// Whether a word goes on in the next line.
+fn is_broken(line: &str, next: &str) -> bool {
+    let joins = |c: char| matches!(c, '-' | '@' | '.' | '_' | '/');
+    let word = line.rsplit(char::is_whitespace).next().unwrap_or_default();
+    let address = word.split_once('@').is_some_and(|(_, host)| !host.contains('.'));
+    address
+        || next.starts_with(joins)
+        || (line.ends_with(joins) && word.chars().any(|c| c.is_ascii_digit() || c == '@'))
 }
 
 /// The texts of a page, different ones only.
@@ -88,6 +120,13 @@ fn direction(glyph: &Placed) -> Vec2 {
 fn gap(first: &Placed, second: &Placed) -> (f64, f64) {
     let (along, between) = (direction(first), second.start - first.end);
     (between.dot(along), between.cross(along))
+}
+
+/// The gap that most characters of a line have between them: more than nothing when it is spaced out.
+fn usual_gap(glyphs: &[Placed], line: &[usize]) -> f64 {
+    let mut gaps: Vec<f64> = line.windows(2).map(|two| gap(&glyphs[two[0]], &glyphs[two[1]]).0).collect();
+    gaps.sort_by(f64::total_cmp);
+    gaps.get(gaps.len() / 2).map_or(0.0, |gap| gap.max(0.0))
 }
 
 /// The characters without those that are drawn again at the same place.
@@ -291,6 +330,33 @@ mod tests {
         let mut page = word("abc", 0.0, 20.0);
         page.swap(0, 2);
         assert_eq!(texts(&page), ["c\nb\na", "abc"]);
+    }
+
+    #[test]
+    fn letters_set_apart_are_a_word() {
+        let mut page = word("abcdef", 0.0, 20.0);
+        page.iter_mut().zip(0_u32..).for_each(|(glyph, at)| {
+            let far = 4.0 * f64::from(at) + if at > 2 { 6.0 } else { 0.0 };
+            glyph.start.x += far;
+            glyph.end.x += far;
+        });
+        assert_eq!(texts(&page), ["abc def"]);
+    }
+
+    #[test]
+    fn lines_flow_into_each_other() {
+        for (lines, expected) in [
+            (["card 4111", "1111"], "card 4111 1111"),
+            (["jane@exam", "ple.org"], "jane@example.org"),
+            (["jane.doe", "@example.org"], "jane.doe@example.org"),
+            (["078-05-", "1120"], "078-05-1120"),
+            (["The end.", "Next"], "The end. Next"),
+        ] {
+            let page = [word(lines[0], 0.0, 20.0), word(lines[1], 0.0, 32.0)].concat();
+            let (flowing, breaks) = readings(&page)[0].flowing();
+            assert_eq!((flowing.text.as_str(), breaks), (expected, vec![lines[0].len()]));
+            assert_eq!(flowing.shown_by.len(), expected.len());
+        }
     }
 
     #[test]

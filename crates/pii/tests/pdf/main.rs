@@ -42,7 +42,7 @@ fn what_is_found_is_gone() {
         ("columns", vec![(1, EmailAddress), (1, CreditCard)]),
         ("across", vec![(1, IbanCode), (1, CreditCard)]),
         ("form", vec![(1, EmailAddress), (2, EmailAddress)]),
-        ("annotated", vec![(1, CreditCard), (1, CreditCard)]),
+        ("annotated", vec![(1, CreditCard)]),
         ("described", vec![]),
         ("attached", vec![]),
         ("revised", vec![(3, CreditCard)]),
