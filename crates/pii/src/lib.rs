@@ -18,6 +18,7 @@
 
 mod config;
 mod entity;
+pub mod image;
 mod placeholder;
 mod text;
 
