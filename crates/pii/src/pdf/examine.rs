@@ -3,7 +3,7 @@
 use hayro::kurbo::Rect;
 
 use super::glyphs::Placed;
-use super::reading::{Reading, readings};
+use super::reading::Reading;
 use super::{PdfFinding, PdfRect, Source};
 use crate::{Engine, Finding, Selection};
 
@@ -18,15 +18,16 @@ struct Found {
     finding: Finding,
 }
 
-/// Examines all orders in which the characters can be read.
+/// Examines characters in all orders in which they can be read.
 pub(super) fn examine(
     glyphs: &[Placed],
-    page: u32,
+    readings: Vec<Reading>,
+    (page, source): (u32, Source),
     engine: &Engine,
     selection: &Selection,
 ) -> Vec<PdfFinding> {
     let mut all: Vec<Found> = Vec::new();
-    for reading in readings(glyphs) {
+    for reading in readings {
         let (flowing, breaks) = reading.flowing();
         let goes_on =
             |finding: &Finding| breaks.iter().any(|at| finding.start_char < *at && *at < finding.end_char);
@@ -49,7 +50,7 @@ pub(super) fn examine(
         boxes: boxes(shown.iter().map(|index| glyphs[*index].area)),
         score: finding.score,
         recognizer: finding.recognizer,
-        source: Source::Text,
+        source,
     });
     each.collect()
 }

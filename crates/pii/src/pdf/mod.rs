@@ -27,6 +27,7 @@ mod open;
 mod pages;
 mod paint;
 mod reading;
+mod scan;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -41,10 +42,31 @@ pub use error::PdfError;
 pub use limits::Limits;
 pub use pages::{PageRanges, PageRangesError};
 
+use crate::image::ocr::Ocr;
 use crate::{Engine, Entity, Selection};
 
 /// Dots per inch of redacted pages unless asked otherwise.
 pub const DEFAULT_DPI: u16 = 150;
+
+/// The models that there are. Each may be missing.
+#[derive(Clone, Copy, Default)]
+pub struct PdfModels<'m> {
+    /// Reads text in images.
+    pub ocr: Option<&'m Ocr>,
+}
+
+/// How text in images is read.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct OcrOptions {
+    /// Lines that were read with less confidence, 0 to 1, are left out. They stay visible.
+    pub min_confidence: f32,
+}
+
+impl Default for OcrOptions {
+    fn default() -> Self {
+        Self { min_confidence: 0.3 }
+    }
+}
 
 /// How a PDF is to be redacted.
 #[derive(Clone, Debug)]
@@ -52,6 +74,9 @@ pub struct PdfOptions {
     /// The pages to examine, all when none. The redacted file has these pages only: what was not examined
     /// is not handed back.
     pub pages: Option<PageRanges>,
+    /// How text in images is read, on pages that have images or shapes that could be text. When none, or
+    /// without a model, such pages are refused.
+    pub ocr: Option<OcrOptions>,
     /// Dots per inch of the pages of the redacted file, 36 to 600.
     pub dpi: u16,
     /// What it may take.
@@ -60,7 +85,7 @@ pub struct PdfOptions {
 
 impl Default for PdfOptions {
     fn default() -> Self {
-        Self { pages: None, dpi: DEFAULT_DPI, limits: Limits::default() }
+        Self { pages: None, ocr: Some(OcrOptions::default()), dpi: DEFAULT_DPI, limits: Limits::default() }
     }
 }
 
@@ -70,6 +95,8 @@ impl Default for PdfOptions {
 pub enum Source {
     /// In characters of the file.
     Text,
+    /// In a picture of the page.
+    Ocr,
 }
 
 /// A rectangle on a page as it is shown, in points from its top left corner.
@@ -140,12 +167,13 @@ enum Interrupted {
 /// A [`PdfError`] for whatever could not be examined: no page is passed as clean without.
 pub fn redact_pdf(
     engine: &Engine,
+    models: PdfModels<'_>,
     bytes: &[u8],
     selection: &Selection,
     options: &PdfOptions,
     stop: &AtomicBool,
 ) -> Result<RedactedPdf, PdfError> {
-    let work = Work { engine, selection, options, stop };
+    let work = Work { engine, models, selection, options, stop };
     match catch_unwind(AssertUnwindSafe(|| work.redact(bytes))) {
         Ok(result) => result,
         Err(reason) if reason.is::<open::budget::Exhausted>() => Err(PdfError::TooComplex),
@@ -160,6 +188,7 @@ pub fn redact_pdf(
 
 struct Work<'w> {
     engine: &'w Engine,
+    models: PdfModels<'w>,
     selection: &'w Selection,
     options: &'w PdfOptions,
     stop: &'w AtomicBool,
@@ -222,17 +251,27 @@ impl Work<'_> {
         cost::check(page, limits, self.stop)?;
         let settings = InterpreterSettings::default();
         let drawn = glyphs::read(page, &InterpreterCache::new(), settings.clone(), self.stop);
-        if drawn.images || drawn.shapes {
+        let unread = drawn.images || drawn.shapes;
+        let ocr = self.models.ocr.zip(self.options.ocr);
+        if unread && ocr.is_none() {
             return Err(PdfError::NeedsOcr { page: number });
         }
-        let mut found = examine::examine(&drawn.glyphs, number, self.engine, self.selection);
+        let texts = reading::readings(&drawn.glyphs);
+        let mut found =
+            examine::examine(&drawn.glyphs, texts, (number, Source::Text), self.engine, self.selection);
         self.look()?;
         let scale = paint::scale(page, self.options.dpi.clamp(36, 600), limits);
         let mut picture =
             paint::draw(page, &RenderCache::new(), &settings, scale).ok_or(PdfError::Damaged)?;
+        if unread && let Some((ocr, options)) = ocr {
+            let (chars, lengths) = scan::read(ocr, options, &picture, scale, self.stop)?;
+            let texts = reading::readings_of_lines(&chars, &lengths);
+            found.extend(examine::examine(&chars, texts, (number, Source::Ocr), self.engine, self.selection));
+        }
         for area in found.iter().flat_map(|finding| &finding.boxes) {
             paint::cover(&mut picture, (*area).into(), scale);
         }
+        found = scan::without_repeats(found);
         let (width, height) = page.render_dimensions();
         builder.page(picture, width, height, drawn.images)?;
         findings.append(&mut found);

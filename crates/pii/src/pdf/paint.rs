@@ -8,6 +8,8 @@ use hayro::{PixmapSettings, RenderCache, RenderSettings, render};
 use image::RgbImage;
 
 use super::Limits;
+use crate::image::Rect as PixelRect;
+use crate::image::paint::fill;
 
 /// Longest side of a picture. The painter counts in 16 bits.
 const MAX_SIDE: f64 = 16_000.0;
@@ -54,9 +56,8 @@ pub(super) fn cover(picture: &mut RgbImage, area: Rect, scale: f64) {
         side((area.y0 * scale).floor() - 1.0, picture.height()),
         side((area.y1 * scale).ceil() + 1.0, picture.height()),
     );
-    for y in top..bottom {
-        for x in left..right {
-            picture.put_pixel(x, y, image::Rgb([0, 0, 0]));
-        }
-    }
+    fill(
+        picture,
+        PixelRect { x: left, y: top, width: right.saturating_sub(left), height: bottom.saturating_sub(top) },
+    );
 }

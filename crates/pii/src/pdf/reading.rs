@@ -92,8 +92,30 @@ fn is_broken(line: &str, next: &str) -> bool {
 /// The texts of a page, different ones only.
 pub(super) fn readings(glyphs: &[Placed]) -> Vec<Reading> {
     let order = without_copies(glyphs);
-    let runs = lines(glyphs, &order);
-    let mut readings = vec![as_drawn(glyphs, &order)];
+    let drawn = as_drawn(glyphs, &order);
+    with_others(drawn, glyphs, &order)
+}
+
+/// The texts of characters that come in lines, of so many each.
+pub(super) fn readings_of_lines(glyphs: &[Placed], lengths: &[usize]) -> Vec<Reading> {
+    let mut given = Reading::default();
+    let mut next = 0;
+    for length in lengths {
+        if next > 0 {
+            given.push("\n", None);
+        }
+        for (index, glyph) in glyphs.iter().enumerate().skip(next).take(*length) {
+            given.push(&glyph.text, Some(index));
+        }
+        next += length;
+    }
+    let order: Vec<usize> = (0..glyphs.len()).collect();
+    with_others(given, glyphs, &order)
+}
+
+fn with_others(first: Reading, glyphs: &[Placed], order: &[usize]) -> Vec<Reading> {
+    let runs = lines(glyphs, order);
+    let mut readings = vec![first];
     for reading in [along_lines(glyphs, &runs), down_columns(glyphs, &runs)] {
         if !readings.iter().any(|known| known.same_order(&reading)) {
             readings.push(reading);

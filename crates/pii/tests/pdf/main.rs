@@ -2,10 +2,12 @@
 
 mod search;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::sync::atomic::AtomicBool;
 
-use farebox_pii::pdf::{PdfError, PdfOptions, RedactedPdf, redact_pdf};
+use farebox_pii::image::ocr::Ocr;
+use farebox_pii::pdf::{PdfError, PdfModels, PdfOptions, RedactedPdf, Source, redact_pdf};
 use farebox_pii::{Engine, Entity, Selection};
 
 const EMAIL: &str = "jane.doe@example.com";
@@ -18,8 +20,29 @@ fn file(name: &str) -> Vec<u8> {
     std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
+/// The models that read text in images.
+fn ocr() -> &'static Ocr {
+    static OCR: OnceLock<Ocr> = OnceLock::new();
+    OCR.get_or_init(|| {
+        let folder = std::env::var_os("FAREBOX_MODELS")
+            .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models"), PathBuf::from);
+        let read = |name: &str| {
+            let path = folder.join("ocr").join(name);
+            std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}: run make tools", path.display()))
+        };
+        let keys = String::from_utf8(read("keys.txt")).expect("UTF-8");
+        Ocr::from_models(read("det.onnx"), read("rec.onnx"), &keys).expect("models that load")
+    })
+}
+
 fn redact(bytes: &[u8], options: &PdfOptions) -> Result<RedactedPdf, PdfError> {
-    redact_pdf(&Engine::new(), bytes, &Selection::default(), options, &AtomicBool::new(false))
+    let never = AtomicBool::new(false);
+    redact_pdf(&Engine::new(), PdfModels::default(), bytes, &Selection::default(), options, &never)
+}
+
+fn redact_with_ocr(bytes: &[u8]) -> Result<RedactedPdf, PdfError> {
+    let (models, never) = (PdfModels { ocr: Some(ocr()) }, AtomicBool::new(false));
+    redact_pdf(&Engine::new(), models, bytes, &Selection::default(), &PdfOptions::default(), &never)
 }
 
 /// What was found: page and entity.
@@ -65,6 +88,34 @@ fn what_is_found_is_gone() {
     }
 }
 
+#[test]
+fn text_in_images_is_read() {
+    use Entity::{CreditCard, EmailAddress, IbanCode, UsSsn};
+    for (name, expected) in [
+        ("scanned", vec![(Source::Ocr, EmailAddress), (Source::Ocr, CreditCard)]),
+        (
+            "mixed",
+            vec![
+                (Source::Text, EmailAddress),
+                (Source::Text, IbanCode),
+                (Source::Text, CreditCard),
+                (Source::Text, UsSsn),
+                (Source::Ocr, CreditCard),
+            ],
+        ),
+    ] {
+        let redacted =
+            redact_with_ocr(&file(&format!("{name}.pdf"))).unwrap_or_else(|error| panic!("{name}: {error}"));
+        keep(name, &redacted.bytes);
+        let all: Vec<_> = redacted.findings.iter().map(|finding| (finding.source, finding.entity)).collect();
+        assert_eq!(all, expected, "{name}");
+        search::assert_gone(name, &redacted.bytes, &[EMAIL, IBAN, CARD, SSN]);
+        // Nothing is left to be found.
+        let again = redact_with_ocr(&redacted.bytes).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(again.findings, [], "{name}");
+    }
+}
+
 /// For looking at the results: `PDF_OUT=folder cargo test`.
 fn keep(name: &str, bytes: &[u8]) {
     if let Some(folder) = std::env::var_os("PDF_OUT") {
@@ -102,6 +153,7 @@ fn only_selected_pages_are_handed_back() {
 fn a_set_flag_stops_it() {
     let stopped = redact_pdf(
         &Engine::new(),
+        PdfModels::default(),
         &file("plain.pdf"),
         &Selection::default(),
         &PdfOptions::default(),
