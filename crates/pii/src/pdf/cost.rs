@@ -17,6 +17,9 @@ use super::{Limits, PdfError};
 
 /// Forms within forms. Real files have some five.
 const MAX_DEPTH: usize = 20;
+/// Bytes of a packed image within operators. They should be smaller than 4 KB, and unpack to a thousand
+/// times as much at most.
+const MAX_INLINE: usize = 256 << 10;
 /// How many operators pass between two looks at the flag.
 const LOOK_EVERY: u32 = 4096;
 
@@ -80,7 +83,10 @@ impl Walk<'_> {
                         self.object(&object, resources)?;
                     }
                 }
-                TypedInstruction::InlineImage(image) => self.image(image.0)?,
+                TypedInstruction::InlineImage(image) => {
+                    self.image(image.0)?;
+                    self.inline(image.0)?;
+                }
                 TypedInstruction::StrokeColorNamed(color) => self.pattern(color.1, resources)?,
                 TypedInstruction::NonStrokeColorNamed(color) => self.pattern(color.1, resources)?,
                 TypedInstruction::SetGraphicsState(name) => {
@@ -124,6 +130,17 @@ impl Walk<'_> {
         };
         let pixels = side(keys::WIDTH, keys::W).saturating_mul(side(keys::HEIGHT, keys::H));
         self.pixels = self.pixels.checked_sub(pixels).ok_or(PdfError::TooComplex)?;
+        Ok(())
+    }
+
+    /// Images within operators were not measured with the streams of the file.
+    fn inline(&self, image: &Stream<'_>) -> Result<(), PdfError> {
+        // The filters have no public type to match on, only names to print.
+        let grows = |name: &str| matches!(name, "FlateDecode" | "LzwDecode" | "RunLengthDecode");
+        let growing = image.filters().iter().filter(|filter| grows(&format!("{filter:?}"))).count();
+        if growing > 1 || growing == 1 && image.raw_data().len() > MAX_INLINE {
+            return Err(PdfError::TooComplex);
+        }
         Ok(())
     }
 

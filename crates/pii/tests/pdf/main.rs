@@ -161,3 +161,29 @@ fn a_set_flag_stops_it() {
     );
     assert_eq!(stopped.err(), Some(PdfError::Stopped));
 }
+
+/// Damaged files end in an answer.
+#[test]
+fn damage_never_panics() {
+    let names = ["plain", "form", "annotated", "revised", "packed", "encrypted", "encrypted_packed"];
+    let mut seed = 7_u32;
+    let mut random = move |below: usize| {
+        seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        usize::try_from(seed >> 8).expect("32 bits") % below
+    };
+    let options = PdfOptions { dpi: 36, ..PdfOptions::default() };
+    for name in names {
+        let whole = file(&format!("{name}.pdf"));
+        for _ in 0..20 {
+            let mut bytes = whole.clone();
+            for _ in 0..=random(8) {
+                let at = random(bytes.len());
+                bytes[at] = u8::try_from(random(256)).expect("a byte");
+            }
+            if random(3) == 0 {
+                bytes.truncate(random(bytes.len()));
+            }
+            drop(redact(&bytes, &options));
+        }
+    }
+}
