@@ -85,7 +85,7 @@ impl Walk<'_> {
                 }
                 TypedInstruction::InlineImage(image) => {
                     self.image(image.0)?;
-                    self.inline(image.0)?;
+                    Self::inline(image.0)?;
                 }
                 TypedInstruction::StrokeColorNamed(color) => self.pattern(color.1, resources)?,
                 TypedInstruction::NonStrokeColorNamed(color) => self.pattern(color.1, resources)?,
@@ -134,7 +134,7 @@ impl Walk<'_> {
     }
 
     /// Images within operators were not measured with the streams of the file.
-    fn inline(&self, image: &Stream<'_>) -> Result<(), PdfError> {
+    fn inline(image: &Stream<'_>) -> Result<(), PdfError> {
         // The filters have no public type to match on, only names to print.
         let grows = |name: &str| matches!(name, "FlateDecode" | "LzwDecode" | "RunLengthDecode");
         let growing = image.filters().iter().filter(|filter| grows(&format!("{filter:?}"))).count();
