@@ -28,9 +28,10 @@ pub fn assert_gone(name: &str, bytes: &[u8], secrets: &[&str]) {
 fn needles(secret: &str) -> Vec<Vec<u8>> {
     let dense: String = secret.chars().filter(|c| !c.is_whitespace()).collect();
     let wide: Vec<u8> = dense.bytes().flat_map(|byte| [0, byte]).collect();
-    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into_bytes();
+    let hex =
+        |bytes: &[u8]| bytes.iter().flat_map(|byte| format!("{byte:02x}").into_bytes()).collect::<Vec<u8>>();
     // As an array of single letters, and a long enough part of it.
-    let kerned = dense.chars().map(|c| format!("({c})")).collect::<String>().into_bytes();
+    let kerned = dense.bytes().flat_map(|byte| [b'(', byte, b')']).collect();
     let part = dense.as_bytes()[..dense.len() * 2 / 3].to_vec();
     vec![hex(dense.as_bytes()), hex(&wide), dense.into_bytes(), wide, kerned, part]
 }
