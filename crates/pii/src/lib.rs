@@ -18,6 +18,8 @@
 
 mod config;
 mod entity;
+pub mod image;
+pub mod pdf;
 mod placeholder;
 mod text;
 

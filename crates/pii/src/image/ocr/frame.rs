@@ -1,0 +1,94 @@
+//! A rectangle at any angle, and the picture inside of it.
+
+use image::RgbImage;
+
+/// Where a line of text stands: its middle, the direction that it is read in, and its size in pixels.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Frame {
+    /// Middle, in pixels from the upper left corner of the image.
+    pub center: (f32, f32),
+    /// Reading direction, of length 1. Down is a quarter turn clockwise from it.
+    pub along: (f32, f32),
+    /// Size along the reading direction.
+    pub width: f32,
+    /// Size across it.
+    pub height: f32,
+}
+
+impl Frame {
+    /// A point inside: 0 to 1 along the reading direction, 0 to 1 downwards.
+    pub(crate) fn at(&self, along: f32, down: f32) -> (f32, f32) {
+        let (across, below) = ((along - 0.5) * self.width, (down - 0.5) * self.height);
+        let (cos, sin) = self.along;
+        (self.center.0 + cos * across - sin * below, self.center.1 + sin * across + cos * below)
+    }
+
+    /// The corners of the part between two points of the reading direction (0 to 1).
+    pub(crate) fn part(&self, from: f32, to: f32) -> [(f32, f32); 4] {
+        [self.at(from, 0.0), self.at(to, 0.0), self.at(to, 1.0), self.at(from, 1.0)]
+    }
+
+    /// The same place, read in a direction that is a quarter turn clockwise from this one.
+    pub(crate) fn turned(&self) -> Frame {
+        let (cos, sin) = self.along;
+        Frame { along: (-sin, cos), width: self.height, height: self.width, ..*self }
+    }
+
+    /// The picture inside, upright, as `width` by `height` pixels with a value of 0 to 255 for each colour:
+    /// first all of blue, then green, then red, the order that the models were trained with.
+    pub(crate) fn crop(&self, image: &RgbImage, width: usize, height: usize) -> Vec<f32> {
+        // Where the crop is smaller than its source, several points of the source are averaged.
+        let steps = samples(self.width, width).max(samples(self.height, height));
+        let share = 1.0 / float(steps * steps);
+        let mut planes = vec![0.0; 3 * width * height];
+        for y in 0..height {
+            for x in 0..width {
+                let mut sum = [0.0; 3];
+                for sub in 0..steps * steps {
+                    let along = (float(x) + (float(sub % steps) + 0.5) / float(steps)) / float(width);
+                    let down = (float(y) + (float(sub / steps) + 0.5) / float(steps)) / float(height);
+                    let color = bilinear(image, self.at(along, down));
+                    sum.iter_mut().zip(color).for_each(|(sum, color)| *sum += color);
+                }
+                for (plane, color) in [2, 1, 0].into_iter().enumerate() {
+                    planes[(plane * height + y) * width + x] = sum[color] * share;
+                }
+            }
+        }
+        planes
+    }
+}
+
+/// How many points of the source along each side make a pixel of the crop.
+fn samples(source: f32, crop: usize) -> usize {
+    let ratio = (source / float(crop.max(1))).round();
+    (1..8).find(|steps| float(*steps) >= ratio).unwrap_or(8)
+}
+
+/// The colour at a point; beyond the edges, that of the nearest pixel.
+fn bilinear(image: &RgbImage, (x, y): (f32, f32)) -> [f32; 3] {
+    let (x, y) = (x - 0.5, y - 0.5);
+    let (left, top) = (x.floor(), y.floor());
+    let (right_share, lower_share) = (x - left, y - top);
+    let pixel = |dx: f32, dy: f32| {
+        let x = index(left + dx, image.width());
+        let y = index(top + dy, image.height());
+        image.get_pixel(x, y).0.map(f32::from)
+    };
+    let (a, b, c, d) = (pixel(0.0, 0.0), pixel(1.0, 0.0), pixel(0.0, 1.0), pixel(1.0, 1.0));
+    std::array::from_fn(|i| {
+        let upper = a[i] + (b[i] - a[i]) * right_share;
+        let lower = c[i] + (d[i] - c[i]) * right_share;
+        upper + (lower - upper) * lower_share
+    })
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates at 0, which is meant")]
+fn index(value: f32, size: u32) -> u32 {
+    (value as u32).min(size - 1)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "pixels of an image are few enough")]
+pub(crate) fn float(value: usize) -> f32 {
+    value as f32
+}

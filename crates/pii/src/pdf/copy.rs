@@ -1,0 +1,168 @@
+//! A plain copy of the pages that are wanted: what they show and nothing else.
+//!
+//! Only this copy is given to the interpreter. It has one revision, no packed objects, no encryption, no
+//! names, actions, attachments or metadata, and every stream in it has been measured: whatever it unpacks
+//! to fits the limits.
+
+use std::collections::HashSet;
+
+use lopdf::{Dictionary, Document, Object, ObjectId, Stream};
+
+use super::measure::{self, Budget};
+use super::{Limits, PdfError};
+
+/// How deep attributes are inherited from the page tree, and how far references lead on.
+const MAX_DEPTH: usize = 64;
+/// What a page shows.
+const OF_PAGE: [&[u8]; 5] = [b"MediaBox", b"CropBox", b"Rotate", b"Resources", b"Contents"];
+/// What an annotation shows: its text goes, its picture is a part of the page.
+const OF_ANNOTATION: [&[u8]; 6] = [b"Subtype", b"Rect", b"AP", b"AS", b"F", b"OC"];
+/// What leads away from what is shown.
+const AWAY: [&[u8]; 9] =
+    [b"Parent", b"P", b"Metadata", b"PieceInfo", b"StructParent", b"StructParents", b"A", b"AA", b"Dest"];
+
+/// The bytes of a PDF that shows the given pages.
+pub(super) fn plain(document: &Document, pages: &[ObjectId], limits: &Limits) -> Result<Vec<u8>, PdfError> {
+    let mut copy = Copy {
+        from: document,
+        into: Document::with_version("1.7"),
+        budget: Budget::new(limits),
+        waiting: Vec::new(),
+        seen: HashSet::new(),
+    };
+    copy.into.max_id = document.max_id;
+    let root = copy.into.new_object_id();
+    let mut kids = Vec::with_capacity(pages.len());
+    for page in pages {
+        let mut page = copy.page(*page)?;
+        page.set("Parent", root);
+        kids.push(Object::Reference(copy.into.add_object(page)));
+    }
+    let mut tree = Dictionary::new();
+    tree.set("Type", "Pages");
+    tree.set("Count", i64::try_from(kids.len()).unwrap_or(i64::MAX));
+    tree.set("Kids", kids);
+    copy.into.objects.insert(root, Object::Dictionary(tree));
+    let mut catalog = Dictionary::new();
+    catalog.set("Type", "Catalog");
+    catalog.set("Pages", root);
+    // Which layers are hidden.
+    if let Some(layers) = document.catalog().ok().and_then(|catalog| catalog.get(b"OCProperties").ok()) {
+        let layers = copy.value(layers, 0)?;
+        catalog.set("OCProperties", layers);
+    }
+    copy.follow()?;
+    let catalog = copy.into.add_object(catalog);
+    copy.into.trailer.set("Root", catalog);
+    let mut bytes = Vec::new();
+    copy.into.save_to(&mut bytes).map_err(|_| PdfError::Damaged)?;
+    Ok(bytes)
+}
+
+struct Copy<'d> {
+    from: &'d Document,
+    into: Document,
+    budget: Budget,
+    waiting: Vec<ObjectId>,
+    seen: HashSet<ObjectId>,
+}
+
+impl Copy<'_> {
+    fn page(&mut self, id: ObjectId) -> Result<Dictionary, PdfError> {
+        let from = self.from;
+        let source = from.get_dictionary(id).map_err(|_| PdfError::Damaged)?;
+        let mut page = Dictionary::new();
+        page.set("Type", "Page");
+        for key in OF_PAGE {
+            if let Some(value) = inherited(from, source, key) {
+                page.set(key, self.value(value, 0)?);
+            }
+        }
+        let annotations = source.get_deref(b"Annots", from).and_then(Object::as_array);
+        let mut shown = Vec::new();
+        for annotation in annotations.into_iter().flatten() {
+            let annotation = from.dereference(annotation).map(|(_, object)| object);
+            let Ok(Object::Dictionary(annotation)) = annotation else { continue };
+            let mut kept = Dictionary::new();
+            for key in OF_ANNOTATION {
+                if let Ok(value) = annotation.get(key) {
+                    kept.set(key, self.value(value, 0)?);
+                }
+            }
+            shown.push(Object::Dictionary(kept));
+        }
+        page.set("Annots", shown);
+        Ok(page)
+    }
+
+    /// Copies what is referred to, until nothing new is.
+    fn follow(&mut self) -> Result<(), PdfError> {
+        while let Some(id) = self.waiting.pop() {
+            let from = self.from;
+            let Some(object) = from.objects.get(&id) else { continue };
+            let object = match object {
+                Object::Stream(stream) => Object::Stream(self.stream(stream)?),
+                other => self.value(other, 0)?,
+            };
+            self.into.objects.insert(id, object);
+        }
+        Ok(())
+    }
+
+    fn value(&mut self, object: &Object, depth: usize) -> Result<Object, PdfError> {
+        if depth > MAX_DEPTH {
+            return Err(PdfError::TooComplex);
+        }
+        Ok(match object {
+            Object::Reference(id) => {
+                if self.seen.insert(*id) {
+                    self.waiting.push(*id);
+                }
+                Object::Reference(*id)
+            }
+            Object::Array(items) => {
+                Object::Array(items.iter().map(|item| self.value(item, depth + 1)).collect::<Result<_, _>>()?)
+            }
+            Object::Dictionary(dict) => Object::Dictionary(self.dictionary(dict, depth)?),
+            // Streams stand for themselves only.
+            Object::Stream(_) => Object::Null,
+            other => other.clone(),
+        })
+    }
+
+    fn dictionary(&mut self, dict: &Dictionary, depth: usize) -> Result<Dictionary, PdfError> {
+        let mut kept = Dictionary::new();
+        for (key, value) in dict.iter().filter(|(key, _)| !AWAY.contains(&key.as_slice())) {
+            kept.set(key.as_slice(), self.value(value, depth + 1)?);
+        }
+        Ok(kept)
+    }
+
+    fn stream(&mut self, stream: &Stream) -> Result<Stream, PdfError> {
+        let mut source = stream.clone();
+        // A file elsewhere.
+        for key in [&b"F"[..], b"FFilter", b"FDecodeParms"] {
+            source.dict.remove(key);
+        }
+        measure::settle(self.from, &mut source.dict);
+        let dict = self.dictionary(&source.dict, 0)?;
+        let measured = self.budget.stream(&source)?;
+        let content = if measured { source.content } else { Vec::new() };
+        Ok(Stream { allows_compression: false, ..Stream::new(dict, content) })
+    }
+}
+
+/// An attribute of a page or of what it is a part of.
+fn inherited<'d>(from: &'d Document, page: &'d Dictionary, key: &[u8]) -> Option<&'d Object> {
+    let mut node = page;
+    for _ in 0..MAX_DEPTH {
+        if let Ok(value) = node.get(key) {
+            return Some(value);
+        }
+        if key == b"Contents" {
+            return None;
+        }
+        node = node.get_deref(b"Parent", from).and_then(Object::as_dict).ok()?;
+    }
+    None
+}

@@ -1,0 +1,52 @@
+//! Why a PDF was refused.
+
+/// A PDF that could not be examined or redacted. Messages say what to do and never quote the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PdfError {
+    /// No PDF header where one must be.
+    #[error("this is not a PDF: send the bytes of a PDF file")]
+    NotPdf,
+    /// More bytes than the limit.
+    #[error("the PDF has more than {limit} bytes: split it, or make its images smaller")]
+    TooLarge {
+        /// Bytes.
+        limit: usize,
+    },
+    /// It opens with a password only, or with a scheme that is not known.
+    #[error("the PDF is protected by a password: send it without protection")]
+    Encrypted,
+    /// The structure cannot be read.
+    #[error("the PDF is damaged: save it again with another program and send the copy")]
+    Damaged,
+    /// It holds, unpacks to, or draws more than the limits allow.
+    #[error("the PDF is too complex to be examined: print it to a new PDF, or send fewer pages")]
+    TooComplex,
+    /// More pages than the limit.
+    #[error("at most {limit} pages are examined at once: select fewer with `pages`")]
+    TooManyPages {
+        /// Pages.
+        limit: usize,
+    },
+    /// The selection names a page that is not there.
+    #[error("page {page} is selected, but the PDF has {pages}")]
+    NoSuchPage {
+        /// The page, from 1.
+        page: u32,
+        /// Pages of the file.
+        pages: u32,
+    },
+    /// The page shows something that only reading the picture would tell, and that is off or not available.
+    #[error(
+        "page {page} has images, or text that only shows as shapes, and reading text in images is not available: turn it on, or leave the page out"
+    )]
+    NeedsOcr {
+        /// The page, from 1.
+        page: u32,
+    },
+    /// Faces are to be covered, and nothing is there to find them.
+    #[error("faces cannot be found, for their model is not available: leave faces out")]
+    NeedsFaces,
+    /// The caller's flag was set.
+    #[error("stopped before the end")]
+    Stopped,
+}
