@@ -51,7 +51,8 @@ struct Candidate {
 
 impl FaceDetector {
     /// Loads the ONNX file of `CenterFace`.
-    pub fn from_model(model: Vec<u8>) -> Result<FaceDetector, ModelError> {
+    pub fn from_model(mut model: Vec<u8>) -> Result<FaceDetector, ModelError> {
+        free_size(&mut model);
         let (network, outputs) = Network::load(MODEL, model, (2 * GRID, GRID))?;
         if maps(outputs).is_none_or(|maps| maps.columns != 2 * GRID / STRIDE) {
             let cause = "it does not answer with maps of a quarter of the image's size".into();
@@ -84,6 +85,17 @@ impl FaceDetector {
             Face { rect, score: face.score }
         });
         Ok(faces.collect())
+    }
+}
+
+/// The file says that it is for ten images of 32 by 32 pixels, though its network has no layer that depends on any of
+/// these numbers. Makes them unknown, in place: of each `TensorShapeProto.Dimension`, the number (field 1) becomes an
+/// empty name (field 2).
+fn free_size(model: &mut [u8]) {
+    const SHAPE: [u8; 16] = [10, 2, 8, 10, 10, 2, 8, 3, 10, 2, 8, 32, 10, 2, 8, 32];
+    const FREE: [u8; 16] = [10, 2, 18, 0, 10, 2, 8, 3, 10, 2, 18, 0, 10, 2, 18, 0];
+    if let Some(at) = model.windows(SHAPE.len()).position(|bytes| *bytes == SHAPE) {
+        model[at..at + FREE.len()].copy_from_slice(&FREE);
     }
 }
 
