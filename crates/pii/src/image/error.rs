@@ -27,3 +27,49 @@ pub enum ModelError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("stopped before it was done")]
 pub struct Stopped;
+
+/// Why there is no redacted image. Messages are for whoever sent it and quote nothing of it.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum ImageError {
+    /// No bytes.
+    #[error("the image is empty")]
+    Empty,
+    /// More bytes than are accepted.
+    #[error("the image has more than {limit} bytes; send a smaller one")]
+    TooManyBytes {
+        /// The most that is accepted.
+        limit: usize,
+    },
+    /// Base64 or a data URL with a mistake in it.
+    #[error("the image is not valid base64 or a data URL: {0}")]
+    BadEncoding(&'static str),
+    /// Not an image, or in a format that is not read.
+    #[error("the image is in no supported format; send PNG, JPEG, WebP, GIF or BMP")]
+    UnknownFormat,
+    /// Too wide, too high or both.
+    #[error(
+        "the image has {width} x {height} pixels; at most {max_side} a side and {max_pixels} in all are accepted"
+    )]
+    TooLarge {
+        /// Pixels across.
+        width: u32,
+        /// Pixels down.
+        height: u32,
+        /// The most pixels of a side.
+        max_side: u32,
+        /// The most pixels.
+        max_pixels: u64,
+    },
+    /// Cut off or damaged.
+    #[error("the image is damaged or incomplete and cannot be decoded")]
+    Malformed,
+    /// Text was to be found, without a model that reads it.
+    #[error("text in images cannot be read: the OCR model is not installed")]
+    NoOcrModel,
+    /// Faces were to be found, without a model that finds them.
+    #[error("faces in images cannot be found: the face model is not installed")]
+    NoFaceModel,
+    /// The caller's flag was set.
+    #[error(transparent)]
+    Stopped(#[from] Stopped),
+}

@@ -45,9 +45,11 @@ impl Detector {
         let (width, height) = (float(image.width() as usize), float(image.height() as usize));
         let scale = (SHORT / width.min(height)).clamp(1.0, ENLARGED).min(LONG / width.max(height));
         let (columns, rows) = (on_grid(width * scale), on_grid(height * scale));
-        let whole = Frame { center: (width / 2.0, height / 2.0), along: (1.0, 0.0), width, height };
-        let pixels =
-            whole.crop(image, columns, rows).into_iter().map(|color| color / 127.5 - 1.0).collect::<Vec<_>>();
+        let pixels = Frame::whole(image)
+            .crop(image, columns, rows)
+            .into_iter()
+            .map(|color| color / 127.5 - 1.0)
+            .collect::<Vec<_>>();
         let outputs = self.network.run(&NdTensor::from_data([1, 3, rows, columns], pixels), worker)?;
         let map = outputs.into_iter().next().and_then(numbers::<4>);
         let Some((_, map)) = map else { return Ok(Vec::new()) };

@@ -16,6 +16,12 @@ pub(crate) struct Frame {
 }
 
 impl Frame {
+    /// All of an image.
+    pub(crate) fn whole(image: &RgbImage) -> Frame {
+        let (width, height) = (float(image.width() as usize), float(image.height() as usize));
+        Frame { center: (width / 2.0, height / 2.0), along: (1.0, 0.0), width, height }
+    }
+
     /// A point inside: 0 to 1 along the reading direction, 0 to 1 downwards.
     pub(crate) fn at(&self, along: f32, down: f32) -> (f32, f32) {
         let (across, below) = ((along - 0.5) * self.width, (down - 0.5) * self.height);
@@ -66,21 +72,18 @@ fn samples(source: f32, crop: usize) -> usize {
 }
 
 /// The colour at a point; beyond the edges, that of the nearest pixel.
-fn bilinear(image: &RgbImage, (x, y): (f32, f32)) -> [f32; 3] {
-    let (x, y) = (x - 0.5, y - 0.5);
+fn bilinear(image: &RgbImage, point: (f32, f32)) -> [f32; 3] {
+    let (x, y) = (point.0 - 0.5, point.1 - 0.5);
     let (left, top) = (x.floor(), y.floor());
-    let (right_share, lower_share) = (x - left, y - top);
     let pixel = |dx: f32, dy: f32| {
-        let x = index(left + dx, image.width());
-        let y = index(top + dy, image.height());
-        image.get_pixel(x, y).0.map(f32::from)
+        image.get_pixel(index(left + dx, image.width()), index(top + dy, image.height())).0.map(f32::from)
     };
-    let (a, b, c, d) = (pixel(0.0, 0.0), pixel(1.0, 0.0), pixel(0.0, 1.0), pixel(1.0, 1.0));
-    std::array::from_fn(|i| {
-        let upper = a[i] + (b[i] - a[i]) * right_share;
-        let lower = c[i] + (d[i] - c[i]) * right_share;
-        upper + (lower - upper) * lower_share
-    })
+    let between = |a: [f32; 3], b: [f32; 3], share: f32| -> [f32; 3] {
+        std::array::from_fn(|color| a[color] + (b[color] - a[color]) * share)
+    };
+    let upper = between(pixel(0.0, 0.0), pixel(1.0, 0.0), x - left);
+    let lower = between(pixel(0.0, 1.0), pixel(1.0, 1.0), x - left);
+    between(upper, lower, y - top)
 }
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates at 0, which is meant")]

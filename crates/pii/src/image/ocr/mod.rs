@@ -9,6 +9,7 @@ use std::sync::atomic::AtomicBool;
 
 use image::RgbImage;
 
+pub(crate) use self::frame::{Frame, float};
 use self::{detect::Detector, recognize::Recognizer};
 use super::{ModelError, Rect, Stopped, network::Worker};
 
