@@ -251,7 +251,7 @@ class Values:
             head = self.pick([surname(), surname(), self.pick(FIELDS), self.made_up(), f"{self.pick(FIELDS)} {word.capitalize()}", f"{surname()} {self.pick(FIELDS)}", f"{self.made_up()} {word.capitalize()}", self.city()])
             comma = "," if self.chance(0.15) else ""
             return f"{head}{comma} {self.pick(SUFFIXES)}"
-        if draw < 0.62:
+        if draw < 0.6:
             return self.pick([f"{surname()}-{surname()}", f"{surname()}, {surname()} and {surname()}", f"{surname()} and {surname()}", f"{surname()} & {surname()}", f"{surname()} {self.pick(['PLC', 'Ltd', 'Inc', 'LLC', 'Group', 'and Sons', 'GmbH', 'AG'])}"])
         if draw < 0.85:
             return self.pick(BODIES).format(C=self.city(), K=self.country(), S=surname(), G=self.pick(self.census_given), W=word.capitalize())

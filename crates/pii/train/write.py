@@ -19,6 +19,9 @@ ROLES = """chief executive|CEO|CFO|director|managing director|spokesman|chairman
 teacher|lawyer|accountant|analyst|secretary|Head of Sales|Vice President|Senior Developer|Product Manager|Consultant|
 coach|editor|president|professor|architect|Account Executive|Office Manager|Chief Technology Officer""".replace("\n", "").split("|")
 LANGUAGES = "English French German Spanish Italian Chinese Japanese Russian Arabic Hindi Dutch Swedish Turkish American British Irish Indian Mexican Canadian Polish Greek European Asian African Christian Muslim Jewish Catholic".split()
+GREETINGS = "hi hey hello hiya yo morning hola howdy greetings evening Hi Hey Hello Hiya Yo Morning Hola Howdy Greetings Welcome Thanks Cheers".split()
+PAST = """knew said told met saw left joined called asked gave took sent bought sold paid wrote made found thought
+went came got won lost led felt kept held brought sued hired fired praised helped thanked visited founded rejected""".split()
 DAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
 MONTHS = "January February March April May June July August September October November December".split()
 
@@ -31,6 +34,7 @@ class Writer:
         self.ordinary = ordinary
         # Words that English is mostly made of, among those it has.
         self.frequent = sorted(set(Faker("en_US").get_words_list()))
+        self.past = [word for word in ordinary if word.endswith("ed")] + 9 * PAST
         self.templates = [read(name) for name in templates]
 
     def word(self):
@@ -70,6 +74,8 @@ class Writer:
             case "product": return random.choice(PRODUCTS)
             case "role": return random.choice(ROLES)
             case "lang": return random.choice(LANGUAGES)
+            case "greet": return random.choice(GREETINGS)
+            case "v": return random.choice(self.past)
         raise KeyError(slot)
 
     def date(self):
@@ -104,6 +110,18 @@ class Writer:
         elif draw < 0.17:
             text = same_length(text, str.upper)
         return {"text": text, "names": names}
+
+
+def chunks(text, size):
+    """Real text in pieces of some lines."""
+    piece = ""
+    for line in text.splitlines(keepends=True):
+        piece += line[:size]
+        if len(piece) > size:
+            yield piece
+            piece = ""
+    if piece.strip():
+        yield piece
 
 
 def same_length(text, change):
