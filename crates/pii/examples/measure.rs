@@ -69,7 +69,8 @@ fn engine(model: &str) -> Result<Engine, Box<dyn std::error::Error>> {
 }
 
 fn compare(document: &Document, found: &[Finding], counts: &mut BTreeMap<String, Count>, show: bool) {
-    let part = |start: usize, end: usize| document.text.chars().skip(start).take(end - start).collect::<String>();
+    let part =
+        |start: usize, end: usize| document.text.chars().skip(start).take(end - start).collect::<String>();
     let mut used = vec![false; document.names.len()];
     for finding in found {
         let hit = document.names.iter().enumerate().position(|(index, (start, end, entity))| {
@@ -85,7 +86,10 @@ fn compare(document: &Document, found: &[Finding], counts: &mut BTreeMap<String,
             count.wrong += 1;
             if show {
                 let covered = part(finding.start_char, finding.end_char);
-                println!("+ {} {covered:?} {:.2} {} in {:?}", finding.entity, finding.score, finding.recognizer, document.text);
+                println!(
+                    "+ {} {covered:?} {:.2} {} in {:?}",
+                    finding.entity, finding.score, finding.recognizer, document.text
+                );
             }
         }
     }

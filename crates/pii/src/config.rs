@@ -234,7 +234,10 @@ fn entity_list(key: &str, list: &Value, model: &Model) -> Result<Vec<Entity>, Co
     if names.is_empty() {
         return Err(ConfigError::Empty { key: key.to_owned() });
     }
-    names.iter().map(|name| name.as_str().ok_or_else(wrong_type).and_then(|name| entity(name, model))).collect()
+    names
+        .iter()
+        .map(|name| name.as_str().ok_or_else(wrong_type).and_then(|name| entity(name, model)))
+        .collect()
 }
 
 fn entity(name: &str, model: &Model) -> Result<Entity, ConfigError> {

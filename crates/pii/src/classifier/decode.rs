@@ -36,7 +36,8 @@ pub(super) fn words(pieces: &[Piece], chances: &[f32], labels: &[Label], parts: 
         let rows = &chances[at * labels.len()..(at + count) * labels.len()];
         at += count;
         let mean = |wanted: &dyn Fn(&Label) -> bool| {
-            let of = |row: &[f32]| labels.iter().zip(row).filter(|(l, _)| wanted(l)).map(|(_, c)| c).sum::<f32>();
+            let of =
+                |row: &[f32]| labels.iter().zip(row).filter(|(l, _)| wanted(l)).map(|(_, c)| c).sum::<f32>();
             #[allow(clippy::cast_precision_loss, reason = "a few pieces")]
             let mean = rows.chunks(labels.len()).map(of).sum::<f32>() / count as f32;
             mean

@@ -73,17 +73,22 @@ fn split(name: &str) -> (bool, &str) {
 }
 
 fn entity(kind: &str) -> Option<Entity> {
-    let kind: String = kind.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_uppercase()).collect();
+    let kind: String =
+        kind.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_uppercase()).collect();
     match kind.as_str() {
         "PER" | "PERSON" | "NAME" | "FULLNAME" | "PERSONNAME" | "GIVENNAME" | "FIRSTNAME" | "MIDDLENAME"
         | "SURNAME" | "LASTNAME" | "PATIENT" | "DOCTOR" => Some(Entity::Person),
-        "LOC" | "GPE" | "LOCATION" | "FAC" | "ADDRESS" | "CITY" | "STATE" | "COUNTY" | "COUNTRY" | "STREET"
-        | "STREETNAME" | "STREETADDRESS" | "BUILDINGNUMBER" | "BUILDINGNUM" | "SECONDARYADDRESS" | "ZIP"
-        | "ZIPCODE" | "POSTCODE" | "POSTALCODE" => Some(Entity::Location),
+        "LOC" | "GPE" | "LOCATION" | "FAC" | "ADDRESS" | "CITY" | "STATE" | "COUNTY" | "COUNTRY"
+        | "STREET" | "STREETNAME" | "STREETADDRESS" | "BUILDINGNUMBER" | "BUILDINGNUM"
+        | "SECONDARYADDRESS" | "ZIP" | "ZIPCODE" | "POSTCODE" | "POSTALCODE" => Some(Entity::Location),
         "ORG" | "ORGANIZATION" | "ORGANISATION" | "COMPANY" | "COMPANYNAME" => Some(Entity::Organization),
         "PHONE" | "PHONENUMBER" | "TELEPHONENUM" => Some(Entity::PhoneNumber),
         "DATE" | "TIME" => Some(Entity::DateTime),
-        _ => Entity::ALL.iter().copied().find(|e| e.name().replace('_', "") == kind).or_else(|| Entity::from_name(&kind)),
+        _ => Entity::ALL
+            .iter()
+            .copied()
+            .find(|e| e.name().replace('_', "") == kind)
+            .or_else(|| Entity::from_name(&kind)),
     }
 }
 
@@ -92,7 +97,8 @@ mod tests {
     use super::*;
 
     fn labels(names: &[&str]) -> Result<Labels, ClassifierError> {
-        let names: BTreeMap<String, &str> = names.iter().enumerate().map(|(i, n)| (i.to_string(), *n)).collect();
+        let names: BTreeMap<String, &str> =
+            names.iter().enumerate().map(|(i, n)| (i.to_string(), *n)).collect();
         Labels::parse(&serde_json::json!({ "id2label": names }).to_string())
     }
 
@@ -100,16 +106,19 @@ mod tests {
     fn prefixes_and_synonyms() {
         let labels = labels(&["O", "B-PER", "I-PER", "S-ORG", "E-GPE", "B-given_name", "EMAIL", "B-FLAVOUR"]);
         let read: Vec<_> = labels.expect("valid").all.iter().map(|l| (l.entity, l.kind, l.begins)).collect();
-        assert_eq!(read, [
-            (None, 0, false),
-            (Some(Entity::Person), 1, true),
-            (Some(Entity::Person), 1, false),
-            (Some(Entity::Organization), 2, true),
-            (Some(Entity::Location), 3, false),
-            (Some(Entity::Person), 4, true),
-            (Some(Entity::EmailAddress), 5, false),
-            (None, 6, true),
-        ]);
+        assert_eq!(
+            read,
+            [
+                (None, 0, false),
+                (Some(Entity::Person), 1, true),
+                (Some(Entity::Person), 1, false),
+                (Some(Entity::Organization), 2, true),
+                (Some(Entity::Location), 3, false),
+                (Some(Entity::Person), 4, true),
+                (Some(Entity::EmailAddress), 5, false),
+                (None, 6, true),
+            ]
+        );
     }
 
     #[test]

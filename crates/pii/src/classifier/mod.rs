@@ -165,7 +165,8 @@ impl Classifier {
         let options = RunOptions::default().with_thread_pool(Some(Arc::clone(pool)));
         let [output] =
             self.network.run_n(inputs, [self.output], Some(options)).map_err(|error| error.to_string())?;
-        let scores: NdTensor<f32, 3> = output.try_into().map_err(|_| "its output is no row a token".to_owned())?;
+        let scores: NdTensor<f32, 3> =
+            output.try_into().map_err(|_| "its output is no row a token".to_owned())?;
         let labels = self.labels.all.len();
         if scores.shape() != [1, shape[1], labels] {
             return Err(format!("its output has no column for each of {labels} labels"));

@@ -41,8 +41,8 @@ impl Vocabulary {
     /// Reads a `vocab.txt` with a piece a line, or a `tokenizer.json` with a `WordPiece` model.
     pub(super) fn parse(source: &str) -> Result<Self, ClassifierError> {
         let ids: HashMap<String, u32> = if source.trim_start().starts_with('{') {
-            let tokenizer: Tokenizer =
-                serde_json::from_str(source).map_err(|error| ClassifierError::Vocabulary(error.to_string()))?;
+            let tokenizer: Tokenizer = serde_json::from_str(source)
+                .map_err(|error| ClassifierError::Vocabulary(error.to_string()))?;
             tokenizer.model.vocab
         } else {
             source.lines().map(|line| line.trim_end().to_owned()).zip(0..).collect()
@@ -51,10 +51,14 @@ impl Vocabulary {
             return Err(ClassifierError::Vocabulary(format!("it has more than {MOST} pieces")));
         }
         let id = |piece: &str| {
-            ids.get(piece).copied().ok_or_else(|| ClassifierError::Vocabulary(format!("it has no piece `{piece}`")))
+            ids.get(piece)
+                .copied()
+                .ok_or_else(|| ClassifierError::Vocabulary(format!("it has no piece `{piece}`")))
         };
         let (unknown, ends) = (id("[UNK]")?, [id("[CLS]")?, id("[SEP]")?]);
-        let lower = !ids.keys().any(|piece| !piece.starts_with('[') && piece.contains(|c: char| c.is_ascii_uppercase()));
+        let lower = !ids
+            .keys()
+            .any(|piece| !piece.starts_with('[') && piece.contains(|c: char| c.is_ascii_uppercase()));
         Ok(Self { ids, lower, unknown, ends })
     }
 

@@ -95,7 +95,8 @@ impl Engine {
         Stopped::check(stop)?;
         if *selection.model() != Model::Rules {
             let network = self.network(selection.model());
-            candidates.extend(Reading { text: input.text, selection, stop, threads }.names(&self.names, network)?);
+            candidates
+                .extend(Reading { text: input.text, selection, stop, threads }.names(&self.names, network)?);
         }
         Ok(locate(text, &normalized, overlap::resolve(input.text, candidates)))
     }
@@ -104,7 +105,9 @@ impl Engine {
         match model {
             Model::Rules | Model::Fast => None,
             Model::Accurate => self.models.accurate.as_ref(),
-            Model::Named(name) => self.models.named.iter().find(|(n, _)| n == name).map(|(_, network)| network),
+            Model::Named(name) => {
+                self.models.named.iter().find(|(n, _)| n == name).map(|(_, network)| network)
+            }
         }
     }
 }

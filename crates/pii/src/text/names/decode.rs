@@ -114,9 +114,9 @@ mod tests {
                 .iter()
                 .flat_map(|(path, sum)| {
                     (0..7_u8).map(move |label| {
-                        let step = path.last().map_or(0.0, |last: &u8| {
-                            transitions[usize::from(*last)][usize::from(label)]
-                        });
+                        let step = path
+                            .last()
+                            .map_or(0.0, |last: &u8| transitions[usize::from(*last)][usize::from(label)]);
                         let mut path = path.clone();
                         path.push(label);
                         (path, sum + step + own[usize::from(label)])

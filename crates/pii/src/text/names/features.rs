@@ -198,10 +198,9 @@ impl Features {
                 let seen = &mut self.seen[index];
                 (seen.first, seen.key, seen.style) = (first, key, style);
                 match mark {
-                    // An opening mark is no beginning of its own.
-                    Some("\"" | "'" | "(" | "*" | "-" | "[" | "“" | "#" | ">") => {}
+                    // An opening mark is no beginning of its own, and a list goes on as it began.
+                    Some(";" | "," | "\"" | "'" | "(" | "*" | "-" | "[" | "“" | "#" | ">") => {}
                     Some(":" | "=" | "|" | "\t") => (key, first) = (last, true),
-                    Some(";" | ",") => {}
                     Some("." | "!" | "?" | "{" | "}") => (first, key) = (true, 0),
                     Some(_) => first = false,
                     None => {

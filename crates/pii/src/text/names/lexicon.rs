@@ -4,11 +4,8 @@ use super::hash;
 
 static DATA: &[u8] = include_bytes!("../../../data/names/lexicon.bin");
 
-/// The lists a word is on, one bit each.
-pub(super) const GIVEN: u8 = 1;
-pub(super) const SURNAME: u8 = 2;
-pub(super) const PLACE: u8 = 4;
-pub(super) const REGION: u8 = 8;
+/// The list of ordinary words: as `LISTS` in `train/train.py` numbers the bits, after given names, surnames, places and
+/// regions.
 pub(super) const ORDINARY: u8 = 16;
 
 /// Words by 24 bits of their hash; one word in a few hundred that is on no list seems to be on one.

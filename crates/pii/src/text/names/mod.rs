@@ -128,4 +128,3 @@ fn collect(text: &str, tokens: &[Token], decoder: &Decoder, names: &mut Vec<Name
         names.push(Name { entity: Names::ENTITIES[kind], span, score: score.clamp(0.0, 1.0) });
     }
 }
-

@@ -48,7 +48,7 @@ impl Reading<'_> {
             for name in network.find(self.text, &hints, self.stop, self.threads)? {
                 if owned(name.entity) {
                     let name = Name { entity: name.entity, span: name.span, score: name.score };
-                    candidates.extend(self.candidate(name, "network"));
+                    self.add(name, &mut candidates);
                 }
             }
         }
@@ -60,6 +60,21 @@ impl Reading<'_> {
         match self.selection.model() {
             Model::Accurate => matches!(entity, Entity::Person | Entity::Location),
             Model::Rules | Model::Fast | Model::Named(_) => network.knows(entity),
+        }
+    }
+
+    /// Adds what the network found. Two findings of one name become one that covers both.
+    fn add(&self, name: Name, candidates: &mut Vec<Candidate>) {
+        let Some(found) = self.candidate(name, "network") else { return };
+        // Those of the small model come first, in order of position.
+        let from = candidates.partition_point(|c| c.recognizer == "names" && c.span.end <= found.span.start);
+        match candidates.get_mut(from) {
+            Some(same) if same.entity == found.entity && same.span.start < found.span.end => {
+                same.span.start = same.span.start.min(found.span.start);
+                same.span.end = same.span.end.max(found.span.end);
+                same.score = same.score.max(found.score);
+            }
+            _ => candidates.push(found),
         }
     }
 

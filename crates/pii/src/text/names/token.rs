@@ -74,7 +74,8 @@ fn word(text: &str, start: usize) -> (usize, Kind) {
     let mut digits_only = true;
     let mut end = start;
     for (offset, c) in text[start..].char_indices() {
-        let inner = matches!(c, '\'' | '’') && !digits_only && continues(&text[start + offset + c.len_utf8()..]);
+        let inner =
+            matches!(c, '\'' | '’') && !digits_only && continues(&text[start + offset + c.len_utf8()..]);
         if !(is_word(c) || inner) || offset >= LONGEST {
             break;
         }

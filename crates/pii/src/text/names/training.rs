@@ -36,7 +36,8 @@ impl Training {
             let stretch = tokens.iter().enumerate().map(|(index, token)| {
                 let inside = names.iter().position(|name| name.0 <= token.start && token.end <= name.1);
                 let label = inside.map_or(0, |name| {
-                    let kind = Names::ENTITIES.iter().position(|e| *e == names[name].2).expect("a name's entity");
+                    let kind =
+                        Names::ENTITIES.iter().position(|e| *e == names[name].2).expect("a name's entity");
                     1 + 2 * kind + usize::from(last == Some(name))
                 });
                 last = inside;
