@@ -2,7 +2,10 @@
 
 use serde_json::{Map, Value};
 
-use super::entity::Entity;
+use super::{
+    entity::Entity,
+    model::{Model, Offer},
+};
 
 /// Least score of a finding unless the request says otherwise.
 pub const DEFAULT_THRESHOLD: f32 = 0.5;
@@ -34,9 +37,9 @@ pub enum ConfigError {
         /// The valid name nearest to it.
         nearest: &'static str,
     },
-    /// A known entity that this version cannot find.
-    #[error("`{}` is not available in this version: the `rules` model does not recognise it; leave it out", .0.name())]
-    UnavailableEntity(Entity),
+    /// An entity that the chosen model cannot find.
+    #[error("`{}` is not found by the `rules` model: set `model` to `fast`, or leave it out", .0.name())]
+    NeedsModel(Entity),
     /// A list of entities that selects nothing.
     #[error("`{key}` selects nothing: name at least one entity, or leave it out to select all")]
     Empty {
@@ -61,6 +64,22 @@ pub enum ConfigError {
         /// The one value that works.
         available: &'static str,
     },
+    /// The model of people and addresses is not there.
+    #[error(
+        "`model` `accurate` needs the Rampart model, which is not loaded here: use {available}, or have the server run with `models/rampart`"
+    )]
+    NoAccurateModel {
+        /// The models that work.
+        available: String,
+    },
+    /// No model of that name was configured.
+    #[error("`model` `{name}` is not loaded here; use {available}")]
+    UnknownModel {
+        /// The name as written, shortened.
+        name: String,
+        /// The models that work.
+        available: String,
+    },
     /// The same setting under two spellings.
     #[error("`{first}` and `{second}` are the same setting: send one of them")]
     Twice {
@@ -71,40 +90,55 @@ pub enum ConfigError {
     },
 }
 
-/// The entities to find, each with the least score of a finding. The default is everything at
-/// [`DEFAULT_THRESHOLD`].
+/// The entities to find, each with the least score of a finding, and the model that finds them. The default is what
+/// rules find, at [`DEFAULT_THRESHOLD`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct Selection {
+    model: Model,
     /// By [`Entity::index`]; none when not wanted.
     thresholds: Vec<Option<f32>>,
 }
 
 impl Default for Selection {
     fn default() -> Self {
-        Self::all(DEFAULT_THRESHOLD)
+        Self::all(Model::Rules)
     }
 }
 
 impl Selection {
-    fn all(threshold: f32) -> Self {
-        Self { thresholds: Entity::ALL.iter().map(|e| e.has_rules().then_some(threshold)).collect() }
+    /// Everything that a model finds, at [`DEFAULT_THRESHOLD`].
+    #[must_use]
+    pub fn all(model: Model) -> Self {
+        Self::at(model, DEFAULT_THRESHOLD)
     }
 
-    /// Reads `piiEntities` and `piiConfig`, in camel or snake case, from the body of a request.
+    fn at(model: Model, threshold: f32) -> Self {
+        let thresholds = Entity::ALL.iter().map(|e| finds(&model, *e).then_some(threshold)).collect();
+        Self { model, thresholds }
+    }
+
+    /// Reads `piiEntities` and `piiConfig`, in camel or snake case, from the body of a request that may choose from
+    /// the models of `offer`.
     ///
     /// # Errors
     /// A [`ConfigError`] for whatever could not be honoured: nothing is ignored.
-    pub fn from_request(body: &Map<String, Value>) -> Result<Self, ConfigError> {
+    pub fn from_request(body: &Map<String, Value>, offer: &Offer) -> Result<Self, ConfigError> {
         let entities = either(body, "piiEntities", "pii_entities")?;
         let config = either(body, "piiConfig", "pii_config")?;
         let mut selection = match config {
-            None => Self::default(),
-            Some((key, config)) => Self::from_config(key, config)?,
+            None => Self::all(offer.preferred().clone()),
+            Some((key, config)) => Self::from_config(key, config, offer)?,
         };
         if let Some((key, list)) = entities {
-            selection.keep(&entity_list(key, list)?);
+            selection.keep(&entity_list(key, list, &selection.model)?);
         }
         Ok(selection)
+    }
+
+    /// The model that runs.
+    #[must_use]
+    pub fn model(&self) -> &Model {
+        &self.model
     }
 
     /// Keeps only the given entities, with the thresholds they have.
@@ -115,7 +149,7 @@ impl Selection {
     }
 
     /// Everything that `config` asks for, at its thresholds.
-    fn from_config(key: &str, config: &Value) -> Result<Self, ConfigError> {
+    fn from_config(key: &str, config: &Value, offer: &Offer) -> Result<Self, ConfigError> {
         let Value::Object(config) = config else {
             return Err(ConfigError::Type { key: key.to_owned(), expected: "an object" });
         };
@@ -125,16 +159,16 @@ impl Selection {
         {
             return Err(ConfigError::UnknownKey { key: shorten(key) });
         }
-        only("model", config.get("model"), "rules")?;
+        let model = model(config.get("model"), offer)?;
         only("language", config.get("language"), "en")?;
         let global = config.get("threshold").filter(|v| !v.is_null());
         let global = global.map_or(Ok(DEFAULT_THRESHOLD), |value| threshold("threshold", value))?;
-        let mut selection = Self::all(global);
+        let mut selection = Self::at(model, global);
         match config.get("thresholds") {
             None | Some(Value::Null) => {}
             Some(Value::Object(each)) => {
                 for (name, value) in each {
-                    let entity = entity(name)?;
+                    let entity = entity(name, &selection.model)?;
                     let key = format!("thresholds.{}", shorten(name));
                     selection.thresholds[entity.index()] = Some(threshold(&key, value)?);
                 }
@@ -174,19 +208,42 @@ fn either<'b>(
     }
 }
 
-fn entity_list(key: &str, list: &Value) -> Result<Vec<Entity>, ConfigError> {
+fn finds(model: &Model, entity: Entity) -> bool {
+    entity.has_rules() || *model != Model::Rules
+}
+
+fn model(value: Option<&Value>, offer: &Offer) -> Result<Model, ConfigError> {
+    let name = match value {
+        None | Some(Value::Null) => return Ok(offer.preferred().clone()),
+        Some(Value::String(name)) => name,
+        Some(_) => return Err(ConfigError::Type { key: "model".to_owned(), expected: "a string" }),
+    };
+    offer.find(name).ok_or_else(|| {
+        let available = offer.names().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+        if name == Model::Accurate.name() {
+            ConfigError::NoAccurateModel { available }
+        } else {
+            ConfigError::UnknownModel { name: shorten(name), available }
+        }
+    })
+}
+
+fn entity_list(key: &str, list: &Value, model: &Model) -> Result<Vec<Entity>, ConfigError> {
     let wrong_type = || ConfigError::Type { key: key.to_owned(), expected: "a list of entity names" };
     let names = list.as_array().ok_or_else(wrong_type)?;
     if names.is_empty() {
         return Err(ConfigError::Empty { key: key.to_owned() });
     }
-    names.iter().map(|name| name.as_str().ok_or_else(wrong_type).and_then(entity)).collect()
+    names
+        .iter()
+        .map(|name| name.as_str().ok_or_else(wrong_type).and_then(|name| entity(name, model)))
+        .collect()
 }
 
-fn entity(name: &str) -> Result<Entity, ConfigError> {
+fn entity(name: &str, model: &Model) -> Result<Entity, ConfigError> {
     match Entity::from_name(name) {
-        Some(entity) if entity.has_rules() => Ok(entity),
-        Some(entity) => Err(ConfigError::UnavailableEntity(entity)),
+        Some(entity) if finds(model, entity) => Ok(entity),
+        Some(entity) => Err(ConfigError::NeedsModel(entity)),
         None => Err(ConfigError::UnknownEntity { name: shorten(name), nearest: Entity::nearest_name(name) }),
     }
 }
@@ -225,7 +282,7 @@ mod tests {
 
     fn parse(body: Value) -> Result<Selection, ConfigError> {
         let Value::Object(body) = body else { unreachable!("tests send objects") };
-        Selection::from_request(&body)
+        Selection::from_request(&body, &Offer::default())
     }
 
     #[test]
@@ -251,16 +308,38 @@ mod tests {
     }
 
     #[test]
+    fn models_are_chosen_from_what_is_offered() {
+        let offer = |preferred, accurate| Offer::new(preferred, accurate, vec!["bert".into()]);
+        let chosen = |body: Value, offer: &Offer| {
+            let selection = Selection::from_request(body.as_object().expect("object"), offer).expect("valid");
+            (selection.model().to_string(), selection.threshold(Entity::Person).is_some())
+        };
+        let table = [
+            (json!({}), offer(Model::Fast, true), ("fast", true)),
+            (json!({}), offer(Model::Accurate, true), ("accurate", true)),
+            (json!({}), offer(Model::Accurate, false), ("fast", true)),
+            (json!({ "piiConfig": { "model": "rules" } }), offer(Model::Fast, true), ("rules", false)),
+            (json!({ "piiConfig": { "model": "accurate" } }), offer(Model::Fast, true), ("accurate", true)),
+            (json!({ "piiConfig": { "model": "bert" } }), offer(Model::Fast, true), ("bert", true)),
+            (json!({ "piiConfig": { "threshold": 0.7 } }), offer(Model::Rules, true), ("rules", false)),
+            (json!({ "piiEntities": ["NAME"] }), offer(Model::Fast, true), ("fast", true)),
+        ];
+        for (body, offer, (model, person)) in table {
+            assert_eq!(chosen(body.clone(), &offer), (model.to_owned(), person), "{body}");
+        }
+    }
+
+    #[test]
     fn refusals_say_what_to_do() {
         let table = [
             (json!({ "piiEntities": ["EMIAL"] }), "`EMIAL` is not an entity; did you mean `EMAIL`?"),
             (
                 json!({ "piiEntities": ["person"] }),
-                "`PERSON` is not available in this version: the `rules` model does not recognise it; leave it out",
+                "`PERSON` is not found by the `rules` model: set `model` to `fast`, or leave it out",
             ),
             (
                 json!({ "piiConfig": { "thresholds": { "NAME": 0.5 } } }),
-                "`PERSON` is not available in this version: the `rules` model does not recognise it; leave it out",
+                "`PERSON` is not found by the `rules` model: set `model` to `fast`, or leave it out",
             ),
             (
                 json!({ "pii_entities": [] }),
@@ -288,7 +367,11 @@ mod tests {
             ),
             (
                 json!({ "piiConfig": { "model": "accurate" } }),
-                "`model` `accurate` is not available in this version; use `rules`",
+                "`model` `accurate` needs the Rampart model, which is not loaded here: use `rules`, `fast`, or have the server run with `models/rampart`",
+            ),
+            (
+                json!({ "piiConfig": { "model": "bert" } }),
+                "`model` `bert` is not loaded here; use `rules`, `fast`",
             ),
             (
                 json!({ "piiConfig": { "language": "de" } }),

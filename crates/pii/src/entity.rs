@@ -27,11 +27,11 @@ macro_rules! entities {
 }
 
 entities! {
-    /// A person's name. Needs a language model: not recognised by rules.
+    /// A person's name. Found by models, not by rules.
     Person = "PERSON",
-    /// A place or a postal address. Needs a language model: not recognised by rules.
+    /// A place or a postal address. Found by models, not by rules.
     Location = "LOCATION",
-    /// An organisation's name. Needs a language model: not recognised by rules.
+    /// An organisation's name. Found by models, not by rules.
     Organization = "ORGANIZATION",
 
     /// RFC 5321 mailbox with a dotted domain.
@@ -239,7 +239,7 @@ impl Entity {
             .map_or("EMAIL_ADDRESS", |(_, known)| known)
     }
 
-    /// Whether the rule engine can find it. The others wait for a language model.
+    /// Whether rules can find it. The others take a model.
     #[must_use]
     pub const fn has_rules(self) -> bool {
         !matches!(self, Entity::Person | Entity::Location | Entity::Organization)

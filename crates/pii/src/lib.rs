@@ -16,14 +16,26 @@
 //! assert_eq!(redact(text, &findings), "Write to <EMAIL_ADDRESS>.");
 //! ```
 
+mod classifier;
 mod config;
 mod entity;
 pub mod image;
+mod model;
 pub mod pdf;
 mod placeholder;
+mod stop;
 mod text;
 
+pub use classifier::{Classifier, ClassifierError};
 pub use config::{ConfigError, DEFAULT_THRESHOLD, Selection};
 pub use entity::Entity;
+pub use model::{Model, Offer};
 pub use placeholder::{Concealed, Escape, Originals, Taken, conceal};
-pub use text::{Engine, Finding, counts, redact};
+pub use stop::Stopped;
+pub use text::{Engine, Finding, Models, counts, redact};
+
+/// What the model of names is trained with; no part of the library's interface.
+#[doc(hidden)]
+pub mod training {
+    pub use crate::text::training::{Labelled, Training};
+}

@@ -116,7 +116,7 @@ impl PreviewRequest {
         if input.pieces().count() > MAX_PIECES {
             return Err(shape(&format!("send at most {MAX_PIECES} messages and parts")));
         }
-        Ok(Self { input, selection: Selection::from_request(&body)? })
+        Ok(Self { input, selection: Selection::from_request(&body, &pii::Offer::default())? })
     }
 
     /// Runs the preview: sold only to who holds a proof of payment.

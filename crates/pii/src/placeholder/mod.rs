@@ -7,8 +7,9 @@ mod restore;
 mod view;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::num::NonZeroUsize;
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use aho_corasick::{AhoCorasick, MatchKind};
 
@@ -78,10 +79,7 @@ pub fn conceal(
     let views: Vec<View<'_>> = texts.iter().map(|text| View::of(text)).collect();
     let mut marks = Vec::with_capacity(views.len());
     for view in &views {
-        if stop.load(Ordering::Relaxed) {
-            return None;
-        }
-        marks.push(book.found(view, engine, selection));
+        marks.push(book.found(view, engine, selection, stop)?);
     }
     if let Some(known) = book.distinct() {
         for (view, marks) in views.iter().zip(&mut marks) {
@@ -134,9 +132,15 @@ struct Known {
 }
 
 impl Book<'_> {
-    fn found(&mut self, view: &View<'_>, engine: &Engine, selection: &Selection) -> Vec<Mark> {
+    fn found(
+        &mut self,
+        view: &View<'_>,
+        engine: &Engine,
+        selection: &Selection,
+        stop: &AtomicBool,
+    ) -> Option<Vec<Mark>> {
         let mut marks: Vec<Mark> = Vec::new();
-        for finding in engine.analyze(view.text(), selection) {
+        for finding in engine.analyze_until(view.text(), selection, stop, NonZeroUsize::MIN).ok()? {
             for part in view.parts(finding.start_byte..finding.end_byte) {
                 // A number of JSON is replaced as a whole, and once.
                 if marks.last().is_none_or(|(last, _)| last.end <= part.start) {
@@ -145,7 +149,7 @@ impl Book<'_> {
                 }
             }
         }
-        marks
+        Some(marks)
     }
 
     fn enter(&mut self, entity: Entity, value: &str) -> usize {

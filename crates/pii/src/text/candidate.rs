@@ -7,6 +7,12 @@ use crate::Entity;
 /// Why a candidate is believed, weakest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Evidence {
+    /// The small model takes it for a person, or a configured model for anything else than names.
+    Guess,
+    /// A network takes it for a name.
+    Network,
+    /// The small model takes it for a place or an organisation.
+    Place,
     /// It has the right shape.
     Pattern,
     /// It has the right shape and the words around it say what it is.

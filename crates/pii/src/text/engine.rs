@@ -1,6 +1,9 @@
 //! Drives the recognisers over a text.
 
-use std::sync::Arc;
+use std::{
+    num::NonZeroUsize,
+    sync::{Arc, atomic::AtomicBool},
+};
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 
@@ -9,16 +12,104 @@ use super::{
     finding::Finding,
     id_rule::IdRules,
     input::{Input, Word},
+    names::{Names, Reading},
     normalize::Normalized,
     overlap,
     recognizers::{self, Edges, Found, Trigger, WordRule},
 };
-use crate::Selection;
+use crate::{Classifier, Model, Offer, Selection, Stopped};
 
-/// The compiled recognisers. Building one takes some milliseconds, cloning one is free.
+/// The recognisers. Building one takes some milliseconds, cloning one is free.
 #[derive(Clone)]
 pub struct Engine {
     rules: Arc<Rules>,
+    names: Arc<Names>,
+    models: Arc<Models>,
+}
+
+/// Networks that were loaded.
+#[derive(Default)]
+pub struct Models {
+    /// Finds people and the parts of addresses for [`Model::Accurate`].
+    pub accurate: Option<Classifier>,
+    /// Others, by the names that requests call them.
+    pub named: Vec<(Arc<str>, Classifier)>,
+}
+
+impl Default for Engine {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Engine {
+    /// Compiles the rules and reads the small model of names.
+    ///
+    /// # Panics
+    /// Never: all patterns and weights are constants of this crate.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::with_models(Models::default())
+    }
+
+    /// As [`Engine::new`], with networks.
+    #[must_use]
+    pub fn with_models(models: Models) -> Self {
+        Self { rules: Arc::new(Rules::new()), names: Arc::new(Names::new()), models: Arc::new(models) }
+    }
+
+    /// What requests may choose from; `preferred` is for those that do not say, or [`Model::Fast`] where it is not
+    /// loaded.
+    #[must_use]
+    pub fn offer(&self, preferred: Model) -> Offer {
+        let named = self.models.named.iter().map(|(name, _)| Arc::clone(name)).collect();
+        Offer::new(preferred, self.models.accurate.is_some(), named)
+    }
+
+    /// Finds what `selection` asks for: in order of position, without overlaps, offsets into `text`.
+    #[must_use]
+    pub fn analyze(&self, text: &str, selection: &Selection) -> Vec<Finding> {
+        let never = AtomicBool::new(false);
+        self.analyze_until(text, selection, &never, NonZeroUsize::MIN).unwrap_or_default()
+    }
+
+    /// As [`Engine::analyze`], on at most `threads` threads, all of which end with the call. A model that was not
+    /// loaded finds what `fast` does.
+    ///
+    /// # Errors
+    /// [`Stopped`] soon after `stop` is set.
+    pub fn analyze_until(
+        &self,
+        text: &str,
+        selection: &Selection,
+        stop: &AtomicBool,
+        threads: NonZeroUsize,
+    ) -> Result<Vec<Finding>, Stopped> {
+        Stopped::check(stop)?;
+        let normalized = Normalized::new(text);
+        let input = Input::new(&normalized.text);
+        let mut candidates = Vec::new();
+        self.rules.at_words(input, selection, &mut candidates);
+        Stopped::check(stop)?;
+        self.rules.at_literals(input, selection, &mut candidates);
+        Stopped::check(stop)?;
+        if *selection.model() != Model::Rules {
+            let network = self.network(selection.model());
+            candidates
+                .extend(Reading { text: input.text, selection, stop, threads }.names(&self.names, network)?);
+        }
+        Ok(locate(text, &normalized, overlap::resolve(input.text, candidates)))
+    }
+
+    fn network(&self, model: &Model) -> Option<&Classifier> {
+        match model {
+            Model::Rules | Model::Fast => None,
+            Model::Accurate => self.models.accurate.as_ref(),
+            Model::Named(name) => {
+                self.models.named.iter().find(|(n, _)| n == name).map(|(_, network)| network)
+            }
+        }
+    }
 }
 
 struct Rules {
@@ -30,19 +121,8 @@ struct Rules {
     trigger_of: Vec<usize>,
 }
 
-impl Default for Engine {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl Engine {
-    /// Compiles the recognisers.
-    ///
-    /// # Panics
-    /// Never: all patterns are constants of this crate.
-    #[must_use]
-    pub fn new() -> Self {
+impl Rules {
+    fn new() -> Self {
         let triggers = recognizers::triggers();
         let (trigger_of, literals): (Vec<usize>, Vec<&str>) = triggers
             .iter()
@@ -56,24 +136,9 @@ impl Engine {
             .build(literals)
             .expect("a few hundred short literals fit the automaton");
         let ids = IdRules::new(recognizers::id_rules());
-        Self {
-            rules: Arc::new(Rules { ids, words: recognizers::word_rules(), triggers, literals, trigger_of }),
-        }
+        Self { ids, words: recognizers::word_rules(), triggers, literals, trigger_of }
     }
 
-    /// Finds what `selection` asks for: in order of position, without overlaps, offsets into `text`.
-    #[must_use]
-    pub fn analyze(&self, text: &str, selection: &Selection) -> Vec<Finding> {
-        let normalized = Normalized::new(text);
-        let input = Input::new(&normalized.text);
-        let mut candidates = Vec::new();
-        self.rules.at_words(input, selection, &mut candidates);
-        self.rules.at_literals(input, selection, &mut candidates);
-        locate(text, &normalized, overlap::resolve(input.text, candidates))
-    }
-}
-
-impl Rules {
     fn at_words(&self, input: Input<'_>, selection: &Selection, found: &mut Vec<Candidate>) {
         let wanted: Vec<&WordRule> =
             self.words.iter().copied().filter(|rule| selection.threshold(rule.entity).is_some()).collect();

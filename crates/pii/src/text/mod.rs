@@ -8,9 +8,11 @@ mod finding;
 mod id_rule;
 mod input;
 mod layout;
+mod names;
 mod normalize;
 mod overlap;
 mod recognizers;
 
-pub use engine::Engine;
+pub use engine::{Engine, Models};
 pub use finding::{Finding, counts, redact};
+pub(crate) use names::training;

@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use farebox_pii::{Engine, Entity, Finding, Selection, counts, redact};
+use farebox_pii::{Engine, Entity, Finding, Offer, Selection, counts, redact};
 use serde_json::json;
 
 mod numbers;
@@ -135,8 +135,9 @@ fn overlaps_keep_the_stronger_reading() {
 
 #[test]
 fn selection_and_thresholds_are_honoured() {
-    let parse =
-        |body: serde_json::Value| Selection::from_request(body.as_object().expect("object")).expect("valid");
+    let parse = |body: serde_json::Value| {
+        Selection::from_request(body.as_object().expect("object"), &Offer::default()).expect("valid")
+    };
     let text = "a@b.com 212-555-0123 536228765";
     let only = |body| ENGINE.analyze(text, &parse(body)).iter().map(|f| f.entity).collect::<Vec<_>>();
     assert_eq!(only(json!({ "piiEntities": ["PHONE"] })), [Entity::PhoneNumber]);

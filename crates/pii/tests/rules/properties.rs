@@ -86,7 +86,7 @@ fn pieces() -> impl Strategy<Value = String> {
 
 fn all_low() -> Selection {
     let body = json!({ "piiConfig": { "threshold": 0.0 } });
-    Selection::from_request(body.as_object().expect("object")).expect("valid")
+    Selection::from_request(body.as_object().expect("object"), &Offer::default()).expect("valid")
 }
 
 proptest! {

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::super::refusal::ChatError;
 use crate::config::PrivacyMode;
-use farebox_pii::Selection;
+use farebox_pii::{Offer, Selection};
 
 /// The fields of the public API, with their aliases.
 const MODE: [&str; 2] = ["privacyMode", "privacy_mode"];
@@ -49,7 +49,7 @@ impl Wish {
         let asked_mode = mode.map(|(name, value)| read_mode(name, value)).transpose()?;
         let asked_skip = skip.map(|(name, value)| read_skip(name, value)).transpose()?;
         let selects = SELECTION.iter().any(|name| fields.contains_key(*name));
-        let selection = selects.then(|| Selection::from_request(&fields)).transpose()?;
+        let selection = selects.then(|| Selection::from_request(&fields, &Offer::default())).transpose()?;
         let asked = match (asked_skip, asked_mode) {
             (Some(true), None | Some(PrivacyMode::Off)) => Asked::Mode(PrivacyMode::Off),
             (Some(skip), Some(mode)) if skip != (mode == PrivacyMode::Off) => {

@@ -1,0 +1,172 @@
+"""Trains the model of names: writes `../data/names/lexicon.bin` and `../data/names/weights.bin`.
+
+    apt-get install wamerican-small
+    python3 -m venv venv && venv/bin/pip install -r requirements.txt
+    venv/bin/python train.py
+
+Everything it draws is seeded, so that two runs with the same packages write the same bytes. Texts are made from
+templates (`templates/`), names and places come from packages (`values.py`); features are read by the crate itself
+(`../examples/features.rs`). What is held back from training (`templates/dev.txt`, a seventh of all names) measures it:
+`train.py dev` writes those texts for `../examples/measure.rs`.
+"""
+
+import json
+import pydoc_data.topics
+import random
+import re
+import struct
+import subprocess
+import sys
+import sysconfig
+import threading
+from collections import defaultdict
+from pathlib import Path
+
+import pycrfsuite
+
+import values
+from values import Values, stable
+from write import Writer, chunks
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[2]
+DATA = HERE.parent / "data" / "names"
+WORDS = Path("/usr/share/dict/american-english-small")
+DOCUMENTS, CLEAN = 45_000, 5_000
+LABELS = 7
+LISTS = {"given": 1, "surname": 2, "place": 4, "region": 8, "ordinary": 16}
+# The largest weight that is kept in a byte, and the smallest worth keeping.
+LARGEST, SMALLEST = 6.0, 0.03
+
+
+def features(mode, lines):
+    """What the crate makes of lines, one at a time."""
+    command = ["cargo", "run", "--release", "-q", "-p", "farebox-pii", "--example", "features", "--", mode]
+    process = subprocess.Popen(command, cwd=HERE, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    def feed():
+        for line in lines:
+            process.stdin.write(line + "\n")
+        process.stdin.close()
+
+    threading.Thread(target=feed, daemon=True).start()
+    yield from (line.rstrip("\n") for line in process.stdout)
+    if process.wait() != 0:
+        sys.exit("the features could not be read")
+
+
+def ordinary_words():
+    words = [w for w in WORDS.read_text().splitlines() if "'" not in w and w.islower() and w.isascii()]
+    return [w for w in words if len(w) > 1]
+
+
+def lists(ordinary):
+    """The words of each list, from both parts: the texts are held back, the lists are not."""
+    found = defaultdict(set)
+    add = lambda name, phrases: found[name].update(
+        word.lower() for phrase in phrases for word in phrase.replace("-", " ").split() if len(word) > 1)
+    for part in ("train", "dev"):
+        v = Values(part, 0)
+        add("given", v.census_given + v.roman_given + [n for l in values.LATIN for n in v.given[l]])
+        add("surname", v.census_surname + v.roman_surname + [n for l in values.LATIN for n in v.surname[l]])
+        add("place", v.cities)
+        add("region", v.countries + v.places + [s for pair in v.states for s in pair])
+    for name in ("place", "region", "given", "surname"):
+        found[name] -= {"of", "the", "and", "de", "la", "el", "in", "do", "da", "en", "le", "or", "me", "so", "an"}
+    found["ordinary"] = set(ordinary)
+    return found
+
+
+def clean_texts(found):
+    """Documentation and code that names nobody: Python's own, and this project's."""
+    texts = [pydoc_data.topics.topics[name] for name in sorted(pydoc_data.topics.topics)[60:]]
+    library = Path(sysconfig.get_paths()["stdlib"])
+    sources = sorted(library.glob("*.py"))[::2]
+    for pattern in ("src/**/*.rs", "crates/*/src/**/*.rs", "*.md", "*.toml", "migrations/**/*.sql", "scripts/*"):
+        sources += sorted(ROOT.glob(pattern))
+    texts += [path.read_text(errors="ignore")[:9000] for path in sources if path.is_file()]
+    people = re.compile(r"[A-Z][a-z]+,? (?:[A-Z]\. )?(?:van |von |de )?[A-Z][a-z]+")
+    given = found["given"]
+    for text in texts:
+        for piece in chunks(text, 500):
+            if not any(re.split(r"\W", match)[0].lower() in given for match in people.findall(piece)):
+                yield {"text": piece, "names": []}
+
+
+def write_lexicon(found, keep):
+    bits = defaultdict(int)
+    for name, words in found.items():
+        for word in words:
+            if name == "ordinary" or keep(word):
+                bits[word] |= LISTS[name]
+    words = sorted(bits)
+    entries = defaultdict(int)
+    for word, key in zip(words, features("words", words)):
+        entries[int(key)] |= bits[word]
+    data = b"".join(struct.pack("<I", key << 8 | lists) for key, lists in sorted(entries.items()))
+    (DATA / "lexicon.bin").write_bytes(data)
+
+
+def train(documents, path):
+    trainer = pycrfsuite.Trainer(verbose=False)
+    xs, ys = [], []
+    for line in features("texts", (json.dumps(d) for d in documents)):
+        if line:
+            label, *keys = line.split("\t")
+            xs.append(keys)
+            ys.append(label)
+        elif xs:
+            trainer.append(pycrfsuite.ItemSequence([dict.fromkeys(x, 1.0) for x in xs]), ys)
+            xs, ys = [], []
+    trainer.set_params({"c1": 0.15, "c2": 0.02, "max_iterations": 110, "feature.minfreq": 3})
+    trainer.train(str(path))
+
+
+def write_weights(path):
+    info = pycrfsuite.Tagger()
+    info.open(str(path))
+    dump = info.info()
+    transitions = [[dump.transitions.get((str(a), str(b)), 0.0) for b in range(LABELS)] for a in range(LABELS)]
+    # An inside follows its own begin or inside only.
+    for a in range(LABELS):
+        for b in (2, 4, 6):
+            if a not in (b - 1, b):
+                transitions[a][b] = -30.0
+    rows = defaultdict(dict)
+    for (key, label), weight in dump.state_features.items():
+        step = max(-127, min(127, round(weight * 127 / LARGEST)))
+        if abs(weight) >= SMALLEST and step:
+            rows[int(key, 16)][int(label)] = step
+    keys = sorted(rows)
+    data = struct.pack("<f", LARGEST / 127)
+    data += b"".join(struct.pack("<7f", *row) for row in transitions)
+    data += struct.pack("<I", len(keys))
+    data += b"".join(struct.pack("<I", key) for key in keys)
+    data += bytes(sum(1 << label for label in rows[key]) for key in keys)
+    data += b"".join(struct.pack("<b", rows[key][label]) for key in keys for label in sorted(rows[key]))
+    (DATA / "weights.bin").write_bytes(data)
+    print(len(keys), "features,", len(data), "bytes")
+
+
+def main():
+    ordinary = ordinary_words()
+    if sys.argv[1:] == ["dev"]:
+        writer = Writer(Values("dev", 7), ordinary, ["dev"])
+        for _ in range(2000):
+            print(json.dumps(writer.document()))
+        return
+    found = lists(ordinary)
+    # A third of the names is left off the lists while the weights are learned: real texts hold names that are on none.
+    write_lexicon(found, lambda word: stable("list" + word, 3) != 0)
+    writer = Writer(Values("train", 1), ordinary, ["train", "clean"])
+    path = HERE / "names.crfsuite"
+    clean = list(clean_texts(found))
+    random.Random(2).shuffle(clean)
+    print(len(clean), "clean texts")
+    train([writer.document() for _ in range(DOCUMENTS)] + clean[:CLEAN], path)
+    write_weights(path)
+    path.unlink()
+    write_lexicon(found, lambda word: True)
+
+
+if __name__ == "__main__":
+    main()
