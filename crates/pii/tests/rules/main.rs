@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 use farebox_pii::{Engine, Entity, Finding, Offer, Selection, counts, redact};
 use serde_json::json;
 
+mod names;
 mod numbers;
 mod properties;
 mod speed;

@@ -2,6 +2,8 @@
 
 use proptest::prelude::*;
 
+use farebox_pii::Model;
+
 use super::*;
 
 /// One piece of every kind of trouble.
@@ -35,6 +37,9 @@ fn piece() -> impl Strategy<Value = String> {
             "passport",
             "exp 12/27",
             "S1234567D",
+            "Dear Ms Olga Brown",
+            "12 Main St, Springfield, IL 62704",
+            "Acme Widgets Ltd",
         ])
         .prop_map(str::to_owned),
         prop::sample::select(vec![
@@ -94,7 +99,7 @@ proptest! {
 
     #[test]
     fn spans_are_ordered_on_boundaries_and_counted_alike(text in pieces()) {
-        for selection in [Selection::default(), all_low()] {
+        for selection in [Selection::default(), all_low(), Selection::all(Model::Fast)] {
             let mut done = 0;
             for f in ENGINE.analyze(&text, &selection) {
                 prop_assert!(done <= f.start_byte && f.start_byte < f.end_byte);
