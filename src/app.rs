@@ -71,6 +71,8 @@ pub struct App {
     /// Purchases on the chain, where a contract sells.
     pub key_sales: Option<KeySales>,
     pub pii: pii::Engine,
+    /// The models that a preview may choose from.
+    pub previews: pii::Offer,
     /// Reads what chat requests attach.
     pub fetcher: Fetcher,
     /// How much an account has read.
@@ -141,7 +143,7 @@ impl App {
             config.payments.challenge_ttl_seconds,
         );
         let offers = Offers::new(&config, sponsor.is_some());
-        let engine = pii::Engine::new();
+        let engine = pii::Engine::with_models(config.pii.networks()?);
         let models = Models::new(&config, engine.clone()).map_err(|_| ConfigError::tls_roots())?;
         let fetcher = Fetcher::new(&config.fetch).map_err(|_| ConfigError::tls_roots())?;
         let (wakers, rings) = Wakers::new();
@@ -155,6 +157,7 @@ impl App {
             cards: Cards::new(&config.billing, &config.server.public_url, &config.product.name, db.clone())?,
             wallet_terms: WalletTerms::new(&config),
             documents: Documents::new(&config, &offers, sessions.as_deref()),
+            previews: engine.offer(pii::Model::Fast),
             pii: engine,
             fetcher,
             readings: Buckets::new(Rate::per_minute(config.fetch.per_minute)),

@@ -11,6 +11,7 @@ mod key_sale;
 mod keys;
 mod load;
 mod models;
+mod pii;
 mod privacy;
 mod sessions;
 mod wallet_auth;
@@ -29,6 +30,7 @@ pub use key_sale::KeySale;
 pub use keys::Keys;
 pub use load::{ConfigError, Sources, load};
 pub use models::{Model, Source, Upstream};
+pub use pii::Pii;
 pub use privacy::{Privacy, PrivacyMode};
 pub use sessions::Sessions;
 pub use wallet_auth::WalletAuth;
@@ -185,16 +187,6 @@ pub struct Sponsor {
     pub daily_budget_per_payer: Money,
 }
 
-/// The PII preview.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Pii {
-    /// Price of one preview, in dollars.
-    pub preview_price: Money,
-    /// Longest text of one preview, in bytes of UTF-8.
-    pub max_text_bytes: usize,
-}
-
 /// Logging.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -286,12 +278,6 @@ impl Default for Sponsor {
             daily_budget: Money::from_micros(10_000_000),
             daily_budget_per_payer: Money::from_micros(500_000),
         }
-    }
-}
-
-impl Default for Pii {
-    fn default() -> Self {
-        Self { preview_price: Money::from_micros(50_000), max_text_bytes: 200_000 }
     }
 }
 

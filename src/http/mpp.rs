@@ -54,7 +54,7 @@ pub async fn index(AppState(app): AppState<State>) -> Response {
     ))]
 pub async fn preview(AppState(app): AppState<State>, request: Received) -> Result<Response, HttpError> {
     let sponsored = request.flag("feePayer")?;
-    let preview = PreviewRequest::parse(request.json_text()?, app.config.pii.max_text_bytes)?;
+    let preview = PreviewRequest::parse(request.json_text()?, app.config.pii.max_text_bytes, &app.previews)?;
     let offers = if sponsored { sponsored_offers(&app, &request)? } else { &app.offers.preview };
     let engine = app.pii.clone();
     gate::charge(&app, &request, offers.clone(), "pii.preview", move |paid: Paid| async move {

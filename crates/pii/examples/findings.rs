@@ -5,10 +5,11 @@
 //! Exits with 3 when this build does not have the model.
 
 use std::io::{self, BufRead as _, Write as _};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use farebox_pii::{Engine, Finding, Selection};
+use farebox_pii::{Classifier, Engine, Finding, Model, Models, Selection};
 use serde_json::{Value, json};
 
 /// Exit code for a model that is not offered.
@@ -17,20 +18,41 @@ const NO_SUCH_MODEL: u8 = 3;
 fn main() -> ExitCode {
     let model = std::env::args().nth(1).unwrap_or_else(|| "rules".to_owned());
     let request = json!({ "piiConfig": { "model": model } });
-    let selection = match Selection::from_request(request.as_object().expect("an object")) {
+    let engine = match engine() {
+        Ok(engine) => engine,
+        Err(error) => {
+            eprintln!("models/rampart: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let offer = engine.offer(Model::Fast);
+    let selection = match Selection::from_request(request.as_object().expect("an object"), &offer) {
         Ok(selection) => selection,
         Err(error) => {
             eprintln!("{error}");
             return ExitCode::from(NO_SUCH_MODEL);
         }
     };
-    match analyze_all(&Engine::new(), &selection) {
+    match analyze_all(&engine, &selection) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{error}");
             ExitCode::FAILURE
         }
     }
+}
+
+/// With the network for people and addresses, where its files are.
+fn engine() -> Result<Engine, Box<dyn std::error::Error>> {
+    let folder = std::env::var("FAREBOX_MODELS").unwrap_or_else(|_| "models".to_owned());
+    let folder = Path::new(&folder).join("rampart");
+    if !folder.is_dir() {
+        return Ok(Engine::new());
+    }
+    let text = |name: &str| std::fs::read_to_string(folder.join(name));
+    let network = std::fs::read(folder.join("model.onnx"))?;
+    let accurate = Classifier::from_onnx(network, &text("vocab.txt")?, &text("config.json")?)?;
+    Ok(Engine::with_models(Models { accurate: Some(accurate), named: Vec::new() }))
 }
 
 fn analyze_all(engine: &Engine, selection: &Selection) -> io::Result<()> {

@@ -59,6 +59,12 @@ impl Offer {
         offer
     }
 
+    /// The models that are always there.
+    #[must_use]
+    pub fn built_in(preferred: Model) -> Self {
+        Self::new(preferred, false, Vec::new())
+    }
+
     /// What runs when a request says nothing.
     #[must_use]
     pub fn preferred(&self) -> &Model {
@@ -86,6 +92,6 @@ impl Offer {
 /// What [`Engine::new`](crate::Engine::new) has: rules and the small model, rules preferred.
 impl Default for Offer {
     fn default() -> Self {
-        Self { preferred: Model::Rules, accurate: false, named: Vec::new() }
+        Self::built_in(Model::Rules)
     }
 }

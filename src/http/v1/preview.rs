@@ -49,7 +49,7 @@ pub async fn preview(
 }
 
 async fn serve(app: &State, bearer: &Bearer, request: &Received) -> Result<Response, HttpError> {
-    let preview = PreviewRequest::parse(request.json_text()?, app.config.pii.max_text_bytes)?;
+    let preview = PreviewRequest::parse(request.json_text()?, app.config.pii.max_text_bytes, &app.previews)?;
     let bought = buy(app, bearer, request).await?;
     let engine = app.pii.clone();
     // Pure computation: away from the threads that serve connections.

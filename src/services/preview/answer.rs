@@ -13,9 +13,9 @@ use farebox_pii::Finding;
 pub struct PreviewAnswer {
     #[schema(example = "pii.preview")]
     pub(super) object: &'static str,
-    /// The recognisers that ran.
-    #[schema(example = "rules")]
-    pub(super) model: &'static str,
+    /// The model that ran.
+    #[schema(example = "fast")]
+    pub(super) model: String,
     /// In order of appearance.
     pub(super) entities: Vec<FoundEntity>,
     /// Findings by entity.

@@ -56,8 +56,9 @@ pub struct ConfigBody {
     pub threshold: Option<f32>,
     /// The same for single entities.
     pub thresholds: Option<BTreeMap<String, f32>>,
-    /// Only `rules` in this version.
-    #[schema(example = "rules")]
+    /// What finds names of people, places and organisations: `rules` (nothing), `fast` (a small model; the
+    /// default) or `accurate` (a network beside it, where the server has it).
+    #[schema(example = "fast")]
     pub model: Option<String>,
     /// Only `en` in this version.
     #[schema(example = "en")]

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use crate::funding::Paid;
 use crate::keys::Bought;
-use farebox_pii::{self as pii, Engine, Selection};
+use farebox_pii::{self as pii, Engine, Offer, Selection};
 
 pub use answer::{FoundEntity, PreviewAnswer, RedactedContent, RedactedMessage, TextPart};
 pub use body::{ConfigBody, ContentBody, MessageBody, PartBody, PreviewBody};
@@ -86,11 +86,12 @@ impl PreviewError {
 const FIELDS: [&str; 6] = ["text", "messages", "piiEntities", "pii_entities", "piiConfig", "pii_config"];
 
 impl PreviewRequest {
-    /// Reads and checks a request body. `limit` is in bytes of text, all pieces together.
+    /// Reads and checks a request body. `limit` is in bytes of text, all pieces together; `offer` is
+    /// the models to choose from.
     ///
     /// # Errors
     /// A sentence that says which field to change.
-    pub fn parse(body: &str, limit: usize) -> Result<Self, PreviewError> {
+    pub fn parse(body: &str, limit: usize, offer: &Offer) -> Result<Self, PreviewError> {
         let body: Value = serde_json::from_str(body).map_err(|e| PreviewError::Syntax(e.to_string()))?;
         let Value::Object(body) = body else {
             return Err(shape("the body must be a JSON object with `text` or `messages`"));
@@ -116,7 +117,7 @@ impl PreviewRequest {
         if input.pieces().count() > MAX_PIECES {
             return Err(shape(&format!("send at most {MAX_PIECES} messages and parts")));
         }
-        Ok(Self { input, selection: Selection::from_request(&body, &pii::Offer::default())? })
+        Ok(Self { input, selection: Selection::from_request(&body, offer)? })
     }
 
     /// Runs the preview: sold only to who holds a proof of payment.
@@ -134,7 +135,7 @@ impl PreviewRequest {
         };
         PreviewAnswer {
             object: "pii.preview",
-            model: "rules",
+            model: self.selection.model().to_string(),
             entities: examiner.entities,
             counts: examiner.counts,
             redacted_text,
@@ -285,7 +286,7 @@ mod tests {
     use super::*;
 
     fn parse(body: &Value) -> Result<PreviewRequest, String> {
-        PreviewRequest::parse(&body.to_string(), 1000).map_err(|error| error.to_string())
+        PreviewRequest::parse(&body.to_string(), 1000, &Offer::default()).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -325,7 +326,7 @@ mod tests {
             assert!(error.contains(expected) && !error.contains("secret"), "{error}");
         }
         let deep = "[".repeat(100_000);
-        assert!(PreviewRequest::parse(&deep, 1000).is_err());
+        assert!(PreviewRequest::parse(&deep, 1000, &Offer::default()).is_err());
     }
 
     #[test]

@@ -22,7 +22,7 @@ use tokio::sync::Semaphore;
 use super::refusal::ChatError;
 use super::request::ChatRequest;
 use crate::config::PrivacyMode;
-use farebox_pii::{self as pii, Concealed, Engine, Selection, Taken};
+use farebox_pii::{self as pii, Concealed, Engine, Model, Selection, Taken};
 pub(super) use restore::{Restorer, Restoring};
 pub(super) use wish::Wish;
 
@@ -89,7 +89,8 @@ impl Privacy {
     #[must_use]
     pub fn new(engine: Engine, default: PrivacyMode) -> Self {
         let desks = std::thread::available_parallelism().map_or(1, usize::from);
-        Self { engine, default, everything: Arc::default(), desks: Arc::new(Semaphore::new(desks)) }
+        let everything = Arc::new(Selection::all(Model::Fast));
+        Self { engine, default, everything, desks: Arc::new(Semaphore::new(desks)) }
     }
 }
 

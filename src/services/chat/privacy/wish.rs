@@ -4,12 +4,17 @@ use serde_json::{Map, Value};
 
 use super::super::refusal::ChatError;
 use crate::config::PrivacyMode;
-use farebox_pii::{Offer, Selection};
+use farebox_pii::{Model, Offer, Selection};
 
 /// The fields of the public API, with their aliases.
 const MODE: [&str; 2] = ["privacyMode", "privacy_mode"];
 const SELECTION: [&str; 4] = ["piiEntities", "pii_entities", "piiConfig", "pii_config"];
 const SKIP: [&str; 4] = ["skip_pii_redaction", "skipPiiRedaction", "no_pii_redaction", "noPiiRedaction"];
+
+/// The models that may stand in front of a prompt: those that take no time.
+fn offer() -> Offer {
+    Offer::built_in(Model::Fast)
+}
 
 /// What a request wants.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -49,7 +54,7 @@ impl Wish {
         let asked_mode = mode.map(|(name, value)| read_mode(name, value)).transpose()?;
         let asked_skip = skip.map(|(name, value)| read_skip(name, value)).transpose()?;
         let selects = SELECTION.iter().any(|name| fields.contains_key(*name));
-        let selection = selects.then(|| Selection::from_request(&fields, &Offer::default())).transpose()?;
+        let selection = selects.then(|| Selection::from_request(&fields, &offer())).transpose()?;
         let asked = match (asked_skip, asked_mode) {
             (Some(true), None | Some(PrivacyMode::Off)) => Asked::Mode(PrivacyMode::Off),
             (Some(skip), Some(mode)) if skip != (mode == PrivacyMode::Off) => {
