@@ -1,13 +1,14 @@
 # `make demo` and `make test` do all their own set-up on a machine that has Rust, Node.js and Python.
 
 .DEFAULT_GOAL := help
-.PHONY: help tools demo test check bench fmt contracts cargo
+.PHONY: help tools demo test check bench eval-pii fmt contracts cargo
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 12
 
-tools: ## install the local chain, the Solidity tools and the test clients into ignored folders
+tools: ## install the local chain, the Solidity tools, the test clients and the models into ignored folders
 	@scripts/tools.sh
+	@scripts/models.sh
 
 demo: cargo ## start everything, pay through every flow with the example agent, print the ledger, stop
 	@scripts/tools.sh chain
@@ -26,6 +27,9 @@ check: cargo tools ## what CI runs: format, lints, advisories, contracts, tests
 bench: cargo ## run the benchmarks
 	@scripts/tools.sh chain clients litellm
 	cargo bench --bench payments
+
+eval-pii: cargo ## compare what finds personal data with Presidio, on the same texts
+	@scripts/eval-pii.sh
 
 fmt: cargo ## format Rust and Solidity
 	cargo fmt

@@ -230,7 +230,15 @@ impl Batch {
     /// Does all of it in one transaction. When a statement of it is refused, each by itself: one
     /// that the database will not have must not fail the others.
     async fn commit(&self, db: &Db) -> Done {
-        let error = match self.attempt(db).await {
+        let mut attempt = self.attempt(db).await;
+        if let Err(Abandoned::Refused(error)) = &attempt
+            && error.db().is_some()
+        {
+            // The connection may have been lost, and there are others.
+            tracing::warn!(%error, jobs = self.len(), "a batch broke off; trying again");
+            attempt = self.attempt(db).await;
+        }
+        let error = match attempt {
             Ok(done) => return done,
             Err(Abandoned::Refused(error)) if self.len() > 1 && is_an_answer(&error) => {
                 tracing::error!(%error, jobs = self.len(), "a batch was refused; trying one by one");

@@ -88,9 +88,12 @@ impl Channels {
         channel.may_close(voucher.amount, authorized)?;
         let price = self.price().await?;
         let channel = self.stop_requests(id, now).await?;
+        // The same close came twice at once, and the other is under way or done.
         if channel.closing().is_some() {
-            // The same close came twice at once.
             return Err(ChannelError::Pending);
+        }
+        if channel.phase == Phase::Closed {
+            return Ok(channel);
         }
         let capture = channel.may_close(voucher.amount, authorized)?;
         self.send_close(&channel, voucher, capture, price, now).await?;
