@@ -145,6 +145,8 @@ impl Shop {
             Ok::<_, KeysError>((tx, done))
         });
         assert!(revoked.await.expect("the database answers"));
+        // As the route does; the key's streams are left to the look that all instances take.
+        self.server.app.keys.changed(id);
     }
 
     pub async fn balance(&self, customer: &Customer) -> Balance {
