@@ -2,6 +2,8 @@
 
 use thiserror::Error;
 
+use crate::Stopped;
+
 /// A model file that cannot be used. Its bytes should be checked against a checksum before.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ModelError {
@@ -22,11 +24,6 @@ pub enum ModelError {
         cause: String,
     },
 }
-
-/// The caller's flag was set before the work was done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("stopped before it was done")]
-pub struct Stopped;
 
 /// Why there is no redacted image. Messages are for whoever sent it and quote nothing of it.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]

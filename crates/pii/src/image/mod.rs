@@ -15,9 +15,10 @@ mod reading;
 mod rect;
 mod redact;
 
+use crate::Stopped;
 pub use data_url::image_bytes;
 pub use decode::ImageLimits;
-pub use error::{ImageError, ModelError, Stopped};
+pub use error::{ImageError, ModelError};
 pub use faces::{Face, FaceDetector};
 pub use rect::Rect;
 pub use redact::{

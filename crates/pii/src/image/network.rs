@@ -1,9 +1,6 @@
 //! Runs a neural network on one thread.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
-};
+use std::sync::{Arc, atomic::AtomicBool};
 
 use rten::{Model, ModelOptions, NodeId, RunOptions, ThreadPool, Value};
 use rten_tensor::{AsView, Layout, NdTensor};
@@ -32,7 +29,7 @@ impl<'s> Worker<'s> {
 
     /// To be asked between pieces of work.
     pub(crate) fn go_on(&self) -> Result<(), Stopped> {
-        if self.stop.load(Ordering::Relaxed) { Err(Stopped) } else { Ok(()) }
+        Stopped::check(self.stop)
     }
 }
 

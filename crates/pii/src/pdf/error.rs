@@ -43,9 +43,6 @@ pub enum PdfError {
         /// The page, from 1.
         page: u32,
     },
-    /// Faces are to be covered, and nothing is there to find them.
-    #[error("faces cannot be found, for their model is not available: leave faces out")]
-    NeedsFaces,
     /// The caller's flag was set.
     #[error("stopped before the end")]
     Stopped,

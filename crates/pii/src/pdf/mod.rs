@@ -11,7 +11,7 @@
 //! its pages (metadata, forms, scripts, attachments, bookmarks, earlier revisions), cannot be in the result,
 //! for nothing of the source is copied into it but pixels. Annotations are a part of the picture.
 //!
-//! hayro was chosen to interpret and draw: pure Rust, no unsafe code of its own in what draws, and one
+//! hayro was chosen to interpret and draw: pure Rust, and one
 //! interpreter for the characters and the picture, so that places fit. lopdf reads and writes structure, for
 //! it has limits for hostile files.
 
