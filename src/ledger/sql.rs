@@ -91,11 +91,12 @@ pub(super) async fn lock_accounts<'a>(
     let ids: Vec<_> = ids.map(|id| [id]).collect();
     let given = rows::given(tx.engine(), &[Column::Text("id")], ids.len());
     let lock = tx.engine().for_update();
+    // One look at the index of tabs for each id: PostgreSQL would read the whole table for a join.
     let query = format!(
-        "{given} SELECT id, credited, spent, held FROM accounts
-          WHERE id IN (SELECT holds.account FROM given CROSS JOIN holds WHERE holds.id = given.id
-                       UNION SELECT id FROM given)
-          ORDER BY id{lock}"
+        "{given}, wanted AS (
+           SELECT COALESCE((SELECT holds.account FROM holds WHERE holds.id = given.id), given.id) AS id
+             FROM given)
+         SELECT id, credited, spent, held FROM accounts WHERE id IN (SELECT id FROM wanted) ORDER BY id{lock}"
     );
     let rows = rows::with_rows(query, &ids).fetch_all(tx.conn()).await?;
     rows.iter().map(|row| Ok((account_id(row, "id")?, balance(row)?))).collect()
