@@ -57,7 +57,7 @@ async fn write(tx: &mut Tx, sums: &[(&str, i64)]) -> Result<Option<HashMap<Strin
     rows::with_rows(accounts, &sums).execute(tx.conn()).await?;
     let tabs = format!(
         "{given} UPDATE holds SET charged = holds.charged + given.amount FROM given
-          WHERE holds.id = given.id AND holds.state = 'open'"
+          WHERE holds.id = given.id AND CASE holds.state WHEN 'open' THEN TRUE ELSE FALSE END"
     );
     let raised = rows::with_rows(tabs, &sums).execute(tx.conn()).await?.rows_affected();
     if usize::try_from(raised) != Ok(sums.len()) {
