@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::books::{Books, Verdict};
 use super::tabs::{self, Opened, Opening, Owed, Settling};
+use super::verbs::not_negative;
 use super::{ChargeOutcome, CloseOutcome, LedgerError, fits, sql, sweep};
 use crate::db::{Db, DbError, Tx, TxError};
 use crate::id::HoldId;
@@ -92,10 +93,6 @@ impl Handle {
             largest: self.counters.largest.load(Ordering::Relaxed),
         }
     }
-}
-
-fn not_negative(amount: Money) -> Result<(), LedgerError> {
-    if amount < Money::ZERO { Err(LedgerError::Amount(amount)) } else { Ok(()) }
 }
 
 /// Starts the batch writer on a thread of its own: among the streams that it wakes it would wait,
@@ -232,7 +229,7 @@ impl Batch {
     async fn commit(&self, db: &Db) -> Done {
         let mut attempt = self.attempt(db).await;
         if let Err(Abandoned::Refused(error)) = &attempt
-            && error.db().is_some()
+            && error.db().is_some_and(|error| !error.is_conflict())
         {
             // The connection may have been lost, and there are others.
             tracing::warn!(%error, jobs = self.len(), "a batch broke off; trying again");
@@ -304,9 +301,11 @@ impl Batch {
     }
 }
 
-/// Whether the database is there and said no, so that something else may be accepted.
+/// Whether the database is there and said no, so that something else may be accepted. A conflict was
+/// waited for often enough already.
 fn is_an_answer(error: &LedgerError) -> bool {
     match error.db() {
+        Some(error) if error.is_conflict() => false,
         Some(DbError::Sqlx(error)) => matches!(error, sqlx::Error::Database(_)),
         Some(_) => false,
         None => true,

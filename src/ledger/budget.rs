@@ -98,30 +98,29 @@ impl Used {
         budgets: impl Iterator<Item = &'a Budget>,
     ) -> Result<Self, LedgerError> {
         let limited = budgets.filter(|budget| budget.daily.is_some() || budget.total.is_some());
-        let names: BTreeSet<&str> = limited.map(|budget| budget.name.as_str()).collect();
-        if names.is_empty() {
+        let wanted: BTreeSet<_> = limited.map(|budget| (&budget.name, &budget.day)).collect();
+        if wanted.is_empty() {
             return Ok(Self::default());
         }
-        let names: Vec<_> = names.into_iter().map(|name| [name]).collect();
-        let given = rows::given(tx.engine(), &[Column::Text("name")], names.len());
-        // Of days before a request's own only those of open tabs are looked at: they count for ever.
+        let given = rows::given(tx.engine(), &[Column::Text("name"), Column::Text("day")], wanted.len());
+        // Around midnight a name may be given with two days, and is found once for each.
         let query = format!(
-            "{given} SELECT budgets.name, day, spent AS used, CAST(0 AS BIGINT) AS is_open
-               FROM given CROSS JOIN budgets WHERE budgets.name = given.name
-             UNION ALL
+            "{given} SELECT budgets.name, budgets.day, spent AS used, CAST(0 AS BIGINT) AS is_open
+               FROM given CROSS JOIN budgets
+              WHERE budgets.name = given.name AND budgets.day IN (given.day, '{EVER}')
+             UNION
              SELECT budget AS name, day,
                     CAST(SUM(CASE WHEN charged > reserved THEN charged ELSE reserved END) AS BIGINT) AS used,
                     CAST(1 AS BIGINT) AS is_open
-               FROM given CROSS JOIN holds WHERE holds.budget = given.name AND state = 'open'
+               FROM holds WHERE budget IN (SELECT name FROM given) AND state = 'open'
               GROUP BY budget, day"
         );
-        let rows = rows::with_rows(query, &names).fetch_all(tx.conn()).await?;
+        let rows = rows::with_rows(query, &wanted).fetch_all(tx.conn()).await?;
         let mut used = Self::default();
         for row in &rows {
             let (name, day): (String, String) = (row.try_get("name")?, row.try_get("day")?);
             let amount = sql::money(row, "used")?;
-            let is_open = row.try_get::<i64, _>("is_open")? == 1;
-            if is_open {
+            if row.try_get::<i64, _>("is_open")? == 1 {
                 used.add(&name, &day, amount).ok_or(LedgerError::Overflow)?;
             } else {
                 let sum = used.of(&name, &day).checked_add(amount).ok_or(LedgerError::Overflow)?;

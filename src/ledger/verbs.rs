@@ -222,6 +222,6 @@ async fn lock_hold(tx: &mut Tx, hold: &HoldId) -> Result<(OpenedTab, Timestamp),
     sql::read_hold(tx, hold).await?.ok_or_else(unknown)
 }
 
-fn not_negative(amount: Money) -> Result<(), LedgerError> {
+pub(super) fn not_negative(amount: Money) -> Result<(), LedgerError> {
     if amount < Money::ZERO { Err(LedgerError::Amount(amount)) } else { Ok(()) }
 }
