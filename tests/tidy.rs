@@ -95,7 +95,6 @@ fn pure_cores_read_no_clock_and_do_no_io() {
         "fetch/html.rs",
         "fetch/body.rs",
         "fetch/pdf/cmap.rs",
-        "fetch/pdf/count.rs",
         "fetch/pdf/layout.rs",
         "wallet_auth/message.rs",
         "wallet_auth/siwe.rs",

@@ -1,9 +1,10 @@
-//! Personal data and secrets in text, found by rules.
+//! Personal data and secrets in text, images and PDFs: found, and removed.
 //!
 //! Text is normalised with a way back to the caller's bytes, read once for words and once for literals,
 //! and each recogniser is only called where one of its numbers or literals could start. Recognisers
 //! check what can be checked (check digits, issuers' rules) and look at the words around for the rest.
-//! Overlapping candidates are resolved by strength of evidence.
+//! Names are found by a small model, or by networks that the caller loaded. Overlapping candidates are
+//! resolved by strength of evidence.
 //!
 //! Everything here is pure: no I/O, no clock, no state between calls. The work is linear in the text;
 //! the caller limits its size.

@@ -8,9 +8,10 @@ use std::cell::Cell;
 use std::panic::resume_unwind;
 use std::time::Instant;
 
+use farebox_pii::pdf::count;
 use lopdf::{DecompressError, Dictionary, Document, LoadOptions, Object, ObjectId, Stream};
 
-use super::{count, packed};
+use super::packed;
 
 /// Objects of one file, those within others counted too, and of what is read at
 /// once. One takes some 150 bytes, and twice that while a list grows.

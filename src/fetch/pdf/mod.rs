@@ -5,7 +5,6 @@
 
 mod budget;
 mod cmap;
-mod count;
 mod font;
 mod layout;
 mod packed;
@@ -14,6 +13,7 @@ mod page;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
+use farebox_pii::pdf::count;
 use lopdf::Document;
 
 use super::error::FetchError;
@@ -45,7 +45,7 @@ pub fn text(data: &[u8], limits: Limits) -> Result<String, FetchError> {
         return Err(FetchError::NotPdf);
     }
     // Encrypted files are read in a way that does not know the budget.
-    if count::names(data, b"Encrypt") {
+    if count::times(data, b"Encrypt") > 0 {
         return Err(FetchError::EncryptedPdf);
     }
     match catch_unwind(AssertUnwindSafe(|| budget::within(limits.until, data.len(), || read(data, limits)))) {

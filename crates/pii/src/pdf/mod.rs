@@ -18,6 +18,7 @@
 mod build;
 mod copy;
 mod cost;
+pub mod count;
 mod error;
 mod examine;
 mod glyphs;

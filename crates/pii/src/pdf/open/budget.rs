@@ -9,7 +9,8 @@ use std::panic::resume_unwind;
 
 use lopdf::{DecompressError, Dictionary, LoadOptions, Object, ObjectId, Stream};
 
-use super::{count, packed};
+use super::packed;
+use crate::pdf::count;
 
 /// Objects of one file, those within others counted too. One takes some 150 bytes, and twice that while a
 /// list grows.

@@ -1,12 +1,11 @@
 //! The structure of a hostile file, within limits.
 
 pub(super) mod budget;
-mod count;
 mod packed;
 
 use lopdf::Document;
 
-use super::{Limits, PdfError};
+use super::{Limits, PdfError, count};
 
 /// Where the header must begin (PDF 1.7, appendix H.3).
 const HEADER_WITHIN: usize = 1024;

@@ -1,11 +1,12 @@
-//! How much a file may become, counted before it is read. Pure.
+//! How much a file may become, counted before it is read: by whoever reads PDFs with lopdf.
 
 /// How much text is looked at for one file, where objects are within each other.
 const MAX_LOOKED_AT: usize = 64 << 20;
 
 /// The most that any one object of a file can hold: what follows each place where
 /// lopdf may begin to read. `None` when that takes too long to tell.
-pub(super) fn largest(data: &[u8]) -> Option<usize> {
+#[must_use]
+pub fn largest(data: &[u8]) -> Option<usize> {
     let (mut most, mut looked_at) = (0, 0);
     for (at, _) in data.windows(3).enumerate().filter(|(_, word)| [&b"obj"[..], b"ler"].contains(word)) {
         let before = data.get(..at).and_then(<[u8]>::last).copied().unwrap_or(b' ');
@@ -74,7 +75,8 @@ fn word(text: &[u8]) -> usize {
 }
 
 /// The most objects that a text can be read as: every place where one may begin.
-pub(super) fn tokens(text: &[u8]) -> usize {
+#[must_use]
+pub fn tokens(text: &[u8]) -> usize {
     let (mut count, mut last, mut run, mut dots) = (0, b' ', 0, 0);
     for byte in text {
         let kind = match byte {
@@ -102,7 +104,8 @@ pub(super) fn tokens(text: &[u8]) -> usize {
 
 /// How many tables follow each other: `/Prev` and a number. In outlines it is a
 /// reference.
-pub(super) fn tables(data: &[u8]) -> usize {
+#[must_use]
+pub fn tables(data: &[u8]) -> usize {
     let after = |at: usize| data.get(at..).and_then(|rest| skip(rest, b"Prev"));
     let names = data.iter().enumerate().filter(|(_, byte)| **byte == b'/');
     names.filter_map(|(at, _)| after(at + 1)).filter(|rest| !is_reference(rest)).count()
@@ -117,13 +120,15 @@ fn is_reference(text: &[u8]) -> bool {
 }
 
 /// How often a name occurs in a file, in clear or with its characters escaped.
-pub(super) fn times(data: &[u8], name: &[u8]) -> usize {
+#[must_use]
+pub fn times(data: &[u8], name: &[u8]) -> usize {
     let after = |at: usize| data.get(at..).and_then(|rest| skip(rest, name));
     data.iter().enumerate().filter(|(at, byte)| **byte == b'/' && after(at + 1).is_some()).count()
 }
 
 /// How many bytes the objects of a file have, each from where it may begin to the next end of one.
-pub(super) fn overlap(data: &[u8]) -> usize {
+#[must_use]
+pub fn overlap(data: &[u8]) -> usize {
     let (mut sum, mut end) = (0_usize, data.len());
     for at in (0..data.len().saturating_sub(2)).rev() {
         if data[at..].starts_with(b"obj") {
@@ -165,7 +170,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_found_however_they_are_written() {
+    fn attack_25_names_are_found_however_they_are_written() {
         for (data, found) in [
             (&b"<< /Encrypt 5 0 R >>"[..], true),
             (b"<</Encrypt<<>>", true),
@@ -182,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_may_become_an_object_is_counted() {
+    fn attack_25_whatever_may_become_an_object_is_counted() {
         for (text, least) in [
             ("", 0),
             ("0 0 0", 3),
@@ -208,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn the_largest_object_is_found() {
+    fn attack_25_the_largest_object_is_found() {
         let noise: Vec<u8> =
             (0..100_000_u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_be_bytes()).collect();
         let noise =
@@ -229,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn tables_are_told_from_outlines() {
+    fn attack_25_tables_are_told_from_outlines() {
         for (data, expected) in [
             (&b"/Prev 123 /Root 1 0 R"[..], 1),
             (b"/Prev 12 0 R", 0),
