@@ -152,7 +152,7 @@ def main():
             print(f"{what:6} {part!r} in {text[:160]!r}")
         return
     compare = Comparison(sets, findings, engines)
-    compare.by_type("documents", MAIN, "Documents from templates and names that nothing is trained on")
+    compare.by_type("documents", MAIN, "Documents from templates that nothing is trained on")
     compare.by_type("prose", MAIN[:3], "Public-domain prose, annotated by hand")
     compare.by_type("tweets", MAIN[:3], "Tweets")
     compare.numbers()
