@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use alloy::primitives::Address;
 use metrics_exporter_prometheus::PrometheusHandle;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -21,6 +21,7 @@ use crate::funding::card::Cards;
 use crate::funding::channel::worker;
 use crate::funding::{Charges, FeeAccount, KeySales, Payments, Sponsor, StoreError, key_sale, recover};
 use crate::http::discovery::Documents;
+use crate::http::room;
 use crate::id::{AccountId, Timestamp};
 use crate::keys::{self, Keys, Rates};
 use crate::ledger::{Ledger, sweep};
@@ -31,6 +32,8 @@ use crate::mpp::Issuer;
 use crate::mpp::offer::{Offer, Terms};
 use crate::mpp::session::ChannelId;
 use crate::services::chat::Models;
+use crate::services::pii::Examiner;
+use crate::services::preview;
 use crate::sessions::Sessions;
 use crate::wallet_auth::{Terms as WalletTerms, nonces};
 use farebox_pii as pii;
@@ -70,9 +73,12 @@ pub struct App {
     pub sessions: Option<Arc<Sessions>>,
     /// Purchases on the chain, where a contract sells.
     pub key_sales: Option<KeySales>,
-    pub pii: pii::Engine,
+    /// What finds personal data.
+    pub examiner: Examiner,
     /// The models that a preview may choose from.
     pub previews: pii::Offer,
+    /// What large bodies of requests may take of memory.
+    pub large_bodies: Arc<Semaphore>,
     /// Reads what chat requests attach.
     pub fetcher: Fetcher,
     /// How much an account has read.
@@ -143,8 +149,8 @@ impl App {
             config.payments.challenge_ttl_seconds,
         );
         let offers = Offers::new(&config, sponsor.is_some());
-        let engine = pii::Engine::with_models(config.pii.networks()?);
-        let models = Models::new(&config, engine.clone()).map_err(|_| ConfigError::tls_roots())?;
+        let examiner = Examiner::load(&config.pii)?;
+        let models = Models::new(&config, examiner.clone()).map_err(|_| ConfigError::tls_roots())?;
         let fetcher = Fetcher::new(&config.fetch).map_err(|_| ConfigError::tls_roots())?;
         let (wakers, rings) = Wakers::new();
         let sessions = Sessions::new(&config, &models, &db, &chain, sponsor.as_ref(), wakers)?.map(Arc::new);
@@ -157,8 +163,9 @@ impl App {
             cards: Cards::new(&config.billing, &config.server.public_url, &config.product.name, db.clone())?,
             wallet_terms: WalletTerms::new(&config),
             documents: Documents::new(&config, &offers, sessions.as_deref()),
-            previews: engine.offer(pii::Model::Fast),
-            pii: engine,
+            previews: examiner.engine().offer(pii::Model::Fast),
+            examiner,
+            large_bodies: room(config.server.large_bodies_bytes),
             fetcher,
             readings: Buckets::new(Rate::per_minute(config.fetch.per_minute)),
             key_sales: KeySales::new(&config, &db, &chain),
@@ -215,6 +222,12 @@ impl App {
         let sponsor = self.sponsor.iter().map(|sponsor| sponsor.account().clone());
         let operator = self.sessions.iter().map(|sessions| sessions.channels.fee_account().clone());
         sponsor.chain(operator).collect()
+    }
+
+    /// What a preview may ask for.
+    #[must_use]
+    pub fn preview_terms(&self) -> preview::Terms<'_> {
+        preview::Terms { text_bytes: self.config.pii.max_text_bytes, offer: &self.previews }
     }
 
     fn until_stopped(self: &Arc<Self>, work: impl Future<Output = ()> + Send + 'static) {

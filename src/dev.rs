@@ -33,6 +33,9 @@ const DEPLOYER_FUNDS: u64 = 10_000_000;
 /// Prepaid credits of the agent's wallet: $10.
 const CREDITS: i64 = 10_000_000;
 
+/// Where `scripts/models.sh` puts what examines images, below the current directory.
+const MODELS: &str = "models";
+
 /// The model that is always there.
 const MODEL: &str = "dev-scripted";
 
@@ -152,6 +155,7 @@ pub async fn prepare(options: &DevOptions) -> Result<DevServer, DevError> {
         max_output_tokens: 4_096,
     }];
     config.billing.test_checkout = true;
+    config.pii.models = Some(PathBuf::from(MODELS)).filter(|folder| folder.is_dir());
     let sale = place_key_sale(&devnet, &config).await?;
     config.key_sale.address = Some(sale);
     // The local chain never takes a block back.

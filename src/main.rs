@@ -19,9 +19,9 @@ use farebox::meter::Wakers;
 use farebox::money::Money;
 use farebox::mpp::session::ChannelId;
 use farebox::services::chat::Models;
+use farebox::services::pii::Examiner;
 use farebox::sessions::Sessions;
 use farebox::{funding, ledger, server, telemetry};
-use farebox_pii::Engine;
 use tokio::net::TcpListener;
 
 /// Sell AI API calls: per request over HTTP 402, with wallet-owned keys, or for prepaid credits.
@@ -239,7 +239,7 @@ async fn operate(command: ChannelsCommand) -> anyhow::Result<()> {
     let config = configuration.load()?;
     let db = Db::connect(config.database.url.expose(), 2).await?;
     let chain = Chain::new(&config.chain)?;
-    let models = Models::new(&config, Engine::new())?;
+    let models = Models::new(&config, Examiner::bare())?;
     let sessions = Sessions::new(&config, &models, &db, &chain, None, Wakers::new().0)?
         .context("no channels here: set sessions.operator_key and at least one model")?;
     let Some(id) = id else {

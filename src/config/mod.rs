@@ -71,6 +71,10 @@ pub struct Server {
     pub public_url: String,
     /// Largest accepted request body, in bytes.
     pub body_limit_bytes: usize,
+    /// The same where a body may hold images and PDFs: previews and chat.
+    pub file_body_limit_bytes: usize,
+    /// Bytes that bodies above `body_limit_bytes` may take at once, all together; further ones are asked to come again.
+    pub large_bodies_bytes: usize,
     /// Largest accepted request head (all headers together), in bytes.
     pub header_limit_bytes: usize,
     /// Time a client has to send its headers, in milliseconds.
@@ -210,6 +214,8 @@ impl Default for Server {
             listen: SocketAddr::from(([127, 0, 0, 1], 8402)),
             public_url: "http://127.0.0.1:8402".into(),
             body_limit_bytes: 1 << 20,
+            file_body_limit_bytes: 20 << 20,
+            large_bodies_bytes: 256 << 20,
             header_limit_bytes: 192 << 10,
             header_timeout_ms: 10_000,
             body_timeout_ms: 30_000,
@@ -335,8 +341,15 @@ impl Config {
                 return bad(key, "an amount of money cannot be negative".into());
             }
         }
-        if self.pii.max_text_bytes > self.server.body_limit_bytes {
-            return bad("pii.max_text_bytes", "cannot exceed server.body_limit_bytes".into());
+        self.pii.validate(self.server.body_limit_bytes)?;
+        if self.server.file_body_limit_bytes < self.server.body_limit_bytes {
+            return bad("server.file_body_limit_bytes", "cannot be less than server.body_limit_bytes".into());
+        }
+        if self.server.large_bodies_bytes < self.server.file_body_limit_bytes {
+            return bad(
+                "server.large_bodies_bytes",
+                "cannot be less than server.file_body_limit_bytes".into(),
+            );
         }
         if self.product.name.contains(['|', ';', '=', '\n']) {
             return bad(

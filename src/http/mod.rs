@@ -35,7 +35,7 @@ use crate::app::App;
 pub use code::Code;
 pub use error::{HttpError, Problem};
 pub use gate::PAYMENT_RECEIPT;
-pub use request::Peer;
+pub use request::{Peer, room};
 
 /// What handlers get.
 pub type State = Arc<App>;

@@ -11,7 +11,7 @@ use super::State;
 use super::discovery::Index;
 use super::error::{Code, HttpError, Problem};
 use super::gate;
-use super::request::Received;
+use super::request::{Received, WithFiles};
 use crate::app::App;
 use crate::funding::{Paid, Payment};
 use crate::id::AccountId;
@@ -19,6 +19,7 @@ use crate::ledger::{Balance, LedgerError};
 use crate::money::Money;
 use crate::mpp::Offer;
 use crate::mpp::credential::HEADERS;
+use crate::services::pii::Unexamined;
 use crate::services::preview::{PreviewAnswer, PreviewBody, PreviewError, PreviewRequest};
 
 /// Payments shown with an account.
@@ -31,11 +32,12 @@ pub async fn index(AppState(app): AppState<State>) -> Response {
     app.documents.index()
 }
 
-/// Find and redact personal data in text.
+/// Find and redact personal data in text, images and PDFs.
 ///
-/// Give `text`, or `messages` in the shape of chat completions. Answers what
-/// was found, where (in characters and in bytes of your text), and the text with
-/// placeholders. Nothing is stored but the redacted answer, until you have it.
+/// Give `text`, or `messages` in the shape of chat completions, and `images` and
+/// `pdfs`. Answers what was found, where (in characters and in bytes of your text,
+/// in boxes of images and pages), and the same without it. Nothing is stored but
+/// the redacted answer, until you have it.
 #[utoipa::path(post, path = "/mpp/pii/preview", tag = "payable",
     params(
         ("feePayer" = Option<bool>, Query, description = "true: the server pays the network fee, where it offers that"),
@@ -52,16 +54,16 @@ pub async fn index(AppState(app): AppState<State>) -> Response {
         (status = 415, description = "Not JSON; free", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "Outcome open or a part is down: send the same again", body = Problem, content_type = "application/problem+json"),
     ))]
-pub async fn preview(AppState(app): AppState<State>, request: Received) -> Result<Response, HttpError> {
+pub async fn preview(
+    AppState(app): AppState<State>,
+    WithFiles(request): WithFiles,
+) -> Result<Response, HttpError> {
     let sponsored = request.flag("feePayer")?;
-    let preview = PreviewRequest::parse(request.json_text()?, app.config.pii.max_text_bytes, &app.previews)?;
+    let preview = PreviewRequest::parse(request.json_text()?, app.preview_terms(), &app.examiner)?;
     let offers = if sponsored { sponsored_offers(&app, &request)? } else { &app.offers.preview };
-    let engine = app.pii.clone();
+    let examiner = app.examiner.clone();
     gate::charge(&app, &request, offers.clone(), "pii.preview", move |paid: Paid| async move {
-        // Pure computation: away from the threads that serve connections.
-        tokio::task::spawn_blocking(move || preview.run(&engine, &paid)).await.map_err(|_| {
-            HttpError::new(Code::InternalError, "the preview failed; nothing was charged, send it again")
-        })
+        Ok(preview.run(&examiner).await?.open(&paid))
     })
     .await
 }
@@ -209,7 +211,20 @@ impl From<Payment> for PaymentView {
 
 impl From<PreviewError> for HttpError {
     fn from(error: PreviewError) -> Self {
-        let code = if error.is_size() { Code::PayloadTooLarge } else { Code::InvalidParams };
-        Self::new(code, error.to_string())
+        match error {
+            PreviewError::Unexamined(why) => why.into(),
+            error if error.is_size() => Self::new(Code::PayloadTooLarge, error.to_string()),
+            error => Self::new(Code::InvalidParams, error.to_string()),
+        }
+    }
+}
+
+impl From<Unexamined> for HttpError {
+    fn from(why: Unexamined) -> Self {
+        match why {
+            Unexamined::Busy => Self::new(Code::ServiceUnavailable, why.to_string()).retry_after(2),
+            Unexamined::Slow(_) => Self::new(Code::InvalidParams, why.to_string()),
+            Unexamined::Broken => Self::new(Code::InternalError, why.to_string()),
+        }
     }
 }

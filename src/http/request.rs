@@ -1,6 +1,7 @@
 //! A request as handlers see it: head, whole body and id, within the limits.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Bytes;
@@ -8,8 +9,10 @@ use axum::extract::{FromRequest, Request};
 use axum::http::header::{CONTENT_TYPE, EXPECT};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Uri};
+use bytes::BytesMut;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Body as _;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::State;
 use super::error::{Code, HttpError};
@@ -23,6 +26,8 @@ const KEY_LIMIT: usize = 255;
 /// waited for; all of it ten times as long.
 const LINGER: usize = 4 << 20;
 const PAUSE: Duration = Duration::from_millis(100);
+/// What room for large bodies is counted in, in bytes.
+const ROOM: usize = 1024;
 
 /// Who is at the other end of the connection.
 #[derive(Debug, Clone, Copy)]
@@ -36,46 +41,110 @@ pub struct Received {
     pub uri: Uri,
     pub body: Bytes,
     pub id: RequestId,
+    /// Kept as long as the body is, where it is a large one.
+    _room: Option<OwnedSemaphorePermit>,
 }
+
+/// The same, with a body that may hold images and PDFs.
+#[derive(Debug)]
+pub struct WithFiles(pub Received);
 
 impl FromRequest<State> for Received {
     type Rejection = HttpError;
 
     async fn from_request(request: Request, app: &State) -> Result<Self, HttpError> {
-        let (parts, body) = request.into_parts();
-        let limits = &app.config.server;
-        let limit = limits.body_limit_bytes;
-        let too_large =
-            || HttpError::new(Code::PayloadTooLarge, format!("the body is larger than {limit} bytes"));
-        let mut body = Limited::new(body, limit + LINGER);
-        // A Content-Length that is too high is believed; nothing more is kept.
-        if body.size_hint().lower() > limit as u64 {
-            if !parts.headers.contains_key(EXPECT) {
-                linger(body).await;
-            }
+        read(request, app, app.config.server.body_limit_bytes).await
+    }
+}
+
+impl FromRequest<State> for WithFiles {
+    type Rejection = HttpError;
+
+    async fn from_request(request: Request, app: &State) -> Result<Self, HttpError> {
+        read(request, app, app.config.server.file_body_limit_bytes).await.map(Self)
+    }
+}
+
+async fn read(request: Request, app: &State, limit: usize) -> Result<Received, HttpError> {
+    let (parts, body) = request.into_parts();
+    let limits = &app.config.server;
+    let too_large =
+        || HttpError::new(Code::PayloadTooLarge, format!("the body is larger than {limit} bytes"));
+    let mut body = Limited::new(body, limit + LINGER);
+    // A Content-Length that is too high is believed; nothing more is kept.
+    if body.size_hint().lower() > limit as u64 {
+        if !parts.headers.contains_key(EXPECT) {
+            linger(body).await;
+        }
+        return Err(too_large());
+    }
+    let wait = Duration::from_millis(limits.body_timeout_ms);
+    let whole = collect(Limited::new(&mut body, limit), limits.body_limit_bytes, &app.large_bodies);
+    let (body, room) = match tokio::time::timeout(wait, whole).await {
+        Ok(Ok(whole)) => whole,
+        Ok(Err(Unread::TooLarge)) => {
+            linger(body).await;
             return Err(too_large());
         }
-        let wait = Duration::from_millis(limits.body_timeout_ms);
-        let whole = Limited::new(&mut body, limit).collect();
-        let body = match tokio::time::timeout(wait, whole).await {
-            Ok(Ok(body)) => body.to_bytes(),
-            Ok(Err(error)) if error.is::<LengthLimitError>() => {
-                linger(body).await;
-                return Err(too_large());
+        Ok(Err(Unread::Cut)) => {
+            return Err(HttpError::invalid("the body ended before it was complete"));
+        }
+        Ok(Err(Unread::NoRoom)) => {
+            let why = "too many large requests are being read at the moment; send it again";
+            return Err(HttpError::new(Code::ServiceUnavailable, why).retry_after(2));
+        }
+        Err(_) => {
+            return Err(HttpError::new(Code::RequestTimeout, "the body did not arrive in time"));
+        }
+    };
+    Ok(Received {
+        route: Route::new(parts.method.as_str(), parts.uri.path(), parts.uri.query()),
+        id: id_of(&parts),
+        headers: parts.headers,
+        uri: parts.uri,
+        body,
+        _room: room,
+    })
+}
+
+/// Why there is no whole body.
+enum Unread {
+    TooLarge,
+    Cut,
+    NoRoom,
+}
+
+/// The room that large bodies share, for so many bytes in all.
+#[must_use]
+pub fn room(bytes: usize) -> Arc<Semaphore> {
+    Arc::new(Semaphore::new((bytes / ROOM).min(Semaphore::MAX_PERMITS)))
+}
+
+/// The whole body. What it is beyond `small` bytes takes room, as it arrives: who only announces a large body keeps
+/// nobody out.
+async fn collect(
+    mut body: impl hyper::body::Body<Data = Bytes, Error = Box<dyn std::error::Error + Send + Sync>> + Unpin,
+    small: usize,
+    room: &Arc<Semaphore>,
+) -> Result<(Bytes, Option<OwnedSemaphorePermit>), Unread> {
+    let (mut whole, mut taken) = (BytesMut::new(), None::<OwnedSemaphorePermit>);
+    while let Some(frame) = body.frame().await {
+        let frame = frame
+            .map_err(|error| if error.is::<LengthLimitError>() { Unread::TooLarge } else { Unread::Cut })?;
+        let Ok(data) = frame.into_data() else { continue };
+        whole.extend_from_slice(&data);
+        let has = taken.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+        let more = whole.len().saturating_sub(small).div_ceil(ROOM).saturating_sub(has);
+        if more > 0 {
+            let more = u32::try_from(more).map_err(|_| Unread::NoRoom)?;
+            let more = Arc::clone(room).try_acquire_many_owned(more).map_err(|_| Unread::NoRoom)?;
+            match &mut taken {
+                Some(taken) => taken.merge(more),
+                None => taken = Some(more),
             }
-            Ok(Err(_)) => return Err(HttpError::invalid("the body ended before it was complete")),
-            Err(_) => {
-                return Err(HttpError::new(Code::RequestTimeout, "the body did not arrive in time"));
-            }
-        };
-        Ok(Self {
-            route: Route::new(parts.method.as_str(), parts.uri.path(), parts.uri.query()),
-            id: id_of(&parts),
-            headers: parts.headers,
-            uri: parts.uri,
-            body,
-        })
+        }
     }
+    Ok((whole.freeze(), taken))
 }
 
 /// Takes what is still being sent of a body that is too large, for a moment: a client that sends all

@@ -2,4 +2,5 @@
 //! of payment ([`crate::funding::Paid`]), so it cannot run unpaid.
 
 pub mod chat;
+pub mod pii;
 pub mod preview;

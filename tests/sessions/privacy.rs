@@ -107,7 +107,7 @@ fn a_refused_request_leaves_the_channel_alone() {
         // Without payment, too: bad input is refused before money is asked for.
         let answer = reply(stage.server.post(CHAT, &unseen)).await;
         answer.assert(400, "invalid_params");
-        assert!(answer.text.contains("skip_pii_redaction"), "{}", answer.text);
+        assert!(answer.text.contains("without the OCR model"), "{}", answer.text);
         assert_eq!(stage.standing(&payer).await, before);
         assert_eq!(stage.upstream.seen().requests, 0);
         assert_eq!(stage.close(&payer).await, 0);

@@ -8,7 +8,7 @@ use farebox::services::chat::scripted::{Scripted, Seen};
 use farebox::services::chat::{
     Catalog, ChatRequest, Chunk, ChunkStream, Completion, Limits, Outgoing, Privacy, UpstreamError, Upstreams,
 };
-use farebox_pii::Engine;
+use farebox::services::pii::Examiner;
 use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -58,7 +58,7 @@ impl Shop {
         Self {
             catalog: Catalog::new(&models),
             upstreams: Upstreams::new(upstreams, &models).expect("a TLS configuration"),
-            privacy: Privacy::new(Engine::new(), PrivacyMode::Off),
+            privacy: Privacy::new(Examiner::bare(), PrivacyMode::Off),
         }
     }
 

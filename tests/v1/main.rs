@@ -20,6 +20,7 @@ mod db;
 #[path = "../support/debtor.rs"]
 #[allow(dead_code, reason = "each test program uses its own part of this")]
 mod debtor;
+mod files;
 mod gate;
 #[path = "../api/harness.rs"]
 #[allow(dead_code, reason = "each test program uses its own part of this")]

@@ -312,11 +312,11 @@ fn what_cannot_be_honoured_is_refused() {
                 "contradicts `skip_pii_redaction`",
             ),
             (json!({ "piiEntities": ["EMIAL"] }), "did you mean `EMAIL`?"),
-            (json!({ "piiConfig": {"faceBlur": true} }), "`faceBlur` is not a setting"),
+            (json!({ "piiConfig": {"faces": true} }), "`faces` is not a setting"),
             (json!({ "privacymode": "on" }), "did you mean `privacy_mode`?"),
             (
                 with(picture.clone(), json!({ "privacyMode": "on" })),
-                "`messages[0].content[1]` cannot be examined",
+                "`messages[0].content[1].image_url.url` is a URL",
             ),
         ] {
             let error = refused(&shop.ask(&customer, &json!({}), &more).await, 400, "invalid_params");

@@ -23,7 +23,7 @@ use axum::serve::ListenerExt as _;
 use farebox::config::PrivacyMode;
 use farebox::http::sse;
 use farebox::services::chat::{Catalog, ChatRequest, ChunkStream, Limits, Privacy, Upstreams};
-use farebox_pii::Engine;
+use farebox::services::pii::Examiner;
 use futures_util::StreamExt as _;
 use mpp::protocol::methods::tempo::session_method::{ChannelState, InMemoryChannelStore};
 use mpp::server::sse::{ServeOptions, serve};
@@ -65,7 +65,7 @@ fn run(address: &str, store: Option<Arc<InMemoryChannelStore>>) -> Result<()> {
     let peer = Peer {
         catalog: Catalog::new(&models),
         upstreams: Upstreams::new(&[upstream(address)], &models)?,
-        privacy: Privacy::new(Engine::new(), PrivacyMode::Off),
+        privacy: Privacy::new(Examiner::bare(), PrivacyMode::Off),
         store,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;

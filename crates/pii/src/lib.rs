@@ -19,6 +19,7 @@
 
 mod classifier;
 mod config;
+mod data_url;
 mod entity;
 pub mod image;
 mod model;
@@ -28,7 +29,7 @@ mod stop;
 mod text;
 
 pub use classifier::{Classifier, ClassifierError};
-pub use config::{ConfigError, DEFAULT_THRESHOLD, Selection};
+pub use config::{ConfigError, DEFAULT_THRESHOLD, FileOptions, Selection};
 pub use entity::Entity;
 pub use model::{Model, Offer};
 pub use placeholder::{Concealed, Escape, Originals, Taken, conceal};

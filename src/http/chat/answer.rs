@@ -41,9 +41,18 @@ impl Door<'_> {
         };
         let key = self.request.idempotency_key()?;
         let session = self.recognise(&credential, Some(&chat))?;
-        // Free to refuse: the channel is not open yet, and its voucher not taken.
+        // Texts are free to refuse: the channel is not open yet, and its voucher not taken. Files take seconds, for who
+        // has a channel.
+        let early = if chat.has_files_to_examine(privacy) {
+            Some(self.authorise(&session, &chat).await?)
+        } else {
+            None
+        };
         let chat = chat.protect(privacy).await.map_err(|error| refused(&error))?;
-        let channel = self.authorise(&session, &chat).await?;
+        let channel = match early {
+            Some(channel) => channel,
+            None => self.authorise(&session, &chat).await?,
+        };
         let price = self.sessions.price(&chat);
         let least = self.sessions.least(Some(&*chat));
         let standing = standing(&channel);

@@ -19,7 +19,7 @@ use utoipa::ToSchema;
 
 use super::State;
 use super::error::{HttpError, Problem};
-use super::request::Received;
+use super::request::{Received, WithFiles};
 use crate::mpp::session::SESSION;
 use crate::services::chat::{Counts, ModelView};
 use crate::services::preview::ConfigBody;
@@ -60,7 +60,10 @@ pub async fn models(AppState(app): AppState<State>) -> Json<Models> {
         (status = 502, description = "No upstream could answer; nothing was charged", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "Outcome open or a part is down: send the same again", body = Problem, content_type = "application/problem+json"),
     ))]
-pub async fn completions(AppState(app): AppState<State>, request: Received) -> Result<Response, HttpError> {
+pub async fn completions(
+    AppState(app): AppState<State>,
+    WithFiles(request): WithFiles,
+) -> Result<Response, HttpError> {
     let door = Door::new(&app, &request)?;
     match (door.credential()?, request.body.is_empty()) {
         (Some(credential), true) => door.manage(&credential).await,
@@ -102,8 +105,9 @@ pub struct ChatBody {
     pub tools: Option<Vec<serde_json::Value>>,
     /// What happens to personal data and secrets in the messages: `off`; `placeholder` (the model gets
     /// `[EMAIL_ADDRESS_1]` instead, the answer has the originals again; `true` means it too); `redact` (placeholders
-    /// stay in the answer); `block` (400 when there is any). Images and files cannot be examined yet: with a mode on
-    /// they are refused. Alias: `privacy_mode`.
+    /// stay in the answer); `block` (400 when there is any). Images and PDFs within the messages (`data:` URLs) are
+    /// redacted on the way, where the server has the models for it; what cannot be examined is refused. Alias:
+    /// `privacy_mode`.
     #[serde(rename = "privacyMode")]
     #[schema(example = "placeholder")]
     pub privacy_mode: Option<String>,

@@ -62,11 +62,12 @@ pub(super) fn no_content(receipt: &SessionReceipt) -> Response {
 
 pub(super) fn refused(error: &ChatError) -> HttpError {
     match error {
-        ChatError::Unexamined => HttpError::new(Code::InternalError, error.to_string()),
+        ChatError::Unexamined(why) => (*why).into(),
         ChatError::Syntax(_)
         | ChatError::UnknownModel { .. }
         | ChatError::Refused { .. }
-        | ChatError::Selection(_) => HttpError::invalid(error.to_string()),
+        | ChatError::Selection(_)
+        | ChatError::File { .. } => HttpError::invalid(error.to_string()),
     }
 }
 

@@ -5,12 +5,12 @@
 //! when the prompt's length is known.
 
 use super::Bearer;
-use super::reply::{self, books, in_progress, reused, short};
+use super::reply;
+use super::standing::could_pay;
 use crate::fetch::{Failed, FetchError, Wanted};
 use crate::http::State;
 use crate::http::error::{Code, HttpError};
 use crate::id::Timestamp;
-use crate::ledger::{Estimate, LARGEST, Opened};
 use crate::limits::TooOften;
 use crate::services::chat::{Attachments, ChatRequest};
 
@@ -41,29 +41,6 @@ pub(super) async fn read(
     match app.fetcher.read(&wanted).await {
         Ok(texts) => chat.attached(texts).map_err(|error| reply::refused(&error)),
         Err(failed) => Err(unread(&chat, &failed)),
-    }
-}
-
-/// Whether there is enough for the shortest answer, and it was not paid before.
-async fn could_pay(
-    app: &State,
-    bearer: &Bearer,
-    chat: &ChatRequest,
-    idempotency_key: Option<&str>,
-) -> Result<(), HttpError> {
-    let (now, least) = (Timestamp::now(), super::chat::least(chat));
-    // Nobody has this much: it opens no tab, and tells what could be set aside.
-    let most = Estimate { wanted: LARGEST, least: LARGEST };
-    let looked = app.ledger.open(bearer.key().opening(idempotency_key, most, now, now)).await;
-    match looked.map_err(|error| books(&error))? {
-        Opened::InProgress => Err(in_progress()),
-        Opened::Charged => Err(reused()),
-        Opened::Short(found) => match least {
-            Some(least) if least > found.affordable => Err(short(found, least)),
-            Some(_) => Ok(()),
-            None => Err(reply::billing()),
-        },
-        Opened::Open { .. } => Ok(()),
     }
 }
 

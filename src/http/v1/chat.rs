@@ -15,10 +15,11 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::Instrument as _;
 
 use super::reply::{self, OpenAiError, books, in_progress, reused, short};
+use super::standing::could_pay;
 use super::{Bearer, attachments, top_up};
 use crate::http::chat::{ChatBody, with_replaced};
 use crate::http::error::HttpError;
-use crate::http::request::Received;
+use crate::http::request::{Received, WithFiles};
 use crate::http::{State, sse};
 use crate::id::{RequestId, Timestamp};
 use crate::keys::{Key, Life, Ticket};
@@ -57,10 +58,10 @@ const FIRST: Duration = Duration::from_secs(2);
 pub async fn completions(
     AppState(app): AppState<State>,
     bearer: Bearer,
-    request: Result<Received, HttpError>,
+    request: Result<WithFiles, HttpError>,
 ) -> Response {
     let answer = async {
-        let request = request?;
+        let WithFiles(request) = request?;
         let paid = top_up::redeem(&app, &bearer, &request).await?;
         let answer = serve(&app, &bearer, &request).await;
         top_up::conclude(&app, &bearer, &request, paid, answer).await
@@ -77,7 +78,10 @@ async fn serve(app: &State, bearer: &Bearer, request: &Received) -> Result<Respo
     }
     let idempotency_key = request.idempotency_key()?;
     let chat = attachments::read(app, bearer, chat, idempotency_key.as_deref()).await?;
-    // What was attached is protected like what was written.
+    // What was attached is protected like what was written. Files take seconds, for who could pay.
+    if chat.has_files_to_examine(&app.models.privacy) {
+        could_pay(app, bearer, &chat, idempotency_key.as_deref()).await?;
+    }
     let chat = chat.protect(&app.models.privacy).await.map_err(|error| reply::refused(&error))?;
     let replaced = chat.replaced().cloned();
     let estimate = chat.prompt().likely().saturating_add(chat.max_tokens());

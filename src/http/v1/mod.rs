@@ -6,6 +6,7 @@ pub mod chat;
 pub mod models;
 pub mod preview;
 mod reply;
+mod standing;
 mod top_up;
 
 pub use bearer::Bearer;

@@ -8,16 +8,16 @@ use axum::response::Response;
 use sha2::{Digest as _, Sha256};
 
 use super::reply::{OpenAiError, books, reused, short};
-use super::{Bearer, top_up};
+use super::{Bearer, standing, top_up};
 use crate::http::State;
-use crate::http::error::{Code, HttpError};
-use crate::http::request::Received;
+use crate::http::error::HttpError;
+use crate::http::request::{Received, WithFiles};
 use crate::id::Timestamp;
 use crate::keys::{Bought, Purchase};
-use crate::ledger::{EntryDetails, EntryKind};
+use crate::ledger::{EntryDetails, EntryKind, Opened};
 use crate::services::preview::{PreviewAnswer, PreviewBody, PreviewRequest};
 
-/// Find and redact personal data in text, from prepaid credits.
+/// Find and redact personal data in text, images and PDFs, from prepaid credits.
 ///
 /// The same as `POST /mpp/pii/preview`. Sent again with the same `Idempotency-Key`
 /// and body, it answers again and costs nothing.
@@ -31,16 +31,18 @@ use crate::services::preview::{PreviewAnswer, PreviewBody, PreviewRequest};
         (status = 402, description = "insufficient_credits", body = OpenAiError),
         (status = 403, description = "key_limit_reached", body = OpenAiError),
         (status = 409, description = "idempotency_key_reused", body = OpenAiError),
+        (status = 413, description = "payload_too_large; free", body = OpenAiError),
         (status = 429, description = "rate_limit_exceeded_rpm", body = OpenAiError),
         (status = 500, description = "billing_error, internal_error", body = OpenAiError),
+        (status = 503, description = "Too many files at once: send the same again", body = OpenAiError),
     ))]
 pub async fn preview(
     AppState(app): AppState<State>,
     bearer: Bearer,
-    request: Result<Received, HttpError>,
+    request: Result<WithFiles, HttpError>,
 ) -> Response {
     let answer = async {
-        let request = request?;
+        let WithFiles(request) = request?;
         let paid = top_up::redeem(&app, &bearer, &request).await?;
         let answer = serve(&app, &bearer, &request).await;
         top_up::conclude(&app, &bearer, &request, paid, answer).await
@@ -49,16 +51,27 @@ pub async fn preview(
 }
 
 async fn serve(app: &State, bearer: &Bearer, request: &Received) -> Result<Response, HttpError> {
-    let preview = PreviewRequest::parse(request.json_text()?, app.config.pii.max_text_bytes, &app.previews)?;
-    let bought = buy(app, bearer, request).await?;
-    let engine = app.pii.clone();
-    // Pure computation: away from the threads that serve connections.
-    let answer = tokio::task::spawn_blocking(move || preview.run(&engine, &bought)).await.map_err(|_| {
-        HttpError::new(Code::InternalError, "the preview failed; send it again with its Idempotency-Key")
-    })?;
-    let mut response = Response::new(Body::from(answer));
+    let preview = PreviewRequest::parse(request.json_text()?, app.preview_terms(), &app.examiner)?;
+    // A file can turn out to be unreadable, which must cost nothing: the answer is made before it is bought, for who
+    // could buy it. Texts are bought first, as are repetitions by who has nothing left.
+    let first = !preview.has_files() || !can_pay(app, bearer).await?;
+    let bought = if first { Some(buy(app, bearer, request).await?) } else { None };
+    let answer = preview.run(&app.examiner).await?;
+    let bought = match bought {
+        Some(bought) => bought,
+        None => buy(app, bearer, request).await?,
+    };
+    let mut response = Response::new(Body::from(answer.open(&bought)));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     Ok(response)
+}
+
+async fn can_pay(app: &State, bearer: &Bearer) -> Result<bool, HttpError> {
+    let price = app.config.pii.preview_price;
+    Ok(match standing::look(app, bearer, None).await? {
+        Opened::Short(found) => found.affordable >= price,
+        Opened::Open { .. } | Opened::InProgress | Opened::Charged => true,
+    })
 }
 
 async fn buy(app: &State, bearer: &Bearer, request: &Received) -> Result<Bought, HttpError> {

@@ -79,8 +79,11 @@ pub(super) fn billing() -> HttpError {
 pub(super) fn refused(error: &ChatError) -> HttpError {
     match error {
         ChatError::UnknownModel { nearest } => return super::models::unknown(nearest.as_deref()),
-        ChatError::Unexamined => return HttpError::new(Code::InternalError, error.to_string()),
-        ChatError::Syntax(_) | ChatError::Refused { .. } | ChatError::Selection(_) => {}
+        ChatError::Unexamined(why) => return (*why).into(),
+        ChatError::Syntax(_)
+        | ChatError::Refused { .. }
+        | ChatError::Selection(_)
+        | ChatError::File { .. } => {}
     }
     let refused = HttpError::invalid(error.to_string().replace("/mpp/", "/v1/"));
     match error.param() {

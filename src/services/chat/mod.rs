@@ -37,7 +37,7 @@ pub use tariff::{PromptSize, Tariff};
 pub use upstream::Upstreams;
 pub use usage::{Bounds, Usage};
 
-use farebox_pii::Engine;
+use crate::services::pii::Examiner;
 
 /// What is sold and where it comes from. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -52,9 +52,9 @@ impl Models {
     ///
     /// # Errors
     /// When the system's TLS roots cannot be loaded.
-    pub fn new(config: &crate::config::Config, engine: Engine) -> Result<Self, reqwest::Error> {
+    pub fn new(config: &crate::config::Config, examiner: Examiner) -> Result<Self, reqwest::Error> {
         let upstreams = Upstreams::new(&config.upstreams, &config.models)?;
-        let privacy = Privacy::new(engine, config.privacy.default_mode);
+        let privacy = Privacy::new(examiner, config.privacy.default_mode);
         Ok(Self { catalog: Catalog::new(&config.models), upstreams, privacy })
     }
 }

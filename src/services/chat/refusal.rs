@@ -1,5 +1,6 @@
 //! Why a request is not passed on.
 
+use crate::services::pii::{FileError, Unexamined};
 use farebox_pii as pii;
 
 /// Why a request was refused. The text names fields and never quotes contents.
@@ -14,11 +15,10 @@ pub enum ChatError {
     Refused { field: String, what: String },
     #[error(transparent)]
     Selection(#[from] pii::ConfigError),
-    /// Not the caller's fault.
-    #[error(
-        "the messages could not be examined for personal data, so nothing was sent; send the request again"
-    )]
-    Unexamined,
+    #[error("`{place}`: {error}")]
+    File { place: String, error: FileError },
+    #[error(transparent)]
+    Unexamined(#[from] Unexamined),
 }
 
 fn did_you_mean(nearest: Option<&str>) -> String {
@@ -41,7 +41,8 @@ impl ChatError {
     #[must_use]
     pub fn param(&self) -> Option<&str> {
         match self {
-            Self::Syntax(_) | Self::Selection(_) | Self::Unexamined => None,
+            Self::Syntax(_) | Self::Selection(_) | Self::Unexamined(_) => None,
+            Self::File { place, .. } => Some(place),
             Self::UnknownModel { .. } => Some("model"),
             Self::Refused { field, .. } => Some(field).filter(|field| !field.is_empty()).map(String::as_str),
         }

@@ -13,11 +13,18 @@ use utoipa::ToSchema;
 #[schema(as = PreviewRequest)]
 #[serde(rename_all = "camelCase")]
 pub struct PreviewBody {
-    /// The text to examine. Either this or `messages`.
+    /// The text to examine. Either this or `messages`, or neither beside files.
     #[schema(example = "Mail jane@example.com or call +1 415 555 2671.")]
     pub text: Option<String>,
-    /// Chat messages whose text is to be examined.
+    /// Chat messages whose text, images and PDFs are to be examined.
     pub messages: Option<Vec<MessageBody>>,
+    /// Images to examine: base64 or `data:` URLs of PNG, JPEG, WebP, GIF or BMP. Text in them is read and what is found
+    /// painted over; faces are blurred.
+    #[schema(max_items = 8)]
+    pub images: Option<Vec<String>>,
+    /// PDFs to examine: base64 or `data:application/pdf` URLs. Comes back as pictures of the pages.
+    #[schema(max_items = 8)]
+    pub pdfs: Option<Vec<String>>,
     /// Entities to look for (all when absent). Alias: `pii_entities`.
     #[schema(example = json!(["EMAIL_ADDRESS", "PHONE_NUMBER"]))]
     pub pii_entities: Option<Vec<String>>,
@@ -33,7 +40,7 @@ pub struct MessageBody {
     pub content: ContentBody,
 }
 
-/// Text, or parts of type `text`.
+/// Text, or parts.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
 pub enum ContentBody {
@@ -41,16 +48,40 @@ pub enum ContentBody {
     Parts(Vec<PartBody>),
 }
 
+/// A part of a message: `text`, `image_url` or `file`, as in chat completions.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct PartBody {
     #[serde(rename = "type")]
     #[schema(example = "text")]
     pub kind: String,
-    pub text: String,
+    /// Of a part of type `text`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+    /// Of a part of type `image_url`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image_url: Option<ImageUrlBody>,
+    /// Of a part of type `file`: a PDF.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<FileBody>,
 }
 
-/// Settings of the preview.
 #[derive(Debug, Serialize, ToSchema)]
+pub struct ImageUrlBody {
+    /// A `data:` URL; others are not fetched.
+    #[schema(example = "data:image/png;base64,…")]
+    pub url: String,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub struct FileBody {
+    /// A `data:` URL or base64.
+    #[schema(example = "data:application/pdf;base64,…")]
+    pub file_data: String,
+}
+
+/// How personal data is found, and what happens to it in images and PDFs.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
 pub struct ConfigBody {
     /// Least score of a finding, 0 to 1 (default 0.5).
     pub threshold: Option<f32>,
@@ -63,4 +94,56 @@ pub struct ConfigBody {
     /// Only `en` in this version.
     #[schema(example = "en")]
     pub language: Option<String>,
+    /// Faces in images: `true` (the default: blurred), `false`, or settings. Alias: `face_blur`.
+    pub face_blur: Option<SwitchBody<FaceBlurBody>>,
+    /// Text in images and in pictures of PDFs: `true` (the default: it is read), `false`, or settings.
+    pub ocr: Option<SwitchBody<OcrBody>>,
+    /// How PDFs are examined.
+    pub pdf: Option<PdfBody>,
+}
+
+/// On, off, or on with settings.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+pub enum SwitchBody<T> {
+    Switch(bool),
+    Settings(T),
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub struct FaceBlurBody {
+    /// Default true.
+    pub enabled: Option<bool>,
+    /// `blur` (the default), `pixelate` or `fill` (black). None of them can be undone.
+    #[schema(example = "blur")]
+    pub mode: Option<String>,
+    /// How little is left by blurring and pixelating, 0 to 1 (default 0.5).
+    pub strength: Option<f32>,
+    /// Least probability of a face, 0 to 1 (default 0.4).
+    pub threshold: Option<f32>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct OcrBody {
+    /// Default true.
+    pub enabled: Option<bool>,
+    /// Lines that are read with less confidence are taken for no text, 0 to 1 (default 0.5, in PDFs 0.3). Alias:
+    /// `min_confidence`.
+    pub min_confidence: Option<f32>,
+    /// Only `en` in this version.
+    #[schema(example = "en")]
+    pub language: Option<String>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub struct PdfBody {
+    /// The pages to examine (all when absent), such as `1-3,5`; a number and a list of numbers will do. The redacted
+    /// file has these pages only.
+    #[schema(example = "1-3,5")]
+    pub pages: Option<String>,
+    /// Dots per inch of the redacted pages, 36 to 600 (default 150).
+    pub dpi: Option<u16>,
+    /// Least score of a finding in PDFs, in place of the other thresholds.
+    pub threshold: Option<f32>,
 }

@@ -4,7 +4,6 @@
 //! text. What is found is painted black, faces are covered, and the pixels are encoded anew, so that metadata stays
 //! behind. Models come as bytes.
 
-mod data_url;
 mod decode;
 mod error;
 mod faces;
@@ -16,7 +15,7 @@ mod rect;
 mod redact;
 
 use crate::Stopped;
-pub use data_url::image_bytes;
+pub use crate::data_url::image_bytes;
 pub use decode::ImageLimits;
 pub use error::{ImageError, ModelError};
 pub use faces::{Face, FaceDetector};

@@ -12,6 +12,9 @@ pub enum PdfError {
         /// Bytes.
         limit: usize,
     },
+    /// Base64 or a data URL with a mistake in it.
+    #[error("the PDF is not valid base64 or a data URL: {0}")]
+    BadEncoding(&'static str),
     /// It opens with a password only, or with a scheme that is not known.
     #[error("the PDF is protected by a password: send it without protection")]
     Encrypted,

@@ -39,6 +39,7 @@ use hayro::hayro_syntax::Pdf;
 use hayro::hayro_syntax::page::Page;
 use hayro::kurbo::Rect;
 
+pub use crate::data_url::pdf_bytes;
 pub use error::PdfError;
 pub use limits::Limits;
 pub use pages::{PageRanges, PageRangesError};

@@ -1,12 +1,13 @@
 //! Personal data stays here: out of a request before it goes to a model, and back into the answer.
 //!
 //! ```text
-//! ChatRequest -> protect -> Outgoing -> Upstreams        texts out: wish, texts
+//! ChatRequest -> protect -> Outgoing -> Upstreams        data out: wish, texts, files
 //!                Restoring <- answer <- ChunkStream       originals in: restore
 //! ```
 //!
 //! Only an [`Outgoing`] can be sent, and only [`ChatRequest::protect`] makes one, so no request gets round it.
 
+mod files;
 mod restore;
 mod texts;
 mod wish;
@@ -14,14 +15,14 @@ mod wish;
 use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use serde_json::{Map, Value};
-use tokio::sync::Semaphore;
 
 use super::refusal::ChatError;
 use super::request::ChatRequest;
 use crate::config::PrivacyMode;
+use crate::services::pii::{Examiner, Unexamined};
 use farebox_pii::{self as pii, Concealed, Engine, Model, Selection, Taken};
 pub(super) use restore::{Restorer, Restoring};
 pub(super) use wish::Wish;
@@ -30,19 +31,11 @@ pub(super) use wish::Wish;
 const LARGE: usize = 8 << 10;
 
 /// How personal data is found, and what happens to it unless a request says so. Cheap to clone.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Privacy {
-    engine: Engine,
+    examiner: Examiner,
     default: PrivacyMode,
     everything: Arc<Selection>,
-    /// One for each large prompt that is examined at once.
-    desks: Arc<Semaphore>,
-}
-
-impl std::fmt::Debug for Privacy {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Privacy").field("default", &self.default).finish_non_exhaustive()
-    }
 }
 
 /// What was replaced in a request, by entity's name.
@@ -87,10 +80,8 @@ impl Outgoing {
 
 impl Privacy {
     #[must_use]
-    pub fn new(engine: Engine, default: PrivacyMode) -> Self {
-        let desks = std::thread::available_parallelism().map_or(1, usize::from);
-        let everything = Arc::new(Selection::all(Model::Fast));
-        Self { engine, default, everything, desks: Arc::new(Semaphore::new(desks)) }
+    pub fn new(examiner: Examiner, default: PrivacyMode) -> Self {
+        Self { examiner, default, everything: Arc::new(Selection::all(Model::Fast)) }
     }
 }
 
@@ -100,12 +91,16 @@ impl ChatRequest {
     /// # Errors
     /// A part that cannot be examined.
     pub fn check_readable(&self, privacy: &Privacy) -> Result<(), ChatError> {
-        match self.wish().mode(privacy.default) {
-            PrivacyMode::Off => Ok(()),
-            PrivacyMode::Placeholder | PrivacyMode::Redact | PrivacyMode::Block => {
-                texts::refuse_unreadable(self.body())
-            }
+        if self.wish().mode(privacy.default) == PrivacyMode::Off {
+            return Ok(());
         }
+        files::check(self.body(), privacy.examiner.files(), &self.wish().files)
+    }
+
+    /// Whether [`ChatRequest::protect`] has files to examine, which takes seconds.
+    #[must_use]
+    pub fn has_files_to_examine(&self, privacy: &Privacy) -> bool {
+        self.wish().mode(privacy.default) != PrivacyMode::Off && files::has_any(self.body())
     }
 
     /// Does with personal data what the request, or the server, wants done with it. Dropping the future ends the work
@@ -121,14 +116,21 @@ impl ChatRequest {
         self.check_readable(privacy)?;
         let asked = self.wish().selection.clone();
         let selection = asked.map_or_else(|| Arc::clone(&privacy.everything), Arc::new);
-        let body = std::mem::take(self.body_mut());
-        let (body, concealed) = if texts::length(&body) <= LARGE {
-            examine(&privacy.engine, &selection, body, &AtomicBool::new(false))
-        } else {
-            privacy.examine_aside(selection, body).await
+        let mut body = std::mem::take(self.body_mut());
+        let held = files::take(&mut body);
+        let (mut body, mut concealed) = privacy.examine_texts(Arc::clone(&selection), body).await?;
+        let refused = |counts: &Counts| mode == PrivacyMode::Block && !counts.is_empty();
+        if !held.is_empty() && !refused(&concealed.counts) {
+            let options = self.wish().files.clone();
+            let work = privacy
+                .examiner
+                .request(move |examiner, stop| files::examine(held, examiner, &selection, &options, stop));
+            for (held, examined) in work.await?? {
+                examined.found().for_each(|name| *concealed.counts.entry(name).or_default() += 1);
+                files::put_back(&mut body, &held, &examined);
+            }
         }
-        .ok_or(ChatError::Unexamined)?;
-        if mode == PrivacyMode::Block && !concealed.counts.is_empty() {
+        if refused(&concealed.counts) {
             return Err(blocked(&concealed.counts));
         }
         let json_content = asks_for_json(&body);
@@ -141,25 +143,19 @@ impl ChatRequest {
 type Examined = (Map<String, Value>, Concealed);
 
 impl Privacy {
-    /// `None` when the work broke off.
-    async fn examine_aside(&self, selection: Arc<Selection>, body: Map<String, Value>) -> Option<Examined> {
-        let desk = Arc::clone(&self.desks).acquire_owned().await.ok()?;
-        let (engine, stop) = (self.engine.clone(), Arc::new(AtomicBool::new(false)));
-        let _stop = StopOnDrop(Arc::clone(&stop));
-        let work = tokio::task::spawn_blocking(move || {
-            let _desk = desk;
-            examine(&engine, &selection, body, &stop)
-        });
-        work.await.ok().flatten()
-    }
-}
-
-/// Tells work on another thread that nobody waits for it.
-struct StopOnDrop(Arc<AtomicBool>);
-
-impl Drop for StopOnDrop {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
+    /// Small prompts are examined on the spot.
+    async fn examine_texts(
+        &self,
+        selection: Arc<Selection>,
+        body: Map<String, Value>,
+    ) -> Result<Examined, Unexamined> {
+        let examined = if texts::length(&body) <= LARGE {
+            examine(self.examiner.engine(), &selection, body, &AtomicBool::new(false))
+        } else {
+            let work = self.examiner.texts(move |engine, stop| examine(engine, &selection, body, stop));
+            work.await.flatten()
+        };
+        examined.ok_or(Unexamined::Broken)
     }
 }
 
@@ -218,7 +214,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_prompt_is_priced_as_it_is_sent() {
-        let privacy = Privacy::new(Engine::new(), PrivacyMode::Placeholder);
+        let privacy = Privacy::new(Examiner::bare(), PrivacyMode::Placeholder);
         let long = format!("https://quokka.example.com/{}", "path/".repeat(40));
         let messages = json!([{"role": "user", "content": long}]);
         let plain = request(&messages, "");
@@ -234,7 +230,7 @@ mod tests {
 
     #[tokio::test]
     async fn large_and_small_prompts_are_treated_alike() {
-        let privacy = Privacy::new(Engine::new(), PrivacyMode::Redact);
+        let privacy = Privacy::new(Examiner::bare(), PrivacyMode::Redact);
         let small = json!([{"role": "user", "content": "jane@example.com"}]);
         let large = json!([{"role": "user", "content": "jane@example.com"}, {"role": "user", "content": "x ".repeat(LARGE)}]);
         for messages in [small, large] {
@@ -247,14 +243,13 @@ mod tests {
 
     #[tokio::test]
     async fn a_client_that_goes_away_ends_the_work_for_it() {
-        let mut privacy = Privacy::new(Engine::new(), PrivacyMode::Placeholder);
-        privacy.desks = Arc::new(Semaphore::new(1));
+        let privacy = Privacy::new(Examiner::bare(), PrivacyMode::Placeholder);
         let text = "Call 212-555-0123, SSN 536-22-8765. ".repeat(100);
         let messages = Value::from(vec![json!({"role": "user", "content": text}); 1_000]);
         let request = request(&messages, "");
         let left = tokio::time::timeout(Duration::from_millis(5), request.protect(&privacy)).await;
         assert!(left.is_err(), "it takes longer than that");
-        let freed = tokio::time::timeout(Duration::from_secs(2), privacy.desks.acquire()).await;
+        let freed = tokio::time::timeout(Duration::from_secs(2), privacy.examiner.idle()).await;
         assert!(freed.is_ok(), "the desk is free as soon as a text is read");
     }
 }

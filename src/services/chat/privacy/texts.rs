@@ -2,8 +2,6 @@
 
 use serde_json::{Map, Value};
 
-use super::super::refusal::ChatError;
-
 /// Members of messages and answers that say what something is or belongs to. Everything else is text: what future
 /// models add is protected before anyone has heard of it.
 pub(super) const STRUCTURE: [&str; 9] =
@@ -12,36 +10,6 @@ pub(super) const STRUCTURE: [&str; 9] =
 /// Fields beside `messages` that hold the caller's text. Definitions of tools and schemas are the program's own words
 /// and are left alone.
 const BESIDES: [&str; 5] = ["prediction", "metadata", "user", "safety_identifier", "documents"];
-
-/// Types of parts that are text.
-const TEXT: [&str; 3] = ["text", "refusal", "thinking"];
-/// Members of messages by which some servers take what is not text.
-const ATTACHED: [&str; 4] = ["images", "videos", "files", "attachments"];
-
-/// Refuses what cannot be examined: it must not pass as if it were clean.
-pub(super) fn refuse_unreadable(body: &Map<String, Value>) -> Result<(), ChatError> {
-    let messages = body.get("messages").and_then(Value::as_array);
-    for (index, message) in messages.into_iter().flatten().enumerate() {
-        if let Some(name) = ATTACHED.iter().find(|name| !message[**name].is_null()) {
-            return Err(unreadable(&format!("messages[{index}].{name}")));
-        }
-        let parts = message["content"].as_array();
-        for (at, part) in parts.into_iter().flatten().enumerate() {
-            if !TEXT.contains(&part["type"].as_str().unwrap_or_default()) {
-                return Err(unreadable(&format!("messages[{index}].content[{at}]")));
-            }
-        }
-    }
-    Ok(())
-}
-
-fn unreadable(place: &str) -> ChatError {
-    ChatError::refused(
-        place,
-        "cannot be examined for personal data: redaction of images and files is not available here yet; leave it \
-         out, or send `skip_pii_redaction: true` to send everything as it is",
-    )
-}
 
 /// All texts of a request, in their order.
 pub(super) fn of_request(body: &mut Map<String, Value>) -> Vec<&mut String> {
@@ -111,28 +79,5 @@ mod tests {
             .collect();
         texts.sort_unstable();
         assert_eq!(texts, ["a", "b", "c", "d", "e", "f", "g", "u"]);
-    }
-
-    #[test]
-    fn what_cannot_be_read_is_refused_by_its_place() {
-        let body = |part: Value| {
-            json!({"messages": [{"role": "user", "content": "a"},
-                {"role": "user", "content": [{"type": "text", "text": "b"}, part]}]})
-        };
-        for kind in ["image_url", "input_audio", "file", "video_url", "something_new"] {
-            let body = body(json!({"type": kind, kind: {"url": "secret"}}));
-            let error = refuse_unreadable(body.as_object().expect("an object")).expect_err(kind).to_string();
-            assert!(
-                error.contains("`messages[1].content[1]` cannot") && error.contains("skip_pii_redaction"),
-                "{error}"
-            );
-            assert!(!error.contains("secret"), "{error}");
-        }
-        let attached = json!({"messages": [{"role": "user", "content": "a", "images": ["secret"]}]});
-        let error =
-            refuse_unreadable(attached.as_object().expect("an object")).expect_err("refused").to_string();
-        assert!(error.contains("`messages[0].images` cannot") && !error.contains("secret"), "{error}");
-        let clean = body(json!({"type": "refusal", "refusal": "no"}));
-        refuse_unreadable(clean.as_object().expect("an object")).expect("text");
     }
 }

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::super::refusal::ChatError;
 use crate::config::PrivacyMode;
-use farebox_pii::{Model, Offer, Selection};
+use farebox_pii::{FileOptions, Model, Offer, Selection};
 
 /// The fields of the public API, with their aliases.
 const MODE: [&str; 2] = ["privacyMode", "privacy_mode"];
@@ -22,6 +22,8 @@ pub(in super::super) struct Wish {
     asked: Asked,
     /// What counts as personal data, where the request says so.
     pub(super) selection: Option<Selection>,
+    /// What is looked for in images and PDFs.
+    pub(super) files: FileOptions,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -55,6 +57,7 @@ impl Wish {
         let asked_skip = skip.map(|(name, value)| read_skip(name, value)).transpose()?;
         let selects = SELECTION.iter().any(|name| fields.contains_key(*name));
         let selection = selects.then(|| Selection::from_request(&fields, &offer())).transpose()?;
+        let files = FileOptions::from_request(&fields)?;
         let asked = match (asked_skip, asked_mode) {
             (Some(true), None | Some(PrivacyMode::Off)) => Asked::Mode(PrivacyMode::Off),
             (Some(skip), Some(mode)) if skip != (mode == PrivacyMode::Off) => {
@@ -69,7 +72,7 @@ impl Wish {
             (None, None) if selects => Asked::Protection,
             (None, None) => Asked::Nothing,
         };
-        Ok(Self { asked, selection })
+        Ok(Self { asked, selection, files })
     }
 
     /// What happens on a server with this default.

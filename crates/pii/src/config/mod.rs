@@ -1,4 +1,7 @@
-//! What the caller wants found, read from the request.
+//! What the caller wants found and how, read from the request.
+
+mod error;
+mod files;
 
 use serde_json::{Map, Value};
 
@@ -6,89 +9,11 @@ use super::{
     entity::Entity,
     model::{Model, Offer},
 };
+pub use error::ConfigError;
+pub use files::FileOptions;
 
 /// Least score of a finding unless the request says otherwise.
 pub const DEFAULT_THRESHOLD: f32 = 0.5;
-
-/// Why a selection was refused. Messages say what to send instead.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ConfigError {
-    /// A key has a value of another type than it takes.
-    #[error("`{key}` must be {expected}")]
-    Type {
-        /// The key as written by the caller.
-        key: String,
-        /// What it takes.
-        expected: &'static str,
-    },
-    /// A threshold outside 0 to 1.
-    #[error("`{key}` must be a number from 0 to 1, not {value}")]
-    Threshold {
-        /// The key as written by the caller.
-        key: String,
-        /// The number as written.
-        value: String,
-    },
-    /// No such entity.
-    #[error("`{name}` is not an entity; did you mean `{nearest}`?")]
-    UnknownEntity {
-        /// The name as written, shortened.
-        name: String,
-        /// The valid name nearest to it.
-        nearest: &'static str,
-    },
-    /// An entity that the chosen model cannot find.
-    #[error("`{}` is not found by the `rules` model: set `model` to `fast`, or leave it out", .0.name())]
-    NeedsModel(Entity),
-    /// A list of entities that selects nothing.
-    #[error("`{key}` selects nothing: name at least one entity, or leave it out to select all")]
-    Empty {
-        /// The key as written by the caller.
-        key: String,
-    },
-    /// A setting that does nothing yet, or never existed.
-    #[error(
-        "`{key}` is not a setting of this version; supported are `threshold`, `thresholds`, `model` and `language`"
-    )]
-    UnknownKey {
-        /// The key as written, shortened.
-        key: String,
-    },
-    /// A value that is not offered.
-    #[error("`{key}` `{value}` is not available in this version; use `{available}`")]
-    Unavailable {
-        /// The key as written by the caller.
-        key: &'static str,
-        /// The value as written, shortened.
-        value: String,
-        /// The one value that works.
-        available: &'static str,
-    },
-    /// The model of people and addresses is not there.
-    #[error(
-        "`model` `accurate` needs the Rampart model, which is not loaded here: use {available}, or have the server run with `models/rampart`"
-    )]
-    NoAccurateModel {
-        /// The models that work.
-        available: String,
-    },
-    /// No model of that name was configured.
-    #[error("`model` `{name}` is not loaded here; use {available}")]
-    UnknownModel {
-        /// The name as written, shortened.
-        name: String,
-        /// The models that work.
-        available: String,
-    },
-    /// The same setting under two spellings.
-    #[error("`{first}` and `{second}` are the same setting: send one of them")]
-    Twice {
-        /// One spelling.
-        first: &'static str,
-        /// The other.
-        second: &'static str,
-    },
-}
 
 /// The entities to find, each with the least score of a finding, and the model that finds them. The default is what
 /// rules find, at [`DEFAULT_THRESHOLD`].
@@ -135,6 +60,13 @@ impl Selection {
         Ok(selection)
     }
 
+    /// The same entities, all at one threshold.
+    #[must_use]
+    pub fn with_threshold(mut self, threshold: f32) -> Self {
+        self.thresholds.iter_mut().flatten().for_each(|least| *least = threshold);
+        self
+    }
+
     /// The model that runs.
     #[must_use]
     pub fn model(&self) -> &Model {
@@ -153,12 +85,7 @@ impl Selection {
         let Value::Object(config) = config else {
             return Err(ConfigError::Type { key: key.to_owned(), expected: "an object" });
         };
-        if let Some(key) = config
-            .keys()
-            .find(|key| !matches!(key.as_str(), "threshold" | "thresholds" | "model" | "language"))
-        {
-            return Err(ConfigError::UnknownKey { key: shorten(key) });
-        }
+        known("", config, &SETTINGS)?;
         let model = model(config.get("model"), offer)?;
         only("language", config.get("language"), "en")?;
         let global = config.get("threshold").filter(|v| !v.is_null());
@@ -193,6 +120,18 @@ impl Selection {
     pub fn entities(&self) -> impl Iterator<Item = Entity> {
         Entity::ALL.iter().copied().filter(|entity| self.threshold(*entity).is_some())
     }
+}
+
+/// What `piiConfig` can say. [`FileOptions`] reads those of images and PDFs.
+const SETTINGS: [&str; 8] =
+    ["threshold", "thresholds", "model", "language", "faceBlur", "face_blur", "ocr", "pdf"];
+
+/// Refuses settings at `place` that are not in `names`, which have their camel spelling before the other.
+fn known(place: &str, settings: &Map<String, Value>, names: &[&'static str]) -> Result<(), ConfigError> {
+    let Some(key) = settings.keys().find(|key| !names.contains(&key.as_str())) else { return Ok(()) };
+    let names = names.iter().filter(|name| !name.contains('_')).map(|name| format!("`{name}`"));
+    let key = format!("{place}{}", shorten(key));
+    Err(ConfigError::UnknownKey { key, known: names.collect::<Vec<_>>().join(", ") })
 }
 
 /// The value under one of two spellings of a key. `null` counts as absent.
@@ -362,8 +301,8 @@ mod tests {
                 "`thresholds` must be an object of numbers by entity",
             ),
             (
-                json!({ "piiConfig": { "faceBlur": true } }),
-                "`faceBlur` is not a setting of this version; supported are `threshold`, `thresholds`, `model` and `language`",
+                json!({ "piiConfig": { "faces": true } }),
+                "`faces` is not a setting; there are `threshold`, `thresholds`, `model`, `language`, `faceBlur`, `ocr`, `pdf`",
             ),
             (
                 json!({ "piiConfig": { "model": "accurate" } }),

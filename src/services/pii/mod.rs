@@ -1,0 +1,182 @@
+//! What finds personal data in texts, images and PDFs: the engine, the models that are loaded, and how much of it runs
+//! at once. Previews sell it, and it stands in front of prompts.
+//!
+//! All of it is computation, away from the threads that serve connections. Texts take milliseconds and files seconds,
+//! so they do not wait for each other.
+
+mod file;
+mod part;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+use crate::config;
+use farebox_pii::Engine;
+pub use file::{Examined, FACE, File, FileError, FileExaminer, FileKind, FileLimits};
+pub use part::{FilePart, is_elsewhere};
+
+/// How long a file waits for its turn. With [`config::Pii::file_seconds`] it stays below the time for which a signed
+/// transaction is valid, some 25 s.
+const PATIENCE: Duration = Duration::from_secs(4);
+
+/// Finds personal data. Cheap to clone.
+#[derive(Clone)]
+pub struct Examiner {
+    engine: Engine,
+    files: FileExaminer,
+    /// The longest that files of one request are examined.
+    limit: Duration,
+    /// One for each text that is examined at once.
+    text_desks: Arc<Semaphore>,
+    /// The same for requests with files.
+    file_desks: Arc<Semaphore>,
+}
+
+impl std::fmt::Debug for Examiner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Examiner").field("files", &self.files).finish_non_exhaustive()
+    }
+}
+
+/// Why a request was not examined. Nothing of it is the caller's mistake but too much at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Unexamined {
+    #[error("too many files are being examined at the moment; nothing was charged, send the request again")]
+    Busy,
+    #[error("examining the files takes longer than {0} seconds: send fewer images or pages in one request")]
+    Slow(u64),
+    #[error("the request could not be examined for personal data; nothing was charged, send it again")]
+    Broken,
+}
+
+impl Examiner {
+    /// With the models of a checked configuration.
+    ///
+    /// # Errors
+    /// When a file of a model is missing or is no such model.
+    pub fn load(config: &config::Pii) -> Result<Self, config::ConfigError> {
+        let engine = Engine::with_models(config.networks()?);
+        let models = config.image_models()?;
+        let files = FileExaminer::new(engine.clone(), models, FileLimits::new(config));
+        Ok(Self::new(engine, files, config))
+    }
+
+    /// Without models.
+    #[must_use]
+    pub fn bare() -> Self {
+        let (engine, config) = (Engine::new(), config::Pii::default());
+        let files = FileExaminer::new(
+            engine.clone(),
+            farebox_pii::image::ImageModels::default(),
+            FileLimits::new(&config),
+        );
+        Self::new(engine, files, &config)
+    }
+
+    fn new(engine: Engine, files: FileExaminer, config: &config::Pii) -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let at_once = config.files_at_once.unwrap_or((cores / 2).max(1));
+        Self {
+            engine,
+            files,
+            limit: Duration::from_secs(config.file_seconds),
+            text_desks: Arc::new(Semaphore::new(cores)),
+            file_desks: Arc::new(Semaphore::new(at_once)),
+        }
+    }
+
+    #[must_use]
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    #[must_use]
+    pub fn files(&self) -> &FileExaminer {
+        &self.files
+    }
+
+    /// Examines texts. `work` is to look at the flag: it is set when the future is dropped. `None` when it broke off.
+    pub async fn texts<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Engine, &AtomicBool) -> T + Send + 'static,
+    ) -> Option<T> {
+        let desk = Arc::clone(&self.text_desks).acquire_owned().await.ok()?;
+        let (engine, stop) = (self.engine.clone(), StopOnDrop::default());
+        let flag = stop.flag();
+        let work = tokio::task::spawn_blocking(move || {
+            // Kept until the work ends, also when nobody waits any more.
+            let _desk = desk;
+            work(&engine, &flag)
+        });
+        work.await.ok()
+    }
+
+    /// Examines a request with files. `work` is to look at the flag: it is set when the future is dropped.
+    ///
+    /// # Errors
+    /// When there is no desk for it, or not enough time.
+    pub async fn request<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&FileExaminer, &AtomicBool) -> T + Send + 'static,
+    ) -> Result<T, Unexamined> {
+        let turn = timeout(PATIENCE, Arc::clone(&self.file_desks).acquire_owned()).await;
+        let Ok(Ok(desk)) = turn else { return Err(counted(Unexamined::Busy)) };
+        let (files, stop) = (self.files.clone(), StopOnDrop::default());
+        let flag = stop.flag();
+        let work = tokio::task::spawn_blocking(move || {
+            let _desk = desk;
+            work(&files, &flag)
+        });
+        match timeout(self.limit, work).await {
+            Ok(Ok(done)) => {
+                count("examined");
+                Ok(done)
+            }
+            Ok(Err(_)) => Err(counted(Unexamined::Broken)),
+            Err(_) => Err(counted(Unexamined::Slow(self.limit.as_secs()))),
+        }
+    }
+}
+
+#[cfg(test)]
+impl Examiner {
+    /// Completes when no text is being examined.
+    pub async fn idle(&self) {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let all = self.text_desks.acquire_many(u32::try_from(cores).expect("few")).await;
+        drop(all.expect("never closed"));
+    }
+}
+
+fn counted(why: Unexamined) -> Unexamined {
+    count(match why {
+        Unexamined::Busy => "busy",
+        Unexamined::Slow(_) => "slow",
+        Unexamined::Broken => "broken",
+    });
+    why
+}
+
+fn count(outcome: &'static str) {
+    metrics::counter!("farebox_pii_files_total", "outcome" => outcome).increment(1);
+}
+
+/// Tells work on another thread that nobody waits for it.
+#[derive(Default)]
+struct StopOnDrop(Arc<AtomicBool>);
+
+impl StopOnDrop {
+    fn flag(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.0)
+    }
+}
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
