@@ -25,7 +25,8 @@ check: cargo tools ## what CI runs: format, lints, advisories, contracts, tests
 	@$(MAKE) --no-print-directory test
 
 bench: cargo ## run the benchmarks
-	@scripts/tools.sh chain clients litellm
+	@scripts/tools.sh chain clients litellm pii-peers
+	@scripts/models.sh
 	cargo bench --bench payments
 
 eval-pii: cargo ## compare what finds personal data with Presidio, on the same texts

@@ -6,6 +6,7 @@
 #   scripts/tools.sh clients    the JavaScript and Python clients that the tests pay with
 #   scripts/tools.sh browser    says how to install Chromium, which needs root, where it is missing
 #   scripts/tools.sh litellm    the proxy that the benchmarks compare with; only when it is asked for
+#   scripts/tools.sh pii-peers  what else finds personal data and reads images, for the same
 #
 # Each part is skipped when it is there already. Versions are pinned here and in tests/clients/.
 set -eu
@@ -107,11 +108,22 @@ litellm() {
     fi
 }
 
+# What the benchmarks of personal data compare with.
+pii_peers() {
+    pins=benches/payments/pii/requirements.txt
+    if ! fresh "$tools/pii-peers.stamp" "$pins"; then
+        python3 -m venv "$tools/pii-peers"
+        "$tools/pii-peers/bin/pip" install --quiet --disable-pip-version-check -r "$pins"
+        touch "$tools/pii-peers.stamp"
+    fi
+}
+
 mkdir -p "$tools"
 [ $# -gt 0 ] || set -- chain contracts clients browser
 for part in "$@"; do
     case $part in
     chain | contracts | clients | browser | litellm) "$part" ;;
-    *) fail "unknown part $part: chain, contracts, clients, browser or litellm" ;;
+    pii-peers) pii_peers ;;
+    *) fail "unknown part $part: chain, contracts, clients, browser, litellm or pii-peers" ;;
     esac
 done

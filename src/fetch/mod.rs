@@ -50,6 +50,8 @@ pub enum Wanted {
     Page(String),
     /// A PDF: a URL, a `data:` URL, or base64.
     Pdf(String),
+    /// A URL whose bytes are wanted as they are.
+    File(String),
 }
 
 /// Without what it is: URLs hold tokens, and PDFs whatever they hold.
@@ -58,11 +60,29 @@ impl fmt::Debug for Wanted {
         f.write_str(match self {
             Self::Page(_) => "Page",
             Self::Pdf(_) => "Pdf",
+            Self::File(_) => "File",
         })
     }
 }
 
 /// What was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Read {
+    Text(Text),
+    File(Bytes),
+}
+
+/// A file, as it is.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Bytes(pub Vec<u8>);
+
+impl fmt::Debug for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Bytes").field(&self.0.len()).finish()
+    }
+}
+
+/// What a page or a PDF says.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Text {
     /// Where it is from: a URL without its query, or words.
@@ -120,7 +140,7 @@ impl Fetcher {
     ///
     /// # Errors
     /// The first that cannot be read; then nothing is.
-    pub async fn read(&self, wanted: &[Wanted]) -> Result<Vec<Text>, Failed> {
+    pub async fn read(&self, wanted: &[Wanted]) -> Result<Vec<Read>, Failed> {
         let many = u32::try_from(wanted.len()).unwrap_or(u32::MAX);
         let turn = tokio::time::timeout(PATIENCE, self.all.acquire_many(many)).await;
         let Ok(Ok(_turn)) = turn else { return Err(Failed { at: 0, error: counted(FetchError::Busy) }) };
@@ -133,20 +153,32 @@ impl Fetcher {
         try_join_all(each).await
     }
 
-    async fn read_one(&self, wanted: &Wanted, until: Instant) -> Result<Text, FetchError> {
-        match wanted {
-            Wanted::Page(url) => self.fetch(url, false, until).await,
+    async fn read_one(&self, wanted: &Wanted, until: Instant) -> Result<Read, FetchError> {
+        let text = match wanted {
+            Wanted::File(url) => return self.file(url).await.map(Read::File),
+            Wanted::Page(url) => self.fetch(url, false, until).await?,
             Wanted::Pdf(given) if begins(given, "http://") || begins(given, "https://") => {
-                self.fetch(given, true, until).await
+                self.fetch(given, true, until).await?
             }
             Wanted::Pdf(given) => {
                 let data = inline(given)?;
                 if data.len() > self.limits.max_bytes {
                     return Err(FetchError::TooLarge(self.limits.max_bytes));
                 }
-                Ok(Text { source: "PDF".to_owned(), text: self.pdf(data, until).await? })
+                Text { source: "PDF".to_owned(), text: self.pdf(data, until).await? }
             }
-        }
+        };
+        Ok(Read::Text(text))
+    }
+
+    async fn file(&self, url: &str) -> Result<Bytes, FetchError> {
+        let fetched = self.getter.get(self.getter.target(url)?).await?;
+        self.unpacked(fetched.gzip, fetched.body).await.map(Bytes)
+    }
+
+    async fn unpacked(&self, gzip: bool, body: Vec<u8>) -> Result<Vec<u8>, FetchError> {
+        let most = self.limits.max_bytes;
+        if gzip { blocking(move || body::unpack(&body, most)).await } else { Ok(body) }
     }
 
     async fn fetch(&self, url: &str, pdf: bool, until: Instant) -> Result<Text, FetchError> {
@@ -154,8 +186,7 @@ impl Fetcher {
         let source = target::name(&url);
         let Fetched { content_type, gzip, body } = self.getter.get(url).await?;
         let kind = if pdf { Kind::Pdf } else { Kind::of(&content_type).ok_or(FetchError::Kind)? };
-        let most = self.limits.max_bytes;
-        let body = if gzip { blocking(move || body::unpack(&body, most)).await? } else { body };
+        let body = self.unpacked(gzip, body).await?;
         let text = match kind {
             Kind::Pdf => self.pdf(body, until).await?,
             Kind::Unnamed if pdf::is_pdf(&body) => self.pdf(body, until).await?,

@@ -97,6 +97,7 @@ fn attack_26_bodies_beyond_the_limit_are_not_read() {
     run(async {
         let server = Server::tuned(|config| {
             config.server.body_limit_bytes = 10_000;
+            config.server.file_body_limit_bytes = 10_000;
             config.pii.max_text_bytes = 5_000;
         })
         .await;

@@ -28,6 +28,7 @@ mod db;
 #[path = "../support/dev.rs"]
 mod dev;
 mod discovery;
+mod files;
 mod harness;
 mod idempotency;
 mod musts;

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{Reply, reply, run};
 use crate::shop::{Customer, PREVIEW, Shop, refused};
+use crate::site::{Site, near};
 
 const SANS: &[u8] = include_bytes!("../../crates/pii/tests/images/fixtures/sans.png");
 const ASTRONAUT: &[u8] = include_bytes!("../../crates/pii/tests/images/fixtures/astronaut.jpg");
@@ -205,6 +206,44 @@ fn a_model_gets_images_and_pdfs_without_personal_data() {
         let off = json!({ "messages": messages, "skip_pii_redaction": true });
         assert_eq!(shop.ask(&customer, &json!({}), &off).await.status, 200);
         assert_eq!(shop.upstream.seen().body["messages"], messages);
+        shop.finish().await;
+    });
+}
+
+/// A model's server would fetch it unseen, so it is fetched here, like anything that is: from public hosts only.
+#[test]
+fn attack_25_images_that_are_examined_are_fetched_with_care() {
+    run(async {
+        let shop = Shop::tuned(|config| {
+            with_models(config);
+            near(config);
+        })
+        .await;
+        let site = Site::start().await;
+        let customer = shop.customer(1_000_000).await;
+        let asking = |url: String| {
+            let content = json!([{ "type": "image_url", "image_url": { "url": url } }]);
+            json!({ "messages": [{ "role": "user", "content": content }], "privacyMode": "redact" })
+        };
+        for (url, expected) in [
+            (site.url("missing"), "image_url.url` answered with status 404; nothing was charged"),
+            (
+                site.url("image"),
+                "`messages[0].content[0].image_url.url`: the image is in no supported format",
+            ),
+            ("http://169.254.169.254/latest".to_owned(), "image_url.url` has no public address"),
+        ] {
+            let error = refused(&shop.ask(&customer, &json!({}), &asking(url)).await, 400, "invalid_params");
+            let message = error["message"].as_str().expect("text");
+            assert!(message.contains(expected) && !message.contains("secret"), "{message}");
+        }
+        assert_eq!((shop.upstream.seen().requests, shop.left(&customer).await), (0, 1_000_000));
+        let answer = shop.ask(&customer, &json!({}), &asking(site.url("form.png"))).await;
+        assert_eq!(answer.status, 200, "{}", answer.text);
+        assert_eq!(answer.header("x-pii-redacted"), Some("4"));
+        let seen = shop.upstream.seen().body;
+        let left = read(&seen["messages"][0]["content"][0]["image_url"]["url"]).join("\n");
+        assert!(left.contains("brownfox") && !left.contains("maria"), "{left}");
         shop.finish().await;
     });
 }

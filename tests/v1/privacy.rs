@@ -316,7 +316,7 @@ fn what_cannot_be_honoured_is_refused() {
             (json!({ "privacymode": "on" }), "did you mean `privacy_mode`?"),
             (
                 with(picture.clone(), json!({ "privacyMode": "on" })),
-                "`messages[0].content[1].image_url.url` is a URL",
+                "`messages[0].content[1].image_url.url`: text in images cannot be read here",
             ),
         ] {
             let error = refused(&shop.ask(&customer, &json!({}), &more).await, 400, "invalid_params");

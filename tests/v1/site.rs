@@ -102,6 +102,10 @@ async fn serve(
         "file" => ([(CONTENT_TYPE, "application/octet-stream")], pdf("A zebra file", "")).into_response(),
         "blank" => typed("text/html", "<script>all()</script>"),
         "image" => typed("image/png", "\u{1}secret-contents"),
+        "form.png" => {
+            let form = include_bytes!("../../crates/pii/tests/images/fixtures/sans.png");
+            ([(CONTENT_TYPE, "image/png")], &form[..]).into_response()
+        }
         "untyped" => Response::new(Body::from("secret-contents")),
         "missing" => (StatusCode::NOT_FOUND, "secret-contents").into_response(),
         "partial" => (StatusCode::PARTIAL_CONTENT, "secret-contents").into_response(),

@@ -7,12 +7,12 @@
 use super::Bearer;
 use super::reply;
 use super::standing::could_pay;
-use crate::fetch::{Failed, FetchError, Wanted};
+use crate::fetch::{Bytes, Failed, FetchError, Read, Wanted};
 use crate::http::State;
 use crate::http::error::{Code, HttpError};
 use crate::id::Timestamp;
 use crate::limits::TooOften;
-use crate::services::chat::{Attachments, ChatRequest};
+use crate::services::chat::{Attachment, Attachments, ChatRequest};
 
 /// Whether this server reads any.
 pub(super) fn offered(app: &State) -> Attachments {
@@ -20,7 +20,7 @@ pub(super) fn offered(app: &State) -> Attachments {
     if fetch.enabled { Attachments::UpTo(fetch.max_attachments) } else { Attachments::Off }
 }
 
-/// The same request with what its attachments say.
+/// The same request with what its attachments say, and with the images that are examined before a model gets them.
 ///
 /// # Errors
 /// When the caller cannot pay, asks too often, or something cannot be read.
@@ -30,18 +30,33 @@ pub(super) async fn read(
     chat: ChatRequest,
     idempotency_key: Option<&str>,
 ) -> Result<ChatRequest, HttpError> {
-    if chat.attachments().is_empty() {
+    let mut attachments = chat.attachments().to_vec();
+    let texts = attachments.len();
+    if let Attachments::UpTo(most) = offered(app) {
+        attachments.extend(chat.elsewhere(&app.models.privacy).map_err(|error| reply::refused(&error))?);
+        if attachments.len() > most {
+            let what = format!("a request can have {most} attachments and images that are fetched");
+            return Err(HttpError::invalid(what).param("messages"));
+        }
+    }
+    if attachments.is_empty() {
         return Ok(chat);
     }
     could_pay(app, bearer, &chat, idempotency_key).await?;
-    for _ in chat.attachments() {
+    for _ in &attachments {
         app.readings.take(bearer.key().account(), Timestamp::now()).map_err(too_often)?;
     }
-    let wanted: Vec<Wanted> = chat.attachments().iter().map(|attachment| attachment.wanted.clone()).collect();
-    match app.fetcher.read(&wanted).await {
-        Ok(texts) => chat.attached(texts).map_err(|error| reply::refused(&error)),
-        Err(failed) => Err(unread(&chat, &failed)),
+    let wanted: Vec<Wanted> = attachments.iter().map(|attachment| attachment.wanted.clone()).collect();
+    let read = app.fetcher.read(&wanted).await.map_err(|failed| unread(&attachments, &failed))?;
+    let (mut said, mut files) = (Vec::with_capacity(texts), Vec::new());
+    for read in read {
+        match read {
+            Read::Text(text) => said.push(text),
+            Read::File(Bytes(bytes)) => files.push(bytes),
+        }
     }
+    let chat = chat.brought(files);
+    if said.is_empty() { Ok(chat) } else { chat.attached(said).map_err(|error| reply::refused(&error)) }
 }
 
 fn too_often(TooOften { wait }: TooOften) -> HttpError {
@@ -53,7 +68,7 @@ fn too_often(TooOften { wait }: TooOften) -> HttpError {
     .retry_after(seconds)
 }
 
-fn unread(chat: &ChatRequest, Failed { at, error }: &Failed) -> HttpError {
+fn unread(attachments: &[Attachment], Failed { at, error }: &Failed) -> HttpError {
     if *error == FetchError::Busy {
         return HttpError::new(
             Code::ServiceUnavailable,
@@ -61,6 +76,6 @@ fn unread(chat: &ChatRequest, Failed { at, error }: &Failed) -> HttpError {
         )
         .retry_after(2);
     }
-    let field = chat.attachments().get(*at).map(|attachment| attachment.field.as_str()).unwrap_or_default();
+    let field = attachments.get(*at).map(|attachment| attachment.field.as_str()).unwrap_or_default();
     HttpError::invalid(format!("`{field}` {error}; nothing was charged")).param(field)
 }

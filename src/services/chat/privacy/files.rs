@@ -2,9 +2,13 @@
 
 use std::sync::atomic::AtomicBool;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
 
+use super::super::attachments::Attachment;
 use super::super::refusal::ChatError;
+use crate::fetch::Wanted;
 use crate::services::pii::{Examined, FileExaminer, FilePart, is_elsewhere};
 use farebox_pii::{FileOptions, Selection};
 
@@ -23,8 +27,12 @@ pub(super) struct Held {
 
 impl Held {
     fn place(&self) -> String {
-        format!("messages[{}].content[{}]{}", self.message, self.part, self.found.place())
+        place(self.message, self.part, self.found)
     }
+}
+
+fn place(message: usize, part: usize, file: FilePart) -> String {
+    format!("messages[{message}].content[{part}]{}", file.place())
 }
 
 /// Refuses what cannot be examined: it must not pass as if it were clean.
@@ -78,6 +86,49 @@ pub(super) fn has_any(body: &Map<String, Value>) -> bool {
     let messages = body.get("messages").and_then(Value::as_array).into_iter().flatten();
     let mut parts = messages.filter_map(|message| message["content"].as_array()).flatten();
     parts.any(|part| FilePart::of(part).is_some())
+}
+
+/// Those that are somewhere else.
+///
+/// # Errors
+/// When one could not be examined if it was here.
+pub(super) fn elsewhere(
+    body: &Map<String, Value>,
+    examiner: &FileExaminer,
+    options: &FileOptions,
+) -> Result<Vec<Attachment>, ChatError> {
+    let mut found = Vec::new();
+    let messages = body.get("messages").and_then(Value::as_array);
+    for (message, value) in messages.into_iter().flatten().enumerate() {
+        for (part, value) in value["content"].as_array().into_iter().flatten().enumerate() {
+            let Some(file) = FilePart::of(value) else { continue };
+            if let Some(url) = file.data(value).filter(|data| is_elsewhere(data)) {
+                let field = place(message, part, file);
+                if let Err(error) = examiner.check(file.kind, options) {
+                    return Err(ChatError::File { place: field, error });
+                }
+                found.push(Attachment { field, wanted: Wanted::File(url.to_owned()) });
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Puts what was fetched where [`elsewhere`] found it, in the same order.
+pub(super) fn bring(body: &mut Map<String, Value>, files: Vec<Vec<u8>>) {
+    let mut files = files.into_iter();
+    let messages = body.get_mut("messages").and_then(Value::as_array_mut);
+    for message in messages.into_iter().flatten() {
+        let parts = message.get_mut("content").and_then(Value::as_array_mut);
+        for part in parts.into_iter().flatten() {
+            if let Some(file) = FilePart::of(part)
+                && let Some(data) = file.data_mut(part).filter(|data| is_elsewhere(data))
+                && let Some(bytes) = files.next()
+            {
+                *data = STANDARD.encode(bytes);
+            }
+        }
+    }
 }
 
 /// Takes them out.

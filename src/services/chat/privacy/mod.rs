@@ -19,6 +19,7 @@ use std::sync::atomic::AtomicBool;
 
 use serde_json::{Map, Value};
 
+use super::attachments::Attachment;
 use super::refusal::ChatError;
 use super::request::ChatRequest;
 use crate::config::PrivacyMode;
@@ -101,6 +102,25 @@ impl ChatRequest {
     #[must_use]
     pub fn has_files_to_examine(&self, privacy: &Privacy) -> bool {
         self.wish().mode(privacy.default) != PrivacyMode::Off && files::has_any(self.body())
+    }
+
+    /// Images and PDFs that are to be examined and are somewhere else: [`ChatRequest::protect`] refuses them unless they
+    /// are brought first.
+    ///
+    /// # Errors
+    /// When they could not be examined if they were here.
+    pub fn elsewhere(&self, privacy: &Privacy) -> Result<Vec<Attachment>, ChatError> {
+        if self.wish().mode(privacy.default) == PrivacyMode::Off {
+            return Ok(Vec::new());
+        }
+        files::elsewhere(self.body(), privacy.examiner.files(), &self.wish().files)
+    }
+
+    /// The same request with the files that are [`elsewhere`](Self::elsewhere), in their order.
+    #[must_use]
+    pub fn brought(mut self, files: Vec<Vec<u8>>) -> Self {
+        files::bring(self.body_mut(), files);
+        self
     }
 
     /// Does with personal data what the request, or the server, wants done with it. Dropping the future ends the work
