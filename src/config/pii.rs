@@ -1,7 +1,9 @@
 //! What finds personal data: its price, its limits and its models.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use farebox_pii::image::ocr::Ocr;
 use farebox_pii::image::{FaceDetector, ImageModels};
@@ -27,11 +29,14 @@ pub struct Pii {
     pub max_pdf_pages: usize,
     /// The longest that the files of one request are examined, in seconds.
     pub file_seconds: u64,
-    /// Requests whose files are examined at once; half of the cores when not set.
-    pub files_at_once: Option<usize>,
+    /// Requests whose files are examined at once; 0 is half of the cores.
+    pub files_at_once: usize,
     /// The folder of models; none are loaded without. What `ocr/` in it holds reads images, `faces/` finds faces,
     /// `rampart/` is `model: accurate`.
     pub models: Option<PathBuf>,
+    /// More networks that label tokens (ONNX), by the name that `model` in `piiConfig` calls them: folders with
+    /// `model.onnx`, `vocab.txt` and `config.json`.
+    pub classifiers: BTreeMap<String, PathBuf>,
 }
 
 impl Default for Pii {
@@ -43,8 +48,9 @@ impl Default for Pii {
             max_file_bytes: 10 << 20,
             max_pdf_pages: 50,
             file_seconds: 15,
-            files_at_once: None,
+            files_at_once: 0,
             models: None,
+            classifiers: BTreeMap::new(),
         }
     }
 }
@@ -65,8 +71,17 @@ impl Pii {
                 "must be 1 to 20: a payment that was signed is not valid for much longer",
             );
         }
-        if self.files_at_once == Some(0) {
-            return bad("files_at_once", "must be at least 1; `max_files = 0` accepts no files");
+        for name in self.classifiers.keys() {
+            let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "._-".contains(c);
+            if name.is_empty() || !name.chars().all(plain) {
+                return bad("classifiers", &format!("\"{name}\": use a-z, 0-9, dots and dashes in names"));
+            }
+            if ["rules", "fast", "accurate"].contains(&name.as_str()) {
+                return bad(
+                    "classifiers",
+                    &format!("\"{name}\" is the name of a model that is there already"),
+                );
+            }
         }
         Ok(())
     }
@@ -76,8 +91,12 @@ impl Pii {
     /// # Errors
     /// When a file is missing or is no such network.
     pub fn networks(&self) -> Result<Models, ConfigError> {
-        let accurate = self.folder("rampart").map(|folder| classifier(&folder)).transpose()?;
-        Ok(Models { accurate, named: Vec::new() })
+        let accurate = self.folder("rampart").map(|folder| classifier("models", &folder)).transpose()?;
+        let named = self.classifiers.iter().map(|(name, folder)| {
+            let network = classifier("classifiers", folder)?;
+            Ok((Arc::from(name.as_str()), network))
+        });
+        Ok(Models { accurate, named: named.collect::<Result<_, ConfigError>>()? })
     }
 
     /// Loads the networks that images are examined with.
@@ -86,13 +105,13 @@ impl Pii {
     /// When a file is missing or is no such network.
     pub fn image_models(&self) -> Result<ImageModels, ConfigError> {
         let ocr = self.folder("ocr").map(|folder| -> Result<Ocr, ConfigError> {
-            let (find, read) = (bytes(&folder, "det.onnx")?, bytes(&folder, "rec.onnx")?);
-            let keys = text(&folder, "keys.txt")?;
-            Ocr::from_models(find, read, &keys).map_err(|error| wrong(&folder, &error))
+            let (find, read) = (bytes("models", &folder, "det.onnx")?, bytes("models", &folder, "rec.onnx")?);
+            let keys = text("models", &folder, "keys.txt")?;
+            Ocr::from_models(find, read, &keys).map_err(|error| wrong("models", &folder, &error))
         });
         let faces = self.folder("faces").map(|folder| {
-            let model = bytes(&folder, "centerface.onnx")?;
-            FaceDetector::from_model(model).map_err(|error| wrong(&folder, &error))
+            let model = bytes("models", &folder, "centerface.onnx")?;
+            FaceDetector::from_model(model).map_err(|error| wrong("models", &folder, &error))
         });
         Ok(ImageModels { ocr: ocr.transpose()?, faces: faces.transpose()? })
     }
@@ -103,25 +122,64 @@ impl Pii {
     }
 }
 
-fn classifier(folder: &Path) -> Result<Classifier, ConfigError> {
-    let network = bytes(folder, "model.onnx")?;
-    Classifier::from_onnx(network, &text(folder, "vocab.txt")?, &text(folder, "config.json")?)
-        .map_err(|error| wrong(folder, &error))
+fn classifier(key: &str, folder: &Path) -> Result<Classifier, ConfigError> {
+    let network = bytes(key, folder, "model.onnx")?;
+    Classifier::from_onnx(network, &text(key, folder, "vocab.txt")?, &text(key, folder, "config.json")?)
+        .map_err(|error| wrong(key, folder, &error))
 }
 
-fn bytes(folder: &Path, name: &str) -> Result<Vec<u8>, ConfigError> {
-    fs::read(folder.join(name)).map_err(|error| unread(&folder.join(name), &error))
+fn bytes(key: &str, folder: &Path, name: &str) -> Result<Vec<u8>, ConfigError> {
+    fs::read(folder.join(name)).map_err(|error| unread(key, &folder.join(name), &error))
 }
 
-fn text(folder: &Path, name: &str) -> Result<String, ConfigError> {
-    fs::read_to_string(folder.join(name)).map_err(|error| unread(&folder.join(name), &error))
+fn text(key: &str, folder: &Path, name: &str) -> Result<String, ConfigError> {
+    fs::read_to_string(folder.join(name)).map_err(|error| unread(key, &folder.join(name), &error))
 }
 
-fn unread(file: &Path, error: &std::io::Error) -> ConfigError {
-    let why = format!("cannot read {}: {error}; `scripts/models.sh` fetches it", file.display());
-    ConfigError::invalid("pii.models", why)
+fn unread(key: &str, file: &Path, error: &std::io::Error) -> ConfigError {
+    let fetch = if key == "models" { "; `scripts/models.sh` fetches it" } else { "" };
+    ConfigError::invalid(&format!("pii.{key}"), format!("cannot read {}: {error}{fetch}", file.display()))
 }
 
-fn wrong(folder: &Path, error: &dyn std::fmt::Display) -> ConfigError {
-    ConfigError::invalid("pii.models", format!("{}: {error}", folder.display()))
+fn wrong(key: &str, folder: &Path, error: &dyn std::fmt::Display) -> ConfigError {
+    ConfigError::invalid(&format!("pii.{key}"), format!("{}: {error}", folder.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_configured_has_to_be_there() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let folder = |name: &str| {
+            let folder = dir.path().join(name);
+            fs::create_dir_all(&folder).expect("made");
+            folder
+        };
+        let mut pii = Pii { models: Some(dir.path().to_owned()), ..Pii::default() };
+        // What is not there is not offered.
+        assert!(pii.networks().is_ok_and(|models| models.accurate.is_none()));
+        assert!(pii.image_models().is_ok_and(|models| models.ocr.is_none() && models.faces.is_none()));
+        fs::write(folder("faces").join("centerface.onnx"), "no model").expect("written");
+        let error = pii.image_models().err().expect("no model").to_string();
+        assert!(error.contains("pii.models") && error.contains("faces"), "{error}");
+        folder("ocr");
+        let error = pii.image_models().err().expect("half a model").to_string();
+        assert!(error.contains("det.onnx") && error.contains("scripts/models.sh"), "{error}");
+        pii.classifiers.insert("bert".into(), dir.path().join("nowhere"));
+        let error = pii.networks().err().expect("nothing there").to_string();
+        assert!(error.contains("pii.classifiers") && error.contains("model.onnx"), "{error}");
+    }
+
+    #[test]
+    fn names_of_networks_are_their_own() {
+        for (name, valid) in
+            [("bert-base.2", true), ("fast", false), ("Bert", false), ("", false), ("a b", false)]
+        {
+            let classifiers = BTreeMap::from([(name.to_owned(), PathBuf::from("x"))]);
+            let pii = Pii { classifiers, ..Pii::default() };
+            assert_eq!(pii.validate(1 << 20).is_ok(), valid, "{name}");
+        }
+    }
 }

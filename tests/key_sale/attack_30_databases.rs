@@ -22,7 +22,8 @@ fn attack_30_what_cannot_be_written_whole_is_not_written_at_all() {
             let (buyer, credits) = (shop.buyer().await, shop.credits().await);
             let calls = vec![shop.approve(PACKS[0]), shop.buy(key(1), buyer.address())];
             shop.purchase(&buyer, calls).await;
-            assert!(shop.pass().await.is_err());
+            // The server's own pass may just have moved the cursor: then this one is overtaken, and the next fails.
+            eventually("a pass fails", async || shop.pass().await.is_err().then_some(())).await;
             assert_eq!((shop.credited(buyer.address()).await, shop.credits().await), (0, credits));
             shop.server.db.execute("DROP TRIGGER disk_full").await;
             shop.await_credit(buyer.address(), PACKS[0]).await;

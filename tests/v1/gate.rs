@@ -124,7 +124,11 @@ fn an_expired_key_is_inactive() {
 #[test]
 fn errors_have_the_shape_of_their_path() {
     run(async {
-        let shop = Shop::tuned(|config| config.server.body_limit_bytes = 300_000).await;
+        let shop = Shop::tuned(|config| {
+            config.server.body_limit_bytes = 300_000;
+            config.server.file_body_limit_bytes = 300_000;
+        })
+        .await;
         let customer = shop.customer(1_000).await;
         refused(&reply(shop.server.get("/v1/nothing")).await, 404, "not_found");
         refused(&reply(shop.server.get("/v1")).await, 404, "not_found");

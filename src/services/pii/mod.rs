@@ -79,7 +79,7 @@ impl Examiner {
 
     fn new(engine: Engine, files: FileExaminer, config: &config::Pii) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let at_once = config.files_at_once.unwrap_or((cores / 2).max(1));
+        let at_once = if config.files_at_once == 0 { (cores / 2).max(1) } else { config.files_at_once };
         Self {
             engine,
             files,
