@@ -27,8 +27,8 @@ pub struct Pii {
     pub max_file_bytes: usize,
     /// Most pages of a PDF that are examined.
     pub max_pdf_pages: usize,
-    /// The longest that the files of one request are examined, in seconds.
-    pub file_seconds: u64,
+    /// The longest that one request is examined, in seconds.
+    pub limit_seconds: u64,
     /// Requests whose files are examined at once; 0 is half of the cores.
     pub files_at_once: usize,
     /// The folder of models; none are loaded without. What `ocr/` in it holds reads images, `faces/` finds faces,
@@ -47,7 +47,7 @@ impl Default for Pii {
             max_files: 8,
             max_file_bytes: 10 << 20,
             max_pdf_pages: 50,
-            file_seconds: 15,
+            limit_seconds: 15,
             files_at_once: 0,
             models: None,
             classifiers: BTreeMap::new(),
@@ -65,9 +65,9 @@ impl Pii {
             let key = if self.max_file_bytes == 0 { "max_file_bytes" } else { "max_pdf_pages" };
             return bad(key, "must be at least 1; `max_files = 0` accepts no files");
         }
-        if !(1..=20).contains(&self.file_seconds) {
+        if !(1..=20).contains(&self.limit_seconds) {
             return bad(
-                "file_seconds",
+                "limit_seconds",
                 "must be 1 to 20: a payment that was signed is not valid for much longer",
             );
         }

@@ -33,7 +33,7 @@ fn with_models(config: &mut Config) {
     let folder = models();
     assert!(folder.join("ocr/det.onnx").is_file(), "{} has no models: run `make tools`", folder.display());
     config.pii.models = Some(folder);
-    config.pii.file_seconds = 20;
+    config.pii.limit_seconds = 20;
 }
 
 fn png() -> String {

@@ -52,10 +52,9 @@ pub async fn preview(
 
 async fn serve(app: &State, bearer: &Bearer, request: &Received) -> Result<Response, HttpError> {
     let preview = PreviewRequest::parse(request.json_text()?, app.preview_terms(), &app.examiner)?;
-    // A file can turn out to be unreadable, which must cost nothing: the answer is made before it is bought, for who
-    // could buy it. Texts are bought first, as are repetitions by who has nothing left.
-    let first = !preview.has_files() || !can_pay(app, bearer).await?;
-    let bought = if first { Some(buy(app, bearer, request).await?) } else { None };
+    // A file can turn out to be unreadable and a text to take too long, which must cost nothing: the answer is made
+    // before it is bought, for who could buy it. A repetition costs nothing, so who has nothing left buys first.
+    let bought = if can_pay(app, bearer).await? { None } else { Some(buy(app, bearer, request).await?) };
     let answer = preview.run(&app.examiner).await?;
     let bought = match bought {
         Some(bought) => bought,

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use crate::config;
@@ -19,7 +19,7 @@ use farebox_pii::Engine;
 pub use file::{Examined, FACE, File, FileError, FileExaminer, FileKind, FileLimits};
 pub use part::{FilePart, is_elsewhere};
 
-/// How long a file waits for its turn. With [`config::Pii::file_seconds`] it stays below the time for which a signed
+/// How long a file waits for its turn. With [`config::Pii::limit_seconds`] it stays below the time for which a signed
 /// transaction is valid, some 25 s.
 const PATIENCE: Duration = Duration::from_secs(4);
 
@@ -28,7 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(4);
 pub struct Examiner {
     engine: Engine,
     files: FileExaminer,
-    /// The longest that files of one request are examined.
+    /// The longest that one request is examined.
     limit: Duration,
     /// One for each text that is examined at once.
     text_desks: Arc<Semaphore>,
@@ -47,7 +47,9 @@ impl std::fmt::Debug for Examiner {
 pub enum Unexamined {
     #[error("too many files are being examined at the moment; nothing was charged, send the request again")]
     Busy,
-    #[error("examining the files takes longer than {0} seconds: send fewer images or pages in one request")]
+    #[error(
+        "examining this takes longer than {0} seconds: send less text, fewer images or fewer pages in one request"
+    )]
     Slow(u64),
     #[error("the request could not be examined for personal data; nothing was charged, send it again")]
     Broken,
@@ -83,7 +85,7 @@ impl Examiner {
         Self {
             engine,
             files,
-            limit: Duration::from_secs(config.file_seconds),
+            limit: Duration::from_secs(config.limit_seconds),
             text_desks: Arc::new(Semaphore::new(cores)),
             file_desks: Arc::new(Semaphore::new(at_once)),
         }
@@ -99,20 +101,17 @@ impl Examiner {
         &self.files
     }
 
-    /// Examines texts. `work` is to look at the flag: it is set when the future is dropped. `None` when it broke off.
+    /// Examines texts. `work` is to look at the flag: it is set when the future is dropped.
+    ///
+    /// # Errors
+    /// When there is not enough time.
     pub async fn texts<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Engine, &AtomicBool) -> T + Send + 'static,
-    ) -> Option<T> {
-        let desk = Arc::clone(&self.text_desks).acquire_owned().await.ok()?;
-        let (engine, stop) = (self.engine.clone(), StopOnDrop::default());
-        let flag = stop.flag();
-        let work = tokio::task::spawn_blocking(move || {
-            // Kept until the work ends, also when nobody waits any more.
-            let _desk = desk;
-            work(&engine, &flag)
-        });
-        work.await.ok()
+    ) -> Result<T, Unexamined> {
+        let desk = Arc::clone(&self.text_desks).acquire_owned().await.map_err(|_| Unexamined::Broken)?;
+        let engine = self.engine.clone();
+        self.at(desk, move |stop| work(&engine, stop)).await
     }
 
     /// Examines a request with files. `work` is to look at the flag: it is set when the future is dropped.
@@ -125,19 +124,28 @@ impl Examiner {
     ) -> Result<T, Unexamined> {
         let turn = timeout(PATIENCE, Arc::clone(&self.file_desks).acquire_owned()).await;
         let Ok(Ok(desk)) = turn else { return Err(counted(Unexamined::Busy)) };
-        let (files, stop) = (self.files.clone(), StopOnDrop::default());
-        let flag = stop.flag();
+        let files = self.files.clone();
+        let done = self.at(desk, move |stop| work(&files, stop)).await.map_err(counted)?;
+        count("examined");
+        Ok(done)
+    }
+
+    async fn at<T: Send + 'static>(
+        &self,
+        desk: OwnedSemaphorePermit,
+        work: impl FnOnce(&AtomicBool) -> T + Send + 'static,
+    ) -> Result<T, Unexamined> {
+        let stop = StopOnDrop::default();
+        let flag = Arc::clone(&stop.0);
         let work = tokio::task::spawn_blocking(move || {
+            // Kept until the work ends, also when nobody waits any more.
             let _desk = desk;
-            work(&files, &flag)
+            work(&flag)
         });
         match timeout(self.limit, work).await {
-            Ok(Ok(done)) => {
-                count("examined");
-                Ok(done)
-            }
-            Ok(Err(_)) => Err(counted(Unexamined::Broken)),
-            Err(_) => Err(counted(Unexamined::Slow(self.limit.as_secs()))),
+            Ok(Ok(done)) => Ok(done),
+            Ok(Err(_)) => Err(Unexamined::Broken),
+            Err(_) => Err(Unexamined::Slow(self.limit.as_secs())),
         }
     }
 }
@@ -168,12 +176,6 @@ fn count(outcome: &'static str) {
 /// Tells work on another thread that nobody waits for it.
 #[derive(Default)]
 struct StopOnDrop(Arc<AtomicBool>);
-
-impl StopOnDrop {
-    fn flag(&self) -> Arc<AtomicBool> {
-        Arc::clone(&self.0)
-    }
-}
 
 impl Drop for StopOnDrop {
     fn drop(&mut self) {

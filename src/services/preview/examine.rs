@@ -1,6 +1,7 @@
 //! Examining: findings of all kinds of input, put together for the answer.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 use std::sync::atomic::AtomicBool;
 
 use super::answer::{
@@ -9,7 +10,7 @@ use super::answer::{
 };
 use super::input::{Content, Input, Message, Part};
 use super::{PreviewError, PreviewRequest};
-use crate::services::pii::{Examined, File, FileExaminer};
+use crate::services::pii::{Examined, File, FileExaminer, Unexamined};
 use farebox_pii::{self as pii, FileOptions, Selection};
 
 /// What was found so far.
@@ -43,7 +44,7 @@ impl<'a> Examination<'a> {
             pdfs: Vec::new(),
         };
         let Input { text, messages, images, pdfs } = &request.input;
-        let redacted_text = text.as_ref().map(|text| examination.redact(text, None));
+        let redacted_text = text.as_ref().map(|text| examination.redact(text, None)).transpose()?;
         let redacted_messages =
             messages.as_ref().map(|messages| examination.messages(messages)).transpose()?;
         for (name, files) in [("images", images), ("pdfs", pdfs)] {
@@ -66,20 +67,24 @@ impl<'a> Examination<'a> {
         })
     }
 
-    fn redact(&mut self, text: &str, path: Option<&str>) -> String {
-        let findings = self.examiner.engine().analyze(text, self.selection);
+    fn redact(&mut self, text: &str, path: Option<&str>) -> Result<String, PreviewError> {
+        let engine = self.examiner.engine();
+        // Nobody waits any more when it was stopped.
+        let findings = engine
+            .analyze_until(text, self.selection, self.stop, NonZeroUsize::MIN)
+            .map_err(|_| Unexamined::Broken)?;
         for finding in &findings {
             *self.counts.entry(finding.entity.name()).or_default() += 1;
             self.entities.push(FoundEntity::new(finding, path));
         }
-        pii::redact(text, &findings)
+        Ok(pii::redact(text, &findings))
     }
 
     fn messages(&mut self, messages: &[Message]) -> Result<Vec<RedactedMessage>, PreviewError> {
         let each = messages.iter().enumerate().map(|(index, message)| {
             let path = format!("messages[{index}].content");
             let content = match &message.content {
-                Content::Text(text) => RedactedContent::Text(self.redact(text, Some(&path))),
+                Content::Text(text) => RedactedContent::Text(self.redact(text, Some(&path))?),
                 Content::Parts(parts) => {
                     let parts =
                         parts.iter().enumerate().map(|(at, part)| self.part(part, &format!("{path}[{at}]")));
@@ -94,7 +99,7 @@ impl<'a> Examination<'a> {
     fn part(&mut self, part: &Part, path: &str) -> Result<RedactedPart, PreviewError> {
         match part {
             Part::Text(text) => {
-                let text = self.redact(text, Some(&format!("{path}.text")));
+                let text = self.redact(text, Some(&format!("{path}.text")))?;
                 Ok(RedactedPart::Text(TextPart { kind: "text", text }))
             }
             Part::File(place, file) => {

@@ -60,7 +60,7 @@ pub struct PreviewRequest {
     files: FileOptions,
 }
 
-/// An answer that waits for its payment: files can turn out to be unreadable, so the answer is made before money moves.
+/// An answer that waits for its payment: a file can turn out to be unreadable, so it is made before money moves.
 #[derive(Debug)]
 pub struct Sealed(String);
 
@@ -126,23 +126,16 @@ impl PreviewRequest {
         Ok(Self { input, selection, files })
     }
 
-    /// Whether [`run`](Self::run) can fail for what was sent.
-    #[must_use]
-    pub fn has_files(&self) -> bool {
-        self.input.has_files()
-    }
-
     /// Runs the preview. Dropping the future ends the work.
     ///
     /// # Errors
-    /// A file that cannot be examined; texts always can.
+    /// A file that cannot be examined, and what takes too long.
     pub async fn run(self, examiner: &Examiner) -> Result<Sealed, PreviewError> {
-        let answer = if self.has_files() {
+        let answer = if self.input.has_files() {
             examiner.request(move |files, stop| Examination::run(&self, files, stop)).await?
         } else {
             let files = examiner.files().clone();
-            let work = examiner.texts(move |_, stop| Examination::run(&self, &files, stop));
-            work.await.unwrap_or(Err(Unexamined::Broken.into()))
+            examiner.texts(move |_, stop| Examination::run(&self, &files, stop)).await?
         };
         Ok(Sealed(serde_json::to_string(&answer?).expect("plain data is valid JSON")))
     }

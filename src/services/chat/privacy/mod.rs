@@ -173,7 +173,7 @@ impl Privacy {
             examine(self.examiner.engine(), &selection, body, &AtomicBool::new(false))
         } else {
             let work = self.examiner.texts(move |engine, stop| examine(engine, &selection, body, stop));
-            work.await.flatten()
+            work.await?
         };
         examined.ok_or(Unexamined::Broken)
     }
