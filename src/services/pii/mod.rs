@@ -19,8 +19,7 @@ use farebox_pii::Engine;
 pub use file::{Examined, FACE, File, FileError, FileExaminer, FileKind, FileLimits};
 pub use part::{FilePart, is_elsewhere};
 
-/// How long a file waits for its turn. With [`config::Pii::limit_seconds`] it stays below the time for which a signed
-/// transaction is valid, some 25 s.
+/// With [`config::Pii::limit_seconds`] it stays below the time for which a signed transaction is valid, some 25 s.
 const PATIENCE: Duration = Duration::from_secs(4);
 
 /// Finds personal data. Cheap to clone.
@@ -28,6 +27,8 @@ const PATIENCE: Duration = Duration::from_secs(4);
 pub struct Examiner {
     engine: Engine,
     files: FileExaminer,
+    /// How long a file waits for its turn.
+    patience: Duration,
     /// The longest that one request is examined.
     limit: Duration,
     /// One for each text that is examined at once.
@@ -85,6 +86,7 @@ impl Examiner {
         Self {
             engine,
             files,
+            patience: PATIENCE,
             limit: Duration::from_secs(config.limit_seconds),
             text_desks: Arc::new(Semaphore::new(cores)),
             file_desks: Arc::new(Semaphore::new(at_once)),
@@ -122,7 +124,7 @@ impl Examiner {
         &self,
         work: impl FnOnce(&FileExaminer, &AtomicBool) -> T + Send + 'static,
     ) -> Result<T, Unexamined> {
-        let turn = timeout(PATIENCE, Arc::clone(&self.file_desks).acquire_owned()).await;
+        let turn = timeout(self.patience, Arc::clone(&self.file_desks).acquire_owned()).await;
         let Ok(Ok(desk)) = turn else { return Err(counted(Unexamined::Busy)) };
         let files = self.files.clone();
         let done = self.at(desk, move |stop| work(&files, stop)).await.map_err(counted)?;
@@ -180,5 +182,49 @@ struct StopOnDrop(Arc<AtomicBool>);
 impl Drop for StopOnDrop {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn examiner(limit_seconds: u64) -> Examiner {
+        let (engine, config) =
+            (Engine::new(), config::Pii { limit_seconds, files_at_once: 1, ..config::Pii::default() });
+        let models = farebox_pii::image::ImageModels::default();
+        let files = FileExaminer::new(engine.clone(), models, FileLimits::new(&config));
+        Examiner::new(engine, files, &config)
+    }
+
+    #[tokio::test]
+    async fn what_takes_too_long_is_stopped_and_leaves_its_desk() {
+        let examiner = examiner(0);
+        let endless = |stop: &AtomicBool| {
+            while !stop.load(Ordering::Relaxed) {
+                std::thread::yield_now();
+            }
+        };
+        let slow = examiner.request(move |_, stop| endless(stop)).await;
+        assert_eq!(slow, Err(Unexamined::Slow(0)));
+        assert!(examiner.file_desks.acquire().await.is_ok(), "the work has ended");
+        assert_eq!(examiner.texts(move |_, stop| endless(stop)).await, Err(Unexamined::Slow(0)));
+        examiner.idle().await;
+    }
+
+    #[tokio::test]
+    async fn whoever_finds_no_desk_is_told_so() {
+        let examiner = Examiner { patience: Duration::ZERO, ..examiner(1) };
+        let taken = examiner.file_desks.acquire().await.expect("never closed");
+        assert_eq!(examiner.request(|_, _| ()).await, Err(Unexamined::Busy));
+        assert_eq!(examiner.texts(|_, _| 7).await, Ok(7), "texts do not wait for files");
+        drop(taken);
+        assert_eq!(examiner.request(|_, _| 7).await, Ok(7));
+    }
+
+    #[tokio::test]
+    async fn work_that_breaks_is_not_the_callers_fault() {
+        let broken = examiner(1).request(|_, _| panic!("as a library might")).await;
+        assert_eq!(broken, Err::<(), _>(Unexamined::Broken));
     }
 }
