@@ -9,6 +9,7 @@
 
 pub mod notify;
 pub mod rows;
+pub mod writes;
 
 use std::time::Duration;
 
@@ -139,7 +140,9 @@ impl Db {
             }
             (Engine::Postgres, url) => {
                 let pool = open_pool(Engine::Postgres, &url, max_connections.max(1)).await?;
-                let apart = pool_options(Engine::Postgres, 1).connect_lazy(&url)?;
+                // Its transactions are begun again instead: a test is one more way there and back.
+                let apart =
+                    pool_options(Engine::Postgres, 1).test_before_acquire(false).connect_lazy(&url)?;
                 Ok(Self { writer: pool.clone(), pool, apart, engine: Engine::Postgres })
             }
         }
@@ -192,11 +195,18 @@ impl Db {
     /// # Errors
     /// When the database is gone or no connection became free in time.
     pub async fn begin(&self) -> Result<Tx, DbError> {
-        let inner = self.writer.begin_with(match self.engine {
+        let begin = match self.engine {
             Engine::Sqlite => "BEGIN IMMEDIATE",
             Engine::Postgres => "BEGIN ISOLATION LEVEL READ COMMITTED",
-        });
-        Ok(Tx { inner: inner.await?, engine: self.engine })
+        };
+        let inner = match self.writer.begin_with(begin).await {
+            // The server hung up on the connection since it was last used, and there are others.
+            Err(sqlx::Error::Io(_) | sqlx::Error::Database(_)) if self.engine == Engine::Postgres => {
+                self.writer.begin_with(begin).await
+            }
+            begun => begun,
+        };
+        Ok(Tx { inner: inner?, engine: self.engine })
     }
 
     /// Opens a transaction that only reads, and reads everything as it was at one moment, while
