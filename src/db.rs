@@ -35,6 +35,12 @@ const POSTGRES_SESSION: &str = "SET synchronous_commit = on;
     SET statement_timeout = '15s';
     SET lock_timeout = '5s';
     SET idle_in_transaction_session_timeout = '30s';";
+/// For [`Db::apart`], whose statements find rows by their keys. They are planned while tables may be
+/// small or unknown, and a plan that reads a whole table would be kept while that grows.
+const POSTGRES_BY_KEY: &str = "SET enable_seqscan = off;
+    SET enable_hashjoin = off;
+    SET enable_mergejoin = off;
+    SET jit = off;";
 
 /// Which database is behind a [`Db`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -141,8 +147,9 @@ impl Db {
             (Engine::Postgres, url) => {
                 let pool = open_pool(Engine::Postgres, &url, max_connections.max(1)).await?;
                 // Its transactions are begun again instead: a test is one more way there and back.
-                let apart =
-                    pool_options(Engine::Postgres, 1).test_before_acquire(false).connect_lazy(&url)?;
+                let apart = pool_options(Engine::Postgres, 1, &[POSTGRES_SESSION, POSTGRES_BY_KEY])
+                    .test_before_acquire(false)
+                    .connect_lazy(&url)?;
                 Ok(Self { writer: pool.clone(), pool, apart, engine: Engine::Postgres })
             }
         }
@@ -329,23 +336,28 @@ fn parse_url(url: &str) -> Result<(Engine, String), DbError> {
     ))
 }
 
-fn pool_options(engine: Engine, connections: u32) -> AnyPoolOptions {
-    let session = match engine {
-        Engine::Sqlite => SQLITE_SESSION,
-        Engine::Postgres => POSTGRES_SESSION,
-    };
+fn pool_options(engine: Engine, connections: u32, session: &'static [&'static str]) -> AnyPoolOptions {
     AnyPoolOptions::new()
         .max_connections(connections)
         .acquire_timeout(ACQUIRE_TIMEOUT)
         // A file does not hang up; a server may have, and then a fresh connection is wanted.
         .test_before_acquire(engine == Engine::Postgres)
         .after_connect(move |connection, _| {
-            Box::pin(async move { connection.execute(sqlx::raw_sql(session)).await.map(drop) })
+            Box::pin(async move {
+                for settings in session {
+                    connection.execute(sqlx::raw_sql(*settings)).await?;
+                }
+                Ok(())
+            })
         })
 }
 
 async fn open_pool(engine: Engine, url: &str, connections: u32) -> Result<AnyPool, DbError> {
-    let opened = pool_options(engine, connections).connect(url).await;
+    let session: &[_] = match engine {
+        Engine::Sqlite => &[SQLITE_SESSION],
+        Engine::Postgres => &[POSTGRES_SESSION],
+    };
+    let opened = pool_options(engine, connections, session).connect(url).await;
     match opened {
         // The pool only says that it gave up; one more try says why.
         Err(sqlx::Error::PoolTimedOut) => match AnyConnection::connect(url).await {
