@@ -92,10 +92,7 @@ impl FileError {
     /// Whether the fault is this server's: a model failed.
     #[must_use]
     pub fn is_fault(&self) -> bool {
-        matches!(
-            self,
-            Self::Image(ImageError::ModelFailed { .. }) | Self::Pdf(PdfError::ModelFailed { .. })
-        )
+        matches!(self, Self::Image(ImageError::ModelFailed { .. }) | Self::Pdf(PdfError::ModelFailed { .. }))
     }
 
     /// Whether it is the size that was wrong.

@@ -77,10 +77,12 @@ fn with_orientation(jpeg: &[u8], orientation: u8) -> Vec<u8> {
     [&jpeg[..2], &exif.concat(), &jpeg[2..]].concat()
 }
 
+type Turn = fn(&RgbImage) -> RgbImage;
+
 #[test]
 fn images_are_turned_as_their_exif_says() {
     let upright = image::load_from_memory(&file("letter.png")).expect("an image").into_rgb8();
-    let stored: [(u8, fn(&RgbImage) -> RgbImage); 8] = [
+    let stored: [(u8, Turn); 8] = [
         (1, Clone::clone),
         (2, imageops::flip_horizontal),
         (3, imageops::rotate180),

@@ -8,12 +8,12 @@ use farebox_pii::image::{FaceOptions, ImageLimits, ModelError, image_bytes};
 
 use super::*;
 
-fn chunk(kind: &[u8; 4], data: &[u8]) -> Vec<u8> {
+fn chunk(kind: [u8; 4], data: &[u8]) -> Vec<u8> {
     let mut sum = flate2::Crc::new();
-    sum.update(kind);
+    sum.update(&kind);
     sum.update(data);
     let length = u32::try_from(data.len()).expect("small");
-    [&length.to_be_bytes()[..], kind, data, &sum.sum().to_be_bytes()].concat()
+    [&length.to_be_bytes()[..], &kind, data, &sum.sum().to_be_bytes()].concat()
 }
 
 fn packed(data: &[u8]) -> Vec<u8> {
@@ -26,7 +26,7 @@ fn packed(data: &[u8]) -> Vec<u8> {
 /// A PNG in grey that says that it has these sides, with these chunks.
 fn claims(width: u32, height: u32, chunks: &[Vec<u8>]) -> Vec<u8> {
     let header = [&width.to_be_bytes()[..], &height.to_be_bytes(), &[8, 0, 0, 0, 0]].concat();
-    [&b"\x89PNG\r\n\x1a\n"[..], &chunk(b"IHDR", &header), &chunks.concat(), &chunk(b"IEND", b"")].concat()
+    [&b"\x89PNG\r\n\x1a\n"[..], &chunk(*b"IHDR", &header), &chunks.concat(), &chunk(*b"IEND", b"")].concat()
 }
 
 fn gif(width: u16, height: u16) -> Vec<u8> {
@@ -114,8 +114,8 @@ fn damage_never_panics() {
 fn images_that_claim_to_be_huge_are_refused_by_their_header() {
     let limits = ImageLimits::default();
     for (bytes, sides) in [
-        (claims(60_000, 60_000, &[chunk(b"IDAT", &packed(&[0; 100]))]), (60_000, 60_000)),
-        (claims(6_000, 6_000, &[chunk(b"IDAT", &packed(&[0; 100]))]), (6_000, 6_000)),
+        (claims(60_000, 60_000, &[chunk(*b"IDAT", &packed(&[0; 100]))]), (60_000, 60_000)),
+        (claims(6_000, 6_000, &[chunk(*b"IDAT", &packed(&[0; 100]))]), (6_000, 6_000)),
         (gif(65_535, 65_535), (65_535, 65_535)),
         (webp(16_000, 16_000), (16_000, 16_000)),
         (bmp(30_000, 30_000), (30_000, 30_000)),
@@ -136,12 +136,12 @@ fn images_that_claim_to_be_huge_are_refused_by_their_header() {
 #[test]
 fn what_unpacks_to_much_more_than_an_image_is_held_back() {
     let zeros = packed(&vec![0; 64 << 20]);
-    let small = claims(8, 8, &[chunk(b"IDAT", &zeros)]);
+    let small = claims(8, 8, &[chunk(*b"IDAT", &zeros)]);
     assert_eq!(copied(&small).map(|copy| (copy.width, copy.height)), Ok((8, 8)));
-    let line = chunk(b"IDAT", &packed(&[0; 9 * 8]));
+    let line = chunk(*b"IDAT", &packed(&[0; 9 * 8]));
     // A comment and a colour profile.
-    let comment = chunk(b"zTXt", &[&b"Comment\0\0"[..], &zeros].concat());
-    let profile = chunk(b"iCCP", &[&b"profile\0\0"[..], &zeros].concat());
+    let comment = chunk(*b"zTXt", &[&b"Comment\0\0"[..], &zeros].concat());
+    let profile = chunk(*b"iCCP", &[&b"profile\0\0"[..], &zeros].concat());
     for (name, extra) in [("comment", comment), ("profile", profile)] {
         let copy = copied(&claims(8, 8, &[extra, line.clone()]));
         assert!(copy.is_ok_and(|copy| copy.bytes.len() < 200), "{name}");

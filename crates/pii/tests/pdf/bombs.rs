@@ -21,7 +21,8 @@ fn limited(limits: Limits) -> PdfOptions {
 
 /// Pages of one tree, all of them the same object or each its own.
 fn pages(count: usize, same: bool) -> Vec<u8> {
-    let kids: String = (0..count).map(|page| format!("{} 0 R ", if same { 3 } else { 3 + page })).collect();
+    let kids: Vec<_> = (0..count).map(|page| format!("{} 0 R", if same { 3 } else { 3 + page })).collect();
+    let kids = kids.join(" ");
     let page = b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 99 99] >>".to_vec();
     let mut objects = vec![
         b"<< /Type /Catalog /Pages 2 0 R >>".to_vec(),
