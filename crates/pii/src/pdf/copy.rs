@@ -17,9 +17,10 @@ const MAX_DEPTH: usize = 64;
 const OF_PAGE: [&[u8]; 5] = [b"MediaBox", b"CropBox", b"Rotate", b"Resources", b"Contents"];
 /// What an annotation shows: its text goes, its picture is a part of the page.
 const OF_ANNOTATION: [&[u8]; 6] = [b"Subtype", b"Rect", b"AP", b"AS", b"F", b"OC"];
-/// What leads away from what is shown.
-const AWAY: [&[u8]; 9] =
-    [b"Parent", b"P", b"Metadata", b"PieceInfo", b"StructParent", b"StructParents", b"A", b"AA", b"Dest"];
+/// What is not shown of an image or a form, and a file elsewhere. Only of these: in a dictionary of resources or of
+/// glyphs the same words may be names that the file gave them.
+const NOT_SHOWN: [&[u8]; 7] =
+    [b"Metadata", b"PieceInfo", b"StructParent", b"StructParents", b"F", b"FFilter", b"FDecodeParms"];
 
 /// The bytes of a PDF that shows the given pages.
 pub(super) fn plain(document: &Document, pages: &[ObjectId], limits: &Limits) -> Result<Vec<u8>, PdfError> {
@@ -148,7 +149,7 @@ impl Copy<'_> {
     fn dictionary(&mut self, dict: &Dictionary, depth: usize) -> Result<Dictionary, PdfError> {
         self.budget.font(self.from, dict)?;
         let mut kept = Dictionary::new();
-        for (key, value) in dict.iter().filter(|(key, _)| !AWAY.contains(&key.as_slice())) {
+        for (key, value) in dict {
             kept.set(key.as_slice(), self.value(value, depth + 1)?);
         }
         Ok(kept)
@@ -169,8 +170,7 @@ impl Copy<'_> {
 
     fn stream(&mut self, id: ObjectId, stream: &Stream) -> Result<Stream, PdfError> {
         let mut source = stream.clone();
-        // A file elsewhere.
-        for key in [&b"F"[..], b"FFilter", b"FDecodeParms"] {
+        for key in NOT_SHOWN {
             source.dict.remove(key);
         }
         measure::settle(self.from, &mut source.dict);

@@ -82,11 +82,28 @@ fn packed_objects_are_counted() {
 }
 
 #[test]
-fn trees_of_pages_may_be_large() {
+fn trees_of_pages_may_be_large_but_not_endless() {
     let too_many = Some(PdfError::TooManyPages { limit: 200 });
     assert_eq!(error(&pages(10_000, false)), too_many);
     let two = PdfOptions { pages: Some("9999-10000".parse().expect("ranges")), ..small() };
     assert_eq!(redact(&pages(10_000, false), &two).map(|redacted| redacted.pages), Ok(2));
+    // One page, named again and again.
+    let answer = redact(&pages(100_000, true), &small()).map(|redacted| redacted.pages);
+    assert!(
+        matches!(answer, Ok(1..=200) | Err(PdfError::TooManyPages { .. } | PdfError::TooComplex)),
+        "{answer:?}"
+    );
+    // A tree that is its own branch, and one that goes down and down.
+    let catalogue = || b"<< /Type /Catalog /Pages 2 0 R >>".to_vec();
+    let itself = b"<< /Type /Pages /Kids [2 0 R 2 0 R] /Count 1000000 /Parent 2 0 R >>".to_vec();
+    assert_eq!(error(&file(&[catalogue(), itself], "")), Some(PdfError::Damaged));
+    let down = (3..20_000).map(|kid| format!("<< /Type /Pages /Kids [{kid} 0 R] /Count 1 >>").into_bytes());
+    let down: Vec<_> = [catalogue()].into_iter().chain(down).collect();
+    assert_eq!(error(&file(&down, "")), Some(PdfError::Damaged));
+    // Where a page inherits from itself.
+    let page = b"<< /Type /Page /Parent 3 0 R >>".to_vec();
+    let tree = b"<< /Type /Pages /Kids [3 0 R] /Count 1 >>".to_vec();
+    assert_eq!(error(&file(&[catalogue(), tree, page], "")), None);
 }
 
 /// Pages of any size are drawn with as many pixels as allowed.
@@ -132,6 +149,17 @@ fn images_that_claim_to_be_huge_are_refused() {
     // The header within says more than the dictionary.
     let jpeg = b"\xff\xd8\xff\xc0\0\x0b\x08\xff\xff\xff\xff\x01\x01\x11\0\xff\xda\0\x08\x01\x01\0\0\x3f\0";
     assert_eq!(draws(grey("/Width 8 /Height 8", "/Filter /DCTDecode", jpeg), once), COMPLEX);
+    // One that fits, shown a hundred times.
+    let large = grey("/Width 4000 /Height 4000", "/Filter /FlateDecode", &packed(&vec![0; 16_000_000]));
+    assert_eq!(draws(large, &once.repeat(100)), COMPLEX);
+    // Its mask is itself.
+    let masked = grey("/Width 8 /Height 8", "/SMask 5 0 R /Mask 5 0 R", &[0; 64]);
+    assert_eq!(draws(masked, once), None);
+    // Within the operators of the page.
+    let inline =
+        [b"BI /W 9 /H 9 /CS /G /BPC 8 /F [/Fl /Fl] ID ", &packed(&packed(&vec![0; 1 << 20]))[..], b" EI"]
+            .concat();
+    assert_eq!(draws(grey("/Width 1 /Height 1", "", b"x"), &inline), COMPLEX);
 }
 
 #[test]
@@ -139,6 +167,52 @@ fn operators_are_counted_wherever_they_are() {
     let page = |content: &[u8]| error(&Page { content, ..Page::default() }.file());
     assert_eq!(page(&b"0 0 m ".repeat(2_000_100)), COMPLEX);
     assert_eq!(page(&[b"BT /F 1 Tf ".to_vec(), b"(0123456789) Tj ".repeat(200_000)].concat()), COMPLEX);
+    let resources = format!(
+        "{HELVETICA} /XObject << /X 5 0 R >> /Pattern << /P 5 0 R >> /ExtGState << /G << /SMask << /S /Alpha /G 5 0 R >> >> >>"
+    );
+    let draws = |content: &[u8], dict: &str, inner: &[u8]| {
+        let others = vec![stream(&format!("{dict} /BBox [0 0 9 9] /Resources << {resources} >>"), inner)];
+        error(&Page { content, resources: &resources, others, ..Page::default() }.file())
+    };
+    // What refers to itself is drawn once: the reader of files does not follow it. A form, a pattern, a mask.
+    let once = |answer: Option<PdfError>| matches!(answer, None | Some(PdfError::NeedsOcr { page: 1 }));
+    assert!(once(draws(b"/X Do ", "/Subtype /Form", b"/X Do /X Do ")));
+    let tiles = "/PatternType 1 /PaintType 1 /TilingType 1 /XStep 1 /YStep 1";
+    assert!(once(draws(b"/Pattern cs /P scn 0 0 9 9 re f", tiles, b"/Pattern cs /P scn 0 0 9 9 re f")));
+    assert!(once(draws(b"/G gs 0 0 9 9 re f", "/Subtype /Form", b"/G gs 0 0 9 9 re f")));
+    // Each form draws the next one twice.
+    let doubling = (0..30).map(|level| {
+        let next =
+            format!("/Subtype /Form /BBox [0 0 9 9] /Resources << /XObject << /X {} 0 R >> >>", level + 6);
+        stream(&next, b"/X Do /X Do ")
+    });
+    let page = Page {
+        content: b"/X Do ",
+        resources: "/XObject << /X 5 0 R >>",
+        others: doubling.collect(),
+        ..Page::default()
+    };
+    assert_eq!(error(&page.file()), COMPLEX);
+    // A long form, often.
+    assert_eq!(draws(&b"/X Do ".repeat(20_000), "/Subtype /Form", &b"0 0 m ".repeat(2_000)), COMPLEX);
+}
+
+#[test]
+fn glyphs_that_are_drawn_by_operators_count_as_often_as_they_are_shown() {
+    let font = "/Font << /F << /Type /Font /Subtype /Type3 /FontBBox [0 0 9 9] /FontMatrix [1 0 0 1 0 0] \
+        /FirstChar 65 /LastChar 65 /Widths [9] /Encoding << /Differences [65 /A] >> /CharProcs << /A 5 0 R >> >> >>";
+    let glyph = stream("", &[b"9 0 d0 ".to_vec(), b"0 0 m ".repeat(5_000)].concat());
+    let content = [b"BT /F 1 Tf (".to_vec(), b"A".repeat(1_000), b") Tj ET".to_vec()].concat();
+    let page = Page { content: &content, resources: font, others: vec![glyph], ..Page::default() };
+    assert_eq!(error(&page.file()), COMPLEX);
+    // One that shows itself is drawn once.
+    let own = "/Font << /F 5 0 R >>";
+    let font = b"<< /Type /Font /Subtype /Type3 /FontBBox [0 0 9 9] /FontMatrix [1 0 0 1 0 0] /FirstChar 65 \
+        /LastChar 65 /Widths [9] /Encoding << /Differences [65 /A] >> /CharProcs << /A 6 0 R >> /Resources << /Font << /F 5 0 R >> >> >>";
+    let glyph = stream("", b"9 0 d0 BT /F 1 Tf (AA) Tj ET");
+    let others = vec![font.to_vec(), glyph];
+    let page = Page { content: b"BT /F 1 Tf (A) Tj ET", resources: own, others, ..Page::default() };
+    assert_eq!(error(&page.file()), None);
 }
 
 #[test]
@@ -244,9 +318,21 @@ fn the_result_is_bounded() {
 }
 
 #[test]
-fn what_is_cut_off_ends_in_an_error() {
-    let whole = super::file("plain.pdf");
-    for part in [20, whole.len() / 4, whole.len() / 2] {
-        assert_eq!(error(&whole[..part]), Some(PdfError::Damaged), "{part}");
+fn what_is_cut_off_or_unknown_ends_in_an_error() {
+    for name in ["plain", "packed", "encrypted_packed", "form"] {
+        let whole = super::file(&format!("{name}.pdf"));
+        for part in [20, whole.len() / 4, whole.len() / 2] {
+            let error = error(&whole[..part]);
+            assert!(
+                matches!(error, Some(PdfError::Damaged | PdfError::Encrypted)),
+                "{name}: {part}: {error:?}"
+            );
+        }
+    }
+    for encryption in ["<< /Filter /Standard /V 9 >>", "<< /Filter /Other /V 1 >>", "<< >>"] {
+        let objects = [b"<< /Type /Catalog >>".to_vec(), encryption.as_bytes().to_vec()];
+        let id = "/Encrypt 2 0 R /ID [(a) (b)]";
+        let error = error(&file(&objects, id));
+        assert!(matches!(error, Some(PdfError::Encrypted | PdfError::Damaged)), "{encryption}: {error:?}");
     }
 }
