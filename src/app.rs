@@ -40,6 +40,8 @@ use farebox_pii as pii;
 
 /// How often abandoned holds are looked for, and how many are closed in one go.
 const SWEEP_EVERY: Duration = Duration::from_secs(10);
+/// Often enough that little is left for the commit that finds the log full.
+const CHECKPOINT_EVERY: Duration = Duration::from_millis(500);
 const SWEEP_BATCH: u32 = 500;
 /// How often old nonces are forgotten.
 const NONCES_EVERY: Duration = Duration::from_mins(10);
@@ -208,6 +210,8 @@ impl App {
             self.until_stopped(async move { relay_rings(&db, url.expose(), &wakers, rings).await });
         }
         let db = self.db.clone();
+        self.until_stopped(async move { checkpoint(db).await });
+        let db = self.db.clone();
         self.until_stopped(async move { forget_nonces(&db).await });
         if let Some(sales) = self.key_sales.clone() {
             self.until_stopped(async move { key_sale::run(sales).await });
@@ -332,6 +336,16 @@ async fn sweep_holds(ledger: Ledger) {
             Err(error) => tracing::warn!(%error, "abandoned holds cannot be swept"),
         }
         tokio::time::sleep(SWEEP_EVERY).await;
+    }
+}
+
+/// Keeps the database's log short.
+async fn checkpoint(db: Db) {
+    loop {
+        tokio::time::sleep(CHECKPOINT_EVERY).await;
+        if let Err(error) = db.checkpoint().await {
+            tracing::warn!(%error, "the database's log cannot be copied into its file");
+        }
     }
 }
 

@@ -9,6 +9,7 @@
 
 pub mod notify;
 pub mod rows;
+pub mod writes;
 
 use std::time::Duration;
 
@@ -23,7 +24,7 @@ const ATTEMPTS: u32 = 5;
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 
 /// A checkpoint holds a commit up, and writes each page once however often it was changed since the
-/// last: every 10000 pages (40 MB) of log instead of every 1000.
+/// last: every 10000 pages (40 MB) of log instead of every 1000. [`Db::checkpoint`] leaves it little.
 const SQLITE_SESSION: &str = "PRAGMA busy_timeout = 5000;
     PRAGMA journal_mode = WAL;
     PRAGMA synchronous = FULL;
@@ -34,6 +35,12 @@ const POSTGRES_SESSION: &str = "SET synchronous_commit = on;
     SET statement_timeout = '15s';
     SET lock_timeout = '5s';
     SET idle_in_transaction_session_timeout = '30s';";
+/// For [`Db::apart`], whose statements find rows by their keys. They are planned while tables may be
+/// small or unknown, and a plan that reads a whole table would be kept while that grows.
+const POSTGRES_BY_KEY: &str = "SET enable_seqscan = off;
+    SET enable_hashjoin = off;
+    SET enable_mergejoin = off;
+    SET jit = off;";
 
 /// Which database is behind a [`Db`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -139,7 +146,10 @@ impl Db {
             }
             (Engine::Postgres, url) => {
                 let pool = open_pool(Engine::Postgres, &url, max_connections.max(1)).await?;
-                let apart = pool_options(Engine::Postgres, 1).connect_lazy(&url)?;
+                // Its transactions are begun again instead: a test is one more way there and back.
+                let apart = pool_options(Engine::Postgres, 1, &[POSTGRES_SESSION, POSTGRES_BY_KEY])
+                    .test_before_acquire(false)
+                    .connect_lazy(&url)?;
                 Ok(Self { writer: pool.clone(), pool, apart, engine: Engine::Postgres })
             }
         }
@@ -179,6 +189,18 @@ impl Db {
         Ok(())
     }
 
+    /// Copies what SQLite has in its log into the file while others go on writing, so that the
+    /// commit that finds the log full has little left to copy. PostgreSQL does so by itself.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn checkpoint(&self) -> Result<(), DbError> {
+        if self.engine == Engine::Sqlite {
+            sqlx::query("PRAGMA wal_checkpoint(PASSIVE)").execute(&self.pool).await?;
+        }
+        Ok(())
+    }
+
     /// Waits for what runs, then closes every connection.
     pub async fn close(&self) {
         self.pool.close().await;
@@ -192,11 +214,18 @@ impl Db {
     /// # Errors
     /// When the database is gone or no connection became free in time.
     pub async fn begin(&self) -> Result<Tx, DbError> {
-        let inner = self.writer.begin_with(match self.engine {
+        let begin = match self.engine {
             Engine::Sqlite => "BEGIN IMMEDIATE",
             Engine::Postgres => "BEGIN ISOLATION LEVEL READ COMMITTED",
-        });
-        Ok(Tx { inner: inner.await?, engine: self.engine })
+        };
+        let inner = match self.writer.begin_with(begin).await {
+            // The server hung up on the connection since it was last used, and there are others.
+            Err(sqlx::Error::Io(_) | sqlx::Error::Database(_)) if self.engine == Engine::Postgres => {
+                self.writer.begin_with(begin).await
+            }
+            begun => begun,
+        };
+        Ok(Tx { inner: inner?, engine: self.engine })
     }
 
     /// Opens a transaction that only reads, and reads everything as it was at one moment, while
@@ -319,23 +348,28 @@ fn parse_url(url: &str) -> Result<(Engine, String), DbError> {
     ))
 }
 
-fn pool_options(engine: Engine, connections: u32) -> AnyPoolOptions {
-    let session = match engine {
-        Engine::Sqlite => SQLITE_SESSION,
-        Engine::Postgres => POSTGRES_SESSION,
-    };
+fn pool_options(engine: Engine, connections: u32, session: &'static [&'static str]) -> AnyPoolOptions {
     AnyPoolOptions::new()
         .max_connections(connections)
         .acquire_timeout(ACQUIRE_TIMEOUT)
         // A file does not hang up; a server may have, and then a fresh connection is wanted.
         .test_before_acquire(engine == Engine::Postgres)
         .after_connect(move |connection, _| {
-            Box::pin(async move { connection.execute(sqlx::raw_sql(session)).await.map(drop) })
+            Box::pin(async move {
+                for settings in session {
+                    connection.execute(sqlx::raw_sql(*settings)).await?;
+                }
+                Ok(())
+            })
         })
 }
 
 async fn open_pool(engine: Engine, url: &str, connections: u32) -> Result<AnyPool, DbError> {
-    let opened = pool_options(engine, connections).connect(url).await;
+    let session: &[_] = match engine {
+        Engine::Sqlite => &[SQLITE_SESSION],
+        Engine::Postgres => &[POSTGRES_SESSION],
+    };
+    let opened = pool_options(engine, connections, session).connect(url).await;
     match opened {
         // The pool only says that it gave up; one more try says why.
         Err(sqlx::Error::PoolTimedOut) => match AnyConnection::connect(url).await {

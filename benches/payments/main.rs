@@ -21,6 +21,7 @@ mod sessions;
 mod start;
 #[path = "../../tests/support/db.rs"]
 mod support;
+mod synced;
 mod unpaid;
 
 use std::process::ExitCode;
@@ -48,6 +49,7 @@ fn main() -> ExitCode {
         ["streams", rest @ ..] => sessions::run_streams(rest),
         ["scripted"] => prepaid::run_upstream(),
         ["chat", rest @ ..] => prepaid::run_load(rest),
+        ["synced", rest @ ..] => synced::run(rest),
         sections => bench(sections),
     };
     match done {

@@ -33,6 +33,9 @@ const OWNER: &str = "0x00000000000000000000000000000000000000bb";
 const WORDS: usize = 20;
 const LITELLM_KEY: &str = "sk-bench";
 
+/// The first contenders, which sell nothing: the upstream, and a proxy that syncs.
+const BESIDE: usize = 2;
+
 /// A server, and what opens it.
 struct Contender {
     name: &'static str,
@@ -57,6 +60,7 @@ pub async fn measure() -> Result<()> {
     let address = model.address;
     let mut contenders = vec![
         Contender { name: "the upstream itself", server: model, key: "none".into(), _keep: (None, None) },
+        synced(address)?,
         farebox("farebox, SQLite", address, None).await?,
     ];
     match support::postgres().await {
@@ -69,14 +73,15 @@ pub async fn measure() -> Result<()> {
     }
     for kind in ["whole", "stream"] {
         let capacity = rounds(&contenders, kind, |_| 0.0)?;
-        // Half of what each can do; the upstream itself at the pace of the first behind it.
+        // Half of what each can do; what stands beside them at the pace of the first of them.
         let paces: Vec<f64> = capacity.iter().map(|seen| seen.rate / 2.0).collect();
-        let paced = rounds(&contenders, kind, |at| if at == 0 { paces[1] } else { paces[at] })?;
+        let paced = rounds(&contenders, kind, |at| paces[at.max(BESIDE)])?;
         print(&contenders, kind, &capacity, &paced);
     }
     println!(
         "  Medians of {ROUNDS} alternating rounds, {CLIENTS} clients. Times at half of what each server can do, from \
-         when a request was due.\n  LiteLLM has a master key and no database: its database client fetches its engine \
+         when a request was due;\n  what is added includes waiting for a processor, of which the load and the \
+         upstream take their part.\n  LiteLLM has a master key and no database: its database client fetches its engine \
          from a host of its own."
     );
     Ok(())
@@ -147,6 +152,18 @@ impl Contender {
         let cpu = micros(self.server.cpu()?.saturating_sub(before)) / answers;
         Ok(Seen { rate: answers / seconds, p50, p99, cpu })
     }
+}
+
+/// The least that can be done for an answer that is paid for.
+fn synced(model: SocketAddr) -> Result<Contender> {
+    let folder = crate::folder()?;
+    let server = Program::own(&["synced", &model.to_string(), &folder.path().display().to_string()])?.0;
+    Ok(Contender {
+        name: "a proxy that syncs a line",
+        server,
+        key: "none".into(),
+        _keep: (Some(folder), None),
+    })
 }
 
 async fn farebox(name: &'static str, model: SocketAddr, database: Option<TestDb>) -> Result<Contender> {

@@ -24,6 +24,11 @@ pub enum Column {
 /// many there are: PostgreSQL cannot see it, and plans for a hundred.
 #[must_use]
 pub fn given(engine: Engine, columns: &[Column], rows: usize) -> String {
+    given_as(engine, 1, columns, rows)
+}
+
+/// The same as another parameter than `$1`.
+pub(super) fn given_as(engine: Engine, parameter: usize, columns: &[Column], rows: usize) -> String {
     let cell = |(n, column): (usize, &Column)| match (engine, *column) {
         (Engine::Sqlite, Column::Text(name) | Column::Whole(name)) => {
             format!("json_extract(value, '$[{n}]') AS {name}")
@@ -33,10 +38,11 @@ pub fn given(engine: Engine, columns: &[Column], rows: usize) -> String {
     };
     let cells: Vec<_> = columns.iter().enumerate().map(cell).collect();
     let source = match engine {
-        Engine::Sqlite => "json_each($1)".to_owned(),
+        Engine::Sqlite => format!("json_each(${parameter})"),
         // Few statements: each is prepared once.
         Engine::Postgres => {
-            format!("json_array_elements(CAST($1 AS json)) LIMIT {}", rows.next_power_of_two())
+            let rows = rows.next_power_of_two();
+            format!("json_array_elements(CAST(${parameter} AS json)) LIMIT {rows}")
         }
     };
     format!("WITH given AS (SELECT {} FROM {source})", cells.join(", "))

@@ -16,6 +16,7 @@ use super::books::{Books, Verdict};
 use super::tabs::{self, Opened, Opening, Owed, Settling};
 use super::verbs::not_negative;
 use super::{ChargeOutcome, CloseOutcome, LedgerError, fits, sql, sweep};
+use crate::db::writes::Writes;
 use crate::db::{Db, DbError, Tx, TxError};
 use crate::id::HoldId;
 use crate::money::Money;
@@ -337,7 +338,9 @@ pub(super) async fn charge(tx: &mut Tx, charges: &[(HoldId, Money)]) -> Result<V
     let accounts = sql::lock_accounts(tx, holds.iter().map(|hold| hold.as_str())).await?;
     let books = Books { accounts, tabs: sql::read_holds(tx, &holds).await?, ..Books::default() };
     let (verdicts, fold) = books.admit(charges);
-    sql::charge_holds(tx, &fold.tabs).await?;
-    sql::change_accounts(tx, &fold.accounts).await?;
+    let mut writes = Writes::default();
+    sql::charge_holds(&mut writes, &fold.tabs);
+    sql::change_accounts(&mut writes, &fold.accounts);
+    sql::write(tx, writes).await?;
     Ok(verdicts)
 }

@@ -10,6 +10,7 @@ use sqlx::Row as _;
 use super::{LedgerError, sql};
 use crate::db::Tx;
 use crate::db::rows::{self, Column};
+use crate::db::writes::Writes;
 use crate::id::Timestamp;
 use crate::money::Money;
 
@@ -131,20 +132,16 @@ impl Used {
     }
 
     /// Writes what was spent to what is counted.
-    pub(super) async fn count(&self, tx: &mut Tx) -> Result<(), LedgerError> {
-        let sums: Vec<_> = self.0.iter().filter(|(_, spent)| spent.is_positive()).collect();
-        if sums.is_empty() {
-            return Ok(());
-        }
-        let sums: Vec<_> = sums.iter().map(|((name, day), spent)| (name, day, spent.micros())).collect();
+    pub(super) fn count(&self, writes: &mut Writes) {
+        let sums = self.0.iter().filter(|(_, spent)| spent.is_positive());
+        let sums: Vec<_> = sums.map(|((name, day), spent)| (name, day, spent.micros())).collect();
         let columns = [Column::Text("name"), Column::Text("day"), Column::Whole("spent")];
-        let given = rows::given(tx.engine(), &columns, sums.len());
-        let query = format!(
-            "{given} INSERT INTO budgets (name, day, spent) SELECT name, day, spent FROM given WHERE true
-             ON CONFLICT (name, day) DO UPDATE SET spent = budgets.spent + excluded.spent"
+        writes.add(
+            &columns,
+            &sums,
+            "INSERT INTO budgets (name, day, spent) SELECT name, day, spent FROM given WHERE true
+             ON CONFLICT (name, day) DO UPDATE SET spent = budgets.spent + excluded.spent",
         );
-        rows::with_rows(query, &sums).execute(tx.conn()).await?;
-        Ok(())
     }
 }
 
@@ -163,7 +160,9 @@ pub async fn left(tx: &mut Tx, budget: &Budget, available: Money) -> Result<Limi
 pub async fn count(tx: &mut Tx, budget: &Budget, spent: Money) -> Result<(), LedgerError> {
     let mut used = Used::default();
     used.add(&budget.name, &budget.day, spent).ok_or(LedgerError::Overflow)?;
-    used.count(tx).await
+    let mut writes = Writes::default();
+    used.count(&mut writes);
+    sql::write(tx, writes).await
 }
 
 #[cfg(test)]

@@ -54,23 +54,27 @@ async fn write(tx: &mut Tx, sums: &[(&str, i64)]) -> Result<Option<HashMap<Strin
          UPDATE accounts SET spent = accounts.spent + sums.spent, held = accounts.held - sums.drawn
            FROM sums WHERE accounts.id = sums.account"
     );
-    rows::with_rows(accounts, &sums).execute(tx.conn()).await?;
     let tabs = format!(
         "{given} UPDATE holds SET charged = holds.charged + given.amount FROM given
           WHERE holds.id = given.id AND CASE holds.state WHEN 'open' THEN TRUE ELSE FALSE END"
     );
-    let raised = rows::with_rows(tabs, &sums).execute(tx.conn()).await?.rows_affected();
-    if usize::try_from(raised) != Ok(sums.len()) {
-        return Ok(None);
-    }
-    let object = match engine {
-        Engine::Sqlite => "json_group_object(holds.id, holds.charged)",
-        Engine::Postgres => "CAST(json_object_agg(holds.id, holds.charged) AS TEXT)",
+    let all = match engine {
+        // The driver runs one after the other, of which only the last answers with a row.
+        Engine::Sqlite => format!(
+            "{accounts}; {tabs}; {given} SELECT json_group_object(holds.id, holds.charged)
+               FROM given CROSS JOIN holds WHERE holds.id = given.id AND holds.state = 'open'"
+        ),
+        // Both see the tabs as they were before.
+        Engine::Postgres => format!(
+            "WITH raised AS ({accounts} RETURNING 1), charged AS ({tabs} RETURNING holds.id, holds.charged)
+             SELECT COALESCE(CAST(json_object_agg(id, charged) AS TEXT), '{{}}') FROM charged"
+        ),
     };
-    let totals = format!("{given} SELECT {object} FROM given CROSS JOIN holds WHERE holds.id = given.id");
-    let row = rows::with_rows(totals, &sums).fetch_one(tx.conn()).await?;
+    let rows = rows::with_rows(all, &sums).fetch_all(tx.conn()).await?;
+    let row = rows.first().ok_or(sqlx::Error::RowNotFound)?;
     let totals: String = row.try_get(0)?;
-    Ok(serde_json::from_str(&totals).ok())
+    let totals: HashMap<_, _> = serde_json::from_str(&totals).unwrap_or_default();
+    Ok((totals.len() == sums.len()).then_some(totals))
 }
 
 /// What each charge made of its tab: the totals, less what came after it.

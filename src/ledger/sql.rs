@@ -13,6 +13,7 @@ use super::books::OpenedTab;
 use super::statement::Entry;
 use crate::db::Tx;
 use crate::db::rows::{self, Column};
+use crate::db::writes::Writes;
 use crate::id::{AccountId, HoldId, RequestKey, SourceRef, Timestamp};
 use crate::money::Money;
 
@@ -102,25 +103,29 @@ pub(super) async fn lock_accounts<'a>(
     rows.iter().map(|row| Ok((account_id(row, "id")?, balance(row)?))).collect()
 }
 
-/// Adds to what accounts spent and hold, if that much is available.
-pub(super) async fn change_accounts(tx: &mut Tx, changes: &BTreeMap<AccountId, (Money, Money)>) -> Done {
-    if changes.is_empty() {
+/// Runs what was gathered.
+pub(super) async fn write(tx: &mut Tx, writes: Writes) -> Done {
+    if writes.run(tx).await? {
         return Ok(());
     }
+    Err(LedgerError::Corrupt("a batch did not change every row it was to change".into()))
+}
+
+/// Adds to what accounts spent and hold, if that much is available.
+pub(super) fn change_accounts(writes: &mut Writes, changes: &BTreeMap<AccountId, (Money, Money)>) {
     let columns = [Column::Text("id"), Column::Whole("spent"), Column::Whole("held")];
-    let given = rows::given(tx.engine(), &columns, changes.len());
-    let query = format!(
-        "{given} UPDATE accounts
-            SET spent = accounts.spent + given.spent, held = accounts.held + given.held FROM given
-          WHERE accounts.id = given.id AND accounts.held + given.held >= 0
-            AND accounts.credited - accounts.spent - accounts.held >= given.spent + given.held"
-    );
     let rows: Vec<_> = changes
         .iter()
         .map(|(account, (spent, held))| (account.as_str(), spent.micros(), held.micros()))
         .collect();
-    let result = rows::with_rows(query, &rows).execute(tx.conn()).await?;
-    must(result.rows_affected(), rows.len(), "a batch, on accounts,")
+    writes.add(
+        &columns,
+        &rows,
+        "UPDATE accounts
+            SET spent = accounts.spent + given.spent, held = accounts.held + given.held FROM given
+          WHERE accounts.id = given.id AND accounts.held + given.held >= 0
+            AND accounts.credited - accounts.spent - accounts.held >= given.spent + given.held",
+    );
 }
 
 /// Makes the account unless it exists. Waits for another transaction that makes the same one.
@@ -297,30 +302,32 @@ pub(super) async fn read_holds(
 }
 
 /// Raises what open tabs were charged.
-pub(super) async fn charge_holds(tx: &mut Tx, charges: &BTreeMap<HoldId, Money>) -> Done {
-    raise_holds(tx, charges, "").await
+pub(super) fn charge_holds(writes: &mut Writes, charges: &BTreeMap<HoldId, Money>) {
+    // `CASE` keeps PostgreSQL from the indexes of open tabs, which are full of tabs that were closed
+    // since it last vacuumed.
+    writes.add(
+        &RAISED,
+        &raised(charges),
+        "UPDATE holds SET charged = holds.charged + given.amount FROM given
+          WHERE holds.id = given.id AND CASE holds.state WHEN 'open' THEN TRUE ELSE FALSE END",
+    );
 }
 
 /// Closes open tabs, each after raising what it was charged.
-pub(super) async fn close_holds(tx: &mut Tx, charges: &BTreeMap<HoldId, Money>) -> Done {
-    raise_holds(tx, charges, ", state = 'closed'").await
+pub(super) fn close_holds(writes: &mut Writes, charges: &BTreeMap<HoldId, Money>) {
+    // `CASE` as above.
+    writes.add(
+        &RAISED,
+        &raised(charges),
+        "UPDATE holds SET charged = holds.charged + given.amount, state = 'closed' FROM given
+          WHERE holds.id = given.id AND CASE holds.state WHEN 'open' THEN TRUE ELSE FALSE END",
+    );
 }
 
-async fn raise_holds(tx: &mut Tx, charges: &BTreeMap<HoldId, Money>, also: &str) -> Done {
-    // `CASE` keeps PostgreSQL from the indexes of open tabs, which are full of tabs that were closed
-    // since it last vacuumed.
-    if charges.is_empty() {
-        return Ok(());
-    }
-    let columns = [Column::Text("id"), Column::Whole("amount")];
-    let given = rows::given(tx.engine(), &columns, charges.len());
-    let query = format!(
-        "{given} UPDATE holds SET charged = holds.charged + given.amount{also} FROM given
-          WHERE holds.id = given.id AND CASE holds.state WHEN 'open' THEN TRUE ELSE FALSE END"
-    );
-    let rows: Vec<_> = charges.iter().map(|(hold, amount)| (hold.as_str(), amount.micros())).collect();
-    let result = rows::with_rows(query, &rows).execute(tx.conn()).await?;
-    must(result.rows_affected(), rows.len(), "a batch, on tabs,")
+const RAISED: [Column; 2] = [Column::Text("id"), Column::Whole("amount")];
+
+fn raised(charges: &BTreeMap<HoldId, Money>) -> Vec<(&str, i64)> {
+    charges.iter().map(|(hold, amount)| (hold.as_str(), amount.micros())).collect()
 }
 
 /// A tab, and when it expires.
@@ -363,7 +370,7 @@ pub(super) async fn expired_holds(
 }
 
 /// Posts the entries of tabs.
-pub(super) async fn insert_entries(tx: &mut Tx, entries: &[(HoldId, Entry)]) -> Done {
+pub(super) fn insert_entries(writes: &mut Writes, entries: &[(HoldId, Entry)]) -> Done {
     let mut rows = Vec::with_capacity(entries.len());
     for (hold, entry) in entries {
         let units = i64::try_from(entry.units).map_err(|_| LedgerError::Overflow)?;
@@ -394,15 +401,15 @@ pub(super) async fn insert_entries(tx: &mut Tx, entries: &[(HoldId, Entry)]) -> 
         Column::Text("meta"),
         Column::Whole("created_at"),
     ];
-    let given = rows::given(tx.engine(), &columns, rows.len());
-    let query = format!(
-        "{given} INSERT INTO entries
+    writes.add(
+        &columns,
+        &rows,
+        "INSERT INTO entries
            (id, account, hold, kind, amount, request_id, service, units, unit_price, meta, created_at)
          SELECT id, account, hold, kind, amount, request_id, service, units, unit_price, meta, created_at
-           FROM given"
+           FROM given",
     );
-    let result = rows::with_rows(query, &rows).execute(tx.conn()).await?;
-    must(result.rows_affected(), rows.len(), "new entries")
+    Ok(())
 }
 
 /// The entry of a closed tab.

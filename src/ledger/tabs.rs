@@ -7,7 +7,8 @@ use super::budget::{Budget, Limit, Used};
 use super::repeat::{Known, known};
 use super::statement::{Entry, EntryDetails};
 use super::{CloseOutcome, LedgerError, sql};
-use crate::db::rows::{self, Column};
+use crate::db::rows::Column;
+use crate::db::writes::Writes;
 use crate::db::{Engine, Tx};
 use crate::id::{AccountId, HoldId, RequestKey, Timestamp};
 use crate::money::Money;
@@ -145,9 +146,11 @@ pub(super) async fn serve(
         }
     });
     let opened = opened.map(Ok).collect();
-    sql::change_accounts(tx, &books.changes_since(&before).accounts).await?;
-    closing.write(tx).await?;
-    insert(tx, &opening).await?;
+    let mut writes = Writes::default();
+    sql::change_accounts(&mut writes, &books.changes_since(&before).accounts);
+    closing.write(&mut writes)?;
+    insert(&mut writes, &opening);
+    sql::write(tx, writes).await?;
     let mut outcomes = Vec::with_capacity(settled.len());
     for (settling, settled) in settlings.iter().zip(settled) {
         outcomes.push(match settled {
@@ -227,13 +230,11 @@ impl Closing {
         Ok(Some(CloseOutcome::Closed { entry, released }))
     }
 
-    async fn write(&self, tx: &mut Tx) -> Result<(), LedgerError> {
-        if self.tabs.is_empty() {
-            return Ok(());
-        }
-        sql::close_holds(tx, &self.tabs).await?;
-        sql::insert_entries(tx, &self.entries).await?;
-        self.spent.count(tx).await
+    fn write(&self, writes: &mut Writes) -> Result<(), LedgerError> {
+        sql::close_holds(writes, &self.tabs);
+        sql::insert_entries(writes, &self.entries)?;
+        self.spent.count(writes);
+        Ok(())
     }
 }
 
@@ -245,10 +246,7 @@ struct New<'a> {
     order: &'a Opening,
 }
 
-async fn insert(tx: &mut Tx, new: &[New<'_>]) -> Result<(), LedgerError> {
-    if new.is_empty() {
-        return Ok(());
-    }
+fn insert(writes: &mut Writes, new: &[New<'_>]) {
     let rows: Vec<_> = new
         .iter()
         .map(|New { hold, request, reserved, order }| {
@@ -276,14 +274,13 @@ async fn insert(tx: &mut Tx, new: &[New<'_>]) -> Result<(), LedgerError> {
         Column::Whole("created_at"),
         Column::Whole("expires_at"),
     ];
-    let given = rows::given(tx.engine(), &columns, rows.len());
-    let query = format!(
-        "{given} INSERT INTO holds
+    writes.add(
+        &columns,
+        &rows,
+        "INSERT INTO holds
            (id, account, request_key, reserved, charged, state, budget, day, created_at, expires_at)
-         SELECT id, account, request_key, reserved, 0, 'open', budget, day, created_at, expires_at FROM given"
+         SELECT id, account, request_key, reserved, 0, 'open', budget, day, created_at, expires_at FROM given",
     );
-    let result = rows::with_rows(query, &rows).execute(tx.conn()).await?;
-    sql::must(result.rows_affected(), rows.len(), "new tabs")
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use super::statement::{Entry, EntryDetails};
 use super::tabs::{self, Owed, Settling};
 use super::{ChargeOutcome, CloseOutcome, Credited, HoldOutcome, LedgerError, SpendOutcome, batch};
 use crate::db::Tx;
+use crate::db::writes::Writes;
 use crate::id::{AccountId, HoldId, RequestKey, SourceRef, Timestamp};
 use crate::money::Money;
 
@@ -189,7 +190,9 @@ pub async fn spend(
     let new = NewHold { id: &id, account, request_key, tab, state: "closed", now, expires_at: now };
     sql::insert_hold(tx, new).await?;
     let entry = Entry::of(account, amount, details, now);
-    sql::insert_entries(tx, &[(id, entry.clone())]).await?;
+    let mut writes = Writes::default();
+    sql::insert_entries(&mut writes, &[(id, entry.clone())])?;
+    sql::write(tx, writes).await?;
     Ok(SpendOutcome::Spent(entry))
 }
 

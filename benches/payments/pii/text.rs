@@ -43,17 +43,17 @@ pub fn measure(config: &config::Pii, mut peers: Option<&mut Peers>) -> Result<()
                 let (selection, never) = (Selection::all(model.clone()), AtomicBool::new(false));
                 let begun = Instant::now();
                 let findings = engine.analyze_until(text, &selection, &never, NonZeroUsize::MIN)?;
-                rates[index].push(real(text.len() as u64) / begun.elapsed().as_secs_f64() / 1e6);
+                rates[index].push(real(text.len() as u64) / begun.elapsed().as_secs_f64() / 1e3);
                 found[index] = findings.len() * 1_000_000 / text.len();
             }
             if let Some(peers) = peers.as_deref_mut() {
                 let text = head(text, SLOW_SIZE);
                 let (seconds, findings) = peers.run(&json!({ "peer": "presidio", "text": text }))?;
-                rates[models.len()].push(real(text.len() as u64) / seconds / 1e6);
+                rates[models.len()].push(real(text.len() as u64) / seconds / 1e3);
                 found[models.len()] = usize::try_from(findings)? * 1_000_000 / text.len();
             }
         }
-        let mut table = Table::new(&[name, "MB/s", "findings in a MB"]);
+        let mut table = Table::new(&[name, "kB/s", "findings in a MB"]);
         let names = models.iter().map(Model::name).chain(["Presidio, small model"]);
         for (index, name) in names.enumerate().filter(|(index, _)| !rates[*index].is_empty()) {
             table.row(name, [number(median(&rates[index])), found[index].to_string()]);

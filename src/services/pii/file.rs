@@ -82,12 +82,19 @@ impl From<PdfError> for FileError {
     fn from(error: PdfError) -> Self {
         match error {
             PdfError::Stopped => Self::Stopped(Stopped),
+            PdfError::NoFaceModel { .. } => Self::NoFaceModel,
             error => Self::Pdf(error),
         }
     }
 }
 
 impl FileError {
+    /// Whether the fault is this server's: a model failed.
+    #[must_use]
+    pub fn is_fault(&self) -> bool {
+        matches!(self, Self::Image(ImageError::ModelFailed { .. }) | Self::Pdf(PdfError::ModelFailed { .. }))
+    }
+
     /// Whether it is the size that was wrong.
     #[must_use]
     pub fn is_size(&self) -> bool {
@@ -203,7 +210,7 @@ impl FileExaminer {
                     .map_err(FileError::from)
             }
             FileKind::Pdf => {
-                let models = PdfModels { ocr: self.models.ocr.as_ref() };
+                let models = PdfModels { ocr: self.models.ocr.as_ref(), faces: self.models.faces.as_ref() };
                 let threshold = options.pdf_threshold;
                 let selection =
                     threshold.map_or_else(|| selection.clone(), |t| selection.clone().with_threshold(t));
@@ -236,7 +243,9 @@ impl Examined {
             Self::Image(image) => {
                 (image.findings.iter().map(|finding| finding.entity.name()).collect(), image.faces.len())
             }
-            Self::Pdf(pdf) => (pdf.findings.iter().map(|finding| finding.entity.name()).collect(), 0),
+            Self::Pdf(pdf) => {
+                (pdf.findings.iter().map(|finding| finding.entity.name()).collect(), pdf.faces.len())
+            }
         };
         entities.into_iter().chain(std::iter::repeat_n(FACE, faces))
     }

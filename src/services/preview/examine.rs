@@ -113,9 +113,12 @@ impl<'a> Examination<'a> {
     }
 
     fn file(&self, file: &File, place: &str) -> Result<Examined, PreviewError> {
-        self.examiner
-            .examine(file, self.selection, self.files, self.stop)
-            .map_err(|error| PreviewError::File { place: place.to_owned(), error })
+        self.examiner.examine(file, self.selection, self.files, self.stop).map_err(|error| {
+            if error.is_fault() {
+                return Unexamined::Broken.into();
+            }
+            PreviewError::File { place: place.to_owned(), error }
+        })
     }
 
     fn note(&mut self, examined: Examined, path: String, redacted: Option<String>) {

@@ -78,7 +78,7 @@ impl FileOptions {
         let default = pdf::OcrOptions::default().min_confidence;
         let min_confidence = self.min_confidence.unwrap_or(default);
         let ocr = self.ocr.then_some(pdf::OcrOptions { min_confidence });
-        PdfOptions { pages: self.pages.clone(), ocr, dpi: self.dpi, limits }
+        PdfOptions { pages: self.pages.clone(), ocr, faces: self.faces, dpi: self.dpi, limits }
     }
 
     fn read_ocr(&mut self, value: &Value) -> Result<(), ConfigError> {
@@ -217,6 +217,7 @@ mod tests {
         );
         let pdf = options.pdf(pdf::Limits::default());
         assert_eq!((pdf.ocr, pdf.dpi), (Some(pdf::OcrOptions { min_confidence: 0.75 }), 72));
+        assert_eq!(pdf.faces, Some(faces));
         assert_eq!((pdf.pages, options.pdf_threshold), ("1,2".parse().ok(), Some(0.125)));
         for pages in [json!("3"), json!(3), json!([3])] {
             let options = read(json!({ "pdf": { "pages": pages } })).expect("valid");

@@ -25,6 +25,21 @@ pub enum ModelError {
     },
 }
 
+/// Why a network gave no answer. What it should have looked at was not looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum NetworkError {
+    /// The caller's flag was set.
+    #[error(transparent)]
+    Stopped(#[from] Stopped),
+    /// A model that ran when it was loaded does not run on this image, or what it answers is not what it answered
+    /// then. The fault is not the image's, but of whoever installed the model or of this library.
+    #[error("the {model} model failed")]
+    Failed {
+        /// Which one, in a word.
+        model: &'static str,
+    },
+}
+
 /// Why there is no redacted image. Messages are for whoever sent it and quote nothing of it.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ImageError {
@@ -66,7 +81,22 @@ pub enum ImageError {
     /// Faces were to be found, without a model that finds them.
     #[error("faces in images cannot be found: the face model is not installed")]
     NoFaceModel,
+    /// A model failed: a fault of the server, not of the image.
+    #[error("the image could not be examined: the {model} model failed")]
+    ModelFailed {
+        /// Which one, in a word.
+        model: &'static str,
+    },
     /// The caller's flag was set.
     #[error(transparent)]
     Stopped(#[from] Stopped),
+}
+
+impl From<NetworkError> for ImageError {
+    fn from(error: NetworkError) -> Self {
+        match error {
+            NetworkError::Stopped(stopped) => Self::Stopped(stopped),
+            NetworkError::Failed { model } => Self::ModelFailed { model },
+        }
+    }
 }

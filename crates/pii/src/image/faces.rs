@@ -3,12 +3,14 @@
 //! The network answers with maps of a quarter of the image's size: how likely the middle of a face is, how large the
 //! face would be, and how far its middle is from the middle of the pixel.
 
+use std::sync::atomic::AtomicBool;
+
 use image::RgbImage;
 use rten_tensor::NdTensor;
 use serde::Serialize;
 
 use super::{
-    ModelError, Rect, Stopped,
+    ModelError, NetworkError, Rect,
     network::{Network, Worker, numbers},
     ocr::{Frame, float},
 };
@@ -61,20 +63,28 @@ impl FaceDetector {
         Ok(FaceDetector { network })
     }
 
-    /// Faces of at least this probability, the likeliest first.
-    pub(crate) fn find(
+    /// Faces of at least this probability in an upright image, the likeliest first. Works on one thread, which ends
+    /// with the call.
+    pub fn find(
         &self,
         image: &RgbImage,
         threshold: f32,
-        worker: &Worker<'_>,
-    ) -> Result<Vec<Face>, Stopped> {
+        stop: &AtomicBool,
+    ) -> Result<Vec<Face>, NetworkError> {
+        if image.width() == 0 || image.height() == 0 {
+            return Ok(Vec::new());
+        }
         let (width, height) = (float(image.width() as usize), float(image.height() as usize));
         let longer = width.max(height);
         let scale = (LONGER.0 / longer).clamp(1.0, ENLARGED).min(LONGER.1 / longer);
         let (columns, rows) = (on_grid(width * scale), on_grid(height * scale));
         let pixels = Frame::whole(image).crop(image, columns, rows);
-        let outputs = self.network.run(&NdTensor::from_data([1, 3, rows, columns], pixels), worker)?;
-        let candidates = maps(outputs).map(|maps| maps.candidates(threshold)).unwrap_or_default();
+        let image_planes = NdTensor::from_data([1, 3, rows, columns], pixels);
+        let (across, down) = (columns / STRIDE, rows / STRIDE);
+        let fits = |maps: &Maps| maps.columns == across && maps.likely.len() == across * down;
+        let maps =
+            self.network.run(&image_planes, &Worker::new(stop), |outputs| maps(outputs).filter(fits))?;
+        let candidates = maps.candidates(threshold);
         let (back_x, back_y) = (width / float(columns), height / float(rows));
         let faces = distinct(candidates).into_iter().map(|face| {
             let (half_x, half_y) = (face.size.0 * (0.5 + MARGIN), face.size.1 * (0.5 + MARGIN));

@@ -17,9 +17,10 @@ mod redact;
 use crate::Stopped;
 pub use crate::data_url::image_bytes;
 pub use decode::ImageLimits;
-pub use error::{ImageError, ModelError};
+pub use error::{ImageError, ModelError, NetworkError};
 pub use faces::{Face, FaceDetector};
 pub use rect::Rect;
+pub(crate) use redact::cover;
 pub use redact::{
     FaceMode, FaceOptions, ImageFinding, ImageModels, ImageOptions, OcrOptions, RedactedImage, redact_image,
 };

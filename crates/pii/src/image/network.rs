@@ -5,7 +5,7 @@ use std::sync::{Arc, atomic::AtomicBool};
 use rten::{Model, ModelOptions, NodeId, RunOptions, ThreadPool, Value};
 use rten_tensor::{AsView, Layout, NdTensor};
 
-use super::{ModelError, Stopped};
+use super::{ModelError, NetworkError, Stopped};
 
 /// A loaded model with one image as its input: planes of colour, numbered batch, channel, row, column.
 pub(crate) struct Network {
@@ -54,13 +54,18 @@ impl Network {
         Ok((network, outputs))
     }
 
-    /// All outputs for an image of a kind that the caller tried when it loaded the model.
-    pub(crate) fn run(&self, image: &NdTensor<f32, 4>, worker: &Worker<'_>) -> Result<Vec<Value>, Stopped> {
+    /// What `understand` makes of all outputs for an image. An answer that it makes nothing of is a failure: nobody may
+    /// take it for an image without anything in it.
+    pub(crate) fn run<T>(
+        &self,
+        image: &NdTensor<f32, 4>,
+        worker: &Worker<'_>,
+        understand: impl FnOnce(Vec<Value>) -> Option<T>,
+    ) -> Result<T, NetworkError> {
         worker.go_on()?;
         let outputs = self.try_run(image, worker);
         worker.go_on()?;
-        Ok(outputs
-            .unwrap_or_else(|cause| unreachable!("the {} model ran when it was loaded: {cause}", self.name)))
+        outputs.ok().and_then(understand).ok_or(NetworkError::Failed { model: self.name })
     }
 
     fn try_run(&self, image: &NdTensor<f32, 4>, worker: &Worker<'_>) -> Result<Vec<Value>, String> {
@@ -71,8 +76,9 @@ impl Network {
     }
 }
 
-/// An output as numbers in memory order, with its shape.
+/// An output as numbers in memory order, with its shape. None when one of them is no number.
 pub(crate) fn numbers<const N: usize>(value: Value) -> Option<([usize; N], Vec<f32>)> {
     let tensor: NdTensor<f32, N> = value.try_into().ok()?;
-    Some((tensor.shape(), tensor.to_vec()))
+    let numbers = tensor.to_vec();
+    numbers.iter().all(|number| number.is_finite()).then(|| (tensor.shape(), numbers))
 }

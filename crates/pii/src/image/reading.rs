@@ -26,12 +26,13 @@ impl Reading {
         self.places.get(start..end).unwrap_or_default().iter().flatten().copied()
     }
 
-    fn of(lines: &[Line], order: &[Vec<usize>]) -> Reading {
+    /// `between` parts the lines of a row.
+    fn of(lines: &[Line], order: &[Vec<usize>], between: &str) -> Reading {
         let mut reading = Reading::default();
         for row in order {
             for (position, line) in row.iter().enumerate() {
                 if position > 0 {
-                    reading.push(' ', None);
+                    between.chars().for_each(|character| reading.push(character, None));
                 }
                 for (index, character) in lines[*line].text.chars().enumerate() {
                     reading.push(character, Some((*line, index)));
@@ -66,11 +67,13 @@ impl Reading {
 /// The texts to search, without those that say the same.
 pub(crate) fn readings(lines: &[Line]) -> Vec<Reading> {
     let rows = rows(lines);
-    let by_rows = Reading::of(lines, &rows);
+    let by_rows = Reading::of(lines, &rows, " ");
     let mut readings = vec![by_rows.tightened()];
     if rows.iter().any(|row| row.len() > 1) {
-        let by_columns = Reading::of(lines, &columns(lines, &rows));
+        let by_columns = Reading::of(lines, &columns(lines, &rows), " ");
         readings.push(by_columns.tightened());
+        // In a form the left one names what the right one is.
+        readings.push(Reading::of(lines, &rows, ": "));
         readings.insert(0, by_columns);
     }
     readings.insert(0, by_rows);

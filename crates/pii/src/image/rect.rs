@@ -40,6 +40,18 @@ impl Rect {
         self.y.saturating_add(self.height)
     }
 
+    /// How many pixels it has.
+    pub(crate) fn area(self) -> u64 {
+        u64::from(self.width) * u64::from(self.height)
+    }
+
+    /// How many pixels both have.
+    pub(crate) fn shared(self, other: Rect) -> u64 {
+        let across = self.right().min(other.right()).saturating_sub(self.x.max(other.x));
+        let down = self.bottom().min(other.bottom()).saturating_sub(self.y.max(other.y));
+        u64::from(across) * u64::from(down)
+    }
+
     /// The rectangle with `across` more pixels left and right and `down` more above and below, as far as the
     /// image goes.
     #[must_use]

@@ -6,9 +6,8 @@ use image::RgbImage;
 use serde::Serialize;
 
 use super::{
-    Face, FaceDetector, ImageError, ImageLimits, Rect, Stopped,
+    Face, FaceDetector, ImageError, ImageLimits, NetworkError, Rect, Stopped,
     decode::{decode, encode},
-    network::Worker,
     ocr::{Line, Ocr},
     paint, reading,
 };
@@ -127,14 +126,13 @@ pub fn redact_image(
         None => None,
     };
     let (mut image, output) = decode(bytes, &options.limits)?;
-    let worker = Worker::new(stop);
-    worker.go_on()?;
+    Stopped::check(stop)?;
     let findings = match ocr {
         Some((ocr, model)) => find_text(engine, model, &image, selection, ocr, stop)?,
         None => Vec::new(),
     };
     let faces = match detector {
-        Some((faces, model)) => model.find(&image, faces.threshold, &worker)?,
+        Some((faces, model)) => model.find(&image, faces.threshold, stop)?,
         None => Vec::new(),
     };
     for (face, options) in faces.iter().zip(options.faces.iter().cycle()) {
@@ -143,12 +141,13 @@ pub fn redact_image(
     for rect in findings.iter().flat_map(|finding| &finding.boxes) {
         paint::fill(&mut image, *rect);
     }
-    worker.go_on()?;
+    Stopped::check(stop)?;
     let (width, height) = image.dimensions();
     Ok(RedactedImage { bytes: encode(&image, output), mime: output.mime(), width, height, findings, faces })
 }
 
-fn cover(image: &mut RgbImage, rect: Rect, options: FaceOptions) {
+/// Covers a face.
+pub(crate) fn cover(image: &mut RgbImage, rect: Rect, options: FaceOptions) {
     match options.mode {
         FaceMode::Fill => paint::fill(image, rect),
         FaceMode::Pixelate => paint::pixelate(image, rect, options.strength),
@@ -163,7 +162,7 @@ fn find_text(
     selection: &Selection,
     options: OcrOptions,
     stop: &AtomicBool,
-) -> Result<Vec<ImageFinding>, Stopped> {
+) -> Result<Vec<ImageFinding>, NetworkError> {
     let mut lines = model.read(image, stop)?;
     lines.retain(|line| line.confidence >= options.min_confidence);
     let mut covered = HashSet::new();
@@ -175,16 +174,32 @@ fn find_text(
             if places.iter().all(|place| covered.contains(place)) {
                 continue;
             }
-            findings.push(ImageFinding {
+            let found = ImageFinding {
                 entity: finding.entity,
                 boxes: boxes(&lines, &places, image.dimensions()),
                 score: finding.score,
                 recognizer: finding.recognizer,
-            });
+            };
+            add(&mut findings, found);
             covered.extend(places);
         }
     }
     Ok(findings)
+}
+
+/// Adds a finding. One that stands where the same was found is a line that was read twice: both are covered, and
+/// reported as one.
+fn add(findings: &mut Vec<ImageFinding>, mut found: ImageFinding) {
+    let area = |boxes: &[Rect]| boxes.iter().copied().map(Rect::area).sum::<u64>();
+    let same = findings.iter_mut().find(|known| {
+        let pairs =
+            known.boxes.iter().flat_map(|one| found.boxes.iter().map(move |other| one.shared(*other)));
+        known.entity == found.entity && 2 * pairs.sum::<u64>() > area(&known.boxes).min(area(&found.boxes))
+    });
+    match same {
+        Some(known) => known.boxes.append(&mut found.boxes),
+        None => findings.push(found),
+    }
 }
 
 /// The rectangles around characters, a little larger than these: where one ends is only known to some pixels.
@@ -193,9 +208,8 @@ fn boxes(lines: &[Line], places: &[(usize, usize)], size: (u32, u32)) -> Vec<Rec
     for part in places.chunk_by(|a, b| a.0 == b.0) {
         let chars: Vec<Rect> = part.iter().map(|(line, index)| lines[*line].chars[*index]).collect();
         let Some(all) = chars.iter().copied().reduce(Rect::union) else { continue };
-        let area = |rect: &Rect| u64::from(rect.width) * u64::from(rect.height);
         // Around a line that leans, one rectangle would cover its neighbours.
-        let leans = area(&all) * 2 > chars.iter().map(area).sum::<u64>() * 3;
+        let leans = all.area() * 2 > chars.iter().copied().map(Rect::area).sum::<u64>() * 3;
         let parts = if leans { chars } else { vec![all] };
         boxes.extend(parts.into_iter().map(|rect| {
             let margin = rect.width.min(rect.height) / 6 + 1;

@@ -4,7 +4,7 @@
 //! names, actions, attachments or metadata, and every stream in it has been measured: whatever it unpacks
 //! to fits the limits.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use lopdf::{Dictionary, Document, Object, ObjectId, Stream};
 
@@ -29,6 +29,8 @@ pub(super) fn plain(document: &Document, pages: &[ObjectId], limits: &Limits) ->
         budget: Budget::new(limits),
         waiting: Vec::new(),
         seen: HashSet::new(),
+        lengths: HashMap::new(),
+        contents: Vec::new(),
     };
     copy.into.max_id = document.max_id;
     let root = copy.into.new_object_id();
@@ -52,6 +54,7 @@ pub(super) fn plain(document: &Document, pages: &[ObjectId], limits: &Limits) ->
         catalog.set("OCProperties", layers);
     }
     copy.follow()?;
+    copy.count_contents()?;
     let catalog = copy.into.add_object(catalog);
     copy.into.trailer.set("Root", catalog);
     let mut bytes = Vec::new();
@@ -65,6 +68,10 @@ struct Copy<'d> {
     budget: Budget,
     waiting: Vec<ObjectId>,
     seen: HashSet<ObjectId>,
+    /// What each stream unpacks to.
+    lengths: HashMap<ObjectId, usize>,
+    /// The streams that pages have as their contents, each as often as it is named.
+    contents: Vec<ObjectId>,
 }
 
 impl Copy<'_> {
@@ -77,6 +84,14 @@ impl Copy<'_> {
             if let Some(value) = inherited(from, source, key) {
                 page.set(key, self.value(value, 0)?);
             }
+        }
+        if let Ok(contents) = source.get(b"Contents") {
+            let parts = match from.dereference(contents) {
+                Ok((_, Object::Array(parts))) => parts.as_slice(),
+                _ => std::slice::from_ref(contents),
+            };
+            let streams = parts.iter().filter_map(|part| from.dereference(part).ok()?.0);
+            self.contents.extend(streams);
         }
         let annotations = source.get_deref(b"Annots", from).and_then(Object::as_array);
         let mut shown = Vec::new();
@@ -101,7 +116,7 @@ impl Copy<'_> {
             let from = self.from;
             let Some(object) = from.objects.get(&id) else { continue };
             let object = match object {
-                Object::Stream(stream) => Object::Stream(self.stream(stream)?),
+                Object::Stream(stream) => Object::Stream(self.stream(id, stream)?),
                 other => self.value(other, 0)?,
             };
             self.into.objects.insert(id, object);
@@ -131,6 +146,7 @@ impl Copy<'_> {
     }
 
     fn dictionary(&mut self, dict: &Dictionary, depth: usize) -> Result<Dictionary, PdfError> {
+        self.budget.font(self.from, dict)?;
         let mut kept = Dictionary::new();
         for (key, value) in dict.iter().filter(|(key, _)| !AWAY.contains(&key.as_slice())) {
             kept.set(key.as_slice(), self.value(value, depth + 1)?);
@@ -138,7 +154,20 @@ impl Copy<'_> {
         Ok(kept)
     }
 
-    fn stream(&mut self, stream: &Stream) -> Result<Stream, PdfError> {
+    /// The interpreter unpacks the contents of a page in one piece, for each page on its own, and a file may name one
+    /// stream any number of times.
+    fn count_contents(&mut self) -> Result<(), PdfError> {
+        let mut once = HashSet::new();
+        for id in &self.contents {
+            if !once.insert(*id) {
+                // More than its length: each takes a moment, however short it is.
+                self.budget.again(self.lengths.get(id).copied().unwrap_or_default().saturating_add(64))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn stream(&mut self, id: ObjectId, stream: &Stream) -> Result<Stream, PdfError> {
         let mut source = stream.clone();
         // A file elsewhere.
         for key in [&b"F"[..], b"FFilter", b"FDecodeParms"] {
@@ -146,8 +175,9 @@ impl Copy<'_> {
         }
         measure::settle(self.from, &mut source.dict);
         let dict = self.dictionary(&source.dict, 0)?;
-        let measured = self.budget.stream(&source)?;
-        let content = if measured { source.content } else { Vec::new() };
+        let length = self.budget.stream(&source)?;
+        let content = if length.is_some() { source.content } else { Vec::new() };
+        self.lengths.insert(id, length.unwrap_or_default());
         Ok(Stream { allows_compression: false, ..Stream::new(dict, content) })
     }
 }

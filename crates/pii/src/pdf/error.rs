@@ -1,5 +1,7 @@
 //! Why a PDF was refused.
 
+use crate::image::NetworkError;
+
 /// A PDF that could not be examined or redacted. Messages say what to do and never quote the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PdfError {
@@ -46,7 +48,30 @@ pub enum PdfError {
         /// The page, from 1.
         page: u32,
     },
+    /// Faces were to be covered, without a model that finds them, and the page has images.
+    #[error(
+        "page {page} has images, and faces in them cannot be found: the face model is not installed; turn it off, or leave the page out"
+    )]
+    NoFaceModel {
+        /// The page, from 1.
+        page: u32,
+    },
+    /// A model failed: a fault of the server, not of the file.
+    #[error("the PDF could not be examined: the {model} model failed")]
+    ModelFailed {
+        /// Which one, in a word.
+        model: &'static str,
+    },
     /// The caller's flag was set.
     #[error("stopped before the end")]
     Stopped,
+}
+
+impl From<NetworkError> for PdfError {
+    fn from(error: NetworkError) -> Self {
+        match error {
+            NetworkError::Stopped(_) => Self::Stopped,
+            NetworkError::Failed { model } => Self::ModelFailed { model },
+        }
+    }
 }

@@ -53,19 +53,55 @@ pub(super) fn full(name: &[u8]) -> &[u8] {
     FILTERS.iter().find(|(short, _)| *short == name).map_or(name, |(_, full)| *full)
 }
 
-/// What is left for the streams of one file.
+/// Widths of glyphs that the fonts of one file may give. The largest fonts have 65,536 glyphs.
+const MAX_WIDTHS: u64 = 300_000;
+/// Where the codes of a font that has bytes as its codes begin, at most. It is twice the largest byte.
+const MAX_FIRST: f32 = 512.0;
+
+/// What is left for the streams and fonts of one file.
 pub(super) struct Budget {
     unpacked: usize,
     image_pixels: u64,
+    widths: u64,
 }
 
 impl Budget {
     pub(super) fn new(limits: &Limits) -> Self {
-        Self { unpacked: limits.unpacked, image_pixels: limits.image_pixels }
+        Self { unpacked: limits.unpacked, image_pixels: limits.image_pixels, widths: MAX_WIDTHS }
     }
 
-    /// Takes what this stream unpacks to, or says no when it cannot be unpacked.
-    pub(super) fn stream(&mut self, stream: &Stream) -> Result<bool, PdfError> {
+    /// Takes the widths that a font gives. The interpreter writes each of a range down on its own, and two numbers make
+    /// a range of four billion (PDF 1.7, 9.7.4.3).
+    pub(super) fn font(&mut self, document: &Document, dict: &Dictionary) -> Result<(), PdfError> {
+        let number = |object: &Object| document.dereference(object).ok()?.1.as_float().ok();
+        if dict.get(b"FirstChar").ok().and_then(number).is_some_and(|first| first > MAX_FIRST) {
+            return Err(PdfError::TooComplex);
+        }
+        for (key, of_range) in [(&b"W"[..], 3), (b"W2", 5)] {
+            let Ok(widths) = dict.get_deref(key, document).and_then(Object::as_array) else { continue };
+            let mut at = 0;
+            while let (Some(first), Some(next)) = (widths.get(at).and_then(number), widths.get(at + 1)) {
+                let Some(last) = number(next) else {
+                    at += 2;
+                    continue;
+                };
+                #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
+                let length = (last - first).max(0.0) as u64;
+                self.widths = self.widths.checked_sub(length).ok_or(PdfError::TooComplex)?;
+                at += of_range;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes what is unpacked once more than it was measured.
+    pub(super) fn again(&mut self, length: usize) -> Result<(), PdfError> {
+        self.unpacked = self.unpacked.checked_sub(length).ok_or(PdfError::TooComplex)?;
+        Ok(())
+    }
+
+    /// Takes what this stream unpacks to and says how long that is; none when it cannot be unpacked.
+    pub(super) fn stream(&mut self, stream: &Stream) -> Result<Option<usize>, PdfError> {
         let number = |key: &[u8]| stream.dict.get(key).and_then(Object::as_i64).ok();
         let pixels = match (number(b"Width"), number(b"Height")) {
             (Some(width), Some(height)) => area(width, height),
@@ -83,16 +119,19 @@ impl Budget {
             let params = params.get(at).and_then(|params| params.as_dict().ok());
             match filter.as_name().unwrap_or_default() {
                 b"FlateDecode" | b"LZWDecode" | b"ASCII85Decode" | b"ASCIIHexDecode" | b"RunLengthDecode" => {
-                    let Some(plain) = self.unpack(&content, filter, params)? else { return Ok(false) };
+                    let Some(plain) = self.unpack(&content, filter, params)? else { return Ok(None) };
                     content = std::borrow::Cow::Owned(plain);
                 }
                 name => {
                     let inside = pixels_inside(name, &content, params, number(b"Height"));
-                    return if inside > self.image_pixels { Err(PdfError::TooComplex) } else { Ok(true) };
+                    if inside > self.image_pixels {
+                        return Err(PdfError::TooComplex);
+                    }
+                    return Ok(Some(usize::try_from(inside.saturating_mul(4)).unwrap_or(usize::MAX)));
                 }
             }
         }
-        Ok(true)
+        Ok(Some(content.len()))
     }
 
     fn unpack(

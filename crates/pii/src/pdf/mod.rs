@@ -3,17 +3,17 @@
 //! The structure of a file is read within limits, and what the wanted pages show is copied into a plain file
 //! ([`open`], [`copy`], [`measure`]). Only that is interpreted, after its cost was counted ([`cost`]): the
 //! characters of a page with their places ([`glyphs`]), in the orders in which they can be read
-//! ([`reading`]), are examined ([`examine`]), and text in images is read. The result is a new file ([`build`]) with a
-//! picture of each page ([`paint`]) on which all that was found is covered.
+//! ([`reading`]), are examined ([`examine`]), text in images is read and faces are covered ([`scan`]). The
+//! result is a new file ([`build`]) with a picture of each page ([`paint`]) on which all that was found is
+//! covered.
 //!
 //! No page is carried over as text or shapes. Whatever a page holds besides what it shows (hidden text and
 //! layers, clipped images, unused resources, glyphs of shared fonts), and whatever the file holds besides
 //! its pages (metadata, forms, scripts, attachments, bookmarks, earlier revisions), cannot be in the result,
 //! for nothing of the source is copied into it but pixels. Annotations are a part of the picture.
 //!
-//! hayro was chosen to interpret and draw: pure Rust, and one
-//! interpreter for the characters and the picture, so that places fit. lopdf reads and writes structure, for
-//! it has limits for hostile files.
+//! hayro was chosen to interpret and draw: pure Rust, and one interpreter for the characters and the picture,
+//! so that places fit. lopdf reads and writes structure, for it has limits for hostile files.
 
 mod build;
 mod copy;
@@ -45,6 +45,7 @@ pub use limits::Limits;
 pub use pages::{PageRanges, PageRangesError};
 
 use crate::image::ocr::Ocr;
+use crate::image::{FaceDetector, FaceOptions};
 use crate::{Engine, Entity, Selection};
 
 /// Dots per inch of redacted pages unless asked otherwise.
@@ -55,6 +56,8 @@ pub const DEFAULT_DPI: u16 = 150;
 pub struct PdfModels<'m> {
     /// Reads text in images.
     pub ocr: Option<&'m Ocr>,
+    /// Finds faces in images.
+    pub faces: Option<&'m FaceDetector>,
 }
 
 /// How text in images is read.
@@ -79,6 +82,8 @@ pub struct PdfOptions {
     /// How text in images is read, on pages that have images or shapes that could be text. When none, or
     /// without a model, such pages are refused.
     pub ocr: Option<OcrOptions>,
+    /// How faces are covered, on pages that have images, if they are. Without a model, such pages are refused.
+    pub faces: Option<FaceOptions>,
     /// Dots per inch of the pages of the redacted file, 36 to 600.
     pub dpi: u16,
     /// What it may take.
@@ -87,7 +92,13 @@ pub struct PdfOptions {
 
 impl Default for PdfOptions {
     fn default() -> Self {
-        Self { pages: None, ocr: Some(OcrOptions::default()), dpi: DEFAULT_DPI, limits: Limits::default() }
+        Self {
+            pages: None,
+            ocr: Some(OcrOptions::default()),
+            faces: None,
+            dpi: DEFAULT_DPI,
+            limits: Limits::default(),
+        }
     }
 }
 
@@ -143,6 +154,17 @@ pub struct PdfFinding {
     pub source: Source,
 }
 
+/// A face on a page.
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
+pub struct PdfFace {
+    /// The page in the file that was sent, from 1.
+    pub page: u32,
+    /// Where it is, with hair, ears and chin.
+    pub area: PdfRect,
+    /// Probability that it is one, 0 to 1.
+    pub score: f32,
+}
+
 /// A PDF without what was found.
 #[derive(Clone, Debug)]
 pub struct RedactedPdf {
@@ -152,6 +174,8 @@ pub struct RedactedPdf {
     pub pages: u32,
     /// What was found, page by page.
     pub findings: Vec<PdfFinding>,
+    /// The faces that were covered, page by page.
+    pub faces: Vec<PdfFace>,
 }
 
 /// Why the interpreter was left.
@@ -207,13 +231,14 @@ impl Work<'_> {
             return Err(PdfError::Damaged);
         }
         let mut builder = build::Builder::new(limits.output);
-        let mut findings = Vec::new();
+        let pages = u32::try_from(numbers.len()).unwrap_or(u32::MAX);
+        let mut redacted = RedactedPdf { bytes: Vec::new(), pages, findings: Vec::new(), faces: Vec::new() };
         for (page, number) in pdf.pages().iter().zip(&numbers) {
             self.look()?;
-            self.page(page, *number, &mut builder, &mut findings)?;
+            self.page(page, *number, &mut builder, &mut redacted)?;
         }
-        let pages = u32::try_from(numbers.len()).unwrap_or(u32::MAX);
-        Ok(RedactedPdf { bytes: builder.finish()?, pages, findings })
+        redacted.bytes = builder.finish()?;
+        Ok(redacted)
     }
 
     fn look(&self) -> Result<(), PdfError> {
@@ -247,7 +272,7 @@ impl Work<'_> {
         page: &'a Page<'a>,
         number: u32,
         builder: &mut build::Builder,
-        findings: &mut Vec<PdfFinding>,
+        redacted: &mut RedactedPdf,
     ) -> Result<(), PdfError> {
         let limits = &self.options.limits;
         cost::check(page, limits, self.stop)?;
@@ -258,6 +283,12 @@ impl Work<'_> {
         if unread && ocr.is_none() {
             return Err(PdfError::NeedsOcr { page: number });
         }
+        let faces = match self.options.faces.filter(|_| drawn.images) {
+            Some(options) => {
+                Some((options, self.models.faces.ok_or(PdfError::NoFaceModel { page: number })?))
+            }
+            None => None,
+        };
         let texts = reading::readings(&drawn.glyphs);
         let mut found =
             examine::examine(&drawn.glyphs, texts, (number, Source::Text), self.engine, self.selection);
@@ -270,13 +301,20 @@ impl Work<'_> {
             let texts = reading::readings_of_lines(&chars, &lengths);
             found.extend(examine::examine(&chars, texts, (number, Source::Ocr), self.engine, self.selection));
         }
+        if let Some((options, detector)) = faces {
+            redacted.faces.extend(scan::cover_faces(
+                detector,
+                options,
+                &mut picture,
+                (number, scale),
+                self.stop,
+            )?);
+        }
         for area in found.iter().flat_map(|finding| &finding.boxes) {
             paint::cover(&mut picture, (*area).into(), scale);
         }
-        found = scan::without_repeats(found);
+        redacted.findings.extend(scan::without_repeats(found));
         let (width, height) = page.render_dimensions();
-        builder.page(picture, width, height, drawn.images)?;
-        findings.append(&mut found);
-        Ok(())
+        builder.page(picture, width, height, drawn.images)
     }
 }

@@ -269,7 +269,8 @@ fn along_lines(glyphs: &[Placed], runs: &[Run]) -> Reading {
     for run in runs {
         match last {
             None => {}
-            Some(line) if line == run.line => reading.push(" | ", None),
+            // In a form the left one names what the right one is.
+            Some(line) if line == run.line => reading.push(": ", None),
             Some(_) => reading.push("\n", None),
         }
         reading.line(glyphs, &run.glyphs);

@@ -1,4 +1,4 @@
-//! What can be read in the picture of a page.
+//! What can be seen in the picture of a page.
 
 use std::sync::atomic::AtomicBool;
 
@@ -6,8 +6,9 @@ use hayro::kurbo::{Point, Rect};
 use image::RgbImage;
 
 use super::glyphs::Placed;
-use super::{OcrOptions, PdfError, PdfFinding, PdfRect, Source};
+use super::{OcrOptions, PdfError, PdfFace, PdfFinding, PdfRect, Source};
 use crate::image::ocr::Ocr;
+use crate::image::{Face, FaceDetector, FaceOptions, Rect as PixelRect, cover};
 
 /// How much of a finding in the picture is one of the text as well when both are the same.
 const SAME: f64 = 0.5;
@@ -21,14 +22,13 @@ pub(super) fn read(
     stop: &AtomicBool,
 ) -> Result<(Vec<Placed>, Vec<usize>), PdfError> {
     let (mut chars, mut lengths) = (Vec::new(), Vec::new());
-    for line in ocr.read(picture, stop).map_err(|_| PdfError::Stopped)? {
+    for line in ocr.read(picture, stop)? {
         if line.confidence < options.min_confidence {
             continue;
         }
         let before = chars.len();
         for (char, area) in line.text.chars().zip(&line.chars) {
-            let side = |pixels: u32| f64::from(pixels) / scale;
-            let area = Rect::new(side(area.x), side(area.y), side(area.right()), side(area.bottom()));
+            let area = points(*area, scale);
             chars.push(Placed {
                 text: char.to_string(),
                 area,
@@ -41,6 +41,28 @@ pub(super) fn read(
         lengths.push(chars.len() - before);
     }
     Ok((chars, lengths))
+}
+
+/// In points.
+fn points(area: PixelRect, scale: f64) -> Rect {
+    let side = |pixels: u32| f64::from(pixels) / scale;
+    Rect::new(side(area.x), side(area.y), side(area.right()), side(area.bottom()))
+}
+
+/// Covers the faces in the picture of a page.
+pub(super) fn cover_faces(
+    detector: &FaceDetector,
+    options: FaceOptions,
+    picture: &mut RgbImage,
+    (page, scale): (u32, f64),
+    stop: &AtomicBool,
+) -> Result<Vec<PdfFace>, PdfError> {
+    let faces = detector.find(picture, options.threshold, stop)?;
+    for face in &faces {
+        cover(picture, face.rect, options);
+    }
+    let placed = |face: &Face| PdfFace { page, area: points(face.rect, scale).into(), score: face.score };
+    Ok(faces.iter().map(placed).collect())
 }
 
 /// Leaves out what was read in the picture and in the text: it is reported once, as text.

@@ -1,9 +1,12 @@
 //! PDFs written by other programs are redacted, and what comes out is searched for what was removed.
 
+mod bombs;
+mod faces;
 mod search;
+mod written;
 
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::LazyLock;
 use std::sync::atomic::AtomicBool;
 
 use farebox_pii::image::ocr::Ocr;
@@ -20,19 +23,21 @@ fn file(name: &str) -> Vec<u8> {
     std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
+/// A file that scripts/models.sh fetches.
+fn model(name: &str) -> Vec<u8> {
+    let folder = std::env::var_os("FAREBOX_MODELS")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models"), PathBuf::from);
+    let path = folder.join(name);
+    std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}: run make tools", path.display()))
+}
+
 /// The models that read text in images.
 fn ocr() -> &'static Ocr {
-    static OCR: OnceLock<Ocr> = OnceLock::new();
-    OCR.get_or_init(|| {
-        let folder = std::env::var_os("FAREBOX_MODELS")
-            .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models"), PathBuf::from);
-        let read = |name: &str| {
-            let path = folder.join("ocr").join(name);
-            std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}: run make tools", path.display()))
-        };
-        let keys = String::from_utf8(read("keys.txt")).expect("UTF-8");
-        Ocr::from_models(read("det.onnx"), read("rec.onnx"), &keys).expect("models that load")
-    })
+    static OCR: LazyLock<Ocr> = LazyLock::new(|| {
+        let keys = String::from_utf8(model("ocr/keys.txt")).expect("UTF-8");
+        Ocr::from_models(model("ocr/det.onnx"), model("ocr/rec.onnx"), &keys).expect("models that load")
+    });
+    &OCR
 }
 
 fn redact(bytes: &[u8], options: &PdfOptions) -> Result<RedactedPdf, PdfError> {
@@ -41,7 +46,7 @@ fn redact(bytes: &[u8], options: &PdfOptions) -> Result<RedactedPdf, PdfError> {
 }
 
 fn redact_with_ocr(bytes: &[u8]) -> Result<RedactedPdf, PdfError> {
-    let (models, never) = (PdfModels { ocr: Some(ocr()) }, AtomicBool::new(false));
+    let (models, never) = (PdfModels { ocr: Some(ocr()), faces: None }, AtomicBool::new(false));
     redact_pdf(&Engine::new(), models, bytes, &Selection::default(), &PdfOptions::default(), &never)
 }
 

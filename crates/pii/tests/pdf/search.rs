@@ -102,3 +102,13 @@ fn pdftotext(bytes: &[u8]) -> Vec<u8> {
 pub fn pages(bytes: &[u8]) -> usize {
     Document::load_mem(bytes).expect("a PDF").page_iter().count()
 }
+
+/// How many pixels each picture has.
+pub fn pixels(bytes: &[u8]) -> Vec<i64> {
+    let document = Document::load_mem(bytes).expect("a PDF");
+    let streams = document.objects.values().filter_map(|object| object.as_stream().ok());
+    let side = |dict: &Dictionary, name: &[u8]| dict.get(name).and_then(Object::as_i64).ok();
+    streams
+        .filter_map(|stream| Some(side(&stream.dict, b"Width")? * side(&stream.dict, b"Height")?))
+        .collect()
+}

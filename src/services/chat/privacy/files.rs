@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use super::super::attachments::Attachment;
 use super::super::refusal::ChatError;
 use crate::fetch::Wanted;
-use crate::services::pii::{Examined, FileExaminer, FilePart, is_elsewhere};
+use crate::services::pii::{Examined, FileExaminer, FilePart, Unexamined, is_elsewhere};
 use farebox_pii::{FileOptions, Selection};
 
 /// Types of parts that are text.
@@ -164,6 +164,7 @@ pub(super) fn examine(
         let examined = file.and_then(|file| examiner.examine(&file, selection, options, stop));
         match examined {
             Ok(examined) => Ok((held, examined)),
+            Err(error) if error.is_fault() => Err(Unexamined::Broken.into()),
             Err(error) => Err(ChatError::File { place: held.place(), error }),
         }
     });

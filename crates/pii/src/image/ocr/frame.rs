@@ -19,7 +19,17 @@ impl Frame {
     /// All of an image.
     pub(crate) fn whole(image: &RgbImage) -> Frame {
         let (width, height) = (float(image.width() as usize), float(image.height() as usize));
-        Frame { center: (width / 2.0, height / 2.0), along: (1.0, 0.0), width, height }
+        Frame::between((0.0, 0.0), (width, height))
+    }
+
+    /// The upright rectangle between its upper left and its lower right corner.
+    pub(crate) fn between((left, top): (f32, f32), (right, bottom): (f32, f32)) -> Frame {
+        Frame {
+            center: (f32::midpoint(left, right), f32::midpoint(top, bottom)),
+            along: (1.0, 0.0),
+            width: right - left,
+            height: bottom - top,
+        }
     }
 
     /// A point inside: 0 to 1 along the reading direction, 0 to 1 downwards.
@@ -32,6 +42,17 @@ impl Frame {
     /// The corners of the part between two points of the reading direction (0 to 1).
     pub(crate) fn part(&self, from: f32, to: f32) -> [(f32, f32); 4] {
         [self.at(from, 0.0), self.at(to, 0.0), self.at(to, 1.0), self.at(from, 1.0)]
+    }
+
+    /// Whether the middle of another line, nearly from end to end, lies inside.
+    pub(crate) fn holds(&self, other: &Frame) -> bool {
+        let (cos, sin) = self.along;
+        [0.1, 0.5, 0.9].into_iter().all(|along| {
+            let (x, y) = other.at(along, 0.5);
+            let (x, y) = (x - self.center.0, y - self.center.1);
+            let (along, down) = (x * cos + y * sin, y * cos - x * sin);
+            2.0 * along.abs() <= self.width && 2.0 * down.abs() <= self.height
+        })
     }
 
     /// The same place, read in a direction that is a quarter turn clockwise from this one.

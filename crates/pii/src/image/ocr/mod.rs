@@ -4,6 +4,7 @@ mod detect;
 mod frame;
 mod recognize;
 mod regions;
+mod tiles;
 
 use std::sync::atomic::AtomicBool;
 
@@ -11,7 +12,7 @@ use image::RgbImage;
 
 pub(crate) use self::frame::{Frame, float};
 use self::{detect::Detector, recognize::Recognizer};
-use super::{ModelError, Rect, Stopped, network::Worker};
+use super::{ModelError, NetworkError, Rect, network::Worker};
 
 /// A line of text in an image.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,7 +39,7 @@ impl Ocr {
     }
 
     /// All lines of an upright image, from top to bottom. Works on one thread, which ends with the call.
-    pub fn read(&self, image: &RgbImage, stop: &AtomicBool) -> Result<Vec<Line>, Stopped> {
+    pub fn read(&self, image: &RgbImage, stop: &AtomicBool) -> Result<Vec<Line>, NetworkError> {
         if image.width() == 0 || image.height() == 0 {
             return Ok(Vec::new());
         }

@@ -8,7 +8,7 @@ use super::{
     frame::{Frame, float},
 };
 use crate::image::{
-    ModelError, Rect, Stopped,
+    ModelError, NetworkError, Rect,
     network::{Network, Worker, numbers},
 };
 
@@ -69,7 +69,7 @@ impl Recognizer {
         image: &RgbImage,
         frame: Frame,
         worker: &Worker<'_>,
-    ) -> Result<Option<Line>, Stopped> {
+    ) -> Result<Option<Line>, NetworkError> {
         let quarter = frame.turned();
         let directions = if frame.height >= TALL * frame.width {
             vec![quarter, quarter.turned().turned(), frame]
@@ -95,7 +95,7 @@ impl Recognizer {
         image: &RgbImage,
         frame: &Frame,
         worker: &Worker<'_>,
-    ) -> Result<Option<Line>, Stopped> {
+    ) -> Result<Option<Line>, NetworkError> {
         let width = columns(frame).clamp(STEP, WIDEST);
         let padded = width.next_multiple_of(STEP).max(NARROWEST);
         let crop = frame.crop(image, width, HEIGHT);
@@ -103,10 +103,17 @@ impl Recognizer {
         for (to, from) in pixels.chunks_mut(padded).zip(crop.chunks(width)) {
             to.iter_mut().zip(from).for_each(|(to, from)| *to = from / 127.5 - 1.0);
         }
-        let outputs = self.network.run(&NdTensor::from_data([1, 3, HEIGHT, padded], pixels), worker)?;
-        let answer = outputs.into_iter().next().and_then(numbers::<3>);
-        let Some(([_, _, classes], probabilities)) = answer else { return Ok(None) };
-        let read = self.decode(&probabilities, classes);
+        let known = self.characters.len() + 1;
+        let probabilities =
+            self.network.run(&NdTensor::from_data([1, 3, HEIGHT, padded], pixels), worker, |outputs| {
+                let ([1, steps, classes], probabilities) =
+                    outputs.into_iter().next().and_then(numbers::<3>)?
+                else {
+                    return None;
+                };
+                ((steps, classes) == (padded / STEP, known)).then_some(probabilities)
+            })?;
+        let read = self.decode(&probabilities, known);
         Ok(line(&read, frame, float(width) / float(STEP), image.dimensions()))
     }
 
