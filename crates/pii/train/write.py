@@ -6,9 +6,13 @@ from pathlib import Path
 
 from faker import Faker
 
+import heldout
+import organisations
+
 HERE = Path(__file__).parent
 SLOT = re.compile(r"\{([A-Za-z][a-z0-9]*|[A-Z][A-Z0-9]?)\}")
-ENTITY = {**dict.fromkeys("PFGS", "PERSON"), **dict.fromkeys("LCKAM", "LOCATION"), "O": "ORGANIZATION"}
+ENTITY = {**dict.fromkeys("PFGS", "PERSON"), **dict.fromkeys("LCKAMR", "LOCATION"), **dict.fromkeys("OB", "ORGANIZATION")}
+RULE = re.compile(r"<([a-z_]+)>")
 
 PRODUCTS = """iPhone 15|iPad|MacBook Pro|Windows 11|Photoshop|Excel|Word|PowerPoint|Outlook|Android|Galaxy S24|PlayStation 5|
 Xbox|Kindle|Kubernetes|Docker|PostgreSQL|MySQL|Redis|Python|Rust|Java|JavaScript|TypeScript|React|Angular|Node.js|Linux|
@@ -36,6 +40,7 @@ class Writer:
         self.frequent = sorted(set(Faker("en_US").get_words_list()))
         self.past = [word for word in ordinary if word.endswith("ed")] + 9 * PAST
         self.templates = [read(name) for name in templates]
+        self.grammar = grammar()
 
     def word(self):
         return self.random.choice(self.frequent if self.random.random() < 0.6 else self.ordinary)
@@ -54,6 +59,9 @@ class Writer:
             case "A": return v.address()
             case "M": return v.address("\n")
             case "O": return v.organisation(self.word())
+            case "B": return organisations.body(v, self.word())
+            case "R": return v.road()
+            case "user": return random.choice([self.word(), v.made_up(), v.names()[0]]) + random.choice(["", "_", "x", str(random.randint(1, 99))]) + random.choice(["", self.word(), self.word().capitalize()])
             case "I": return random.choice("ABCDEFGHJKLMNPRSTW")
             case "w": return self.word()
             case "W": return self.word().capitalize()
@@ -93,13 +101,29 @@ class Writer:
             done = slot.end()
         return text + template[done:], names
 
+    def expand(self, rule):
+        """A template by the rules of the grammar; sentences begin with capitals."""
+        text = RULE.sub(lambda inner: self.expand(inner[1]), self.random.choice(self.grammar[rule]))
+        return text[0].upper() + text[1:] if rule in ("sentence", "speech") else text
+
     def document(self):
+        """A text that holds none of the names that the evaluation keeps for itself."""
+        while True:
+            document = self.compose()
+            if heldout.is_free(document["text"]):
+                return document
+
+    def compose(self):
         """One to four fillings, now and then in small letters or capitals."""
         shares = [0.62, 0.38] if len(self.templates) > 1 else [1]
         text, names = "", []
         joiner = self.random.choice([" ", " ", "\n", "\n\n"])
         for _ in range(self.random.choice([1, 1, 2, 3, 4])):
-            part, found = self.fill(self.random.choice(self.random.choices(self.templates, shares)[0]))
+            if len(self.templates) > 1 and self.random.random() < 0.4:
+                template = self.expand("prose")
+            else:
+                template = self.random.choice(self.random.choices(self.templates, shares)[0])
+            part, found = self.fill(template)
             if text:
                 text += joiner if text[-1] in ".!?,:" or joiner != " " else ". "
             names += [[start + len(text), end + len(text), entity] for start, end, entity in found]
@@ -122,6 +146,17 @@ def chunks(text, size):
             piece = ""
     if piece.strip():
         yield piece
+
+
+def grammar():
+    """The rules of `templates/grammar.txt`: a name in brackets, then what may stand for it, a line each."""
+    rules = {}
+    for line in read("grammar"):
+        if line[0] == "[" and line[-1] == "]":
+            rules[line[1:-1]] = []
+        else:
+            rules[[*rules][-1]].append(line)
+    return rules
 
 
 def same_length(text, change):

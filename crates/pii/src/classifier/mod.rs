@@ -3,6 +3,7 @@
 //! Text is read in overlapping windows around the places that may hold something, and each window is one step between
 //! two looks at the stop flag.
 
+mod classes;
 mod decode;
 mod labels;
 mod windows;
@@ -81,9 +82,22 @@ impl Classifier {
         let output = network.find_node("logits").or_else(|| network.output_ids().first().copied());
         let output = output.ok_or_else(|| ClassifierError::Unsuitable("it has no output".to_owned()))?;
         let loaded = Self { network, vocabulary, labels, tokens, mask, sentences, output };
-        let pool = Arc::new(ThreadPool::with_num_threads(1));
-        loaded.run(&[], &pool).map_err(ClassifierError::Unsuitable)?;
+        loaded.try_out().map_err(ClassifierError::Unsuitable)?;
         Ok(loaded)
+    }
+
+    /// Reads nothing, then the longest window, of the vocabulary's last piece: whether all that will come is taken.
+    fn try_out(&self) -> Result<(), String> {
+        let pool = Arc::new(ThreadPool::with_num_threads(1));
+        self.run(&[], &pool)?;
+        let longest = vec![Piece { id: self.vocabulary.last(), word: 0..0 }; self.room()];
+        let fails = |error| format!("it does not take {} pieces of its vocabulary: {error}", longest.len());
+        self.run(&longest, &pool).map(|_| ()).map_err(fails)
+    }
+
+    /// Most pieces of a window.
+    fn room(&self) -> usize {
+        self.labels.window - self.vocabulary.ends.len()
     }
 
     /// Whether one of its labels means this entity.
@@ -139,9 +153,8 @@ impl Classifier {
         parts: &mut Vec<Part>,
     ) {
         let pieces = self.vocabulary.pieces(text, window.clone());
-        let size = self.labels.window - self.vocabulary.ends.len();
         // A window of common text fits; one of rare characters may take several steps.
-        for pieces in pieces.chunks(size) {
+        for pieces in pieces.chunks(self.room()) {
             if stop.load(Ordering::Relaxed) {
                 return;
             }

@@ -3,9 +3,12 @@
 use std::{collections::HashMap, ops::Range};
 
 use serde::Deserialize;
-use unicode_normalization::{UnicodeNormalization as _, char::is_combining_mark};
+use unicode_normalization::UnicodeNormalization as _;
 
-use super::ClassifierError;
+use super::{
+    ClassifierError,
+    classes::{Class, class, is_accent},
+};
 
 /// Longest word in characters; longer ones are unknown as a whole.
 const LONGEST: usize = 100;
@@ -27,23 +30,44 @@ pub(super) struct Vocabulary {
     pub(super) ends: [u32; 2],
 }
 
+/// The parts of a `tokenizer.json` that matter.
 #[derive(Deserialize)]
 struct Tokenizer {
-    model: Words,
+    model: serde_json::Map<String, serde_json::Value>,
+    normalizer: Option<Normalizer>,
 }
 
 #[derive(Deserialize)]
-struct Words {
-    vocab: HashMap<String, u32>,
+struct Normalizer {
+    lowercase: Option<bool>,
+}
+
+impl Tokenizer {
+    /// The pieces, where they are of BERT's kind.
+    fn pieces(&mut self) -> Result<HashMap<String, u32>, String> {
+        // Files of old versions do not say of which kind they are.
+        match self.model.get("type").and_then(|kind| kind.as_str()) {
+            None | Some("WordPiece") => {}
+            Some(other) => return Err(format!("it is of the kind {other}, not WordPiece")),
+        }
+        match self.model.get("continuing_subword_prefix").and_then(|prefix| prefix.as_str()) {
+            None | Some("##") => {}
+            Some(other) => return Err(format!("pieces within a word begin with `{other}`, not with `##`")),
+        }
+        let pieces = self.model.remove("vocab").ok_or("`model` has no `vocab`")?;
+        serde_json::from_value(pieces).map_err(|error| error.to_string())
+    }
 }
 
 impl Vocabulary {
     /// Reads a `vocab.txt` with a piece a line, or a `tokenizer.json` with a `WordPiece` model.
     pub(super) fn parse(source: &str) -> Result<Self, ClassifierError> {
+        let mut lower = None;
         let ids: HashMap<String, u32> = if source.trim_start().starts_with('{') {
-            let tokenizer: Tokenizer = serde_json::from_str(source)
+            let mut tokenizer: Tokenizer = serde_json::from_str(source)
                 .map_err(|error| ClassifierError::Vocabulary(error.to_string()))?;
-            tokenizer.model.vocab
+            lower = tokenizer.normalizer.as_ref().and_then(|normalizer| normalizer.lowercase);
+            tokenizer.pieces().map_err(ClassifierError::Vocabulary)?
         } else {
             source.lines().map(|line| line.trim_end().to_owned()).zip(0..).collect()
         };
@@ -56,10 +80,15 @@ impl Vocabulary {
                 .ok_or_else(|| ClassifierError::Vocabulary(format!("it has no piece `{piece}`")))
         };
         let (unknown, ends) = (id("[UNK]")?, [id("[CLS]")?, id("[SEP]")?]);
-        let lower = !ids
-            .keys()
-            .any(|piece| !piece.starts_with('[') && piece.contains(|c: char| c.is_ascii_uppercase()));
+        let capital =
+            |piece: &String| !piece.starts_with('[') && piece.contains(|c: char| c.is_ascii_uppercase());
+        let lower = lower.unwrap_or_else(|| !ids.keys().any(capital));
         Ok(Self { ids, lower, unknown, ends })
+    }
+
+    /// The highest number.
+    pub(super) fn last(&self) -> u32 {
+        self.ids.values().copied().max().unwrap_or(self.unknown)
     }
 
     /// The pieces of `text[window]`, with places in the text.
@@ -97,7 +126,7 @@ impl Vocabulary {
         } else if c.is_ascii() {
             spelling.push(c.to_ascii_lowercase());
         } else {
-            let plain = std::iter::once(c).nfd().filter(|c| !is_combining_mark(*c));
+            let plain = std::iter::once(c).nfd().filter(|c| !is_accent(*c));
             spelling.extend(plain.flat_map(char::to_lowercase));
         }
     }
@@ -134,48 +163,68 @@ impl Vocabulary {
     }
 }
 
-enum Class {
-    Nothing,
-    Space,
-    /// A mark, or a character of a script without spaces.
-    Alone,
-    Letter,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn class(c: char) -> Class {
-    if c.is_ascii() {
-        return match c {
-            '\t' | '\n' | '\r' | ' ' => Class::Space,
-            _ if c.is_ascii_control() => Class::Nothing,
-            _ if c.is_ascii_punctuation() => Class::Alone,
-            _ => Class::Letter,
+    /// What Hugging Face's `tokenizers` reads in a text: pieces with the character that their word begins at.
+    #[derive(Deserialize)]
+    struct Golden {
+        text: String,
+        uncased: Vec<(u32, usize)>,
+        cased: Vec<(u32, usize)>,
+    }
+
+    fn read(vocabulary: &Vocabulary, text: &str) -> Vec<(u32, usize)> {
+        let pieces = vocabulary.pieces(text, 0..text.len());
+        pieces.iter().map(|piece| (piece.id, text[..piece.word.start].chars().count())).collect()
+    }
+
+    #[test]
+    fn reads_as_hugging_face_does() {
+        let uncased = Vocabulary::parse(include_str!("../../tests/rules/network/vocab.txt")).expect("valid");
+        let cased =
+            Vocabulary::parse(include_str!("../../tests/rules/network/tokenizer.json")).expect("valid");
+        let golden = include_str!("../../tests/rules/network/wordpiece.json");
+        let golden: Vec<Golden> = serde_json::from_str(golden).expect("valid");
+        assert!(golden.len() > 80, "the file is there");
+        let mut wrong = Vec::new();
+        for row in golden {
+            for (vocabulary, expected) in [(&uncased, &row.uncased), (&cased, &row.cased)] {
+                let found = read(vocabulary, &row.text);
+                if found != *expected {
+                    wrong.push(format!("{:?}: {found:?} instead of {expected:?}", row.text));
+                }
+            }
+        }
+        assert!(wrong.is_empty(), "{wrong:#?}");
+    }
+
+    #[test]
+    fn says_what_is_wrong_with_a_vocabulary() {
+        for (source, complaint) in [
+            ("a", "no piece `[UNK]`"),
+            ("[UNK]\n[CLS]", "no piece `[SEP]`"),
+            (r#"{"model": {"type": "BPE", "vocab": {}}}"#, "of the kind BPE"),
+            (r#"{"model": {"continuing_subword_prefix": "@@", "vocab": {}}}"#, "`@@`"),
+            (r#"{"model": {"type": "WordPiece"}}"#, "no `vocab`"),
+            (r#"{"model": {"vocab": ["a"]}}"#, "expected a map"),
+            ("{}", "missing field `model`"),
+        ] {
+            let error = Vocabulary::parse(source).err().map(|error| error.to_string());
+            let error = error.unwrap_or_else(|| panic!("{source} is refused"));
+            assert!(error.contains(complaint), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_tokenizer_says_whether_it_has_capitals() {
+        let source = |lower| {
+            format!(
+                r#"{{"normalizer": {{"lowercase": {lower}}}, "model": {{"vocab": {{"[UNK]": 0, "[CLS]": 1, "[SEP]": 2, "a": 3}}}}}}"#
+            )
         };
+        let ids = |lower| read(&Vocabulary::parse(&source(lower)).expect("valid"), "A");
+        assert_eq!((ids(true), ids(false)), (vec![(3, 0)], vec![(0, 0)]));
     }
-    let ideograph = matches!(u32::from(c),
-        0x3400..=0x4dbf | 0x4e00..=0x9fff | 0xf900..=0xfaff | 0x2_0000..=0x2_a6df | 0x2_a700..=0x2_ceaf | 0x2_f800..=0x2_fa1f);
-    if c == '\u{fffd}' || c.is_control() || formats(c) {
-        Class::Nothing
-    } else if c.is_whitespace() {
-        Class::Space
-    } else if ideograph || marks(c) {
-        Class::Alone
-    } else {
-        Class::Letter
-    }
-}
-
-/// Characters of Unicode's category `Cf`, which show nothing.
-fn formats(c: char) -> bool {
-    matches!(u32::from(c), 0xad | 0x600..=0x605 | 0x61c | 0x6dd | 0x70f | 0x180e | 0x200b..=0x200f | 0x202a..=0x202e
-        | 0x2060..=0x206f | 0xfeff | 0xfff9..=0xfffb | 0xe0001 | 0xe0020..=0xe007f)
-}
-
-/// Punctuation beyond ASCII, Unicode's categories `P*`, where texts have it.
-fn marks(c: char) -> bool {
-    matches!(u32::from(c), 0xa1 | 0xa7 | 0xab | 0xb6 | 0xb7 | 0xbb | 0xbf | 0x37e | 0x387 | 0x589 | 0x58a | 0x5be | 0x5c0
-        | 0x5c3 | 0x5f3 | 0x5f4 | 0x60c | 0x61b | 0x61e | 0x61f | 0x66a..=0x66d | 0x6d4 | 0x964 | 0x965 | 0x2010..=0x2027
-        | 0x2030..=0x2043 | 0x2045..=0x2051 | 0x2053..=0x205e | 0x2308..=0x230b | 0x2329 | 0x232a | 0x3001..=0x3003
-        | 0x3008..=0x3011 | 0x3014..=0x301f | 0x3030 | 0x30a0 | 0x30fb | 0xfe10..=0xfe19 | 0xfe30..=0xfe52
-        | 0xff01..=0xff03 | 0xff05..=0xff0a | 0xff0c..=0xff0f | 0xff1a | 0xff1b | 0xff1f | 0xff20 | 0xff3b..=0xff3d
-        | 0xff3f | 0xff5b | 0xff5d | 0xff5f..=0xff65)
 }

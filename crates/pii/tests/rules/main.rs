@@ -6,6 +6,7 @@ use farebox_pii::{Engine, Entity, Finding, Offer, Selection, counts, redact};
 use serde_json::json;
 
 mod names;
+mod networks;
 mod numbers;
 mod properties;
 mod speed;

@@ -51,6 +51,9 @@ struct Run {
     before: u64,
     after: u64,
     length: u8,
+    /// The lists that any of its words is on, and those of its last word.
+    lists: u8,
+    last: u8,
 }
 
 const NOTHING: Seen = Seen {
@@ -63,7 +66,7 @@ const NOTHING: Seen = Seen {
     case: Case::Other,
     first: false,
     key: 0,
-    run: Run { head: 0, tail: 0, before: 0, after: 0, length: 0 },
+    run: Run { head: 0, tail: 0, before: 0, after: 0, length: 0, lists: 0, last: 0 },
     style: 0,
 };
 
@@ -131,6 +134,11 @@ impl Features {
         tell(combine(this.run.after, this.case as u64));
         tell(combine(u64::from(this.run.length), known(this)));
         tell(combine(combine(this.run.before, this.run.after), u64::from(this.run.length)));
+        let (all, last) = (u64::from(this.run.lists), u64::from(this.run.last));
+        tell(combine(all, known(this)));
+        tell(combine(last, known(this)));
+        tell(combine(combine(this.run.before, last), this.case as u64));
+        tell(combine(combine(this.run.after, last), this.case as u64));
     }
 
     fn look(&mut self, text: &str, token: Token, lexicon: &Lexicon) -> Seen {
@@ -236,6 +244,8 @@ impl Features {
                 before: around(start.checked_sub(1)),
                 after: around(Some(end)),
                 length: u8::try_from(end - start).unwrap_or(u8::MAX).min(6),
+                lists: self.seen[start..end].iter().fold(0, |lists, seen| lists | seen.lists),
+                last: self.seen[end - 1].lists,
             };
             for seen in &mut self.seen[start..end] {
                 seen.run = run;

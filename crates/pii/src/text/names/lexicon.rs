@@ -5,7 +5,7 @@ use super::hash;
 static DATA: &[u8] = include_bytes!("../../../data/names/lexicon.bin");
 
 /// The list of ordinary words: as `LISTS` in `train/train.py` numbers the bits, after given names, surnames, places and
-/// regions.
+/// regions, before words of organisations, titles and brands.
 pub(super) const ORDINARY: u8 = 16;
 
 /// Words by 24 bits of their hash; one word in a few hundred that is on no list seems to be on one.

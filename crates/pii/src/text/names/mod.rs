@@ -35,8 +35,8 @@ pub(super) struct Name {
 #[derive(Default)]
 pub(super) struct Read {
     pub(super) names: Vec<Name>,
-    /// Where names may be, in bytes of the text.
-    pub(super) hints: Vec<Range<usize>>,
+    /// Words that may be of people's names or not, in bytes of the text.
+    pub(super) doubts: Vec<Range<usize>>,
 }
 
 pub(super) struct Names {
@@ -56,8 +56,8 @@ impl Names {
         Self { lexicon: Lexicon::new(), weights, factors }
     }
 
-    /// The names in a text, in order, and where a closer look may find more.
-    pub(super) fn find(&self, text: &str, stop: &AtomicBool) -> Result<Read, Stopped> {
+    /// The names in a text, in order, and, where `doubts` are asked for, what deserves a closer look.
+    pub(super) fn find(&self, text: &str, doubts: bool, stop: &AtomicBool) -> Result<Read, Stopped> {
         let (mut tokens, mut features, mut decoder) = (Vec::new(), Features::default(), Decoder::default());
         let (mut at, mut read) = (0, Read::default());
         while at < text.len() {
@@ -72,17 +72,15 @@ impl Names {
                 decoder.scores.push(self.score(&features, index));
             }
             decoder.path(&self.weights.transitions);
-            if decoder.path.iter().any(|label| *label != 0) {
+            if doubts || decoder.path.iter().any(|label| *label != 0) {
                 decoder.chances(&self.factors);
                 collect(text, &tokens, &decoder, &mut read.names);
             }
-            let likely = |scores: &[f32; LABELS]| scores[1..].iter().any(|score| *score > scores[0] - DOUBT);
-            let suspects = tokens.iter().zip(&decoder.scores).zip(&decoder.path);
-            read.hints.extend(
-                suspects
-                    .filter(|((_, scores), label)| **label != 0 || likely(scores))
-                    .map(|((token, _), _)| token.span()),
-            );
+            if doubts {
+                let words = tokens.iter().zip(&decoder.chances).filter(|(token, _)| token.kind == Kind::Word);
+                let unclear = words.filter(|(_, chances)| DOUBT.contains(&(chances[1] + chances[2])));
+                read.doubts.extend(unclear.map(|(token, _)| token.span()));
+            }
         }
         Ok(read)
     }
@@ -94,8 +92,8 @@ impl Names {
     }
 }
 
-/// How far below its score as an ordinary word a token's score as a name may be, to be looked at again.
-const DOUBT: f32 = 3.0;
+/// How likely a word is of a person's name, when it is neither clear that it is nor that it is not.
+const DOUBT: Range<f32> = 0.1..0.9;
 
 /// Turns labels into names.
 fn collect(text: &str, tokens: &[Token], decoder: &Decoder, names: &mut Vec<Name>) {

@@ -27,48 +27,47 @@ impl Reading<'_> {
         let wanted = |entity| self.selection.threshold(entity).is_some();
         let owned = |entity| network.is_some_and(|network| self.owns(network, entity));
         let any_of_ours = Names::ENTITIES.into_iter().any(wanted);
+        let accurate = self.selection.model() == &Model::Accurate;
         let mut candidates = Vec::new();
-        let mut hints = Vec::new();
+        let mut doubts = Vec::new();
         if any_of_ours {
-            let read = names.find(self.text, self.stop)?;
+            let doubts_wanted = accurate && network.is_some() && wanted(Entity::Person);
+            let read = names.find(self.text, doubts_wanted, self.stop)?;
             for name in read.names {
                 // A configured network has the last word on what it knows.
-                if !matches!(self.selection.model(), Model::Named(_)) || !owned(name.entity) {
+                if accurate || !owned(name.entity) {
                     candidates.extend(self.candidate(name, "names"));
                 }
             }
-            hints = read.hints;
+            doubts = read.doubts;
         }
-        if let Some(network) = network {
-            let hints = if self.selection.model() == &Model::Accurate {
-                hints
-            } else {
-                std::iter::once(0..self.text.len()).collect::<Vec<Range<usize>>>()
-            };
-            for name in network.find(self.text, &hints, self.stop, self.threads)? {
-                if owned(name.entity) {
-                    let name = Name { entity: name.entity, span: name.span, score: name.score };
-                    self.add(name, &mut candidates);
-                }
+        let Some(network) = network else { return Ok(candidates) };
+        let ours = candidates.len();
+        let places = if accurate { doubts } else { std::iter::once(0..self.text.len()).collect() };
+        for name in network.find(self.text, &places, self.stop, self.threads)? {
+            if owned(name.entity) && touches(&places, &name.span) {
+                let name = Name { entity: name.entity, span: name.span, score: name.score };
+                self.add(name, ours, &mut candidates);
             }
         }
         Ok(candidates)
     }
 
-    /// Whether the network is asked about an entity. The numbers that `accurate` knows are the rules'.
+    /// Whether the network is asked about an entity. The numbers that `accurate` knows are the rules', and the places
+    /// the small model's, which knows them better.
     fn owns(&self, network: &Classifier, entity: Entity) -> bool {
         match self.selection.model() {
-            Model::Accurate => matches!(entity, Entity::Person | Entity::Location),
+            Model::Accurate => entity == Entity::Person,
             Model::Rules | Model::Fast | Model::Named(_) => network.knows(entity),
         }
     }
 
-    /// Adds what the network found. Two findings of one name become one that covers both.
-    fn add(&self, name: Name, candidates: &mut Vec<Candidate>) {
+    /// Adds what the network found. When it and the small model, whose findings are the first `ours` candidates in order
+    /// of position, have found the same name, the two become one that covers both.
+    fn add(&self, name: Name, ours: usize, candidates: &mut Vec<Candidate>) {
         let Some(found) = self.candidate(name, "network") else { return };
-        // Those of the small model come first, in order of position.
-        let from = candidates.partition_point(|c| c.recognizer == "names" && c.span.end <= found.span.start);
-        match candidates.get_mut(from) {
+        let from = candidates[..ours].partition_point(|c| c.span.end <= found.span.start);
+        match candidates[..ours].get_mut(from) {
             Some(same) if same.entity == found.entity && same.span.start < found.span.end => {
                 same.span.start = same.span.start.min(found.span.start);
                 same.span.end = same.span.end.max(found.span.end);
@@ -88,4 +87,10 @@ impl Reading<'_> {
         let wanted = self.selection.threshold(entity).is_some_and(|least| score >= least);
         wanted.then_some(Candidate { entity, span, score, evidence, recognizer })
     }
+}
+
+/// Whether a span has something in common with one of `places`, which are in order.
+fn touches(places: &[Range<usize>], span: &Range<usize>) -> bool {
+    let next = places.partition_point(|place| place.end <= span.start);
+    places.get(next).is_some_and(|place| place.start < span.end)
 }
