@@ -95,10 +95,23 @@ pub struct ExaminedPdf {
     /// Pages that were examined: all that the redacted file has.
     pages: u32,
     entities: Vec<PdfEntity>,
+    /// Faces in pictures that were covered.
+    faces: Vec<PdfFace>,
     /// The redacted PDF as a data URL: a picture of each page, without text, metadata, attachments or earlier
     /// revisions. A PDF within `messages` is in `redactedMessages`.
     #[serde(skip_serializing_if = "Option::is_none")]
     redacted: Option<String>,
+}
+
+/// A face on a page.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct PdfFace {
+    /// The page of the file that was sent, from 1.
+    page: u32,
+    #[serde(rename = "box")]
+    area: Area,
+    /// 0 to 1.
+    score: f32,
 }
 
 /// A finding on a page.
@@ -164,7 +177,9 @@ impl ExaminedPdf {
                 Source::Ocr => "ocr",
             },
         });
-        Self { path, pages: pdf.pages, entities: entities.collect(), redacted }
+        let faces = pdf.faces.iter();
+        let faces = faces.map(|face| PdfFace { page: face.page, area: face.area.into(), score: face.score });
+        Self { path, pages: pdf.pages, entities: entities.collect(), faces: faces.collect(), redacted }
     }
 }
 
