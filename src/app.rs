@@ -40,9 +40,9 @@ use farebox_pii as pii;
 
 /// How often abandoned holds are looked for, and how many are closed in one go.
 const SWEEP_EVERY: Duration = Duration::from_secs(10);
+const SWEEP_BATCH: u32 = 500;
 /// Often enough that little is left for the commit that finds the log full.
 const CHECKPOINT_EVERY: Duration = Duration::from_millis(500);
-const SWEEP_BATCH: u32 = 500;
 /// How often old nonces are forgotten.
 const NONCES_EVERY: Duration = Duration::from_mins(10);
 /// How often the balances that pay network fees are read.
@@ -209,8 +209,10 @@ impl App {
                 (sessions.wakers.clone(), self.db.clone(), self.config.database.url.clone());
             self.until_stopped(async move { relay_rings(&db, url.expose(), &wakers, rings).await });
         }
-        let db = self.db.clone();
-        self.until_stopped(async move { checkpoint(db).await });
+        if self.db.engine == Engine::Sqlite {
+            let db = self.db.clone();
+            self.until_stopped(async move { checkpoint(db).await });
+        }
         let db = self.db.clone();
         self.until_stopped(async move { forget_nonces(&db).await });
         if let Some(sales) = self.key_sales.clone() {

@@ -190,14 +190,12 @@ impl Db {
     }
 
     /// Copies what SQLite has in its log into the file while others go on writing, so that the
-    /// commit that finds the log full has little left to copy. PostgreSQL does so by itself.
+    /// commit that finds the log full has little left to copy. For SQLite alone: PostgreSQL does so by itself.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn checkpoint(&self) -> Result<(), DbError> {
-        if self.engine == Engine::Sqlite {
-            sqlx::query("PRAGMA wal_checkpoint(PASSIVE)").execute(&self.pool).await?;
-        }
+        sqlx::query("PRAGMA wal_checkpoint(PASSIVE)").execute(&self.pool).await?;
         Ok(())
     }
 

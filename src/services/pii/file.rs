@@ -5,9 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use crate::config;
-use farebox_pii::image::{
-    self, ImageError, ImageLimits, ImageModels, RedactedImage, image_bytes, redact_image,
-};
+use farebox_pii::image::{ImageError, ImageLimits, ImageModels, RedactedImage, image_bytes, redact_image};
 use farebox_pii::pdf::{self, PdfError, PdfModels, RedactedPdf, pdf_bytes, redact_pdf};
 use farebox_pii::{Engine, FileOptions, Selection, Stopped};
 
@@ -204,7 +202,7 @@ impl FileExaminer {
     ) -> Result<Examined, FileError> {
         match file.kind {
             FileKind::Image => {
-                let options: image::ImageOptions = options.image(self.limits.image);
+                let options = options.image(self.limits.image);
                 redact_image(&self.engine, &self.models, &file.bytes, selection, &options, stop)
                     .map(Examined::Image)
                     .map_err(FileError::from)

@@ -16,6 +16,7 @@ use tokio::time::timeout;
 
 use crate::config;
 use farebox_pii::Engine;
+use farebox_pii::image::ImageModels;
 pub use file::{Examined, FACE, File, FileError, FileExaminer, FileKind, FileLimits};
 pub use part::{FilePart, is_elsewhere};
 
@@ -25,7 +26,6 @@ const PATIENCE: Duration = Duration::from_secs(4);
 /// Finds personal data. Cheap to clone.
 #[derive(Clone)]
 pub struct Examiner {
-    engine: Engine,
     files: FileExaminer,
     /// How long a file waits for its turn.
     patience: Duration,
@@ -64,27 +64,21 @@ impl Examiner {
     pub fn load(config: &config::Pii) -> Result<Self, config::ConfigError> {
         let engine = Engine::with_models(config.networks()?);
         let models = config.image_models()?;
-        let files = FileExaminer::new(engine.clone(), models, FileLimits::new(config));
-        Ok(Self::new(engine, files, config))
+        Ok(Self::new(FileExaminer::new(engine, models, FileLimits::new(config)), config))
     }
 
     /// Without models.
     #[must_use]
     pub fn bare() -> Self {
-        let (engine, config) = (Engine::new(), config::Pii::default());
-        let files = FileExaminer::new(
-            engine.clone(),
-            farebox_pii::image::ImageModels::default(),
-            FileLimits::new(&config),
-        );
-        Self::new(engine, files, &config)
+        let config = config::Pii::default();
+        let files = FileExaminer::new(Engine::new(), ImageModels::default(), FileLimits::new(&config));
+        Self::new(files, &config)
     }
 
-    fn new(engine: Engine, files: FileExaminer, config: &config::Pii) -> Self {
+    fn new(files: FileExaminer, config: &config::Pii) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let at_once = if config.files_at_once == 0 { (cores / 2).max(1) } else { config.files_at_once };
         Self {
-            engine,
             files,
             patience: PATIENCE,
             limit: Duration::from_secs(config.limit_seconds),
@@ -95,7 +89,7 @@ impl Examiner {
 
     #[must_use]
     pub fn engine(&self) -> &Engine {
-        &self.engine
+        self.files.engine()
     }
 
     #[must_use]
@@ -109,11 +103,10 @@ impl Examiner {
     /// When there is not enough time.
     pub async fn texts<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Engine, &AtomicBool) -> T + Send + 'static,
+        work: impl FnOnce(&FileExaminer, &AtomicBool) -> T + Send + 'static,
     ) -> Result<T, Unexamined> {
         let desk = Arc::clone(&self.text_desks).acquire_owned().await.map_err(|_| Unexamined::Broken)?;
-        let engine = self.engine.clone();
-        self.at(desk, move |stop| work(&engine, stop)).await
+        self.at(desk, work).await
     }
 
     /// Examines a request with files. `work` is to look at the flag: it is set when the future is dropped.
@@ -126,8 +119,7 @@ impl Examiner {
     ) -> Result<T, Unexamined> {
         let turn = timeout(self.patience, Arc::clone(&self.file_desks).acquire_owned()).await;
         let Ok(Ok(desk)) = turn else { return Err(counted(Unexamined::Busy)) };
-        let files = self.files.clone();
-        let done = self.at(desk, move |stop| work(&files, stop)).await.map_err(counted)?;
+        let done = self.at(desk, work).await.map_err(counted)?;
         count("examined");
         Ok(done)
     }
@@ -135,14 +127,14 @@ impl Examiner {
     async fn at<T: Send + 'static>(
         &self,
         desk: OwnedSemaphorePermit,
-        work: impl FnOnce(&AtomicBool) -> T + Send + 'static,
+        work: impl FnOnce(&FileExaminer, &AtomicBool) -> T + Send + 'static,
     ) -> Result<T, Unexamined> {
-        let stop = StopOnDrop::default();
+        let (files, stop) = (self.files.clone(), StopOnDrop::default());
         let flag = Arc::clone(&stop.0);
         let work = tokio::task::spawn_blocking(move || {
             // Kept until the work ends, also when nobody waits any more.
             let _desk = desk;
-            work(&flag)
+            work(&files, &flag)
         });
         match timeout(self.limit, work).await {
             Ok(Ok(done)) => Ok(done),
@@ -190,11 +182,9 @@ mod tests {
     use super::*;
 
     fn examiner(limit_seconds: u64) -> Examiner {
-        let (engine, config) =
-            (Engine::new(), config::Pii { limit_seconds, files_at_once: 1, ..config::Pii::default() });
-        let models = farebox_pii::image::ImageModels::default();
-        let files = FileExaminer::new(engine.clone(), models, FileLimits::new(&config));
-        Examiner::new(engine, files, &config)
+        let config = config::Pii { limit_seconds, files_at_once: 1, ..config::Pii::default() };
+        let files = FileExaminer::new(Engine::new(), ImageModels::default(), FileLimits::new(&config));
+        Examiner::new(files, &config)
     }
 
     #[tokio::test]

@@ -132,10 +132,9 @@ impl PreviewRequest {
     /// A file that cannot be examined, and what takes too long.
     pub async fn run(self, examiner: &Examiner) -> Result<Sealed, PreviewError> {
         let answer = if self.input.has_files() {
-            examiner.request(move |files, stop| Examination::run(&self, files, stop)).await?
+            examiner.request(move |examiner, stop| Examination::run(&self, examiner, stop)).await?
         } else {
-            let files = examiner.files().clone();
-            examiner.texts(move |_, stop| Examination::run(&self, &files, stop)).await?
+            examiner.texts(move |examiner, stop| Examination::run(&self, examiner, stop)).await?
         };
         Ok(Sealed(serde_json::to_string(&answer?).expect("plain data is valid JSON")))
     }

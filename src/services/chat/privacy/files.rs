@@ -81,11 +81,27 @@ fn unreadable(place: &str) -> ChatError {
     )
 }
 
+/// All parts of messages, with the numbers of the message and the part.
+fn parts(body: &Map<String, Value>) -> impl Iterator<Item = (usize, usize, &Value)> {
+    let messages = body.get("messages").and_then(Value::as_array).into_iter().flatten();
+    messages.enumerate().flat_map(|(message, value)| {
+        let parts = value["content"].as_array().into_iter().flatten();
+        parts.enumerate().map(move |(part, value)| (message, part, value))
+    })
+}
+
+/// The same, to be changed.
+fn parts_mut(body: &mut Map<String, Value>) -> impl Iterator<Item = (usize, usize, &mut Value)> {
+    let messages = body.get_mut("messages").and_then(Value::as_array_mut).into_iter().flatten();
+    messages.enumerate().flat_map(|(message, value)| {
+        let parts = value.get_mut("content").and_then(Value::as_array_mut).into_iter().flatten();
+        parts.enumerate().map(move |(part, value)| (message, part, value))
+    })
+}
+
 /// Whether there are any.
 pub(super) fn has_any(body: &Map<String, Value>) -> bool {
-    let messages = body.get("messages").and_then(Value::as_array).into_iter().flatten();
-    let mut parts = messages.filter_map(|message| message["content"].as_array()).flatten();
-    parts.any(|part| FilePart::of(part).is_some())
+    parts(body).any(|(_, _, part)| FilePart::of(part).is_some())
 }
 
 /// Those that are somewhere else.
@@ -98,17 +114,14 @@ pub(super) fn elsewhere(
     options: &FileOptions,
 ) -> Result<Vec<Attachment>, ChatError> {
     let mut found = Vec::new();
-    let messages = body.get("messages").and_then(Value::as_array);
-    for (message, value) in messages.into_iter().flatten().enumerate() {
-        for (part, value) in value["content"].as_array().into_iter().flatten().enumerate() {
-            let Some(file) = FilePart::of(value) else { continue };
-            if let Some(url) = file.data(value).filter(|data| is_elsewhere(data)) {
-                let field = place(message, part, file);
-                if let Err(error) = examiner.check(file.kind, options) {
-                    return Err(ChatError::File { place: field, error });
-                }
-                found.push(Attachment { field, wanted: Wanted::File(url.to_owned()) });
+    for (message, part, value) in parts(body) {
+        let Some(file) = FilePart::of(value) else { continue };
+        if let Some(url) = file.data(value).filter(|data| is_elsewhere(data)) {
+            let field = place(message, part, file);
+            if let Err(error) = examiner.check(file.kind, options) {
+                return Err(ChatError::File { place: field, error });
             }
+            found.push(Attachment { field, wanted: Wanted::File(url.to_owned()) });
         }
     }
     Ok(found)
@@ -117,16 +130,12 @@ pub(super) fn elsewhere(
 /// Puts what was fetched where [`elsewhere`] found it, in the same order.
 pub(super) fn bring(body: &mut Map<String, Value>, files: Vec<Vec<u8>>) {
     let mut files = files.into_iter();
-    let messages = body.get_mut("messages").and_then(Value::as_array_mut);
-    for message in messages.into_iter().flatten() {
-        let parts = message.get_mut("content").and_then(Value::as_array_mut);
-        for part in parts.into_iter().flatten() {
-            if let Some(file) = FilePart::of(part)
-                && let Some(data) = file.data_mut(part).filter(|data| is_elsewhere(data))
-                && let Some(bytes) = files.next()
-            {
-                *data = STANDARD.encode(bytes);
-            }
+    for (_, _, part) in parts_mut(body) {
+        if let Some(file) = FilePart::of(part)
+            && let Some(data) = file.data_mut(part).filter(|data| is_elsewhere(data))
+            && let Some(bytes) = files.next()
+        {
+            *data = STANDARD.encode(bytes);
         }
     }
 }
@@ -134,15 +143,11 @@ pub(super) fn bring(body: &mut Map<String, Value>, files: Vec<Vec<u8>>) {
 /// Takes them out.
 pub(super) fn take(body: &mut Map<String, Value>) -> Vec<Held> {
     let mut held = Vec::new();
-    let messages = body.get_mut("messages").and_then(Value::as_array_mut);
-    for (message, value) in messages.into_iter().flatten().enumerate() {
-        let parts = value.get_mut("content").and_then(Value::as_array_mut);
-        for (part, value) in parts.into_iter().flatten().enumerate() {
-            if let Some(found) = FilePart::of(value)
-                && let Some(data) = found.data_mut(value)
-            {
-                held.push(Held { message, part, found, data: std::mem::take(data) });
-            }
+    for (message, part, value) in parts_mut(body) {
+        if let Some(found) = FilePart::of(value)
+            && let Some(data) = found.data_mut(value)
+        {
+            held.push(Held { message, part, found, data: std::mem::take(data) });
         }
     }
     held

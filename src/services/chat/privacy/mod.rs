@@ -172,7 +172,8 @@ impl Privacy {
         let examined = if texts::length(&body) <= LARGE {
             examine(self.examiner.engine(), &selection, body, &AtomicBool::new(false))
         } else {
-            let work = self.examiner.texts(move |engine, stop| examine(engine, &selection, body, stop));
+            let work =
+                self.examiner.texts(move |examiner, stop| examine(examiner.engine(), &selection, body, stop));
             work.await?
         };
         examined.ok_or(Unexamined::Broken)
