@@ -23,12 +23,12 @@ const ATTEMPTS: u32 = 5;
 /// Pause before the second try; doubled before each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 
-/// A checkpoint holds a commit up, and writes each page once however often it was changed since the
-/// last: every 10000 pages (40 MB) of log instead of every 1000. [`Db::checkpoint`] leaves it little.
+/// A commit that finds so many pages in the log (80 MB) copies them into the file, and waits until they are
+/// synced. [`Db::checkpoint`] keeps the log far below that.
 const SQLITE_SESSION: &str = "PRAGMA busy_timeout = 5000;
     PRAGMA journal_mode = WAL;
     PRAGMA synchronous = FULL;
-    PRAGMA wal_autocheckpoint = 10000;
+    PRAGMA wal_autocheckpoint = 20000;
     PRAGMA fullfsync = ON;
     PRAGMA foreign_keys = ON;";
 const POSTGRES_SESSION: &str = "SET synchronous_commit = on;
@@ -189,13 +189,19 @@ impl Db {
         Ok(())
     }
 
-    /// Copies what SQLite has in its log into the file while others go on writing, so that the
-    /// commit that finds the log full has little left to copy. For SQLite alone: PostgreSQL does so by itself.
+    /// Copies what SQLite has in its log into the file, so that the log begins anew and stays
+    /// short. For SQLite alone: PostgreSQL does so by itself.
+    ///
+    /// A log begins anew only when all of it is copied, and each page takes time to sync. So most is
+    /// copied while others write, then what they wrote meanwhile, and the few pages after these
+    /// while nobody can write.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn checkpoint(&self) -> Result<(), DbError> {
-        sqlx::query("PRAGMA wal_checkpoint(PASSIVE)").execute(&self.pool).await?;
+        for connections in [&self.pool, &self.pool, &self.writer] {
+            sqlx::query("PRAGMA wal_checkpoint(PASSIVE)").execute(connections).await?;
+        }
         Ok(())
     }
 

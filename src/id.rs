@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Serialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
-use uuid::Uuid;
+use uuid::{Builder, Uuid};
 
 /// Longest id of any kind, in bytes.
 const LONGEST: usize = 128;
@@ -93,16 +93,16 @@ impl AccountId {
     }
 }
 
-/// A tab that is open, or was: a random UUID.
+/// A tab that is open, or was: a UUID.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct HoldId(String);
 text_id!(HoldId);
 
 impl HoldId {
-    /// A new random id.
+    /// A new id, for a tab that is opened at `now`.
     #[must_use]
-    pub fn random() -> Self {
-        Self(Uuid::new_v4().to_string())
+    pub fn new(now: Timestamp) -> Self {
+        Self(in_order(now))
     }
 
     /// Reads a UUID in its usual hyphenated form.
@@ -133,8 +133,8 @@ impl RequestKey {
 
     /// A key that no other request has, for requests that cannot come again.
     #[must_use]
-    pub fn random() -> Self {
-        Self(Uuid::new_v4().to_string())
+    pub fn new(now: Timestamp) -> Self {
+        Self(in_order(now))
     }
 }
 
@@ -179,6 +179,16 @@ impl RequestId {
     pub fn accept(client: Option<&str>) -> Self {
         client.and_then(Self::from_client).unwrap_or_else(Self::random)
     }
+}
+
+/// A UUID of version 7 (RFC 9562, section 5.7), which begins with its moment. Tables and their
+/// indexes grow at their end: new rows share a few pages, however many rows there are, where random
+/// ids would each change a page of their own.
+pub(crate) fn in_order(now: Timestamp) -> String {
+    let mut random = [0; 10];
+    getrandom::fill(&mut random).expect("the system has randomness");
+    let millis = u64::try_from(now.millis()).unwrap_or_default();
+    Builder::from_unix_timestamp_millis(millis, &random).into_uuid().to_string()
 }
 
 /// Printable ASCII without spaces, not empty, not long: safe in logs, URLs and indexes.
@@ -315,12 +325,24 @@ mod tests {
 
     #[test]
     fn holds_are_uuids() {
-        let id = HoldId::random();
+        let id = HoldId::new(Timestamp::from_millis(1_767_225_600_500));
         assert_eq!(HoldId::parse(id.as_str()), Ok(id.clone()));
         assert_eq!(HoldId::parse(&id.as_str().to_uppercase()), Ok(id.clone()));
         for wrong in ["", "1", &id.as_str().replace('-', "")] {
             assert_eq!(HoldId::parse(wrong), Err(IdError::Hold), "{wrong}");
         }
+    }
+
+    #[test]
+    fn later_holds_and_requests_have_greater_ids() {
+        // The example of RFC 9562, appendix A.6.
+        let moment = Timestamp::from_millis(0x017F_22E2_79B0);
+        let (hold, request) = (HoldId::new(moment), RequestKey::new(moment));
+        assert!(hold.as_str().starts_with("017f22e2-79b0-7"), "{hold}");
+        assert!(request.as_str().starts_with("017f22e2-79b0-7"), "{request}");
+        assert_ne!(hold, HoldId::new(moment));
+        let later = Timestamp::from_millis(moment.millis() + 1);
+        assert!(hold < HoldId::new(later) && request < RequestKey::new(later));
     }
 
     #[test]

@@ -128,7 +128,7 @@ async fn open(tx: &mut Tx, n: usize, now: Timestamp) -> Result<HoldId, LedgerErr
     let funds = Money::from_micros(FUNDS);
     ledger::credit(tx, &account, funds, &source, now).await?;
     let half = Money::from_micros(FUNDS / 2);
-    match ledger::hold(tx, &account, &RequestKey::random(), half, now, now).await? {
+    match ledger::hold(tx, &account, &RequestKey::new(now), half, now, now).await? {
         HoldOutcome::Opened(hold) | HoldOutcome::Existing(hold) => Ok(hold),
         HoldOutcome::Short { .. } => unreachable!("the account was just funded"),
     }

@@ -89,7 +89,7 @@ async fn spend(
             let request_key = RequestKey::parse(&name).map_err(|_| KeysError::Corrupt(key.id.clone()))?;
             (request_key, digest)
         }
-        None => (RequestKey::random(), ""),
+        None => (RequestKey::new(now), ""),
     };
     let mut details = details.clone();
     details.meta["key"] = key.id.as_str().into();

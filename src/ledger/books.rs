@@ -169,6 +169,9 @@ fn difference(now: Money, then: Money) -> Money {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::id::Timestamp;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_767_225_600_000);
 
     fn money(micros: i64) -> Money {
         Money::from_micros(micros)
@@ -195,9 +198,9 @@ mod tests {
 
     #[test]
     fn attack_20_those_that_fit_succeed_in_order_of_arrival() {
-        let (one, two, gone) = (HoldId::random(), HoldId::random(), HoldId::random());
+        let (one, two, gone) = (HoldId::new(NOW), HoldId::new(NOW), HoldId::new(NOW));
         let (account, books) = books(20, 5, &[(&one, 5, true), (&two, 0, true), (&gone, 0, false)]);
-        let unknown = HoldId::random();
+        let unknown = HoldId::new(NOW);
         let charges = [(&one, 10), (&two, 11), (&two, 10), (&one, 1), (&gone, 1), (&unknown, 1)]
             .map(|(hold, amount)| (hold.clone(), money(amount)));
         let (verdicts, fold) = books.admit(&charges);
@@ -225,7 +228,7 @@ mod tests {
             (Owed::AtMost(money(11)), Settled::Closed { charged: money(10), released: money(0) }),
             (Owed::NOTHING, Settled::Closed { charged: money(0), released: money(6) }),
         ] {
-            let hold = HoldId::random();
+            let hold = HoldId::new(NOW);
             let (account, mut books) = books(10, 6, &[(&hold, 6, true)]);
             let before = books.clone();
             assert_eq!(books.settle(&hold, owed), expected);
@@ -234,7 +237,7 @@ mod tests {
                 let fold = books.changes_since(&before);
                 assert_eq!(fold.accounts, [(account, (charged, money(-6)))].into());
             }
-            assert_eq!(books.settle(&HoldId::random(), owed), Settled::Unknown);
+            assert_eq!(books.settle(&HoldId::new(NOW), owed), Settled::Unknown);
         }
     }
 }

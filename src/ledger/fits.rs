@@ -94,10 +94,13 @@ fn verdicts(charges: &[(HoldId, Money)], mut totals: HashMap<String, i64>) -> Ve
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::id::Timestamp;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_767_225_600_000);
 
     #[test]
     fn each_charge_is_told_the_total_behind_it() {
-        let (a, b) = (HoldId::random(), HoldId::random());
+        let (a, b) = (HoldId::new(NOW), HoldId::new(NOW));
         let money = Money::from_micros;
         let charges =
             [(a.clone(), money(5)), (b.clone(), money(1)), (a.clone(), money(0)), (a.clone(), money(2))];
@@ -114,7 +117,7 @@ mod tests {
 
     #[test]
     fn sums_beyond_what_fits_are_left_to_the_books() {
-        let hold = HoldId::random();
+        let hold = HoldId::new(NOW);
         let largest = Money::from_micros(i64::MAX);
         assert_eq!(sums(&[(hold.clone(), largest), (hold, Money::from_micros(1))]), None);
     }

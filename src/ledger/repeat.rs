@@ -5,7 +5,7 @@ use sqlx::Row as _;
 
 use super::LedgerError;
 use crate::db::Tx;
-use crate::id::{AccountId, RequestKey};
+use crate::id::{AccountId, RequestKey, Timestamp};
 
 /// How often a request that was charged nothing may be tried again under one key.
 const ATTEMPTS: u32 = 16;
@@ -32,9 +32,10 @@ pub async fn known(
     tx: &mut Tx,
     account: &AccountId,
     idempotency_key: Option<&str>,
+    now: Timestamp,
 ) -> Result<Known, LedgerError> {
     let Some(key) = idempotency_key else {
-        return Ok(Known::New(RequestKey::random()));
+        return Ok(Known::New(RequestKey::new(now)));
     };
     // Hashed: it may be longer than a key of the ledger, and is the client's own.
     let hash = hex::encode(Sha256::digest(key));

@@ -8,7 +8,7 @@ use sqlx::any::AnyRow;
 
 use super::LedgerError;
 use crate::db::Db;
-use crate::id::{AccountId, RequestId, SourceRef, Timestamp};
+use crate::id::{AccountId, RequestId, SourceRef, Timestamp, in_order};
 use crate::money::Money;
 
 /// The most lines a page can have.
@@ -159,7 +159,7 @@ impl Entry {
     /// The entry of a tab that closes at `amount`.
     pub(super) fn of(account: &AccountId, amount: Money, details: &EntryDetails, now: Timestamp) -> Self {
         Self {
-            id: uuid::Uuid::new_v4().to_string(),
+            id: in_order(now),
             account: account.clone(),
             kind: details.kind,
             amount,

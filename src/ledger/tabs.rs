@@ -137,7 +137,7 @@ pub(super) async fn serve(
         };
         match books.reserve(order) {
             Ok((reserved, left)) => {
-                let new = New { hold: HoldId::random(), request, reserved, order };
+                let new = New { hold: HoldId::new(order.now), request, reserved, order };
                 let opened = Opened::Open { hold: new.hold.clone(), affordable: left.affordable };
                 opening.push(new);
                 opened
@@ -190,7 +190,7 @@ async fn name(tx: &mut Tx, books: &mut Books, openings: &[Opening]) -> Result<Ve
             let balance = sql::lock_account(tx, &opening.account).await?.unwrap_or_default();
             books.accounts.insert(opening.account.clone(), balance);
         }
-        requests.push(known(tx, &opening.account, opening.idempotency_key.as_deref()).await?);
+        requests.push(known(tx, &opening.account, opening.idempotency_key.as_deref(), opening.now).await?);
     }
     Ok(requests)
 }

@@ -104,7 +104,7 @@ pub async fn hold(
         Err(Refused::Short(by)) => return Ok(HoldOutcome::Short { by }),
         Err(Refused::Overflow) => return Err(LedgerError::Overflow),
     }
-    let id = HoldId::random();
+    let id = HoldId::new(now);
     let tab = Tab { reserved: estimate, charged: Money::ZERO };
     let new = NewHold { id: &id, account, request_key, tab, state: "open", now, expires_at };
     sql::insert_hold(tx, new).await?;
@@ -185,7 +185,7 @@ pub async fn spend(
         Err(Refused::Short(by)) => return Ok(SpendOutcome::Short { by }),
         Err(Refused::Overflow) => return Err(LedgerError::Overflow),
     }
-    let id = HoldId::random();
+    let id = HoldId::new(now);
     let tab = Tab { reserved: Money::ZERO, charged: amount };
     let new = NewHold { id: &id, account, request_key, tab, state: "closed", now, expires_at: now };
     sql::insert_hold(tx, new).await?;

@@ -77,7 +77,7 @@ async fn what_is_refused_leaves_the_others_of_its_batch_alone() {
         // Only a credit is one.
         let wrong = ledger.settle(settling(&one, EntryKind::Credit));
         let right = ledger.settle(settling(&two, EntryKind::Usage));
-        let unknown = ledger.settle(settling(&HoldId::random(), EntryKind::Usage));
+        let unknown = ledger.settle(settling(&HoldId::new(NOW), EntryKind::Usage));
         let (wrong, right, unknown, charged) =
             tokio::join!(wrong, right, unknown, ledger.charge(&one, money(1)));
         assert!(matches!(wrong, Err(LedgerError::Database(_))), "{wrong:?}");

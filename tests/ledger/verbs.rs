@@ -109,7 +109,7 @@ async fn charges_draw_on_the_hold_then_on_what_is_available() {
             assert_eq!(ledger.charge(&hold, money(amount)).await.unwrap(), outcome, "{amount}");
             assert_eq!(ledger.balance(&account).await.unwrap(), after, "{amount}");
         }
-        let unknown = ledger.charge(&HoldId::random(), money(1)).await;
+        let unknown = ledger.charge(&HoldId::new(NOW), money(1)).await;
         assert!(matches!(unknown, Err(LedgerError::UnknownHold(_))));
         let negative = ledger.charge(&hold, money(-1)).await;
         assert!(matches!(negative, Err(LedgerError::Amount(_))));
@@ -140,7 +140,7 @@ async fn a_close_posts_one_entry_and_frees_the_rest() {
         assert_eq!(ledger.charge(&hold, money(1)).await.unwrap(), ChargeOutcome::Closed);
         assert_eq!(ledger.charge(&hold, Money::ZERO).await.unwrap(), ChargeOutcome::Closed);
         assert!(!ledger.extend(&hold, LATER).await.unwrap());
-        let unknown = ledger.close(&HoldId::random(), &details(), NOW).await;
+        let unknown = ledger.close(&HoldId::new(NOW), &details(), NOW).await;
         assert!(matches!(unknown, Err(LedgerError::UnknownHold(_))));
 
         // A request that delivered nothing leaves an entry of nothing.

@@ -56,7 +56,8 @@ pub async fn use_up(app: &App, account: &AccountId, amount: Money) {
         unit_price: amount,
         meta: serde_json::json!({}),
     };
-    let spent = app.ledger.spend(account, amount, &RequestKey::random(), &details, Timestamp::now()).await;
+    let now = Timestamp::now();
+    let spent = app.ledger.spend(account, amount, &RequestKey::new(now), &details, now).await;
     assert!(matches!(spent, Ok(SpendOutcome::Spent(_))), "{spent:?}");
 }
 

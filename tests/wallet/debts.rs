@@ -64,7 +64,7 @@ fn what_a_closed_tab_frees_meets_debts_too() {
             let (owner, now) = (&account(&agent), Timestamp::now());
             give(server, &agent, dollars(5)).await;
             let (ledger, later) = (&server.app.ledger, now.checked_add_millis(600_000).expect("near"));
-            let held = ledger.hold(owner, &RequestKey::random(), dollars(5), now, later).await;
+            let held = ledger.hold(owner, &RequestKey::new(now), dollars(5), now, later).await;
             let Ok(HoldOutcome::Opened(hold)) = held else { panic!("{held:?}") };
             indebt(&server.app, owner, dollars(8)).await;
             assert_standing(server, owner, 0, 8).await;

@@ -162,7 +162,8 @@ pub async fn spend(server: &Server, agent: &Agent, amount: Money, service: &str,
         unit_price: amount,
         meta: json!({}),
     };
-    let (account, key) = (account(agent), RequestKey::random());
-    let spent = server.app.ledger.spend(&account, amount, &key, &details, Timestamp::now()).await;
+    let now = Timestamp::now();
+    let (account, key) = (account(agent), RequestKey::new(now));
+    let spent = server.app.ledger.spend(&account, amount, &key, &details, now).await;
     assert!(matches!(spent, Ok(farebox::ledger::SpendOutcome::Spent(_))), "{spent:?}");
 }

@@ -52,7 +52,7 @@ fn entries_of_before_are_all_there_and_final_after_the_upgrade() {
                     unit_price: Money::from_micros(100),
                     meta: json!({ "index": index }),
                 };
-                let key = RequestKey::random();
+                let key = RequestKey::new(now);
                 let spent = ledger.spend(&account, Money::from_micros(100), &key, &details, now).await;
                 assert!(spent.is_ok(), "{spent:?}");
             }

@@ -1,7 +1,6 @@
 //! A ledger with a year behind it, written past the program: its rows, made by the engine itself.
 //!
-//! Ids grow with the rows, so that they are appended to their indexes, and are spread over all ids
-//! there are, so that a new random one belongs somewhere in between. Accounts come in no order.
+//! Ids begin with their moments, as the program's do. Accounts come in no order.
 
 use anyhow::Result;
 use farebox::db::Engine;
@@ -88,17 +87,17 @@ fn rows(engine: Engine, entries: u64, now: i64) -> [String; 4] {
             format!("WITH numbers(n) AS (SELECT generate_series(CAST(0 AS BIGINT), {entries} - 1))")
         }
     };
-    let spread = 0xffff_ffff / entries.max(1);
-    let (head, tail) = (digits(8, &format!("n * {spread}")), digits(12, "n"));
-    let id = format!("{head} || '-0000-4000-8000-' || {tail}");
-    let request_key = format!("{} || '-0000-4000-9000-' || {tail}", digits(8, "n * 2654435761 % 4294967296"));
+    let begin = now - i64::try_from(YEAR).expect("it fits");
+    let moment = format!("{begin} + n * {}", YEAR / entries.max(1));
+    let (millis, tail) = (digits(12, &format!("({moment})")), digits(12, "n"));
+    let head = format!("substr({millis}, 1, 8) || '-' || substr({millis}, 9, 4)");
+    let id = format!("{head} || '-7000-8000-' || {tail}");
+    let request_key = format!("{head} || '-7000-9000-' || {tail}");
     let few = digits(8, &format!("n * 7919 % {ACCOUNTS} * {}", 0xffff_ffff / ACCOUNTS));
     let account = format!(
         "CASE WHEN n % {BUSY_EVERY} = 0 THEN '{}' ELSE 'wallet:0x' || {few} || '{ADDRESS}' END",
         busy()
     );
-    let begin = now - i64::try_from(YEAR).expect("it fits");
-    let moment = format!("{begin} + n * {}", YEAR / entries.max(1));
     let amount = "(n % 500 + 1) * 100";
     let meta = r#"{"key":"abcdefghijklmnop","prompt_tokens":123,"price_in":100,"price_out":400}"#;
     [

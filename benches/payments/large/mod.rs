@@ -233,7 +233,7 @@ fn details() -> EntryDetails {
 
 async fn cycle(ledger: &Ledger, account: &AccountId) -> Result<()> {
     let (now, unit) = (Timestamp::now(), Money::from_micros(1));
-    let held = ledger.hold(account, &RequestKey::random(), Money::from_micros(5), now, now).await?;
+    let held = ledger.hold(account, &RequestKey::new(now), Money::from_micros(5), now, now).await?;
     let HoldOutcome::Opened(tab) = held else { bail!("a hold ended in {held:?}") };
     let charged = ledger.charge(&tab, unit).await?;
     ensure!(matches!(charged, ChargeOutcome::Charged { .. }), "a charge ended in {charged:?}");
@@ -251,7 +251,7 @@ async fn opened(ledger: &Ledger, customers: &[AccountId], now: Timestamp) -> Res
             let source = SourceRef::parse(&format!("bench:{index}")).expect("a token");
             ledger::credit(&mut tx, customer, funds, &source, now).await?;
             if index % (customers.len() / STREAMS) == 0 && tabs.len() < STREAMS {
-                let key = RequestKey::random();
+                let key = RequestKey::new(now);
                 let held = ledger::hold(&mut tx, customer, &key, Money::from_micros(500_000_000), now, now);
                 if let HoldOutcome::Opened(tab) = held.await? {
                     tabs.push(tab);
@@ -270,7 +270,7 @@ async fn history(ledger: &Ledger, account: &AccountId) -> Result<()> {
     let (now, unit) = (Timestamp::now(), Money::from_micros(1));
     ledger.credit(account, Money::from_micros(1_000), &SourceRef::parse("bench:few")?, now).await?;
     for _ in 0..FEW {
-        let spent = ledger.spend(account, unit, &RequestKey::random(), &details(), now).await?;
+        let spent = ledger.spend(account, unit, &RequestKey::new(now), &details(), now).await?;
         ensure!(matches!(spent, SpendOutcome::Spent(_)), "a purchase ended in {spent:?}");
     }
     Ok(())

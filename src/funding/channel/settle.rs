@@ -45,7 +45,7 @@ impl Channels {
                 let channel = store::lock(&mut tx, id).await?.ok_or(Refused::Unknown)?;
                 channel.usable()?;
                 let account = store::account(id);
-                let key = match ledger::known(&mut tx, &account, request.key).await? {
+                let key = match ledger::known(&mut tx, &account, request.key, now).await? {
                     Known::New(key) => key,
                     Known::InProgress => return Err(Refused::InProgress.into()),
                     Known::Charged => return Err(Refused::Repeated.into()),
