@@ -8,18 +8,23 @@
 //! * nothing waits without a bound: connections, locks and statements all time out.
 
 pub mod notify;
+pub mod own;
 pub mod rows;
+pub mod statements;
 pub mod writes;
 
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::any::AnyPoolOptions;
 use sqlx::{Any, AnyConnection, AnyPool, Connection as _, Executor, Transaction};
+use tokio::sync::{Mutex, OwnedMutexGuard};
 
 /// How long to wait for a connection, which on SQLite also means for the one writer.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often a transaction is tried before a conflict becomes an error.
-const ATTEMPTS: u32 = 5;
+const ATTEMPTS: usize = 5;
 /// Pause before the second try; doubled before each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 
@@ -30,17 +35,13 @@ const SQLITE_SESSION: &str = "PRAGMA busy_timeout = 5000;
     PRAGMA synchronous = FULL;
     PRAGMA wal_autocheckpoint = 20000;
     PRAGMA fullfsync = ON;
+    PRAGMA cache_size = -16000;
+    PRAGMA temp_store = MEMORY;
     PRAGMA foreign_keys = ON;";
 const POSTGRES_SESSION: &str = "SET synchronous_commit = on;
     SET statement_timeout = '15s';
     SET lock_timeout = '5s';
     SET idle_in_transaction_session_timeout = '30s';";
-/// For [`Db::apart`], whose statements find rows by their keys. They are planned while tables may be
-/// small or unknown, and a plan that reads a whole table would be kept while that grows.
-const POSTGRES_BY_KEY: &str = "SET enable_seqscan = off;
-    SET enable_hashjoin = off;
-    SET enable_mergejoin = off;
-    SET jit = off;";
 
 /// Which database is behind a [`Db`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +64,14 @@ impl Engine {
             Self::Postgres => " FOR NO KEY UPDATE",
         }
     }
+
+    /// Begins a transaction that may write.
+    const fn begin(self) -> &'static str {
+        match self {
+            Self::Sqlite => "BEGIN IMMEDIATE",
+            Self::Postgres => "BEGIN ISOLATION LEVEL READ COMMITTED",
+        }
+    }
 }
 
 /// Why the database did not do what it was asked.
@@ -74,6 +83,9 @@ pub enum DbError {
     /// The database refused, failed or is gone.
     #[error("database: {0}")]
     Sqlx(#[from] sqlx::Error),
+    /// SQLite refused or failed.
+    #[error("database: {0}")]
+    Sqlite(#[from] rusqlite::Error),
     /// The schema could not be brought up to date.
     #[error("database schema: {0}")]
     Migrate(#[from] sqlx::migrate::MigrateError),
@@ -84,13 +96,23 @@ impl DbError {
     /// may succeed when tried again. Such an error never leaves part of the work behind.
     #[must_use]
     pub fn is_conflict(&self) -> bool {
-        let Self::Sqlx(sqlx::Error::Database(error)) = self else {
-            return false;
-        };
-        // PostgreSQL: serialisation failure, deadlock, lock time-out.
-        // SQLite: busy, locked, busy recovering, busy because of a newer snapshot.
-        let conflicts = ["40001", "40P01", "55P03", "5", "6", "261", "517"];
-        error.code().is_some_and(|code| conflicts.contains(&&*code))
+        use rusqlite::ErrorCode::{DatabaseBusy, DatabaseLocked};
+        match self {
+            Self::Sqlx(sqlx::Error::Database(error)) => {
+                // PostgreSQL: serialisation failure, deadlock, lock time-out.
+                // SQLite: busy, locked, busy recovering, busy because of a newer snapshot.
+                let conflicts = ["40001", "40P01", "55P03", "5", "6", "261", "517"];
+                error.code().is_some_and(|code| conflicts.contains(&&*code))
+            }
+            Self::Sqlite(error) => matches!(error.sqlite_error_code(), Some(DatabaseBusy | DatabaseLocked)),
+            Self::Url(_) | Self::Sqlx(_) | Self::Migrate(_) => false,
+        }
+    }
+
+    /// Whether the database is there and said no.
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, Self::Sqlx(sqlx::Error::Database(_)) | Self::Sqlite(_))
     }
 }
 
@@ -111,15 +133,25 @@ impl TxError for DbError {
 pub struct Db {
     /// For reading, and for single statements that need no transaction.
     pub pool: AnyPool,
-    /// Where transactions that write take their connection. SQLite allows one writer, so there
-    /// this pool has one connection and writers queue here, first come first served, instead of
-    /// polling the file's lock.
+    /// Where transactions that write take their connection.
     writer: AnyPool,
-    /// For a thread with a runtime of its own: connections of SQLite belong to no runtime and are
-    /// shared; those of PostgreSQL end with theirs, so there is one that nobody else uses.
-    apart: AnyPool,
+    /// SQLite allows one writer: writers queue here, first come first served, instead of polling
+    /// the file's lock.
+    writing: Arc<Mutex<()>>,
+    /// For connections beside the pools.
+    url: Url,
     /// Which database this is.
     pub engine: Engine,
+}
+
+/// Where the database is. It may hold a password, so Debug hides it.
+#[derive(Clone)]
+struct Url(Arc<str>);
+
+impl fmt::Debug for Url {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[url]")
+    }
 }
 
 /// An open transaction: rolled back when dropped, durable when [`Tx::commit`] returns.
@@ -127,6 +159,8 @@ pub struct Db {
 pub struct Tx {
     inner: Transaction<'static, Any>,
     engine: Engine,
+    /// Given up last.
+    _turn: Option<OwnedMutexGuard<()>>,
 }
 
 impl Db {
@@ -137,30 +171,29 @@ impl Db {
     /// When the URL has another form, or nothing usable answers there.
     pub async fn connect(url: &str, max_connections: u32) -> Result<Self, DbError> {
         sqlx::any::install_default_drivers();
-        match parse_url(url)? {
-            (Engine::Sqlite, url) => {
-                let writer = open_pool(Engine::Sqlite, &url, 1).await?;
+        let (engine, url) = parse_url(url)?;
+        let (pool, writer) = match engine {
+            Engine::Sqlite => {
+                let writer = open_pool(engine, &url, 1).await?;
                 let readers = max_connections.saturating_sub(1).max(1);
-                let pool = open_pool(Engine::Sqlite, &url, readers).await?;
-                Ok(Self { pool, apart: writer.clone(), writer, engine: Engine::Sqlite })
+                (open_pool(engine, &url, readers).await?, writer)
             }
-            (Engine::Postgres, url) => {
-                let pool = open_pool(Engine::Postgres, &url, max_connections.max(1)).await?;
-                // Its transactions are begun again instead: a test is one more way there and back.
-                let apart = pool_options(Engine::Postgres, 1, &[POSTGRES_SESSION, POSTGRES_BY_KEY])
-                    .test_before_acquire(false)
-                    .connect_lazy(&url)?;
-                Ok(Self { writer: pool.clone(), pool, apart, engine: Engine::Postgres })
+            Engine::Postgres => {
+                let pool = open_pool(engine, &url, max_connections.max(1)).await?;
+                (pool.clone(), pool)
             }
-        }
+        };
+        Ok(Self { pool, writer, writing: Arc::default(), url: Url(url.into()), engine })
     }
 
-    /// The same database for the one thread with a runtime of its own: the ledger's.
-    #[must_use]
-    pub fn apart(&self) -> Self {
+    /// Waits until nobody else of this process writes, where only one can.
+    async fn turn(&self) -> Result<Option<OwnedMutexGuard<()>>, DbError> {
         match self.engine {
-            Engine::Sqlite => self.clone(),
-            Engine::Postgres => Self { pool: self.apart.clone(), writer: self.apart.clone(), ..self.clone() },
+            Engine::Sqlite => {
+                let turn = tokio::time::timeout(ACQUIRE_TIMEOUT, Arc::clone(&self.writing).lock_owned());
+                Ok(Some(turn.await.map_err(|_| sqlx::Error::PoolTimedOut)?))
+            }
+            Engine::Postgres => Ok(None),
         }
     }
 
@@ -199,17 +232,18 @@ impl Db {
     /// # Errors
     /// When the database fails.
     pub async fn checkpoint(&self) -> Result<(), DbError> {
-        for connections in [&self.pool, &self.pool, &self.writer] {
-            sqlx::query("PRAGMA wal_checkpoint(PASSIVE)").execute(connections).await?;
-        }
+        let copy = async || sqlx::query("PRAGMA wal_checkpoint(PASSIVE)").execute(&self.pool).await;
+        copy().await?;
+        copy().await?;
+        let _turn = self.turn().await?;
+        copy().await?;
         Ok(())
     }
 
-    /// Waits for what runs, then closes every connection.
+    /// Waits for what runs, then closes every connection of the pools. Nothing works any more.
     pub async fn close(&self) {
         self.pool.close().await;
         self.writer.close().await;
-        self.apart.close().await;
     }
 
     /// Opens a transaction that may write. On SQLite it is the only one until it ends, so keep it
@@ -218,10 +252,8 @@ impl Db {
     /// # Errors
     /// When the database is gone or no connection became free in time.
     pub async fn begin(&self) -> Result<Tx, DbError> {
-        let begin = match self.engine {
-            Engine::Sqlite => "BEGIN IMMEDIATE",
-            Engine::Postgres => "BEGIN ISOLATION LEVEL READ COMMITTED",
-        };
+        let turn = self.turn().await?;
+        let begin = self.engine.begin();
         let inner = match self.writer.begin_with(begin).await {
             // The server hung up on the connection since it was last used, and there are others.
             Err(sqlx::Error::Io(_) | sqlx::Error::Database(_)) if self.engine == Engine::Postgres => {
@@ -229,7 +261,7 @@ impl Db {
             }
             begun => begun,
         };
-        Ok(Tx { inner: inner?, engine: self.engine })
+        Ok(Tx { inner: inner?, engine: self.engine, _turn: turn })
     }
 
     /// Opens a transaction that only reads, and reads everything as it was at one moment, while
@@ -242,7 +274,7 @@ impl Db {
             Engine::Sqlite => "BEGIN DEFERRED",
             Engine::Postgres => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
         });
-        Ok(Tx { inner: inner.await?, engine: self.engine })
+        Ok(Tx { inner: inner.await?, engine: self.engine, _turn: None })
     }
 
     /// Runs `work` in one transaction. Work that gives the transaction back has it committed;
@@ -271,14 +303,9 @@ impl Db {
     {
         // The closure is handed the transaction itself, not a borrow of it: futures that borrow
         // from an async closure are not recognised as `Send`, which every handler needs.
-        let mut pause = FIRST_PAUSE;
-        for _ in 1..ATTEMPTS {
+        for pause in pauses() {
             match self.attempt(&mut work).await {
-                Err(error) if error.db().is_some_and(DbError::is_conflict) => {
-                    tracing::debug!(?pause, "transaction conflict, trying again");
-                    tokio::time::sleep(pause).await;
-                    pause *= 2;
-                }
+                Err(error) if is_conflict(&error) => tokio::time::sleep(pause).await,
                 settled => return settled,
             }
         }
@@ -324,6 +351,19 @@ impl Tx {
     pub async fn rollback(self) -> Result<(), DbError> {
         Ok(self.inner.rollback().await?)
     }
+}
+
+/// What is waited before each further try.
+fn pauses() -> impl Iterator<Item = Duration> {
+    std::iter::successors(Some(FIRST_PAUSE), |pause| Some(*pause * 2)).take(ATTEMPTS - 1)
+}
+
+fn is_conflict(error: &impl TxError) -> bool {
+    let conflict = error.db().is_some_and(DbError::is_conflict);
+    if conflict {
+        tracing::debug!("transaction conflict, trying again");
+    }
+    conflict
 }
 
 /// Tells the engine of a URL and adds what we need to it.

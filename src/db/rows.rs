@@ -9,6 +9,7 @@ use sqlx::any::{Any, AnyArguments};
 use sqlx::query::Query;
 
 use super::Engine;
+use super::statements::Value;
 
 /// What a column holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,7 +20,7 @@ pub enum Column {
     Whole(&'static str),
 }
 
-/// `WITH given AS (...)`: the rows that [`with_rows`] gives a statement, as `given`
+/// `WITH given AS (...)`: the rows that [`cells`] gives a statement, as `given`
 /// with these columns. They are the statement's parameter `$1`. `rows` is how
 /// many there are: PostgreSQL cannot see it, and plans for a hundred.
 #[must_use]
@@ -48,11 +49,19 @@ pub(super) fn given_as(engine: Engine, parameter: usize, columns: &[Column], row
     format!("WITH given AS (SELECT {} FROM {source})", cells.join(", "))
 }
 
-/// A statement that begins with [`given`], with its rows: arrays or tuples of
-/// one cell for each column.
+/// Rows as one parameter: arrays or tuples of one cell for each column.
+#[must_use]
+pub fn cells(rows: &impl Serialize) -> Value {
+    Value::Text(json(rows))
+}
+
+/// A statement that begins with [`given`], with its rows.
 pub fn with_rows(statement: String, rows: &impl Serialize) -> Query<'static, Any, AnyArguments> {
-    let rows = serde_json::to_string(rows).expect("texts and numbers are valid JSON");
-    sqlx::query(AssertSqlSafe(statement)).bind(rows)
+    sqlx::query(AssertSqlSafe(statement)).bind(json(rows))
+}
+
+fn json(rows: &impl Serialize) -> String {
+    serde_json::to_string(rows).expect("texts and numbers are valid JSON")
 }
 
 #[cfg(test)]

@@ -1,13 +1,11 @@
-//! Several statements that write, sent in one go: each way to the database and back is a wait, and
-//! on a busy machine a wait for a turn on the processor too.
+//! Several statements that write, sent in one go where the database is another process: each way
+//! there and back is a wait, and on a busy machine a wait for a turn on the processor too.
 
 use serde::Serialize;
-use sqlx::any::{Any, AnyArguments};
-use sqlx::query::Query;
-use sqlx::{AssertSqlSafe, Row as _};
 
 use super::rows::{self, Column};
-use super::{DbError, Engine, Tx};
+use super::statements::{Statements, Value};
+use super::{DbError, Engine};
 
 /// Statements that need not see what another of them wrote: on PostgreSQL all of them see the
 /// database as it was before the first.
@@ -19,7 +17,7 @@ pub struct Writes {
 #[derive(Debug)]
 struct Statement {
     columns: Vec<Column>,
-    rows: String,
+    rows: Value,
     count: usize,
     text: &'static str,
 }
@@ -30,8 +28,7 @@ impl Writes {
     pub fn add<R: Serialize>(&mut self, columns: &[Column], rows: &[R], text: &'static str) {
         if !rows.is_empty() {
             let (columns, count) = (columns.to_vec(), rows.len());
-            let rows = serde_json::to_string(rows).expect("texts and numbers are valid JSON");
-            self.statements.push(Statement { columns, rows, count, text });
+            self.statements.push(Statement { columns, rows: rows::cells(&rows), count, text });
         }
     }
 
@@ -40,48 +37,40 @@ impl Writes {
     ///
     /// # Errors
     /// When the database fails or refuses one of them.
-    pub async fn run(self, tx: &mut Tx) -> Result<bool, DbError> {
+    pub async fn run(self, tx: &mut impl Statements) -> Result<bool, DbError> {
         let expected = self.statements.iter().map(|statement| statement.count).sum::<usize>();
-        let changed = match (tx.engine(), self.statements.len()) {
-            (_, 0) => return Ok(true),
-            (Engine::Postgres, 2..) => {
-                let counted = self.query(Engine::Postgres).fetch_one(tx.conn()).await?;
-                u64::try_from(counted.try_get::<i64, _>(0)?).unwrap_or_default()
+        let mut changed = 0;
+        match tx.engine() {
+            Engine::Sqlite => {
+                for statement in self.statements {
+                    let given = rows::given(Engine::Sqlite, &statement.columns, statement.count);
+                    let text = format!("{given} {}", statement.text);
+                    changed += tx.execute(&text, vec![statement.rows]).await?;
+                }
             }
-            (engine, _) => self.query(engine).execute(tx.conn()).await?.rows_affected(),
-        };
+            Engine::Postgres if self.statements.is_empty() => {}
+            Engine::Postgres => {
+                let text = self.text();
+                let values = self.statements.into_iter().map(|statement| statement.rows).collect();
+                let counted = tx.fetch(&text, values).await?;
+                let counted = counted.first().ok_or(sqlx::Error::RowNotFound)?.whole("changed")?;
+                changed = u64::try_from(counted).unwrap_or_default();
+            }
+        }
         Ok(usize::try_from(changed) == Ok(expected))
     }
 
-    fn query(self, engine: Engine) -> Query<'static, Any, AnyArguments> {
-        let text = self.text(engine);
-        let rows = self.statements.into_iter().map(|statement| statement.rows);
-        rows.fold(sqlx::query(AssertSqlSafe(text)), Query::bind)
-    }
-
-    fn text(&self, engine: Engine) -> String {
+    /// All in one, for PostgreSQL.
+    fn text(&self) -> String {
         // One bound for all: the fewer texts, the fewer are prepared.
         let most = self.statements.iter().map(|statement| statement.count).max().unwrap_or_default();
-        let texts: Vec<_> = (1..)
-            .zip(&self.statements)
-            .map(|(parameter, statement)| {
-                let given = rows::given_as(engine, parameter, &statement.columns, most);
-                format!("{given} {}", statement.text)
-            })
-            .collect();
-        match engine {
-            // The driver runs one after the other and adds up what they changed.
-            Engine::Sqlite => texts.join("; "),
-            Engine::Postgres if texts.len() == 1 => texts.concat(),
-            Engine::Postgres => {
-                let named = texts.iter().enumerate();
-                let named: Vec<_> =
-                    named.map(|(n, text)| format!("write{n} AS ({text} RETURNING 1)")).collect();
-                let counts: Vec<_> =
-                    (0..texts.len()).map(|n| format!("(SELECT count(*) FROM write{n})")).collect();
-                format!("WITH {} SELECT {}", named.join(", "), counts.join(" + "))
-            }
+        let (mut named, mut counts) = (Vec::new(), Vec::new());
+        for (n, statement) in self.statements.iter().enumerate() {
+            let given = rows::given_as(Engine::Postgres, n + 1, &statement.columns, most);
+            named.push(format!("write{n} AS ({given} {} RETURNING 1)", statement.text));
+            counts.push(format!("(SELECT count(*) FROM write{n})"));
         }
+        format!("WITH {} SELECT {} AS changed", named.join(", "), counts.join(" + "))
     }
 }
 
@@ -94,25 +83,14 @@ mod tests {
         let mut writes = Writes::default();
         writes.add(&[Column::Text("id")], &[["a"], ["b"], ["c"]], "INSERT INTO t SELECT id FROM given");
         writes.add(&[Column::Text("id")], &Vec::<[&str; 1]>::new(), "nothing");
-        let alone = "WITH given AS (SELECT value ->> 0 AS id \
-                     FROM json_array_elements(CAST($1 AS json)) LIMIT 4) INSERT INTO t SELECT id FROM given";
-        assert_eq!(writes.text(Engine::Postgres), alone);
         writes.add(&[Column::Whole("n")], &[[1]], "INSERT INTO u SELECT n FROM given");
         assert_eq!(
-            writes.text(Engine::Sqlite),
-            "WITH given AS (SELECT json_extract(value, '$[0]') AS id FROM json_each($1)) \
-             INSERT INTO t SELECT id FROM given; \
-             WITH given AS (SELECT json_extract(value, '$[0]') AS n FROM json_each($2)) \
-             INSERT INTO u SELECT n FROM given"
-        );
-        assert_eq!(
-            writes.text(Engine::Postgres),
-            format!(
-                "WITH write0 AS ({alone} RETURNING 1), \
-                 write1 AS (WITH given AS (SELECT CAST(value ->> 0 AS BIGINT) AS n \
-                 FROM json_array_elements(CAST($2 AS json)) LIMIT 4) INSERT INTO u SELECT n FROM given RETURNING 1) \
-                 SELECT (SELECT count(*) FROM write0) + (SELECT count(*) FROM write1)"
-            )
+            writes.text(),
+            "WITH write0 AS (WITH given AS (SELECT value ->> 0 AS id \
+             FROM json_array_elements(CAST($1 AS json)) LIMIT 4) INSERT INTO t SELECT id FROM given RETURNING 1), \
+             write1 AS (WITH given AS (SELECT CAST(value ->> 0 AS BIGINT) AS n \
+             FROM json_array_elements(CAST($2 AS json)) LIMIT 4) INSERT INTO u SELECT n FROM given RETURNING 1) \
+             SELECT (SELECT count(*) FROM write0) + (SELECT count(*) FROM write1) AS changed"
         );
     }
 }

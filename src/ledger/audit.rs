@@ -2,11 +2,9 @@
 
 use std::fmt;
 
-use sqlx::Row;
-use sqlx::any::AnyRow;
-
 use super::LedgerError;
 use super::sql::money;
+use crate::db::statements::{Row, Statements as _};
 use crate::db::{Db, Engine, Tx};
 use crate::money::Money;
 
@@ -144,10 +142,10 @@ pub async fn audit(db: &Db) -> Result<AuditReport, LedgerError> {
     let mut tx = db.snapshot().await?;
     if tx.engine() == Engine::Postgres {
         // A large ledger may take longer to read than a request may take.
-        sqlx::query("SET LOCAL statement_timeout = 0").execute(tx.conn()).await?;
+        tx.execute("SET LOCAL statement_timeout = 0", Vec::new()).await?;
     }
     let mut report = AuditReport::default();
-    for row in sqlx::query(SUMS).fetch_all(tx.conn()).await? {
+    for row in tx.fetch(SUMS, Vec::new()).await? {
         report.add_account(&row)?;
     }
     for (rule, query) in RULES {
@@ -158,8 +156,8 @@ pub async fn audit(db: &Db) -> Result<AuditReport, LedgerError> {
 }
 
 impl AuditReport {
-    fn add_account(&mut self, row: &AnyRow) -> Result<(), LedgerError> {
-        let account: String = row.try_get("id")?;
+    fn add_account(&mut self, row: &Row) -> Result<(), LedgerError> {
+        let account = row.text("id")?;
         let (credited, spent, held) = (money(row, "credited")?, money(row, "spent")?, money(row, "held")?);
         let posted = money(row, "entries")?.checked_add(money(row, "charges")?);
         let rebuilt = [
@@ -190,8 +188,8 @@ impl AuditReport {
         rule: &'static str,
         query: &'static str,
     ) -> Result<(), LedgerError> {
-        for row in sqlx::query(query).fetch_all(tx.conn()).await? {
-            self.differences.push(Difference::Record { rule, id: row.try_get("id")? });
+        for row in tx.fetch(query, Vec::new()).await? {
+            self.differences.push(Difference::Record { rule, id: row.text("id")? });
         }
         Ok(())
     }

@@ -16,8 +16,10 @@ use super::books::{Books, Verdict};
 use super::tabs::{self, Opened, Opening, Owed, Settling};
 use super::verbs::not_negative;
 use super::{ChargeOutcome, CloseOutcome, LedgerError, fits, sql, sweep};
+use crate::db::own::Own;
+use crate::db::statements::Statements;
 use crate::db::writes::Writes;
-use crate::db::{Db, DbError, Tx, TxError};
+use crate::db::{Db, DbError, TxError};
 use crate::id::HoldId;
 use crate::money::Money;
 
@@ -102,16 +104,16 @@ pub(super) fn start(db: &Db) -> Handle {
     let (queue, waiting) = mpsc::channel(QUEUE);
     let counters = Arc::new(Counters::default());
     let handle = Handle { queue, counters: Arc::clone(&counters) };
-    let db = db.apart();
+    let own = Own::new(db.clone());
     let work = move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        runtime.expect("the system has what a runtime needs").block_on(run(db, waiting, counters));
+        runtime.expect("the system has what a runtime needs").block_on(run(own, waiting, counters));
     };
     std::thread::Builder::new().name("ledger".to_owned()).spawn(work).expect("the system starts threads");
     handle
 }
 
-async fn run(db: Db, mut queue: mpsc::Receiver<Job>, counters: Arc<Counters>) {
+async fn run(mut own: Own, mut queue: mpsc::Receiver<Job>, counters: Arc<Counters>) {
     let mut waiting = Vec::with_capacity(LARGEST_BATCH);
     while queue.recv_many(&mut waiting, LARGEST_BATCH).await > 0 {
         let (batch, answers) = Batch::of(waiting.drain(..));
@@ -122,10 +124,10 @@ async fn run(db: Db, mut queue: mpsc::Receiver<Job>, counters: Arc<Counters>) {
         counters.charges.fetch_add(batch.charges.len() as u64, Ordering::Relaxed);
         counters.tabs.fetch_add((batch.settlings.len() + batch.openings.len()) as u64, Ordering::Relaxed);
         counters.largest.fetch_max(batch.len() as u64, Ordering::Relaxed);
-        let done = batch.commit(&db).await;
+        let done = batch.commit(&mut own).await;
         let unwanted = answers.send(&batch, done);
         if unwanted.len() > 0 {
-            unwanted.commit(&db).await;
+            unwanted.commit(&mut own).await;
         }
     }
 }
@@ -227,20 +229,20 @@ impl Batch {
 
     /// Does all of it in one transaction. When a statement of it is refused, each by itself: one
     /// that the database will not have must not fail the others.
-    async fn commit(&self, db: &Db) -> Done {
-        let mut attempt = self.attempt(db).await;
+    async fn commit(&self, own: &mut Own) -> Done {
+        let mut attempt = self.attempt(own).await;
         if let Err(Abandoned::Refused(error)) = &attempt
             && error.db().is_some_and(|error| !error.is_conflict())
         {
-            // The connection may have been lost, and there are others.
+            // The connection may have been lost.
             tracing::warn!(%error, jobs = self.len(), "a batch broke off; trying again");
-            attempt = self.attempt(db).await;
+            attempt = self.attempt(own).await;
         }
         let error = match attempt {
             Ok(done) => return done,
             Err(Abandoned::Refused(error)) if self.len() > 1 && is_an_answer(&error) => {
                 tracing::error!(%error, jobs = self.len(), "a batch was refused; trying one by one");
-                return self.one_by_one(db).await;
+                return self.one_by_one(own).await;
             }
             Err(Abandoned::Refused(error)) => error,
             Err(Abandoned::Unknown(error)) => error.into(),
@@ -256,14 +258,14 @@ impl Batch {
         }
     }
 
-    async fn attempt(&self, db: &Db) -> Result<Done, Abandoned> {
-        match self.transact(db, true).await {
-            Err(Abandoned::Unfitting) => self.transact(db, false).await,
+    async fn attempt(&self, own: &mut Own) -> Result<Done, Abandoned> {
+        match self.transact(own, true).await {
+            Err(Abandoned::Unfitting) => self.transact(own, false).await,
             done => done,
         }
     }
 
-    async fn one_by_one(&self, db: &Db) -> Done {
+    async fn one_by_one(&self, own: &mut Own) -> Done {
         let mut done = Done::default();
         let singles = (self
             .charges
@@ -272,7 +274,7 @@ impl Batch {
         .chain(self.settlings.iter().map(|one| Self { settlings: vec![one.clone()], ..Self::default() }))
         .chain(self.openings.iter().map(|one| Self { openings: vec![one.clone()], ..Self::default() }));
         for single in singles {
-            let one = Box::pin(single.commit(db)).await;
+            let one = Box::pin(single.commit(own)).await;
             done.charges.extend(one.charges);
             done.settlings.extend(one.settlings);
             done.openings.extend(one.openings);
@@ -281,22 +283,22 @@ impl Batch {
     }
 
     /// `fitting`: as if all charges fit, which is nearly always so.
-    async fn transact(&self, db: &Db, fitting: bool) -> Result<Done, Abandoned> {
-        db.transaction(|mut tx| async move {
+    async fn transact(&self, own: &mut Own, fitting: bool) -> Result<Done, Abandoned> {
+        own.transaction(async |tx| {
             let charged = self.charges.iter().map(|(hold, _)| hold).collect();
-            let (settlings, openings) = tabs::serve(&mut tx, &self.settlings, &self.openings, &charged)
+            let (settlings, openings) = tabs::serve(tx, &self.settlings, &self.openings, &charged)
                 .await
                 .map_err(Abandoned::Refused)?;
             let verdicts = if self.charges.is_empty() {
                 Vec::new()
             } else if fitting {
-                charge_fitting(&mut tx, &self.charges).await?
+                charge_fitting(tx, &self.charges).await?
             } else {
-                charge(&mut tx, &self.charges).await.map_err(Abandoned::Refused)?
+                charge(tx, &self.charges).await.map_err(Abandoned::Refused)?
             };
             let charges = verdicts.into_iter().zip(&self.charges);
             let charges = charges.map(|(verdict, (hold, _))| answer(verdict, hold)).collect();
-            Ok((tx, Done { charges, settlings, openings }))
+            Ok(Done { charges, settlings, openings })
         })
         .await
     }
@@ -306,14 +308,15 @@ impl Batch {
 /// waited for often enough already.
 fn is_an_answer(error: &LedgerError) -> bool {
     match error.db() {
-        Some(error) if error.is_conflict() => false,
-        Some(DbError::Sqlx(error)) => matches!(error, sqlx::Error::Database(_)),
-        Some(_) => false,
+        Some(error) => error.is_refusal() && !error.is_conflict(),
         None => true,
     }
 }
 
-async fn charge_fitting(tx: &mut Tx, charges: &[(HoldId, Money)]) -> Result<Vec<Verdict>, Abandoned> {
+async fn charge_fitting(
+    tx: &mut impl Statements,
+    charges: &[(HoldId, Money)],
+) -> Result<Vec<Verdict>, Abandoned> {
     match fits::charge(tx, charges).await {
         Ok(Some(verdicts)) => Ok(verdicts),
         Err(error) if error.is_conflict() => Err(Abandoned::Refused(error.into())),
@@ -333,7 +336,10 @@ pub(super) fn answer(verdict: Verdict, hold: &HoldId) -> Result<ChargeOutcome, L
 
 /// Charges tabs within a transaction. Which charges fit is decided on locked rows, and decided
 /// again by the database when the sums are written.
-pub(super) async fn charge(tx: &mut Tx, charges: &[(HoldId, Money)]) -> Result<Vec<Verdict>, LedgerError> {
+pub(super) async fn charge(
+    tx: &mut impl Statements,
+    charges: &[(HoldId, Money)],
+) -> Result<Vec<Verdict>, LedgerError> {
     let holds: BTreeSet<&HoldId> = charges.iter().map(|(hold, _)| hold).collect();
     let accounts = sql::lock_accounts(tx, holds.iter().map(|hold| hold.as_str())).await?;
     let books = Books { accounts, tabs: sql::read_holds(tx, &holds).await?, ..Books::default() };

@@ -5,11 +5,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sqlx::Row as _;
-
 use super::{LedgerError, sql};
 use crate::db::Tx;
 use crate::db::rows::{self, Column};
+use crate::db::statements::Statements;
 use crate::db::writes::Writes;
 use crate::id::Timestamp;
 use crate::money::Money;
@@ -95,7 +94,7 @@ impl Used {
 
     /// What was used within those of `budgets` that have a limit.
     pub(super) async fn read<'a>(
-        tx: &mut Tx,
+        tx: &mut impl Statements,
         budgets: impl Iterator<Item = &'a Budget>,
     ) -> Result<Self, LedgerError> {
         let limited = budgets.filter(|budget| budget.daily.is_some() || budget.total.is_some());
@@ -116,12 +115,12 @@ impl Used {
                FROM holds WHERE budget IN (SELECT name FROM given) AND state = 'open'
               GROUP BY budget, day"
         );
-        let rows = rows::with_rows(query, &wanted).fetch_all(tx.conn()).await?;
+        let rows = tx.fetch(&query, vec![rows::cells(&wanted)]).await?;
         let mut used = Self::default();
         for row in &rows {
-            let (name, day): (String, String) = (row.try_get("name")?, row.try_get("day")?);
+            let (name, day) = (row.text("name")?, row.text("day")?);
             let amount = sql::money(row, "used")?;
-            if row.try_get::<i64, _>("is_open")? == 1 {
+            if row.whole("is_open")? == 1 {
                 used.add(&name, &day, amount).ok_or(LedgerError::Overflow)?;
             } else {
                 let sum = used.of(&name, &day).checked_add(amount).ok_or(LedgerError::Overflow)?;

@@ -4,12 +4,11 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use sqlx::Row as _;
-
 use super::ChargeOutcome;
 use super::books::Verdict;
 use crate::db::rows::{self, Column};
-use crate::db::{DbError, Engine, Tx};
+use crate::db::statements::{Row, Statements};
+use crate::db::{DbError, Engine};
 use crate::id::HoldId;
 use crate::money::Money;
 
@@ -19,7 +18,7 @@ use crate::money::Money;
 /// # Errors
 /// When the database fails. On PostgreSQL a violated `CHECK` is such an error too.
 pub(super) async fn charge(
-    tx: &mut Tx,
+    tx: &mut impl Statements,
     charges: &[(HoldId, Money)],
 ) -> Result<Option<Vec<Verdict>>, DbError> {
     let Some(sums) = sums(charges) else { return Ok(None) };
@@ -39,7 +38,10 @@ fn sums(charges: &[(HoldId, Money)]) -> Option<Vec<(&str, i64)>> {
 
 /// Raises accounts and tabs; answers what each tab was charged altogether, or `None` when a tab
 /// cannot be charged.
-async fn write(tx: &mut Tx, sums: &[(&str, i64)]) -> Result<Option<HashMap<String, i64>>, DbError> {
+async fn write(
+    tx: &mut impl Statements,
+    sums: &[(&str, i64)],
+) -> Result<Option<HashMap<String, i64>>, DbError> {
     let engine = tx.engine();
     let given = rows::given(engine, &[Column::Text("id"), Column::Whole("amount")], sums.len());
     // From what a tab has set aside first, then from what is available.
@@ -58,22 +60,23 @@ async fn write(tx: &mut Tx, sums: &[(&str, i64)]) -> Result<Option<HashMap<Strin
         "{given} UPDATE holds SET charged = holds.charged + given.amount FROM given
           WHERE holds.id = given.id AND CASE holds.state WHEN 'open' THEN TRUE ELSE FALSE END"
     );
-    let all = match engine {
-        // The driver runs one after the other, of which only the last answers with a row.
-        Engine::Sqlite => format!(
-            "{accounts}; {tabs}; {given} SELECT json_group_object(holds.id, holds.charged)
-               FROM given CROSS JOIN holds WHERE holds.id = given.id AND holds.state = 'open'"
-        ),
-        // Both see the tabs as they were before.
-        Engine::Postgres => format!(
-            "WITH raised AS ({accounts} RETURNING 1), charged AS ({tabs} RETURNING holds.id, holds.charged)
-             SELECT COALESCE(CAST(json_object_agg(id, charged) AS TEXT), '{{}}') FROM charged"
-        ),
+    let values = vec![rows::cells(&sums)];
+    let rows = match engine {
+        Engine::Sqlite => {
+            tx.execute(&accounts, values.clone()).await?;
+            tx.fetch(&format!("{tabs} RETURNING holds.id AS id, holds.charged AS charged"), values).await?
+        }
+        // In one: both see the tabs as they were before.
+        Engine::Postgres => {
+            let both = format!(
+                "WITH raised AS ({accounts} RETURNING 1), charged AS ({tabs} RETURNING holds.id, holds.charged)
+                 SELECT id, charged FROM charged"
+            );
+            tx.fetch(&both, values).await?
+        }
     };
-    let rows = rows::with_rows(all, &sums).fetch_all(tx.conn()).await?;
-    let row = rows.first().ok_or(sqlx::Error::RowNotFound)?;
-    let totals: String = row.try_get(0)?;
-    let totals: HashMap<_, _> = serde_json::from_str(&totals).unwrap_or_default();
+    let total = |row: &Row| Ok::<_, DbError>((row.text("id")?, row.whole("charged")?));
+    let totals = rows.iter().map(total).collect::<Result<HashMap<_, _>, _>>()?;
     Ok((totals.len() == sums.len()).then_some(totals))
 }
 

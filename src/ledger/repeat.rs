@@ -1,10 +1,9 @@
 //! Requests that come again under an `Idempotency-Key`.
 
 use sha2::{Digest as _, Sha256};
-use sqlx::Row as _;
 
 use super::LedgerError;
-use crate::db::Tx;
+use crate::db::statements::Statements;
 use crate::id::{AccountId, RequestKey, Timestamp};
 
 /// How often a request that was charged nothing may be tried again under one key.
@@ -29,7 +28,7 @@ pub enum Known {
 /// # Errors
 /// When the database fails.
 pub async fn known(
-    tx: &mut Tx,
+    tx: &mut impl Statements,
     account: &AccountId,
     idempotency_key: Option<&str>,
     now: Timestamp,
@@ -42,15 +41,12 @@ pub async fn known(
     for attempt in 0..ATTEMPTS {
         let key = RequestKey::parse(&format!("idempotency:{hash}:{attempt}"))
             .map_err(|_| LedgerError::Corrupt("a request key".into()))?;
-        let row = sqlx::query("SELECT state, charged FROM holds WHERE account = $1 AND request_key = $2")
-            .bind(account.as_str().to_owned())
-            .bind(key.as_str().to_owned())
-            .fetch_optional(tx.conn())
-            .await?;
-        match row {
+        let text = "SELECT state, charged FROM holds WHERE account = $1 AND request_key = $2";
+        let rows = tx.fetch(text, vec![account.as_str().into(), key.as_str().into()]).await?;
+        match rows.first() {
             None => return Ok(Known::New(key)),
-            Some(row) if row.try_get::<String, _>("state")? == "open" => return Ok(Known::InProgress),
-            Some(row) if row.try_get::<i64, _>("charged")? > 0 => return Ok(Known::Charged),
+            Some(row) if row.text("state")? == "open" => return Ok(Known::InProgress),
+            Some(row) if row.whole("charged")? > 0 => return Ok(Known::Charged),
             Some(_) => {}
         }
     }

@@ -4,16 +4,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sqlx::any::AnyRow;
-use sqlx::{AnyConnection, AssertSqlSafe, Row};
+use sqlx::AnyConnection;
 
 use super::LedgerError;
 use super::account::{Balance, Tab};
 use super::books::OpenedTab;
 use super::statement::Entry;
-use crate::db::Tx;
 use crate::db::rows::{self, Column};
+use crate::db::statements::{Row, Statements, Value};
 use crate::db::writes::Writes;
+use crate::db::{DbError, Tx};
 use crate::id::{AccountId, HoldId, RequestKey, SourceRef, Timestamp};
 use crate::money::Money;
 
@@ -28,33 +28,33 @@ pub(super) fn must(rows: u64, expected: usize, what: &str) -> Done {
     Err(LedgerError::Corrupt(format!("{what} changed {rows} rows instead of {expected}")))
 }
 
-pub(super) fn money(row: &AnyRow, column: &str) -> Result<Money, sqlx::Error> {
-    row.try_get(column).map(Money::from_micros)
+pub(super) fn money(row: &Row, column: &str) -> Result<Money, DbError> {
+    row.whole(column).map(Money::from_micros)
 }
 
-pub(super) fn account_id(row: &AnyRow, column: &str) -> Result<AccountId, LedgerError> {
-    let text: String = row.try_get(column)?;
+pub(super) fn account_id(row: &Row, column: &str) -> Result<AccountId, LedgerError> {
+    let text = row.text(column)?;
     AccountId::parse(&text).map_err(|_| LedgerError::Corrupt(format!("account id {text:?}")))
 }
 
-pub(super) fn hold_id(row: &AnyRow, column: &str) -> Result<HoldId, LedgerError> {
-    let text: String = row.try_get(column)?;
+pub(super) fn hold_id(row: &Row, column: &str) -> Result<HoldId, LedgerError> {
+    let text = row.text(column)?;
     HoldId::parse(&text).map_err(|_| LedgerError::Corrupt(format!("hold id {text:?}")))
 }
 
-pub(super) fn balance(row: &AnyRow) -> Result<Balance, LedgerError> {
+pub(super) fn balance(row: &Row) -> Result<Balance, LedgerError> {
     let (credited, spent, held) = (money(row, "credited")?, money(row, "spent")?, money(row, "held")?);
     Balance::new(credited, spent, held)
         .ok_or_else(|| LedgerError::Corrupt(format!("credited {credited}, spent {spent}, held {held}")))
 }
 
-pub(super) fn opened_tab(row: &AnyRow) -> Result<OpenedTab, LedgerError> {
-    let budget = row.try_get::<Option<String>, _>("budget")?.zip(row.try_get::<Option<String>, _>("day")?);
+pub(super) fn opened_tab(row: &Row) -> Result<OpenedTab, LedgerError> {
+    let budget = row.text_or_null("budget")?.zip(row.text_or_null("day")?);
     Ok(OpenedTab {
         budget,
         account: account_id(row, "account")?,
         tab: Tab { reserved: money(row, "reserved")?, charged: money(row, "charged")? },
-        is_open: row.try_get::<String, _>("state")? == "open",
+        is_open: row.text("state")? == "open",
     })
 }
 
@@ -66,27 +66,26 @@ pub(super) async fn read_account(
         .bind(account.as_str())
         .fetch_optional(connection)
         .await?
-        .map(|row| balance(&row))
+        .map(|row| balance(&Row::try_from(&row)?))
         .transpose()
 }
 
 /// Reads an account and keeps everybody else from changing it, or its tabs, until the transaction
 /// ends.
-pub(super) async fn lock_account(tx: &mut Tx, account: &AccountId) -> Result<Option<Balance>, LedgerError> {
+pub(super) async fn lock_account(
+    tx: &mut impl Statements,
+    account: &AccountId,
+) -> Result<Option<Balance>, LedgerError> {
     let lock = tx.engine().for_update();
     let query = format!("SELECT credited, spent, held FROM accounts WHERE id = $1{lock}");
-    sqlx::query(AssertSqlSafe(query))
-        .bind(account.as_str())
-        .fetch_optional(tx.conn())
-        .await?
-        .map(|row| balance(&row))
-        .transpose()
+    let rows = tx.fetch(&query, vec![account.as_str().into()]).await?;
+    rows.first().map(balance).transpose()
 }
 
 /// [`lock_account`] for many, in the order of their ids: those of `ids` that are accounts, and
 /// those behind the ones that are tabs.
 pub(super) async fn lock_accounts<'a>(
-    tx: &mut Tx,
+    tx: &mut impl Statements,
     ids: impl Iterator<Item = &'a str>,
 ) -> Result<BTreeMap<AccountId, Balance>, LedgerError> {
     let ids: Vec<_> = ids.map(|id| [id]).collect();
@@ -99,12 +98,12 @@ pub(super) async fn lock_accounts<'a>(
              FROM given)
          SELECT id, credited, spent, held FROM accounts WHERE id IN (SELECT id FROM wanted) ORDER BY id{lock}"
     );
-    let rows = rows::with_rows(query, &ids).fetch_all(tx.conn()).await?;
+    let rows = tx.fetch(&query, vec![rows::cells(&ids)]).await?;
     rows.iter().map(|row| Ok((account_id(row, "id")?, balance(row)?))).collect()
 }
 
 /// Runs what was gathered.
-pub(super) async fn write(tx: &mut Tx, writes: Writes) -> Done {
+pub(super) async fn write(tx: &mut impl Statements, writes: Writes) -> Done {
     if writes.run(tx).await? {
         return Ok(());
     }
@@ -129,15 +128,10 @@ pub(super) fn change_accounts(writes: &mut Writes, changes: &BTreeMap<AccountId,
 }
 
 /// Makes the account unless it exists. Waits for another transaction that makes the same one.
-pub(super) async fn insert_account(tx: &mut Tx, account: &AccountId, now: Timestamp) -> Done {
-    sqlx::query(
-        "INSERT INTO accounts (id, credited, spent, held, created_at) VALUES ($1, 0, 0, 0, $2)
-         ON CONFLICT (id) DO NOTHING",
-    )
-    .bind(account.as_str())
-    .bind(now.millis())
-    .execute(tx.conn())
-    .await?;
+pub(super) async fn insert_account(tx: &mut impl Statements, account: &AccountId, now: Timestamp) -> Done {
+    let text = "INSERT INTO accounts (id, credited, spent, held, created_at) VALUES ($1, 0, 0, 0, $2)
+                ON CONFLICT (id) DO NOTHING";
+    tx.execute(text, vec![account.as_str().into(), now.millis().into()]).await?;
     Ok(())
 }
 
@@ -149,17 +143,11 @@ pub(super) async fn insert_credit(
     source: &SourceRef,
     now: Timestamp,
 ) -> Changed {
-    let result = sqlx::query(
-        "INSERT INTO credits (source, account, amount, created_at) VALUES ($1, $2, $3, $4)
-         ON CONFLICT (source) DO NOTHING",
-    )
-    .bind(source.as_str())
-    .bind(account.as_str())
-    .bind(amount.micros())
-    .bind(now.millis())
-    .execute(tx.conn())
-    .await?;
-    Ok(result.rows_affected() == 1)
+    let text = "INSERT INTO credits (source, account, amount, created_at) VALUES ($1, $2, $3, $4)
+                ON CONFLICT (source) DO NOTHING";
+    let source = source.as_str().into();
+    let values = vec![source, account.as_str().into(), amount.micros().into(), now.millis().into()];
+    Ok(tx.execute(text, values).await? == 1)
 }
 
 /// Makes missing accounts, locks all in the order of their ids, claims the
@@ -180,63 +168,51 @@ pub(super) async fn insert_credits(
         "{given} INSERT INTO accounts (id, credited, spent, held, created_at)
          SELECT id, 0, 0, 0, now FROM given WHERE true ORDER BY id ON CONFLICT (id) DO NOTHING"
     );
-    rows::with_rows(accounts, &rows).execute(tx.conn()).await?;
+    let rows = vec![rows::cells(&rows)];
+    tx.execute(&accounts, rows.clone()).await?;
     if !lock.is_empty() {
         let lock =
             format!("{given} SELECT id FROM accounts WHERE id IN (SELECT id FROM given) ORDER BY id{lock}");
-        rows::with_rows(lock, &rows).fetch_all(tx.conn()).await?;
+        tx.fetch(&lock, rows.clone()).await?;
     }
     let claims = format!(
         "{given} INSERT INTO credits (source, account, amount, created_at)
          SELECT source, id, amount, now FROM given WHERE true ON CONFLICT (source) DO NOTHING"
     );
-    let result = rows::with_rows(claims, &rows).execute(tx.conn()).await?;
-    must(result.rows_affected(), rows.len(), "a batch of credits")?;
+    must(tx.execute(&claims, rows.clone()).await?, credits.len(), "a batch of credits")?;
     let raise = format!(
         "{given} UPDATE accounts SET credited = accounts.credited + given.amount FROM given WHERE accounts.id = given.id"
     );
-    let result = rows::with_rows(raise, &rows).execute(tx.conn()).await?;
-    must(result.rows_affected(), rows.len(), "a batch of credits, on accounts,")
+    must(tx.execute(&raise, rows).await?, credits.len(), "a batch of credits, on accounts,")
 }
 
 /// To whom and how much a source was credited.
 pub(super) async fn read_credit(tx: &mut Tx, source: &SourceRef) -> Result<(AccountId, Money), LedgerError> {
-    let row = sqlx::query("SELECT account, amount FROM credits WHERE source = $1")
-        .bind(source.as_str())
-        .fetch_one(tx.conn())
-        .await?;
-    Ok((account_id(&row, "account")?, money(&row, "amount")?))
+    let text = "SELECT account, amount FROM credits WHERE source = $1";
+    let rows = tx.fetch(text, vec![source.as_str().into()]).await?;
+    let row = rows.first().ok_or(sqlx::Error::RowNotFound)?;
+    Ok((account_id(row, "account")?, money(row, "amount")?))
 }
 
 pub(super) async fn raise_credited(tx: &mut Tx, account: &AccountId, amount: Money) -> Done {
-    let result = sqlx::query("UPDATE accounts SET credited = credited + $2 WHERE id = $1")
-        .bind(account.as_str())
-        .bind(amount.micros())
-        .execute(tx.conn())
-        .await?;
-    must(result.rows_affected(), 1, "a credit")
+    let text = "UPDATE accounts SET credited = credited + $2 WHERE id = $1";
+    must(tx.execute(text, raised_by(account, amount)).await?, 1, "a credit")
 }
 
 /// Sets money aside, if that much is available.
 pub(super) async fn raise_held(tx: &mut Tx, account: &AccountId, amount: Money) -> Done {
-    let result =
-        sqlx::query("UPDATE accounts SET held = held + $2 WHERE id = $1 AND credited - spent - held >= $2")
-            .bind(account.as_str())
-            .bind(amount.micros())
-            .execute(tx.conn())
-            .await?;
-    must(result.rows_affected(), 1, "a hold")
+    let text = "UPDATE accounts SET held = held + $2 WHERE id = $1 AND credited - spent - held >= $2";
+    must(tx.execute(text, raised_by(account, amount)).await?, 1, "a hold")
 }
 
 /// Spends money that no tab has set aside, if that much is available.
 pub(super) async fn raise_spent(tx: &mut Tx, account: &AccountId, amount: Money) -> Done {
-    let result =
-        sqlx::query("UPDATE accounts SET spent = spent + $2 WHERE id = $1 AND credited - spent - held >= $2")
-            .bind(account.as_str())
-            .bind(amount.micros())
-            .execute(tx.conn())
-            .await?;
-    must(result.rows_affected(), 1, "a payment")
+    let text = "UPDATE accounts SET spent = spent + $2 WHERE id = $1 AND credited - spent - held >= $2";
+    must(tx.execute(text, raised_by(account, amount)).await?, 1, "a payment")
+}
+
+fn raised_by(account: &AccountId, amount: Money) -> Vec<Value> {
+    vec![account.as_str().into(), amount.micros().into()]
 }
 
 /// A tab to be written.
@@ -251,20 +227,20 @@ pub(super) struct NewHold<'a> {
 }
 
 pub(super) async fn insert_hold(tx: &mut Tx, hold: NewHold<'_>) -> Done {
-    sqlx::query(
+    let text =
         "INSERT INTO holds (id, account, request_key, reserved, charged, state, created_at, expires_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
-    )
-    .bind(hold.id.as_str())
-    .bind(hold.account.as_str())
-    .bind(hold.request_key.as_str())
-    .bind(hold.tab.reserved.micros())
-    .bind(hold.tab.charged.micros())
-    .bind(hold.state)
-    .bind(hold.now.millis())
-    .bind(hold.expires_at.millis())
-    .execute(tx.conn())
-    .await?;
+                VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
+    let values = vec![
+        hold.id.as_str().into(),
+        hold.account.as_str().into(),
+        hold.request_key.as_str().into(),
+        hold.tab.reserved.micros().into(),
+        hold.tab.charged.micros().into(),
+        hold.state.into(),
+        hold.now.millis().into(),
+        hold.expires_at.millis().into(),
+    ];
+    tx.execute(text, values).await?;
     Ok(())
 }
 
@@ -274,18 +250,14 @@ pub(super) async fn find_hold(
     account: &AccountId,
     request_key: &RequestKey,
 ) -> Result<Option<HoldId>, LedgerError> {
-    sqlx::query("SELECT id FROM holds WHERE account = $1 AND request_key = $2")
-        .bind(account.as_str())
-        .bind(request_key.as_str())
-        .fetch_optional(tx.conn())
-        .await?
-        .map(|row| hold_id(&row, "id"))
-        .transpose()
+    let text = "SELECT id FROM holds WHERE account = $1 AND request_key = $2";
+    let rows = tx.fetch(text, vec![account.as_str().into(), request_key.as_str().into()]).await?;
+    rows.first().map(|row| hold_id(row, "id")).transpose()
 }
 
 /// Tabs, whoever's they are.
 pub(super) async fn read_holds(
-    tx: &mut Tx,
+    tx: &mut impl Statements,
     holds: &BTreeSet<&HoldId>,
 ) -> Result<BTreeMap<HoldId, OpenedTab>, LedgerError> {
     if holds.is_empty() {
@@ -297,7 +269,7 @@ pub(super) async fn read_holds(
            FROM given CROSS JOIN holds WHERE holds.id = given.id"
     );
     let ids: Vec<_> = holds.iter().map(|hold| [hold.as_str()]).collect();
-    let rows = rows::with_rows(query, &ids).fetch_all(tx.conn()).await?;
+    let rows = tx.fetch(&query, vec![rows::cells(&ids)]).await?;
     rows.iter().map(|row| Ok((hold_id(row, "id")?, opened_tab(row)?))).collect()
 }
 
@@ -335,22 +307,16 @@ pub(super) async fn read_hold(
     tx: &mut Tx,
     hold: &HoldId,
 ) -> Result<Option<(OpenedTab, Timestamp)>, LedgerError> {
-    sqlx::query("SELECT account, reserved, charged, state, budget, day, expires_at FROM holds WHERE id = $1")
-        .bind(hold.as_str())
-        .fetch_optional(tx.conn())
-        .await?
-        .map(|row| Ok((opened_tab(&row)?, Timestamp::from_millis(row.try_get("expires_at")?))))
-        .transpose()
+    let text = "SELECT account, reserved, charged, state, budget, day, expires_at FROM holds WHERE id = $1";
+    let rows = tx.fetch(text, vec![hold.as_str().into()]).await?;
+    let read = |row| Ok((opened_tab(row)?, Timestamp::from_millis(row.whole("expires_at")?)));
+    rows.first().map(read).transpose()
 }
 
 /// False when the tab is closed or unknown.
 pub(super) async fn set_expiry(tx: &mut Tx, hold: &HoldId, expires_at: Timestamp) -> Changed {
-    let result = sqlx::query("UPDATE holds SET expires_at = $2 WHERE id = $1 AND state = 'open'")
-        .bind(hold.as_str())
-        .bind(expires_at.millis())
-        .execute(tx.conn())
-        .await?;
-    Ok(result.rows_affected() == 1)
+    let text = "UPDATE holds SET expires_at = $2 WHERE id = $1 AND state = 'open'";
+    Ok(tx.execute(text, vec![hold.as_str().into(), expires_at.millis().into()]).await? == 1)
 }
 
 /// Tabs whose time is over, the oldest first.
@@ -365,7 +331,7 @@ pub(super) async fn expired_holds(
         .fetch_all(connection)
         .await?
         .iter()
-        .map(|row| hold_id(row, "id"))
+        .map(|row| hold_id(&Row::try_from(row)?, "id"))
         .collect()
 }
 
@@ -413,16 +379,13 @@ pub(super) fn insert_entries(writes: &mut Writes, entries: &[(HoldId, Entry)]) -
 }
 
 /// The entry of a closed tab.
-pub(super) async fn read_entry(tx: &mut Tx, hold: &HoldId) -> Result<Entry, LedgerError> {
-    let row = sqlx::query(
+pub(super) async fn read_entry(tx: &mut impl Statements, hold: &HoldId) -> Result<Entry, LedgerError> {
+    let text =
         "SELECT id, account, kind, amount, request_id, NULL AS source, service, units, unit_price, meta, created_at
-           FROM entries WHERE hold = $1",
-    )
-    .bind(hold.as_str())
-    .fetch_optional(tx.conn())
-    .await?;
-    match row {
-        Some(row) => Entry::from_row(&row),
+           FROM entries WHERE hold = $1";
+    let rows = tx.fetch(text, vec![hold.as_str().into()]).await?;
+    match rows.first() {
+        Some(row) => Entry::from_row(row),
         None => Err(LedgerError::Corrupt(format!("closed hold {hold} has no entry"))),
     }
 }

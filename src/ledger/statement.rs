@@ -3,11 +3,10 @@
 use std::fmt;
 
 use serde::Serialize;
-use sqlx::Row;
-use sqlx::any::AnyRow;
 
 use super::LedgerError;
 use crate::db::Db;
+use crate::db::statements::Row;
 use crate::id::{AccountId, RequestId, SourceRef, Timestamp, in_order};
 use crate::money::Money;
 
@@ -173,20 +172,18 @@ impl Entry {
         }
     }
 
-    pub(super) fn from_row(row: &AnyRow) -> Result<Self, LedgerError> {
-        let text = |column: &str| row.try_get::<String, _>(column);
-        let optional = |column: &str| row.try_get::<Option<String>, _>(column);
-        let number = |column: &str| row.try_get::<i64, _>(column);
+    pub(super) fn from_row(row: &Row) -> Result<Self, LedgerError> {
+        let (text, number) = (|column| row.text(column), |column| row.whole(column));
         let id = text("id")?;
         let corrupt = |what: &str| LedgerError::Corrupt(format!("entry {id} has a malformed {what}"));
 
         let kind = text("kind")?;
         let kind = EntryKind::ALL.into_iter().find(|known| known.as_str() == kind);
-        let request_id = match optional("request_id")? {
+        let request_id = match row.text_or_null("request_id")? {
             Some(text) => Some(RequestId::from_client(&text).ok_or_else(|| corrupt("request id"))?),
             None => None,
         };
-        let source = optional("source")?.map(|text| SourceRef::parse(&text)).transpose();
+        let source = row.text_or_null("source")?.map(|text| SourceRef::parse(&text)).transpose();
         Ok(Self {
             account: AccountId::parse(&text("account")?).map_err(|_| corrupt("account"))?,
             kind: kind.ok_or_else(|| corrupt("kind"))?,
@@ -225,7 +222,8 @@ pub(super) async fn page(
         .bind(filter.until.map_or(i64::MAX, Timestamp::millis))
         .fetch_all(&db.pool)
         .await?;
-    let mut entries = rows.iter().map(Entry::from_row).collect::<Result<Vec<_>, _>>()?;
+    let mut entries =
+        rows.iter().map(|row| Entry::from_row(&Row::try_from(row)?)).collect::<Result<Vec<_>, _>>()?;
     let more = entries.len() > limit as usize;
     entries.truncate(limit as usize);
     let last = entries.last().filter(|_| more);

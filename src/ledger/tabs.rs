@@ -7,9 +7,10 @@ use super::budget::{Budget, Limit, Used};
 use super::repeat::{Known, known};
 use super::statement::{Entry, EntryDetails};
 use super::{CloseOutcome, LedgerError, sql};
+use crate::db::Engine;
 use crate::db::rows::Column;
+use crate::db::statements::Statements;
 use crate::db::writes::Writes;
-use crate::db::{Engine, Tx};
 use crate::id::{AccountId, HoldId, RequestKey, Timestamp};
 use crate::money::Money;
 
@@ -109,7 +110,7 @@ type Each<T> = Vec<Result<T, LedgerError>>;
 /// # Errors
 /// When the database fails, and for all of them.
 pub(super) async fn serve(
-    tx: &mut Tx,
+    tx: &mut impl Statements,
     settlings: &[Settling],
     openings: &[Opening],
     also: &BTreeSet<&HoldId>,
@@ -167,7 +168,7 @@ pub(super) async fn serve(
 
 /// Locks the accounts, in the order of their ids, and reads what will be decided on.
 async fn read(
-    tx: &mut Tx,
+    tx: &mut impl Statements,
     settlings: &[Settling],
     openings: &[Opening],
     also: &BTreeSet<&HoldId>,
@@ -182,7 +183,11 @@ async fn read(
 }
 
 /// What each request is known by. Makes the accounts of requests that may cost nothing.
-async fn name(tx: &mut Tx, books: &mut Books, openings: &[Opening]) -> Result<Vec<Known>, LedgerError> {
+async fn name(
+    tx: &mut impl Statements,
+    books: &mut Books,
+    openings: &[Opening],
+) -> Result<Vec<Known>, LedgerError> {
     let mut requests = Vec::with_capacity(openings.len());
     for opening in openings {
         if opening.estimate.least.is_zero() && !books.accounts.contains_key(&opening.account) {

@@ -1,0 +1,206 @@
+//! A connection for a thread that writes nearly all the time: the ledger's.
+//!
+//! Of a batch's time most would be spent between threads. So statements on SQLite run right here
+//! (the pools give each connection a thread of its own, and each statement two changes of thread),
+//! and no connection goes back to a pool, which asks for a sign of life each time.
+
+use std::sync::Arc;
+
+use rusqlite::types::ValueRef;
+use sqlx::{AnyConnection, Executor as _};
+
+use super::statements::{self, Row, Statements, Value};
+use super::{
+    Db, DbError, Engine, POSTGRES_SESSION, SQLITE_SESSION, TxError, is_conflict, pauses, pool_options,
+};
+
+/// For statements that find rows by their keys. They are planned while tables may be small or
+/// unknown, and a plan that reads a whole table would be kept while that grows.
+const POSTGRES_BY_KEY: &str = "SET enable_seqscan = off;
+    SET enable_hashjoin = off;
+    SET enable_mergejoin = off;
+    SET jit = off;";
+/// In KiB: each charge looks two rows up by ids in no order.
+const SQLITE_CACHE: &str = "PRAGMA cache_size = -64000;";
+/// More than the ledger has texts.
+const STATEMENTS: usize = 64;
+
+/// The connection. It is opened when it is first needed, and again after it was lost; after
+/// [`Db::close`] it is no more.
+#[derive(Debug)]
+pub struct Own {
+    db: Db,
+    open: Option<Open>,
+}
+
+#[derive(Debug)]
+enum Open {
+    Sqlite(rusqlite::Connection),
+    Postgres(AnyConnection),
+}
+
+/// A transaction of it.
+#[derive(Debug)]
+pub struct OwnTx<'c>(&'c mut Open);
+
+impl Own {
+    /// Of this database, for the thread that calls.
+    #[must_use]
+    pub const fn new(db: Db) -> Self {
+        Self { db, open: None }
+    }
+
+    /// The same as [`Db::transaction`].
+    ///
+    /// # Errors
+    /// Those of [`Db::transaction`].
+    pub async fn transaction<T, E: TxError>(
+        &mut self,
+        work: impl AsyncFn(&mut OwnTx<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        for pause in pauses() {
+            match self.attempt(&work).await {
+                Err(error) if is_conflict(&error) => tokio::time::sleep(pause).await,
+                settled => return settled,
+            }
+        }
+        self.attempt(&work).await
+    }
+
+    async fn attempt<T, E: TxError>(
+        &mut self,
+        work: &impl AsyncFn(&mut OwnTx<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        if self.db.writer.is_closed() {
+            self.open = None;
+            return Err(DbError::from(sqlx::Error::PoolClosed).into());
+        }
+        let _turn = self.db.turn().await?;
+        let mut open = self.begin().await?;
+        match work(&mut OwnTx(&mut open)).await {
+            Ok(done) => {
+                open.run("COMMIT").await?;
+                self.open = Some(open);
+                Ok(done)
+            }
+            Err(error) => {
+                if open.run("ROLLBACK").await.is_ok() {
+                    self.open = Some(open);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// A connection in a transaction. Not kept meanwhile: one that is not given back is closed.
+    async fn begin(&mut self) -> Result<Open, DbError> {
+        let begin = self.db.engine.begin();
+        if let Some(mut open) = self.open.take() {
+            match open.run(begin).await {
+                Ok(()) => return Ok(open),
+                Err(error) if error.is_conflict() => return Err(error),
+                // The server hung up since it was last used.
+                Err(_) => {}
+            }
+        }
+        let mut open = Open::new(&self.db).await?;
+        open.run(begin).await?;
+        Ok(open)
+    }
+}
+
+impl Open {
+    async fn new(db: &Db) -> Result<Self, DbError> {
+        match db.engine {
+            Engine::Sqlite => {
+                let path = db.url.0.strip_prefix("sqlite://").unwrap_or(&db.url.0);
+                let path = path.split_once('?').map_or(path, |(path, _)| path);
+                let connection = rusqlite::Connection::open(path)?;
+                connection.execute_batch(SQLITE_SESSION)?;
+                connection.execute_batch(SQLITE_CACHE)?;
+                connection.set_prepared_statement_cache_capacity(STATEMENTS);
+                Ok(Self::Sqlite(connection))
+            }
+            Engine::Postgres => {
+                // A pool waits for a server that is being started again.
+                let session = &[POSTGRES_SESSION, POSTGRES_BY_KEY];
+                let pool = pool_options(db.engine, 1, session).connect(&db.url.0).await?;
+                Ok(Self::Postgres(pool.acquire().await?.detach()))
+            }
+        }
+    }
+
+    async fn run(&mut self, text: &'static str) -> Result<(), DbError> {
+        match self {
+            Self::Sqlite(connection) => connection.execute_batch(text)?,
+            Self::Postgres(connection) => {
+                connection.execute(sqlx::raw_sql(text)).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Statements for OwnTx<'_> {
+    fn engine(&self) -> Engine {
+        match self.0 {
+            Open::Sqlite(_) => Engine::Sqlite,
+            Open::Postgres(_) => Engine::Postgres,
+        }
+    }
+
+    async fn fetch(&mut self, text: &str, values: Vec<Value>) -> Result<Vec<Row>, DbError> {
+        match self.0 {
+            Open::Sqlite(connection) => fetch(connection, text, &values),
+            Open::Postgres(connection) => statements::fetch(connection, text, values).await,
+        }
+    }
+
+    async fn execute(&mut self, text: &str, values: Vec<Value>) -> Result<u64, DbError> {
+        match self.0 {
+            Open::Sqlite(connection) => {
+                let mut statement = connection.prepare_cached(text)?;
+                bind(&mut statement, &values)?;
+                Ok(statement.raw_execute()? as u64)
+            }
+            Open::Postgres(connection) => statements::execute(connection, text, values).await,
+        }
+    }
+}
+
+fn fetch(connection: &rusqlite::Connection, text: &str, values: &[Value]) -> Result<Vec<Row>, DbError> {
+    let mut statement = connection.prepare_cached(text)?;
+    let names: Arc<[String]> = statement.column_names().into_iter().map(str::to_owned).collect();
+    bind(&mut statement, values)?;
+    let (mut found, mut rows) = (Vec::new(), statement.raw_query());
+    while let Some(row) = rows.next()? {
+        let value = |at: usize| {
+            Ok(match row.get_ref(at)? {
+                ValueRef::Null => Value::Null,
+                ValueRef::Integer(number) => Value::Whole(number),
+                ValueRef::Text(_) => Value::Text(row.get(at)?),
+                other => {
+                    let name = names[at].clone();
+                    return Err(rusqlite::Error::InvalidColumnType(at, name, other.data_type()));
+                }
+            })
+        };
+        let values = (0..names.len()).map(value).collect::<Result<_, rusqlite::Error>>()?;
+        found.push(Row::new(Arc::clone(&names), values));
+    }
+    Ok(found)
+}
+
+/// SQLite takes `$2` for a name: its parameters are numbered as they come.
+fn bind(statement: &mut rusqlite::Statement<'_>, values: &[Value]) -> Result<(), rusqlite::Error> {
+    for at in 1..=statement.parameter_count() {
+        let number = statement.parameter_name(at).and_then(|name| name[1..].parse::<usize>().ok());
+        let value = number.and_then(|number| values.get(number.checked_sub(1)?));
+        match value.ok_or(rusqlite::Error::InvalidParameterCount(values.len(), at))? {
+            Value::Null => statement.raw_bind_parameter(at, rusqlite::types::Null)?,
+            Value::Whole(number) => statement.raw_bind_parameter(at, number)?,
+            Value::Text(text) => statement.raw_bind_parameter(at, text)?,
+        }
+    }
+    Ok(())
+}
