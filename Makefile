@@ -1,7 +1,7 @@
 # `make demo` and `make test` do all their own set-up on a machine that has Rust, Node.js and Python.
 
 .DEFAULT_GOAL := help
-.PHONY: help tools demo test check bench eval-pii fmt contracts cargo
+.PHONY: help tools demo test check bench eval-pii fuzz fmt contracts cargo
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 12
@@ -18,17 +18,21 @@ demo: cargo ## start everything, pay through every flow with the example agent, 
 test: cargo tools contracts ## run all tests
 	cargo test
 
-check: cargo tools ## what CI runs: format, lints, advisories, contracts, tests
+check: cargo tools ## what CI runs: format, lints, advisories, contracts, tests, fuzzing
 	cargo fmt --check
 	cargo clippy --all-targets -- -D warnings
 	@scripts/advisories.sh
 	@scripts/contracts.sh format
 	@$(MAKE) --no-print-directory test
+	@scripts/fuzz.sh check
 
 bench: cargo ## run the benchmarks
 	@scripts/tools.sh chain clients litellm pii-peers
 	@scripts/models.sh
 	cargo bench --bench payments
+
+fuzz: cargo ## feed the engine for personal data with broken texts, images and PDFs, a minute each
+	@scripts/fuzz.sh
 
 eval-pii: cargo ## compare what finds personal data with Presidio, on the same texts
 	@scripts/eval-pii.sh

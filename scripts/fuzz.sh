@@ -14,7 +14,8 @@ seconds=${1:-60}
 fuzz=crates/pii/fuzz
 export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$PWD/target}/fuzz"
 
-cargo fuzz --version >/dev/null 2>&1 || cargo install --quiet --locked cargo-fuzz
+export PATH="$PWD/.tools/cargo-fuzz/bin:$PATH"
+cargo fuzz --version >/dev/null 2>&1 || cargo install --quiet --locked --root .tools/cargo-fuzz cargo-fuzz
 
 for source in "$fuzz"/fuzz_targets/*.rs; do
     target=$(basename "$source" .rs)
@@ -32,7 +33,7 @@ for source in "$fuzz"/fuzz_targets/*.rs; do
     fi
     mkdir -p "$corpus"
     # shellcheck disable=SC2086 # The effort is one option or two.
-    cargo fuzz run --sanitizer none --fuzz-dir "$fuzz" "$target" "$corpus" "$seeds" -- \
+    cargo fuzz run --sanitizer none --codegen-units 16 --fuzz-dir "$fuzz" "$target" "$corpus" "$seeds" -- \
         $effort -max_len="$longest" -timeout=20 -rss_limit_mb=2048
     [ "$seconds" != check ] || rm -r "$corpus"
 done

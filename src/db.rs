@@ -7,6 +7,7 @@
 //!   [`Db::transaction`], which tries again when the engine asked for it;
 //! * nothing waits without a bound: connections, locks and statements all time out.
 
+mod error;
 pub mod notify;
 pub mod own;
 pub mod rows;
@@ -20,6 +21,8 @@ use std::time::Duration;
 use sqlx::any::AnyPoolOptions;
 use sqlx::{Any, AnyConnection, AnyPool, Connection as _, Executor, Transaction};
 use tokio::sync::{Mutex, OwnedMutexGuard};
+
+pub use error::{DbError, TxError};
 
 /// How long to wait for a connection, which on SQLite also means for the one writer.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -71,60 +74,6 @@ impl Engine {
             Self::Sqlite => "BEGIN IMMEDIATE",
             Self::Postgres => "BEGIN ISOLATION LEVEL READ COMMITTED",
         }
-    }
-}
-
-/// Why the database did not do what it was asked.
-#[derive(Debug, thiserror::Error)]
-pub enum DbError {
-    /// The URL names no database we can use.
-    #[error("{0}")]
-    Url(&'static str),
-    /// The database refused, failed or is gone.
-    #[error("database: {0}")]
-    Sqlx(#[from] sqlx::Error),
-    /// SQLite refused or failed.
-    #[error("database: {0}")]
-    Sqlite(#[from] rusqlite::Error),
-    /// The schema could not be brought up to date.
-    #[error("database schema: {0}")]
-    Migrate(#[from] sqlx::migrate::MigrateError),
-}
-
-impl DbError {
-    /// Whether the engine gave up the transaction in favour of another, so that the same work
-    /// may succeed when tried again. Such an error never leaves part of the work behind.
-    #[must_use]
-    pub fn is_conflict(&self) -> bool {
-        use rusqlite::ErrorCode::{DatabaseBusy, DatabaseLocked};
-        match self {
-            Self::Sqlx(sqlx::Error::Database(error)) => {
-                // PostgreSQL: serialisation failure, deadlock, lock time-out.
-                // SQLite: busy, locked, busy recovering, busy because of a newer snapshot.
-                let conflicts = ["40001", "40P01", "55P03", "5", "6", "261", "517"];
-                error.code().is_some_and(|code| conflicts.contains(&&*code))
-            }
-            Self::Sqlite(error) => matches!(error.sqlite_error_code(), Some(DatabaseBusy | DatabaseLocked)),
-            Self::Url(_) | Self::Sqlx(_) | Self::Migrate(_) => false,
-        }
-    }
-
-    /// Whether the database is there and said no.
-    #[must_use]
-    pub fn is_refusal(&self) -> bool {
-        matches!(self, Self::Sqlx(sqlx::Error::Database(_)) | Self::Sqlite(_))
-    }
-}
-
-/// An error type that work inside a transaction may end with.
-pub trait TxError: From<DbError> {
-    /// The database error inside, if that is what it is.
-    fn db(&self) -> Option<&DbError>;
-}
-
-impl TxError for DbError {
-    fn db(&self) -> Option<&DbError> {
-        Some(self)
     }
 }
 
