@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use rusqlite::types::ValueRef;
+use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AnyConnection, Executor as _};
 
 use super::statements::{self, Row, Statements, Value};
@@ -113,9 +114,9 @@ impl Open {
     async fn new(db: &Db) -> Result<Self, DbError> {
         match db.engine {
             Engine::Sqlite => {
-                let path = db.url.0.strip_prefix("sqlite://").unwrap_or(&db.url.0);
-                let path = path.split_once('?').map_or(path, |(path, _)| path);
-                let connection = rusqlite::Connection::open(path)?;
+                // Read as the pools read it.
+                let options: SqliteConnectOptions = db.url.0.parse()?;
+                let connection = rusqlite::Connection::open(options.get_filename())?;
                 connection.execute_batch(SQLITE_SESSION)?;
                 connection.execute_batch(SQLITE_CACHE)?;
                 connection.set_prepared_statement_cache_capacity(STATEMENTS);
@@ -203,4 +204,42 @@ fn bind(statement: &mut rusqlite::Statement<'_>, values: &[Value]) -> Result<(),
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn both_kinds_of_connection_open_the_same_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}", folder.path().join("a%20b.db?mode=rwc").display());
+        let db = Db::connect(&url, 2).await.unwrap();
+        sqlx::query("CREATE TABLE t (n BIGINT, word TEXT)").execute(&db.pool).await.unwrap();
+        let mut own = Own::new(db.clone());
+        let written = own.transaction(async |tx| {
+            // Parameters go by their numbers, not by where they come.
+            let text = "INSERT INTO t (word, n) VALUES ($2, $1)";
+            tx.execute(text, vec![7.into(), "seven".into()]).await?;
+            tx.execute(text, vec![Value::Null, Value::Null]).await
+        });
+        assert_eq!(written.await.unwrap(), 1);
+        let mut tx = db.begin().await.unwrap();
+        let rows = tx.fetch("SELECT word, n FROM t ORDER BY n DESC", Vec::new()).await.unwrap();
+        assert_eq!((rows[0].text("word").unwrap(), rows[0].whole("n").unwrap()), ("seven".to_owned(), 7));
+        assert_eq!(rows[1].text_or_null("word").unwrap(), None);
+        assert!(rows[1].whole("n").is_err() && rows[0].text("gone").is_err());
+        drop(tx);
+
+        let undone = own.transaction(async |tx| {
+            tx.execute("DELETE FROM t", Vec::new()).await?;
+            Err::<(), _>(DbError::Url("given up"))
+        });
+        assert!(undone.await.is_err());
+        let kept = own.transaction(async |tx| tx.fetch("SELECT n FROM t", Vec::new()).await).await.unwrap();
+        assert_eq!(kept.len(), 2);
+        db.close().await;
+        let late = own.transaction(async |tx| tx.fetch("SELECT n FROM t", Vec::new()).await).await;
+        assert!(matches!(late, Err(DbError::Sqlx(sqlx::Error::PoolClosed))));
+    }
 }
