@@ -254,7 +254,7 @@ impl Db {
         // from an async closure are not recognised as `Send`, which every handler needs.
         for pause in pauses() {
             match self.attempt(&mut work).await {
-                Err(error) if is_conflict(&error) => tokio::time::sleep(pause).await,
+                Err(error) if is_conflict(&error) => wait(pause).await,
                 settled => return settled,
             }
         }
@@ -308,11 +308,12 @@ fn pauses() -> impl Iterator<Item = Duration> {
 }
 
 fn is_conflict(error: &impl TxError) -> bool {
-    let conflict = error.db().is_some_and(DbError::is_conflict);
-    if conflict {
-        tracing::debug!("transaction conflict, trying again");
-    }
-    conflict
+    error.db().is_some_and(DbError::is_conflict)
+}
+
+async fn wait(pause: Duration) {
+    tracing::debug!(?pause, "transaction conflict, trying again");
+    tokio::time::sleep(pause).await;
 }
 
 /// Tells the engine of a URL and adds what we need to it.

@@ -12,7 +12,7 @@ use sqlx::{AnyConnection, Executor as _};
 
 use super::statements::{self, Row, Statements, Value};
 use super::{
-    Db, DbError, Engine, POSTGRES_SESSION, SQLITE_SESSION, TxError, is_conflict, pauses, pool_options,
+    Db, DbError, Engine, POSTGRES_SESSION, SQLITE_SESSION, TxError, is_conflict, pauses, pool_options, wait,
 };
 
 /// For statements that find rows by their keys. They are planned while tables may be small or
@@ -61,7 +61,7 @@ impl Own {
     ) -> Result<T, E> {
         for pause in pauses() {
             match self.attempt(&work).await {
-                Err(error) if is_conflict(&error) => tokio::time::sleep(pause).await,
+                Err(error) if is_conflict(&error) => wait(pause).await,
                 settled => return settled,
             }
         }
@@ -99,7 +99,10 @@ impl Own {
         if let Some(mut open) = self.open.take() {
             match open.run(begin).await {
                 Ok(()) => return Ok(open),
-                Err(error) if error.is_conflict() => return Err(error),
+                Err(error) if error.is_conflict() => {
+                    self.open = Some(open);
+                    return Err(error);
+                }
                 // The server hung up since it was last used.
                 Err(_) => {}
             }

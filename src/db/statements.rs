@@ -93,24 +93,15 @@ fn unexpected(column: &str) -> DbError {
     sqlx::Error::ColumnDecode { index: column.to_owned(), source }.into()
 }
 
-impl TryFrom<&AnyRow> for Row {
-    type Error = DbError;
-
-    fn try_from(row: &AnyRow) -> Result<Self, DbError> {
-        let names = row.columns().iter().map(|column| column.name().to_owned()).collect();
-        let value = |at| {
-            let value = row.try_get_raw(at)?;
-            if value.is_null() {
-                return Ok(Value::Null);
-            }
-            Ok::<_, sqlx::Error>(match value.type_info().kind() {
-                AnyTypeInfoKind::Text => Value::Text(row.try_get(at)?),
-                _ => Value::Whole(row.try_get(at)?),
-            })
-        };
-        let values = (0..row.len()).map(value).collect::<Result<_, _>>()?;
-        Ok(Self { names, values })
+fn value(row: &AnyRow, at: usize) -> Result<Value, sqlx::Error> {
+    let value = row.try_get_raw(at)?;
+    if value.is_null() {
+        return Ok(Value::Null);
     }
+    Ok(match value.type_info().kind() {
+        AnyTypeInfoKind::Text => Value::Text(row.try_get(at)?),
+        _ => Value::Whole(row.try_get(at)?),
+    })
 }
 
 /// A transaction in which statements run. The parameters of a text are `$1` and so on.
@@ -147,13 +138,23 @@ impl Statements for Tx {
     }
 }
 
-pub(super) async fn fetch(
+/// [`Statements::fetch`] outside of a transaction.
+///
+/// # Errors
+/// When the database fails.
+pub async fn fetch(
     connection: &mut AnyConnection,
     text: &str,
     values: Vec<Value>,
 ) -> Result<Vec<Row>, DbError> {
     let rows = query(text, values).fetch_all(connection).await?;
-    rows.iter().map(Row::try_from).collect()
+    let Some(first) = rows.first() else { return Ok(Vec::new()) };
+    let names: Arc<[String]> = first.columns().iter().map(|column| column.name().to_owned()).collect();
+    let read = |row: &AnyRow| {
+        let values = (0..names.len()).map(|at| value(row, at)).collect::<Result<_, _>>()?;
+        Ok(Row::new(Arc::clone(&names), values))
+    };
+    rows.iter().map(read).collect()
 }
 
 pub(super) async fn execute(

@@ -11,7 +11,7 @@ use super::account::{Balance, Tab};
 use super::books::OpenedTab;
 use super::statement::Entry;
 use crate::db::rows::{self, Column};
-use crate::db::statements::{Row, Statements, Value};
+use crate::db::statements::{self, Row, Statements, Value};
 use crate::db::writes::Writes;
 use crate::db::{DbError, Tx};
 use crate::id::{AccountId, HoldId, RequestKey, SourceRef, Timestamp};
@@ -62,12 +62,9 @@ pub(super) async fn read_account(
     connection: &mut AnyConnection,
     account: &AccountId,
 ) -> Result<Option<Balance>, LedgerError> {
-    sqlx::query("SELECT credited, spent, held FROM accounts WHERE id = $1")
-        .bind(account.as_str())
-        .fetch_optional(connection)
-        .await?
-        .map(|row| balance(&Row::try_from(&row)?))
-        .transpose()
+    let text = "SELECT credited, spent, held FROM accounts WHERE id = $1";
+    let rows = statements::fetch(connection, text, vec![account.as_str().into()]).await?;
+    rows.first().map(balance).transpose()
 }
 
 /// Reads an account and keeps everybody else from changing it, or its tabs, until the transaction
@@ -325,14 +322,10 @@ pub(super) async fn expired_holds(
     now: Timestamp,
     limit: u32,
 ) -> Result<Vec<HoldId>, LedgerError> {
-    sqlx::query("SELECT id FROM holds WHERE state = 'open' AND expires_at <= $1 ORDER BY expires_at LIMIT $2")
-        .bind(now.millis())
-        .bind(i64::from(limit))
-        .fetch_all(connection)
-        .await?
-        .iter()
-        .map(|row| hold_id(&Row::try_from(row)?, "id"))
-        .collect()
+    let text = "SELECT id FROM holds WHERE state = 'open' AND expires_at <= $1 ORDER BY expires_at LIMIT $2";
+    let rows =
+        statements::fetch(connection, text, vec![now.millis().into(), i64::from(limit).into()]).await?;
+    rows.iter().map(|row| hold_id(row, "id")).collect()
 }
 
 /// Posts the entries of tabs.

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::LedgerError;
 use crate::db::Db;
-use crate::db::statements::Row;
+use crate::db::statements::{self, Row};
 use crate::id::{AccountId, RequestId, SourceRef, Timestamp, in_order};
 use crate::money::Money;
 
@@ -211,19 +211,19 @@ pub(super) async fn page(
     let limit = limit.clamp(1, LARGEST_PAGE);
     // Without a cursor, from a moment after every line.
     let (moment, id) = cursor.map_or((i64::MAX, ""), |c| (c.created_at.millis(), c.id.as_str()));
-    let rows = sqlx::query(PAGE)
-        .bind(account.as_str())
-        .bind(moment)
-        .bind(id)
-        .bind(i64::from(limit) + 1)
-        .bind(filter.kind.map_or("", EntryKind::as_str))
-        .bind(filter.service.clone().unwrap_or_default())
-        .bind(filter.from.map_or(i64::MIN, Timestamp::millis))
-        .bind(filter.until.map_or(i64::MAX, Timestamp::millis))
-        .fetch_all(&db.pool)
-        .await?;
-    let mut entries =
-        rows.iter().map(|row| Entry::from_row(&Row::try_from(row)?)).collect::<Result<Vec<_>, _>>()?;
+    let values = vec![
+        account.as_str().into(),
+        moment.into(),
+        id.into(),
+        (i64::from(limit) + 1).into(),
+        filter.kind.map_or("", EntryKind::as_str).into(),
+        filter.service.clone().unwrap_or_default().into(),
+        filter.from.map_or(i64::MIN, Timestamp::millis).into(),
+        filter.until.map_or(i64::MAX, Timestamp::millis).into(),
+    ];
+    let mut connection = db.pool.acquire().await?;
+    let rows = statements::fetch(&mut connection, PAGE, values).await?;
+    let mut entries = rows.iter().map(Entry::from_row).collect::<Result<Vec<_>, _>>()?;
     let more = entries.len() > limit as usize;
     entries.truncate(limit as usize);
     let last = entries.last().filter(|_| more);
