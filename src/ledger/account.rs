@@ -10,7 +10,7 @@ use crate::money::Money;
 /// The largest sum an account can reach on any side; the schema enforces the same bound.
 pub const LARGEST: Money = Money::from_micros(9_000_000_000_000_000_000);
 
-/// How an account stands.
+/// How an account stands, as its owner sees it.
 ///
 /// The sides are never negative and `spent + held` never exceeds `credited`: a value of this
 /// type cannot be made otherwise.
@@ -18,6 +18,15 @@ pub const LARGEST: Money = Money::from_micros(9_000_000_000_000_000_000);
 pub struct Balance {
     credited: Money,
     spent: Money,
+    held: Money,
+}
+
+/// What the row of an account says: the same money, divided so that a charge within what its tab
+/// has set aside changes nothing of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Account {
+    credited: Money,
+    posted: Money,
     held: Money,
 }
 
@@ -39,13 +48,18 @@ pub enum Refused {
     Overflow,
 }
 
+/// What is left of `credited`, or `None` when no account can be in that state.
+fn left(credited: Money, used: Money, held: Money) -> Option<Money> {
+    let left = credited.checked_sub(used.checked_add(held)?)?;
+    let sound = [used, held, left].iter().all(|side| *side >= Money::ZERO) && credited <= LARGEST;
+    sound.then_some(left)
+}
+
 impl Balance {
     /// The balance of these three sides, or `None` when no account can be in that state.
     #[must_use]
     pub fn new(credited: Money, spent: Money, held: Money) -> Option<Self> {
-        let used = spent.checked_add(held)?;
-        let sound = spent >= Money::ZERO && held >= Money::ZERO && used <= credited && credited <= LARGEST;
-        sound.then_some(Self { credited, spent, held })
+        left(credited, spent, held).map(|_| Self { credited, spent, held })
     }
 
     /// Everything ever credited.
@@ -72,10 +86,45 @@ impl Balance {
     /// Never: [`Balance::new`] lets no other values in.
     #[must_use]
     pub fn available(&self) -> Money {
+        left(self.credited, self.spent, self.held).expect("`spent + held <= credited` since `new`")
+    }
+}
+
+impl Account {
+    /// The account with these three sides, or `None` when no account can be in that state:
+    /// everything ever credited, what closed tabs were charged, and what the open ones
+    /// [claim](Tab::claim).
+    #[must_use]
+    pub fn new(credited: Money, posted: Money, held: Money) -> Option<Self> {
+        left(credited, posted, held).map(|_| Self { credited, posted, held })
+    }
+
+    /// Everything ever credited.
+    #[must_use]
+    pub const fn credited(&self) -> Money {
         self.credited
-            .checked_sub(self.spent)
-            .and_then(|rest| rest.checked_sub(self.held))
-            .expect("`spent + held <= credited` since `new`")
+    }
+
+    /// What closed tabs were charged.
+    #[must_use]
+    pub const fn posted(&self) -> Money {
+        self.posted
+    }
+
+    /// What open tabs [claim](Tab::claim).
+    #[must_use]
+    pub const fn held(&self) -> Money {
+        self.held
+    }
+
+    /// `credited - posted - held`: what a new request can use. [`Balance::available`] is the same
+    /// sum.
+    ///
+    /// # Panics
+    /// Never: [`Account::new`] lets no other values in.
+    #[must_use]
+    pub fn available(&self) -> Money {
+        left(self.credited, self.posted, self.held).expect("`posted + held <= credited` since `new`")
     }
 
     /// After a credit of `amount`.
@@ -84,7 +133,7 @@ impl Balance {
     /// [`Refused::Overflow`] alone.
     pub fn credit(self, amount: Money) -> Result<Self, Refused> {
         let credited = self.credited.checked_add(amount).ok_or(Refused::Overflow)?;
-        Self::new(credited, self.spent, self.held).ok_or(Refused::Overflow)
+        Self::new(credited, self.posted, self.held).ok_or(Refused::Overflow)
     }
 
     /// After setting `amount` aside for a tab.
@@ -92,46 +141,51 @@ impl Balance {
     /// # Errors
     /// [`Refused::Short`] when less than that is available.
     pub fn reserve(self, amount: Money) -> Result<Self, Refused> {
-        self.need(amount)?;
+        let available = self.available();
+        if amount > available {
+            return Err(amount.checked_sub(available).map_or(Refused::Overflow, Refused::Short));
+        }
         let held = self.held.checked_add(amount).ok_or(Refused::Overflow)?;
-        Self::new(self.credited, self.spent, held).ok_or(Refused::Overflow)
+        Self::new(self.credited, self.posted, held).ok_or(Refused::Overflow)
     }
 
     /// After charging `amount` to `tab`, which draws on what the tab still has set aside first
-    /// and on what is available then.
+    /// and on what is available then. If it does, as much of `ahead` as is available is set aside
+    /// for what comes next.
     ///
     /// # Errors
     /// [`Refused::Short`] when both together do not suffice.
-    pub fn charge(self, tab: Tab, amount: Money) -> Result<(Self, Tab), Refused> {
-        let drawn = tab.unused().min(amount);
-        let beyond = amount.checked_sub(drawn).ok_or(Refused::Overflow)?;
-        self.need(beyond)?;
+    pub fn charge(self, tab: Tab, amount: Money, ahead: Money) -> Result<(Self, Tab), Refused> {
+        let beyond = amount.checked_sub(tab.unused().min(amount)).ok_or(Refused::Overflow)?;
+        let after = self.reserve(beyond)?;
         let charged = tab.charged.checked_add(amount).ok_or(Refused::Overflow)?;
-        let spent = self.spent.checked_add(amount).ok_or(Refused::Overflow)?;
-        let held = self.held.checked_sub(drawn).ok_or(Refused::Overflow)?;
-        let balance = Self::new(self.credited, spent, held).ok_or(Refused::Overflow)?;
-        Ok((balance, Tab { charged, ..tab }))
+        let more = if beyond.is_positive() { ahead.min(after.available()) } else { Money::ZERO };
+        if more.is_zero() {
+            return Ok((after, Tab { charged, ..tab }));
+        }
+        let reserved = charged.checked_add(more).ok_or(Refused::Overflow)?;
+        Ok((after.reserve(more)?, Tab { charged, reserved }))
     }
 
-    /// After freeing `unused`, which a tab had set aside.
+    /// After closing `tab` at what it was charged.
     ///
     /// # Errors
-    /// [`Refused::Overflow`] when not even that much is set aside.
-    pub fn release(self, unused: Money) -> Result<Self, Refused> {
-        let held = self.held.checked_sub(unused).ok_or(Refused::Overflow)?;
-        Self::new(self.credited, self.spent, held).ok_or(Refused::Overflow)
-    }
-
-    fn need(self, amount: Money) -> Result<(), Refused> {
-        let available = self.available();
-        if amount <= available {
-            return Ok(());
-        }
-        Err(amount.checked_sub(available).map_or(Refused::Overflow, Refused::Short))
+    /// [`Refused::Overflow`] when less than it claims is held.
+    pub fn close(self, tab: Tab) -> Result<Self, Refused> {
+        let held = self.held.checked_sub(tab.claim()).ok_or(Refused::Overflow)?;
+        let posted = self.posted.checked_add(tab.charged).ok_or(Refused::Overflow)?;
+        Self::new(self.credited, posted, held).ok_or(Refused::Overflow)
     }
 }
 
 impl Tab {
+    /// What is kept for this tab while it is open: what it set aside, or what it was charged, when
+    /// that is more.
+    #[must_use]
+    pub fn claim(&self) -> Money {
+        self.reserved.max(self.charged)
+    }
+
     /// What is still set aside for this tab.
     #[must_use]
     pub fn unused(&self) -> Money {
@@ -149,8 +203,8 @@ mod tests {
         Money::from_micros(micros)
     }
 
-    fn balance(credited: i64, spent: i64, held: i64) -> Balance {
-        Balance::new(money(credited), money(spent), money(held)).unwrap()
+    fn account(credited: i64, posted: i64, held: i64) -> Account {
+        Account::new(money(credited), money(posted), money(held)).unwrap()
     }
 
     fn tab(reserved: i64, charged: i64) -> Tab {
@@ -163,48 +217,69 @@ mod tests {
             [(1, 1, 1), (-1, 0, 0), (1, -1, 0), (1, 0, -1), (i64::MAX, 0, 0), (5, i64::MAX, 1)]
         {
             assert_eq!(Balance::new(money(credited), money(spent), money(held)), None);
+            assert_eq!(Account::new(money(credited), money(spent), money(held)), None);
         }
     }
 
     #[test]
     fn a_charge_draws_on_the_hold_first() {
         for (before, of, amount, after) in [
-            // Within the hold: what is available does not move.
-            (balance(100, 0, 10), tab(10, 0), 4, Ok((balance(100, 4, 6), tab(10, 4)))),
+            // Within the hold: the account does not move.
+            (account(100, 0, 10), tab(10, 0), 4, Ok((account(100, 0, 10), tab(10, 4)))),
             // Beyond the hold: the rest comes from what is available.
-            (balance(100, 4, 6), tab(10, 4), 16, Ok((balance(100, 20, 0), tab(10, 20)))),
+            (account(100, 0, 10), tab(10, 4), 16, Ok((account(100, 0, 20), tab(10, 20)))),
+            (account(100, 0, 20), tab(10, 20), 5, Ok((account(100, 0, 25), tab(10, 25)))),
             // No hold at all.
-            (balance(100, 0, 0), tab(0, 0), 100, Ok((balance(100, 100, 0), tab(0, 100)))),
+            (account(100, 0, 0), tab(0, 0), 100, Ok((account(100, 0, 100), tab(0, 100)))),
             // Another tab's hold is out of reach.
-            (balance(100, 0, 90), tab(0, 0), 15, Err(Refused::Short(money(5)))),
-            (balance(10, 0, 10), tab(10, 0), 10, Ok((balance(10, 10, 0), tab(10, 10)))),
-            (balance(10, 0, 10), tab(10, 0), 11, Err(Refused::Short(money(1)))),
-            (balance(10, 0, 0), tab(0, 0), 0, Ok((balance(10, 0, 0), tab(0, 0)))),
+            (account(100, 0, 90), tab(0, 0), 15, Err(Refused::Short(money(5)))),
+            (account(10, 0, 10), tab(10, 0), 10, Ok((account(10, 0, 10), tab(10, 10)))),
+            (account(10, 0, 10), tab(10, 0), 11, Err(Refused::Short(money(1)))),
+            (account(10, 0, 0), tab(0, 0), 0, Ok((account(10, 0, 0), tab(0, 0)))),
         ] {
-            assert_eq!(before.charge(of, money(amount)), after);
+            assert_eq!(before.charge(of, money(amount), Money::ZERO), after);
+        }
+    }
+
+    #[test]
+    fn a_closed_tab_frees_what_it_did_not_use() {
+        for (before, of, after) in [
+            (account(100, 5, 10), tab(10, 4), Ok(account(100, 9, 0))),
+            (account(100, 5, 30), tab(10, 20), Ok(account(100, 25, 10))),
+            (account(100, 5, 9), tab(10, 4), Err(Refused::Overflow)),
+        ] {
+            assert_eq!(before.close(of), after);
         }
     }
 
     proptest! {
-        /// Whatever is asked, no step leaves an impossible balance, panics or wraps.
+        /// Whatever is asked, no step leaves an impossible account, panics or wraps.
         #[test]
         fn no_step_overdraws(
-            credited in 0..=LARGEST.micros(), spent in any::<i64>(), held in any::<i64>(),
-            reserved in 0..=LARGEST.micros(), charged in 0..=LARGEST.micros(), amount in 0..=i64::MAX,
+            credited in 0..=LARGEST.micros(), posted in any::<i64>(), held in any::<i64>(),
+            reserved in 0..=LARGEST.micros(), charged in 0..=LARGEST.micros(), amount in 0..=i64::MAX, ahead in 0..=i64::MAX,
         ) {
-            let spent = spent.rem_euclid(credited.saturating_add(1));
-            let held = held.rem_euclid(credited - spent + 1);
-            let before = balance(credited, spent, held);
+            let posted = posted.rem_euclid(credited.saturating_add(1));
+            let held = held.rem_euclid(credited - posted + 1);
+            let before = account(credited, posted, held);
             if let Ok(after) = before.credit(money(amount)) {
                 prop_assert_eq!(after.available().micros(), before.available().micros() + amount);
             }
             if let Ok(after) = before.reserve(money(amount)) {
                 prop_assert_eq!(after.available().micros(), before.available().micros() - amount);
             }
-            if let Ok((after, tab)) = before.charge(tab(reserved, charged), money(amount)) {
-                prop_assert_eq!(after.spent().micros(), spent + amount);
+            let before_tab = tab(reserved, charged);
+            if let Ok((after, tab)) = before.charge(before_tab, money(amount), money(ahead)) {
                 prop_assert_eq!(tab.charged.micros(), charged + amount);
-                prop_assert!(after.available() >= Money::ZERO);
+                let claimed = after.held().micros() - held;
+                prop_assert_eq!(claimed, tab.claim().micros() - before_tab.claim().micros());
+                if let Ok(closed) = after.close(tab) {
+                    prop_assert_eq!(closed.posted().micros(), posted + tab.charged.micros());
+                    prop_assert_eq!(
+                        closed.available().micros(),
+                        after.available().micros() + tab.unused().micros()
+                    );
+                }
             }
         }
     }

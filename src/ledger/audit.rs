@@ -30,7 +30,7 @@ pub enum Difference {
     Sum {
         /// The account.
         account: String,
-        /// `credited`, `spent` or `held`.
+        /// `credited`, `posted` or `held`.
         column: &'static str,
         /// What the account says.
         stored: Money,
@@ -86,19 +86,19 @@ impl fmt::Display for Difference {
 
 /// One row per account: what it says, and what its records add up to.
 const SUMS: &str = "
-    SELECT a.id, a.credited, a.spent, a.held,
+    SELECT a.id, a.credited, a.posted, a.held,
            COALESCE(c.amount, 0) AS credits,
            COALESCE(e.amount, 0) AS entries,
            COALESCE(h.charged, 0) AS charges,
-           COALESCE(h.unused, 0) AS unused
+           COALESCE(h.claims, 0) AS claims
       FROM accounts a
       LEFT JOIN (SELECT account, CAST(SUM(amount) AS BIGINT) AS amount
                    FROM credits GROUP BY account) c ON c.account = a.id
       LEFT JOIN (SELECT account, CAST(SUM(amount) AS BIGINT) AS amount
                    FROM entries GROUP BY account) e ON e.account = a.id
       LEFT JOIN (SELECT account, CAST(SUM(charged) AS BIGINT) AS charged,
-                        CAST(SUM(CASE WHEN reserved > charged THEN reserved - charged ELSE 0 END)
-                             AS BIGINT) AS unused
+                        CAST(SUM(CASE WHEN reserved > charged THEN reserved ELSE charged END)
+                             AS BIGINT) AS claims
                    FROM holds WHERE state = 'open' GROUP BY account) h ON h.account = a.id
      ORDER BY a.id";
 
@@ -158,12 +158,11 @@ pub async fn audit(db: &Db) -> Result<AuditReport, LedgerError> {
 impl AuditReport {
     fn add_account(&mut self, row: &Row) -> Result<(), LedgerError> {
         let account = row.text("id")?;
-        let (credited, spent, held) = (money(row, "credited")?, money(row, "spent")?, money(row, "held")?);
-        let posted = money(row, "entries")?.checked_add(money(row, "charges")?);
+        let (credited, posted, held) = (money(row, "credited")?, money(row, "posted")?, money(row, "held")?);
         let rebuilt = [
             ("credited", credited, money(row, "credits")?),
-            ("spent", spent, posted.ok_or(LedgerError::Overflow)?),
-            ("held", held, money(row, "unused")?),
+            ("posted", posted, money(row, "entries")?),
+            ("held", held, money(row, "claims")?),
         ];
         for (column, stored, rebuilt) in rebuilt {
             if stored != rebuilt {
@@ -172,13 +171,14 @@ impl AuditReport {
             }
         }
         let wide = |money: Money| i128::from(money.micros());
-        if wide(credited) - wide(spent) - wide(held) < 0 {
+        if wide(credited) - wide(posted) - wide(held) < 0 {
             self.differences.push(Difference::Overdrawn { account });
         }
         self.accounts += 1;
         self.credited += wide(credited);
-        self.spent += wide(spent);
-        self.held += wide(held);
+        let charges = wide(money(row, "charges")?);
+        self.spent += wide(posted) + charges;
+        self.held += wide(held) - charges;
         Ok(())
     }
 

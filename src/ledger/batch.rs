@@ -12,16 +12,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 
-use super::books::{Books, Verdict};
+use super::books::{Books, Charge, Verdict};
 use super::tabs::{self, Opened, Opening, Owed, Settling};
 use super::verbs::not_negative;
-use super::{ChargeOutcome, CloseOutcome, LedgerError, fits, sql, sweep};
+use super::{ChargeOutcome, CloseOutcome, LedgerError, sql, sweep, within};
 use crate::db::own::Own;
 use crate::db::statements::Statements;
 use crate::db::writes::Writes;
 use crate::db::{Db, DbError, TxError};
 use crate::id::HoldId;
-use crate::money::Money;
 
 /// The most that one transaction does: bounds how long a commit keeps others waiting.
 const LARGEST_BATCH: usize = 1024;
@@ -32,7 +31,7 @@ type Answer<T> = oneshot::Sender<Result<T, LedgerError>>;
 
 /// What waits for its commit.
 enum Job {
-    Charge((HoldId, Money), Answer<ChargeOutcome>),
+    Charge(Charge, Answer<ChargeOutcome>),
     Settle(Settling, Answer<CloseOutcome>),
     Open(Opening, Answer<Opened>),
 }
@@ -67,9 +66,9 @@ pub(super) struct Handle {
 }
 
 impl Handle {
-    pub(super) async fn charge(&self, hold: &HoldId, amount: Money) -> Result<ChargeOutcome, LedgerError> {
-        not_negative(amount)?;
-        self.ask(|answer| Job::Charge((hold.clone(), amount), answer)).await
+    pub(super) async fn charge(&self, charge: Charge) -> Result<ChargeOutcome, LedgerError> {
+        not_negative(charge.amount.min(charge.ahead))?;
+        self.ask(|answer| Job::Charge(charge, answer)).await
     }
 
     pub(super) async fn settle(&self, settling: Settling) -> Result<CloseOutcome, LedgerError> {
@@ -135,15 +134,27 @@ async fn run(mut own: Own, mut queue: mpsc::Receiver<Job>, counters: Arc<Counter
 /// What one transaction does.
 #[derive(Default)]
 struct Batch {
-    charges: Vec<(HoldId, Money)>,
+    charges: Vec<Charge>,
+    /// What the charges may draw on.
+    reach: Reach,
     settlings: Vec<Settling>,
     openings: Vec<Opening>,
+}
+
+/// What charges may draw on.
+#[derive(Debug, Clone, Copy, Default)]
+enum Reach {
+    /// What their tabs have set aside.
+    #[default]
+    Tab,
+    /// What is available on the account, too.
+    Account,
 }
 
 /// What became of it, in the same order.
 #[derive(Default)]
 struct Done {
-    charges: Vec<Result<ChargeOutcome, LedgerError>>,
+    charges: Vec<Result<Verdict, LedgerError>>,
     settlings: Vec<Result<CloseOutcome, LedgerError>>,
     openings: Vec<Result<Opened, LedgerError>>,
 }
@@ -160,7 +171,10 @@ impl Answers {
     /// Answers everybody. Returns the tabs that nobody waits for any more, to be closed.
     fn send(self, batch: &Batch, done: Done) -> Batch {
         // An error here means that nobody waits any more; the tab knows what it was charged.
-        self.charges.into_iter().zip(done.charges).for_each(|(answer, done)| drop(answer.send(done)));
+        let charges = self.charges.into_iter().zip(done.charges).zip(&batch.charges);
+        charges.for_each(|((answer, done), charge)| {
+            drop(answer.send(done.and_then(|verdict| outcome(verdict, &charge.hold))));
+        });
         self.settlings.into_iter().zip(done.settlings).for_each(|(answer, done)| drop(answer.send(done)));
         let mut unwanted = Batch::default();
         for ((answer, done), opening) in self.openings.into_iter().zip(done.openings).zip(&batch.openings) {
@@ -175,8 +189,6 @@ impl Answers {
 
 /// Why a transaction was given up.
 enum Abandoned {
-    /// Not all charges fit, and they were written as if. Nothing changed.
-    Unfitting,
     /// A statement was refused. Nothing changed.
     Refused(LedgerError),
     /// The transaction could not be begun or committed; in the second case it may have been.
@@ -192,7 +204,6 @@ impl From<DbError> for Abandoned {
 impl TxError for Abandoned {
     fn db(&self) -> Option<&DbError> {
         match self {
-            Self::Unfitting => None,
             Self::Refused(error) => error.db(),
             Self::Unknown(error) => Some(error),
         }
@@ -227,16 +238,32 @@ impl Batch {
         self.charges.len() + self.settlings.len() + self.openings.len()
     }
 
-    /// Does all of it in one transaction. When a statement of it is refused, each by itself: one
-    /// that the database will not have must not fail the others.
+    /// Does all of it, charges that go beyond their tabs last: for those accounts are locked, and
+    /// accounts come before tabs.
     async fn commit(&self, own: &mut Own) -> Done {
-        let mut attempt = self.attempt(own).await;
+        let mut done = self.attempt(own).await;
+        let beyond = done.charges.iter().enumerate().filter(|(_, done)| matches!(done, Ok(Verdict::Beyond)));
+        let beyond: Vec<_> = beyond.map(|(at, _)| at).collect();
+        if !beyond.is_empty() {
+            let charges = beyond.iter().map(|&at| self.charges[at].clone()).collect();
+            let rest = Self { charges, reach: Reach::Account, ..Self::default() };
+            for (at, verdict) in beyond.into_iter().zip(rest.attempt(own).await.charges) {
+                done.charges[at] = verdict;
+            }
+        }
+        done
+    }
+
+    /// Does it in one transaction. When a statement of it is refused, each by itself: one that the
+    /// database will not have must not fail the others.
+    async fn attempt(&self, own: &mut Own) -> Done {
+        let mut attempt = self.transact(own).await;
         if let Err(Abandoned::Refused(error)) = &attempt
             && error.db().is_some_and(|error| !error.is_conflict())
         {
             // The connection may have been lost.
             tracing::warn!(%error, jobs = self.len(), "a batch broke off; trying again");
-            attempt = self.attempt(own).await;
+            attempt = self.transact(own).await;
         }
         let error = match attempt {
             Ok(done) => return done,
@@ -246,9 +273,6 @@ impl Batch {
             }
             Err(Abandoned::Refused(error)) => error,
             Err(Abandoned::Unknown(error)) => error.into(),
-            Err(Abandoned::Unfitting) => {
-                LedgerError::Corrupt("charges that fit one by one do not fit".into())
-            }
         };
         tracing::error!(%error, jobs = self.len(), "a batch failed");
         Done {
@@ -258,23 +282,14 @@ impl Batch {
         }
     }
 
-    async fn attempt(&self, own: &mut Own) -> Result<Done, Abandoned> {
-        match self.transact(own, true).await {
-            Err(Abandoned::Unfitting) => self.transact(own, false).await,
-            done => done,
-        }
-    }
-
     async fn one_by_one(&self, own: &mut Own) -> Done {
         let mut done = Done::default();
-        let singles = (self
-            .charges
-            .iter()
-            .map(|charge| Self { charges: vec![charge.clone()], ..Self::default() }))
-        .chain(self.settlings.iter().map(|one| Self { settlings: vec![one.clone()], ..Self::default() }))
-        .chain(self.openings.iter().map(|one| Self { openings: vec![one.clone()], ..Self::default() }));
+        let singles = (self.charges.iter())
+            .map(|one| Self { charges: vec![one.clone()], reach: self.reach, ..Self::default() })
+            .chain(self.settlings.iter().map(|one| Self { settlings: vec![one.clone()], ..Self::default() }))
+            .chain(self.openings.iter().map(|one| Self { openings: vec![one.clone()], ..Self::default() }));
         for single in singles {
-            let one = Box::pin(single.commit(own)).await;
+            let one = Box::pin(single.attempt(own)).await;
             done.charges.extend(one.charges);
             done.settlings.extend(one.settlings);
             done.openings.extend(one.openings);
@@ -282,25 +297,19 @@ impl Batch {
         done
     }
 
-    /// `fitting`: as if all charges fit, which is nearly always so.
-    async fn transact(&self, own: &mut Own, fitting: bool) -> Result<Done, Abandoned> {
-        own.transaction(async |tx| {
-            let charged = self.charges.iter().map(|(hold, _)| hold).collect();
-            let (settlings, openings) = tabs::serve(tx, &self.settlings, &self.openings, &charged)
-                .await
-                .map_err(Abandoned::Refused)?;
-            let verdicts = if self.charges.is_empty() {
-                Vec::new()
-            } else if fitting {
-                charge_fitting(tx, &self.charges).await?
-            } else {
-                charge(tx, &self.charges).await.map_err(Abandoned::Refused)?
-            };
-            let charges = verdicts.into_iter().zip(&self.charges);
-            let charges = charges.map(|(verdict, (hold, _))| answer(verdict, hold)).collect();
-            Ok(Done { charges, settlings, openings })
-        })
-        .await
+    async fn transact(&self, own: &mut Own) -> Result<Done, Abandoned> {
+        own.transaction(async |tx| self.work(tx).await.map_err(Abandoned::Refused)).await
+    }
+
+    async fn work(&self, tx: &mut impl Statements) -> Result<Done, LedgerError> {
+        let charged = self.charges.iter().map(|charge| &charge.hold).collect();
+        let (settlings, openings) = tabs::serve(tx, &self.settlings, &self.openings, &charged).await?;
+        let charges = match self.reach {
+            Reach::Tab => within::charge(tx, &self.charges).await?,
+            Reach::Account => charge(tx, &self.charges).await?,
+        };
+        let charges = charges.into_iter().map(Ok).collect();
+        Ok(Done { charges, settlings, openings })
     }
 }
 
@@ -313,36 +322,25 @@ fn is_an_answer(error: &LedgerError) -> bool {
     }
 }
 
-async fn charge_fitting(
-    tx: &mut impl Statements,
-    charges: &[(HoldId, Money)],
-) -> Result<Vec<Verdict>, Abandoned> {
-    match fits::charge(tx, charges).await {
-        Ok(Some(verdicts)) => Ok(verdicts),
-        Err(error) if error.is_conflict() => Err(Abandoned::Refused(error.into())),
-        // A violated `CHECK`, or a failure that charging one by one will meet again.
-        Ok(None) | Err(_) => Err(Abandoned::Unfitting),
-    }
-}
-
 /// What the caller is told.
-pub(super) fn answer(verdict: Verdict, hold: &HoldId) -> Result<ChargeOutcome, LedgerError> {
+pub(super) fn outcome(verdict: Verdict, hold: &HoldId) -> Result<ChargeOutcome, LedgerError> {
     match verdict {
         Verdict::Outcome(outcome) => Ok(outcome),
-        Verdict::Unknown => Err(LedgerError::UnknownHold(hold.clone())),
+        // Nobody looked at the account.
+        Verdict::Beyond | Verdict::Unknown => Err(LedgerError::UnknownHold(hold.clone())),
         Verdict::Overflow => Err(LedgerError::Overflow),
     }
 }
 
-/// Charges tabs within a transaction. Which charges fit is decided on locked rows, and decided
-/// again by the database when the sums are written.
+/// Charges tabs, and their accounts what goes beyond. Which charges fit is decided on locked rows,
+/// and decided again by the database when the sums are written.
 pub(super) async fn charge(
     tx: &mut impl Statements,
-    charges: &[(HoldId, Money)],
+    charges: &[Charge],
 ) -> Result<Vec<Verdict>, LedgerError> {
-    let holds: BTreeSet<&HoldId> = charges.iter().map(|(hold, _)| hold).collect();
+    let holds: BTreeSet<&HoldId> = charges.iter().map(|charge| &charge.hold).collect();
     let accounts = sql::lock_accounts(tx, holds.iter().map(|hold| hold.as_str())).await?;
-    let books = Books { accounts, tabs: sql::read_holds(tx, &holds).await?, ..Books::default() };
+    let books = Books { accounts, tabs: sql::lock_holds(tx, &holds).await?, ..Books::default() };
     let (verdicts, fold) = books.admit(charges);
     let mut writes = Writes::default();
     sql::charge_holds(&mut writes, &fold.tabs);

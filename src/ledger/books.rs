@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::ChargeOutcome;
-use super::account::{Balance, Refused, Tab};
+use super::account::{Account, Refused, Tab};
 use super::budget::{Limit, Used};
 use super::tabs::{Opening, Owed};
 use crate::id::{AccountId, HoldId};
@@ -26,19 +26,31 @@ pub struct OpenedTab {
 #[derive(Debug, Clone, Default)]
 pub struct Books {
     /// The accounts behind the tabs.
-    pub accounts: BTreeMap<AccountId, Balance>,
+    pub accounts: BTreeMap<AccountId, Account>,
     /// The tabs.
     pub tabs: BTreeMap<HoldId, OpenedTab>,
     /// What was used within budgets.
     pub used: Used,
 }
 
+/// A charge that is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Charge {
+    /// The tab.
+    pub hold: HoldId,
+    /// How much.
+    pub amount: Money,
+    /// If that is more than the tab has set aside: how much of what is available is set aside for
+    /// what comes next.
+    pub ahead: Money,
+}
+
 /// What steps add up to: one change per tab and one per account.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Fold {
-    /// Raises the tab's `charged`.
-    pub tabs: BTreeMap<HoldId, Money>,
-    /// Added to the account's `spent` and `held`; the second may be negative.
+    /// Raises the tab's `charged` and `reserved`.
+    pub tabs: BTreeMap<HoldId, (Money, Money)>,
+    /// Added to the account's `posted` and `held`; the second may be negative.
     pub accounts: BTreeMap<AccountId, (Money, Money)>,
 }
 
@@ -47,6 +59,9 @@ pub struct Fold {
 pub enum Verdict {
     /// One of the outcomes the caller may see.
     Outcome(ChargeOutcome),
+    /// It is more than the tab has set aside, or the tab is closed or unknown: its account is to be
+    /// looked at.
+    Beyond,
     /// There is no such tab.
     Unknown,
     /// The sum is beyond what can be recorded.
@@ -72,21 +87,20 @@ impl Books {
     /// Decides charge by charge, in the order given, which fit; those that do not leave no trace.
     /// Returns a verdict for each, and the sum of those that fit.
     #[must_use]
-    pub fn admit(mut self, charges: &[(HoldId, Money)]) -> (Vec<Verdict>, Fold) {
+    pub fn admit(mut self, charges: &[Charge]) -> (Vec<Verdict>, Fold) {
         let before = self.clone();
-        let verdicts = charges.iter().map(|(hold, amount)| self.charge(hold, *amount)).collect();
+        let verdicts = charges.iter().map(|charge| self.charge(charge)).collect();
         (verdicts, self.changes_since(&before))
     }
 
-    fn charge(&mut self, hold: &HoldId, amount: Money) -> Verdict {
-        let Some((opened, balance)) = self.find(hold) else { return Verdict::Unknown };
+    fn charge(&mut self, Charge { hold, amount, ahead }: &Charge) -> Verdict {
+        let Some((opened, account)) = self.find(hold) else { return Verdict::Unknown };
         if !opened.is_open {
             return Verdict::Outcome(ChargeOutcome::Closed);
         }
-        match balance.charge(opened.tab, amount) {
+        match account.charge(opened.tab, *amount, *ahead) {
             Ok((after, tab)) => {
-                *balance = after;
-                opened.tab = tab;
+                (*account, opened.tab) = (after, tab);
                 Verdict::Outcome(ChargeOutcome::Charged { total: tab.charged })
             }
             Err(Refused::Short(by)) => Verdict::Outcome(ChargeOutcome::Short { by }),
@@ -96,24 +110,25 @@ impl Books {
 
     /// Charges what is owed for a tab, and closes it.
     pub fn settle(&mut self, hold: &HoldId, owed: Owed) -> Settled {
-        let Some((opened, balance)) = self.find(hold) else { return Settled::Unknown };
+        let Some((opened, account)) = self.find(hold) else { return Settled::Unknown };
         if !opened.is_open {
             return Settled::Before;
         }
         let mut amount = owed.amount();
-        if let Err(Refused::Short(by)) = balance.charge(opened.tab, amount) {
+        if let Err(Refused::Short(by)) = account.charge(opened.tab, amount, Money::ZERO) {
             if matches!(owed, Owed::Exactly(_)) {
                 return Settled::Short { by };
             }
             amount = amount.checked_sub(by).unwrap_or_default();
         }
-        let Ok((charged, tab)) = balance.charge(opened.tab, amount) else { return Settled::Overflow };
-        let released = tab.unused();
-        let Ok(after) = charged.release(released) else { return Settled::Overflow };
-        *balance = after;
+        let Ok((charged, tab)) = account.charge(opened.tab, amount, Money::ZERO) else {
+            return Settled::Overflow;
+        };
+        let Ok(after) = charged.close(tab) else { return Settled::Overflow };
+        *account = after;
         opened.tab = tab;
         opened.is_open = false;
-        Settled::Closed { charged: tab.charged, released }
+        Settled::Closed { charged: tab.charged, released: tab.unused() }
     }
 
     /// Sets aside what a new tab is estimated to cost. Returns that, and what could have been;
@@ -122,11 +137,11 @@ impl Books {
     /// # Errors
     /// What there is.
     pub fn reserve(&mut self, opening: &Opening) -> Result<(Money, Limit), Limit> {
-        let balance = self.accounts.get(&opening.account).copied().unwrap_or_default();
+        let account = self.accounts.get(&opening.account).copied().unwrap_or_default();
         let budget = opening.budget.as_ref();
-        let left = self.used.left(budget, balance.available());
+        let left = self.used.left(budget, account.available());
         let amount = opening.estimate.within(left.affordable).ok_or(left)?;
-        let after = balance.reserve(amount).map_err(|_| left)?;
+        let after = account.reserve(amount).map_err(|_| left)?;
         if let Some(budget) = budget {
             self.used.add(&budget.name, &budget.day, amount).ok_or(left)?;
         }
@@ -134,10 +149,10 @@ impl Books {
         Ok((amount, left))
     }
 
-    fn find(&mut self, hold: &HoldId) -> Option<(&mut OpenedTab, &mut Balance)> {
+    fn find(&mut self, hold: &HoldId) -> Option<(&mut OpenedTab, &mut Account)> {
         let opened = self.tabs.get_mut(hold)?;
-        let balance = self.accounts.get_mut(&opened.account)?;
-        Some((opened, balance))
+        let account = self.accounts.get_mut(&opened.account)?;
+        Some((opened, account))
     }
 
     /// What the steps since `before` add up to.
@@ -145,16 +160,19 @@ impl Books {
     pub fn changes_since(&self, before: &Self) -> Fold {
         let mut fold = Fold::default();
         for (hold, now) in &self.tabs {
-            let risen = difference(now.tab.charged, before.tabs[hold].tab.charged);
-            if risen.is_positive() {
+            let then = before.tabs[hold].tab;
+            let risen =
+                (difference(now.tab.charged, then.charged), difference(now.tab.reserved, then.reserved));
+            if now.tab != then {
                 fold.tabs.insert(hold.clone(), risen);
             }
         }
         for (account, now) in &self.accounts {
             let then = before.accounts.get(account).copied().unwrap_or_default();
-            let (spent, held) = (difference(now.spent(), then.spent()), difference(now.held(), then.held()));
-            if !spent.is_zero() || !held.is_zero() {
-                fold.accounts.insert(account.clone(), (spent, held));
+            let (posted, held) =
+                (difference(now.posted(), then.posted()), difference(now.held(), then.held()));
+            if !posted.is_zero() || !held.is_zero() {
+                fold.accounts.insert(account.clone(), (posted, held));
             }
         }
         fold
@@ -185,14 +203,11 @@ mod tests {
             is_open,
             budget: None,
         };
-        let balance = Balance::new(money(credited), Money::ZERO, money(held)).unwrap();
+        let row = Account::new(money(credited), Money::ZERO, money(held)).unwrap();
         let tabs =
             tabs.iter().map(|(hold, reserved, is_open)| ((*hold).clone(), opened(*reserved, *is_open)));
-        let books = Books {
-            accounts: [(account.clone(), balance)].into(),
-            tabs: tabs.collect(),
-            used: Used::default(),
-        };
+        let books =
+            Books { accounts: [(account.clone(), row)].into(), tabs: tabs.collect(), used: Used::default() };
         (account, books)
     }
 
@@ -202,7 +217,7 @@ mod tests {
         let (account, books) = books(20, 5, &[(&one, 5, true), (&two, 0, true), (&gone, 0, false)]);
         let unknown = HoldId::new(NOW);
         let charges = [(&one, 10), (&two, 11), (&two, 10), (&one, 1), (&gone, 1), (&unknown, 1)]
-            .map(|(hold, amount)| (hold.clone(), money(amount)));
+            .map(|(hold, amount)| charge(hold, amount, 0));
         let (verdicts, fold) = books.admit(&charges);
         assert_eq!(
             verdicts,
@@ -215,8 +230,31 @@ mod tests {
                 Verdict::Unknown,
             ]
         );
-        assert_eq!(fold.tabs, [(one, money(10)), (two, money(10))].into());
-        assert_eq!(fold.accounts, [(account, (money(20), money(-5)))].into());
+        assert_eq!(fold.tabs, [(one, (money(10), money(0))), (two, (money(10), money(0)))].into());
+        assert_eq!(fold.accounts, [(account, (money(0), money(15)))].into());
+    }
+
+    #[test]
+    fn what_goes_beyond_a_tab_sets_aside_for_what_comes_next() {
+        for (reserved, charges, charged, risen, held) in [
+            (0, [(3, 10), (4, 10)], 7, 13, 13),
+            // Within what the tab has, nothing more is taken.
+            (5, [(3, 10), (2, 10)], 5, 0, 0),
+            // No more than there is.
+            (5, [(6, 100), (2, 100)], 8, 15, 15),
+        ] {
+            let hold = HoldId::new(NOW);
+            let (account, books) = books(20, reserved, &[(&hold, reserved, true)]);
+            let charges = charges.map(|(amount, ahead)| charge(&hold, amount, ahead));
+            let (_, fold) = books.admit(&charges);
+            assert_eq!(fold.tabs, [(hold, (money(charged), money(risen)))].into());
+            let held = (held > 0).then_some((account, (money(0), money(held))));
+            assert_eq!(fold.accounts, held.into_iter().collect());
+        }
+    }
+
+    fn charge(hold: &HoldId, amount: i64, ahead: i64) -> Charge {
+        Charge { hold: hold.clone(), amount: money(amount), ahead: money(ahead) }
     }
 
     #[test]

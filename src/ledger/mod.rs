@@ -17,10 +17,13 @@
 //! Invariants:
 //! * `available` is derived, never stored, and never negative: the check is part of the `UPDATE`
 //!   and a `CHECK` of the table stands behind it;
-//! * entries plus the charges on open tabs are `spent`, credits are `credited`, what open tabs
-//!   have not used of their reserve is `held`; [`audit`] recomputes all three;
-//! * every verb locks the account's row before anything else, and several accounts are locked in
-//!   the order of their ids, so that verbs never deadlock among each other;
+//! * credits are `credited`, entries plus the charges on open tabs are `spent`, what open tabs
+//!   have not used of their reserve is `held`;
+//! * the row of an account holds the same money divided otherwise: entries are `posted`, and its
+//!   `held` is what open tabs [claim](account::Tab::claim), the greater of reserve and charges. So a
+//!   charge within the reserve is a change of its tab alone. [`audit`] recomputes all of it;
+//! * accounts are locked before tabs, each in the order of their ids, so that verbs never deadlock
+//!   among each other. A charge within the reserve needs the lock of its tab only;
 //! * an answer is given after its commit. Too little money is an outcome ([`HoldOutcome::Short`]);
 //!   an error means that nothing is known or nothing was done, and never that money is missing.
 //!
@@ -34,17 +37,17 @@ pub mod audit;
 pub mod batch;
 pub mod books;
 pub mod budget;
-mod fits;
 mod repeat;
 mod sql;
 pub mod statement;
 pub mod sweep;
 pub mod tabs;
 mod verbs;
+mod within;
 
 use std::sync::Arc;
 
-pub use account::{Balance, LARGEST};
+pub use account::{Account, Balance, LARGEST};
 pub use batch::BatchStats;
 pub use budget::{Bound, Budget, Limit};
 pub use repeat::{Known, known};
@@ -258,7 +261,22 @@ impl Ledger {
     /// When the tab is unknown, the amount negative, or the database fails. After a database
     /// error the charge may have happened or not; closing the tab tells.
     pub async fn charge(&self, hold: &HoldId, amount: Money) -> Result<ChargeOutcome, LedgerError> {
-        self.batch.charge(hold, amount).await
+        self.charge_ahead(hold, amount, Money::ZERO).await
+    }
+
+    /// [`charge`](Self::charge), and where that goes beyond what the tab has set aside, sets `ahead`
+    /// aside for what comes next, or as much of it as is available: for tabs that cannot know at
+    /// their beginning what they will come to. Charges within what is set aside are the fast ones.
+    ///
+    /// # Errors
+    /// Those of [`charge`](Self::charge).
+    pub async fn charge_ahead(
+        &self,
+        hold: &HoldId,
+        amount: Money,
+        ahead: Money,
+    ) -> Result<ChargeOutcome, LedgerError> {
+        self.batch.charge(books::Charge { hold: hold.clone(), amount, ahead }).await
     }
 
     /// Opens a tab for a request, for as much of the estimate as there is. Shares its commit with
@@ -334,7 +352,7 @@ impl Ledger {
     /// When the database fails.
     pub async fn balance(&self, account: &AccountId) -> Result<Balance, LedgerError> {
         let mut connection = self.db.pool.acquire().await?;
-        Ok(sql::read_account(&mut connection, account).await?.unwrap_or_default())
+        Ok(sql::read_balance(&mut connection, account).await?.unwrap_or_default())
     }
 
     /// A page of what happened to an account, the newest first: credits, and one entry for each

@@ -7,13 +7,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use sqlx::AnyConnection;
 
 use super::LedgerError;
-use super::account::{Balance, Tab};
+use super::account::{Account, Balance, Tab};
 use super::books::OpenedTab;
 use super::statement::Entry;
 use crate::db::rows::{self, Column};
 use crate::db::statements::{self, Row, Statements, Value};
 use crate::db::writes::Writes;
-use crate::db::{DbError, Tx};
+use crate::db::{DbError, Engine, Tx};
 use crate::id::{AccountId, HoldId, RequestKey, SourceRef, Timestamp};
 use crate::money::Money;
 
@@ -42,10 +42,20 @@ pub(super) fn hold_id(row: &Row, column: &str) -> Result<HoldId, LedgerError> {
     HoldId::parse(&text).map_err(|_| LedgerError::Corrupt(format!("hold id {text:?}")))
 }
 
-pub(super) fn balance(row: &Row) -> Result<Balance, LedgerError> {
-    let (credited, spent, held) = (money(row, "credited")?, money(row, "spent")?, money(row, "held")?);
-    Balance::new(credited, spent, held)
-        .ok_or_else(|| LedgerError::Corrupt(format!("credited {credited}, spent {spent}, held {held}")))
+/// What its open tabs were charged is spent, and no longer set aside.
+fn balance(row: &Row) -> Result<Balance, LedgerError> {
+    let (account, charged) = (account(row)?, money(row, "charged")?);
+    let sides = || {
+        let (spent, held) = (account.posted().checked_add(charged)?, account.held().checked_sub(charged)?);
+        Balance::new(account.credited(), spent, held)
+    };
+    sides().ok_or_else(|| LedgerError::Corrupt(format!("{account:?}, open tabs were charged {charged}")))
+}
+
+fn account(row: &Row) -> Result<Account, LedgerError> {
+    let (credited, posted, held) = (money(row, "credited")?, money(row, "posted")?, money(row, "held")?);
+    Account::new(credited, posted, held)
+        .ok_or_else(|| LedgerError::Corrupt(format!("credited {credited}, posted {posted}, held {held}")))
 }
 
 pub(super) fn opened_tab(row: &Row) -> Result<OpenedTab, LedgerError> {
@@ -58,25 +68,25 @@ pub(super) fn opened_tab(row: &Row) -> Result<OpenedTab, LedgerError> {
     })
 }
 
-pub(super) async fn read_account(
+pub(super) async fn read_balance(
     connection: &mut AnyConnection,
     account: &AccountId,
 ) -> Result<Option<Balance>, LedgerError> {
-    let text = "SELECT credited, spent, held FROM accounts WHERE id = $1";
+    let text = "SELECT credited, posted, held, charged FROM balances WHERE id = $1";
     let rows = statements::fetch(connection, text, vec![account.as_str().into()]).await?;
     rows.first().map(balance).transpose()
 }
 
-/// Reads an account and keeps everybody else from changing it, or its tabs, until the transaction
-/// ends.
+/// Reads an account and keeps everybody else from changing it, and from opening and closing tabs
+/// of it, until the transaction ends. Its tabs may still be charged within what they set aside.
 pub(super) async fn lock_account(
     tx: &mut impl Statements,
-    account: &AccountId,
-) -> Result<Option<Balance>, LedgerError> {
+    id: &AccountId,
+) -> Result<Option<Account>, LedgerError> {
     let lock = tx.engine().for_update();
-    let query = format!("SELECT credited, spent, held FROM accounts WHERE id = $1{lock}");
-    let rows = tx.fetch(&query, vec![account.as_str().into()]).await?;
-    rows.first().map(balance).transpose()
+    let query = format!("SELECT credited, posted, held FROM accounts WHERE id = $1{lock}");
+    let rows = tx.fetch(&query, vec![id.as_str().into()]).await?;
+    rows.first().map(account).transpose()
 }
 
 /// [`lock_account`] for many, in the order of their ids: those of `ids` that are accounts, and
@@ -84,7 +94,7 @@ pub(super) async fn lock_account(
 pub(super) async fn lock_accounts<'a>(
     tx: &mut impl Statements,
     ids: impl Iterator<Item = &'a str>,
-) -> Result<BTreeMap<AccountId, Balance>, LedgerError> {
+) -> Result<BTreeMap<AccountId, Account>, LedgerError> {
     let ids: Vec<_> = ids.map(|id| [id]).collect();
     let given = rows::given(tx.engine(), &[Column::Text("id")], ids.len());
     let lock = tx.engine().for_update();
@@ -93,10 +103,10 @@ pub(super) async fn lock_accounts<'a>(
         "{given}, wanted AS (
            SELECT COALESCE((SELECT holds.account FROM holds WHERE holds.id = given.id), given.id) AS id
              FROM given)
-         SELECT id, credited, spent, held FROM accounts WHERE id IN (SELECT id FROM wanted) ORDER BY id{lock}"
+         SELECT id, credited, posted, held FROM accounts WHERE id IN (SELECT id FROM wanted) ORDER BY id{lock}"
     );
     let rows = tx.fetch(&query, vec![rows::cells(&ids)]).await?;
-    rows.iter().map(|row| Ok((account_id(row, "id")?, balance(row)?))).collect()
+    rows.iter().map(|row| Ok((account_id(row, "id")?, account(row)?))).collect()
 }
 
 /// Runs what was gathered.
@@ -107,26 +117,26 @@ pub(super) async fn write(tx: &mut impl Statements, writes: Writes) -> Done {
     Err(LedgerError::Corrupt("a batch did not change every row it was to change".into()))
 }
 
-/// Adds to what accounts spent and hold, if that much is available.
+/// Adds to what is posted to accounts and held for their tabs, if that much is available.
 pub(super) fn change_accounts(writes: &mut Writes, changes: &BTreeMap<AccountId, (Money, Money)>) {
-    let columns = [Column::Text("id"), Column::Whole("spent"), Column::Whole("held")];
+    let columns = [Column::Text("id"), Column::Whole("posted"), Column::Whole("held")];
     let rows: Vec<_> = changes
         .iter()
-        .map(|(account, (spent, held))| (account.as_str(), spent.micros(), held.micros()))
+        .map(|(account, (posted, held))| (account.as_str(), posted.micros(), held.micros()))
         .collect();
     writes.add(
         &columns,
         &rows,
         "UPDATE accounts
-            SET spent = accounts.spent + given.spent, held = accounts.held + given.held FROM given
+            SET posted = accounts.posted + given.posted, held = accounts.held + given.held FROM given
           WHERE accounts.id = given.id AND accounts.held + given.held >= 0
-            AND accounts.credited - accounts.spent - accounts.held >= given.spent + given.held",
+            AND accounts.credited - accounts.posted - accounts.held >= given.posted + given.held",
     );
 }
 
 /// Makes the account unless it exists. Waits for another transaction that makes the same one.
 pub(super) async fn insert_account(tx: &mut impl Statements, account: &AccountId, now: Timestamp) -> Done {
-    let text = "INSERT INTO accounts (id, credited, spent, held, created_at) VALUES ($1, 0, 0, 0, $2)
+    let text = "INSERT INTO accounts (id, credited, posted, held, created_at) VALUES ($1, 0, 0, 0, $2)
                 ON CONFLICT (id) DO NOTHING";
     tx.execute(text, vec![account.as_str().into(), now.millis().into()]).await?;
     Ok(())
@@ -162,7 +172,7 @@ pub(super) async fn insert_credits(
     let given = rows::given(tx.engine(), &columns, rows.len());
     let lock = tx.engine().for_update();
     let accounts = format!(
-        "{given} INSERT INTO accounts (id, credited, spent, held, created_at)
+        "{given} INSERT INTO accounts (id, credited, posted, held, created_at)
          SELECT id, 0, 0, 0, now FROM given WHERE true ORDER BY id ON CONFLICT (id) DO NOTHING"
     );
     let rows = vec![rows::cells(&rows)];
@@ -198,13 +208,13 @@ pub(super) async fn raise_credited(tx: &mut Tx, account: &AccountId, amount: Mon
 
 /// Sets money aside, if that much is available.
 pub(super) async fn raise_held(tx: &mut Tx, account: &AccountId, amount: Money) -> Done {
-    let text = "UPDATE accounts SET held = held + $2 WHERE id = $1 AND credited - spent - held >= $2";
+    let text = "UPDATE accounts SET held = held + $2 WHERE id = $1 AND credited - posted - held >= $2";
     must(tx.execute(text, raised_by(account, amount)).await?, 1, "a hold")
 }
 
-/// Spends money that no tab has set aside, if that much is available.
-pub(super) async fn raise_spent(tx: &mut Tx, account: &AccountId, amount: Money) -> Done {
-    let text = "UPDATE accounts SET spent = spent + $2 WHERE id = $1 AND credited - spent - held >= $2";
+/// Posts money that no tab has set aside, if that much is available.
+pub(super) async fn raise_posted(tx: &mut Tx, account: &AccountId, amount: Money) -> Done {
+    let text = "UPDATE accounts SET posted = posted + $2 WHERE id = $1 AND credited - posted - held >= $2";
     must(tx.execute(text, raised_by(account, amount)).await?, 1, "a payment")
 }
 
@@ -252,8 +262,9 @@ pub(super) async fn find_hold(
     rows.first().map(|row| hold_id(row, "id")).transpose()
 }
 
-/// Tabs, whoever's they are.
-pub(super) async fn read_holds(
+/// Reads tabs, whoever's they are, and keeps everybody else from changing them until the
+/// transaction ends. Their accounts are locked, or nothing is done to these.
+pub(super) async fn lock_holds(
     tx: &mut impl Statements,
     holds: &BTreeSet<&HoldId>,
 ) -> Result<BTreeMap<HoldId, OpenedTab>, LedgerError> {
@@ -261,42 +272,45 @@ pub(super) async fn read_holds(
         return Ok(BTreeMap::new());
     }
     let given = rows::given(tx.engine(), &[Column::Text("id")], holds.len());
+    let lock = match tx.engine() {
+        Engine::Sqlite => "",
+        Engine::Postgres => " ORDER BY holds.id FOR UPDATE OF holds",
+    };
     let query = format!(
         "{given} SELECT holds.id, account, reserved, charged, state, budget, day
-           FROM given CROSS JOIN holds WHERE holds.id = given.id"
+           FROM given CROSS JOIN holds WHERE holds.id = given.id{lock}"
     );
     let ids: Vec<_> = holds.iter().map(|hold| [hold.as_str()]).collect();
     let rows = tx.fetch(&query, vec![rows::cells(&ids)]).await?;
     rows.iter().map(|row| Ok((hold_id(row, "id")?, opened_tab(row)?))).collect()
 }
 
-/// Raises what open tabs were charged.
-pub(super) fn charge_holds(writes: &mut Writes, charges: &BTreeMap<HoldId, Money>) {
+/// Raises what open tabs were charged and have set aside.
+pub(super) fn charge_holds(writes: &mut Writes, charges: &BTreeMap<HoldId, (Money, Money)>) {
+    let rows: Vec<_> = (charges.iter())
+        .map(|(hold, (charged, reserved))| (hold.as_str(), charged.micros(), reserved.micros()))
+        .collect();
     // `CASE` keeps PostgreSQL from the indexes of open tabs, which are full of tabs that were closed
     // since it last vacuumed.
     writes.add(
-        &RAISED,
-        &raised(charges),
-        "UPDATE holds SET charged = holds.charged + given.amount FROM given
+        &[Column::Text("id"), Column::Whole("charged"), Column::Whole("reserved")],
+        &rows,
+        "UPDATE holds
+            SET charged = holds.charged + given.charged, reserved = holds.reserved + given.reserved FROM given
           WHERE holds.id = given.id AND CASE holds.state WHEN 'open' THEN TRUE ELSE FALSE END",
     );
 }
 
 /// Closes open tabs, each after raising what it was charged.
 pub(super) fn close_holds(writes: &mut Writes, charges: &BTreeMap<HoldId, Money>) {
+    let rows: Vec<_> = charges.iter().map(|(hold, amount)| (hold.as_str(), amount.micros())).collect();
     // `CASE` as above.
     writes.add(
-        &RAISED,
-        &raised(charges),
+        &[Column::Text("id"), Column::Whole("amount")],
+        &rows,
         "UPDATE holds SET charged = holds.charged + given.amount, state = 'closed' FROM given
           WHERE holds.id = given.id AND CASE holds.state WHEN 'open' THEN TRUE ELSE FALSE END",
     );
-}
-
-const RAISED: [Column; 2] = [Column::Text("id"), Column::Whole("amount")];
-
-fn raised(charges: &BTreeMap<HoldId, Money>) -> Vec<(&str, i64)> {
-    charges.iter().map(|(hold, amount)| (hold.as_str(), amount.micros())).collect()
 }
 
 /// A tab, and when it expires.

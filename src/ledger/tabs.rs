@@ -105,7 +105,7 @@ pub struct Settling {
 type Each<T> = Vec<Result<T, LedgerError>>;
 
 /// Settles and opens tabs, each on its own terms: one that cannot be leaves the others alone. Also
-/// locks the accounts of the tabs `also`, for what is done to these next.
+/// locks the tabs `also`, for what is done to these next.
 ///
 /// # Errors
 /// When the database fails, and for all of them.
@@ -116,14 +116,10 @@ pub(super) async fn serve(
     also: &BTreeSet<&HoldId>,
 ) -> Result<(Each<CloseOutcome>, Each<Opened>), LedgerError> {
     if settlings.is_empty() && openings.is_empty() {
-        // SQLite has one writer, who needs no locks.
-        if tx.engine() == Engine::Postgres {
-            sql::lock_accounts(tx, also.iter().map(|hold| hold.as_str())).await?;
-        }
         return Ok((Vec::new(), Vec::new()));
     }
     let mut books = read(tx, settlings, openings, also).await?;
-    let requests = name(tx, &mut books, openings).await?;
+    let requests = name(tx, openings).await?;
     let before = books.clone();
     let mut closing = Closing::default();
     let settled: Vec<_> =
@@ -166,35 +162,47 @@ pub(super) async fn serve(
     Ok((outcomes, opened))
 }
 
-/// Locks the accounts, in the order of their ids, and reads what will be decided on.
+/// Locks accounts, then tabs, each in the order of their ids, and reads what will be decided on.
 async fn read(
     tx: &mut impl Statements,
     settlings: &[Settling],
     openings: &[Opening],
     also: &BTreeSet<&HoldId>,
 ) -> Result<Books, LedgerError> {
-    let holds: BTreeSet<&HoldId> = settlings.iter().map(|settling| &settling.hold).collect();
+    let mut holds: BTreeSet<&HoldId> = settlings.iter().map(|settling| &settling.hold).collect();
     let accounts = openings.iter().map(|opening| opening.account.as_str());
-    let ids = holds.union(also).map(|hold| hold.as_str()).chain(accounts);
+    let ids = holds.iter().map(|hold| hold.as_str()).chain(accounts);
     let mut books = Books { accounts: sql::lock_accounts(tx, ids).await?, ..Books::default() };
-    books.tabs = sql::read_holds(tx, &holds).await?;
+    make_missing(tx, &mut books, openings).await?;
+    // SQLite has one writer, who needs no locks.
+    if !holds.is_empty() && tx.engine() == Engine::Postgres {
+        holds.extend(also);
+    }
+    books.tabs = sql::lock_holds(tx, &holds).await?;
     books.used = Used::read(tx, openings.iter().filter_map(|opening| opening.budget.as_ref())).await?;
     Ok(books)
 }
 
-/// What each request is known by. Makes the accounts of requests that may cost nothing.
-async fn name(
+/// Makes the accounts of requests that may cost nothing.
+async fn make_missing(
     tx: &mut impl Statements,
     books: &mut Books,
     openings: &[Opening],
-) -> Result<Vec<Known>, LedgerError> {
-    let mut requests = Vec::with_capacity(openings.len());
+) -> Result<(), LedgerError> {
     for opening in openings {
         if opening.estimate.least.is_zero() && !books.accounts.contains_key(&opening.account) {
             sql::insert_account(tx, &opening.account, opening.now).await?;
-            let balance = sql::lock_account(tx, &opening.account).await?.unwrap_or_default();
-            books.accounts.insert(opening.account.clone(), balance);
+            let account = sql::lock_account(tx, &opening.account).await?.unwrap_or_default();
+            books.accounts.insert(opening.account.clone(), account);
         }
+    }
+    Ok(())
+}
+
+/// What each request is known by.
+async fn name(tx: &mut impl Statements, openings: &[Opening]) -> Result<Vec<Known>, LedgerError> {
+    let mut requests = Vec::with_capacity(openings.len());
+    for opening in openings {
         requests.push(known(tx, &opening.account, opening.idempotency_key.as_deref(), opening.now).await?);
     }
     Ok(requests)

@@ -1,11 +1,11 @@
-//! The verbs, as parts of a caller's transaction. Each locks the account first.
+//! The verbs, as parts of a caller's transaction. Each locks the account first, then the tab.
 
 use std::collections::BTreeSet;
 
 #[cfg(doc)]
 use super::Ledger;
-use super::account::{Balance, Refused, Tab};
-use super::books::OpenedTab;
+use super::account::{Account, Refused, Tab};
+use super::books::{Charge, OpenedTab};
 use super::sql::{self, NewHold};
 use super::statement::{Entry, EntryDetails};
 use super::tabs::{self, Owed, Settling};
@@ -70,7 +70,7 @@ pub async fn credit_all(
 ///
 /// # Errors
 /// When the database fails.
-pub async fn lock(tx: &mut Tx, account: &AccountId) -> Result<Balance, LedgerError> {
+pub async fn lock(tx: &mut Tx, account: &AccountId) -> Result<Account, LedgerError> {
     Ok(sql::lock_account(tx, account).await?.unwrap_or_default())
 }
 
@@ -91,15 +91,15 @@ pub async fn hold(
     expires_at: Timestamp,
 ) -> Result<HoldOutcome, LedgerError> {
     not_negative(estimate)?;
-    let balance = match sql::lock_account(tx, account).await? {
-        Some(balance) => balance,
+    let before = match sql::lock_account(tx, account).await? {
+        Some(found) => found,
         None if estimate.is_zero() => open_account(tx, account, now).await?,
         None => return Ok(HoldOutcome::Short { by: estimate }),
     };
     if let Some(existing) = sql::find_hold(tx, account, request_key).await? {
         return Ok(HoldOutcome::Existing(existing));
     }
-    match balance.reserve(estimate) {
+    match before.reserve(estimate) {
         Ok(_) => sql::raise_held(tx, account, estimate).await?,
         Err(Refused::Short(by)) => return Ok(HoldOutcome::Short { by }),
         Err(Refused::Overflow) => return Err(LedgerError::Overflow),
@@ -119,8 +119,9 @@ pub async fn hold(
 /// [`LedgerError::UnknownHold`], and [`LedgerError::Amount`] when the amount is negative.
 pub async fn charge(tx: &mut Tx, hold: &HoldId, amount: Money) -> Result<ChargeOutcome, LedgerError> {
     not_negative(amount)?;
-    let verdicts = batch::charge(tx, &[(hold.clone(), amount)]).await?;
-    batch::answer(verdicts[0], hold)
+    let charge = Charge { hold: hold.clone(), amount, ahead: Money::ZERO };
+    let verdicts = batch::charge(tx, &[charge]).await?;
+    batch::outcome(verdicts[0], hold)
 }
 
 /// Closes a tab at what it was charged: posts its one entry and frees what it had set aside and
@@ -168,8 +169,8 @@ pub async fn spend(
     now: Timestamp,
 ) -> Result<SpendOutcome, LedgerError> {
     not_negative(amount)?;
-    let balance = match sql::lock_account(tx, account).await? {
-        Some(balance) => balance,
+    let before = match sql::lock_account(tx, account).await? {
+        Some(found) => found,
         None if amount.is_zero() => open_account(tx, account, now).await?,
         None => return Ok(SpendOutcome::Short { by: amount }),
     };
@@ -180,8 +181,8 @@ pub async fn spend(
         }
         return Ok(SpendOutcome::Replayed(sql::read_entry(tx, &existing).await?));
     }
-    match balance.charge(Tab::default(), amount) {
-        Ok(_) => sql::raise_spent(tx, account, amount).await?,
+    match before.reserve(amount) {
+        Ok(_) => sql::raise_posted(tx, account, amount).await?,
         Err(Refused::Short(by)) => return Ok(SpendOutcome::Short { by }),
         Err(Refused::Overflow) => return Err(LedgerError::Overflow),
     }
@@ -207,17 +208,17 @@ pub async fn extend(tx: &mut Tx, hold: &HoldId, expires_at: Timestamp) -> Result
 }
 
 /// The account, made when missing, and locked.
-async fn open_account(tx: &mut Tx, account: &AccountId, now: Timestamp) -> Result<Balance, LedgerError> {
-    if let Some(balance) = sql::lock_account(tx, account).await? {
-        return Ok(balance);
+async fn open_account(tx: &mut Tx, account: &AccountId, now: Timestamp) -> Result<Account, LedgerError> {
+    if let Some(found) = sql::lock_account(tx, account).await? {
+        return Ok(found);
     }
     sql::insert_account(tx, account, now).await?;
-    let balance = sql::lock_account(tx, account).await?;
-    balance.ok_or_else(|| LedgerError::Corrupt(format!("account {account} vanished")))
+    let made = sql::lock_account(tx, account).await?;
+    made.ok_or_else(|| LedgerError::Corrupt(format!("account {account} vanished")))
 }
 
-/// Locks the account of a tab, then reads the tab, which nobody else can change any more. Whose
-/// tab it is never changes, so that may be read before.
+/// Locks the account of a tab, then reads the tab, which nobody else can close or extend any more.
+/// Whose tab it is never changes, so that may be read before.
 async fn lock_hold(tx: &mut Tx, hold: &HoldId) -> Result<(OpenedTab, Timestamp), LedgerError> {
     let unknown = || LedgerError::UnknownHold(hold.clone());
     let (before, _) = sql::read_hold(tx, hold).await?.ok_or_else(unknown)?;

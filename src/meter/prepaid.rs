@@ -158,8 +158,15 @@ impl Purse for Prepaid {
             };
             let due = self.due(prompt, self.completion_tokens()).ok_or(End::Ledger)?;
             let exhausted = self.shortened && self.heard.counted() > self.most;
-            if !exhausted && self.charge(&till.ledger, &till.tab, due).await?.is_none() {
-                return Ok(units);
+            if !exhausted {
+                match self.charge(&till.ledger, &till.tab, due).await {
+                    Ok(None) => return Ok(units),
+                    Ok(Some(_short)) => {}
+                    Err(end) => {
+                        self.heard = before;
+                        return Err(end);
+                    }
+                }
             }
             if units == 0 {
                 // Nothing to pay for: only usage, whose rest the end charges.
@@ -178,9 +185,10 @@ impl Purse for Prepaid {
         End::KeyEnded
     }
 
-    /// Nothing delivered is nothing owed, unless the model had nothing to say.
+    /// Nothing delivered is nothing owed, unless the model had nothing to say. And when nobody knows
+    /// whether the last charge was made, nothing is charged that may have been already.
     fn owed(&mut self, end: &End) -> Owed {
-        if self.heard.chunks == 0 && *end != End::Complete {
+        if *end == End::Ledger || (self.heard.chunks == 0 && *end != End::Complete) {
             return Owed::NOTHING;
         }
         self.is_due = true;
@@ -233,6 +241,8 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
+    use crate::config;
+    use crate::services::chat::{Catalog, ChatRequest, Limits};
 
     fn chunk(billable: bool) -> Chunk {
         let content_bytes = if billable { 6 } else { 0 };
@@ -253,6 +263,31 @@ mod tests {
         let chunks = [&no, &yes, &no, &yes, &no];
         for (billable, length) in [(0, 1), (1, 3), (2, 5), (9, 5)] {
             assert_eq!(part(&chunks, billable).len(), length, "{billable}");
+        }
+    }
+
+    #[test]
+    fn attack_30_a_charge_of_unknown_outcome_is_not_made_again_when_the_tab_closes() {
+        let catalog = Catalog::new(&[config::Model {
+            id: "small".into(),
+            price_per_million_output: Money::from_micros(1_000_000),
+            ..config::Model::default()
+        }]);
+        let body = r#"{"model":"small","messages":[{"role":"user","content":"hi"}]}"#;
+        let chat = ChatRequest::parse(body, &catalog, Limits::default()).expect("valid");
+        for (end, owed) in
+            [(End::Complete, Owed::AtMost(Money::from_micros(3))), (End::Ledger, Owed::NOTHING)]
+        {
+            let mut purse = Prepaid::new(PrepaidTab {
+                tariff: chat.model().tariff(),
+                prompt: chat.prompt(),
+                most_tokens: 10,
+                shortened: false,
+                key: "key".into(),
+                ended: CancellationToken::new(),
+            });
+            purse.heard = Heard { chunks: 3, bytes: 18, usage: None };
+            assert_eq!(purse.owed(&end), owed);
         }
     }
 

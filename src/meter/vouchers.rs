@@ -145,7 +145,9 @@ impl Purse for Vouchers {
                 continue;
             }
             let cost = self.terms.price.checked_mul(affordable).ok_or(End::Ledger)?;
-            match till.ledger.charge(&till.tab.hold, cost).await {
+            // Nothing else runs on the channel, so what a voucher added is set aside as a whole.
+            let ahead = self.terms.standing.left();
+            match till.ledger.charge_ahead(&till.tab.hold, cost, ahead).await {
                 Ok(ChargeOutcome::Charged { .. }) => {
                     self.units += affordable;
                     let standing = &mut self.terms.standing;

@@ -184,9 +184,9 @@ fn body(script: &Value) -> String {
 pub async fn books(db: &TestDb, channel: B256) -> Books {
     let row = sqlx::query(
         "SELECT c.state, coalesce(c.pending_kind, '') AS pending, c.deposit, c.settled, \
-         coalesce(a.spent, 0) AS spent, \
+         coalesce(b.posted + b.charged, 0) AS spent, \
          (SELECT coalesce(max(v.amount), 0) FROM vouchers v WHERE v.channel = c.id) AS accepted \
-         FROM channels c LEFT JOIN accounts a ON a.id = 'channel:' || c.id WHERE c.id = $1",
+         FROM channels c LEFT JOIN balances b ON b.id = 'channel:' || c.id WHERE c.id = $1",
     )
     .bind(format!("{channel:#x}"))
     .fetch_one(&db.db.pool)

@@ -99,6 +99,16 @@ impl Model {
         self.tabs[tab].charged += amount;
         charged(self.tabs[tab].charged)
     }
+
+    fn charge_ahead(&mut self, tab: usize, amount: i64, ahead: i64) -> ChargeOutcome {
+        let unused = self.tabs[tab].unused();
+        let outcome = self.charge(tab, amount);
+        if matches!(outcome, ChargeOutcome::Charged { .. }) && amount > unused {
+            let more = ahead.min(self.available(self.tabs[tab].account));
+            self.tabs[tab].reserved = self.tabs[tab].charged + more;
+        }
+        outcome
+    }
 }
 
 /// The real ledger, the model, and the clock they share.
@@ -195,15 +205,16 @@ impl Run {
         let mut wanted = Vec::new();
         for _ in 0..count {
             if let Some(tab) = self.tab() {
-                wanted.push((tab, self.dice.amount(60)));
+                let ahead = if self.dice.roll(3) == 0 { self.dice.amount(100) } else { 0 };
+                wanted.push((tab, self.dice.amount(60), ahead));
             }
         }
-        let charges = wanted
-            .iter()
-            .map(|(tab, amount)| self.ledger.charge(self.model.tabs[*tab].hold(), money(*amount)));
+        let charges = wanted.iter().map(|(tab, amount, ahead)| {
+            self.ledger.charge_ahead(self.model.tabs[*tab].hold(), money(*amount), money(*ahead))
+        });
         let outcomes = join_all(charges).await;
-        for ((tab, amount), outcome) in wanted.into_iter().zip(outcomes) {
-            assert_eq!(outcome.unwrap(), self.model.charge(tab, amount));
+        for ((tab, amount, ahead), outcome) in wanted.into_iter().zip(outcomes) {
+            assert_eq!(outcome.unwrap(), self.model.charge_ahead(tab, amount, ahead));
         }
     }
 

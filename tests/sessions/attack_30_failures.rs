@@ -184,8 +184,8 @@ fn attack_30_a_database_that_is_gone_is_503_for_every_action() {
 async fn locked(other: &farebox::db::Db) -> farebox::db::Tx {
     let mut tx = other.begin().await.expect("the writer's lock");
     if other.engine == Engine::Postgres {
-        let rows = sqlx::query("SELECT id FROM accounts FOR UPDATE").fetch_all(tx.conn()).await;
-        rows.expect("the accounts are locked");
+        let rows = sqlx::query("SELECT id FROM holds FOR UPDATE").fetch_all(tx.conn()).await;
+        rows.expect("the tabs are locked");
     }
     tx
 }
@@ -221,9 +221,9 @@ fn attack_30_a_slow_database_holds_the_stream_and_loses_nothing() {
     }));
 }
 
-/// Connections on which a charge waits for an account.
+/// Connections on which a charge waits for its tab.
 const WAITING: &str = "FROM pg_stat_activity WHERE datname = current_database() \
-    AND wait_event_type = 'Lock' AND query LIKE '%accounts%'";
+    AND wait_event_type = 'Lock' AND query LIKE '%UPDATE holds%'";
 
 /// `PostgreSQL` ends the connection on which a charge is being written. It was not committed, so it is
 /// charged on another.

@@ -112,7 +112,7 @@ fn rows(engine: Engine, entries: u64, now: i64) -> [String; 4] {
              n % 500 + 1, 100, '{meta}', {moment} FROM numbers"
         ),
         format!(
-            "INSERT INTO accounts (id, credited, spent, held, created_at) \
+            "INSERT INTO accounts (id, credited, posted, held, created_at) \
              SELECT account, CAST(SUM(amount) AS BIGINT) + 1000000000, CAST(SUM(amount) AS BIGINT), 0, {begin} \
              FROM entries GROUP BY account"
         ),

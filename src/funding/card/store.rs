@@ -144,7 +144,7 @@ pub(super) async fn open_debts(tx: &mut Tx, account: &AccountId) -> Result<Vec<S
 pub(super) async fn able_debtors(db: &Db, limit: i64) -> Result<Vec<String>, DbError> {
     let rows = sqlx::query(
         "SELECT DISTINCT debts.account AS account FROM debts JOIN accounts ON accounts.id = debts.account \
-         WHERE debts.amount > 0 AND accounts.credited - accounts.spent - accounts.held > 0 LIMIT $1",
+         WHERE debts.amount > 0 AND accounts.credited - accounts.posted - accounts.held > 0 LIMIT $1",
     )
     .bind(limit)
     .fetch_all(&db.pool)

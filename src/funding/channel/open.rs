@@ -362,12 +362,12 @@ impl Channels {
 }
 
 /// Whether a close still takes all that was charged. With the channel locked no
-/// request begins, and with no tab open nothing is charged.
+/// request begins, and with no tab open nothing is charged: what was is read after that is sure.
 async fn nothing_charged_since(tx: &mut Tx, id: ChannelId, close: &Pending) -> Result<bool, StoreError> {
-    let Some(channel) = store::lock(tx, id).await? else {
+    if store::lock(tx, id).await?.is_none() || !tabs::open_tabs(tx, id).await?.is_empty() {
         return Ok(false);
-    };
-    Ok(channel.capture() == close.amount && tabs::open_tabs(tx, id).await?.is_empty())
+    }
+    Ok(store::lock(tx, id).await?.is_some_and(|channel| channel.capture() == close.amount))
 }
 
 /// How a channel stands after a top-up.

@@ -51,7 +51,9 @@ impl Channels {
                     Known::Charged => return Err(Refused::Repeated.into()),
                 };
                 end_tabs(&mut tx, id, now).await?;
-                let opened = ledger::hold(&mut tx, &account, &key, Money::ZERO, now, expires_at).await?;
+                // All that there is: nothing else runs on the channel.
+                let left = ledger::lock(&mut tx, &account).await?.available();
+                let opened = ledger::hold(&mut tx, &account, &key, left, now, expires_at).await?;
                 let (HoldOutcome::Opened(hold) | HoldOutcome::Existing(hold)) = opened else {
                     return Err(Refused::Unknown.into());
                 };

@@ -18,13 +18,13 @@ const COLUMNS: &str = "c.id, c.payer, c.payee, c.operator, c.token, c.salt, c.au
     c.expiring_nonce_hash, c.state, c.deposit, c.settled, c.published, c.close_requested_at, c.pending_kind, \
     c.pending_amount, c.pending_hash, c.pending_raw, c.pending_until, c.pending_fee, \
     c.pending_fee_at, c.close_hash, c.active_at, c.checked_at, \
-    v.amount AS voucher_amount, v.signature AS voucher_signature, coalesce(a.spent, 0) AS spent";
+    v.amount AS voucher_amount, v.signature AS voucher_signature, \
+    coalesce((SELECT posted + charged FROM balances WHERE id = 'channel:' || c.id), 0) AS spent";
 
-/// A channel with its highest voucher and what was spent.
+/// A channel with its highest voucher.
 const FROM: &str = "channels c \
     LEFT JOIN vouchers v ON v.channel = c.id \
-        AND v.amount = (SELECT max(amount) FROM vouchers WHERE channel = c.id) \
-    LEFT JOIN accounts a ON a.id = 'channel:' || c.id";
+        AND v.amount = (SELECT max(amount) FROM vouchers WHERE channel = c.id)";
 
 /// The ledger account of a channel.
 pub(super) fn account(channel: ChannelId) -> AccountId {

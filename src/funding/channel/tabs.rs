@@ -4,7 +4,7 @@ use sqlx::Row as _;
 
 use super::state::Request;
 use super::store::{account, corrupt};
-use crate::db::{DbError, Tx};
+use crate::db::{DbError, Engine, Tx};
 use crate::funding::StoreError;
 use crate::id::{HoldId, RequestId};
 use crate::money::Money;
@@ -21,21 +21,23 @@ pub(super) struct OpenTab {
     pub unit_price: Money,
 }
 
-/// The open tabs of a channel's account. The account is locked, so what they
-/// were charged stays so until the transaction ends.
+/// The open tabs of a channel's account. Both are locked, so what they were
+/// charged stays so until the transaction ends.
 pub(super) async fn open_tabs(tx: &mut Tx, channel: ChannelId) -> Result<Vec<OpenTab>, StoreError> {
     let account = account(channel).as_str().to_owned();
     let sql = format!("SELECT id FROM accounts WHERE id = $1{}", tx.engine().for_update());
     sqlx::query(sqlx::AssertSqlSafe(sql)).bind(account.clone()).fetch_optional(tx.conn()).await?;
-    let rows = sqlx::query(
+    let lock = match tx.engine() {
+        Engine::Sqlite => "",
+        Engine::Postgres => " FOR UPDATE OF h",
+    };
+    let sql = format!(
         "SELECT h.id, h.charged, r.request_id, coalesce(r.challenge, '') AS challenge, \
          coalesce(r.service, 'chat') AS service, coalesce(r.unit_price, 0) AS unit_price \
          FROM holds h LEFT JOIN channel_requests r ON r.hold = h.id \
-         WHERE h.account = $1 AND h.state = 'open'",
-    )
-    .bind(account)
-    .fetch_all(tx.conn())
-    .await?;
+         WHERE h.account = $1 AND h.state = 'open' ORDER BY h.id{lock}"
+    );
+    let rows = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(account).fetch_all(tx.conn()).await?;
     rows.iter()
         .map(|row| {
             let id: String = row.try_get("id")?;
