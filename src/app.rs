@@ -42,7 +42,7 @@ use farebox_pii as pii;
 const SWEEP_EVERY: Duration = Duration::from_secs(10);
 const SWEEP_BATCH: u32 = 500;
 /// Often enough that little is left for the commit that finds the log full.
-const CHECKPOINT_EVERY: Duration = Duration::from_millis(500);
+const CHECKPOINT_EVERY: Duration = Duration::from_millis(100);
 /// How often old nonces are forgotten.
 const NONCES_EVERY: Duration = Duration::from_mins(10);
 /// How often the balances that pay network fees are read.

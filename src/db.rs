@@ -2,12 +2,13 @@
 //!
 //! Rules that hold on both engines:
 //! * a commit that was answered survives a crash of the machine (`synchronous=FULL`,
-//!   `synchronous_commit=on`);
+//!   `synchronous_commit=on`); [`own`] is for who does without, and says so;
 //! * a transaction that writes is opened with [`Db::begin`] or, better, run by
 //!   [`Db::transaction`], which tries again when the engine asked for it;
 //! * nothing waits without a bound: connections, locks and statements all time out.
 
 mod error;
+pub mod log;
 pub mod notify;
 pub mod own;
 pub mod rows;
@@ -15,11 +16,15 @@ pub mod statements;
 pub mod writes;
 
 use std::fmt;
+use std::fs::File;
+use std::mem::ManuallyDrop;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::any::AnyPoolOptions;
-use sqlx::{Any, AnyConnection, AnyPool, Connection as _, Executor, Transaction};
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{Any, AnyConnection, AnyPool, Connection as _, Executor, Row as _, Transaction};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
 pub use error::{DbError, TxError};
@@ -31,12 +36,12 @@ const ATTEMPTS: usize = 5;
 /// Pause before the second try; doubled before each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 
-/// A commit that finds so many pages in the log (80 MB) copies them into the file, and waits until they are
+/// A commit that finds so many pages in the log (400 MB) copies them into the file, and waits until they are
 /// synced. [`Db::checkpoint`] keeps the log far below that.
 const SQLITE_SESSION: &str = "PRAGMA busy_timeout = 5000;
     PRAGMA journal_mode = WAL;
     PRAGMA synchronous = FULL;
-    PRAGMA wal_autocheckpoint = 20000;
+    PRAGMA wal_autocheckpoint = 100000;
     PRAGMA fullfsync = ON;
     PRAGMA cache_size = -16000;
     PRAGMA temp_store = MEMORY;
@@ -45,6 +50,12 @@ const POSTGRES_SESSION: &str = "SET synchronous_commit = on;
     SET statement_timeout = '15s';
     SET lock_timeout = '5s';
     SET idle_in_transaction_session_timeout = '30s';";
+
+/// So many pages (4 MB) of the log are copied into the file at a time.
+const PORTION: i64 = 1000;
+/// A log of so many pages (80 MB) is made to begin anew, which keeps writers waiting for a moment.
+const LONG_LOG: i64 = 20_000;
+const COPY: &str = "PRAGMA wal_checkpoint(PASSIVE)";
 
 /// Which database is behind a [`Db`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,10 +98,19 @@ pub struct Db {
     /// SQLite allows one writer: writers queue here, first come first served, instead of polling
     /// the file's lock.
     writing: Arc<Mutex<()>>,
+    /// The file of SQLite, to be synced. Never closed: that would take the locks away which SQLite has
+    /// on it (POSIX gives them to the process, and takes them with any descriptor of the file).
+    file: Option<Arc<ManuallyDrop<File>>>,
     /// For connections beside the pools.
     url: Url,
     /// Which database this is.
     pub engine: Engine,
+}
+
+/// How far the log is copied into the file, in pages.
+struct Logged {
+    pages: i64,
+    copied: i64,
 }
 
 /// Where the database is. It may hold a password, so Debug hides it.
@@ -132,7 +152,18 @@ impl Db {
                 (pool.clone(), pool)
             }
         };
-        Ok(Self { pool, writer, writing: Arc::default(), url: Url(url.into()), engine })
+        let mut db = Self { pool, writer, writing: Arc::default(), file: None, url: Url(url.into()), engine };
+        if engine == Engine::Sqlite {
+            let file = File::open(db.sqlite_file()?).map_err(DbError::Unsynced)?;
+            db.file = Some(Arc::new(ManuallyDrop::new(file)));
+        }
+        Ok(db)
+    }
+
+    /// The file of SQLite, read from the URL as the pools read it.
+    fn sqlite_file(&self) -> Result<PathBuf, DbError> {
+        let options: SqliteConnectOptions = self.url.0.parse()?;
+        Ok(options.get_filename().to_owned())
     }
 
     /// Waits until nobody else of this process writes, where only one can.
@@ -171,22 +202,34 @@ impl Db {
         Ok(())
     }
 
-    /// Copies what SQLite has in its log into the file, so that the log begins anew and stays
-    /// short. For SQLite alone: PostgreSQL does so by itself.
+    /// Copies what SQLite has in its log into the file, where that has become much since the last
+    /// time. For SQLite alone: PostgreSQL does so by itself.
     ///
-    /// A log begins anew only when all of it is copied, and each page takes time to sync. So most is
-    /// copied while others write, then what they wrote meanwhile, and the few pages after these
+    /// What is copied is synced in small portions, for the disk serves nobody else meanwhile. A log
+    /// begins anew only when all of it is copied; a long one is made to, by copying the few last pages
     /// while nobody can write.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn checkpoint(&self) -> Result<(), DbError> {
-        let copy = async || sqlx::query("PRAGMA wal_checkpoint(PASSIVE)").execute(&self.pool).await;
-        copy().await?;
-        copy().await?;
-        let _turn = self.turn().await?;
-        copy().await?;
+        let Some(file) = self.file.clone() else { return Ok(()) };
+        let log = self.copy("PRAGMA wal_checkpoint(NOOP)").await?;
+        if log.pages - log.copied < PORTION && log.pages < LONG_LOG {
+            return Ok(());
+        }
+        self.copy(COPY).await?;
+        let synced = tokio::task::spawn_blocking(move || file.sync_data()).await;
+        synced.map_err(std::io::Error::other).flatten().map_err(DbError::Unsynced)?;
+        if log.pages >= LONG_LOG {
+            let _turn = self.turn().await?;
+            self.copy(COPY).await?;
+        }
         Ok(())
+    }
+
+    async fn copy(&self, how: &'static str) -> Result<Logged, DbError> {
+        let row = sqlx::query(how).fetch_one(&self.pool).await?;
+        Ok(Logged { pages: row.try_get("log")?, copied: row.try_get("checkpointed")? })
     }
 
     /// Waits for what runs, then closes every connection of the pools. Nothing works any more.

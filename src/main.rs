@@ -24,6 +24,9 @@ use farebox::sessions::Sessions;
 use farebox::{funding, ledger, server, telemetry};
 use tokio::net::TcpListener;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Sell AI API calls: per request over HTTP 402, with wallet-owned keys, or for prepaid credits.
 #[derive(Parser)]
 #[command(version, about)]

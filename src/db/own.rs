@@ -7,9 +7,9 @@
 use std::sync::Arc;
 
 use rusqlite::types::ValueRef;
-use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AnyConnection, Executor as _};
 
+use super::log::Log;
 use super::statements::{self, Row, Statements, Value};
 use super::{
     Db, DbError, Engine, POSTGRES_SESSION, SQLITE_SESSION, TxError, is_conflict, pauses, pool_options, wait,
@@ -23,6 +23,11 @@ const POSTGRES_BY_KEY: &str = "SET enable_seqscan = off;
     SET jit = off;";
 /// In KiB: each charge looks two rows up by ids in no order.
 const SQLITE_CACHE: &str = "PRAGMA cache_size = -64000;";
+/// The next transaction begins with it: that saves a way to the server and back for each.
+const POSTGRES_COMMIT: &str = "COMMIT AND CHAIN";
+const POSTGRES_COMMIT_VISIBLE: &str = "SET LOCAL synchronous_commit = off; COMMIT AND CHAIN";
+/// See [`log`](super::log).
+const SQLITE_UNSYNCED: &str = "PRAGMA synchronous = NORMAL;";
 /// More than the ledger has texts.
 const STATEMENTS: usize = 64;
 
@@ -32,12 +37,23 @@ const STATEMENTS: usize = 64;
 pub struct Own {
     db: Db,
     open: Option<Open>,
+    /// Whether it is in a transaction that has done nothing yet.
+    is_begun: bool,
 }
 
 #[derive(Debug)]
 enum Open {
     Sqlite(rusqlite::Connection),
     Postgres(AnyConnection),
+}
+
+/// What a commit must be when it returns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Commit {
+    /// There for all to see. A crash of the machine may undo it, until a later one is durable.
+    Visible,
+    /// Durable as well, on PostgreSQL. On SQLite it is when the [log](Own::log) is synced after it.
+    Durable,
 }
 
 /// A transaction of it.
@@ -48,28 +64,41 @@ impl Own {
     /// Of this database, for the thread that calls.
     #[must_use]
     pub const fn new(db: Db) -> Self {
-        Self { db, open: None }
+        Self { db, open: None, is_begun: false }
     }
 
-    /// The same as [`Db::transaction`].
+    /// What must be synced before its commits are durable; nothing on PostgreSQL.
+    ///
+    /// # Errors
+    /// When there is no such file.
+    pub fn log(&self) -> Result<Option<Log>, DbError> {
+        match self.db.engine {
+            Engine::Sqlite => Ok(Some(Log::of(&self.db.sqlite_file()?).map_err(DbError::Unsynced)?)),
+            Engine::Postgres => Ok(None),
+        }
+    }
+
+    /// The same as [`Db::transaction`], with another promise.
     ///
     /// # Errors
     /// Those of [`Db::transaction`].
     pub async fn transaction<T, E: TxError>(
         &mut self,
+        commit: Commit,
         work: impl AsyncFn(&mut OwnTx<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
         for pause in pauses() {
-            match self.attempt(&work).await {
+            match self.attempt(commit, &work).await {
                 Err(error) if is_conflict(&error) => wait(pause).await,
                 settled => return settled,
             }
         }
-        self.attempt(&work).await
+        self.attempt(commit, &work).await
     }
 
     async fn attempt<T, E: TxError>(
         &mut self,
+        commit: Commit,
         work: &impl AsyncFn(&mut OwnTx<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
         if self.db.writer.is_closed() {
@@ -80,7 +109,13 @@ impl Own {
         let mut open = self.begin().await?;
         match work(&mut OwnTx(&mut open)).await {
             Ok(done) => {
-                open.run("COMMIT").await?;
+                open.run(match (self.db.engine, commit) {
+                    (Engine::Sqlite, _) => "COMMIT",
+                    (Engine::Postgres, Commit::Durable) => POSTGRES_COMMIT,
+                    (Engine::Postgres, Commit::Visible) => POSTGRES_COMMIT_VISIBLE,
+                })
+                .await?;
+                self.is_begun = self.db.engine == Engine::Postgres;
                 self.open = Some(open);
                 Ok(done)
             }
@@ -93,9 +128,24 @@ impl Own {
         }
     }
 
+    /// For when there is nothing to do for a while: ends the transaction that was begun in advance.
+    pub async fn rest(&mut self) {
+        if std::mem::take(&mut self.is_begun)
+            && let Some(mut open) = self.open.take()
+            && open.run("ROLLBACK").await.is_ok()
+        {
+            self.open = Some(open);
+        }
+    }
+
     /// A connection in a transaction. Not kept meanwhile: one that is not given back is closed.
     async fn begin(&mut self) -> Result<Open, DbError> {
         let begin = self.db.engine.begin();
+        if std::mem::take(&mut self.is_begun)
+            && let Some(open) = self.open.take()
+        {
+            return Ok(open);
+        }
         if let Some(mut open) = self.open.take() {
             match open.run(begin).await {
                 Ok(()) => return Ok(open),
@@ -117,11 +167,10 @@ impl Open {
     async fn new(db: &Db) -> Result<Self, DbError> {
         match db.engine {
             Engine::Sqlite => {
-                // Read as the pools read it.
-                let options: SqliteConnectOptions = db.url.0.parse()?;
-                let connection = rusqlite::Connection::open(options.get_filename())?;
+                let connection = rusqlite::Connection::open(db.sqlite_file()?)?;
                 connection.execute_batch(SQLITE_SESSION)?;
                 connection.execute_batch(SQLITE_CACHE)?;
+                connection.execute_batch(SQLITE_UNSYNCED)?;
                 connection.set_prepared_statement_cache_capacity(STATEMENTS);
                 Ok(Self::Sqlite(connection))
             }
@@ -220,7 +269,7 @@ mod tests {
         let db = Db::connect(&url, 2).await.unwrap();
         sqlx::query("CREATE TABLE t (n BIGINT, word TEXT)").execute(&db.pool).await.unwrap();
         let mut own = Own::new(db.clone());
-        let written = own.transaction(async |tx| {
+        let written = own.transaction(Commit::Durable, async |tx| {
             // Parameters go by their numbers, not by where they come.
             let text = "INSERT INTO t (word, n) VALUES ($2, $1)";
             tx.execute(text, vec![7.into(), "seven".into()]).await?;
@@ -234,15 +283,19 @@ mod tests {
         assert!(rows[1].whole("n").is_err() && rows[0].text("gone").is_err());
         drop(tx);
 
-        let undone = own.transaction(async |tx| {
+        let undone = own.transaction(Commit::Durable, async |tx| {
             tx.execute("DELETE FROM t", Vec::new()).await?;
             Err::<(), _>(DbError::Url("given up"))
         });
         assert!(undone.await.is_err());
-        let kept = own.transaction(async |tx| tx.fetch("SELECT n FROM t", Vec::new()).await).await.unwrap();
+        let kept = own
+            .transaction(Commit::Durable, async |tx| tx.fetch("SELECT n FROM t", Vec::new()).await)
+            .await
+            .unwrap();
         assert_eq!(kept.len(), 2);
         db.close().await;
-        let late = own.transaction(async |tx| tx.fetch("SELECT n FROM t", Vec::new()).await).await;
+        let late =
+            own.transaction(Commit::Durable, async |tx| tx.fetch("SELECT n FROM t", Vec::new()).await).await;
         assert!(matches!(late, Err(DbError::Sqlx(sqlx::Error::PoolClosed))));
     }
 }

@@ -313,7 +313,11 @@ async fn run(tx: &mut Tx, sql: &'static str, values: &[Bind<'_>]) -> Result<u64,
 pub(super) fn is_unique_violation(error: &DbError) -> bool {
     match error {
         DbError::Sqlx(sqlx::Error::Database(error)) => error.is_unique_violation(),
-        DbError::Sqlx(_) | DbError::Sqlite(_) | DbError::Url(_) | DbError::Migrate(_) => false,
+        DbError::Sqlx(_)
+        | DbError::Sqlite(_)
+        | DbError::Unsynced(_)
+        | DbError::Url(_)
+        | DbError::Migrate(_) => false,
     }
 }
 

@@ -95,7 +95,7 @@ async fn spend(
     details.meta["key"] = key.id.as_str().into();
     details.meta["digest"] = digest.into();
     let within = key.budget(now);
-    let left = budget::left(tx, &within, balance.available()).await?;
+    let left = budget::left(tx, &account, &within, balance.available()).await?;
     // A repetition costs nothing, so the ledger is asked before the budget.
     if price > left.affordable && !is_known(tx, &account, &request_key).await? {
         return Ok(Purchase::Short(left));

@@ -164,7 +164,7 @@ impl Account {
             return Ok((after, Tab { charged, ..tab }));
         }
         let reserved = charged.checked_add(more).ok_or(Refused::Overflow)?;
-        Ok((after.reserve(more)?, Tab { charged, reserved }))
+        Ok((after.reserve(more)?, Tab { reserved, charged }))
     }
 
     /// After closing `tab` at what it was charged.

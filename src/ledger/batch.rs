@@ -2,21 +2,23 @@
 //!
 //! One thread per process takes everything that is waiting, up to a bound, works out what fits in
 //! the order it came, adds that up per tab and account, writes the sums in one transaction, and
-//! answers everybody after the commit. While one commit is being synced the next batch gathers, so
-//! the busier the program, the more each sync carries.
+//! answers everybody after the commit. While one commit is being made the next batch gathers, so
+//! the busier the program, the more each commit carries.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 
 use super::books::{Books, Charge, Verdict};
+use super::confirm::{Answer, Charged, Confirming};
 use super::tabs::{self, Opened, Opening, Owed, Settling};
 use super::verbs::not_negative;
 use super::{ChargeOutcome, CloseOutcome, LedgerError, sql, sweep, within};
-use crate::db::own::Own;
+use crate::db::own::{Commit, Own};
 use crate::db::statements::Statements;
 use crate::db::writes::Writes;
 use crate::db::{Db, DbError, TxError};
@@ -24,10 +26,16 @@ use crate::id::HoldId;
 
 /// The most that one transaction does: bounds how long a commit keeps others waiting.
 const LARGEST_BATCH: usize = 1024;
+/// Batches begin no closer together than this, unless [`PLENTY`] waits. Most of what a batch costs
+/// does not depend on its size: pages that are written again, the sync, the changes of threads. Who
+/// comes alone does not wait.
+const PACE: Duration = Duration::from_micros(500);
+/// Enough for a batch to be worth its cost.
+const PLENTY: usize = 64;
+/// After so long without a job nothing is kept ready for the next.
+const REST: Duration = Duration::from_millis(50);
 /// How much may wait for the next batch before more waits to be queued.
 const QUEUE: usize = 4 * LARGEST_BATCH;
-
-type Answer<T> = oneshot::Sender<Result<T, LedgerError>>;
 
 /// What waits for its commit.
 enum Job {
@@ -108,13 +116,27 @@ pub(super) fn start(db: &Db) -> Handle {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         runtime.expect("the system has what a runtime needs").block_on(run(own, waiting, counters));
     };
-    std::thread::Builder::new().name("ledger".to_owned()).spawn(work).expect("the system starts threads");
+    thread("ledger", work);
     handle
 }
 
+fn thread(name: &str, work: impl FnOnce() + Send + 'static) {
+    std::thread::Builder::new().name(name.to_owned()).spawn(work).expect("the system starts threads");
+}
+
 async fn run(mut own: Own, mut queue: mpsc::Receiver<Job>, counters: Arc<Counters>) {
+    let confirming = Confirming::start(&own, |work| thread("ledger-sync", work));
     let mut waiting = Vec::with_capacity(LARGEST_BATCH);
-    while queue.recv_many(&mut waiting, LARGEST_BATCH).await > 0 {
+    let mut began: Option<Instant> = None;
+    while receive(&mut queue, &mut waiting, &mut own).await > 0 {
+        let early = began.and_then(|began| PACE.checked_sub(began.elapsed()));
+        if let Some(early) = early.filter(|_| waiting.len() < PLENTY) {
+            // The thread has nothing else to do, and the runtime's own timers count in milliseconds.
+            std::thread::sleep(early);
+            let room = LARGEST_BATCH - waiting.len();
+            waiting.extend(std::iter::from_fn(|| queue.try_recv().ok()).take(room));
+        }
+        began = Some(Instant::now());
         let (batch, answers) = Batch::of(waiting.drain(..));
         if batch.len() == 0 {
             continue;
@@ -124,11 +146,21 @@ async fn run(mut own: Own, mut queue: mpsc::Receiver<Job>, counters: Arc<Counter
         counters.tabs.fetch_add((batch.settlings.len() + batch.openings.len()) as u64, Ordering::Relaxed);
         counters.largest.fetch_max(batch.len() as u64, Ordering::Relaxed);
         let done = batch.commit(&mut own).await;
-        let unwanted = answers.send(&batch, done);
+        let (unwanted, charged) = answers.send(&batch, done);
+        confirming.send(charged);
         if unwanted.len() > 0 {
             unwanted.commit(&mut own).await;
         }
     }
+}
+
+/// Waits for jobs; nothing comes when everybody is gone.
+async fn receive(queue: &mut mpsc::Receiver<Job>, waiting: &mut Vec<Job>, own: &mut Own) -> usize {
+    if let Ok(received) = tokio::time::timeout(REST, queue.recv_many(waiting, LARGEST_BATCH)).await {
+        return received;
+    }
+    own.rest().await;
+    queue.recv_many(waiting, LARGEST_BATCH).await
 }
 
 /// What one transaction does.
@@ -168,22 +200,23 @@ struct Answers {
 }
 
 impl Answers {
-    /// Answers everybody. Returns the tabs that nobody waits for any more, to be closed.
-    fn send(self, batch: &Batch, done: Done) -> Batch {
-        // An error here means that nobody waits any more; the tab knows what it was charged.
-        let charges = self.charges.into_iter().zip(done.charges).zip(&batch.charges);
-        charges.for_each(|((answer, done), charge)| {
-            drop(answer.send(done.and_then(|verdict| outcome(verdict, &charge.hold))));
-        });
-        self.settlings.into_iter().zip(done.settlings).for_each(|(answer, done)| drop(answer.send(done)));
+    /// Answers who wanted tabs: money that is set aside need only be seen by others, and what a crash
+    /// undoes of it was not used. Returns the tabs that nobody waits for any more, to be closed, and
+    /// the other answers, to be given when what they say is durable.
+    fn send(self, batch: &Batch, done: Done) -> (Batch, Charged) {
         let mut unwanted = Batch::default();
         for ((answer, done), opening) in self.openings.into_iter().zip(done.openings).zip(&batch.openings) {
+            // An error here means that nobody waits any more.
             if let Err(Ok(Opened::Open { hold, .. })) = answer.send(done) {
                 let details = sweep::details();
                 unwanted.settlings.push(Settling { hold, owed: Owed::NOTHING, details, now: opening.now });
             }
         }
-        unwanted
+        let verdicts = done.charges.into_iter().zip(&batch.charges);
+        let outcomes = verdicts.map(|(done, charge)| done.and_then(|verdict| outcome(verdict, &charge.hold)));
+        let charges = self.charges.into_iter().zip(outcomes).collect();
+        let settlings = self.settlings.into_iter().zip(done.settlings).collect();
+        (unwanted, Charged { charges, settlings })
     }
 }
 
@@ -298,7 +331,9 @@ impl Batch {
     }
 
     async fn transact(&self, own: &mut Own) -> Result<Done, Abandoned> {
-        own.transaction(async |tx| self.work(tx).await.map_err(Abandoned::Refused)).await
+        let is_free = self.charges.is_empty() && self.settlings.is_empty();
+        let commit = if is_free { Commit::Visible } else { Commit::Durable };
+        own.transaction(commit, async |tx| self.work(tx).await.map_err(Abandoned::Refused)).await
     }
 
     async fn work(&self, tx: &mut impl Statements) -> Result<Done, LedgerError> {
@@ -339,8 +374,8 @@ pub(super) async fn charge(
     charges: &[Charge],
 ) -> Result<Vec<Verdict>, LedgerError> {
     let holds: BTreeSet<&HoldId> = charges.iter().map(|charge| &charge.hold).collect();
-    let accounts = sql::lock_accounts(tx, holds.iter().map(|hold| hold.as_str())).await?;
-    let books = Books { accounts, tabs: sql::lock_holds(tx, &holds).await?, ..Books::default() };
+    let (accounts, tabs) = sql::lock(tx, std::iter::empty(), &holds, &BTreeSet::new()).await?;
+    let books = Books { accounts, tabs, ..Books::default() };
     let (verdicts, fold) = books.admit(charges);
     let mut writes = Writes::default();
     sql::charge_holds(&mut writes, &fold.tabs);

@@ -10,7 +10,7 @@ use crate::db::Tx;
 use crate::db::rows::{self, Column};
 use crate::db::statements::Statements;
 use crate::db::writes::Writes;
-use crate::id::Timestamp;
+use crate::id::{AccountId, Timestamp};
 use crate::money::Money;
 
 /// The `day` of all days together.
@@ -92,17 +92,23 @@ impl Used {
         Some(())
     }
 
-    /// What was used within those of `budgets` that have a limit.
+    /// What was used within those of `budgets` that have a limit, each with the account that its
+    /// tabs are on.
     pub(super) async fn read<'a>(
         tx: &mut impl Statements,
-        budgets: impl Iterator<Item = &'a Budget>,
+        budgets: impl Iterator<Item = (&'a AccountId, &'a Budget)>,
     ) -> Result<Self, LedgerError> {
-        let limited = budgets.filter(|budget| budget.daily.is_some() || budget.total.is_some());
-        let wanted: BTreeSet<_> = limited.map(|budget| (&budget.name, &budget.day)).collect();
+        let limited = budgets.filter(|(_, budget)| budget.daily.is_some() || budget.total.is_some());
+        let wanted: BTreeSet<_> =
+            limited.map(|(account, budget)| (account.as_str(), &budget.name, &budget.day)).collect();
         if wanted.is_empty() {
             return Ok(Self::default());
         }
-        let given = rows::given(tx.engine(), &[Column::Text("name"), Column::Text("day")], wanted.len());
+        let given = rows::given(
+            tx.engine(),
+            &[Column::Text("account"), Column::Text("name"), Column::Text("day")],
+            wanted.len(),
+        );
         // Around midnight a name may be given with two days, and is found once for each.
         let query = format!(
             "{given} SELECT budgets.name, budgets.day, spent AS used, CAST(0 AS BIGINT) AS is_open
@@ -112,7 +118,9 @@ impl Used {
              SELECT budget AS name, day,
                     CAST(SUM(CASE WHEN charged > reserved THEN charged ELSE reserved END) AS BIGINT) AS used,
                     CAST(1 AS BIGINT) AS is_open
-               FROM holds WHERE budget IN (SELECT name FROM given) AND state = 'open'
+               FROM holds
+              WHERE account IN (SELECT account FROM given) AND state = 'open'
+                AND budget IN (SELECT name FROM given)
               GROUP BY budget, day"
         );
         let rows = tx.fetch(&query, vec![rows::cells(&wanted)]).await?;
@@ -144,12 +152,17 @@ impl Used {
     }
 }
 
-/// What can be spent within `budget`, of what the locked account has `available`.
+/// What can be spent within `budget`, of what the locked `account` has `available`.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn left(tx: &mut Tx, budget: &Budget, available: Money) -> Result<Limit, LedgerError> {
-    Ok(Used::read(tx, std::iter::once(budget)).await?.left(Some(budget), available))
+pub async fn left(
+    tx: &mut Tx,
+    account: &AccountId,
+    budget: &Budget,
+    available: Money,
+) -> Result<Limit, LedgerError> {
+    Ok(Used::read(tx, std::iter::once((account, budget))).await?.left(Some(budget), available))
 }
 
 /// Counts what was spent within `budget` by another way than a tab.

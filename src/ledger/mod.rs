@@ -37,6 +37,7 @@ pub mod audit;
 pub mod batch;
 pub mod books;
 pub mod budget;
+mod confirm;
 mod repeat;
 mod sql;
 pub mod statement;

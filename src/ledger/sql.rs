@@ -89,24 +89,54 @@ pub(super) async fn lock_account(
     rows.first().map(account).transpose()
 }
 
-/// [`lock_account`] for many, in the order of their ids: those of `ids` that are accounts, and
-/// those behind the ones that are tabs.
-pub(super) async fn lock_accounts<'a>(
+/// Accounts and tabs that are locked.
+pub(super) type Locked = (BTreeMap<AccountId, Account>, BTreeMap<HoldId, OpenedTab>);
+
+/// Reads accounts and tabs and locks them until the transaction ends, in one way to the database: the
+/// accounts that are named and those behind `tabs`, in the order of their ids, then these tabs and
+/// those `also`, in the order of theirs.
+pub(super) async fn lock<'a>(
     tx: &mut impl Statements,
-    ids: impl Iterator<Item = &'a str>,
-) -> Result<BTreeMap<AccountId, Account>, LedgerError> {
-    let ids: Vec<_> = ids.map(|id| [id]).collect();
-    let given = rows::given(tx.engine(), &[Column::Text("id")], ids.len());
-    let lock = tx.engine().for_update();
-    // One look at the index of tabs for each id: PostgreSQL would read the whole table for a join.
+    accounts: impl Iterator<Item = &'a AccountId>,
+    tabs: &BTreeSet<&'a HoldId>,
+    also: &BTreeSet<&'a HoldId>,
+) -> Result<Locked, LedgerError> {
+    let with_account = accounts.map(AccountId::as_str).chain(tabs.iter().map(|tab| tab.as_str()));
+    let alone = also.difference(tabs).map(|tab| tab.as_str());
+    let ids: Vec<_> = with_account.map(|id| (id, 1)).chain(alone.map(|id| (id, 0))).collect();
+    let given = rows::given(tx.engine(), &[Column::Text("id"), Column::Whole("with_account")], ids.len());
+    let (lock_accounts, lock_tabs) = match tx.engine() {
+        Engine::Sqlite => ("", ""),
+        engine @ Engine::Postgres => (engine.for_update(), " FOR UPDATE OF holds"),
+    };
+    // One look at the index of tabs for each id: PostgreSQL would read the whole table for a join. The
+    // count is there to have accounts locked before tabs.
     let query = format!(
         "{given}, wanted AS (
            SELECT COALESCE((SELECT holds.account FROM holds WHERE holds.id = given.id), given.id) AS id
-             FROM given)
-         SELECT id, credited, posted, held FROM accounts WHERE id IN (SELECT id FROM wanted) ORDER BY id{lock}"
+             FROM given WHERE with_account = 1),
+         of_accounts AS (
+           SELECT id, credited, posted, held FROM accounts
+            WHERE id IN (SELECT id FROM wanted) ORDER BY id{lock_accounts}),
+         of_tabs AS (
+           SELECT holds.id, account, reserved, charged, state, budget, day
+             FROM given CROSS JOIN holds
+            WHERE holds.id = given.id AND (SELECT count(*) FROM of_accounts) >= 0
+            ORDER BY holds.id{lock_tabs})
+         SELECT id, '' AS account, credited, posted, held, 0 AS reserved, 0 AS charged, '' AS state,
+                NULL AS budget, NULL AS day FROM of_accounts
+         UNION ALL
+         SELECT id, account, 0, 0, 0, reserved, charged, state, budget, day FROM of_tabs"
     );
-    let rows = tx.fetch(&query, vec![rows::cells(&ids)]).await?;
-    rows.iter().map(|row| Ok((account_id(row, "id")?, account(row)?))).collect()
+    let (mut accounts, mut tabs) = Locked::default();
+    for row in tx.fetch(&query, vec![rows::cells(&ids)]).await? {
+        if row.text("account")?.is_empty() {
+            accounts.insert(account_id(&row, "id")?, account(&row)?);
+        } else {
+            tabs.insert(hold_id(&row, "id")?, opened_tab(&row)?);
+        }
+    }
+    Ok((accounts, tabs))
 }
 
 /// Runs what was gathered.
@@ -260,29 +290,6 @@ pub(super) async fn find_hold(
     let text = "SELECT id FROM holds WHERE account = $1 AND request_key = $2";
     let rows = tx.fetch(text, vec![account.as_str().into(), request_key.as_str().into()]).await?;
     rows.first().map(|row| hold_id(row, "id")).transpose()
-}
-
-/// Reads tabs, whoever's they are, and keeps everybody else from changing them until the
-/// transaction ends. Their accounts are locked, or nothing is done to these.
-pub(super) async fn lock_holds(
-    tx: &mut impl Statements,
-    holds: &BTreeSet<&HoldId>,
-) -> Result<BTreeMap<HoldId, OpenedTab>, LedgerError> {
-    if holds.is_empty() {
-        return Ok(BTreeMap::new());
-    }
-    let given = rows::given(tx.engine(), &[Column::Text("id")], holds.len());
-    let lock = match tx.engine() {
-        Engine::Sqlite => "",
-        Engine::Postgres => " ORDER BY holds.id FOR UPDATE OF holds",
-    };
-    let query = format!(
-        "{given} SELECT holds.id, account, reserved, charged, state, budget, day
-           FROM given CROSS JOIN holds WHERE holds.id = given.id{lock}"
-    );
-    let ids: Vec<_> = holds.iter().map(|hold| [hold.as_str()]).collect();
-    let rows = tx.fetch(&query, vec![rows::cells(&ids)]).await?;
-    rows.iter().map(|row| Ok((hold_id(row, "id")?, opened_tab(row)?))).collect()
 }
 
 /// Raises what open tabs were charged and have set aside.

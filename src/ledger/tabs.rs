@@ -7,7 +7,6 @@ use super::budget::{Budget, Limit, Used};
 use super::repeat::{Known, known};
 use super::statement::{Entry, EntryDetails};
 use super::{CloseOutcome, LedgerError, sql};
-use crate::db::Engine;
 use crate::db::rows::Column;
 use crate::db::statements::Statements;
 use crate::db::writes::Writes;
@@ -162,24 +161,24 @@ pub(super) async fn serve(
     Ok((outcomes, opened))
 }
 
-/// Locks accounts, then tabs, each in the order of their ids, and reads what will be decided on.
+/// Locks and reads what will be decided on. Accounts that are made here are locked last: nobody
+/// else has tabs on them.
 async fn read(
     tx: &mut impl Statements,
     settlings: &[Settling],
     openings: &[Opening],
     also: &BTreeSet<&HoldId>,
 ) -> Result<Books, LedgerError> {
-    let mut holds: BTreeSet<&HoldId> = settlings.iter().map(|settling| &settling.hold).collect();
-    let accounts = openings.iter().map(|opening| opening.account.as_str());
-    let ids = holds.iter().map(|hold| hold.as_str()).chain(accounts);
-    let mut books = Books { accounts: sql::lock_accounts(tx, ids).await?, ..Books::default() };
+    let holds: BTreeSet<&HoldId> = settlings.iter().map(|settling| &settling.hold).collect();
+    let owners = openings.iter().map(|opening| &opening.account).collect::<BTreeSet<_>>();
+    // Only who holds other tabs already must have these in their order.
+    let none = BTreeSet::new();
+    let also = if holds.is_empty() { &none } else { also };
+    let (accounts, tabs) = sql::lock(tx, owners.into_iter(), &holds, also).await?;
+    let mut books = Books { accounts, tabs, used: Used::default() };
     make_missing(tx, &mut books, openings).await?;
-    // SQLite has one writer, who needs no locks.
-    if !holds.is_empty() && tx.engine() == Engine::Postgres {
-        holds.extend(also);
-    }
-    books.tabs = sql::lock_holds(tx, &holds).await?;
-    books.used = Used::read(tx, openings.iter().filter_map(|opening| opening.budget.as_ref())).await?;
+    let budgets = openings.iter().filter_map(|opening| Some((&opening.account, opening.budget.as_ref()?)));
+    books.used = Used::read(tx, budgets).await?;
     Ok(books)
 }
 
