@@ -41,6 +41,8 @@ struct Contender {
     name: &'static str,
     server: Program,
     key: String,
+    /// Whether it must not run beside the others: it works on after its rounds.
+    rests: bool,
     _keep: (Option<TempDir>, Option<TestDb>),
 }
 
@@ -59,7 +61,13 @@ pub async fn measure() -> Result<()> {
     let (model, _) = Program::own(&["scripted"])?;
     let address = model.address;
     let mut contenders = vec![
-        Contender { name: "the upstream itself", server: model, key: "none".into(), _keep: (None, None) },
+        Contender {
+            name: "the upstream itself",
+            server: model,
+            key: "none".into(),
+            rests: false,
+            _keep: (None, None),
+        },
         synced(address)?,
         farebox("farebox, SQLite", address, None).await?,
     ];
@@ -81,8 +89,8 @@ pub async fn measure() -> Result<()> {
     println!(
         "  Medians of {ROUNDS} alternating rounds, {CLIENTS} clients. Times at half of what each server can do, from \
          when a request was due;\n  what is added includes waiting for a processor, of which the load and the \
-         upstream take their part.\n  LiteLLM has a master key and no database: its database client fetches its engine \
-         from a host of its own."
+         upstream take their part.\n  LiteLLM is stopped between its rounds, for it works on after them. It has a master \
+         key and no database: its\n  database client fetches its engine from a host of its own."
     );
     Ok(())
 }
@@ -139,6 +147,16 @@ fn print(contenders: &[Contender], kind: &str, capacity: &[Seen], paced: &[Seen]
 
 impl Contender {
     fn round(&self, kind: &str, pace: f64) -> Result<Seen> {
+        if !self.rests {
+            return self.measured(kind, pace);
+        }
+        self.server.pause(false)?;
+        let seen = self.measured(kind, pace);
+        self.server.pause(true)?;
+        seen
+    }
+
+    fn measured(&self, kind: &str, pace: f64) -> Result<Seen> {
         let before = self.server.cpu()?;
         let address = self.server.address.to_string();
         let (pace, time) = (pace.to_string(), ROUND.as_millis().to_string());
@@ -162,6 +180,7 @@ fn synced(model: SocketAddr) -> Result<Contender> {
         name: "a proxy that syncs a line",
         server,
         key: "none".into(),
+        rests: false,
         _keep: (Some(folder), None),
     })
 }
@@ -171,7 +190,13 @@ async fn farebox(name: &'static str, model: SocketAddr, database: Option<TestDb>
     let configuration = configuration(model);
     let seeded = Program::seeded(folder.path(), &configuration, database.as_ref(), customer);
     let (server, key) = seeded.await?;
-    Ok(Contender { name, server, key: key.expose().to_owned(), _keep: (Some(folder), database) })
+    Ok(Contender {
+        name,
+        server,
+        key: key.expose().to_owned(),
+        rests: false,
+        _keep: (Some(folder), database),
+    })
 }
 
 /// A wallet with more than is ever spent, and a key without limits that matter.
@@ -235,7 +260,14 @@ fn litellm(model: SocketAddr) -> Result<Contender> {
     command.arg("--config").arg(&file).args(["--host", "127.0.0.1", "--num_workers", "1"]);
     command.env("LITELLM_LOCAL_MODEL_COST_MAP", "True").env("LITELLM_LOG", "ERROR");
     let server = Program::listening(&mut command, "--port", "/health/liveliness", folder.path())?;
-    Ok(Contender { name: "LiteLLM", server, key: LITELLM_KEY.into(), _keep: (Some(folder), None) })
+    server.pause(true)?;
+    Ok(Contender {
+        name: "LiteLLM",
+        server,
+        key: LITELLM_KEY.into(),
+        rests: true,
+        _keep: (Some(folder), None),
+    })
 }
 
 /// `scripted`: the scripted upstream, until its parent ends.

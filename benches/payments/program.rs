@@ -162,6 +162,14 @@ impl Program {
         Ok(Duration::from_secs(1) * ticks / TICKS_PER_SECOND)
     }
 
+    /// Keeps it from running, or lets it run again.
+    pub fn pause(&self, is_paused: bool) -> Result<()> {
+        let signal = if is_paused { "-STOP" } else { "-CONT" };
+        let status = Command::new("kill").args([signal, &self.child.id().to_string()]).status()?;
+        ensure!(status.success(), "kill {signal} failed");
+        Ok(())
+    }
+
     /// The answer to a GET, head and all.
     pub fn get(&self, path: &str) -> Result<String> {
         let mut stream = TcpStream::connect(self.address)?;
