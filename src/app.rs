@@ -15,7 +15,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::chain::{Chain, ChainError};
 use crate::config::{Config, ConfigError};
-use crate::db::{Db, DbError, Engine, notify};
+use crate::db::{Db, DbError, Engine, log, notify};
 use crate::fetch::Fetcher;
 use crate::funding::card::Cards;
 use crate::funding::channel::worker;
@@ -346,6 +346,7 @@ async fn checkpoint(db: Db) {
     loop {
         tokio::time::sleep(CHECKPOINT_EVERY).await;
         if let Err(error) = db.checkpoint().await {
+            log::give_up(&error);
             tracing::warn!(%error, "the database's log cannot be copied into its file");
         }
     }

@@ -154,7 +154,7 @@ impl Db {
         };
         let mut db = Self { pool, writer, writing: Arc::default(), file: None, url: Url(url.into()), engine };
         if engine == Engine::Sqlite {
-            let file = File::open(db.sqlite_file()?).map_err(DbError::Unsynced)?;
+            let file = File::open(db.sqlite_file()?).map_err(DbError::Log)?;
             db.file = Some(Arc::new(ManuallyDrop::new(file)));
         }
         Ok(db)
@@ -210,7 +210,7 @@ impl Db {
     /// while nobody can write.
     ///
     /// # Errors
-    /// When the database fails.
+    /// When the database fails; [`DbError::Unsynced`] when the disk does: see [`log::give_up`].
     pub async fn checkpoint(&self) -> Result<(), DbError> {
         let Some(file) = self.file.clone() else { return Ok(()) };
         let log = self.copy("PRAGMA wal_checkpoint(NOOP)").await?;

@@ -12,9 +12,12 @@ pub enum DbError {
     /// SQLite refused or failed.
     #[error("database: {0}")]
     Sqlite(#[from] rusqlite::Error),
-    /// SQLite's log cannot be made durable.
-    #[error("the disk failed: the database's log cannot be synced ({0}); start the program again")]
+    /// A file of SQLite's cannot be synced: what was written may be lost.
+    #[error("the disk failed: the database cannot be synced ({0})")]
     Unsynced(std::io::Error),
+    /// A file of SQLite's cannot be opened.
+    #[error("the database's files cannot be opened: {0}")]
+    Log(std::io::Error),
     /// The schema could not be brought up to date.
     #[error("database schema: {0}")]
     Migrate(#[from] sqlx::migrate::MigrateError),
@@ -34,7 +37,7 @@ impl DbError {
                 error.code().is_some_and(|code| conflicts.contains(&&*code))
             }
             Self::Sqlite(error) => matches!(error.sqlite_error_code(), Some(DatabaseBusy | DatabaseLocked)),
-            Self::Url(_) | Self::Sqlx(_) | Self::Unsynced(_) | Self::Migrate(_) => false,
+            Self::Url(_) | Self::Sqlx(_) | Self::Unsynced(_) | Self::Log(_) | Self::Migrate(_) => false,
         }
     }
 

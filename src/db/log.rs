@@ -7,8 +7,9 @@
 //! it all that is in the log before.
 
 use std::ffi::OsString;
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use super::DbError;
@@ -17,34 +18,51 @@ use super::DbError;
 #[derive(Debug)]
 pub struct Log {
     path: PathBuf,
-    /// After a sync that failed the system may have forgotten what it was to write, and the next
-    /// sync may not say so. Nothing is durable any more until the program starts again.
-    is_lost: bool,
+    /// Kept open: the system tells each open file once that writing it failed.
+    file: File,
 }
 
 impl Log {
-    /// Of the database in this file, which exists.
-    pub(super) fn of(database: &Path) -> io::Result<Self> {
+    /// Of the database in this file, to which somebody is connected.
+    pub(super) fn of(database: &Path) -> Result<Self, DbError> {
         // SQLite names its log after what a link leads to.
-        let mut path = OsString::from(database.canonicalize()?);
+        let mut path = OsString::from(database.canonicalize().map_err(DbError::Log)?);
         path.push("-wal");
-        Ok(Self { path: path.into(), is_lost: false })
+        let path = PathBuf::from(path);
+        let file = File::open(&path).map_err(DbError::Log)?;
+        Ok(Self { path, file })
     }
 
     /// Returns when everything is durable that was committed before the call.
     ///
     /// # Errors
-    /// When the disk fails, and for ever after.
+    /// [`DbError::Unsynced`] when the disk fails: see [`give_up`].
     pub fn sync(&mut self) -> Result<(), DbError> {
-        if self.is_lost {
-            return Err(DbError::Unsynced(io::ErrorKind::BrokenPipe.into()));
+        self.file.sync_data().map_err(DbError::Unsynced)?;
+        let held = self.file.metadata().map_err(DbError::Log)?;
+        match self.path.metadata() {
+            Ok(named) if is_same(&held, &named) => Ok(()),
+            // Removed with the last connection, after all of it was copied and synced.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(DbError::Log(error)),
+            Ok(_) => {
+                self.file = File::open(&self.path).map_err(DbError::Log)?;
+                self.file.sync_data().map_err(DbError::Unsynced)
+            }
         }
-        // By its name: where connections were closed and opened, the log may be another file. The one
-        // before was copied and synced when it was removed.
-        let log = File::open(&self.path).map_err(DbError::Unsynced)?;
-        let synced = log.sync_data();
-        self.is_lost = synced.is_err();
-        synced.map_err(DbError::Unsynced)
+    }
+}
+
+fn is_same(one: &Metadata, other: &Metadata) -> bool {
+    (one.dev(), one.ino()) == (other.dev(), other.ino())
+}
+
+/// Ends the program when a file could not be synced. What the system was to write may be lost, and
+/// the next sync would not say so: nothing may rest on it. The next start reads what there is.
+pub fn give_up(error: &DbError) {
+    if matches!(error, DbError::Unsynced(_)) {
+        tracing::error!(%error, "the disk failed; ending, for nothing can be called durable any more");
+        std::process::abort();
     }
 }
 
@@ -53,30 +71,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_log_is_found_behind_links_and_missed_when_it_is_not_there() {
+    fn the_log_is_found_behind_links_and_when_it_is_another_file() {
         let folder = tempfile::tempdir().unwrap();
         let (file, wal) = (folder.path().join("a.db"), folder.path().join("a.db-wal"));
         std::fs::write(&file, "").unwrap();
+        assert!(matches!(Log::of(&file), Err(DbError::Log(_))));
         std::fs::write(&wal, "").unwrap();
         let link = folder.path().join("link.db");
         std::os::unix::fs::symlink(&file, &link).unwrap();
         let mut log = Log::of(&link).unwrap();
         log.sync().unwrap();
         std::fs::remove_file(&wal).unwrap();
-        assert!(matches!(log.sync(), Err(DbError::Unsynced(_))));
-        // Nothing was given to the disk, so nothing can have been lost.
+        log.sync().unwrap();
         std::fs::write(&wal, "").unwrap();
         log.sync().unwrap();
+        assert!(is_same(&log.file.metadata().unwrap(), &wal.metadata().unwrap()));
     }
 
     #[test]
-    fn attack_30_after_a_sync_that_failed_nothing_is_called_durable() {
+    fn attack_30_a_sync_that_failed_is_told() {
         // It cannot be synced.
-        let mut log = Log { path: "/dev/null".into(), is_lost: false };
-        assert!(matches!(log.sync(), Err(DbError::Unsynced(_))));
-        let folder = tempfile::tempdir().unwrap();
-        log.path = folder.path().join("a.db-wal");
-        std::fs::write(&log.path, "").unwrap();
+        let file = File::open("/dev/null").unwrap();
+        let mut log = Log { path: "/dev/null".into(), file };
         assert!(matches!(log.sync(), Err(DbError::Unsynced(_))));
     }
 }

@@ -23,8 +23,9 @@ const POSTGRES_BY_KEY: &str = "SET enable_seqscan = off;
     SET jit = off;";
 /// In KiB: each charge looks two rows up by ids in no order.
 const SQLITE_CACHE: &str = "PRAGMA cache_size = -64000;";
-/// The next transaction begins with it: that saves a way to the server and back for each.
-const POSTGRES_COMMIT: &str = "COMMIT AND CHAIN";
+/// The next transaction begins with it: that saves a way to the server and back for each. The first
+/// statement fails in a transaction that failed, of which the second would make a silent rollback.
+const POSTGRES_COMMIT: &str = "SET LOCAL synchronous_commit = on; COMMIT AND CHAIN";
 const POSTGRES_COMMIT_VISIBLE: &str = "SET LOCAL synchronous_commit = off; COMMIT AND CHAIN";
 /// See [`log`](super::log).
 const SQLITE_UNSYNCED: &str = "PRAGMA synchronous = NORMAL;";
@@ -73,7 +74,7 @@ impl Own {
     /// When there is no such file.
     pub fn log(&self) -> Result<Option<Log>, DbError> {
         match self.db.engine {
-            Engine::Sqlite => Ok(Some(Log::of(&self.db.sqlite_file()?).map_err(DbError::Unsynced)?)),
+            Engine::Sqlite => Log::of(&self.db.sqlite_file()?).map(Some),
             Engine::Postgres => Ok(None),
         }
     }

@@ -8,8 +8,7 @@ use std::sync::mpsc;
 use tokio::sync::oneshot;
 
 use super::{ChargeOutcome, CloseOutcome, LedgerError};
-use crate::db::DbError;
-use crate::db::log::Log;
+use crate::db::log::{self, Log};
 use crate::db::own::Own;
 
 /// Who waits for an outcome.
@@ -81,9 +80,10 @@ impl Confirming {
 fn sync(mut log: Log, committed: &mpsc::Receiver<Charged>) {
     while let Ok(first) = committed.recv() {
         let charged: Vec<_> = std::iter::once(first).chain(committed.try_iter()).collect();
-        let synced = log.sync().map_err(|error: DbError| {
+        let synced = log.sync().map_err(|error| {
+            log::give_up(&error);
             tracing::error!(%error, "charges cannot be made durable");
-            error.into()
+            LedgerError::from(error)
         });
         for charged in charged {
             charged.tell(&synced);

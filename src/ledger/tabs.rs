@@ -7,6 +7,7 @@ use super::budget::{Budget, Limit, Used};
 use super::repeat::{Known, known};
 use super::statement::{Entry, EntryDetails};
 use super::{CloseOutcome, LedgerError, sql};
+use crate::db::TxError as _;
 use crate::db::rows::Column;
 use crate::db::statements::Statements;
 use crate::db::writes::Writes;
@@ -151,9 +152,12 @@ pub(super) async fn serve(
     for (settling, settled) in settlings.iter().zip(settled) {
         outcomes.push(match settled {
             // Closed before, maybe a moment ago by another of these.
-            Ok(None) => {
-                sql::read_entry(tx, &settling.hold).await.map(|entry| CloseOutcome::AlreadyClosed { entry })
-            }
+            Ok(None) => match sql::read_entry(tx, &settling.hold).await {
+                Ok(entry) => Ok(CloseOutcome::AlreadyClosed { entry }),
+                // After a statement that failed nothing of the transaction is kept.
+                Err(error) if error.db().is_some() => return Err(error),
+                Err(error) => Err(error),
+            },
             Ok(Some(outcome)) => Ok(outcome),
             Err(error) => Err(error),
         });
@@ -161,8 +165,7 @@ pub(super) async fn serve(
     Ok((outcomes, opened))
 }
 
-/// Locks and reads what will be decided on. Accounts that are made here are locked last: nobody
-/// else has tabs on them.
+/// Locks and reads what will be decided on. Makes the accounts of requests that may cost nothing.
 async fn read(
     tx: &mut impl Statements,
     settlings: &[Settling],
@@ -170,32 +173,19 @@ async fn read(
     also: &BTreeSet<&HoldId>,
 ) -> Result<Books, LedgerError> {
     let holds: BTreeSet<&HoldId> = settlings.iter().map(|settling| &settling.hold).collect();
-    let owners = openings.iter().map(|opening| &opening.account).collect::<BTreeSet<_>>();
+    let owners: BTreeSet<_> = openings.iter().map(|opening| &opening.account).collect();
+    let free = openings.iter().filter(|opening| opening.estimate.least.is_zero());
+    let free: BTreeMap<_, _> = free.map(|opening| (&opening.account, opening.now)).collect();
+    for (account, now) in free {
+        sql::insert_account(tx, account, now).await?;
+    }
     // Only who holds other tabs already must have these in their order.
     let none = BTreeSet::new();
     let also = if holds.is_empty() { &none } else { also };
     let (accounts, tabs) = sql::lock(tx, owners.into_iter(), &holds, also).await?;
-    let mut books = Books { accounts, tabs, used: Used::default() };
-    make_missing(tx, &mut books, openings).await?;
     let budgets = openings.iter().filter_map(|opening| Some((&opening.account, opening.budget.as_ref()?)));
-    books.used = Used::read(tx, budgets).await?;
-    Ok(books)
-}
-
-/// Makes the accounts of requests that may cost nothing.
-async fn make_missing(
-    tx: &mut impl Statements,
-    books: &mut Books,
-    openings: &[Opening],
-) -> Result<(), LedgerError> {
-    for opening in openings {
-        if opening.estimate.least.is_zero() && !books.accounts.contains_key(&opening.account) {
-            sql::insert_account(tx, &opening.account, opening.now).await?;
-            let account = sql::lock_account(tx, &opening.account).await?.unwrap_or_default();
-            books.accounts.insert(opening.account.clone(), account);
-        }
-    }
-    Ok(())
+    let used = Used::read(tx, budgets).await?;
+    Ok(Books { accounts, tabs, used })
 }
 
 /// What each request is known by.
