@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use sqlx::any::AnyPoolOptions;
 use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{Any, AnyConnection, AnyPool, Connection as _, Executor, Row as _, Transaction};
+use sqlx::{Any, AnyConnection, AnyPool, Connection as _, Executor, Transaction};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
 pub use error::{DbError, TxError};
@@ -50,12 +50,6 @@ const POSTGRES_SESSION: &str = "SET synchronous_commit = on;
     SET statement_timeout = '15s';
     SET lock_timeout = '5s';
     SET idle_in_transaction_session_timeout = '30s';";
-
-/// So many pages (4 MB) of the log are copied into the file at a time.
-const PORTION: i64 = 1000;
-/// A log of so many pages (80 MB) is made to begin anew, which keeps writers waiting for a moment.
-const LONG_LOG: i64 = 20_000;
-const COPY: &str = "PRAGMA wal_checkpoint(PASSIVE)";
 
 /// Which database is behind a [`Db`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,12 +99,6 @@ pub struct Db {
     url: Url,
     /// Which database this is.
     pub engine: Engine,
-}
-
-/// How far the log is copied into the file, in pages.
-struct Logged {
-    pages: i64,
-    copied: i64,
 }
 
 /// Where the database is. It may hold a password, so Debug hides it.
@@ -200,36 +188,6 @@ impl Db {
     pub async fn ping(&self) -> Result<(), DbError> {
         sqlx::query("SELECT 1").execute(&self.pool).await?;
         Ok(())
-    }
-
-    /// Copies what SQLite has in its log into the file, where that has become much since the last
-    /// time. For SQLite alone: PostgreSQL does so by itself.
-    ///
-    /// What is copied is synced in small portions, for the disk serves nobody else meanwhile. A log
-    /// begins anew only when all of it is copied; a long one is made to, by copying the few last pages
-    /// while nobody can write.
-    ///
-    /// # Errors
-    /// When the database fails; [`DbError::Unsynced`] when the disk does: see [`log::give_up`].
-    pub async fn checkpoint(&self) -> Result<(), DbError> {
-        let Some(file) = self.file.clone() else { return Ok(()) };
-        let log = self.copy("PRAGMA wal_checkpoint(NOOP)").await?;
-        if log.pages - log.copied < PORTION && log.pages < LONG_LOG {
-            return Ok(());
-        }
-        self.copy(COPY).await?;
-        let synced = tokio::task::spawn_blocking(move || file.sync_data()).await;
-        synced.map_err(std::io::Error::other).flatten().map_err(DbError::Unsynced)?;
-        if log.pages >= LONG_LOG {
-            let _turn = self.turn().await?;
-            self.copy(COPY).await?;
-        }
-        Ok(())
-    }
-
-    async fn copy(&self, how: &'static str) -> Result<Logged, DbError> {
-        let row = sqlx::query(how).fetch_one(&self.pool).await?;
-        Ok(Logged { pages: row.try_get("log")?, copied: row.try_get("checkpointed")? })
     }
 
     /// Waits for what runs, then closes every connection of the pools. Nothing works any more.

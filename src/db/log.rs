@@ -1,4 +1,4 @@
-//! The log of SQLite, synced beside the connection that writes it.
+//! The log of SQLite: synced beside the connection that writes it, and copied into the file.
 //!
 //! A commit that syncs keeps the connection waiting for the disk, and everybody behind it. The
 //! ledger's commits do not: they are visible to all at once, and durable when the log is synced
@@ -12,7 +12,15 @@ use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use super::DbError;
+use sqlx::Row as _;
+
+use super::{Db, DbError};
+
+/// So many pages (4 MB) of the log are copied into the file at a time.
+const PORTION: i64 = 1000;
+/// A log of so many pages (80 MB) is made to begin anew, which keeps writers waiting for a moment.
+const LONG_LOG: i64 = 20_000;
+const COPY: &str = "PRAGMA wal_checkpoint(PASSIVE)";
 
 /// The log of a database file.
 #[derive(Debug)]
@@ -53,6 +61,45 @@ impl Log {
     }
 }
 
+/// How far the log is copied into the file, in pages.
+struct Logged {
+    pages: i64,
+    copied: i64,
+}
+
+impl Db {
+    /// Copies what SQLite has in its log into the file, where that has become much since the last
+    /// time. For SQLite alone: PostgreSQL does so by itself.
+    ///
+    /// What is copied is synced in small portions, for the disk serves nobody else meanwhile. A log
+    /// begins anew only when all of it is copied; a long one is made to, by copying the few last pages
+    /// while nobody can write.
+    ///
+    /// # Errors
+    /// When the database fails; [`DbError::Unsynced`] when the disk does: see [`give_up`].
+    pub async fn checkpoint(&self) -> Result<(), DbError> {
+        let Some(file) = self.file.clone() else { return Ok(()) };
+        let log = self.copy("PRAGMA wal_checkpoint(NOOP)").await?;
+        let left = log.pages - log.copied;
+        if left == 0 || (left < PORTION && log.pages < LONG_LOG) {
+            return Ok(());
+        }
+        self.copy(COPY).await?;
+        let synced = tokio::task::spawn_blocking(move || file.sync_data()).await;
+        synced.map_err(|_| sqlx::Error::WorkerCrashed)?.map_err(DbError::Unsynced)?;
+        if log.pages >= LONG_LOG {
+            let _turn = self.turn().await?;
+            self.copy(COPY).await?;
+        }
+        Ok(())
+    }
+
+    async fn copy(&self, how: &'static str) -> Result<Logged, DbError> {
+        let row = sqlx::query(how).fetch_one(&self.pool).await?;
+        Ok(Logged { pages: row.try_get("log")?, copied: row.try_get("checkpointed")? })
+    }
+}
+
 fn is_same(one: &Metadata, other: &Metadata) -> bool {
     (one.dev(), one.ino()) == (other.dev(), other.ino())
 }
@@ -86,6 +133,32 @@ mod tests {
         std::fs::write(&wal, "").unwrap();
         log.sync().unwrap();
         assert!(is_same(&log.file.metadata().unwrap(), &wal.metadata().unwrap()));
+    }
+
+    #[tokio::test]
+    async fn a_log_is_copied_when_it_is_much_and_begins_anew_when_it_is_long() {
+        let folder = tempfile::tempdir().unwrap();
+        let db = Db::connect(&format!("sqlite://{}", folder.path().join("a.db").display()), 2).await.unwrap();
+        let write = async |pages: i64| {
+            sqlx::query(
+                "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < $1) \
+                 INSERT INTO t SELECT randomblob(4000) FROM n",
+            )
+            .bind(pages)
+            .execute(&db.pool)
+            .await
+            .unwrap();
+            db.checkpoint().await.unwrap();
+            db.copy("PRAGMA wal_checkpoint(NOOP)").await.unwrap()
+        };
+        sqlx::query("CREATE TABLE t (b BLOB)").execute(&db.pool).await.unwrap();
+        let short = write(10).await;
+        assert!(short.pages > 0 && short.copied == 0);
+        let much = write(PORTION).await;
+        assert!(much.pages > PORTION && much.copied == much.pages);
+        let long = write(LONG_LOG).await;
+        assert!(long.pages >= LONG_LOG && long.copied == long.pages);
+        assert!(write(1).await.pages < PORTION);
     }
 
     #[test]
