@@ -41,7 +41,7 @@ use farebox_pii as pii;
 /// How often abandoned holds are looked for, and how many are closed in one go.
 const SWEEP_EVERY: Duration = Duration::from_secs(10);
 const SWEEP_BATCH: u32 = 500;
-/// Often enough that little is left for the commit that finds the log full.
+/// Often enough that what is copied of the database's log at a time stays little.
 const CHECKPOINT_EVERY: Duration = Duration::from_millis(100);
 /// How often old nonces are forgotten.
 const NONCES_EVERY: Duration = Duration::from_mins(10);

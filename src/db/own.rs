@@ -21,7 +21,7 @@ const POSTGRES_BY_KEY: &str = "SET enable_seqscan = off;
     SET enable_hashjoin = off;
     SET enable_mergejoin = off;
     SET jit = off;";
-/// In KiB: each charge looks two rows up by ids in no order.
+/// In KiB: accounts and tabs are looked up by ids in no order.
 const SQLITE_CACHE: &str = "PRAGMA cache_size = -64000;";
 /// The next transaction begins with it: that saves a way to the server and back for each. The first
 /// statement fails in a transaction that failed, of which the second would make a silent rollback.
