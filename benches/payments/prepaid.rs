@@ -17,11 +17,12 @@ use farebox::money::Money;
 use farebox::services::chat::scripted::Scripted;
 use serde_json::json;
 use tempfile::TempDir;
+use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::task::JoinSet;
 
 use crate::http::{Connection, post_body};
 use crate::program::{Program, end_with_parent};
-use crate::report::{Table, median, micros, number, percentile, real, title};
+use crate::report::{Table, median, micros, number, percentile, title};
 use crate::support::{self, TestDb};
 
 const ROUNDS: usize = 3;
@@ -312,20 +313,20 @@ pub fn run_load(arguments: &[&str]) -> Result<()> {
 }
 
 async fn drive(address: SocketAddr, request: Vec<u8>, pace: f64, time: Duration) -> Result<(Vec<f64>, f64)> {
+    let mut connections = Vec::new();
+    for _ in 0..CLIENTS {
+        connections.push(Connection::open(address).await?);
+    }
     let begun = Instant::now();
+    let (clocks, dues): (Vec<_>, Vec<_>) = connections.iter().map(|_| mpsc::unbounded_channel()).unzip();
+    let paced = pace > 0.0;
+    if paced {
+        std::thread::spawn(move || keep_time(begun, Duration::from_secs_f64(1.0 / pace), time, &clocks));
+    }
     let mut clients = JoinSet::new();
-    for client in 0..CLIENTS {
-        let (connection, request) = (Connection::open(address).await?, request.clone());
-        let period = if pace > 0.0 { real(CLIENTS as u64) / pace } else { 0.0 };
-        let first = period * real(client as u64) / real(CLIENTS as u64);
-        clients.spawn(ask(
-            connection,
-            request,
-            Duration::from_secs_f64(first),
-            Duration::from_secs_f64(period),
-            begun,
-            time,
-        ));
+    for (connection, dues) in connections.into_iter().zip(dues) {
+        let request = request.clone();
+        clients.spawn(ask(connection, request, paced.then_some(dues), begun + time));
     }
     let mut latencies = Vec::new();
     while let Some(done) = clients.join_next().await {
@@ -334,27 +335,37 @@ async fn drive(address: SocketAddr, request: Vec<u8>, pace: f64, time: Duration)
     Ok((latencies, begun.elapsed().as_secs_f64()))
 }
 
-/// One client, until the time is over; milliseconds from when each request was due.
+/// Tells the clients, in turn, that a request is due. The runtime's own timers count in milliseconds:
+/// they would gather requests that are spread evenly into bursts.
+fn keep_time(begun: Instant, period: Duration, time: Duration, clients: &[UnboundedSender<Instant>]) {
+    let mut due = begun;
+    for client in clients.iter().cycle() {
+        std::thread::sleep(due.saturating_duration_since(Instant::now()));
+        // The receiver is gone when its server failed.
+        if due >= begun + time || client.send(due).is_err() {
+            return;
+        }
+        due += period;
+    }
+}
+
+/// One client, until the time is over: asks when a request is due, or as soon as it has its answer.
+/// Milliseconds from when each was due.
 async fn ask(
     mut connection: Connection,
     request: Vec<u8>,
-    first: Duration,
-    period: Duration,
-    begun: Instant,
-    time: Duration,
+    mut dues: Option<UnboundedReceiver<Instant>>,
+    end: Instant,
 ) -> Result<Vec<f64>> {
     let mut latencies = Vec::new();
-    let mut due = begun + first;
-    while begun.elapsed() < time {
-        if period.is_zero() {
-            due = Instant::now();
-        } else {
-            tokio::time::sleep_until(due.into()).await;
-        }
+    loop {
+        let due = match &mut dues {
+            Some(dues) => dues.recv().await,
+            None => Some(Instant::now()).filter(|now| *now < end),
+        };
+        let Some(due) = due else { return Ok(latencies) };
         let answer = connection.exchange(&request).await?;
         ensure!(answer.status == 200, "{} {}", answer.head, String::from_utf8_lossy(answer.body));
         latencies.push(due.elapsed().as_secs_f64() * 1e3);
-        due += period;
     }
-    Ok(latencies)
 }

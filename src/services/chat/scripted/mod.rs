@@ -158,7 +158,10 @@ async fn whole(script: &Script, asked: &Asked, mut ending: Ending) -> Response {
     if script.hang_after.is_some() {
         std::future::pending::<Infallible>().await;
     }
-    tokio::time::sleep(Duration::from_millis(script.duration(asked))).await;
+    // A sleep of nothing would last until the timer's next millisecond.
+    if let milliseconds @ 1.. = script.duration(asked) {
+        tokio::time::sleep(Duration::from_millis(milliseconds)).await;
+    }
     ending.completed = true;
     if script.cut_after.is_some() || script.error_after.is_some() {
         return failure(StatusCode::BAD_GATEWAY, &script.failure());
