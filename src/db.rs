@@ -73,6 +73,15 @@ impl Engine {
         }
     }
 
+    /// The same for the rows of one table, or of its alias, in a `SELECT` that reads others too.
+    #[must_use]
+    pub fn for_update_of(self, table: &str) -> String {
+        match self {
+            Self::Sqlite => String::new(),
+            Self::Postgres => format!("{} OF {table}", self.for_update()),
+        }
+    }
+
     /// Begins a transaction that may write.
     const fn begin(self) -> &'static str {
         match self {

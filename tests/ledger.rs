@@ -7,6 +7,8 @@ mod batches;
 mod db;
 #[path = "ledger/failures.rs"]
 mod failures;
+#[path = "ledger/memory.rs"]
+mod memory;
 #[path = "ledger/model.rs"]
 mod model;
 #[path = "ledger/races.rs"]

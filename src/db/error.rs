@@ -41,10 +41,22 @@ impl DbError {
         }
     }
 
-    /// Whether the database is there and said no.
+    /// Whether the database is there and said no, so that nothing was done. What PostgreSQL says
+    /// when it goes away (57P01 to 57P05) is no answer.
     #[must_use]
     pub fn is_refusal(&self) -> bool {
-        matches!(self, Self::Sqlx(sqlx::Error::Database(_)) | Self::Sqlite(_))
+        match self {
+            Self::Sqlx(sqlx::Error::Database(error)) => {
+                !error.code().is_some_and(|code| code.starts_with("57P"))
+            }
+            Self::Sqlite(_) => true,
+            Self::Url(_) | Self::Sqlx(_) | Self::Unsynced(_) | Self::Log(_) | Self::Migrate(_) => false,
+        }
+    }
+
+    /// Whether PostgreSQL was made to divide by zero.
+    pub(super) fn is_division_by_zero(&self) -> bool {
+        matches!(self, Self::Sqlx(sqlx::Error::Database(error)) if error.code().as_deref() == Some("22012"))
     }
 }
 

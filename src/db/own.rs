@@ -11,6 +11,7 @@ use sqlx::{AnyConnection, Executor as _};
 
 use super::log::Log;
 use super::statements::{self, Row, Statements, Value};
+use super::writes::Writes;
 use super::{
     Db, DbError, Engine, POSTGRES_SESSION, SQLITE_SESSION, TxError, is_conflict, pauses, pool_options, wait,
 };
@@ -23,10 +24,9 @@ const POSTGRES_BY_KEY: &str = "SET enable_seqscan = off;
     SET jit = off;";
 /// In KiB: accounts and tabs are looked up by ids in no order.
 const SQLITE_CACHE: &str = "PRAGMA cache_size = -64000;";
-/// The next transaction begins with it: that saves a way to the server and back for each. The first
-/// statement fails in a transaction that failed, of which the second would make a silent rollback.
-const POSTGRES_COMMIT: &str = "SET LOCAL synchronous_commit = on; COMMIT AND CHAIN";
-const POSTGRES_COMMIT_VISIBLE: &str = "SET LOCAL synchronous_commit = off; COMMIT AND CHAIN";
+/// The first statement fails in a transaction that failed, of which the second would make a silent
+/// rollback.
+const POSTGRES_COMMIT: &str = "SELECT 1; COMMIT";
 /// See [`log`](super::log).
 const SQLITE_UNSYNCED: &str = "PRAGMA synchronous = NORMAL;";
 /// More than the ledger has texts.
@@ -38,8 +38,6 @@ const STATEMENTS: usize = 64;
 pub struct Own {
     db: Db,
     open: Option<Open>,
-    /// Whether it is in a transaction that has done nothing yet.
-    is_begun: bool,
 }
 
 #[derive(Debug)]
@@ -48,13 +46,30 @@ enum Open {
     Postgres(AnyConnection),
 }
 
-/// What a commit must be when it returns.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Commit {
-    /// There for all to see. A crash of the machine may undo it, until a later one is durable.
-    Visible,
-    /// Durable as well, on PostgreSQL. On SQLite it is when the [log](Own::log) is synced after it.
-    Durable,
+/// Why something was not written.
+#[derive(Debug)]
+pub enum Unwritten {
+    /// A row was not there, or not as it was expected. Nothing changed.
+    Unexpected,
+    /// The database refused or is not there. Nothing changed.
+    Refused(DbError),
+    /// Nobody knows whether it was.
+    Unknown(DbError),
+}
+
+impl From<DbError> for Unwritten {
+    fn from(error: DbError) -> Self {
+        Self::Unknown(error)
+    }
+}
+
+impl TxError for Unwritten {
+    fn db(&self) -> Option<&DbError> {
+        match self {
+            Self::Unexpected => None,
+            Self::Refused(error) | Self::Unknown(error) => Some(error),
+        }
+    }
 }
 
 /// A transaction of it.
@@ -65,7 +80,7 @@ impl Own {
     /// Of this database, for the thread that calls.
     #[must_use]
     pub const fn new(db: Db) -> Self {
-        Self { db, open: None, is_begun: false }
+        Self { db, open: None }
     }
 
     /// What must be synced before its commits are durable; nothing on PostgreSQL.
@@ -79,44 +94,37 @@ impl Own {
         }
     }
 
-    /// The same as [`Db::transaction`], with another promise.
+    /// The same as [`Db::transaction`]. What is committed on SQLite is durable when the
+    /// [log](Self::log) is synced after it.
     ///
     /// # Errors
     /// Those of [`Db::transaction`].
     pub async fn transaction<T, E: TxError>(
         &mut self,
-        commit: Commit,
         work: impl AsyncFn(&mut OwnTx<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
         for pause in pauses() {
-            match self.attempt(commit, &work).await {
+            match self.attempt(&work).await {
                 Err(error) if is_conflict(&error) => wait(pause).await,
                 settled => return settled,
             }
         }
-        self.attempt(commit, &work).await
+        self.attempt(&work).await
     }
 
     async fn attempt<T, E: TxError>(
         &mut self,
-        commit: Commit,
         work: &impl AsyncFn(&mut OwnTx<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
-        if self.db.writer.is_closed() {
-            self.open = None;
-            return Err(DbError::from(sqlx::Error::PoolClosed).into());
-        }
         let _turn = self.db.turn().await?;
         let mut open = self.begin().await?;
         match work(&mut OwnTx(&mut open)).await {
             Ok(done) => {
-                open.run(match (self.db.engine, commit) {
-                    (Engine::Sqlite, _) => "COMMIT",
-                    (Engine::Postgres, Commit::Durable) => POSTGRES_COMMIT,
-                    (Engine::Postgres, Commit::Visible) => POSTGRES_COMMIT_VISIBLE,
+                open.run(match self.db.engine {
+                    Engine::Sqlite => "COMMIT",
+                    Engine::Postgres => POSTGRES_COMMIT,
                 })
                 .await?;
-                self.is_begun = self.db.engine == Engine::Postgres;
                 self.open = Some(open);
                 Ok(done)
             }
@@ -129,38 +137,112 @@ impl Own {
         }
     }
 
-    /// For when there is nothing to do for a while: ends the transaction that was begun in advance.
-    pub async fn rest(&mut self) {
-        if std::mem::take(&mut self.is_begun)
-            && let Some(mut open) = self.open.take()
-            && open.run("ROLLBACK").await.is_ok()
-        {
+    /// Reads, with a single statement, without a transaction around it.
+    ///
+    /// # Errors
+    /// What `work` returned.
+    pub async fn read<T, E: TxError>(
+        &mut self,
+        work: impl AsyncFn(&mut OwnTx<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let first = self.read_once(&work).await;
+        match &first {
+            // The server hung up since it was last used.
+            Err(error) if self.open.is_none() && error.db().is_some() => self.read_once(&work).await,
+            _ => first,
+        }
+    }
+
+    async fn read_once<T, E: TxError>(
+        &mut self,
+        work: &impl AsyncFn(&mut OwnTx<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let mut open = self.take().await?;
+        let read = work(&mut OwnTx(&mut open)).await;
+        let error = read.as_ref().err().and_then(TxError::db);
+        if error.is_none_or(DbError::is_refusal) {
             self.open = Some(open);
+        }
+        read
+    }
+
+    /// Writes, in a transaction of its own: on PostgreSQL in one way there and back.
+    ///
+    /// It must be something that cannot be done twice, for when the connection is lost it is tried
+    /// again: that inserts rows with new ids, or changes only what is as it was expected.
+    ///
+    /// # Errors
+    /// [`Unwritten`].
+    pub async fn write(&mut self, writes: &Writes) -> Result<(), Unwritten> {
+        match self.db.engine {
+            Engine::Sqlite => {
+                let written = self.transaction(async |tx| match writes.run(tx).await {
+                    Ok(true) => Ok(()),
+                    Ok(false) => Err(Unwritten::Unexpected),
+                    Err(error) => Err(Unwritten::Refused(error)),
+                });
+                written.await
+            }
+            Engine::Postgres => self.send(writes).await,
+        }
+    }
+
+    async fn send(&mut self, writes: &Writes) -> Result<(), Unwritten> {
+        match self.send_once(writes).await {
+            // The connection was lost. It may have been done; then it cannot be done again.
+            Err(Unwritten::Unknown(lost)) => {
+                self.send_once(writes).await.map_err(|_| Unwritten::Unknown(lost))
+            }
+            sent => sent,
+        }
+    }
+
+    async fn send_once(&mut self, writes: &Writes) -> Result<(), Unwritten> {
+        let mut pauses = pauses();
+        loop {
+            let mut open = self.take().await.map_err(Unwritten::Refused)?;
+            let written = match writes.run(&mut OwnTx(&mut open)).await {
+                Ok(true) => Ok(()),
+                Ok(false) => Err(Unwritten::Unexpected),
+                Err(error) if error.is_refusal() => Err(Unwritten::Refused(error)),
+                Err(error) => return Err(Unwritten::Unknown(error)),
+            };
+            self.open = Some(open);
+            match (written, pauses.next()) {
+                (Err(error), Some(pause)) if is_conflict(&error) => wait(pause).await,
+                (written, _) => return written,
+            }
         }
     }
 
     /// A connection in a transaction. Not kept meanwhile: one that is not given back is closed.
     async fn begin(&mut self) -> Result<Open, DbError> {
         let begin = self.db.engine.begin();
-        if std::mem::take(&mut self.is_begun)
-            && let Some(open) = self.open.take()
-        {
-            return Ok(open);
-        }
-        if let Some(mut open) = self.open.take() {
-            match open.run(begin).await {
-                Ok(()) => return Ok(open),
-                Err(error) if error.is_conflict() => {
-                    self.open = Some(open);
-                    return Err(error);
-                }
-                // The server hung up since it was last used.
-                Err(_) => {}
+        let mut open = self.take().await?;
+        match open.run(begin).await {
+            Ok(()) => return Ok(open),
+            Err(error) if error.is_conflict() => {
+                self.open = Some(open);
+                return Err(error);
             }
+            // The server hung up since it was last used.
+            Err(_) => {}
         }
         let mut open = Open::new(&self.db).await?;
         open.run(begin).await?;
         Ok(open)
+    }
+
+    /// The connection. Not kept meanwhile either.
+    async fn take(&mut self) -> Result<Open, DbError> {
+        let open = self.open.take();
+        if self.db.writer.is_closed() {
+            return Err(sqlx::Error::PoolClosed.into());
+        }
+        match open {
+            Some(open) => Ok(open),
+            None => Open::new(&self.db).await,
+        }
     }
 }
 
@@ -261,6 +343,7 @@ fn bind(statement: &mut rusqlite::Statement<'_>, values: &[Value]) -> Result<(),
 
 #[cfg(test)]
 mod tests {
+    use super::super::rows::Column;
     use super::*;
 
     #[tokio::test]
@@ -270,7 +353,7 @@ mod tests {
         let db = Db::connect(&url, 2).await.unwrap();
         sqlx::query("CREATE TABLE t (n BIGINT, word TEXT)").execute(&db.pool).await.unwrap();
         let mut own = Own::new(db.clone());
-        let written = own.transaction(Commit::Durable, async |tx| {
+        let written = own.transaction(async |tx| {
             // Parameters go by their numbers, not by where they come.
             let text = "INSERT INTO t (word, n) VALUES ($2, $1)";
             tx.execute(text, vec![7.into(), "seven".into()]).await?;
@@ -284,19 +367,23 @@ mod tests {
         assert!(rows[1].whole("n").is_err() && rows[0].text("gone").is_err());
         drop(tx);
 
-        let undone = own.transaction(Commit::Durable, async |tx| {
+        let undone = own.transaction(async |tx| {
             tx.execute("DELETE FROM t", Vec::new()).await?;
             Err::<(), _>(DbError::Url("given up"))
         });
         assert!(undone.await.is_err());
-        let kept = own
-            .transaction(Commit::Durable, async |tx| tx.fetch("SELECT n FROM t", Vec::new()).await)
-            .await
-            .unwrap();
+        let kept = own.transaction(async |tx| tx.fetch("SELECT n FROM t", Vec::new()).await).await.unwrap();
         assert_eq!(kept.len(), 2);
+        let mut writes = Writes::default();
+        writes.add(&[Column::Whole("n")], &[[8]], "INSERT INTO t (n) SELECT n FROM given");
+        writes.add(&[Column::Whole("n")], &[[1], [7]], "DELETE FROM t WHERE n IN (SELECT n FROM given)");
+        let unwritten = own.write(&writes).await;
+        assert!(matches!(unwritten, Err(Unwritten::Unexpected)), "{unwritten:?}");
+        let count = async |tx: &mut OwnTx<'_>| tx.fetch("SELECT n FROM t", Vec::new()).await;
+        assert_eq!(own.read(count).await.unwrap().len(), 2);
         db.close().await;
-        let late =
-            own.transaction(Commit::Durable, async |tx| tx.fetch("SELECT n FROM t", Vec::new()).await).await;
+        assert!(matches!(own.write(&writes).await, Err(Unwritten::Unknown(_) | Unwritten::Refused(_))));
+        let late = own.transaction(async |tx| tx.fetch("SELECT n FROM t", Vec::new()).await).await;
         assert!(matches!(late, Err(DbError::Sqlx(sqlx::Error::PoolClosed))));
     }
 }

@@ -12,6 +12,7 @@ use super::{DbError, Engine};
 #[derive(Debug, Default)]
 pub struct Writes {
     statements: Vec<Statement>,
+    may_be_undone: bool,
 }
 
 #[derive(Debug)]
@@ -23,6 +24,12 @@ struct Statement {
 }
 
 impl Writes {
+    /// Lets a crash of PostgreSQL's machine undo the commit of the transaction, until a later one is
+    /// durable. All can see it meanwhile, and it comes sooner.
+    pub fn let_be_undone(&mut self) {
+        self.may_be_undone = true;
+    }
+
     /// Adds a statement that changes one row for each of `rows`, which it finds as `given`, with
     /// these columns: see [`rows::given`]. Without rows there is nothing to add.
     pub fn add<R: Serialize>(&mut self, columns: &[Column], rows: &[R], text: &'static str) {
@@ -32,35 +39,42 @@ impl Writes {
         }
     }
 
-    /// Runs all, if there are any. False when not every row that was given changed one, and
-    /// nothing of the transaction may be kept.
+    /// Runs all, if there are any. False when not every row that was given changed one: nothing of
+    /// the transaction may be kept then, and on PostgreSQL nothing is.
     ///
     /// # Errors
     /// When the database fails or refuses one of them.
-    pub async fn run(self, tx: &mut impl Statements) -> Result<bool, DbError> {
+    pub async fn run(&self, tx: &mut impl Statements) -> Result<bool, DbError> {
+        if self.statements.is_empty() {
+            return Ok(true);
+        }
         let expected = self.statements.iter().map(|statement| statement.count).sum::<usize>();
-        let mut changed = 0;
         match tx.engine() {
             Engine::Sqlite => {
-                for statement in self.statements {
+                let mut changed = 0;
+                for statement in &self.statements {
                     let given = rows::given(Engine::Sqlite, &statement.columns, statement.count);
                     let text = format!("{given} {}", statement.text);
-                    changed += tx.execute(&text, vec![statement.rows]).await?;
+                    changed += tx.execute(&text, vec![statement.rows.clone()]).await?;
+                }
+                Ok(usize::try_from(changed) == Ok(expected))
+            }
+            Engine::Postgres => {
+                let mut values: Vec<_> =
+                    self.statements.iter().map(|statement| statement.rows.clone()).collect();
+                values.push(i64::try_from(expected).unwrap_or(i64::MAX).into());
+                values.push(if self.may_be_undone { "off" } else { "on" }.into());
+                match tx.fetch(&self.text(), values).await {
+                    Ok(_) => Ok(true),
+                    Err(error) if error.is_division_by_zero() => Ok(false),
+                    Err(error) => Err(error),
                 }
             }
-            Engine::Postgres if self.statements.is_empty() => {}
-            Engine::Postgres => {
-                let text = self.text();
-                let values = self.statements.into_iter().map(|statement| statement.rows).collect();
-                let counted = tx.fetch(&text, values).await?;
-                let counted = counted.first().ok_or(sqlx::Error::RowNotFound)?.whole("changed")?;
-                changed = u64::try_from(counted).unwrap_or_default();
-            }
         }
-        Ok(usize::try_from(changed) == Ok(expected))
     }
 
-    /// All in one, for PostgreSQL.
+    /// All in one, for PostgreSQL, which undoes it when it changes another number of rows than it
+    /// must: so it is whole by itself, without a transaction around it.
     fn text(&self) -> String {
         // One bound for all: the fewer texts, the fewer are prepared.
         let most = self.statements.iter().map(|statement| statement.count).max().unwrap_or_default();
@@ -70,7 +84,13 @@ impl Writes {
             named.push(format!("write{n} AS ({given} {} RETURNING 1)", statement.text));
             counts.push(format!("(SELECT count(*) FROM write{n})"));
         }
-        format!("WITH {} SELECT {} AS changed", named.join(", "), counts.join(" + "))
+        let (expected, commit) = (counts.len() + 1, counts.len() + 2);
+        format!(
+            "WITH {} SELECT 1 / CASE {} WHEN ${expected} THEN 1 ELSE 0 END AS done, \
+             set_config('synchronous_commit', ${commit}, true) AS commit",
+            named.join(", "),
+            counts.join(" + ")
+        )
     }
 }
 
@@ -90,7 +110,8 @@ mod tests {
              FROM json_array_elements(CAST($1 AS json)) LIMIT 4) INSERT INTO t SELECT id FROM given RETURNING 1), \
              write1 AS (WITH given AS (SELECT CAST(value ->> 0 AS BIGINT) AS n \
              FROM json_array_elements(CAST($2 AS json)) LIMIT 4) INSERT INTO u SELECT n FROM given RETURNING 1) \
-             SELECT (SELECT count(*) FROM write0) + (SELECT count(*) FROM write1) AS changed"
+             SELECT 1 / CASE (SELECT count(*) FROM write0) + (SELECT count(*) FROM write1) WHEN $3 THEN 1 ELSE 0 END \
+             AS done, set_config('synchronous_commit', $4, true) AS commit"
         );
     }
 }

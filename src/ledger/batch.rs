@@ -1,9 +1,13 @@
 //! Charges, and the opening and closing of tabs, share their commits.
 //!
 //! One thread per process takes everything that is waiting, up to a bound, works out what fits in
-//! the order it came, adds that up per tab and account, writes the sums in one transaction, and
-//! answers everybody after the commit. While one commit is being made the next batch gathers, so
-//! the busier the program, the more each commit carries.
+//! the order it came, adds that up per tab and account, writes it in one transaction, and answers
+//! everybody after the commit. While one commit is being made the next batch gathers, so the busier
+//! the program, the more each commit carries.
+//!
+//! Most batches are one statement to PostgreSQL, without locks: what fits is worked out from what the
+//! writer [remembers](super::memory), and written only if the rows are as that says. Where they are
+//! not, and for requests that need a look at more than accounts and tabs, rows are locked first.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -13,16 +17,16 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 
-use super::books::{Books, Charge, Verdict};
+use super::books::{Books, Charge};
 use super::confirm::{Answer, Charged, Confirming};
-use super::tabs::{self, Opened, Opening, Owed, Settling};
+use super::decide::{Decided, decide};
+use super::memory::Memory;
+use super::orders::{Orders, Outcomes};
+use super::tabs::{Opened, Opening, Owed, Settling};
 use super::verbs::not_negative;
-use super::{ChargeOutcome, CloseOutcome, LedgerError, sql, sweep, within};
-use crate::db::own::{Commit, Own};
-use crate::db::statements::Statements;
-use crate::db::writes::Writes;
+use super::{ChargeOutcome, CloseOutcome, LedgerError, sql, sweep};
+use crate::db::own::{Own, Unwritten};
 use crate::db::{Db, DbError, TxError};
-use crate::id::HoldId;
 
 /// The most that one transaction does: bounds how long a commit keeps others waiting.
 const LARGEST_BATCH: usize = 1024;
@@ -32,8 +36,6 @@ const LARGEST_BATCH: usize = 1024;
 const PACE: Duration = Duration::from_micros(500);
 /// Enough for a batch to be worth its cost.
 const PLENTY: usize = 64;
-/// After so long without a job nothing is kept ready for the next.
-const REST: Duration = Duration::from_millis(50);
 /// How much may wait for the next batch before more waits to be queued.
 const QUEUE: usize = 4 * LARGEST_BATCH;
 
@@ -124,11 +126,12 @@ fn thread(name: &str, work: impl FnOnce() + Send + 'static) {
     std::thread::Builder::new().name(name.to_owned()).spawn(work).expect("the system starts threads");
 }
 
-async fn run(mut own: Own, mut queue: mpsc::Receiver<Job>, counters: Arc<Counters>) {
+async fn run(own: Own, mut queue: mpsc::Receiver<Job>, counters: Arc<Counters>) {
     let confirming = Confirming::start(&own, |work| thread("ledger-sync", work));
+    let mut writer = Writer { own, memory: Memory::default() };
     let mut waiting = Vec::with_capacity(LARGEST_BATCH);
     let mut began: Option<Instant> = None;
-    while receive(&mut queue, &mut waiting, &mut own).await > 0 {
+    while queue.recv_many(&mut waiting, LARGEST_BATCH).await > 0 {
         let early = began.and_then(|began| PACE.checked_sub(began.elapsed()));
         if let Some(early) = early.filter(|_| waiting.len() < PLENTY) {
             // The thread has nothing else to do, and the runtime's own timers count in milliseconds.
@@ -137,61 +140,48 @@ async fn run(mut own: Own, mut queue: mpsc::Receiver<Job>, counters: Arc<Counter
             waiting.extend(std::iter::from_fn(|| queue.try_recv().ok()).take(room));
         }
         began = Some(Instant::now());
-        let (batch, answers) = Batch::of(waiting.drain(..));
-        if batch.len() == 0 {
+        let (orders, answers) = sorted(waiting.drain(..));
+        if orders.len() == 0 {
             continue;
         }
         counters.batches.fetch_add(1, Ordering::Relaxed);
-        counters.charges.fetch_add(batch.charges.len() as u64, Ordering::Relaxed);
-        counters.tabs.fetch_add((batch.settlings.len() + batch.openings.len()) as u64, Ordering::Relaxed);
-        counters.largest.fetch_max(batch.len() as u64, Ordering::Relaxed);
-        let done = batch.commit(&mut own).await;
-        let (unwanted, charged) = answers.send(&batch, done);
+        counters.charges.fetch_add(orders.charges.len() as u64, Ordering::Relaxed);
+        counters.tabs.fetch_add((orders.settlings.len() + orders.openings.len()) as u64, Ordering::Relaxed);
+        counters.largest.fetch_max(orders.len() as u64, Ordering::Relaxed);
+        let outcomes = writer.carry_out(&orders).await;
+        let (unwanted, charged) = answers.send(&orders, outcomes);
         confirming.send(charged);
         if unwanted.len() > 0 {
-            unwanted.commit(&mut own).await;
+            writer.carry_out(&unwanted).await;
         }
     }
 }
 
-/// Waits for jobs; nothing comes when everybody is gone.
-async fn receive(queue: &mut mpsc::Receiver<Job>, waiting: &mut Vec<Job>, own: &mut Own) -> usize {
-    if let Ok(received) = tokio::time::timeout(REST, queue.recv_many(waiting, LARGEST_BATCH)).await {
-        return received;
+/// What is asked for, and who waits for it.
+fn sorted(jobs: impl Iterator<Item = Job>) -> (Orders, Answers) {
+    let (mut orders, mut answers) = (Orders::default(), Answers::default());
+    for job in jobs {
+        match job {
+            // Whoever stopped waiting before the transaction began is not charged.
+            Job::Charge(charge, answer) if !answer.is_closed() => {
+                orders.charges.push(charge);
+                answers.charges.push(answer);
+            }
+            Job::Open(opening, answer) if !answer.is_closed() => {
+                orders.openings.push(opening);
+                answers.openings.push(answer);
+            }
+            Job::Charge(..) | Job::Open(..) => {}
+            Job::Settle(settling, answer) => {
+                orders.settlings.push(settling);
+                answers.settlings.push(answer);
+            }
+        }
     }
-    own.rest().await;
-    queue.recv_many(waiting, LARGEST_BATCH).await
+    (orders, answers)
 }
 
-/// What one transaction does.
-#[derive(Default)]
-struct Batch {
-    charges: Vec<Charge>,
-    /// What the charges may draw on.
-    reach: Reach,
-    settlings: Vec<Settling>,
-    openings: Vec<Opening>,
-}
-
-/// What charges may draw on.
-#[derive(Debug, Clone, Copy, Default)]
-enum Reach {
-    /// What their tabs have set aside.
-    #[default]
-    Tab,
-    /// What is available on the account, too.
-    Account,
-}
-
-/// What became of it, in the same order.
-#[derive(Default)]
-struct Done {
-    charges: Vec<Result<Verdict, LedgerError>>,
-    settlings: Vec<Result<CloseOutcome, LedgerError>>,
-    openings: Vec<Result<Opened, LedgerError>>,
-}
-
-/// Who waits for it, in the same order.
+/// Who waits, in the order of what is asked for.
 #[derive(Default)]
 struct Answers {
     charges: Vec<Answer<ChargeOutcome>>,
@@ -203,24 +193,24 @@ impl Answers {
     /// Answers who wanted tabs: money that is set aside need only be seen by others, and what a crash
     /// undoes of it was not used. Returns the tabs that nobody waits for any more, to be closed, and
     /// the other answers, to be given when what they say is durable.
-    fn send(self, batch: &Batch, done: Done) -> (Batch, Charged) {
-        let mut unwanted = Batch::default();
-        for ((answer, done), opening) in self.openings.into_iter().zip(done.openings).zip(&batch.openings) {
+    fn send(self, orders: &Orders, outcomes: Outcomes) -> (Orders, Charged) {
+        let mut unwanted = Orders::default();
+        for ((answer, outcome), opening) in
+            self.openings.into_iter().zip(outcomes.openings).zip(&orders.openings)
+        {
             // An error here means that nobody waits any more.
-            if let Err(Ok(Opened::Open { hold, .. })) = answer.send(done) {
+            if let Err(Ok(Opened::Open { hold, .. })) = answer.send(outcome) {
                 let details = sweep::details();
                 unwanted.settlings.push(Settling { hold, owed: Owed::NOTHING, details, now: opening.now });
             }
         }
-        let verdicts = done.charges.into_iter().zip(&batch.charges);
-        let outcomes = verdicts.map(|(done, charge)| done.and_then(|verdict| outcome(verdict, &charge.hold)));
-        let charges = self.charges.into_iter().zip(outcomes).collect();
-        let settlings = self.settlings.into_iter().zip(done.settlings).collect();
+        let charges = self.charges.into_iter().zip(outcomes.charges).collect();
+        let settlings = self.settlings.into_iter().zip(outcomes.settlings).collect();
         (unwanted, Charged { charges, settlings })
     }
 }
 
-/// Why a transaction was given up.
+/// Why a batch was given up.
 enum Abandoned {
     /// A statement was refused. Nothing changed.
     Refused(LedgerError),
@@ -243,108 +233,108 @@ impl TxError for Abandoned {
     }
 }
 
-impl Batch {
-    fn of(jobs: impl Iterator<Item = Job>) -> (Self, Answers) {
-        let (mut batch, mut answers) = (Self::default(), Answers::default());
-        for job in jobs {
-            match job {
-                // Whoever stopped waiting before the transaction began is not charged.
-                Job::Charge(charge, answer) if !answer.is_closed() => {
-                    batch.charges.push(charge);
-                    answers.charges.push(answer);
-                }
-                Job::Open(opening, answer) if !answer.is_closed() => {
-                    batch.openings.push(opening);
-                    answers.openings.push(answer);
-                }
-                Job::Charge(..) | Job::Open(..) => {}
-                Job::Settle(settling, answer) => {
-                    batch.settlings.push(settling);
-                    answers.settlings.push(answer);
-                }
-            }
-        }
-        (batch, answers)
-    }
+/// Does what is asked for.
+struct Writer {
+    own: Own,
+    memory: Memory,
+}
 
-    fn len(&self) -> usize {
-        self.charges.len() + self.settlings.len() + self.openings.len()
-    }
-
-    /// Does all of it, charges that go beyond their tabs last: for those accounts are locked, and
-    /// accounts come before tabs.
-    async fn commit(&self, own: &mut Own) -> Done {
-        let mut done = self.attempt(own).await;
-        let beyond = done.charges.iter().enumerate().filter(|(_, done)| matches!(done, Ok(Verdict::Beyond)));
-        let beyond: Vec<_> = beyond.map(|(at, _)| at).collect();
-        if !beyond.is_empty() {
-            let charges = beyond.iter().map(|&at| self.charges[at].clone()).collect();
-            let rest = Self { charges, reach: Reach::Account, ..Self::default() };
-            for (at, verdict) in beyond.into_iter().zip(rest.attempt(own).await.charges) {
-                done.charges[at] = verdict;
-            }
-        }
-        done
-    }
-
-    /// Does it in one transaction. When a statement of it is refused, each by itself: one that the
-    /// database will not have must not fail the others.
-    async fn attempt(&self, own: &mut Own) -> Done {
-        let mut attempt = self.transact(own).await;
+impl Writer {
+    /// Does all of it in one transaction. When that is refused, each by itself: one that the database
+    /// will not have must not fail the others.
+    async fn carry_out(&mut self, orders: &Orders) -> Outcomes {
+        let mut attempt = self.attempt(orders).await;
         if let Err(Abandoned::Refused(error)) = &attempt
             && error.db().is_some_and(|error| !error.is_conflict())
         {
             // The connection may have been lost.
-            tracing::warn!(%error, jobs = self.len(), "a batch broke off; trying again");
-            attempt = self.transact(own).await;
+            tracing::warn!(%error, jobs = orders.len(), "a batch broke off; trying again");
+            attempt = self.locked(orders).await;
         }
         let error = match attempt {
-            Ok(done) => return done,
-            Err(Abandoned::Refused(error)) if self.len() > 1 && is_an_answer(&error) => {
-                tracing::error!(%error, jobs = self.len(), "a batch was refused; trying one by one");
-                return self.one_by_one(own).await;
+            Ok(outcomes) => return outcomes,
+            Err(Abandoned::Refused(error)) if orders.len() > 1 && is_an_answer(&error) => {
+                tracing::error!(%error, jobs = orders.len(), "a batch was refused; trying one by one");
+                return self.one_by_one(orders).await;
             }
             Err(Abandoned::Refused(error)) => error,
             Err(Abandoned::Unknown(error)) => error.into(),
         };
-        tracing::error!(%error, jobs = self.len(), "a batch failed");
-        Done {
-            charges: self.charges.iter().map(|_| Err(error.clone())).collect(),
-            settlings: self.settlings.iter().map(|_| Err(error.clone())).collect(),
-            openings: self.openings.iter().map(|_| Err(error.clone())).collect(),
+        tracing::error!(%error, jobs = orders.len(), "a batch failed");
+        Outcomes {
+            charges: orders.charges.iter().map(|_| Err(error.clone())).collect(),
+            settlings: orders.settlings.iter().map(|_| Err(error.clone())).collect(),
+            openings: orders.openings.iter().map(|_| Err(error.clone())).collect(),
         }
     }
 
-    async fn one_by_one(&self, own: &mut Own) -> Done {
-        let mut done = Done::default();
-        let singles = (self.charges.iter())
-            .map(|one| Self { charges: vec![one.clone()], reach: self.reach, ..Self::default() })
-            .chain(self.settlings.iter().map(|one| Self { settlings: vec![one.clone()], ..Self::default() }))
-            .chain(self.openings.iter().map(|one| Self { openings: vec![one.clone()], ..Self::default() }));
-        for single in singles {
-            let one = Box::pin(single.attempt(own)).await;
-            done.charges.extend(one.charges);
-            done.settlings.extend(one.settlings);
-            done.openings.extend(one.openings);
+    async fn one_by_one(&mut self, orders: &Orders) -> Outcomes {
+        let mut outcomes = Outcomes::default();
+        for single in orders.singles() {
+            let one = Box::pin(self.carry_out(&single)).await;
+            outcomes.charges.extend(one.charges);
+            outcomes.settlings.extend(one.settlings);
+            outcomes.openings.extend(one.openings);
         }
-        done
+        outcomes
     }
 
-    async fn transact(&self, own: &mut Own) -> Result<Done, Abandoned> {
-        let is_free = self.charges.is_empty() && self.settlings.is_empty();
-        let commit = if is_free { Commit::Visible } else { Commit::Durable };
-        own.transaction(commit, async |tx| self.work(tx).await.map_err(Abandoned::Refused)).await
+    async fn attempt(&mut self, orders: &Orders) -> Result<Outcomes, Abandoned> {
+        match self.unlocked(orders).await? {
+            Some(outcomes) => Ok(outcomes),
+            None => self.locked(orders).await,
+        }
     }
 
-    async fn work(&self, tx: &mut impl Statements) -> Result<Done, LedgerError> {
-        let charged = self.charges.iter().map(|charge| &charge.hold).collect();
-        let (settlings, openings) = tabs::serve(tx, &self.settlings, &self.openings, &charged).await?;
-        let charges = match self.reach {
-            Reach::Tab => within::charge(tx, &self.charges).await?,
-            Reach::Account => charge(tx, &self.charges).await?,
-        };
-        let charges = charges.into_iter().map(Ok).collect();
-        Ok(Done { charges, settlings, openings })
+    /// Reads what is not remembered, decides, and writes what is expected of the rows along with what
+    /// they change to. Nothing when that is not so, or it takes more to decide.
+    async fn unlocked(&mut self, orders: &Orders) -> Result<Option<Outcomes>, Abandoned> {
+        let Some(requests) = orders.new_requests() else { return Ok(None) };
+        let known = self.memory.take(orders);
+        let mut books = self.read(orders, known).await?;
+        let mut decided = decide(orders, &requests, &mut books).map_err(Abandoned::Refused)?;
+        if !decided.grudging.is_empty() {
+            // There may be more by now: nobody is refused from memory.
+            let rest = books.found_without(&decided.grudging);
+            books = self.read(orders, rest).await?;
+            decided = decide(orders, &requests, &mut books).map_err(Abandoned::Refused)?;
+        }
+        let Decided { outcomes, closed_before, writes, opened, .. } = decided;
+        if !closed_before.is_empty() || orders.opens_accounts(&books) {
+            return Ok(None);
+        }
+        match self.own.write(&writes).await {
+            Ok(()) => {
+                books.tabs.extend(opened);
+                self.memory.keep(books);
+                Ok(Some(outcomes))
+            }
+            Err(Unwritten::Unexpected) => Ok(None),
+            Err(Unwritten::Refused(error)) => Err(Abandoned::Refused(error.into())),
+            Err(Unwritten::Unknown(error)) => Err(Abandoned::Unknown(error)),
+        }
+    }
+
+    /// Completes what is `known` of the rows that `orders` are about.
+    async fn read(&mut self, orders: &Orders, mut known: Books) -> Result<Books, Abandoned> {
+        let tabs: BTreeSet<_> = orders.tabs().filter(|hold| !known.tabs.contains_key(hold)).collect();
+        let accounts: BTreeSet<_> =
+            orders.accounts().filter(|account| !known.accounts.contains_key(account)).collect();
+        if !(tabs.is_empty() && accounts.is_empty()) {
+            let read = self.own.read(async |tx| sql::read(tx, &accounts, &tabs).await).await;
+            let read = read.map_err(Abandoned::Refused)?;
+            known.accounts.extend(read.accounts);
+            known.tabs.extend(read.tabs);
+        }
+        Ok(known)
+    }
+
+    /// The same with rows locked before anything is decided.
+    async fn locked(&mut self, orders: &Orders) -> Result<Outcomes, Abandoned> {
+        let done = self.own.transaction(async |tx| orders.execute(tx).await.map_err(Abandoned::Refused));
+        let (outcomes, books) = done.await?;
+        self.memory.keep(books);
+        Ok(outcomes)
     }
 }
 
@@ -355,31 +345,4 @@ fn is_an_answer(error: &LedgerError) -> bool {
         Some(error) => error.is_refusal() && !error.is_conflict(),
         None => true,
     }
-}
-
-/// What the caller is told.
-pub(super) fn outcome(verdict: Verdict, hold: &HoldId) -> Result<ChargeOutcome, LedgerError> {
-    match verdict {
-        Verdict::Outcome(outcome) => Ok(outcome),
-        // Nobody looked at the account.
-        Verdict::Beyond | Verdict::Unknown => Err(LedgerError::UnknownHold(hold.clone())),
-        Verdict::Overflow => Err(LedgerError::Overflow),
-    }
-}
-
-/// Charges tabs, and their accounts what goes beyond. Which charges fit is decided on locked rows,
-/// and decided again by the database when the sums are written.
-pub(super) async fn charge(
-    tx: &mut impl Statements,
-    charges: &[Charge],
-) -> Result<Vec<Verdict>, LedgerError> {
-    let holds: BTreeSet<&HoldId> = charges.iter().map(|charge| &charge.hold).collect();
-    let (accounts, tabs) = sql::lock(tx, std::iter::empty(), &holds, &BTreeSet::new()).await?;
-    let books = Books { accounts, tabs, ..Books::default() };
-    let (verdicts, fold) = books.admit(charges);
-    let mut writes = Writes::default();
-    sql::charge_holds(&mut writes, &fold.tabs);
-    sql::change_accounts(&mut writes, &fold.accounts);
-    sql::write(tx, writes).await?;
-    Ok(verdicts)
 }

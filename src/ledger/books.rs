@@ -1,16 +1,16 @@
-//! The rows that a batch touches: read, then changed step by step, then written as sums. Pure.
+//! The rows that a batch touches: found, changed step by step, and written as what changed. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::ChargeOutcome;
 use super::account::{Account, Refused, Tab};
 use super::budget::{Limit, Used};
 use super::tabs::{Opening, Owed};
+use super::{ChargeOutcome, LedgerError};
 use crate::id::{AccountId, HoldId};
 use crate::money::Money;
 
-/// A tab as it was found.
-#[derive(Debug, Clone)]
+/// A tab as it was found, or as it is to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OpenedTab {
     /// Whose it is.
     pub account: AccountId,
@@ -31,6 +31,8 @@ pub struct Books {
     pub tabs: BTreeMap<HoldId, OpenedTab>,
     /// What was used within budgets.
     pub used: Used,
+    /// Accounts and tabs that changed, as they were found.
+    found: (BTreeMap<AccountId, Account>, BTreeMap<HoldId, Tab>),
 }
 
 /// A charge that is asked for.
@@ -45,98 +47,89 @@ pub struct Charge {
     pub ahead: Money,
 }
 
-/// What steps add up to: one change per tab and one per account.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Fold {
-    /// Raises the tab's `charged` and `reserved`.
-    pub tabs: BTreeMap<HoldId, (Money, Money)>,
-    /// Added to the account's `posted` and `held`; the second may be negative.
-    pub accounts: BTreeMap<AccountId, (Money, Money)>,
-}
-
-/// What became of one charge.
+/// What an open tab changes to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
-    /// One of the outcomes the caller may see.
-    Outcome(ChargeOutcome),
-    /// It is more than the tab has set aside, or the tab is closed or unknown: its account is to be
-    /// looked at.
-    Beyond,
-    /// There is no such tab.
-    Unknown,
-    /// The sum is beyond what can be recorded.
-    Overflow,
+pub struct TabChange {
+    /// As it was found.
+    pub found: Tab,
+    /// As it is to be.
+    pub now: Tab,
+    /// Whether it closes.
+    pub closes: bool,
 }
 
 /// What became of a tab that was to be settled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Settled {
-    /// Closed at `charged`, with `released` of its reserve left.
-    Closed { charged: Money, released: Money },
+    /// Closed at `charged`, of which `risen` is new, with `released` of its reserve left.
+    Closed { charged: Money, risen: Money, released: Money },
     /// The account lacks this much of what was owed; nothing changed.
     Short { by: Money },
     /// It was closed before; nothing changed.
     Before,
-    /// There is no such tab.
-    Unknown,
-    /// The sum is beyond what can be recorded.
-    Overflow,
 }
 
 impl Books {
-    /// Decides charge by charge, in the order given, which fit; those that do not leave no trace.
-    /// Returns a verdict for each, and the sum of those that fit.
+    /// Of these rows.
     #[must_use]
-    pub fn admit(mut self, charges: &[Charge]) -> (Vec<Verdict>, Fold) {
-        let before = self.clone();
-        let verdicts = charges.iter().map(|charge| self.charge(charge)).collect();
-        (verdicts, self.changes_since(&before))
+    pub fn new(accounts: BTreeMap<AccountId, Account>, tabs: BTreeMap<HoldId, OpenedTab>) -> Self {
+        Self { accounts, tabs, ..Self::default() }
     }
 
-    fn charge(&mut self, Charge { hold, amount, ahead }: &Charge) -> Verdict {
-        let Some((opened, account)) = self.find(hold) else { return Verdict::Unknown };
+    /// Charges a tab, if that fits; if not, it leaves no trace. Also says whether all that was asked
+    /// for is granted.
+    ///
+    /// # Errors
+    /// When there is no such tab, or the sum is beyond what can be recorded.
+    pub fn charge(
+        &mut self,
+        Charge { hold, amount, ahead }: &Charge,
+    ) -> Result<(ChargeOutcome, bool), LedgerError> {
+        let (opened, account) = self.find(hold)?;
         if !opened.is_open {
-            return Verdict::Outcome(ChargeOutcome::Closed);
+            return Ok((ChargeOutcome::Closed, false));
         }
         match account.charge(opened.tab, *amount, *ahead) {
             Ok((after, tab)) => {
-                (*account, opened.tab) = (after, tab);
-                Verdict::Outcome(ChargeOutcome::Charged { total: tab.charged })
+                let is_within = *amount <= opened.tab.unused();
+                self.change(hold, after, tab, true);
+                Ok((ChargeOutcome::Charged { total: tab.charged }, is_within || tab.unused() >= *ahead))
             }
-            Err(Refused::Short(by)) => Verdict::Outcome(ChargeOutcome::Short { by }),
-            Err(Refused::Overflow) => Verdict::Overflow,
+            Err(Refused::Short(by)) => Ok((ChargeOutcome::Short { by }, false)),
+            Err(Refused::Overflow) => Err(LedgerError::Overflow),
         }
     }
 
     /// Charges what is owed for a tab, and closes it.
-    pub fn settle(&mut self, hold: &HoldId, owed: Owed) -> Settled {
-        let Some((opened, account)) = self.find(hold) else { return Settled::Unknown };
+    ///
+    /// # Errors
+    /// When there is no such tab, or the sum is beyond what can be recorded.
+    pub fn settle(&mut self, hold: &HoldId, owed: Owed) -> Result<Settled, LedgerError> {
+        let (opened, account) = self.find(hold)?;
         if !opened.is_open {
-            return Settled::Before;
+            return Ok(Settled::Before);
         }
         let mut amount = owed.amount();
         if let Err(Refused::Short(by)) = account.charge(opened.tab, amount, Money::ZERO) {
             if matches!(owed, Owed::Exactly(_)) {
-                return Settled::Short { by };
+                return Ok(Settled::Short { by });
             }
             amount = amount.checked_sub(by).unwrap_or_default();
         }
-        let Ok((charged, tab)) = account.charge(opened.tab, amount, Money::ZERO) else {
-            return Settled::Overflow;
+        let charged = account.charge(opened.tab, amount, Money::ZERO);
+        let Ok((after, tab)) = charged.and_then(|(account, tab)| Ok((account.close(tab)?, tab))) else {
+            return Err(LedgerError::Overflow);
         };
-        let Ok(after) = charged.close(tab) else { return Settled::Overflow };
-        *account = after;
-        opened.tab = tab;
-        opened.is_open = false;
-        Settled::Closed { charged: tab.charged, released: tab.unused() }
+        self.change(hold, after, tab, false);
+        Ok(Settled::Closed { charged: tab.charged, risen: amount, released: tab.unused() })
     }
 
-    /// Sets aside what a new tab is estimated to cost. Returns that, and what could have been;
-    /// or what there is, when that is not enough.
+    /// Sets aside what a new tab is estimated to cost, or all there is. Returns that; or what there
+    /// is, when that is not enough.
     ///
     /// # Errors
     /// What there is.
-    pub fn reserve(&mut self, opening: &Opening) -> Result<(Money, Limit), Limit> {
+    pub fn reserve(&mut self, opening: &Opening) -> Result<Money, Limit> {
         let account = self.accounts.get(&opening.account).copied().unwrap_or_default();
         let budget = opening.budget.as_ref();
         let left = self.used.left(budget, account.available());
@@ -145,37 +138,64 @@ impl Books {
         if let Some(budget) = budget {
             self.used.add(&budget.name, &budget.day, amount).ok_or(left)?;
         }
-        self.accounts.insert(opening.account.clone(), after);
-        Ok((amount, left))
+        self.change_account(&opening.account, account, after);
+        Ok(amount)
     }
 
-    fn find(&mut self, hold: &HoldId) -> Option<(&mut OpenedTab, &mut Account)> {
-        let opened = self.tabs.get_mut(hold)?;
-        let account = self.accounts.get_mut(&opened.account)?;
-        Some((opened, account))
+    fn find(&self, hold: &HoldId) -> Result<(&OpenedTab, Account), LedgerError> {
+        let opened = self.tabs.get(hold);
+        let found = opened.and_then(|opened| Some((opened, *self.accounts.get(&opened.account)?)));
+        found.ok_or_else(|| LedgerError::UnknownHold(hold.clone()))
     }
 
-    /// What the steps since `before` add up to.
+    fn change(&mut self, hold: &HoldId, account: Account, tab: Tab, is_open: bool) {
+        let Some(opened) = self.tabs.get_mut(hold) else { return };
+        // Also where a charge is nothing: that the tab is open is for the database to say.
+        self.found.1.entry(hold.clone()).or_insert(opened.tab);
+        (opened.tab, opened.is_open) = (tab, is_open);
+        let owner = opened.account.clone();
+        if let Some(before) = self.accounts.get(&owner) {
+            self.change_account(&owner, *before, account);
+        }
+    }
+
+    fn change_account(&mut self, id: &AccountId, before: Account, after: Account) {
+        if before != after {
+            self.found.0.entry(id.clone()).or_insert(before);
+            self.accounts.insert(id.clone(), after);
+        }
+    }
+
+    /// The rows as they were found, but for those of `accounts`.
     #[must_use]
-    pub fn changes_since(&self, before: &Self) -> Fold {
-        let mut fold = Fold::default();
-        for (hold, now) in &self.tabs {
-            let then = before.tabs[hold].tab;
-            let risen =
-                (difference(now.tab.charged, then.charged), difference(now.tab.reserved, then.reserved));
-            if now.tab != then {
-                fold.tabs.insert(hold.clone(), risen);
+    pub fn found_without(mut self, accounts: &BTreeSet<AccountId>) -> Self {
+        let (found_accounts, found_tabs) = std::mem::take(&mut self.found);
+        self.accounts.extend(found_accounts);
+        for (hold, tab) in found_tabs {
+            if let Some(opened) = self.tabs.get_mut(&hold) {
+                (opened.tab, opened.is_open) = (tab, true);
             }
         }
-        for (account, now) in &self.accounts {
-            let then = before.accounts.get(account).copied().unwrap_or_default();
-            let (posted, held) =
-                (difference(now.posted(), then.posted()), difference(now.held(), then.held()));
-            if !posted.is_zero() || !held.is_zero() {
-                fold.accounts.insert(account.clone(), (posted, held));
-            }
-        }
-        fold
+        self.accounts.retain(|id, _| !accounts.contains(id));
+        self.tabs.retain(|_, opened| !accounts.contains(&opened.account));
+        Self::new(self.accounts, self.tabs)
+    }
+
+    /// What is added to the accounts' `posted` and `held`; the second may be negative.
+    pub fn account_changes(&self) -> impl Iterator<Item = (&AccountId, (Money, Money))> {
+        self.found.0.iter().filter_map(|(id, found)| {
+            let now = self.accounts.get(id)?;
+            let by = (difference(now.posted(), found.posted()), difference(now.held(), found.held()));
+            (by != (Money::ZERO, Money::ZERO)).then_some((id, by))
+        })
+    }
+
+    /// What tabs change to.
+    pub fn tab_changes(&self) -> impl Iterator<Item = (&HoldId, TabChange)> {
+        self.found.1.iter().filter_map(|(id, found)| {
+            let opened = self.tabs.get(id)?;
+            Some((id, TabChange { found: *found, now: opened.tab, closes: !opened.is_open }))
+        })
     }
 }
 
@@ -186,8 +206,12 @@ fn difference(now: Money, then: Money) -> Money {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Estimate;
     use super::*;
     use crate::id::Timestamp;
+
+    type Accounts = BTreeMap<AccountId, (Money, Money)>;
+    type Tabs = BTreeMap<HoldId, TabChange>;
 
     const NOW: Timestamp = Timestamp::from_millis(1_767_225_600_000);
 
@@ -206,32 +230,50 @@ mod tests {
         let row = Account::new(money(credited), Money::ZERO, money(held)).unwrap();
         let tabs =
             tabs.iter().map(|(hold, reserved, is_open)| ((*hold).clone(), opened(*reserved, *is_open)));
-        let books =
-            Books { accounts: [(account.clone(), row)].into(), tabs: tabs.collect(), used: Used::default() };
+        let books = Books::new([(account.clone(), row)].into(), tabs.collect());
         (account, books)
+    }
+
+    /// What changed of the accounts and the tabs.
+    fn changes(books: &Books) -> (Accounts, Tabs) {
+        let accounts = books.account_changes().map(|(id, by)| (id.clone(), by)).collect();
+        (accounts, books.tab_changes().map(|(id, change)| (id.clone(), change)).collect())
+    }
+
+    fn tab(reserved: i64, charged: i64) -> Tab {
+        Tab { reserved: money(reserved), charged: money(charged) }
     }
 
     #[test]
     fn attack_20_those_that_fit_succeed_in_order_of_arrival() {
         let (one, two, gone) = (HoldId::new(NOW), HoldId::new(NOW), HoldId::new(NOW));
-        let (account, books) = books(20, 5, &[(&one, 5, true), (&two, 0, true), (&gone, 0, false)]);
+        let (account, mut books) = books(20, 5, &[(&one, 5, true), (&two, 0, true), (&gone, 0, false)]);
         let unknown = HoldId::new(NOW);
-        let charges = [(&one, 10), (&two, 11), (&two, 10), (&one, 1), (&gone, 1), (&unknown, 1)]
-            .map(|(hold, amount)| charge(hold, amount, 0));
-        let (verdicts, fold) = books.admit(&charges);
-        assert_eq!(
-            verdicts,
-            [
-                Verdict::Outcome(ChargeOutcome::Charged { total: money(10) }),
-                Verdict::Outcome(ChargeOutcome::Short { by: money(1) }),
-                Verdict::Outcome(ChargeOutcome::Charged { total: money(10) }),
-                Verdict::Outcome(ChargeOutcome::Short { by: money(1) }),
-                Verdict::Outcome(ChargeOutcome::Closed),
-                Verdict::Unknown,
-            ]
-        );
-        assert_eq!(fold.tabs, [(one, (money(10), money(0))), (two, (money(10), money(0)))].into());
-        assert_eq!(fold.accounts, [(account, (money(0), money(15)))].into());
+        let told = |total| Some(ChargeOutcome::Charged { total: money(total) });
+        for (hold, amount, outcome) in [
+            (&one, 10, told(10)),
+            (&two, 11, Some(ChargeOutcome::Short { by: money(1) })),
+            (&two, 10, told(10)),
+            (&one, 1, Some(ChargeOutcome::Short { by: money(1) })),
+            (&one, 0, told(10)),
+            (&gone, 1, Some(ChargeOutcome::Closed)),
+            (&unknown, 1, None),
+        ] {
+            assert_eq!(books.charge(&charge(hold, amount, 0)).ok().map(|(outcome, _)| outcome), outcome);
+        }
+        let changed = |reserved| TabChange { found: tab(reserved, 0), now: tab(reserved, 10), closes: false };
+        let (accounts, tabs) = changes(&books);
+        assert_eq!(tabs, [(one, changed(5)), (two, changed(0))].into());
+        assert_eq!(accounts, [(account, (money(0), money(15)))].into());
+    }
+
+    #[test]
+    fn a_charge_of_nothing_still_asks_for_an_open_tab() {
+        let hold = HoldId::new(NOW);
+        let (_, mut books) = books(20, 5, &[(&hold, 5, true)]);
+        books.charge(&charge(&hold, 0, 0)).unwrap();
+        let same = TabChange { found: tab(5, 0), now: tab(5, 0), closes: false };
+        assert_eq!(changes(&books), (Accounts::new(), [(hold, same)].into()));
     }
 
     #[test]
@@ -244,12 +286,15 @@ mod tests {
             (5, [(6, 100), (2, 100)], 8, 15, 15),
         ] {
             let hold = HoldId::new(NOW);
-            let (account, books) = books(20, reserved, &[(&hold, reserved, true)]);
-            let charges = charges.map(|(amount, ahead)| charge(&hold, amount, ahead));
-            let (_, fold) = books.admit(&charges);
-            assert_eq!(fold.tabs, [(hold, (money(charged), money(risen)))].into());
+            let (account, mut books) = books(20, reserved, &[(&hold, reserved, true)]);
+            for (amount, ahead) in charges {
+                books.charge(&charge(&hold, amount, ahead)).unwrap();
+            }
+            let now = tab(reserved + risen, charged);
+            let (accounts, tabs) = changes(&books);
+            assert_eq!(tabs, [(hold, TabChange { found: tab(reserved, 0), now, closes: false })].into());
             let held = (held > 0).then_some((account, (money(0), money(held))));
-            assert_eq!(fold.accounts, held.into_iter().collect());
+            assert_eq!(accounts, held.into_iter().collect());
         }
     }
 
@@ -259,23 +304,63 @@ mod tests {
 
     #[test]
     fn a_tab_is_settled_once_and_as_far_as_it_can_be_paid() {
+        let closed = |charged, released| Settled::Closed {
+            charged: money(charged),
+            risen: money(charged),
+            released: money(released),
+        };
         for (owed, expected) in [
-            (Owed::Exactly(money(4)), Settled::Closed { charged: money(4), released: money(2) }),
-            (Owed::Exactly(money(9)), Settled::Closed { charged: money(9), released: money(0) }),
+            (Owed::Exactly(money(4)), closed(4, 2)),
+            (Owed::Exactly(money(9)), closed(9, 0)),
             (Owed::Exactly(money(11)), Settled::Short { by: money(1) }),
-            (Owed::AtMost(money(11)), Settled::Closed { charged: money(10), released: money(0) }),
-            (Owed::NOTHING, Settled::Closed { charged: money(0), released: money(6) }),
+            (Owed::AtMost(money(11)), closed(10, 0)),
+            (Owed::NOTHING, closed(0, 6)),
         ] {
             let hold = HoldId::new(NOW);
             let (account, mut books) = books(10, 6, &[(&hold, 6, true)]);
-            let before = books.clone();
-            assert_eq!(books.settle(&hold, owed), expected);
+            assert_eq!(books.settle(&hold, owed).unwrap(), expected);
+            let (accounts, tabs) = changes(&books);
             if let Settled::Closed { charged, .. } = expected {
-                assert_eq!(books.settle(&hold, owed), Settled::Before);
-                let fold = books.changes_since(&before);
-                assert_eq!(fold.accounts, [(account, (charged, money(-6)))].into());
+                assert_eq!(books.settle(&hold, owed).unwrap(), Settled::Before);
+                assert_eq!(accounts, [(account, (charged, money(-6)))].into());
+                let now = Tab { charged, ..tab(6, 0) };
+                assert_eq!(tabs, [(hold, TabChange { found: tab(6, 0), now, closes: true })].into());
+            } else {
+                assert_eq!((accounts, tabs), (Accounts::new(), Tabs::new()));
             }
-            assert_eq!(books.settle(&HoldId::new(NOW), owed), Settled::Unknown);
+            assert!(matches!(books.settle(&HoldId::new(NOW), owed), Err(LedgerError::UnknownHold(_))));
         }
+    }
+
+    #[test]
+    fn what_is_reserved_is_held() {
+        let hold = HoldId::new(NOW);
+        let (account, mut books) = books(10, 0, &[(&hold, 0, true)]);
+        let opening = Opening {
+            account,
+            idempotency_key: None,
+            budget: None,
+            estimate: Estimate { wanted: money(6), least: money(6) },
+            now: NOW,
+            expires_at: NOW,
+        };
+        assert_eq!(books.reserve(&opening).unwrap(), money(6));
+        assert_eq!(books.reserve(&opening).unwrap_err().affordable, money(4));
+        let (accounts, _) = changes(&books);
+        assert_eq!(accounts, [(opening.account, (money(0), money(6)))].into());
+    }
+
+    #[test]
+    fn what_was_changed_can_be_had_as_it_was_found() {
+        let (one, two) = (HoldId::new(NOW), HoldId::new(NOW));
+        let (account, mut books) = books(20, 5, &[(&one, 5, true), (&two, 0, true)]);
+        let (other, before) = (AccountId::parse("test:b").unwrap(), books.clone());
+        books.charge(&charge(&one, 9, 0)).unwrap();
+        books.settle(&two, Owed::Exactly(money(3))).unwrap();
+        let found = books.clone().found_without(&[other].into());
+        assert_eq!((&found.accounts, &found.tabs), (&before.accounts, &before.tabs));
+        assert_eq!(changes(&found), (Accounts::new(), Tabs::new()));
+        let found = books.found_without(&[account].into());
+        assert!(found.accounts.is_empty() && found.tabs.is_empty());
     }
 }

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{LedgerError, sql};
+use super::{LedgerError, changes, sql};
 use crate::db::Tx;
 use crate::db::rows::{self, Column};
 use crate::db::statements::Statements;
@@ -54,6 +54,12 @@ impl Budget {
         let day = now.to_rfc3339().chars().take(10).collect();
         Self { name: name.to_owned(), day, daily, total }
     }
+
+    /// Whether anything is limited at all; what is spent is counted in any case.
+    #[must_use]
+    pub const fn is_limited(&self) -> bool {
+        self.daily.is_some() || self.total.is_some()
+    }
 }
 
 /// What was spent within budgets and what their open tabs may come to, by name and day.
@@ -98,7 +104,7 @@ impl Used {
         tx: &mut impl Statements,
         budgets: impl Iterator<Item = (&'a AccountId, &'a Budget)>,
     ) -> Result<Self, LedgerError> {
-        let limited = budgets.filter(|(_, budget)| budget.daily.is_some() || budget.total.is_some());
+        let limited = budgets.filter(|(_, budget)| budget.is_limited());
         let wanted: BTreeSet<_> =
             limited.map(|(account, budget)| (account.as_str(), &budget.name, &budget.day)).collect();
         if wanted.is_empty() {
@@ -174,7 +180,7 @@ pub async fn count(tx: &mut Tx, budget: &Budget, spent: Money) -> Result<(), Led
     used.add(&budget.name, &budget.day, spent).ok_or(LedgerError::Overflow)?;
     let mut writes = Writes::default();
     used.count(&mut writes);
-    sql::write(tx, writes).await
+    changes::write(tx, &writes).await
 }
 
 #[cfg(test)]

@@ -23,7 +23,8 @@
 //!   `held` is what open tabs [claim](account::Tab::claim), the greater of reserve and charges. So a
 //!   charge within the reserve is a change of its tab alone. [`audit`] recomputes all of it;
 //! * accounts are locked before tabs, each in the order of their ids, so that verbs never deadlock
-//!   among each other. A charge within the reserve needs the lock of its tab only;
+//!   among each other. A charge within the reserve needs the lock of its tab only. The batch writer
+//!   locks only what it changes, when it does;
 //! * an answer is given after its commit. Too little money is an outcome ([`HoldOutcome::Short`]);
 //!   an error means that nothing is known or nothing was done, and never that money is missing.
 //!
@@ -37,14 +38,17 @@ pub mod audit;
 pub mod batch;
 pub mod books;
 pub mod budget;
+mod changes;
 mod confirm;
+mod decide;
+mod memory;
+mod orders;
 mod repeat;
 mod sql;
 pub mod statement;
 pub mod sweep;
 pub mod tabs;
 mod verbs;
-mod within;
 
 use std::sync::Arc;
 

@@ -1,19 +1,18 @@
-//! Every statement of the verbs, one function each. Conditions live in the `WHERE`; a statement
-//! that changed fewer rows than it must is an error, because its caller holds the lock on the
-//! account and has already decided.
+//! The statements of the verbs, one function each, but for those of [`changes`](super::changes).
+//! Conditions live in the `WHERE`; a statement that changed fewer rows than it must is an error,
+//! because its caller holds the lock on the account and has already decided.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use sqlx::AnyConnection;
 
 use super::LedgerError;
 use super::account::{Account, Balance, Tab};
-use super::books::OpenedTab;
+use super::books::{Books, OpenedTab};
 use super::statement::Entry;
 use crate::db::rows::{self, Column};
 use crate::db::statements::{self, Row, Statements, Value};
-use crate::db::writes::Writes;
-use crate::db::{DbError, Engine, Tx};
+use crate::db::{DbError, Tx};
 use crate::id::{AccountId, HoldId, RequestKey, SourceRef, Timestamp};
 use crate::money::Money;
 
@@ -89,33 +88,43 @@ pub(super) async fn lock_account(
     rows.first().map(account).transpose()
 }
 
-/// Accounts and tabs that are locked.
-pub(super) type Locked = (BTreeMap<AccountId, Account>, BTreeMap<HoldId, OpenedTab>);
-
-/// Reads accounts and tabs and locks them until the transaction ends, in one way to the database: the
-/// accounts that are named and those behind `tabs`, in the order of their ids, then these tabs and
-/// those `also`, of which only the lock is wanted, in the order of theirs.
-pub(super) async fn lock<'a>(
+/// Reads accounts and tabs as they are at one moment: the accounts that are named and those behind
+/// `tabs`, and these tabs.
+pub(super) async fn read(
     tx: &mut impl Statements,
-    accounts: impl Iterator<Item = &'a AccountId>,
-    tabs: &BTreeSet<&'a HoldId>,
-    also: &BTreeSet<&'a HoldId>,
-) -> Result<Locked, LedgerError> {
-    let with_account = accounts.map(AccountId::as_str).chain(tabs.iter().map(|tab| tab.as_str()));
-    // SQLite has one writer, who needs no locks.
-    let alone = also.difference(tabs).filter(|_| tx.engine() == Engine::Postgres).map(|tab| tab.as_str());
-    let ids: Vec<_> = with_account.map(|id| (id, 1)).chain(alone.map(|id| (id, 0))).collect();
-    let given = rows::given(tx.engine(), &[Column::Text("id"), Column::Whole("with_account")], ids.len());
-    let (lock_accounts, lock_tabs) = match tx.engine() {
-        Engine::Sqlite => ("", ""),
-        engine @ Engine::Postgres => (engine.for_update(), " FOR UPDATE OF holds"),
-    };
+    accounts: &BTreeSet<&AccountId>,
+    tabs: &BTreeSet<&HoldId>,
+) -> Result<Books, LedgerError> {
+    read_and(tx, accounts, tabs, "", "").await
+}
+
+/// [`read`]s and locks them until the transaction ends, in one way to the database: the accounts in
+/// the order of their ids, then the tabs in the order of theirs.
+pub(super) async fn lock(
+    tx: &mut impl Statements,
+    accounts: &BTreeSet<&AccountId>,
+    tabs: &BTreeSet<&HoldId>,
+) -> Result<Books, LedgerError> {
+    let (lock_accounts, lock_tabs) = (tx.engine().for_update(), tx.engine().for_update_of("holds"));
+    read_and(tx, accounts, tabs, lock_accounts, &lock_tabs).await
+}
+
+async fn read_and(
+    tx: &mut impl Statements,
+    accounts: &BTreeSet<&AccountId>,
+    tabs: &BTreeSet<&HoldId>,
+    lock_accounts: &str,
+    lock_tabs: &str,
+) -> Result<Books, LedgerError> {
+    let ids = accounts.iter().map(|account| account.as_str()).chain(tabs.iter().map(|tab| tab.as_str()));
+    let ids: Vec<_> = ids.map(|id| [id]).collect();
+    let given = rows::given(tx.engine(), &[Column::Text("id")], ids.len());
     // One look at the index of tabs for each id: PostgreSQL would read the whole table for a join. The
     // count is there to have accounts locked before tabs.
     let query = format!(
         "{given}, wanted AS (
            SELECT COALESCE((SELECT holds.account FROM holds WHERE holds.id = given.id), given.id) AS id
-             FROM given WHERE with_account = 1),
+             FROM given),
          of_accounts AS (
            SELECT id, credited, posted, held FROM accounts
             WHERE id IN (SELECT id FROM wanted) ORDER BY id{lock_accounts}),
@@ -129,40 +138,15 @@ pub(super) async fn lock<'a>(
          UNION ALL
          SELECT id, account, 0, 0, 0, reserved, charged, state, budget, day FROM of_tabs"
     );
-    let (mut accounts, mut tabs) = Locked::default();
+    let mut books = Books::default();
     for row in tx.fetch(&query, vec![rows::cells(&ids)]).await? {
         if row.text("account")?.is_empty() {
-            accounts.insert(account_id(&row, "id")?, account(&row)?);
+            books.accounts.insert(account_id(&row, "id")?, account(&row)?);
         } else {
-            tabs.insert(hold_id(&row, "id")?, opened_tab(&row)?);
+            books.tabs.insert(hold_id(&row, "id")?, opened_tab(&row)?);
         }
     }
-    Ok((accounts, tabs))
-}
-
-/// Runs what was gathered.
-pub(super) async fn write(tx: &mut impl Statements, writes: Writes) -> Done {
-    if writes.run(tx).await? {
-        return Ok(());
-    }
-    Err(LedgerError::Corrupt("a batch did not change every row it was to change".into()))
-}
-
-/// Adds to what is posted to accounts and held for their tabs, if that much is available.
-pub(super) fn change_accounts(writes: &mut Writes, changes: &BTreeMap<AccountId, (Money, Money)>) {
-    let columns = [Column::Text("id"), Column::Whole("posted"), Column::Whole("held")];
-    let rows: Vec<_> = changes
-        .iter()
-        .map(|(account, (posted, held))| (account.as_str(), posted.micros(), held.micros()))
-        .collect();
-    writes.add(
-        &columns,
-        &rows,
-        "UPDATE accounts
-            SET posted = accounts.posted + given.posted, held = accounts.held + given.held FROM given
-          WHERE accounts.id = given.id AND accounts.held + given.held >= 0
-            AND accounts.credited - accounts.posted - accounts.held >= given.posted + given.held",
-    );
+    Ok(books)
 }
 
 /// Makes the account unless it exists. Waits for another transaction that makes the same one.
@@ -253,35 +237,6 @@ fn raised_by(account: &AccountId, amount: Money) -> Vec<Value> {
     vec![account.as_str().into(), amount.micros().into()]
 }
 
-/// A tab to be written.
-pub(super) struct NewHold<'a> {
-    pub id: &'a HoldId,
-    pub account: &'a AccountId,
-    pub request_key: &'a RequestKey,
-    pub tab: Tab,
-    pub state: &'static str,
-    pub now: Timestamp,
-    pub expires_at: Timestamp,
-}
-
-pub(super) async fn insert_hold(tx: &mut Tx, hold: NewHold<'_>) -> Done {
-    let text =
-        "INSERT INTO holds (id, account, request_key, reserved, charged, state, created_at, expires_at)
-                VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
-    let values = vec![
-        hold.id.as_str().into(),
-        hold.account.as_str().into(),
-        hold.request_key.as_str().into(),
-        hold.tab.reserved.micros().into(),
-        hold.tab.charged.micros().into(),
-        hold.state.into(),
-        hold.now.millis().into(),
-        hold.expires_at.millis().into(),
-    ];
-    tx.execute(text, values).await?;
-    Ok(())
-}
-
 /// The tab of a request key, if it has one.
 pub(super) async fn find_hold(
     tx: &mut Tx,
@@ -291,34 +246,6 @@ pub(super) async fn find_hold(
     let text = "SELECT id FROM holds WHERE account = $1 AND request_key = $2";
     let rows = tx.fetch(text, vec![account.as_str().into(), request_key.as_str().into()]).await?;
     rows.first().map(|row| hold_id(row, "id")).transpose()
-}
-
-/// Raises what open tabs were charged and have set aside.
-pub(super) fn charge_holds(writes: &mut Writes, charges: &BTreeMap<HoldId, (Money, Money)>) {
-    let rows: Vec<_> = (charges.iter())
-        .map(|(hold, (charged, reserved))| (hold.as_str(), charged.micros(), reserved.micros()))
-        .collect();
-    // `CASE` keeps PostgreSQL from the indexes of open tabs, which are full of tabs that were closed
-    // since it last vacuumed.
-    writes.add(
-        &[Column::Text("id"), Column::Whole("charged"), Column::Whole("reserved")],
-        &rows,
-        "UPDATE holds
-            SET charged = holds.charged + given.charged, reserved = holds.reserved + given.reserved FROM given
-          WHERE holds.id = given.id AND CASE holds.state WHEN 'open' THEN TRUE ELSE FALSE END",
-    );
-}
-
-/// Closes open tabs, each after raising what it was charged.
-pub(super) fn close_holds(writes: &mut Writes, charges: &BTreeMap<HoldId, Money>) {
-    let rows: Vec<_> = charges.iter().map(|(hold, amount)| (hold.as_str(), amount.micros())).collect();
-    // `CASE` as above.
-    writes.add(
-        &[Column::Text("id"), Column::Whole("amount")],
-        &rows,
-        "UPDATE holds SET charged = holds.charged + given.amount, state = 'closed' FROM given
-          WHERE holds.id = given.id AND CASE holds.state WHEN 'open' THEN TRUE ELSE FALSE END",
-    );
 }
 
 /// A tab, and when it expires.
@@ -348,49 +275,6 @@ pub(super) async fn expired_holds(
     let rows =
         statements::fetch(connection, text, vec![now.millis().into(), i64::from(limit).into()]).await?;
     rows.iter().map(|row| hold_id(row, "id")).collect()
-}
-
-/// Posts the entries of tabs.
-pub(super) fn insert_entries(writes: &mut Writes, entries: &[(HoldId, Entry)]) -> Done {
-    let mut rows = Vec::with_capacity(entries.len());
-    for (hold, entry) in entries {
-        let units = i64::try_from(entry.units).map_err(|_| LedgerError::Overflow)?;
-        rows.push((
-            &entry.id,
-            &entry.account,
-            hold,
-            entry.kind,
-            entry.amount.micros(),
-            &entry.request_id,
-            &entry.service,
-            units,
-            entry.unit_price.micros(),
-            entry.meta.to_string(),
-            entry.created_at.millis(),
-        ));
-    }
-    let columns = [
-        Column::Text("id"),
-        Column::Text("account"),
-        Column::Text("hold"),
-        Column::Text("kind"),
-        Column::Whole("amount"),
-        Column::Text("request_id"),
-        Column::Text("service"),
-        Column::Whole("units"),
-        Column::Whole("unit_price"),
-        Column::Text("meta"),
-        Column::Whole("created_at"),
-    ];
-    writes.add(
-        &columns,
-        &rows,
-        "INSERT INTO entries
-           (id, account, hold, kind, amount, request_id, service, units, unit_price, meta, created_at)
-         SELECT id, account, hold, kind, amount, request_id, service, units, unit_price, meta, created_at
-           FROM given",
-    );
-    Ok(())
 }
 
 /// The entry of a closed tab.

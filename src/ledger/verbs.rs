@@ -1,15 +1,15 @@
 //! The verbs, as parts of a caller's transaction. Each locks the account first, then the tab.
 
-use std::collections::BTreeSet;
-
 #[cfg(doc)]
 use super::Ledger;
 use super::account::{Account, Refused, Tab};
 use super::books::{Charge, OpenedTab};
-use super::sql::{self, NewHold};
+use super::changes::{self, NewHold};
+use super::orders::Orders;
+use super::sql;
 use super::statement::{Entry, EntryDetails};
-use super::tabs::{self, Owed, Settling};
-use super::{ChargeOutcome, CloseOutcome, Credited, HoldOutcome, LedgerError, SpendOutcome, batch};
+use super::tabs::{Owed, Settling};
+use super::{ChargeOutcome, CloseOutcome, Credited, HoldOutcome, LedgerError, SpendOutcome};
 use crate::db::Tx;
 use crate::db::writes::Writes;
 use crate::id::{AccountId, HoldId, RequestKey, SourceRef, Timestamp};
@@ -106,8 +106,11 @@ pub async fn hold(
     }
     let id = HoldId::new(now);
     let tab = Tab { reserved: estimate, charged: Money::ZERO };
-    let new = NewHold { id: &id, account, request_key, tab, state: "open", now, expires_at };
-    sql::insert_hold(tx, new).await?;
+    let budget = None;
+    let new = NewHold { id: id.clone(), account, request_key, tab, state: "open", budget, now, expires_at };
+    let mut writes = Writes::default();
+    changes::insert_holds(&mut writes, &[new]);
+    changes::write(tx, &writes).await?;
     Ok(HoldOutcome::Opened(id))
 }
 
@@ -120,8 +123,8 @@ pub async fn hold(
 pub async fn charge(tx: &mut Tx, hold: &HoldId, amount: Money) -> Result<ChargeOutcome, LedgerError> {
     not_negative(amount)?;
     let charge = Charge { hold: hold.clone(), amount, ahead: Money::ZERO };
-    let verdicts = batch::charge(tx, &[charge]).await?;
-    batch::outcome(verdicts[0], hold)
+    let orders = Orders { charges: vec![charge], ..Orders::default() };
+    orders.execute(tx).await?.0.charges.pop().ok_or(LedgerError::Stopped)?
 }
 
 /// Closes a tab at what it was charged: posts its one entry and frees what it had set aside and
@@ -136,8 +139,8 @@ pub async fn close(
     now: Timestamp,
 ) -> Result<CloseOutcome, LedgerError> {
     let settling = Settling { hold: hold.clone(), owed: Owed::NOTHING, details: details.clone(), now };
-    let (mut settled, _) = tabs::serve(tx, &[settling], &[], &BTreeSet::new()).await?;
-    settled.pop().ok_or(LedgerError::Stopped)?
+    let orders = Orders { settlings: vec![settling], ..Orders::default() };
+    orders.execute(tx).await?.0.settlings.pop().ok_or(LedgerError::Stopped)?
 }
 
 /// [`close`], provided that the tab is open and its time is over. `None` when it is not.
@@ -188,12 +191,13 @@ pub async fn spend(
     }
     let id = HoldId::new(now);
     let tab = Tab { reserved: Money::ZERO, charged: amount };
-    let new = NewHold { id: &id, account, request_key, tab, state: "closed", now, expires_at: now };
-    sql::insert_hold(tx, new).await?;
+    let (state, budget, expires_at) = ("closed", None, now);
+    let new = NewHold { id: id.clone(), account, request_key, tab, state, budget, now, expires_at };
     let entry = Entry::of(account, amount, details, now);
     let mut writes = Writes::default();
-    sql::insert_entries(&mut writes, &[(id, entry.clone())])?;
-    sql::write(tx, writes).await?;
+    changes::insert_holds(&mut writes, &[new]);
+    changes::insert_entries(&mut writes, &[(id, entry.clone())])?;
+    changes::write(tx, &writes).await?;
     Ok(SpendOutcome::Spent(entry))
 }
 

@@ -270,8 +270,8 @@ impl Run {
                 assert_eq!(done.unwrap(), Opened::Short(Limit { affordable, bound }));
                 continue;
             }
-            let Ok(Opened::Open { hold, affordable: told }) = done else { panic!("{done:?}") };
-            assert_eq!(told, affordable);
+            let Ok(Opened::Open { hold, reserved }) = done else { panic!("{done:?}") };
+            assert_eq!(reserved, money(most.min(left.0)));
             self.model.tabs.push(Tab {
                 id: Some(hold),
                 account: n,

@@ -4,7 +4,7 @@ use sqlx::Row as _;
 
 use super::state::Request;
 use super::store::{account, corrupt};
-use crate::db::{DbError, Engine, Tx};
+use crate::db::{DbError, Tx};
 use crate::funding::StoreError;
 use crate::id::{HoldId, RequestId};
 use crate::money::Money;
@@ -27,10 +27,7 @@ pub(super) async fn open_tabs(tx: &mut Tx, channel: ChannelId) -> Result<Vec<Ope
     let account = account(channel).as_str().to_owned();
     let sql = format!("SELECT id FROM accounts WHERE id = $1{}", tx.engine().for_update());
     sqlx::query(sqlx::AssertSqlSafe(sql)).bind(account.clone()).fetch_optional(tx.conn()).await?;
-    let lock = match tx.engine() {
-        Engine::Sqlite => "",
-        Engine::Postgres => " FOR UPDATE OF h",
-    };
+    let lock = tx.engine().for_update_of("h");
     let sql = format!(
         "SELECT h.id, h.charged, r.request_id, coalesce(r.challenge, '') AS challenge, \
          coalesce(r.service, 'chat') AS service, coalesce(r.unit_price, 0) AS unit_price \

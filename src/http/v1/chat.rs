@@ -163,15 +163,15 @@ impl Order {
         let until = now.checked_add_millis(TAB_MS).unwrap_or(now);
         let opening = self.key.opening(self.idempotency_key.as_deref(), estimate(&self.chat), now, until);
         let opened = self.app.ledger.open(opening).await;
-        let (hold, affordable) = match opened.map_err(|error| books(&error))? {
-            Opened::Open { hold, affordable } => (hold, affordable),
+        let (hold, reserved) = match opened.map_err(|error| books(&error))? {
+            Opened::Open { hold, reserved } => (hold, reserved),
             Opened::InProgress => return Err(in_progress()),
             Opened::Charged => return Err(reused()),
             Opened::Short(found) => {
                 return Err(short(found, estimate(&self.chat).least));
             }
         };
-        let shortened = Plan::new(&self.chat, affordable).filter(|plan| plan.shortened);
+        let shortened = Plan::new(&self.chat, reserved).filter(|plan| plan.shortened);
         let is_shortened = shortened.is_some();
         let chat = match shortened {
             Some(plan) => self.chat.shortened(plan.tokens),

@@ -1,0 +1,174 @@
+//! What is written of accounts, tabs and entries, many rows in a statement each. Conditions live in
+//! the `WHERE`: what the caller found, or decided on. A statement that changed fewer rows than it must
+//! is an error where the caller holds their locks, and a reason to look again where it does not.
+
+use super::LedgerError;
+use super::account::Tab;
+use super::books::TabChange;
+use super::budget::Budget;
+use super::statement::Entry;
+use crate::db::rows::Column;
+use crate::db::statements::Statements;
+use crate::db::writes::Writes;
+use crate::id::{AccountId, HoldId, RequestKey, Timestamp};
+use crate::money::Money;
+
+/// Runs what was gathered.
+pub(super) async fn write(tx: &mut impl Statements, writes: &Writes) -> Result<(), LedgerError> {
+    if writes.run(tx).await? {
+        return Ok(());
+    }
+    Err(LedgerError::Corrupt("a batch did not change every row it was to change".into()))
+}
+
+/// Adds to what is posted to accounts and held for their tabs, if that much is available.
+pub(super) fn change_accounts<'a>(
+    writes: &mut Writes,
+    changes: impl Iterator<Item = (&'a AccountId, (Money, Money))>,
+) {
+    let columns = [Column::Text("id"), Column::Whole("posted"), Column::Whole("held")];
+    let rows: Vec<_> =
+        changes.map(|(account, (posted, held))| (account.as_str(), posted.micros(), held.micros())).collect();
+    writes.add(
+        &columns,
+        &rows,
+        "UPDATE accounts
+            SET posted = accounts.posted + given.posted, held = accounts.held + given.held FROM given
+          WHERE accounts.id = given.id AND accounts.held + given.held >= 0
+            AND accounts.credited - accounts.posted - accounts.held >= given.posted + given.held",
+    );
+}
+
+/// A tab to be written.
+pub(super) struct NewHold<'a> {
+    pub id: HoldId,
+    pub account: &'a AccountId,
+    pub request_key: &'a RequestKey,
+    pub tab: Tab,
+    pub state: &'static str,
+    /// What it is to be counted within.
+    pub budget: Option<&'a Budget>,
+    pub now: Timestamp,
+    pub expires_at: Timestamp,
+}
+
+/// Writes new tabs.
+pub(super) fn insert_holds(writes: &mut Writes, holds: &[NewHold<'_>]) {
+    let row = |hold: &NewHold<'_>| {
+        let (budget, day) = hold.budget.map(|budget| (budget.name.clone(), budget.day.clone())).unzip();
+        (
+            hold.id.to_string(),
+            hold.account.to_string(),
+            hold.request_key.to_string(),
+            hold.tab.reserved.micros(),
+            hold.tab.charged.micros(),
+            hold.state,
+            budget,
+            day,
+            hold.now.millis(),
+            hold.expires_at.millis(),
+        )
+    };
+    let columns = [
+        Column::Text("id"),
+        Column::Text("account"),
+        Column::Text("request_key"),
+        Column::Whole("reserved"),
+        Column::Whole("charged"),
+        Column::Text("state"),
+        Column::Text("budget"),
+        Column::Text("day"),
+        Column::Whole("created_at"),
+        Column::Whole("expires_at"),
+    ];
+    writes.add(
+        &columns,
+        &holds.iter().map(row).collect::<Vec<_>>(),
+        "INSERT INTO holds
+           (id, account, request_key, reserved, charged, state, budget, day, created_at, expires_at)
+         SELECT id, account, request_key, reserved, charged, state, budget, day, created_at, expires_at
+           FROM given",
+    );
+}
+
+/// Changes open tabs, if they are as they were found.
+pub(super) fn change_tabs<'a>(writes: &mut Writes, changes: impl Iterator<Item = (&'a HoldId, TabChange)>) {
+    let columns = [
+        Column::Text("id"),
+        Column::Whole("found_reserved"),
+        Column::Whole("found_charged"),
+        Column::Whole("reserved"),
+        Column::Whole("charged"),
+    ];
+    let row = |(hold, change): (&'a HoldId, TabChange)| {
+        let [found, now] =
+            [change.found, change.now].map(|tab| (tab.reserved.micros(), tab.charged.micros()));
+        ((hold.as_str(), found.0, found.1, now.0, now.1), change.closes)
+    };
+    let (closing, staying): (Vec<_>, Vec<_>) = changes.map(row).partition(|(_, closes)| *closes);
+    let [closing, staying] =
+        [closing, staying].map(|rows| rows.into_iter().map(|(row, _)| row).collect::<Vec<_>>());
+    // `CASE` keeps PostgreSQL from the index of open tabs, which is full of tabs that were closed
+    // since it last vacuumed.
+    writes.add(
+        &columns,
+        &staying,
+        "UPDATE holds SET reserved = given.reserved, charged = given.charged FROM given
+          WHERE holds.id = given.id
+            AND CASE holds.state WHEN 'open'
+                THEN holds.reserved = given.found_reserved AND holds.charged = given.found_charged
+                ELSE FALSE END",
+    );
+    writes.add(
+        &columns,
+        &closing,
+        "UPDATE holds SET reserved = given.reserved, charged = given.charged, state = 'closed' FROM given
+          WHERE holds.id = given.id
+            AND CASE holds.state WHEN 'open'
+                THEN holds.reserved = given.found_reserved AND holds.charged = given.found_charged
+                ELSE FALSE END",
+    );
+}
+
+/// Posts the entries of tabs.
+pub(super) fn insert_entries(writes: &mut Writes, entries: &[(HoldId, Entry)]) -> Result<(), LedgerError> {
+    let mut rows = Vec::with_capacity(entries.len());
+    for (hold, entry) in entries {
+        let units = i64::try_from(entry.units).map_err(|_| LedgerError::Overflow)?;
+        rows.push((
+            &entry.id,
+            &entry.account,
+            hold,
+            entry.kind,
+            entry.amount.micros(),
+            &entry.request_id,
+            &entry.service,
+            units,
+            entry.unit_price.micros(),
+            entry.meta.to_string(),
+            entry.created_at.millis(),
+        ));
+    }
+    let columns = [
+        Column::Text("id"),
+        Column::Text("account"),
+        Column::Text("hold"),
+        Column::Text("kind"),
+        Column::Whole("amount"),
+        Column::Text("request_id"),
+        Column::Text("service"),
+        Column::Whole("units"),
+        Column::Whole("unit_price"),
+        Column::Text("meta"),
+        Column::Whole("created_at"),
+    ];
+    writes.add(
+        &columns,
+        &rows,
+        "INSERT INTO entries
+           (id, account, hold, kind, amount, request_id, service, units, unit_price, meta, created_at)
+         SELECT id, account, hold, kind, amount, request_id, service, units, unit_price, meta, created_at
+           FROM given",
+    );
+    Ok(())
+}

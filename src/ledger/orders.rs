@@ -1,0 +1,110 @@
+//! What a batch is asked to do, and what becomes of it.
+
+use std::collections::BTreeMap;
+
+use super::books::{Books, Charge};
+use super::budget::Used;
+use super::decide::{Decided, decide};
+use super::repeat::{Known, known};
+use super::tabs::{Opened, Opening, Settling};
+use super::{ChargeOutcome, CloseOutcome, LedgerError, changes, sql};
+use crate::db::TxError as _;
+use crate::db::statements::Statements;
+use crate::id::{AccountId, HoldId, RequestKey};
+
+/// What is asked for, each on its own terms: one that cannot be done leaves the others alone.
+#[derive(Debug, Default)]
+pub(super) struct Orders {
+    pub charges: Vec<Charge>,
+    pub settlings: Vec<Settling>,
+    pub openings: Vec<Opening>,
+}
+
+/// What became of it, in the same order.
+#[derive(Debug, Default)]
+pub(super) struct Outcomes {
+    pub charges: Vec<Result<ChargeOutcome, LedgerError>>,
+    pub settlings: Vec<Result<CloseOutcome, LedgerError>>,
+    pub openings: Vec<Result<Opened, LedgerError>>,
+}
+
+impl Orders {
+    pub(super) fn len(&self) -> usize {
+        self.charges.len() + self.settlings.len() + self.openings.len()
+    }
+
+    /// The tabs that are to be charged or settled.
+    pub(super) fn tabs(&self) -> impl Iterator<Item = &HoldId> {
+        let charged = self.charges.iter().map(|charge| &charge.hold);
+        charged.chain(self.settlings.iter().map(|settling| &settling.hold))
+    }
+
+    /// The accounts that tabs are to be opened on.
+    pub(super) fn accounts(&self) -> impl Iterator<Item = &AccountId> {
+        self.openings.iter().map(|opening| &opening.account)
+    }
+
+    /// Each of them alone.
+    pub(super) fn singles(&self) -> impl Iterator<Item = Self> {
+        let charges = self.charges.iter().map(|one| Self { charges: vec![one.clone()], ..Self::default() });
+        let settlings =
+            self.settlings.iter().map(|one| Self { settlings: vec![one.clone()], ..Self::default() });
+        let openings =
+            self.openings.iter().map(|one| Self { openings: vec![one.clone()], ..Self::default() });
+        charges.chain(settlings).chain(openings)
+    }
+
+    /// What each opening is known by, when that needs no look at the database: when all are new, and
+    /// within no limit but that of their account.
+    pub(super) fn new_requests(&self) -> Option<Vec<Known>> {
+        let is_plain = |opening: &Opening| {
+            let budget = opening.budget.as_ref();
+            opening.idempotency_key.is_none() && budget.is_none_or(|budget| !budget.is_limited())
+        };
+        let new = |opening: &Opening| is_plain(opening).then(|| Known::New(RequestKey::new(opening.now)));
+        self.openings.iter().map(new).collect()
+    }
+
+    /// Whether one of them may cost nothing and is on an account that there is not.
+    pub(super) fn opens_accounts(&self, books: &Books) -> bool {
+        let is_free = |opening: &&Opening| opening.estimate.least.is_zero();
+        self.openings.iter().filter(is_free).any(|opening| !books.accounts.contains_key(&opening.account))
+    }
+
+    /// Does all of it in a transaction: rows are locked, looked at and written. The outcomes, and the
+    /// rows as they are then.
+    ///
+    /// # Errors
+    /// When the database fails, and for all of them.
+    pub(super) async fn execute(&self, tx: &mut impl Statements) -> Result<(Outcomes, Books), LedgerError> {
+        let free = self.openings.iter().filter(|opening| opening.estimate.least.is_zero());
+        let free: BTreeMap<_, _> = free.map(|opening| (&opening.account, opening.now)).collect();
+        for (account, now) in free {
+            sql::insert_account(tx, account, now).await?;
+        }
+        let (accounts, tabs) = (self.accounts().collect(), self.tabs().collect());
+        let mut books = sql::lock(tx, &accounts, &tabs).await?;
+        let limited = self.openings.iter();
+        let limited = limited.filter_map(|opening| Some((&opening.account, opening.budget.as_ref()?)));
+        books.used = Used::read(tx, limited).await?;
+        let mut requests = Vec::with_capacity(self.openings.len());
+        for opening in &self.openings {
+            let key = opening.idempotency_key.as_deref();
+            requests.push(known(tx, &opening.account, key, opening.now).await?);
+        }
+        let Decided { mut outcomes, closed_before, writes, opened, .. } =
+            decide(self, &requests, &mut books)?;
+        changes::write(tx, &writes).await?;
+        books.tabs.extend(opened);
+        for at in closed_before {
+            // Maybe a moment ago, by another of these.
+            outcomes.settlings[at] = match sql::read_entry(tx, &self.settlings[at].hold).await {
+                Ok(entry) => Ok(CloseOutcome::AlreadyClosed { entry }),
+                // After a statement that failed nothing of the transaction is kept.
+                Err(error) if error.db().is_some() => return Err(error),
+                Err(error) => Err(error),
+            };
+        }
+        Ok((outcomes, books))
+    }
+}
