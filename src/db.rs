@@ -47,6 +47,7 @@ const SQLITE_SESSION: &str = "PRAGMA busy_timeout = 5000;
     PRAGMA temp_store = MEMORY;
     PRAGMA foreign_keys = ON;";
 const POSTGRES_SESSION: &str = "SET synchronous_commit = on;
+    SET default_transaction_isolation = 'read committed';
     SET statement_timeout = '15s';
     SET lock_timeout = '5s';
     SET idle_in_transaction_session_timeout = '30s';";

@@ -7,6 +7,8 @@ mod batches;
 mod db;
 #[path = "ledger/failures.rs"]
 mod failures;
+#[path = "ledger/lost.rs"]
+mod lost;
 #[path = "ledger/memory.rs"]
 mod memory;
 #[path = "ledger/model.rs"]

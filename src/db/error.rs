@@ -1,5 +1,7 @@
 //! What can go wrong with a database.
 
+use sqlx::postgres::{PgDatabaseError, PgSeverity};
+
 /// Why the database did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum DbError {
@@ -41,13 +43,15 @@ impl DbError {
         }
     }
 
-    /// Whether the database is there and said no, so that nothing was done. What PostgreSQL says
-    /// when it goes away (57P01 to 57P05) is no answer.
+    /// Whether the database is there and said no, so that nothing was done. What PostgreSQL, or a
+    /// proxy in front of it, says as it ends the connection (`FATAL`, `PANIC`) is no answer: the
+    /// commit may have been made.
     #[must_use]
     pub fn is_refusal(&self) -> bool {
         match self {
             Self::Sqlx(sqlx::Error::Database(error)) => {
-                !error.code().is_some_and(|code| code.starts_with("57P"))
+                let postgres = error.try_downcast_ref::<PgDatabaseError>();
+                postgres.is_none_or(|error| error.severity() == PgSeverity::Error)
             }
             Self::Sqlite(_) => true,
             Self::Url(_) | Self::Sqlx(_) | Self::Unsynced(_) | Self::Log(_) | Self::Migrate(_) => false,

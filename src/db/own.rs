@@ -31,6 +31,8 @@ const POSTGRES_COMMIT: &str = "SELECT 1; COMMIT";
 const SQLITE_UNSYNCED: &str = "PRAGMA synchronous = NORMAL;";
 /// More than the ledger has texts.
 const STATEMENTS: usize = 64;
+/// On PostgreSQL each combination of them has a text of its own, for each power of two of rows.
+const POSTGRES_STATEMENTS: usize = 512;
 
 /// The connection. It is opened when it is first needed, and again after it was lost; after
 /// [`Db::close`] it is no more.
@@ -51,9 +53,9 @@ enum Open {
 pub enum Unwritten {
     /// A row was not there, or not as it was expected. Nothing changed.
     Unexpected,
-    /// The database refused or is not there. Nothing changed.
+    /// The database refused. Nothing changed.
     Refused(DbError),
-    /// Nobody knows whether it was.
+    /// The database is not there, or the connection was lost; in the second case it may have been.
     Unknown(DbError),
 }
 
@@ -145,18 +147,6 @@ impl Own {
         &mut self,
         work: impl AsyncFn(&mut OwnTx<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
-        let first = self.read_once(&work).await;
-        match &first {
-            // The server hung up since it was last used.
-            Err(error) if self.open.is_none() && error.db().is_some() => self.read_once(&work).await,
-            _ => first,
-        }
-    }
-
-    async fn read_once<T, E: TxError>(
-        &mut self,
-        work: &impl AsyncFn(&mut OwnTx<'_>) -> Result<T, E>,
-    ) -> Result<T, E> {
         let mut open = self.take().await?;
         let read = work(&mut OwnTx(&mut open)).await;
         let error = read.as_ref().err().and_then(TxError::db);
@@ -169,7 +159,7 @@ impl Own {
     /// Writes, in a transaction of its own: on PostgreSQL in one way there and back.
     ///
     /// It must be something that cannot be done twice, for when the connection is lost it is tried
-    /// again: that inserts rows with new ids, or changes only what is as it was expected.
+    /// again: it inserts a row with a new id, or changes one only if that is as it was found.
     ///
     /// # Errors
     /// [`Unwritten`].
@@ -188,29 +178,32 @@ impl Own {
     }
 
     async fn send(&mut self, writes: &Writes) -> Result<(), Unwritten> {
-        match self.send_once(writes).await {
+        let open = self.take().await?;
+        match self.send_by(open, writes).await {
             // The connection was lost. It may have been done; then it cannot be done again.
             Err(Unwritten::Unknown(lost)) => {
-                self.send_once(writes).await.map_err(|_| Unwritten::Unknown(lost))
+                let Ok(open) = self.take().await else { return Err(Unwritten::Unknown(lost)) };
+                self.send_by(open, writes).await.map_err(|_| Unwritten::Unknown(lost))
             }
             sent => sent,
         }
     }
 
-    async fn send_once(&mut self, writes: &Writes) -> Result<(), Unwritten> {
+    async fn send_by(&mut self, mut open: Open, writes: &Writes) -> Result<(), Unwritten> {
         let mut pauses = pauses();
         loop {
-            let mut open = self.take().await.map_err(Unwritten::Refused)?;
             let written = match writes.run(&mut OwnTx(&mut open)).await {
                 Ok(true) => Ok(()),
                 Ok(false) => Err(Unwritten::Unexpected),
                 Err(error) if error.is_refusal() => Err(Unwritten::Refused(error)),
                 Err(error) => return Err(Unwritten::Unknown(error)),
             };
-            self.open = Some(open);
             match (written, pauses.next()) {
                 (Err(error), Some(pause)) if is_conflict(&error) => wait(pause).await,
-                (written, _) => return written,
+                (written, _) => {
+                    self.open = Some(open);
+                    return written;
+                }
             }
         }
     }
@@ -260,7 +253,9 @@ impl Open {
             Engine::Postgres => {
                 // A pool waits for a server that is being started again.
                 let session = &[POSTGRES_SESSION, POSTGRES_BY_KEY];
-                let pool = pool_options(db.engine, 1, session).connect(&db.url.0).await?;
+                let joint = if db.url.0.contains('?') { '&' } else { '?' };
+                let url = format!("{}{joint}statement-cache-capacity={POSTGRES_STATEMENTS}", db.url.0);
+                let pool = pool_options(db.engine, 1, session).connect(&url).await?;
                 Ok(Self::Postgres(pool.acquire().await?.detach()))
             }
         }

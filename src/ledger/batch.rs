@@ -25,7 +25,7 @@ use super::orders::{Orders, Outcomes};
 use super::tabs::{Opened, Opening, Owed, Settling};
 use super::verbs::not_negative;
 use super::{ChargeOutcome, CloseOutcome, LedgerError, sql, sweep};
-use crate::db::own::{Own, Unwritten};
+use crate::db::own::{Own, OwnTx, Unwritten};
 use crate::db::{Db, DbError, TxError};
 
 /// The most that one transaction does: bounds how long a commit keeps others waiting.
@@ -140,45 +140,60 @@ async fn run(own: Own, mut queue: mpsc::Receiver<Job>, counters: Arc<Counters>) 
             waiting.extend(std::iter::from_fn(|| queue.try_recv().ok()).take(room));
         }
         began = Some(Instant::now());
-        let (orders, answers) = sorted(waiting.drain(..));
-        if orders.len() == 0 {
-            continue;
-        }
-        counters.batches.fetch_add(1, Ordering::Relaxed);
-        counters.charges.fetch_add(orders.charges.len() as u64, Ordering::Relaxed);
-        counters.tabs.fetch_add((orders.settlings.len() + orders.openings.len()) as u64, Ordering::Relaxed);
-        counters.largest.fetch_max(orders.len() as u64, Ordering::Relaxed);
-        let outcomes = writer.carry_out(&orders).await;
-        let (unwanted, charged) = answers.send(&orders, outcomes);
-        confirming.send(charged);
-        if unwanted.len() > 0 {
-            writer.carry_out(&unwanted).await;
+        for Batch { orders, answers } in sorted(waiting.drain(..)) {
+            if orders.len() == 0 {
+                continue;
+            }
+            counters.count(&orders);
+            let outcomes = writer.carry_out(&orders).await;
+            let (unwanted, charged) = answers.send(&orders, outcomes);
+            confirming.send(charged);
+            if unwanted.len() > 0 {
+                writer.carry_out(&unwanted).await;
+            }
         }
     }
 }
 
+impl Counters {
+    fn count(&self, orders: &Orders) {
+        self.batches.fetch_add(1, Ordering::Relaxed);
+        self.charges.fetch_add(orders.charges.len() as u64, Ordering::Relaxed);
+        self.tabs.fetch_add((orders.settlings.len() + orders.openings.len()) as u64, Ordering::Relaxed);
+        self.largest.fetch_max(orders.len() as u64, Ordering::Relaxed);
+    }
+}
+
 /// What is asked for, and who waits for it.
-fn sorted(jobs: impl Iterator<Item = Job>) -> (Orders, Answers) {
-    let (mut orders, mut answers) = (Orders::default(), Answers::default());
+#[derive(Default)]
+struct Batch {
+    orders: Orders,
+    answers: Answers,
+}
+
+/// Two batches: in the second are the openings that take locks.
+fn sorted(jobs: impl Iterator<Item = Job>) -> [Batch; 2] {
+    let (mut plain, mut locking) = (Batch::default(), Batch::default());
     for job in jobs {
         match job {
             // Whoever stopped waiting before the transaction began is not charged.
             Job::Charge(charge, answer) if !answer.is_closed() => {
-                orders.charges.push(charge);
-                answers.charges.push(answer);
+                plain.orders.charges.push(charge);
+                plain.answers.charges.push(answer);
             }
             Job::Open(opening, answer) if !answer.is_closed() => {
-                orders.openings.push(opening);
-                answers.openings.push(answer);
+                let batch = if opening.is_plain() { &mut plain } else { &mut locking };
+                batch.orders.openings.push(opening);
+                batch.answers.openings.push(answer);
             }
             Job::Charge(..) | Job::Open(..) => {}
             Job::Settle(settling, answer) => {
-                orders.settlings.push(settling);
-                answers.settlings.push(answer);
+                plain.orders.settlings.push(settling);
+                plain.answers.settlings.push(answer);
             }
         }
     }
-    (orders, answers)
+    [plain, locking]
 }
 
 /// Who waits, in the order of what is asked for.
@@ -321,8 +336,9 @@ impl Writer {
         let accounts: BTreeSet<_> =
             orders.accounts().filter(|account| !known.accounts.contains_key(account)).collect();
         if !(tabs.is_empty() && accounts.is_empty()) {
-            let read = self.own.read(async |tx| sql::read(tx, &accounts, &tabs).await).await;
-            let read = read.map_err(Abandoned::Refused)?;
+            let read =
+                async |tx: &mut OwnTx<'_>| sql::read(tx, &accounts, &tabs).await.map_err(Abandoned::Refused);
+            let read = self.own.read(read).await?;
             known.accounts.extend(read.accounts);
             known.tabs.extend(read.tabs);
         }

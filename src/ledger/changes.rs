@@ -99,35 +99,32 @@ pub(super) fn change_tabs<'a>(writes: &mut Writes, changes: impl Iterator<Item =
         Column::Whole("found_charged"),
         Column::Whole("reserved"),
         Column::Whole("charged"),
+        Column::Text("state"),
     ];
-    let row = |(hold, change): (&'a HoldId, TabChange)| {
-        let [found, now] =
-            [change.found, change.now].map(|tab| (tab.reserved.micros(), tab.charged.micros()));
-        ((hold.as_str(), found.0, found.1, now.0, now.1), change.closes)
+    let mut any_closes = false;
+    let row = |(hold, TabChange { found, now, closes }): (&'a HoldId, TabChange)| {
+        any_closes |= closes;
+        let [found, now] = [found, now].map(|tab| (tab.reserved.micros(), tab.charged.micros()));
+        (hold.as_str(), found.0, found.1, now.0, now.1, if closes { "closed" } else { "open" })
     };
-    let (closing, staying): (Vec<_>, Vec<_>) = changes.map(row).partition(|(_, closes)| *closes);
-    let [closing, staying] =
-        [closing, staying].map(|rows| rows.into_iter().map(|(row, _)| row).collect::<Vec<_>>());
-    // `CASE` keeps PostgreSQL from the index of open tabs, which is full of tabs that were closed
-    // since it last vacuumed.
-    writes.add(
-        &columns,
-        &staying,
+    let rows: Vec<_> = changes.map(row).collect();
+    // One statement for all, so that rows are locked in the order of their ids. Where no tab closes it
+    // says nothing of states: SQLite would write its index of open tabs anew. `CASE` keeps PostgreSQL
+    // from that index, which is full of tabs that were closed since it last vacuumed.
+    let text = if any_closes {
+        "UPDATE holds SET reserved = given.reserved, charged = given.charged, state = given.state FROM given
+          WHERE holds.id = given.id
+            AND CASE holds.state WHEN 'open'
+                THEN holds.reserved = given.found_reserved AND holds.charged = given.found_charged
+                ELSE FALSE END"
+    } else {
         "UPDATE holds SET reserved = given.reserved, charged = given.charged FROM given
           WHERE holds.id = given.id
             AND CASE holds.state WHEN 'open'
                 THEN holds.reserved = given.found_reserved AND holds.charged = given.found_charged
-                ELSE FALSE END",
-    );
-    writes.add(
-        &columns,
-        &closing,
-        "UPDATE holds SET reserved = given.reserved, charged = given.charged, state = 'closed' FROM given
-          WHERE holds.id = given.id
-            AND CASE holds.state WHEN 'open'
-                THEN holds.reserved = given.found_reserved AND holds.charged = given.found_charged
-                ELSE FALSE END",
-    );
+                ELSE FALSE END"
+    };
+    writes.add(&columns, &rows, text);
 }
 
 /// Posts the entries of tabs.

@@ -1,8 +1,8 @@
 //! What the batch writer remembers of accounts and tabs, so that it need not ask the database before
 //! each batch.
 //!
-//! Nothing rests on it: what is written says what it expects of the rows, and is written only if all
-//! of that is so. What was taken from it is forgotten unless it was written. Only who gets all that
+//! Nothing rests on it: what is written says how tabs are expected to be and how much of accounts to
+//! be available, and is written only if all of that is so. What was taken from it is forgotten unless it was written. Only who gets all that
 //! they ask for is served from memory; everybody else after the database was asked.
 
 use std::collections::HashMap;

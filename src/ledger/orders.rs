@@ -54,14 +54,9 @@ impl Orders {
         charges.chain(settlings).chain(openings)
     }
 
-    /// What each opening is known by, when that needs no look at the database: when all are new, and
-    /// within no limit but that of their account.
+    /// What each opening is known by, when all are [plain](Opening::is_plain).
     pub(super) fn new_requests(&self) -> Option<Vec<Known>> {
-        let is_plain = |opening: &Opening| {
-            let budget = opening.budget.as_ref();
-            opening.idempotency_key.is_none() && budget.is_none_or(|budget| !budget.is_limited())
-        };
-        let new = |opening: &Opening| is_plain(opening).then(|| Known::New(RequestKey::new(opening.now)));
+        let new = |opening: &Opening| opening.is_plain().then(|| Known::New(RequestKey::new(opening.now)));
         self.openings.iter().map(new).collect()
     }
 

@@ -76,8 +76,9 @@ pub(super) async fn read_balance(
     rows.first().map(balance).transpose()
 }
 
-/// Reads an account and keeps everybody else from changing it, and from opening and closing tabs
-/// of it, until the transaction ends. Its tabs may still be charged within what they set aside.
+/// Reads an account and keeps everybody else from changing it, and from opening and closing tabs of
+/// it that claim anything, until the transaction ends. Its tabs may still be charged within what they
+/// set aside.
 pub(super) async fn lock_account(
     tx: &mut impl Statements,
     id: &AccountId,

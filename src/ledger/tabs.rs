@@ -39,6 +39,14 @@ pub struct Opening {
     pub expires_at: Timestamp,
 }
 
+impl Opening {
+    /// Whether accounts are all there is to look at: it is surely a new request, and within no limit
+    /// but its account's.
+    pub(super) fn is_plain(&self) -> bool {
+        self.idempotency_key.is_none() && self.budget.as_ref().is_none_or(|budget| !budget.is_limited())
+    }
+}
+
 /// What became of a request for a tab.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Opened {

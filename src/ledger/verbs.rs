@@ -154,7 +154,9 @@ pub(super) async fn close_expired(
     if !opened.is_open || expires_at > now {
         return Ok(None);
     }
-    close(tx, hold, details, now).await.map(Some)
+    // One that claims nothing may have been closed meanwhile.
+    let closed = close(tx, hold, details, now).await?;
+    Ok(Some(closed).filter(|closed| matches!(closed, CloseOutcome::Closed { .. })))
 }
 
 /// Charges a known price at once: `hold`, `charge` and `close` in one. A request key that was
@@ -221,8 +223,8 @@ async fn open_account(tx: &mut Tx, account: &AccountId, now: Timestamp) -> Resul
     made.ok_or_else(|| LedgerError::Corrupt(format!("account {account} vanished")))
 }
 
-/// Locks the account of a tab, then reads the tab, which nobody else can close or extend any more.
-/// Whose tab it is never changes, so that may be read before.
+/// Locks the account of a tab, then reads the tab, which nobody else can extend any more, or close if
+/// it claims anything. Whose tab it is never changes, so that may be read before.
 async fn lock_hold(tx: &mut Tx, hold: &HoldId) -> Result<(OpenedTab, Timestamp), LedgerError> {
     let unknown = || LedgerError::UnknownHold(hold.clone());
     let (before, _) = sql::read_hold(tx, hold).await?.ok_or_else(unknown)?;

@@ -236,14 +236,20 @@ impl Run {
         tab.open = false;
     }
 
-    /// Several at once, within budgets.
+    /// Several at once, within budgets. Those with limits take locks, and others do not wait for them:
+    /// the first come are the first served among their kind.
     async fn opens(&mut self) {
         let mut wanted = Vec::new();
+        let are_limited = self.dice.roll(2) == 0;
         for _ in 0..=self.dice.roll(5) {
             let (n, account) = self.account();
-            let budget = Some(self.dice.roll(3)).filter(|budget| *budget > 0);
-            let limit = |dice: &mut Dice| (dice.roll(2) == 0).then(|| dice.amount(3000));
-            let (daily, total) = (limit(&mut self.dice), limit(&mut self.dice));
+            let budget = Some(self.dice.roll(3)).filter(|budget| are_limited || *budget > 0);
+            let limit = |dice: &mut Dice, often| (dice.roll(often) == 0).then(|| dice.amount(3000));
+            let mut limits = (None, None);
+            if are_limited {
+                limits = (limit(&mut self.dice, 1), limit(&mut self.dice, 2));
+            }
+            let (daily, total) = if self.dice.roll(2) == 0 { limits } else { (limits.1, limits.0) };
             let least = self.dice.amount(60);
             let estimate = (least + self.dice.amount(200), least);
             let named = budget

@@ -1,0 +1,185 @@
+//! Connections to PostgreSQL that are lost at the worst moment: after a commit, before its answer.
+
+use std::sync::{Arc, Mutex};
+
+use farebox::db::Db;
+use farebox::ledger::{
+    ChargeOutcome, CloseOutcome, Estimate, Ledger, LedgerError, Opened, Opening, Owed, Settling,
+};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::db::{TestDb, postgres};
+use crate::*;
+
+/// What happens to the next message to the server.
+#[derive(Debug, Clone)]
+enum Fault {
+    /// It does not arrive.
+    Undelivered,
+    /// It arrives and is obeyed, and this is said instead of the answer.
+    Answered(Vec<u8>),
+}
+
+/// A proxy in front of the server that loses connections.
+#[derive(Clone, Default)]
+struct Proxy {
+    next: Arc<Mutex<Option<Fault>>>,
+}
+
+impl Proxy {
+    /// The database of `engine` as it is reached through the proxy.
+    async fn before(engine: &TestDb) -> (Self, Db) {
+        let (begin, rest) = engine.url.rsplit_once('@').unwrap();
+        let (server, name) = rest.split_once('/').unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("{begin}@{}/{name}", listener.local_addr().unwrap());
+        let (proxy, server) = (Self::default(), server.to_owned());
+        tokio::spawn({
+            let proxy = proxy.clone();
+            async move {
+                while let Ok((client, _)) = listener.accept().await {
+                    let (proxy, server) = (proxy.clone(), server.clone());
+                    tokio::spawn(async move { proxy.serve(client, &server).await });
+                }
+            }
+        });
+        (proxy, Db::connect(&url, 2).await.unwrap())
+    }
+
+    fn arm(&self, fault: Fault) {
+        *self.next.lock().unwrap() = Some(fault);
+    }
+
+    async fn serve(&self, mut client: TcpStream, server: &str) -> std::io::Result<()> {
+        let mut server = TcpStream::connect(server).await?;
+        let (mut asked, mut told) = ([0; 65_536], [0; 65_536]);
+        loop {
+            tokio::select! {
+                read = client.read(&mut asked) => {
+                    let read = read?;
+                    let fault = self.next.lock().unwrap().take();
+                    match fault {
+                        _ if read == 0 => return Ok(()),
+                        None => server.write_all(&asked[..read]).await?,
+                        Some(Fault::Undelivered) => return Ok(()),
+                        Some(Fault::Answered(instead)) => {
+                            server.write_all(&asked[..read]).await?;
+                            let mut answer = Vec::new();
+                            // "Ready for query, idle": the transaction has ended.
+                            while !answer.ends_with(b"Z\0\0\0\x05I") {
+                                let read = server.read(&mut told).await?;
+                                answer.extend_from_slice(&told[..read]);
+                            }
+                            return client.write_all(&instead).await;
+                        }
+                    }
+                }
+                read = server.read(&mut told) => {
+                    let read = read?;
+                    if read == 0 {
+                        return Ok(());
+                    }
+                    client.write_all(&told[..read]).await?;
+                }
+            }
+        }
+    }
+}
+
+/// What PostgreSQL, or a proxy in front of it, says as it gives a connection up.
+fn last_words(severity: &str, code: &str) -> Vec<u8> {
+    let fields = format!("S{severity}\0V{severity}\0C{code}\0Mserver conn crashed?\0\0");
+    let length = u32::try_from(fields.len() + 4).unwrap();
+    [&b"E"[..], &length.to_be_bytes(), fields.as_bytes()].concat()
+}
+
+fn faults() -> [Fault; 4] {
+    let words = [last_words("FATAL", "08P01"), last_words("PANIC", "58030"), last_words("FATAL", "57P01")];
+    let [proxy, disk, shutdown] = words.map(Fault::Answered);
+    [proxy, disk, shutdown, Fault::Answered(Vec::new())]
+}
+
+fn opening(account: &AccountId) -> Opening {
+    Opening {
+        account: account.clone(),
+        idempotency_key: None,
+        budget: None,
+        estimate: Estimate { wanted: money(10), least: money(10) },
+        now: NOW,
+        expires_at: LATER,
+    }
+}
+
+async fn open(ledger: &Ledger, account: &AccountId) -> HoldId {
+    match ledger.open(opening(account)).await.unwrap() {
+        Opened::Open { hold, .. } => hold,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn settling(hold: &HoldId) -> Settling {
+    Settling { hold: hold.clone(), owed: Owed::AtMost(money(5)), details: details(), now: NOW }
+}
+
+#[tokio::test]
+async fn attack_30_a_commit_whose_answer_is_lost_is_not_made_again() {
+    let Some(engine) = postgres().await else { return };
+    let (proxy, db) = Proxy::before(&engine).await;
+    let ledger = Ledger::start(db);
+    let account = funded(&ledger, "a", 1000).await;
+    for fault in faults() {
+        let before = ledger.balance(&account).await.unwrap();
+        // Each statement is prepared before it is lost.
+        let [charged_tab, settled_tab, other] =
+            [open(&ledger, &account).await, open(&ledger, &account).await, open(&ledger, &account).await];
+        ledger.charge(&charged_tab, money(1)).await.unwrap();
+        proxy.arm(fault.clone());
+        let lost = ledger.charge(&charged_tab, money(1)).await;
+        assert!(matches!(lost, Err(LedgerError::Database(_))), "{fault:?}: {lost:?}");
+        assert_eq!(ledger.charge(&charged_tab, money(1)).await.unwrap(), charged(3), "{fault:?}");
+
+        ledger.settle(settling(&other)).await.unwrap();
+        proxy.arm(fault.clone());
+        let lost = ledger.settle(settling(&settled_tab)).await;
+        assert!(matches!(lost, Err(LedgerError::Database(_))), "{fault:?}: {lost:?}");
+        let again = ledger.settle(settling(&settled_tab)).await.unwrap();
+        let CloseOutcome::AlreadyClosed { entry } = again else { panic!("{fault:?}: {again:?}") };
+        assert_eq!(entry.amount, money(5));
+
+        open(&ledger, &account).await;
+        proxy.arm(fault.clone());
+        let lost = ledger.open(opening(&account)).await;
+        assert!(matches!(lost, Err(LedgerError::Database(_))), "{fault:?}: {lost:?}");
+        // Three tabs are left open, one of which nobody knows: the sweeper's.
+        let after = ledger.balance(&account).await.unwrap();
+        let rose = |after: Money, before: Money| after.checked_sub(before).unwrap();
+        assert_eq!(rose(after.spent(), before.spent()), money(3 + 5 + 5), "{fault:?}");
+        assert_eq!(rose(after.held(), before.held()), money(7 + 10 + 10), "{fault:?}");
+        assert_clean(&ledger).await;
+    }
+}
+
+#[tokio::test]
+async fn attack_30_a_statement_that_was_lost_on_its_way_is_sent_again() {
+    let Some(engine) = postgres().await else { return };
+    let (proxy, db) = Proxy::before(&engine).await;
+    let ledger = Ledger::start(db);
+    let account = funded(&ledger, "a", 1000).await;
+    let hold = open(&ledger, &account).await;
+    for total in 1..=3 {
+        proxy.arm(Fault::Undelivered);
+        assert_eq!(ledger.charge(&hold, money(1)).await.unwrap(), charged(total));
+    }
+    proxy.arm(Fault::Undelivered);
+    let second = open(&ledger, &account).await;
+    proxy.arm(Fault::Undelivered);
+    let closed = ledger.settle(settling(&hold)).await.unwrap();
+    assert!(matches!(closed, CloseOutcome::Closed { .. }), "{closed:?}");
+    // What was remembered is looked up when it was lost in between.
+    ledger.close(&second, &details(), NOW).await.unwrap();
+    proxy.arm(Fault::Undelivered);
+    assert_eq!(ledger.charge(&second, money(1)).await.unwrap(), ChargeOutcome::Closed);
+    assert_eq!(ledger.balance(&account).await.unwrap(), balance(1000, 8, 0));
+    assert_clean(&ledger).await;
+}
