@@ -55,6 +55,9 @@ struct Seen {
     rate: f64,
     p50: f64,
     p99: f64,
+    /// By how much the clock of the load was late, p99 in milliseconds: what the machine does to a
+    /// thread that does nothing but wake.
+    late: f64,
     /// Of the server, in microseconds.
     cpu: f64,
 }
@@ -92,7 +95,7 @@ pub async fn measure() -> Result<()> {
     println!(
         "  Medians of {ROUNDS} alternating rounds, of {PACED_ROUNDS} for times, {CLIENTS} clients. Times at half of what each server can do, from \
          when a request was due;\n  what is added includes waiting for a processor, of which the load and the \
-         upstream take their part.\n  LiteLLM is stopped between its rounds, for it works on after them. It has a master \
+         upstream take their part: the clock's p99 is how long the load's own clock waits for one.\n  LiteLLM is stopped between its rounds, for it works on after them. It has a master \
          key and no database: its\n  database client fetches its engine from a host of its own."
     );
     Ok(())
@@ -117,6 +120,7 @@ fn rounds(
             rate: middle(rounds, |seen| seen.rate),
             p50: middle(rounds, |seen| seen.p50),
             p99: middle(rounds, |seen| seen.p99),
+            late: middle(rounds, |seen| seen.late),
             cpu: middle(rounds, |seen| seen.cpu),
         })
         .collect())
@@ -132,6 +136,7 @@ fn print(contenders: &[Contender], kind: &str, capacity: &[Seen], paced: &[Seen]
         "paced at",
         "p50 ms",
         "p99 ms",
+        "the clock's p99",
         "added p50",
         "added p99",
     ]);
@@ -144,6 +149,7 @@ fn print(contenders: &[Contender], kind: &str, capacity: &[Seen], paced: &[Seen]
             number(half.rate),
             number(half.p50),
             number(half.p99),
+            number(half.late),
         ];
         if at > 0 {
             cells.extend([number(half.p50 - paced[0].p50), number(half.p99 - paced[0].p99)]);
@@ -174,9 +180,9 @@ impl Contender {
         ensure!(output.status.success(), "{}: {said}", self.name);
         let text = String::from_utf8(output.stdout)?;
         let numbers = text.split_whitespace().map(str::parse).collect::<Result<Vec<f64>, _>>()?;
-        let [answers, seconds, p50, p99] = numbers[..] else { bail!("the load said {text}") };
+        let [answers, seconds, p50, p99, late] = numbers[..] else { bail!("the load said {text}") };
         let cpu = micros(self.server.cpu()?.saturating_sub(before)) / answers;
-        Ok(Seen { rate: answers / seconds, p50, p99, cpu })
+        Ok(Seen { rate: answers / seconds, p50, p99, late, cpu })
     }
 }
 
@@ -292,7 +298,8 @@ pub fn run_upstream() -> Result<()> {
 }
 
 /// `chat ADDRESS KEY whole|stream PACE MILLISECONDS`: clients of one server; with a pace, so many requests a second
-/// altogether. Says how many answers, in how many seconds, and their p50 and p99 in milliseconds.
+/// altogether. Says how many answers, in how many seconds, their p50 and p99 in milliseconds, and by how much the clock
+/// was late, p99.
 pub fn run_load(arguments: &[&str]) -> Result<()> {
     let [address, key, kind, pace, time] = arguments else {
         bail!("usage: chat ADDRESS KEY whole|stream PACE MILLISECONDS");
@@ -307,12 +314,19 @@ pub fn run_load(arguments: &[&str]) -> Result<()> {
     let bearer = format!("Bearer {key}");
     let request = post_body("/v1/chat/completions", &[("authorization", &bearer)], &body.to_string());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let (latencies, seconds) = runtime.block_on(drive(address, request, pace, time))?;
-    println!("{} {seconds} {} {}", latencies.len(), percentile(&latencies, 50), percentile(&latencies, 99));
+    let (latencies, late, seconds) = runtime.block_on(drive(address, request, pace, time))?;
+    let [p50, p99] = [50, 99].map(|of| percentile(&latencies, of));
+    println!("{} {seconds} {p50} {p99} {}", latencies.len(), percentile(&late, 99));
     Ok(())
 }
 
-async fn drive(address: SocketAddr, request: Vec<u8>, pace: f64, time: Duration) -> Result<(Vec<f64>, f64)> {
+/// Latencies, by how much the clock was late, and seconds.
+async fn drive(
+    address: SocketAddr,
+    request: Vec<u8>,
+    pace: f64,
+    time: Duration,
+) -> Result<(Vec<f64>, Vec<f64>, f64)> {
     let mut connections = Vec::new();
     for _ in 0..CLIENTS {
         connections.push(Connection::open(address).await?);
@@ -320,9 +334,8 @@ async fn drive(address: SocketAddr, request: Vec<u8>, pace: f64, time: Duration)
     let begun = Instant::now();
     let (clocks, dues): (Vec<_>, Vec<_>) = connections.iter().map(|_| mpsc::unbounded_channel()).unzip();
     let paced = pace > 0.0;
-    if paced {
-        std::thread::spawn(move || keep_time(begun, Duration::from_secs_f64(1.0 / pace), time, &clocks));
-    }
+    let period = Duration::from_secs_f64(if paced { 1.0 / pace } else { 0.0 });
+    let clock = paced.then(|| std::thread::spawn(move || keep_time(begun, period, time, &clocks)));
     let mut clients = JoinSet::new();
     for (connection, dues) in connections.into_iter().zip(dues) {
         let request = request.clone();
@@ -332,21 +345,31 @@ async fn drive(address: SocketAddr, request: Vec<u8>, pace: f64, time: Duration)
     while let Some(done) = clients.join_next().await {
         latencies.extend(done??);
     }
-    Ok((latencies, begun.elapsed().as_secs_f64()))
+    let seconds = begun.elapsed().as_secs_f64();
+    let late = clock.and_then(|clock| clock.join().ok()).unwrap_or_default();
+    Ok((latencies, late, seconds))
 }
 
 /// Tells the clients, in turn, that a request is due. The runtime's own timers count in milliseconds:
-/// they would gather requests that are spread evenly into bursts.
-fn keep_time(begun: Instant, period: Duration, time: Duration, clients: &[UnboundedSender<Instant>]) {
-    let mut due = begun;
+/// they would gather requests that are spread evenly into bursts. By how many milliseconds each was
+/// told too late.
+fn keep_time(
+    begun: Instant,
+    period: Duration,
+    time: Duration,
+    clients: &[UnboundedSender<Instant>],
+) -> Vec<f64> {
+    let (mut due, mut late) = (begun, Vec::new());
     for client in clients.iter().cycle() {
         std::thread::sleep(due.saturating_duration_since(Instant::now()));
         // The receiver is gone when its server failed.
         if due >= begun + time || client.send(due).is_err() {
-            return;
+            break;
         }
+        late.push(due.elapsed().as_secs_f64() * 1e3);
         due += period;
     }
+    late
 }
 
 /// One client, until the time is over: asks when a request is due, or as soon as it has its answer.

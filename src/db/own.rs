@@ -55,7 +55,9 @@ pub enum Unwritten {
     Unexpected,
     /// The database refused. Nothing changed.
     Refused(DbError),
-    /// The database is not there, or the connection was lost; in the second case it may have been.
+    /// The database is not there. Nothing changed.
+    Unreachable(DbError),
+    /// There was no answer: it may have been.
     Unknown(DbError),
 }
 
@@ -69,7 +71,7 @@ impl TxError for Unwritten {
     fn db(&self) -> Option<&DbError> {
         match self {
             Self::Unexpected => None,
-            Self::Refused(error) | Self::Unknown(error) => Some(error),
+            Self::Refused(error) | Self::Unreachable(error) | Self::Unknown(error) => Some(error),
         }
     }
 }
@@ -158,49 +160,20 @@ impl Own {
 
     /// Writes, in a transaction of its own: on PostgreSQL in one way there and back.
     ///
-    /// It must be something that cannot be done twice, for when the connection is lost it is tried
-    /// again: it inserts a row with a new id, or changes one only if that is as it was found.
-    ///
     /// # Errors
     /// [`Unwritten`].
     pub async fn write(&mut self, writes: &Writes) -> Result<(), Unwritten> {
-        match self.db.engine {
-            Engine::Sqlite => {
-                let written = self.transaction(async |tx| match writes.run(tx).await {
-                    Ok(true) => Ok(()),
-                    Ok(false) => Err(Unwritten::Unexpected),
-                    Err(error) => Err(Unwritten::Refused(error)),
-                });
-                written.await
-            }
-            Engine::Postgres => self.send(writes).await,
+        if self.db.engine == Engine::Sqlite {
+            return self.transaction(async |tx| written(writes.run(tx).await)).await;
         }
-    }
-
-    async fn send(&mut self, writes: &Writes) -> Result<(), Unwritten> {
-        let open = self.take().await?;
-        match self.send_by(open, writes).await {
-            // The connection was lost. It may have been done; then it cannot be done again.
-            Err(Unwritten::Unknown(lost)) => {
-                let Ok(open) = self.take().await else { return Err(Unwritten::Unknown(lost)) };
-                self.send_by(open, writes).await.map_err(|_| Unwritten::Unknown(lost))
-            }
-            sent => sent,
-        }
-    }
-
-    async fn send_by(&mut self, mut open: Open, writes: &Writes) -> Result<(), Unwritten> {
+        let mut open = self.take().await.map_err(Unwritten::Unreachable)?;
         let mut pauses = pauses();
         loop {
-            let written = match writes.run(&mut OwnTx(&mut open)).await {
-                Ok(true) => Ok(()),
-                Ok(false) => Err(Unwritten::Unexpected),
-                Err(error) if error.is_refusal() => Err(Unwritten::Refused(error)),
-                Err(error) => return Err(Unwritten::Unknown(error)),
-            };
-            match (written, pauses.next()) {
-                (Err(error), Some(pause)) if is_conflict(&error) => wait(pause).await,
-                (written, _) => {
+            let written = written(writes.run(&mut OwnTx(&mut open)).await);
+            match (&written, pauses.next()) {
+                (Err(error), Some(pause)) if is_conflict(error) => wait(pause).await,
+                (Err(Unwritten::Unknown(_)), _) => return written,
+                _ => {
                     self.open = Some(open);
                     return written;
                 }
@@ -236,6 +209,16 @@ impl Own {
             Some(open) => Ok(open),
             None => Open::new(&self.db).await,
         }
+    }
+}
+
+/// What became of what was [run](Writes::run).
+fn written(run: Result<bool, DbError>) -> Result<(), Unwritten> {
+    match run {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(Unwritten::Unexpected),
+        Err(error) if error.is_refusal() => Err(Unwritten::Refused(error)),
+        Err(error) => Err(Unwritten::Unknown(error)),
     }
 }
 

@@ -319,15 +319,42 @@ impl Writer {
             return Ok(None);
         }
         match self.own.write(&writes).await {
-            Ok(()) => {
-                books.tabs.extend(opened);
-                self.memory.keep(books);
-                Ok(Some(outcomes))
+            Ok(()) => {}
+            Err(Unwritten::Unexpected) => return Ok(None),
+            Err(Unwritten::Refused(error)) => return Err(Abandoned::Refused(error.into())),
+            Err(Unwritten::Unreachable(error)) => return Err(Abandoned::Unknown(error)),
+            Err(Unwritten::Unknown(error)) if error.is_conflict() => return Err(Abandoned::Unknown(error)),
+            Err(Unwritten::Unknown(error)) => {
+                tracing::warn!(%error, jobs = orders.len(), "a batch has no answer; looking whether it was written");
+                // Whatever goes wrong now, it may have been.
+                let done = self.unless_written(orders, &outcomes, &books).await;
+                if let Some(done) = done.map_err(|_| Abandoned::Unknown(error))? {
+                    return Ok(Some(done));
+                }
             }
-            Err(Unwritten::Unexpected) => Ok(None),
-            Err(Unwritten::Refused(error)) => Err(Abandoned::Refused(error.into())),
-            Err(Unwritten::Unknown(error)) => Err(Abandoned::Unknown(error)),
         }
+        books.tabs.extend(opened);
+        self.memory.keep(books);
+        Ok(Some(outcomes))
+    }
+
+    /// Does in a transaction with locks what may have been written already. Nothing if it was.
+    async fn unless_written(
+        &mut self,
+        orders: &Orders,
+        outcomes: &Outcomes,
+        books: &Books,
+    ) -> Result<Option<Outcomes>, Abandoned> {
+        let done = self.own.transaction(async |tx| {
+            if orders.are_written(outcomes, books, tx).await.map_err(Abandoned::Refused)? {
+                return Ok(None);
+            }
+            orders.execute(tx).await.map(Some).map_err(Abandoned::Refused)
+        });
+        Ok(done.await?.map(|(outcomes, books)| {
+            self.memory.keep(books);
+            outcomes
+        }))
     }
 
     /// Completes what is `known` of the rows that `orders` are about.

@@ -1,8 +1,8 @@
 //! What a batch is asked to do, and what becomes of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::books::{Books, Charge};
+use super::books::{Books, Charge, OpenedTab};
 use super::budget::Used;
 use super::decide::{Decided, decide};
 use super::repeat::{Known, known};
@@ -64,6 +64,36 @@ impl Orders {
     pub(super) fn opens_accounts(&self, books: &Books) -> bool {
         let is_free = |opening: &&Opening| opening.estimate.least.is_zero();
         self.openings.iter().filter(is_free).any(|opening| !books.accounts.contains_key(&opening.account))
+    }
+
+    /// Whether what was [decided](decide) was written, when the answer was lost. Rows are locked first:
+    /// what is still under way comes to its end, or finds them changed by whoever locked them.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub(super) async fn are_written(
+        &self,
+        outcomes: &Outcomes,
+        books: &Books,
+        tx: &mut impl Statements,
+    ) -> Result<bool, LedgerError> {
+        let (accounts, tabs) = (self.accounts().collect(), self.tabs().collect());
+        let found = sql::lock(tx, &accounts, &tabs).await?;
+        // All of it was, or nothing. Ids tell best: nobody else writes these.
+        for (settling, outcome) in self.settlings.iter().zip(&outcomes.settlings) {
+            if let Ok(CloseOutcome::Closed { entry, .. }) = outcome {
+                let is_closed = found.tabs.get(&settling.hold).is_some_and(|opened| !opened.is_open);
+                return Ok(is_closed && sql::read_entry(tx, &settling.hold).await?.id == entry.id);
+            }
+        }
+        for outcome in &outcomes.openings {
+            if let Ok(Opened::Open { hold, .. }) = outcome {
+                return Ok(!sql::read(tx, &BTreeSet::new(), &[hold].into()).await?.tabs.is_empty());
+            }
+        }
+        let mut charged = books.tab_changes().filter(|(_, change)| change.now != change.found).peekable();
+        let is_there = |hold, now| found.tabs.get(hold).is_some_and(|opened: &OpenedTab| opened.tab == now);
+        Ok(charged.peek().is_some() && charged.all(|(hold, change)| is_there(hold, change.now)))
     }
 
     /// Does all of it in a transaction: rows are locked, looked at and written. The outcomes, and the
