@@ -44,18 +44,30 @@ impl DbError {
     }
 
     /// Whether the database is there and said no, so that nothing was done. What PostgreSQL, or a
-    /// proxy in front of it, says as it ends the connection (`FATAL`, `PANIC`) is no answer: the
-    /// commit may have been made.
+    /// proxy in front of it, says as it ends the connection (`FATAL`, `PANIC`, or a code that means
+    /// this) is no answer: the commit may have been made.
     #[must_use]
     pub fn is_refusal(&self) -> bool {
         match self {
             Self::Sqlx(sqlx::Error::Database(error)) => {
                 let postgres = error.try_downcast_ref::<PgDatabaseError>();
-                postgres.is_none_or(|error| error.severity() == PgSeverity::Error)
+                postgres.is_none_or(|error| {
+                    let is_the_end = ["08", "57P", "40003"].iter().any(|code| error.code().starts_with(code));
+                    error.severity() == PgSeverity::Error && !is_the_end
+                })
             }
             Self::Sqlite(_) => true,
             Self::Url(_) | Self::Sqlx(_) | Self::Unsynced(_) | Self::Log(_) | Self::Migrate(_) => false,
         }
+    }
+
+    /// Whether PostgreSQL refused for a reason that says nothing about what it was asked: it only
+    /// reads, has no room, was too slow or fails.
+    #[must_use]
+    pub fn is_trouble(&self) -> bool {
+        let Self::Sqlx(sqlx::Error::Database(error)) = self else { return false };
+        let postgres = error.try_downcast_ref::<PgDatabaseError>();
+        postgres.is_some_and(|error| ["25", "53", "57", "58"].iter().any(|of| error.code().starts_with(of)))
     }
 
     /// Whether PostgreSQL was made to divide by zero.

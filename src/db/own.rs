@@ -4,7 +4,9 @@
 //! (the pools give each connection a thread of its own, and each statement two changes of thread),
 //! and no connection goes back to a pool, which asks for a sign of life each time.
 
+use std::cell::Cell;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rusqlite::types::ValueRef;
 use sqlx::{AnyConnection, Executor as _};
@@ -33,6 +35,8 @@ const SQLITE_UNSYNCED: &str = "PRAGMA synchronous = NORMAL;";
 const STATEMENTS: usize = 64;
 /// On PostgreSQL each combination of them has a text of its own, for each power of two of rows.
 const POSTGRES_STATEMENTS: usize = 512;
+/// How long PostgreSQL may be silent.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The connection. It is opened when it is first needed, and again after it was lost; after
 /// [`Db::close`] it is no more.
@@ -133,7 +137,7 @@ impl Own {
                 Ok(done)
             }
             Err(error) => {
-                if open.run("ROLLBACK").await.is_ok() {
+                if is_usable_after(error.db()) && open.run("ROLLBACK").await.is_ok() {
                     self.open = Some(open);
                 }
                 Err(error)
@@ -151,8 +155,7 @@ impl Own {
     ) -> Result<T, E> {
         let mut open = self.take().await?;
         let read = work(&mut OwnTx(&mut open)).await;
-        let error = read.as_ref().err().and_then(TxError::db);
-        if error.is_none_or(DbError::is_refusal) {
+        if is_usable_after(read.as_ref().err().and_then(TxError::db)) {
             self.open = Some(open);
         }
         read
@@ -164,7 +167,15 @@ impl Own {
     /// [`Unwritten`].
     pub async fn write(&mut self, writes: &Writes) -> Result<(), Unwritten> {
         if self.db.engine == Engine::Sqlite {
-            return self.transaction(async |tx| written(writes.run(tx).await)).await;
+            let begun = Cell::new(false);
+            let done = self.transaction(async |tx| {
+                begun.set(true);
+                written(writes.run(tx).await)
+            });
+            return match done.await {
+                Err(Unwritten::Unknown(error)) if !begun.get() => Err(Unwritten::Unreachable(error)),
+                done => done,
+            };
         }
         let mut open = self.take().await.map_err(Unwritten::Unreachable)?;
         let mut pauses = pauses();
@@ -172,9 +183,10 @@ impl Own {
             let written = written(writes.run(&mut OwnTx(&mut open)).await);
             match (&written, pauses.next()) {
                 (Err(error), Some(pause)) if is_conflict(error) => wait(pause).await,
-                (Err(Unwritten::Unknown(_)), _) => return written,
                 _ => {
-                    self.open = Some(open);
+                    if is_usable_after(written.as_ref().err().and_then(TxError::db)) {
+                        self.open = Some(open);
+                    }
                     return written;
                 }
             }
@@ -210,6 +222,19 @@ impl Own {
             None => Open::new(&self.db).await,
         }
     }
+}
+
+/// Whether a connection is good for more. After [trouble](DbError::is_trouble) another one may lead to
+/// a server without.
+fn is_usable_after(error: Option<&DbError>) -> bool {
+    error.is_none_or(|error| error.is_refusal() && !error.is_trouble())
+}
+
+/// What comes of a statement to PostgreSQL, which may fall silent: longer than it may take by its own
+/// `statement_timeout`, which rules neither a commit nor what is between here and there.
+async fn answer<T>(of: impl Future<Output = Result<T, DbError>>) -> Result<T, DbError> {
+    let silence = |_| sqlx::Error::Io(std::io::ErrorKind::TimedOut.into());
+    tokio::time::timeout(PATIENCE, of).await.map_err(silence)?
 }
 
 /// What became of what was [run](Writes::run).
@@ -248,7 +273,7 @@ impl Open {
         match self {
             Self::Sqlite(connection) => connection.execute_batch(text)?,
             Self::Postgres(connection) => {
-                connection.execute(sqlx::raw_sql(text)).await?;
+                answer(async { Ok(connection.execute(sqlx::raw_sql(text)).await?) }).await?;
             }
         }
         Ok(())
@@ -266,7 +291,7 @@ impl Statements for OwnTx<'_> {
     async fn fetch(&mut self, text: &str, values: Vec<Value>) -> Result<Vec<Row>, DbError> {
         match self.0 {
             Open::Sqlite(connection) => fetch(connection, text, &values),
-            Open::Postgres(connection) => statements::fetch(connection, text, values).await,
+            Open::Postgres(connection) => answer(statements::fetch(connection, text, values)).await,
         }
     }
 
@@ -277,7 +302,7 @@ impl Statements for OwnTx<'_> {
                 bind(&mut statement, &values)?;
                 Ok(statement.raw_execute()? as u64)
             }
-            Open::Postgres(connection) => statements::execute(connection, text, values).await,
+            Open::Postgres(connection) => answer(statements::execute(connection, text, values)).await,
         }
     }
 }
@@ -360,7 +385,7 @@ mod tests {
         let count = async |tx: &mut OwnTx<'_>| tx.fetch("SELECT n FROM t", Vec::new()).await;
         assert_eq!(own.read(count).await.unwrap().len(), 2);
         db.close().await;
-        assert!(matches!(own.write(&writes).await, Err(Unwritten::Unknown(_) | Unwritten::Refused(_))));
+        assert!(matches!(own.write(&writes).await, Err(Unwritten::Unreachable(_))));
         let late = own.transaction(async |tx| tx.fetch("SELECT n FROM t", Vec::new()).await).await;
         assert!(matches!(late, Err(DbError::Sqlx(sqlx::Error::PoolClosed))));
     }

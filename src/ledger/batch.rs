@@ -22,6 +22,7 @@ use super::confirm::{Answer, Charged, Confirming};
 use super::decide::{Decided, decide};
 use super::memory::Memory;
 use super::orders::{Orders, Outcomes};
+use super::repeat::Known;
 use super::tabs::{Opened, Opening, Owed, Settling};
 use super::verbs::not_negative;
 use super::{ChargeOutcome, CloseOutcome, LedgerError, sql, sweep};
@@ -248,6 +249,14 @@ impl TxError for Abandoned {
     }
 }
 
+/// A batch that was written or was not.
+struct Doubtful<'a> {
+    orders: &'a Orders,
+    requests: &'a [Known],
+    outcomes: &'a Outcomes,
+    books: &'a Books,
+}
+
 /// Does what is asked for.
 struct Writer {
     own: Own,
@@ -326,10 +335,16 @@ impl Writer {
             Err(Unwritten::Unknown(error)) if error.is_conflict() => return Err(Abandoned::Unknown(error)),
             Err(Unwritten::Unknown(error)) => {
                 tracing::warn!(%error, jobs = orders.len(), "a batch has no answer; looking whether it was written");
-                // Whatever goes wrong now, it may have been.
-                let done = self.unless_written(orders, &outcomes, &books).await;
-                if let Some(done) = done.map_err(|_| Abandoned::Unknown(error))? {
-                    return Ok(Some(done));
+                let doubtful = Doubtful { orders, requests: &requests, outcomes: &outcomes, books: &books };
+                match self.unless_written(&doubtful).await {
+                    Ok(None) => {}
+                    Ok(done) => return Ok(done),
+                    Err(failed) => {
+                        // Nor are they tried one by one: all of it may have been written.
+                        let why = failed.db().map(ToString::to_string);
+                        tracing::error!(why, "a batch cannot be looked up");
+                        return Err(Abandoned::Unknown(error));
+                    }
                 }
             }
         }
@@ -339,22 +354,28 @@ impl Writer {
     }
 
     /// Does in a transaction with locks what may have been written already. Nothing if it was.
-    async fn unless_written(
-        &mut self,
-        orders: &Orders,
-        outcomes: &Outcomes,
-        books: &Books,
-    ) -> Result<Option<Outcomes>, Abandoned> {
-        let done = self.own.transaction(async |tx| {
-            if orders.are_written(outcomes, books, tx).await.map_err(Abandoned::Refused)? {
-                return Ok(None);
+    async fn unless_written(&mut self, doubtful: &Doubtful<'_>) -> Result<Option<Outcomes>, Abandoned> {
+        let Doubtful { orders, requests, outcomes, books } = *doubtful;
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let done = self.own.transaction(async |tx| {
+                if orders.are_written(outcomes, books, tx).await.map_err(Abandoned::Refused)? {
+                    return Ok(None);
+                }
+                orders.execute(Some(requests), tx).await.map(Some).map_err(Abandoned::Refused)
+            });
+            match done.await {
+                // It may have come to its end meanwhile.
+                Err(Abandoned::Refused(_)) if tries == 1 => {}
+                Err(error) => return Err(error),
+                Ok(None) => return Ok(None),
+                Ok(Some((outcomes, books))) => {
+                    self.memory.keep(books);
+                    return Ok(Some(outcomes));
+                }
             }
-            orders.execute(tx).await.map(Some).map_err(Abandoned::Refused)
-        });
-        Ok(done.await?.map(|(outcomes, books)| {
-            self.memory.keep(books);
-            outcomes
-        }))
+        }
     }
 
     /// Completes what is `known` of the rows that `orders` are about.
@@ -374,18 +395,19 @@ impl Writer {
 
     /// The same with rows locked before anything is decided.
     async fn locked(&mut self, orders: &Orders) -> Result<Outcomes, Abandoned> {
-        let done = self.own.transaction(async |tx| orders.execute(tx).await.map_err(Abandoned::Refused));
+        let done =
+            self.own.transaction(async |tx| orders.execute(None, tx).await.map_err(Abandoned::Refused));
         let (outcomes, books) = done.await?;
         self.memory.keep(books);
         Ok(outcomes)
     }
 }
 
-/// Whether the database is there and said no, so that something else may be accepted. A conflict was
-/// waited for often enough already.
+/// Whether the database is there and said no to what it was asked, so that something else may be
+/// accepted. A conflict was waited for often enough already.
 fn is_an_answer(error: &LedgerError) -> bool {
     match error.db() {
-        Some(error) => error.is_refusal() && !error.is_conflict(),
+        Some(error) => error.is_refusal() && !error.is_conflict() && !error.is_trouble(),
         None => true,
     }
 }

@@ -259,6 +259,8 @@ impl Ledger {
     /// Raises what a tab was charged by `amount`, which may be zero. Answers when the charge is
     /// durable: what was paid for may be delivered then.
     ///
+    /// A tab is charged by one instance, the one that serves its request.
+    ///
     /// A caller that stops waiting (drops the future) may have charged or not; closing the tab
     /// tells. A caller that must know runs this to its end in a task of its own.
     ///

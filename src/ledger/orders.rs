@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::books::{Books, Charge, OpenedTab};
+use super::account::Tab;
+use super::books::{Books, Charge};
 use super::budget::Used;
 use super::decide::{Decided, decide};
 use super::repeat::{Known, known};
@@ -60,14 +61,24 @@ impl Orders {
         self.openings.iter().map(new).collect()
     }
 
+    async fn look_up_requests(&self, tx: &mut impl Statements) -> Result<Vec<Known>, LedgerError> {
+        let mut requests = Vec::with_capacity(self.openings.len());
+        for opening in &self.openings {
+            let key = opening.idempotency_key.as_deref();
+            requests.push(known(tx, &opening.account, key, opening.now).await?);
+        }
+        Ok(requests)
+    }
+
     /// Whether one of them may cost nothing and is on an account that there is not.
     pub(super) fn opens_accounts(&self, books: &Books) -> bool {
         let is_free = |opening: &&Opening| opening.estimate.least.is_zero();
         self.openings.iter().filter(is_free).any(|opening| !books.accounts.contains_key(&opening.account))
     }
 
-    /// Whether what was [decided](decide) was written, when the answer was lost. Rows are locked first:
-    /// what is still under way comes to its end, or finds them changed by whoever locked them.
+    /// Whether what was [decided](decide) was written, when the answer was lost. Rows are locked first.
+    /// What is still under way comes to its end before, or fails afterwards if all of it is
+    /// [executed](Self::execute) now: it finds tabs changed, or requests that have one.
     ///
     /// # Errors
     /// When the database fails.
@@ -92,16 +103,24 @@ impl Orders {
             }
         }
         let mut charged = books.tab_changes().filter(|(_, change)| change.now != change.found).peekable();
-        let is_there = |hold, now| found.tabs.get(hold).is_some_and(|opened: &OpenedTab| opened.tab == now);
+        // Tabs are charged by one instance, the one that serves them; they never get less.
+        let is_there = |hold, now: Tab| {
+            let tab = found.tabs.get(hold).map(|opened| opened.tab);
+            tab.is_some_and(|tab| tab.charged >= now.charged && tab.reserved >= now.reserved)
+        };
         Ok(charged.peek().is_some() && charged.all(|(hold, change)| is_there(hold, change.now)))
     }
 
     /// Does all of it in a transaction: rows are locked, looked at and written. The outcomes, and the
-    /// rows as they are then.
+    /// rows as they are then. `requests` is what openings are known by, where that is known.
     ///
     /// # Errors
     /// When the database fails, and for all of them.
-    pub(super) async fn execute(&self, tx: &mut impl Statements) -> Result<(Outcomes, Books), LedgerError> {
+    pub(super) async fn execute(
+        &self,
+        requests: Option<&[Known]>,
+        tx: &mut impl Statements,
+    ) -> Result<(Outcomes, Books), LedgerError> {
         let free = self.openings.iter().filter(|opening| opening.estimate.least.is_zero());
         let free: BTreeMap<_, _> = free.map(|opening| (&opening.account, opening.now)).collect();
         for (account, now) in free {
@@ -112,11 +131,10 @@ impl Orders {
         let limited = self.openings.iter();
         let limited = limited.filter_map(|opening| Some((&opening.account, opening.budget.as_ref()?)));
         books.used = Used::read(tx, limited).await?;
-        let mut requests = Vec::with_capacity(self.openings.len());
-        for opening in &self.openings {
-            let key = opening.idempotency_key.as_deref();
-            requests.push(known(tx, &opening.account, key, opening.now).await?);
-        }
+        let requests = match requests {
+            Some(requests) => requests.to_vec(),
+            None => self.look_up_requests(tx).await?,
+        };
         let Decided { mut outcomes, closed_before, writes, opened, .. } =
             decide(self, &requests, &mut books)?;
         changes::write(tx, &writes).await?;

@@ -124,7 +124,7 @@ pub async fn charge(tx: &mut Tx, hold: &HoldId, amount: Money) -> Result<ChargeO
     not_negative(amount)?;
     let charge = Charge { hold: hold.clone(), amount, ahead: Money::ZERO };
     let orders = Orders { charges: vec![charge], ..Orders::default() };
-    orders.execute(tx).await?.0.charges.pop().ok_or(LedgerError::Stopped)?
+    orders.execute(None, tx).await?.0.charges.pop().ok_or(LedgerError::Stopped)?
 }
 
 /// Closes a tab at what it was charged: posts its one entry and frees what it had set aside and
@@ -140,7 +140,7 @@ pub async fn close(
 ) -> Result<CloseOutcome, LedgerError> {
     let settling = Settling { hold: hold.clone(), owed: Owed::NOTHING, details: details.clone(), now };
     let orders = Orders { settlings: vec![settling], ..Orders::default() };
-    orders.execute(tx).await?.0.settlings.pop().ok_or(LedgerError::Stopped)?
+    orders.execute(None, tx).await?.0.settlings.pop().ok_or(LedgerError::Stopped)?
 }
 
 /// [`close`], provided that the tab is open and its time is over. `None` when it is not.

@@ -95,10 +95,10 @@ fn last_words(severity: &str, code: &str) -> Vec<u8> {
     [&b"E"[..], &length.to_be_bytes(), fields.as_bytes()].concat()
 }
 
-fn faults() -> [Fault; 4] {
-    let words = [last_words("FATAL", "08P01"), last_words("PANIC", "58030"), last_words("FATAL", "57P01")];
-    let [proxy, disk, shutdown] = words.map(Fault::Answered);
-    [proxy, disk, shutdown, Fault::Answered(Vec::new())]
+fn faults() -> [Fault; 5] {
+    let words = [("FATAL", "08P01"), ("PANIC", "58030"), ("FATAL", "57P01"), ("ERROR", "08006")];
+    let [a, b, c, d] = words.map(|(severity, code)| Fault::Answered(last_words(severity, code)));
+    [a, b, c, d, Fault::Answered(Vec::new())]
 }
 
 fn opening(account: &AccountId) -> Opening {
