@@ -49,6 +49,7 @@ pub mod statement;
 pub mod sweep;
 pub mod tabs;
 mod verbs;
+mod writer;
 
 use std::sync::Arc;
 
