@@ -153,9 +153,11 @@ impl Books {
         // Also where a charge is nothing: that the tab is open is for the database to say.
         self.found.1.entry(hold.clone()).or_insert(opened.tab);
         (opened.tab, opened.is_open) = (tab, is_open);
-        let owner = opened.account.clone();
-        if let Some(before) = self.accounts.get(&owner) {
-            self.change_account(&owner, *before, account);
+        // A charge within what is set aside leaves it as it is.
+        let before = self.accounts.get(&opened.account).filter(|before| **before != account).copied();
+        if let Some(before) = before {
+            let owner = opened.account.clone();
+            self.change_account(&owner, before, account);
         }
     }
 
