@@ -19,7 +19,10 @@ mod races;
 mod verbs;
 
 use farebox::id::{AccountId, HoldId, RequestId, RequestKey, SourceRef, Timestamp};
-use farebox::ledger::{Balance, ChargeOutcome, EntryDetails, EntryKind, HoldOutcome, Ledger, audit::audit};
+use farebox::ledger::{
+    Balance, ChargeOutcome, EntryDetails, EntryKind, Estimate, HoldOutcome, Ledger, Opened, Opening, Owed,
+    Settling, audit::audit,
+};
 use farebox::money::Money;
 
 /// A moment like any other.
@@ -67,6 +70,34 @@ async fn opened(ledger: &Ledger, account: &AccountId, name: &str, estimate: i64)
         HoldOutcome::Opened(hold) => hold,
         other => panic!("{other:?}"),
     }
+}
+
+/// Wants a tab for a new request.
+fn opening(account: &AccountId, wanted: i64, least: i64) -> Opening {
+    Opening {
+        account: account.clone(),
+        idempotency_key: None,
+        budget: None,
+        estimate: Estimate { wanted: money(wanted), least: money(least) },
+        now: NOW,
+        expires_at: LATER,
+    }
+}
+
+/// The tab of an opening for which this much is set aside.
+async fn open(ledger: &Ledger, opening: Opening, reserved: i64) -> HoldId {
+    match ledger.open(opening).await.unwrap() {
+        Opened::Open { hold, reserved: set_aside } => {
+            assert_eq!(set_aside, money(reserved));
+            hold
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Charges this for a tab, and closes it.
+fn settling(hold: &HoldId, owed: Owed) -> Settling {
+    Settling { hold: hold.clone(), owed, details: details(), now: NOW }
 }
 
 fn balance(credited: i64, spent: i64, held: i64) -> Balance {

@@ -49,13 +49,10 @@ impl DbError {
     #[must_use]
     pub fn is_refusal(&self) -> bool {
         match self {
-            Self::Sqlx(sqlx::Error::Database(error)) => {
-                let postgres = error.try_downcast_ref::<PgDatabaseError>();
-                postgres.is_none_or(|error| {
-                    let is_the_end = ["08", "57P", "40003"].iter().any(|code| error.code().starts_with(code));
-                    error.severity() == PgSeverity::Error && !is_the_end
-                })
-            }
+            Self::Sqlx(sqlx::Error::Database(_)) => self.postgres().is_none_or(|error| {
+                let is_the_end = ["08", "57P", "40003"].iter().any(|code| error.code().starts_with(code));
+                error.severity() == PgSeverity::Error && !is_the_end
+            }),
             Self::Sqlite(_) => true,
             Self::Url(_) | Self::Sqlx(_) | Self::Unsynced(_) | Self::Log(_) | Self::Migrate(_) => false,
         }
@@ -65,14 +62,19 @@ impl DbError {
     /// reads, has no room, was too slow or fails.
     #[must_use]
     pub fn is_trouble(&self) -> bool {
-        let Self::Sqlx(sqlx::Error::Database(error)) = self else { return false };
-        let postgres = error.try_downcast_ref::<PgDatabaseError>();
-        postgres.is_some_and(|error| ["25", "53", "57", "58"].iter().any(|of| error.code().starts_with(of)))
+        let classes = ["25", "53", "57", "58"];
+        self.postgres().is_some_and(|error| classes.iter().any(|class| error.code().starts_with(class)))
     }
 
     /// Whether PostgreSQL was made to divide by zero.
     pub(super) fn is_division_by_zero(&self) -> bool {
-        matches!(self, Self::Sqlx(sqlx::Error::Database(error)) if error.code().as_deref() == Some("22012"))
+        self.postgres().is_some_and(|error| error.code() == "22012")
+    }
+
+    /// What PostgreSQL said.
+    fn postgres(&self) -> Option<&PgDatabaseError> {
+        let Self::Sqlx(sqlx::Error::Database(error)) = self else { return None };
+        error.try_downcast_ref()
     }
 }
 

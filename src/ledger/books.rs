@@ -31,8 +31,10 @@ pub struct Books {
     pub tabs: BTreeMap<HoldId, OpenedTab>,
     /// What was used within budgets.
     pub used: Used,
-    /// Accounts and tabs that changed, as they were found.
-    found: (BTreeMap<AccountId, Account>, BTreeMap<HoldId, Tab>),
+    /// Accounts that changed, as they were found.
+    found_accounts: BTreeMap<AccountId, Account>,
+    /// Tabs that changed, as they were found; open, all of them.
+    found_tabs: BTreeMap<HoldId, Tab>,
 }
 
 /// A charge that is asked for.
@@ -151,7 +153,7 @@ impl Books {
     fn change(&mut self, hold: &HoldId, account: Account, tab: Tab, is_open: bool) {
         let Some(opened) = self.tabs.get_mut(hold) else { return };
         // Also where a charge is nothing: that the tab is open is for the database to say.
-        self.found.1.entry(hold.clone()).or_insert(opened.tab);
+        self.found_tabs.entry(hold.clone()).or_insert(opened.tab);
         (opened.tab, opened.is_open) = (tab, is_open);
         // A charge within what is set aside leaves it as it is.
         let before = self.accounts.get(&opened.account).filter(|before| **before != account).copied();
@@ -163,7 +165,7 @@ impl Books {
 
     fn change_account(&mut self, id: &AccountId, before: Account, after: Account) {
         if before != after {
-            self.found.0.entry(id.clone()).or_insert(before);
+            self.found_accounts.entry(id.clone()).or_insert(before);
             self.accounts.insert(id.clone(), after);
         }
     }
@@ -171,9 +173,8 @@ impl Books {
     /// The rows as they were found, but for those of `accounts`.
     #[must_use]
     pub fn found_without(mut self, accounts: &BTreeSet<AccountId>) -> Self {
-        let (found_accounts, found_tabs) = std::mem::take(&mut self.found);
-        self.accounts.extend(found_accounts);
-        for (hold, tab) in found_tabs {
+        self.accounts.extend(self.found_accounts);
+        for (hold, tab) in self.found_tabs {
             if let Some(opened) = self.tabs.get_mut(&hold) {
                 (opened.tab, opened.is_open) = (tab, true);
             }
@@ -185,7 +186,7 @@ impl Books {
 
     /// What is added to the accounts' `posted` and `held`; the second may be negative.
     pub fn account_changes(&self) -> impl Iterator<Item = (&AccountId, (Money, Money))> {
-        self.found.0.iter().filter_map(|(id, found)| {
+        self.found_accounts.iter().filter_map(|(id, found)| {
             let now = self.accounts.get(id)?;
             let by = (difference(now.posted(), found.posted()), difference(now.held(), found.held()));
             (by != (Money::ZERO, Money::ZERO)).then_some((id, by))
@@ -194,7 +195,7 @@ impl Books {
 
     /// What tabs change to.
     pub fn tab_changes(&self) -> impl Iterator<Item = (&HoldId, TabChange)> {
-        self.found.1.iter().filter_map(|(id, found)| {
+        self.found_tabs.iter().filter_map(|(id, found)| {
             let opened = self.tabs.get(id)?;
             Some((id, TabChange { found: *found, now: opened.tab, closes: !opened.is_open }))
         })

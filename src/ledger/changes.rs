@@ -54,12 +54,13 @@ pub(super) struct NewHold<'a> {
 
 /// Writes new tabs.
 pub(super) fn insert_holds(writes: &mut Writes, holds: &[NewHold<'_>]) {
-    let row = |hold: &NewHold<'_>| {
-        let (budget, day) = hold.budget.map(|budget| (budget.name.clone(), budget.day.clone())).unzip();
-        (
-            hold.id.to_string(),
-            hold.account.to_string(),
-            hold.request_key.to_string(),
+    let mut rows = Vec::with_capacity(holds.len());
+    for hold in holds {
+        let (budget, day) = hold.budget.map(|budget| (&budget.name, &budget.day)).unzip();
+        rows.push((
+            &hold.id,
+            hold.account,
+            hold.request_key,
             hold.tab.reserved.micros(),
             hold.tab.charged.micros(),
             hold.state,
@@ -67,8 +68,8 @@ pub(super) fn insert_holds(writes: &mut Writes, holds: &[NewHold<'_>]) {
             day,
             hold.now.millis(),
             hold.expires_at.millis(),
-        )
-    };
+        ));
+    }
     let columns = [
         Column::Text("id"),
         Column::Text("account"),
@@ -83,7 +84,7 @@ pub(super) fn insert_holds(writes: &mut Writes, holds: &[NewHold<'_>]) {
     ];
     writes.add(
         &columns,
-        &holds.iter().map(row).collect::<Vec<_>>(),
+        &rows,
         "INSERT INTO holds
            (id, account, request_key, reserved, charged, state, budget, day, created_at, expires_at)
          SELECT id, account, request_key, reserved, charged, state, budget, day, created_at, expires_at
@@ -111,20 +112,20 @@ pub(super) fn change_tabs<'a>(writes: &mut Writes, changes: impl Iterator<Item =
     // One statement for all, so that rows are locked in the order of their ids. Where no tab closes it
     // says nothing of states: SQLite would write its index of open tabs anew. `CASE` keeps PostgreSQL
     // from that index, which is full of tabs that were closed since it last vacuumed.
-    let text = if any_closes {
-        "UPDATE holds SET reserved = given.reserved, charged = given.charged, state = given.state FROM given
-          WHERE holds.id = given.id
-            AND CASE holds.state WHEN 'open'
-                THEN holds.reserved = given.found_reserved AND holds.charged = given.found_charged
-                ELSE FALSE END"
-    } else {
-        "UPDATE holds SET reserved = given.reserved, charged = given.charged FROM given
-          WHERE holds.id = given.id
-            AND CASE holds.state WHEN 'open'
-                THEN holds.reserved = given.found_reserved AND holds.charged = given.found_charged
-                ELSE FALSE END"
-    };
-    writes.add(&columns, &rows, text);
+    macro_rules! update {
+        ($state:literal) => {
+            concat!(
+                "UPDATE holds SET reserved = given.reserved, charged = given.charged",
+                $state,
+                " FROM given
+                  WHERE holds.id = given.id
+                    AND CASE holds.state WHEN 'open'
+                        THEN holds.reserved = given.found_reserved AND holds.charged = given.found_charged
+                        ELSE FALSE END"
+            )
+        };
+    }
+    writes.add(&columns, &rows, if any_closes { update!(", state = given.state") } else { update!("") });
 }
 
 /// Posts the entries of tabs.

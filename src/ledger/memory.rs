@@ -2,8 +2,9 @@
 //! each batch.
 //!
 //! Nothing rests on it: what is written says how tabs are expected to be and how much of accounts to
-//! be available, and is written only if all of that is so. What was taken from it is forgotten unless it was written. Only who gets all that
-//! they ask for is served from memory; everybody else after the database was asked.
+//! be available, and is written only if all of that is so. What was taken from it is forgotten unless
+//! it was written. Only who gets all that they ask for is served from memory; everybody else after the
+//! database was asked.
 
 use std::collections::HashMap;
 

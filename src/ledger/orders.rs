@@ -131,21 +131,22 @@ impl Orders {
         let limited = self.openings.iter();
         let limited = limited.filter_map(|opening| Some((&opening.account, opening.budget.as_ref()?)));
         books.used = Used::read(tx, limited).await?;
-        let requests = match requests {
-            Some(requests) => requests.to_vec(),
-            None => self.look_up_requests(tx).await?,
+        let looked_up;
+        let requests = if let Some(requests) = requests {
+            requests
+        } else {
+            looked_up = self.look_up_requests(tx).await?;
+            &looked_up
         };
-        let Decided { mut outcomes, closed_before, writes, opened, .. } =
-            decide(self, &requests, &mut books)?;
+        let Decided { mut outcomes, closed_before, writes, opened, .. } = decide(self, requests, &mut books)?;
         changes::write(tx, &writes).await?;
         books.tabs.extend(opened);
         for at in closed_before {
             // Maybe a moment ago, by another of these.
             outcomes.settlings[at] = match sql::read_entry(tx, &self.settlings[at].hold).await {
-                Ok(entry) => Ok(CloseOutcome::AlreadyClosed { entry }),
                 // After a statement that failed nothing of the transaction is kept.
                 Err(error) if error.db().is_some() => return Err(error),
-                Err(error) => Err(error),
+                read => read.map(|entry| CloseOutcome::AlreadyClosed { entry }),
             };
         }
         Ok((outcomes, books))

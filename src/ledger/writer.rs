@@ -38,14 +38,6 @@ impl TxError for Abandoned {
     }
 }
 
-/// A batch that was written or was not.
-struct Doubtful<'a> {
-    orders: &'a Orders,
-    requests: &'a [Known],
-    outcomes: &'a Outcomes,
-    books: &'a Books,
-}
-
 /// Does what is asked for.
 pub(super) struct Writer {
     own: Own,
@@ -128,8 +120,7 @@ impl Writer {
             Err(Unwritten::Unknown(error)) if error.is_conflict() => return Err(Abandoned::Unknown(error)),
             Err(Unwritten::Unknown(error)) => {
                 tracing::warn!(%error, jobs = orders.len(), "a batch has no answer; looking whether it was written");
-                let doubtful = Doubtful { orders, requests: &requests, outcomes: &outcomes, books: &books };
-                match self.unless_written(&doubtful).await {
+                match self.unless_written(orders, &requests, &outcomes, &books).await {
                     Ok(None) => {}
                     Ok(done) => return Ok(done),
                     Err(failed) => {
@@ -147,8 +138,13 @@ impl Writer {
     }
 
     /// Does in a transaction with locks what may have been written already. Nothing if it was.
-    async fn unless_written(&mut self, doubtful: &Doubtful<'_>) -> Result<Option<Outcomes>, Abandoned> {
-        let Doubtful { orders, requests, outcomes, books } = *doubtful;
+    async fn unless_written(
+        &mut self,
+        orders: &Orders,
+        requests: &[Known],
+        outcomes: &Outcomes,
+        books: &Books,
+    ) -> Result<Option<Outcomes>, Abandoned> {
         let mut tries = 0;
         loop {
             tries += 1;

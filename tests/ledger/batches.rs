@@ -1,20 +1,13 @@
 //! What shares a commit with others.
 
-use farebox::ledger::{CloseOutcome, Estimate, Ledger, LedgerError, Opened, Opening, Owed, Settling};
+use farebox::ledger::{CloseOutcome, Ledger, LedgerError, Opened, Opening, Owed, Settling};
 use futures_util::future::join_all;
 
 use crate::db::for_each_engine;
 use crate::*;
 
-fn opening(account: &AccountId, amount: i64, idempotency_key: Option<&str>) -> Opening {
-    Opening {
-        account: account.clone(),
-        idempotency_key: idempotency_key.map(str::to_owned),
-        budget: None,
-        estimate: Estimate { wanted: money(amount), least: money(amount) },
-        now: NOW,
-        expires_at: LATER,
-    }
+fn known(account: &AccountId, amount: i64, idempotency_key: &str) -> Opening {
+    Opening { idempotency_key: Some(idempotency_key.to_owned()), ..opening(account, amount, amount) }
 }
 
 #[tokio::test]
@@ -22,7 +15,7 @@ async fn a_tab_is_opened_once_under_an_idempotency_key() {
     for_each_engine(async |engine| {
         let ledger = Ledger::start(engine.db.clone());
         let account = funded(&ledger, "a", 100).await;
-        let two = [(); 2].map(|()| ledger.open(opening(&account, 10, Some("once"))));
+        let two = [(); 2].map(|()| ledger.open(known(&account, 10, "once")));
         let opened = join_all(two).await;
         let holds: Vec<_> = opened
             .iter()
@@ -35,12 +28,12 @@ async fn a_tab_is_opened_once_under_an_idempotency_key() {
         assert_eq!(holds.len(), 1);
         // Charged nothing, it may come again; charged something, it may not.
         ledger.close(&holds[0], &details(), NOW).await.unwrap();
-        let Ok(Opened::Open { hold, .. }) = ledger.open(opening(&account, 10, Some("once"))).await else {
+        let Ok(Opened::Open { hold, .. }) = ledger.open(known(&account, 10, "once")).await else {
             panic!("not opened again")
         };
         let settling = Settling { hold, owed: Owed::Exactly(money(3)), details: details(), now: NOW };
         assert!(matches!(ledger.settle(settling).await, Ok(CloseOutcome::Closed { .. })));
-        assert_eq!(ledger.open(opening(&account, 10, Some("once"))).await.unwrap(), Opened::Charged);
+        assert_eq!(ledger.open(known(&account, 10, "once")).await.unwrap(), Opened::Charged);
         assert_clean(&ledger).await;
     })
     .await;
@@ -51,8 +44,8 @@ async fn a_free_request_opens_the_account_it_is_counted_on() {
     for_each_engine(async |engine| {
         let ledger = Ledger::start(engine.db.clone());
         let nobody = account("nobody");
-        assert!(matches!(ledger.open(opening(&nobody, 1, None)).await, Ok(Opened::Short(_))));
-        let two = [(); 2].map(|()| ledger.open(opening(&nobody, 0, None)));
+        assert!(matches!(ledger.open(opening(&nobody, 1, 1)).await, Ok(Opened::Short(_))));
+        let two = [(); 2].map(|()| ledger.open(opening(&nobody, 0, 0)));
         for opened in join_all(two).await {
             let Ok(Opened::Open { hold, .. }) = opened else { panic!("{opened:?}") };
             ledger.close(&hold, &details(), NOW).await.unwrap();
@@ -99,7 +92,7 @@ async fn a_tab_that_nobody_waits_for_any_more_is_closed() {
         let mut blocker = engine.connect_again().await.begin().await.unwrap();
         sqlx::query("UPDATE accounts SET credited = credited").execute(blocker.conn()).await.unwrap();
         let waiting = tokio::spawn({
-            let (ledger, opening) = (ledger.clone(), opening(&account, 10, None));
+            let (ledger, opening) = (ledger.clone(), opening(&account, 10, 10));
             async move { ledger.open(opening).await }
         });
         while ledger.batch_stats().batches == 0 {
@@ -110,7 +103,7 @@ async fn a_tab_that_nobody_waits_for_any_more_is_closed() {
         assert!(waiting.await.unwrap_err().is_cancelled());
         blocker.commit().await.unwrap();
         // What comes later is served after the tab was closed.
-        let next = ledger.open(opening(&account, 100, None)).await;
+        let next = ledger.open(opening(&account, 100, 100)).await;
         assert!(matches!(next, Ok(Opened::Open { .. })), "{next:?}");
         assert_clean(&ledger).await;
     })

@@ -4,9 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
 use farebox::db::Db;
-use farebox::ledger::{
-    ChargeOutcome, CloseOutcome, Estimate, Ledger, LedgerError, Opened, Opening, Owed, Settling,
-};
+use farebox::ledger::{ChargeOutcome, CloseOutcome, Ledger, LedgerError, Owed};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -101,28 +99,6 @@ fn faults() -> [Fault; 5] {
     [a, b, c, d, Fault::Answered(Vec::new())]
 }
 
-fn opening(account: &AccountId) -> Opening {
-    Opening {
-        account: account.clone(),
-        idempotency_key: None,
-        budget: None,
-        estimate: Estimate { wanted: money(10), least: money(10) },
-        now: NOW,
-        expires_at: LATER,
-    }
-}
-
-async fn open(ledger: &Ledger, account: &AccountId) -> HoldId {
-    match ledger.open(opening(account)).await.unwrap() {
-        Opened::Open { hold, .. } => hold,
-        other => panic!("{other:?}"),
-    }
-}
-
-fn settling(hold: &HoldId) -> Settling {
-    Settling { hold: hold.clone(), owed: Owed::AtMost(money(5)), details: details(), now: NOW }
-}
-
 #[tokio::test]
 async fn attack_30_a_commit_whose_answer_is_lost_is_found_and_not_made_again() {
     let Some(engine) = postgres().await else { return };
@@ -132,24 +108,27 @@ async fn attack_30_a_commit_whose_answer_is_lost_is_found_and_not_made_again() {
     for fault in faults() {
         let before = ledger.balance(&account).await.unwrap();
         // Each statement is prepared before its answer is lost.
-        let [charged_tab, settled_tab, other] =
-            [open(&ledger, &account).await, open(&ledger, &account).await, open(&ledger, &account).await];
+        let [charged_tab, settled_tab, other] = [
+            open(&ledger, opening(&account, 10, 10), 10).await,
+            open(&ledger, opening(&account, 10, 10), 10).await,
+            open(&ledger, opening(&account, 10, 10), 10).await,
+        ];
         ledger.charge(&charged_tab, money(1)).await.unwrap();
         proxy.arm(fault.clone());
         assert_eq!(ledger.charge(&charged_tab, money(1)).await.unwrap(), charged(2), "{fault:?}");
         assert_eq!(ledger.charge(&charged_tab, money(1)).await.unwrap(), charged(3), "{fault:?}");
 
-        ledger.settle(settling(&other)).await.unwrap();
+        ledger.settle(settling(&other, Owed::AtMost(money(5)))).await.unwrap();
         proxy.arm(fault.clone());
-        let closed = ledger.settle(settling(&settled_tab)).await.unwrap();
+        let closed = ledger.settle(settling(&settled_tab, Owed::AtMost(money(5)))).await.unwrap();
         let CloseOutcome::Closed { entry, .. } = closed else { panic!("{fault:?}: {closed:?}") };
         assert_eq!(entry.amount, money(5));
-        let again = ledger.settle(settling(&settled_tab)).await.unwrap();
+        let again = ledger.settle(settling(&settled_tab, Owed::AtMost(money(5)))).await.unwrap();
         assert_eq!(again, CloseOutcome::AlreadyClosed { entry }, "{fault:?}");
 
-        open(&ledger, &account).await;
+        open(&ledger, opening(&account, 10, 10), 10).await;
         proxy.arm(fault.clone());
-        open(&ledger, &account).await;
+        open(&ledger, opening(&account, 10, 10), 10).await;
         let after = ledger.balance(&account).await.unwrap();
         let rose = |after: Money, before: Money| after.checked_sub(before).unwrap();
         assert_eq!(rose(after.spent(), before.spent()), money(3 + 5 + 5), "{fault:?}");
@@ -165,7 +144,7 @@ async fn attack_30_a_commit_that_cannot_be_looked_up_is_an_error() {
     let (proxy, db) = Proxy::before(&engine).await;
     let ledger = Ledger::start(db);
     let account = funded(&ledger, "a", 1000).await;
-    let hold = open(&ledger, &account).await;
+    let hold = open(&ledger, opening(&account, 10, 10), 10).await;
     ledger.charge(&hold, money(1)).await.unwrap();
     proxy.arm(Fault::Answered(Vec::new()));
     proxy.arm(Fault::Undelivered);
@@ -181,15 +160,15 @@ async fn attack_30_a_statement_that_was_lost_on_its_way_is_sent_again() {
     let (proxy, db) = Proxy::before(&engine).await;
     let ledger = Ledger::start(db);
     let account = funded(&ledger, "a", 1000).await;
-    let hold = open(&ledger, &account).await;
+    let hold = open(&ledger, opening(&account, 10, 10), 10).await;
     for total in 1..=3 {
         proxy.arm(Fault::Undelivered);
         assert_eq!(ledger.charge(&hold, money(1)).await.unwrap(), charged(total));
     }
     proxy.arm(Fault::Undelivered);
-    let second = open(&ledger, &account).await;
+    let second = open(&ledger, opening(&account, 10, 10), 10).await;
     proxy.arm(Fault::Undelivered);
-    let closed = ledger.settle(settling(&hold)).await.unwrap();
+    let closed = ledger.settle(settling(&hold, Owed::AtMost(money(5)))).await.unwrap();
     assert!(matches!(closed, CloseOutcome::Closed { .. }), "{closed:?}");
     // What was remembered is looked up when it was lost in between.
     ledger.close(&second, &details(), NOW).await.unwrap();

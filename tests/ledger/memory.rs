@@ -1,36 +1,9 @@
 //! What one instance remembers of rows that another has changed since.
 
-use farebox::ledger::{
-    Bound, Budget, ChargeOutcome, CloseOutcome, Estimate, Ledger, Limit, Opened, Opening, Owed, Settling,
-};
+use farebox::ledger::{Bound, Budget, ChargeOutcome, CloseOutcome, Ledger, Limit, Opened, Opening, Owed};
 
 use crate::db::for_each_engine;
 use crate::*;
-
-fn opening(account: &AccountId, wanted: i64, least: i64) -> Opening {
-    Opening {
-        account: account.clone(),
-        idempotency_key: None,
-        budget: None,
-        estimate: Estimate { wanted: money(wanted), least: money(least) },
-        now: NOW,
-        expires_at: LATER,
-    }
-}
-
-async fn open(ledger: &Ledger, opening: Opening, reserved: i64) -> HoldId {
-    match ledger.open(opening).await.unwrap() {
-        Opened::Open { hold, reserved: set_aside } => {
-            assert_eq!(set_aside, money(reserved));
-            hold
-        }
-        other => panic!("{other:?}"),
-    }
-}
-
-fn settling(hold: &HoldId, owed: Owed) -> Settling {
-    Settling { hold: hold.clone(), owed, details: details(), now: NOW }
-}
 
 fn short(affordable: i64) -> Opened {
     Opened::Short(Limit { affordable: money(affordable), bound: Bound::Balance })
