@@ -15,7 +15,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::chain::{Chain, ChainError};
 use crate::config::{Config, ConfigError};
-use crate::db::{Db, DbError, Engine, log, notify};
+use crate::db::{Db, DbError, Engine, notify, wal};
 use crate::fetch::Fetcher;
 use crate::funding::card::Cards;
 use crate::funding::channel::worker;
@@ -26,16 +26,16 @@ use crate::id::{AccountId, Timestamp};
 use crate::keys::{self, Keys, Rates};
 use crate::ledger::{Ledger, sweep};
 use crate::limits::{Buckets, Rate};
-use crate::meter::Wakers;
+use crate::meter::ChannelNotifier;
 use crate::money::Money;
 use crate::mpp::Issuer;
-use crate::mpp::offer::{Offer, Terms};
+use crate::mpp::offer::{Offer, OfferTerms};
 use crate::mpp::session::ChannelId;
 use crate::services::chat::Models;
 use crate::services::pii::Examiner;
 use crate::services::preview;
 use crate::sessions::Sessions;
-use crate::wallet_auth::{Terms as WalletTerms, nonces};
+use crate::wallet_auth::{MessageRules, nonces};
 use farebox_pii as pii;
 
 /// How often abandoned holds are looked for, and how many are closed in one go.
@@ -59,14 +59,14 @@ pub struct App {
     pub keys: Keys,
     pub rates: Rates,
     /// Requests without a valid key, by address.
-    pub strangers: Buckets<IpAddr>,
+    pub unauthenticated_limiter: Buckets<IpAddr>,
     pub chain: Chain,
     pub issuer: Issuer,
     pub charges: Charges,
     /// Credits paid by card.
     pub cards: Cards,
     /// What messages that wallets sign must say.
-    pub wallet_terms: WalletTerms,
+    pub message_rules: MessageRules,
     pub offers: Offers,
     pub sponsor: Option<Sponsor>,
     /// What answers chat requests.
@@ -104,7 +104,7 @@ pub struct Offers {
     pub account: Arc<[Offer]>,
     /// `POST /mpp/credits` and `POST /mpp/keys`, by pack.
     pub packs: HashMap<String, Arc<[Offer]>>,
-    terms: Terms,
+    terms: OfferTerms,
     currencies: Vec<Address>,
 }
 
@@ -154,16 +154,17 @@ impl App {
         let examiner = Examiner::load(&config.pii)?;
         let models = Models::new(&config, examiner.clone()).map_err(|_| ConfigError::tls_roots())?;
         let fetcher = Fetcher::new(&config.fetch).map_err(|_| ConfigError::tls_roots())?;
-        let (wakers, rings) = Wakers::new();
-        let sessions = Sessions::new(&config, &models, &db, &chain, sponsor.as_ref(), wakers)?.map(Arc::new);
+        let (notifier, notifications) = ChannelNotifier::new();
+        let sessions =
+            Sessions::new(&config, &models, &db, &chain, sponsor.as_ref(), notifier)?.map(Arc::new);
         let app = Arc::new(Self {
             ledger: Ledger::start(db.clone()),
             keys: Keys::new(db.clone(), &config.keys.prefix),
             rates: Rates::new(db.clone(), config.keys.default_rpm, config.keys.default_tpm),
-            strangers: Buckets::new(Rate::per_minute(config.keys.anonymous_rpm)),
+            unauthenticated_limiter: Buckets::new(Rate::per_minute(config.keys.anonymous_rpm)),
             charges: Charges::new(&config, payments, chain.clone(), issuer.clone(), sponsor.clone()),
             cards: Cards::new(&config.billing, &config.server.public_url, &config.product.name, db.clone())?,
-            wallet_terms: WalletTerms::new(&config),
+            message_rules: MessageRules::new(&config),
             documents: Documents::new(&config, &offers, sessions.as_deref()),
             previews: examiner.engine().offer(pii::Model::Fast),
             examiner,
@@ -184,12 +185,12 @@ impl App {
             sessions,
             metrics,
         });
-        app.work(rings);
+        app.work(notifications);
         Ok(app)
     }
 
     /// Starts the background workers; each ends with [`App::shutdown`].
-    fn work(self: &Arc<Self>, rings: mpsc::Receiver<ChannelId>) {
+    fn work(self: &Arc<Self>, notifications: mpsc::Receiver<ChannelId>) {
         let hours = self.config.payments.answer_retention_hours;
         let retention = Duration::from_secs(hours.saturating_mul(3600));
         let charges = self.charges.clone();
@@ -205,9 +206,11 @@ impl App {
         if let Some(sessions) = &self.sessions {
             let channels = sessions.channels.clone();
             self.until_stopped(async move { worker::run(channels).await });
-            let (wakers, db, url) =
-                (sessions.wakers.clone(), self.db.clone(), self.config.database.url.clone());
-            self.until_stopped(async move { relay_rings(&db, url.expose(), &wakers, rings).await });
+            let (notifier, db, url) =
+                (sessions.notifier.clone(), self.db.clone(), self.config.database.url.clone());
+            self.until_stopped(async move {
+                relay_notifications(&db, url.expose(), &notifier, notifications).await;
+            });
         }
         if self.db.engine == Engine::Sqlite {
             let db = self.db.clone();
@@ -232,8 +235,8 @@ impl App {
 
     /// What a preview may ask for.
     #[must_use]
-    pub fn preview_terms(&self) -> preview::Terms<'_> {
-        preview::Terms { text_bytes: self.config.pii.max_text_bytes, offer: &self.previews }
+    pub fn preview_terms(&self) -> preview::PreviewLimits<'_> {
+        preview::PreviewLimits { text_bytes: self.config.pii.max_text_bytes, offer: &self.previews }
     }
 
     fn until_stopped(self: &Arc<Self>, work: impl Future<Output = ()> + Send + 'static) {
@@ -268,7 +271,7 @@ impl App {
 
 impl Offers {
     fn new(config: &Config, sponsored: bool) -> Self {
-        let terms = Terms {
+        let terms = OfferTerms {
             recipient: config.payments.recipient,
             chain_id: config.chain.chain_id,
             modes: config.payments.modes.clone(),
@@ -330,7 +333,7 @@ fn lock_sqlite(url: &str) -> Result<Option<File>, StartError> {
     }
 }
 
-/// Closes the tabs of requests that a crash cut off.
+/// Closes the holds of requests that a crash cut off.
 async fn sweep_holds(ledger: Ledger) {
     loop {
         match sweep::sweep(&ledger, Timestamp::now(), SWEEP_BATCH).await {
@@ -346,13 +349,13 @@ async fn checkpoint(db: Db) {
     loop {
         tokio::time::sleep(CHECKPOINT_EVERY).await;
         if let Err(error) = db.checkpoint().await {
-            log::give_up(&error);
+            wal::abort_process(&error);
             tracing::warn!(%error, "the database's log cannot be copied into its file");
         }
     }
 }
 
-/// Has debts met from what closed tabs freed; new credit meets them at once.
+/// Has debts met from what closed holds freed; new credit meets them at once.
 async fn collect_debts(cards: Cards) {
     loop {
         if let Err(error) = cards.collect(Timestamp::now()).await {
@@ -376,7 +379,7 @@ async fn forget_nonces(db: &Db) {
 async fn watch_keys(keys: Keys) {
     let mut since = Timestamp::now();
     loop {
-        tokio::time::sleep(keys::LOOK).await;
+        tokio::time::sleep(keys::POLL_INTERVAL).await;
         let now = Timestamp::now();
         match keys.end_inactive(since, now).await {
             Ok(()) => since = now,
@@ -397,10 +400,15 @@ async fn note_use(keys: Keys, rates: Rates) {
 }
 
 /// Tells other instances which channels something happened to, and hears it from them.
-async fn relay_rings(db: &Db, url: &str, wakers: &Wakers, rings: mpsc::Receiver<ChannelId>) {
-    notify::relay(db, url, "farebox_channels", rings, |word| {
+async fn relay_notifications(
+    db: &Db,
+    url: &str,
+    notifier: &ChannelNotifier,
+    notifications: mpsc::Receiver<ChannelId>,
+) {
+    notify::relay(db, url, "farebox_channels", notifications, |word| {
         if let Ok(channel) = word.parse() {
-            wakers.ring_here(channel);
+            notifier.notify_local(channel);
         }
     })
     .await;

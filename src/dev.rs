@@ -12,10 +12,10 @@ use tokio::net::TcpListener;
 use crate::app::App;
 use crate::chain::key_sale::{self, DeployError};
 use crate::chain::{Chain, Fees};
-use crate::config::{Config, ConfigError, Model, PATH_USD, Secret, Source, Upstream};
+use crate::config::{Config, ConfigError, ModelConfig, PATH_USD, Secret, Source, UpstreamConfig};
 use crate::devnet::{Devnet, DevnetConfig, DevnetError};
 use crate::id::{AccountId, SourceRef, Timestamp};
-use crate::keys::{self, KeysError, Limits, NewKey};
+use crate::keys::{self, KeyLimits, KeysError, NewKey};
 use crate::ledger;
 use crate::money::Money;
 use crate::services::chat::scripted::Scripted;
@@ -94,7 +94,7 @@ pub enum DevError {
     #[error("the key sale cannot be placed on the local chain: {0}")]
     KeySale(#[from] DeployError),
     #[error("the scripted upstream cannot start: {0}")]
-    Upstream(std::io::Error),
+    UpstreamConfig(std::io::Error),
     #[error("cannot listen on {address}: {source}")]
     Listen { address: std::net::SocketAddr, source: std::io::Error },
 }
@@ -141,10 +141,13 @@ pub async fn prepare(options: &DevOptions) -> Result<DevServer, DevError> {
     config.chain.chain_id = DevnetConfig::default().chain_id;
     config.sponsor.private_key = Some(Secret::from(hex::encode(sponsor.to_bytes())));
     config.sessions.operator_key = Some(Secret::from(hex::encode(operator.to_bytes())));
-    let upstream = Scripted::start().await.map_err(DevError::Upstream)?;
-    config.upstreams =
-        vec![Upstream { name: "scripted".into(), base_url: upstream.base_url(), ..Upstream::default() }];
-    config.models = vec![Model {
+    let upstream = Scripted::start().await.map_err(DevError::UpstreamConfig)?;
+    config.upstreams = vec![UpstreamConfig {
+        name: "scripted".into(),
+        base_url: upstream.base_url(),
+        ..UpstreamConfig::default()
+    }];
+    config.models = vec![ModelConfig {
         id: MODEL.into(),
         description: "Echoes your words: a scripted stand-in for a model".into(),
         upstreams: vec![Source { name: "scripted".into(), model: None }],
@@ -190,7 +193,7 @@ impl DevServer {
             id: &minted.id,
             owner: &owner,
             name: "dev",
-            limits: &Limits::default(),
+            limits: &KeyLimits::default(),
             expires_at: None,
             hash: &minted.hash,
         };

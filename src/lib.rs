@@ -1,9 +1,9 @@
 //! farebox: a server that sells AI API calls.
 //!
-//! The modules, from the doors inwards; an arrow never points back up:
+//! The modules, from HTTP inwards; an arrow never points back up:
 //!
 //! ```text
-//! http      doors: parse, ask for payment, answer
+//! http      routes: parse, ask for payment, answer
 //! services  what is sold
 //! funding   evidence of payment -> credit
 //! keys      API keys: who may spend an account
@@ -19,21 +19,21 @@
 
 #![forbid(unsafe_code)]
 
+pub use farebox_db as db;
+pub use farebox_devnet as devnet;
+pub use farebox_ledger as ledger;
+pub use farebox_types::{id, money};
+
 pub mod app;
 pub mod chain;
 pub mod config;
-pub mod db;
 pub mod dev;
-pub mod devnet;
 pub mod fetch;
 pub mod funding;
 pub mod http;
-pub mod id;
 pub mod keys;
-pub mod ledger;
 pub mod limits;
 pub mod meter;
-pub mod money;
 pub mod mpp;
 pub mod server;
 pub mod services;

@@ -15,7 +15,7 @@ use farebox::config::{self, Config, Sources};
 use farebox::db::Db;
 use farebox::dev::{self, DevOptions};
 use farebox::id::Timestamp;
-use farebox::meter::Wakers;
+use farebox::meter::ChannelNotifier;
 use farebox::money::Money;
 use farebox::mpp::session::ChannelId;
 use farebox::services::chat::Models;
@@ -243,7 +243,7 @@ async fn operate(command: ChannelsCommand) -> anyhow::Result<()> {
     let db = Db::connect(config.database.url.expose(), 2).await?;
     let chain = Chain::new(&config.chain)?;
     let models = Models::new(&config, Examiner::bare())?;
-    let sessions = Sessions::new(&config, &models, &db, &chain, None, Wakers::new().0)?
+    let sessions = Sessions::new(&config, &models, &db, &chain, None, ChannelNotifier::new().0)?
         .context("no channels here: set sessions.operator_key and at least one model")?;
     let Some(id) = id else {
         for channel in sessions.channels.list(CHANNELS_SHOWN).await? {

@@ -58,7 +58,7 @@ fn connection(
     stream: TcpStream,
     peer: Peer,
     router: Router,
-    limits: &crate::config::Server,
+    limits: &crate::config::ServerConfig,
 ) -> impl hyper_util::server::graceful::GracefulConnection<Error = Box<dyn std::error::Error + Send + Sync>>
 + Send
 + 'static {

@@ -1,4 +1,4 @@
-//! What the session door needs, built once: channels, models, upstreams, offers.
+//! Channels, models, upstreams and offers that the session route needs, built once.
 
 use std::collections::HashMap;
 
@@ -7,10 +7,10 @@ use alloy::signers::local::PrivateKeySigner;
 use crate::chain::{Chain, Fees};
 use crate::config::{Config, ConfigError};
 use crate::db::Db;
-use crate::funding::channel::{Channels, Operator, Policy};
+use crate::funding::channel::{Channels, Operator, SettlementPolicy};
 use crate::funding::{FeeAccount, Sponsor};
 use crate::limits::Rate;
-use crate::meter::{Wakers, Window};
+use crate::meter::{ChannelNotifier, VoucherWindow};
 use crate::money::Money;
 use crate::mpp::Issuer;
 use crate::mpp::session::{SessionOffer, SessionTerms};
@@ -19,19 +19,19 @@ use crate::services::chat::{Catalog, ChatRequest, Models, Upstreams};
 /// Streamed chat, paid from channels.
 pub struct Sessions {
     pub channels: Channels,
-    pub wakers: Wakers,
+    pub notifier: ChannelNotifier,
     pub catalog: Catalog,
     pub upstreams: Upstreams,
     /// Session challenges live long: vouchers echo theirs for a whole stream.
     pub issuer: Issuer,
-    pub window: Window,
-    plain: Menu,
+    pub window: VoucherWindow,
+    plain: OfferSet,
     /// The same with the network fees of opening and topping up paid by us.
-    sponsored: Option<Menu>,
+    sponsored: Option<OfferSet>,
 }
 
 /// Offers on the same terms.
-struct Menu {
+struct OfferSet {
     terms: SessionTerms,
     /// By model, for streamed answers.
     streamed: HashMap<String, SessionOffer>,
@@ -48,7 +48,7 @@ impl Sessions {
         db: &Db,
         chain: &Chain,
         sponsor: Option<&Sponsor>,
-        wakers: Wakers,
+        notifier: ChannelNotifier,
     ) -> Result<Option<Self>, ConfigError> {
         let Some(key) = config.sessions.operator_key.as_ref().filter(|_| !config.models.is_empty()) else {
             return Ok(None);
@@ -90,7 +90,7 @@ impl Sessions {
                     config.sessions.vouchers_per_second.saturating_mul(10),
                 ),
             ),
-            wakers,
+            notifier,
             upstreams,
             issuer: Issuer::new(
                 config.realm(),
@@ -98,13 +98,13 @@ impl Sessions {
                 config.payments.previous_secret.as_ref(),
                 config.sessions.challenge_ttl_seconds,
             ),
-            window: Window {
+            window: VoucherWindow {
                 low: config.sessions.window_low,
                 size: config.sessions.window_size,
                 step: config.sessions.min_voucher_delta,
             },
-            plain: Menu::new(terms, &catalog, units),
-            sponsored: sponsor.map(|_| Menu::new(sponsored, &catalog, units)),
+            plain: OfferSet::new(terms, &catalog, units),
+            sponsored: sponsor.map(|_| OfferSet::new(sponsored, &catalog, units)),
             catalog,
         }))
     }
@@ -119,7 +119,7 @@ impl Sessions {
     /// streamed answer, all that a whole one can cost. Without a request, the
     /// cheapest chunk there is.
     #[must_use]
-    pub fn least(&self, chat: Option<&ChatRequest>) -> Money {
+    pub fn minimum(&self, chat: Option<&ChatRequest>) -> Money {
         match chat {
             Some(chat) if !chat.stream() => {
                 self.price(chat).checked_mul(chat.max_tokens()).unwrap_or(Money::from_micros(i64::MAX))
@@ -134,7 +134,7 @@ impl Sessions {
     #[must_use]
     pub fn offer(&self, chat: Option<&ChatRequest>, sponsored: bool) -> Option<SessionOffer> {
         let menu = if sponsored { self.sponsored.as_ref()? } else { &self.plain };
-        Some(menu.offer(chat, self.least(chat)))
+        Some(menu.offer(chat, self.minimum(chat)))
     }
 
     /// Every model's offer for streamed answers, by the model's id.
@@ -143,7 +143,7 @@ impl Sessions {
     }
 }
 
-impl Menu {
+impl OfferSet {
     fn new(terms: SessionTerms, catalog: &Catalog, suggested_units: u64) -> Self {
         let streamed = catalog
             .iter()
@@ -160,11 +160,11 @@ impl Menu {
     /// A streamed answer costs per chunk, and asks for vouchers on the way. A
     /// whole answer cannot ask, so its challenge is for the most it can cost,
     /// and its real length is charged.
-    fn offer(&self, chat: Option<&ChatRequest>, least: Money) -> SessionOffer {
+    fn offer(&self, chat: Option<&ChatRequest>, minimum: Money) -> SessionOffer {
         let offer = match chat {
             Some(chat) if !chat.stream() => {
                 let words = format!("One answer of {}, at most", chat.model().id);
-                Some(SessionOffer::new(&self.terms, "request", least, least, &words))
+                Some(SessionOffer::new(&self.terms, "request", minimum, minimum, &words))
             }
             Some(chat) => self.streamed.get(&chat.model().id).cloned(),
             None => self.streamed.values().min_by_key(|offer| offer.unit_price()).cloned(),
@@ -173,9 +173,9 @@ impl Menu {
     }
 }
 
-fn policy(config: &Config) -> Policy {
+fn policy(config: &Config) -> SettlementPolicy {
     let millis = |seconds: u64| i64::try_from(seconds.saturating_mul(1000)).unwrap_or(i64::MAX);
-    Policy {
+    SettlementPolicy {
         settle_above: config.sessions.settle_above,
         settle_after_ms: millis(config.sessions.settle_after_seconds),
         close_idle_ms: millis(config.sessions.close_idle_seconds),

@@ -10,7 +10,7 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
 
-use crate::config::{Log, LogFormat};
+use crate::config::{LogConfig, LogFormat};
 
 /// Why logging or metrics could not be set up.
 #[derive(Debug, thiserror::Error)]
@@ -27,7 +27,7 @@ pub enum TelemetryError {
 ///
 /// # Errors
 /// When the filter cannot be read or a subscriber is installed already.
-pub fn log(config: &Log) -> Result<(), TelemetryError> {
+pub fn log(config: &LogConfig) -> Result<(), TelemetryError> {
     // What lopdf says of a broken file quotes the file.
     let filter = EnvFilter::try_new(&config.filter)?.add_directive("lopdf=off".parse()?);
     // Colours are for a terminal: in a file they are noise, and they cost time.

@@ -20,8 +20,8 @@ mod verbs;
 
 use farebox::id::{AccountId, HoldId, RequestId, RequestKey, SourceRef, Timestamp};
 use farebox::ledger::{
-    Balance, ChargeOutcome, EntryDetails, EntryKind, Estimate, HoldOutcome, Ledger, Opened, Opening, Owed,
-    Settling, audit::audit,
+    Balance, Capture, ChargeOutcome, EntryDetails, EntryKind, Estimate, HoldOutcome, HoldRequest, Ledger,
+    OpenOutcome, Owed, audit::audit,
 };
 use farebox::money::Money;
 
@@ -64,7 +64,7 @@ async fn funded(ledger: &Ledger, name: &str, amount: i64) -> AccountId {
     account
 }
 
-/// An open tab with this much set aside.
+/// An open hold with this much set aside.
 async fn opened(ledger: &Ledger, account: &AccountId, name: &str, estimate: i64) -> HoldId {
     match ledger.hold(account, &key(name), money(estimate), NOW, LATER).await.unwrap() {
         HoldOutcome::Opened(hold) => hold,
@@ -72,9 +72,9 @@ async fn opened(ledger: &Ledger, account: &AccountId, name: &str, estimate: i64)
     }
 }
 
-/// Wants a tab for a new request.
-fn opening(account: &AccountId, wanted: i64, least: i64) -> Opening {
-    Opening {
+/// Wants a hold for a new request.
+fn opening(account: &AccountId, wanted: i64, least: i64) -> HoldRequest {
+    HoldRequest {
         account: account.clone(),
         idempotency_key: None,
         budget: None,
@@ -84,10 +84,10 @@ fn opening(account: &AccountId, wanted: i64, least: i64) -> Opening {
     }
 }
 
-/// The tab of an opening for which this much is set aside.
-async fn open(ledger: &Ledger, opening: Opening, reserved: i64) -> HoldId {
+/// The hold of an opening for which this much is set aside.
+async fn open(ledger: &Ledger, opening: HoldRequest, reserved: i64) -> HoldId {
     match ledger.open(opening).await.unwrap() {
-        Opened::Open { hold, reserved: set_aside } => {
+        OpenOutcome::Open { hold, reserved: set_aside } => {
             assert_eq!(set_aside, money(reserved));
             hold
         }
@@ -95,9 +95,9 @@ async fn open(ledger: &Ledger, opening: Opening, reserved: i64) -> HoldId {
     }
 }
 
-/// Charges this for a tab, and closes it.
-fn settling(hold: &HoldId, owed: Owed) -> Settling {
-    Settling { hold: hold.clone(), owed, details: details(), now: NOW }
+/// Charges this for a hold, and closes it.
+fn capture(hold: &HoldId, owed: Owed) -> Capture {
+    Capture { hold: hold.clone(), owed, details: details(), now: NOW }
 }
 
 fn balance(credited: i64, spent: i64, held: i64) -> Balance {

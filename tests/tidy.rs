@@ -1,5 +1,8 @@
 //! The structure that ARCHITECTURE.md promises, checked against the sources.
 
+#[path = "tidy/documents.rs"]
+mod documents;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

@@ -25,7 +25,7 @@ const BLOCK: [u8; 4096] = [7; 4096];
 /// More than any run spends, in millionths of a dollar.
 const FUNDS: i64 = 1_000_000_000_000;
 
-/// One database with an open tab for every stream.
+/// One database with an open hold for every stream.
 struct Contender {
     name: &'static str,
     ledger: Ledger,
@@ -70,7 +70,7 @@ pub async fn measure() -> Result<()> {
         let report = audit(ledger.db()).await?;
         anyhow::ensure!(report.is_clean(), "{name}: {report}");
     }
-    println!("  Afterwards every balance equals its entries and open tabs.");
+    println!("  Afterwards every balance equals its entries and open holds.");
     Ok(())
 }
 
@@ -121,7 +121,7 @@ impl Contender {
     }
 }
 
-/// Funds an account and opens a tab that reserves half of it, as streams do.
+/// Funds an account and opens a hold that reserves half of it, as streams do.
 async fn open(tx: &mut Tx, n: usize, now: Timestamp) -> Result<HoldId, LedgerError> {
     let account = AccountId::parse(&format!("bench:{n}")).expect("a valid name");
     let source = SourceRef::parse(&format!("bench:{n}")).expect("a valid name");

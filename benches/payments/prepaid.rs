@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use farebox::config::Secret;
 use farebox::db::Db;
 use farebox::id::{AccountId, SourceRef, Timestamp};
-use farebox::keys::{self, Keys, KeysError, Limits, NewKey};
+use farebox::keys::{self, KeyLimits, Keys, KeysError, NewKey};
 use farebox::ledger;
 use farebox::money::Money;
 use farebox::services::chat::scripted::Scripted;
@@ -216,7 +216,7 @@ async fn farebox(name: &'static str, model: SocketAddr, database: Option<TestDb>
 /// A wallet with more than is ever spent, and a key without limits that matter.
 async fn customer(db: &Db) -> Result<Secret> {
     let minted = Keys::new(db.clone(), "pryv_").mint();
-    let limits = Limits { rpm: Some(u32::MAX), tpm: Some(u32::MAX), ..Limits::default() };
+    let limits = KeyLimits { rpm: Some(u32::MAX), tpm: Some(u32::MAX), ..KeyLimits::default() };
     let (account, source) = (AccountId::wallet(OWNER)?, SourceRef::parse("bench:credit")?);
     let new = NewKey {
         id: &minted.id,

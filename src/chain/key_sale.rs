@@ -15,7 +15,7 @@ use alloy::signers::local::PrivateKeySigner;
 use alloy::sol_types::{SolCall, SolConstructor as _, SolEvent as _};
 use tempo_alloy::primitives::transaction::Call;
 
-use super::{Chain, ChainError, Fees, Sent, SignedTransaction};
+use super::{Chain, ChainError, Fees, SendOutcome, SignedTransaction};
 use crate::money::Money;
 use contract::KeySale;
 
@@ -75,12 +75,12 @@ pub struct Sale {
     pub owner: Address,
     pub amount: Money,
     /// The key that was bought with it, if it was no top-up.
-    pub key: Option<SoldKey>,
+    pub key: Option<SaleKey>,
 }
 
 /// A key, by the hash of its secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SoldKey {
+pub struct SaleKey {
     pub hash: B256,
     pub pack: u64,
 }
@@ -114,7 +114,7 @@ pub fn deployment(token: Address, payee: Address, packs: &[Money]) -> Bytes {
 
 /// The call that buys a key.
 #[must_use]
-pub fn buy_call(key: SoldKey, owner: Address) -> Bytes {
+pub fn buy_call(key: SaleKey, owner: Address) -> Bytes {
     KeySale::buyCall { keyHash: key.hash, pack: U256::from(key.pack), owner }.abi_encode().into()
 }
 
@@ -145,12 +145,12 @@ impl Chain {
             .map_err(|_| DeployError::Signer)?;
         let hash = transaction.hash();
         match self.send(&transaction).await {
-            Sent::Mined(receipt) if receipt.status() => {
+            SendOutcome::Mined(receipt) if receipt.status() => {
                 receipt.contract_address().ok_or(DeployError::Failed(hash))
             }
-            Sent::Mined(_) => Err(DeployError::Failed(hash)),
-            Sent::Refused { reason } => Err(DeployError::Refused(reason)),
-            Sent::Unknown => Err(DeployError::Unknown(hash)),
+            SendOutcome::Mined(_) => Err(DeployError::Failed(hash)),
+            SendOutcome::Refused { reason } => Err(DeployError::Refused(reason)),
+            SendOutcome::Unknown => Err(DeployError::Unknown(hash)),
         }
     }
 
@@ -232,7 +232,7 @@ const NONSENSE: ChainError = ChainError::Nonsense { method: LOGS };
 
 fn read(log: &Log, block: u64, index: u64, transaction: B256, ordinal: usize) -> Result<Sale, ChainError> {
     let (owner, amount, key) = if let Ok(bought) = KeySale::KeyBought::decode_log(&log.inner) {
-        let key = SoldKey { hash: bought.keyHash, pack: number(bought.pack)? };
+        let key = SaleKey { hash: bought.keyHash, pack: number(bought.pack)? };
         (bought.owner, bought.amount, Some(key))
     } else if let Ok(more) = KeySale::ToppedUp::decode_log(&log.inner) {
         (more.owner, more.amount, None)

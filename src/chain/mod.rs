@@ -2,7 +2,7 @@
 //!
 //! Everything here has a time limit. What the node says about a transaction is
 //! reported as one of three things: it is in a block, the node refused it, or
-//! nobody knows yet ([`Sent`]). The callers' money rules rest on the third one.
+//! nobody knows yet ([`SendOutcome`]). The callers' money rules rest on the third one.
 
 pub mod key_sale;
 pub mod reserve;
@@ -83,7 +83,7 @@ pub enum ChainError {
 
 /// What a transaction's calls would do.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
+pub enum SimulationOutcome {
     Succeeds,
     /// The sender holds too little of the token.
     Insufficient,
@@ -93,7 +93,7 @@ pub enum Verdict {
 
 /// What became of a transaction.
 #[derive(Debug)]
-pub enum Sent {
+pub enum SendOutcome {
     /// It is in a block; its receipt says whether it succeeded.
     Mined(Box<ChainReceipt>),
     /// The node refused it and does not know it: it did not happen.
@@ -107,7 +107,7 @@ impl Chain {
     ///
     /// # Errors
     /// [`ChainError::Url`].
-    pub fn new(config: &config::Chain) -> Result<Self, ChainError> {
+    pub fn new(config: &config::ChainConfig) -> Result<Self, ChainError> {
         let url = config.rpc_url.expose().parse().map_err(|_| ChainError::Url)?;
         let http = reqwest::Client::builder()
             .connect_timeout(Duration::from_millis(config.request_timeout_ms))
@@ -249,16 +249,16 @@ impl Chain {
     ///
     /// # Errors
     /// When the node cannot be asked.
-    pub async fn simulate(&self, transaction: &SignedTransaction) -> Result<Verdict, ChainError> {
+    pub async fn simulate(&self, transaction: &SignedTransaction) -> Result<SimulationOutcome, ChainError> {
         self.confirm().await?;
         let call = self.provider.call(transaction.as_call());
         match self.ask("eth_call", async { call.await }).await {
-            Ok(_) => Ok(Verdict::Succeeds),
+            Ok(_) => Ok(SimulationOutcome::Succeeds),
             Err(ChainError::Refused { code: REVERTED, message, data, .. }) => {
                 if ITIP20::InsufficientBalance::abi_decode(&data).is_ok() {
-                    Ok(Verdict::Insufficient)
+                    Ok(SimulationOutcome::Insufficient)
                 } else {
-                    Ok(Verdict::Reverts(message))
+                    Ok(SimulationOutcome::Reverts(message))
                 }
             }
             Err(error) => Err(error),
@@ -270,12 +270,12 @@ impl Chain {
     /// Safe to repeat: the same bytes are the same transaction. An error of the
     /// node is not taken at its word; the chain is asked by hash first, because
     /// a node can include a transaction and then fail to say so.
-    pub async fn send(&self, transaction: &SignedTransaction) -> Sent {
+    pub async fn send(&self, transaction: &SignedTransaction) -> SendOutcome {
         let deadline = Instant::now() + self.confirm_timeout;
         let hash = transaction.hash();
         debug_assert_eq!(hash, keccak256(transaction.raw()));
         let refused = match self.submit(transaction, deadline).await {
-            Ok(Some(receipt)) => return Sent::Mined(Box::new(receipt)),
+            Ok(Some(receipt)) => return SendOutcome::Mined(Box::new(receipt)),
             Ok(None) => None,
             Err(ChainError::Refused { message, .. }) => Some(message),
             Err(error) => {
@@ -288,8 +288,8 @@ impl Chain {
         }
         let left = deadline.saturating_duration_since(Instant::now());
         match self.await_receipt(hash, left).await {
-            Ok(Some(receipt)) => Sent::Mined(Box::new(receipt)),
-            Ok(None) | Err(_) => Sent::Unknown,
+            Ok(Some(receipt)) => SendOutcome::Mined(Box::new(receipt)),
+            Ok(None) | Err(_) => SendOutcome::Unknown,
         }
     }
 
@@ -322,7 +322,7 @@ impl Chain {
     /// The node said no. Believe it only when it also does not know the
     /// transaction; "already known" and "nonce too low" are often our own
     /// earlier attempt.
-    async fn after_refusal(&self, hash: B256, reason: String, deadline: Instant) -> Sent {
+    async fn after_refusal(&self, hash: B256, reason: String, deadline: Instant) -> SendOutcome {
         let known = self
             .ask(
                 "eth_getTransactionByHash",
@@ -334,9 +334,9 @@ impl Chain {
             Ok(_) | Err(_) => deadline.saturating_duration_since(Instant::now()),
         };
         match self.await_receipt(hash, wait).await {
-            Ok(Some(receipt)) => Sent::Mined(Box::new(receipt)),
-            Ok(None) if wait.is_zero() => Sent::Refused { reason },
-            Ok(None) | Err(_) => Sent::Unknown,
+            Ok(Some(receipt)) => SendOutcome::Mined(Box::new(receipt)),
+            Ok(None) if wait.is_zero() => SendOutcome::Refused { reason },
+            Ok(None) | Err(_) => SendOutcome::Unknown,
         }
     }
 

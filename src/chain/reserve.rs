@@ -15,7 +15,7 @@ const CLOCK_SKEW_SECONDS: u64 = 10;
 
 /// A channel as the chain has it. All zero once it is closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct OnChain {
+pub struct ChannelOnChain {
     pub settled: Money,
     pub deposit: Money,
     /// Unix seconds; zero when the payer has not asked to close.
@@ -24,7 +24,7 @@ pub struct OnChain {
     pub block_time: u64,
 }
 
-impl OnChain {
+impl ChannelOnChain {
     /// Whether the channel is gone, given that it was there at `known` (Unix
     /// seconds). All zero alone is no proof: a node that is behind says so of a
     /// channel it has not seen yet. A later block that says so is one.
@@ -198,7 +198,7 @@ impl Chain {
     ///
     /// # Errors
     /// When the node cannot be asked.
-    pub async fn channel(&self, escrow: Address, channel: ChannelId) -> Result<OnChain, ChainError> {
+    pub async fn channel(&self, escrow: Address, channel: ChannelId) -> Result<ChannelOnChain, ChainError> {
         self.confirm().await?;
         let (number, block_time) = self.newest_block().await?;
         let input = Reserve::getChannelStateCall { channelId: channel.0 }.abi_encode();
@@ -206,7 +206,7 @@ impl Chain {
         let nonsense = |_| ChainError::Nonsense { method: "eth_call" };
         let state = Reserve::getChannelStateCall::abi_decode_returns(&output)
             .map_err(|_| ChainError::Nonsense { method: "eth_call" })?;
-        Ok(OnChain {
+        Ok(ChannelOnChain {
             settled: money(state.settled).map_err(nonsense)?,
             deposit: money(state.deposit).map_err(nonsense)?,
             close_requested_at: u64::from(state.closeRequestedAt),
@@ -221,7 +221,7 @@ mod tests {
 
     #[test]
     fn attack_15_a_node_that_is_behind_does_not_end_a_channel() {
-        let at = |deposit, block_time| OnChain {
+        let at = |deposit, block_time| ChannelOnChain {
             settled: Money::ZERO,
             deposit: Money::from_micros(deposit),
             close_requested_at: 0,

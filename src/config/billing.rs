@@ -10,7 +10,7 @@ use crate::money::Money;
 /// Prices, limits and the card processor.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Billing {
+pub struct BillingConfig {
     /// Credits that are sold as a whole, by card and on the chain.
     pub packs: Vec<Pack>,
     /// The least and the most that one card payment of a free amount can be.
@@ -44,7 +44,7 @@ pub struct Pack {
 /// One cent.
 const CENT: i64 = 10_000;
 
-impl Default for Billing {
+impl Default for BillingConfig {
     fn default() -> Self {
         let pack = |id: &str, name: &str, dollars: i64| Pack {
             id: id.into(),
@@ -64,7 +64,7 @@ impl Default for Billing {
     }
 }
 
-impl Billing {
+impl BillingConfig {
     /// The pack of that id.
     #[must_use]
     pub fn pack(&self, id: &str) -> Option<&Pack> {

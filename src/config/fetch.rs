@@ -12,7 +12,7 @@ use super::ConfigError;
 /// Pages and PDFs that are read for chat, and their limits.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Fetch {
+pub struct FetchConfig {
     /// Whether `urls` and `pdfs` are offered.
     pub enabled: bool,
     /// Attachments of one request.
@@ -39,7 +39,7 @@ pub struct Fetch {
     pub allow_networks: Vec<Network>,
 }
 
-impl Default for Fetch {
+impl Default for FetchConfig {
     fn default() -> Self {
         Self {
             enabled: true,
@@ -102,7 +102,7 @@ impl fmt::Display for Network {
 /// More than any machine reads at once; beyond it, a typing error.
 const MAX_AT_ONCE: usize = 100_000;
 
-pub(super) fn validate(fetch: &Fetch) -> Result<(), ConfigError> {
+pub(super) fn validate(fetch: &FetchConfig) -> Result<(), ConfigError> {
     let counts = [
         ("max_attachments", fetch.max_attachments),
         ("max_bytes", fetch.max_bytes),
@@ -153,14 +153,17 @@ mod tests {
 
     #[test]
     fn wrong_values_name_their_key() {
-        validate(&Fetch::default()).expect("valid");
+        validate(&FetchConfig::default()).expect("valid");
         for (wrong, key) in [
-            (Fetch { max_bytes: 0, ..Fetch::default() }, "fetch.max_bytes"),
-            (Fetch { total_timeout_ms: 0, ..Fetch::default() }, "fetch.total_timeout_ms"),
-            (Fetch { max_at_once: 7, ..Fetch::default() }, "fetch.max_at_once"),
-            (Fetch { max_at_once: usize::MAX, ..Fetch::default() }, "fetch.max_at_once"),
-            (Fetch { per_minute: 0, ..Fetch::default() }, "fetch.per_minute"),
-            (Fetch { per_minute: 7, ..Fetch::default() }, "fetch.per_minute: cannot be less than"),
+            (FetchConfig { max_bytes: 0, ..FetchConfig::default() }, "fetch.max_bytes"),
+            (FetchConfig { total_timeout_ms: 0, ..FetchConfig::default() }, "fetch.total_timeout_ms"),
+            (FetchConfig { max_at_once: 7, ..FetchConfig::default() }, "fetch.max_at_once"),
+            (FetchConfig { max_at_once: usize::MAX, ..FetchConfig::default() }, "fetch.max_at_once"),
+            (FetchConfig { per_minute: 0, ..FetchConfig::default() }, "fetch.per_minute"),
+            (
+                FetchConfig { per_minute: 7, ..FetchConfig::default() },
+                "fetch.per_minute: cannot be less than",
+            ),
         ] {
             let error = validate(&wrong).expect_err("refused").to_string();
             assert!(error.starts_with(key), "{error}");

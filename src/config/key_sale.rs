@@ -8,7 +8,7 @@ use super::ConfigError;
 /// The key sale: purchases on the chain become credit. On when `address` is set.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct KeySale {
+pub struct KeySaleConfig {
     /// The contract; `farebox contracts deploy` places one.
     pub address: Option<Address>,
     /// Whom the contract pays; `payments.recipient` when unset.
@@ -19,7 +19,7 @@ pub struct KeySale {
     pub blocks_per_query: u64,
 }
 
-impl Default for KeySale {
+impl Default for KeySaleConfig {
     fn default() -> Self {
         Self { address: None, payee: None, confirmations: 2, blocks_per_query: 2_000 }
     }
@@ -30,7 +30,7 @@ const MOST_CONFIRMATIONS: u64 = 10_000;
 /// No node answers for more.
 const MOST_BLOCKS: u64 = 1_000_000;
 
-pub(super) fn validate(sale: &KeySale) -> Result<(), ConfigError> {
+pub(super) fn validate(sale: &KeySaleConfig) -> Result<(), ConfigError> {
     for (key, address) in [("key_sale.address", sale.address), ("key_sale.payee", sale.payee)] {
         if address.is_some_and(|address| address.is_zero()) {
             return Err(ConfigError::invalid(key, "is the zero address; leave it out instead"));
@@ -57,14 +57,17 @@ mod tests {
 
     #[test]
     fn wrong_values_name_their_key() {
-        validate(&KeySale::default()).expect("valid");
-        validate(&KeySale { confirmations: 0, ..KeySale::default() }).expect("valid");
+        validate(&KeySaleConfig::default()).expect("valid");
+        validate(&KeySaleConfig { confirmations: 0, ..KeySaleConfig::default() }).expect("valid");
         for (wrong, key) in [
-            (KeySale { address: Some(Address::ZERO), ..KeySale::default() }, "key_sale.address"),
-            (KeySale { payee: Some(Address::ZERO), ..KeySale::default() }, "key_sale.payee"),
-            (KeySale { confirmations: u64::MAX, ..KeySale::default() }, "key_sale.confirmations"),
-            (KeySale { blocks_per_query: 0, ..KeySale::default() }, "key_sale.blocks_per_query"),
-            (KeySale { blocks_per_query: u64::MAX, ..KeySale::default() }, "key_sale.blocks_per_query"),
+            (KeySaleConfig { address: Some(Address::ZERO), ..KeySaleConfig::default() }, "key_sale.address"),
+            (KeySaleConfig { payee: Some(Address::ZERO), ..KeySaleConfig::default() }, "key_sale.payee"),
+            (KeySaleConfig { confirmations: u64::MAX, ..KeySaleConfig::default() }, "key_sale.confirmations"),
+            (KeySaleConfig { blocks_per_query: 0, ..KeySaleConfig::default() }, "key_sale.blocks_per_query"),
+            (
+                KeySaleConfig { blocks_per_query: u64::MAX, ..KeySaleConfig::default() },
+                "key_sale.blocks_per_query",
+            ),
         ] {
             let error = validate(&wrong).expect_err("refused").to_string();
             assert!(error.starts_with(key), "{error}");

@@ -7,7 +7,7 @@ use crate::money::Money;
 /// API keys of the prepaid API (`/v1`).
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Keys {
+pub struct KeysConfig {
     /// How the text of every key begins.
     pub prefix: String,
     /// Requests a minute of a key that has no limit of its own.
@@ -20,7 +20,7 @@ pub struct Keys {
     pub top_up: Money,
 }
 
-impl Default for Keys {
+impl Default for KeysConfig {
     fn default() -> Self {
         Self {
             prefix: "pryv_".into(),

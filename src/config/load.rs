@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value as Json;
 use toml::{Table, Value};
 
-use super::{Config, Model, Source, Upstream};
+use super::{Config, ModelConfig, Source, UpstreamConfig};
 
 /// Why a configuration was refused. Messages say which key and what to write,
 /// and never repeat a value of a secret key.
@@ -184,8 +184,8 @@ pub(super) fn known_keys() -> Vec<String> {
 fn list_keys() -> [(&'static str, Vec<String>); 3] {
     let source = Source { name: String::new(), model: Some(String::new()) };
     [
-        ("upstreams", fields_of(&Upstream::default())),
-        ("models", fields_of(&Model::default())),
+        ("upstreams", fields_of(&UpstreamConfig::default())),
+        ("models", fields_of(&ModelConfig::default())),
         ("models.upstreams", fields_of(&source)),
     ]
 }

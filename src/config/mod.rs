@@ -24,46 +24,46 @@ use serde::{Deserialize, Serialize};
 
 use crate::money::Money;
 
-pub use billing::{Billing, Pack, is_whole_cents};
-pub use fetch::{Fetch, Network};
-pub use key_sale::KeySale;
-pub use keys::Keys;
+pub use billing::{BillingConfig, Pack, is_whole_cents};
+pub use fetch::{FetchConfig, Network};
+pub use key_sale::KeySaleConfig;
+pub use keys::KeysConfig;
 pub use load::{ConfigError, Sources, load};
-pub use models::{Model, Source, Upstream};
-pub use pii::Pii;
-pub use privacy::{Privacy, PrivacyMode};
-pub use sessions::Sessions;
-pub use wallet_auth::WalletAuth;
+pub use models::{ModelConfig, Source, UpstreamConfig};
+pub use pii::PiiConfig;
+pub use privacy::{PrivacyConfig, PrivacyMode};
+pub use sessions::SessionsConfig;
+pub use wallet_auth::WalletAuthConfig;
 
 /// The whole configuration of a server process.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    pub server: Server,
-    pub database: Database,
-    pub product: Product,
-    pub payments: Payments,
-    pub chain: Chain,
-    pub sponsor: Sponsor,
-    pub sessions: Sessions,
-    pub wallet_auth: WalletAuth,
-    pub billing: Billing,
-    pub keys: Keys,
-    pub key_sale: KeySale,
-    pub pii: Pii,
-    pub privacy: Privacy,
-    pub fetch: Fetch,
-    pub log: Log,
+    pub server: ServerConfig,
+    pub database: DatabaseConfig,
+    pub product: ProductConfig,
+    pub payments: PaymentsConfig,
+    pub chain: ChainConfig,
+    pub sponsor: SponsorConfig,
+    pub sessions: SessionsConfig,
+    pub wallet_auth: WalletAuthConfig,
+    pub billing: BillingConfig,
+    pub keys: KeysConfig,
+    pub key_sale: KeySaleConfig,
+    pub pii: PiiConfig,
+    pub privacy: PrivacyConfig,
+    pub fetch: FetchConfig,
+    pub log: LogConfig,
     /// The servers that models come from.
-    pub upstreams: Vec<Upstream>,
+    pub upstreams: Vec<UpstreamConfig>,
     /// The models that are sold; none by default.
-    pub models: Vec<Model>,
+    pub models: Vec<ModelConfig>,
 }
 
 /// The HTTP listener and its limits.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Server {
+pub struct ServerConfig {
     /// Address to listen on.
     pub listen: SocketAddr,
     /// The origin clients use, without a trailing slash. The payment realm and
@@ -90,7 +90,7 @@ pub struct Server {
 /// Where the ledger lives.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Database {
+pub struct DatabaseConfig {
     /// `sqlite://path` (created when missing) or `postgres://…`.
     pub url: Secret,
     /// Connections in the pool.
@@ -100,7 +100,7 @@ pub struct Database {
 /// The names shown to people.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Product {
+pub struct ProductConfig {
     pub name: String,
     pub description: String,
     /// Where people find documentation; published in the discovery document.
@@ -112,7 +112,7 @@ pub struct Product {
 /// The Payment scheme: challenges and what is kept of a payment.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Payments {
+pub struct PaymentsConfig {
     /// Secret that binds challenges; at least 32 bytes.
     pub secret: Secret,
     /// The secret before the last rotation: still verifies, never signs.
@@ -152,7 +152,7 @@ impl Mode {
 /// The Tempo node and the token that prices are paid in.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Chain {
+pub struct ChainConfig {
     pub rpc_url: Secret,
     pub chain_id: u64,
     /// TIP-20 token that charges are paid in (six decimals).
@@ -172,7 +172,7 @@ pub struct Chain {
 /// On when `private_key` is set.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Sponsor {
+pub struct SponsorConfig {
     /// Key of the account that pays fees, 0x and 64 hex digits.
     pub private_key: Option<Secret>,
     /// TIP-20 token that fees are paid in.
@@ -194,7 +194,7 @@ pub struct Sponsor {
 /// Logging.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Log {
+pub struct LogConfig {
     pub format: LogFormat,
     /// A `tracing` filter, such as `info` or `farebox=debug`.
     pub filter: String,
@@ -208,7 +208,7 @@ pub enum LogFormat {
     Json,
 }
 
-impl Default for Server {
+impl Default for ServerConfig {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8402)),
@@ -225,13 +225,13 @@ impl Default for Server {
     }
 }
 
-impl Default for Database {
+impl Default for DatabaseConfig {
     fn default() -> Self {
         Self { url: Secret::from("sqlite://farebox.db"), max_connections: 8 }
     }
 }
 
-impl Default for Product {
+impl Default for ProductConfig {
     fn default() -> Self {
         Self {
             name: "Pryv".into(),
@@ -242,7 +242,7 @@ impl Default for Product {
     }
 }
 
-impl Default for Payments {
+impl Default for PaymentsConfig {
     fn default() -> Self {
         Self {
             secret: Secret::default(),
@@ -258,7 +258,7 @@ impl Default for Payments {
 /// pathUSD, Tempo's first stablecoin (TIP-20 factory address 0).
 pub const PATH_USD: Address = address!("20c0000000000000000000000000000000000000");
 
-impl Default for Chain {
+impl Default for ChainConfig {
     fn default() -> Self {
         Self {
             rpc_url: Secret::from("http://127.0.0.1:8545"),
@@ -272,7 +272,7 @@ impl Default for Chain {
     }
 }
 
-impl Default for Sponsor {
+impl Default for SponsorConfig {
     fn default() -> Self {
         Self {
             private_key: None,
@@ -287,7 +287,7 @@ impl Default for Sponsor {
     }
 }
 
-impl Default for Log {
+impl Default for LogConfig {
     fn default() -> Self {
         Self { format: LogFormat::Text, filter: "info".into() }
     }

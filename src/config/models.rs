@@ -10,7 +10,7 @@ use crate::money::Money;
 /// An OpenAI-compatible server, one `[[upstreams]]` entry.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Upstream {
+pub struct UpstreamConfig {
     /// How `models` refer to it. Never shown to clients.
     pub name: String,
     /// Where its API begins, with the version: `https://api.example.com/v1`.
@@ -30,7 +30,7 @@ pub struct Upstream {
 /// A model as clients see it, one `[[models]]` entry.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Model {
+pub struct ModelConfig {
     /// The name clients ask for.
     pub id: String,
     pub description: String,
@@ -74,7 +74,7 @@ impl From<SourceForm> for Source {
     }
 }
 
-impl Default for Upstream {
+impl Default for UpstreamConfig {
     fn default() -> Self {
         Self {
             name: String::new(),
@@ -92,7 +92,7 @@ impl Default for Upstream {
 const MAX_TOKENS: u64 = 1 << 53;
 
 /// Checks the entries, each on its own and against each other.
-pub(super) fn validate(upstreams: &[Upstream], models: &[Model]) -> Result<(), ConfigError> {
+pub(super) fn validate(upstreams: &[UpstreamConfig], models: &[ModelConfig]) -> Result<(), ConfigError> {
     let mut names = HashSet::new();
     for (index, upstream) in upstreams.iter().enumerate() {
         let bad = |field: &str, why: &str| {
@@ -134,7 +134,7 @@ pub(super) fn validate(upstreams: &[Upstream], models: &[Model]) -> Result<(), C
     Ok(())
 }
 
-fn check_model(index: usize, model: &Model, upstreams: &HashSet<&str>) -> Result<(), ConfigError> {
+fn check_model(index: usize, model: &ModelConfig, upstreams: &HashSet<&str>) -> Result<(), ConfigError> {
     let bad = |field: &str, why: String| Err(ConfigError::invalid(&format!("models[{index}].{field}"), why));
     if !is_model_id(&model.id) {
         return bad("id", "write 1 to 128 letters, digits, and - _ . : / @".into());
@@ -201,19 +201,23 @@ fn is_model_id(id: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn upstream(name: &str) -> Upstream {
-        Upstream { name: name.into(), base_url: "http://127.0.0.1:9000/v1".into(), ..Upstream::default() }
+    fn upstream(name: &str) -> UpstreamConfig {
+        UpstreamConfig {
+            name: name.into(),
+            base_url: "http://127.0.0.1:9000/v1".into(),
+            ..UpstreamConfig::default()
+        }
     }
 
-    fn model(id: &str) -> Model {
-        Model {
+    fn model(id: &str) -> ModelConfig {
+        ModelConfig {
             id: id.into(),
             upstreams: vec![Source { name: "local".into(), model: None }],
             price_per_chunk: Money::from_micros(100),
             price_per_million_output: Money::from_micros(100),
             context_length: 1000,
             max_output_tokens: 100,
-            ..Model::default()
+            ..ModelConfig::default()
         }
     }
 
@@ -221,7 +225,7 @@ mod tests {
     fn entries_are_checked_against_each_other() {
         let upstreams = [upstream("local")];
         validate(&upstreams, &[model("a"), model("b")]).expect("valid");
-        let change = |with: fn(&mut Model)| {
+        let change = |with: fn(&mut ModelConfig)| {
             let mut changed = model("b");
             with(&mut changed);
             changed
@@ -247,7 +251,7 @@ mod tests {
 
     #[test]
     fn upstreams_are_checked() {
-        let change = |with: fn(&mut Upstream)| {
+        let change = |with: fn(&mut UpstreamConfig)| {
             let mut changed = upstream("b");
             with(&mut changed);
             changed

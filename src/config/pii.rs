@@ -16,7 +16,7 @@ use crate::money::Money;
 /// The PII preview, and the models that it shares with chat.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Pii {
+pub struct PiiConfig {
     /// Price of one preview, in dollars.
     pub preview_price: Money,
     /// Longest text of one preview, in bytes of UTF-8.
@@ -39,7 +39,7 @@ pub struct Pii {
     pub classifiers: BTreeMap<String, PathBuf>,
 }
 
-impl Default for Pii {
+impl Default for PiiConfig {
     fn default() -> Self {
         Self {
             preview_price: Money::from_micros(50_000),
@@ -55,7 +55,7 @@ impl Default for Pii {
     }
 }
 
-impl Pii {
+impl PiiConfig {
     pub(super) fn validate(&self, body_limit: usize) -> Result<(), ConfigError> {
         let bad = |key: &str, why: &str| Err(ConfigError::invalid(&format!("pii.{key}"), why));
         if self.max_text_bytes > body_limit {
@@ -157,7 +157,7 @@ mod tests {
             fs::create_dir_all(&folder).expect("made");
             folder
         };
-        let mut pii = Pii { models: Some(dir.path().to_owned()), ..Pii::default() };
+        let mut pii = PiiConfig { models: Some(dir.path().to_owned()), ..PiiConfig::default() };
         // What is not there is not offered.
         assert!(pii.networks().is_ok_and(|models| models.accurate.is_none()));
         assert!(pii.image_models().is_ok_and(|models| models.ocr.is_none() && models.faces.is_none()));
@@ -178,7 +178,7 @@ mod tests {
             [("bert-base.2", true), ("fast", false), ("Bert", false), ("", false), ("a b", false)]
         {
             let classifiers = BTreeMap::from([(name.to_owned(), PathBuf::from("x"))]);
-            let pii = Pii { classifiers, ..Pii::default() };
+            let pii = PiiConfig { classifiers, ..PiiConfig::default() };
             assert_eq!(pii.validate(1 << 20).is_ok(), valid, "{name}");
         }
     }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 /// What happens to personal data in prompts.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Privacy {
+pub struct PrivacyConfig {
     /// For requests that do not say what they want.
     pub default_mode: PrivacyMode,
 }

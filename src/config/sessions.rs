@@ -10,7 +10,7 @@ use crate::money::Money;
 /// at least one model are set.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Sessions {
+pub struct SessionsConfig {
     /// Key that settles and closes channels: of `payments.recipient` itself, or
     /// of an operator that new channels then name.
     pub operator_key: Option<Secret>,
@@ -42,7 +42,7 @@ pub struct Sessions {
     pub gas: u64,
 }
 
-impl Default for Sessions {
+impl Default for SessionsConfig {
     fn default() -> Self {
         Self {
             operator_key: None,

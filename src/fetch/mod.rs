@@ -107,7 +107,7 @@ pub struct Failed {
 #[derive(Debug, Clone)]
 pub struct Fetcher {
     getter: Getter,
-    limits: config::Fetch,
+    limits: config::FetchConfig,
     all: Arc<Semaphore>,
     pdfs: Arc<Semaphore>,
 }
@@ -117,7 +117,7 @@ impl Fetcher {
     ///
     /// # Errors
     /// When the system's TLS roots cannot be loaded.
-    pub fn new(config: &config::Fetch) -> Result<Self, reqwest::Error> {
+    pub fn new(config: &config::FetchConfig) -> Result<Self, reqwest::Error> {
         Self::resolving(config, Arc::new(System))
     }
 
@@ -125,7 +125,10 @@ impl Fetcher {
     ///
     /// # Errors
     /// When the system's TLS roots cannot be loaded.
-    pub fn resolving(config: &config::Fetch, resolver: Arc<dyn Resolve>) -> Result<Self, reqwest::Error> {
+    pub fn resolving(
+        config: &config::FetchConfig,
+        resolver: Arc<dyn Resolve>,
+    ) -> Result<Self, reqwest::Error> {
         let policy = Policy { ports: config.ports.clone(), networks: config.allow_networks.clone() };
         let connect = Duration::from_millis(config.connect_timeout_ms);
         Ok(Self {

@@ -21,13 +21,13 @@ use mpp::protocol::traits::ChargeMethod as _;
 use mpp::server::TempoChargeMethod;
 
 use super::goods::Made;
-use super::lease;
 use super::outcome::{Delivery, Denied, deliver, invalid, refused};
 use super::payment::{self, Payment, Presented, Step};
+use super::payment_lease;
 use super::settle::Settling;
 use super::sponsor::{self, Sponsor};
 use super::store::{Claim, Payments, StoreError};
-use crate::chain::{Chain, Provider, SignedTransaction, Verdict};
+use crate::chain::{Chain, Provider, SignedTransaction, SimulationOutcome};
 use crate::config::Config;
 use crate::id::{AccountId, RequestId, Timestamp};
 use crate::money::Money;
@@ -154,7 +154,7 @@ impl Charges {
         let stored = self.payments.find(id).await?;
         let step = payment::decide(stored.as_ref(), &presented(order, credential, expires), now);
         tracing::debug!(?step, "credential presented");
-        let lease = lease::until(now);
+        let lease = payment_lease::until(now);
         match (step, stored) {
             (Step::Claim, _) => {
                 self.claim(order, credential, offer, expires, lease, now).await?;
@@ -201,10 +201,10 @@ impl Charges {
     /// Goes on with a payment whose transaction is out, or hands its answer over.
     async fn complete<E>(&self, step: Step, stored: Payment, now: Timestamp) -> Result<Delivery, Denied<E>> {
         if step != Step::Repeat {
-            self.take_over(&stored, stored.idempotency_key.as_deref(), lease::until(now)).await?;
+            self.take_over(&stored, stored.idempotency_key.as_deref(), payment_lease::until(now)).await?;
         }
         if step == Step::Reconcile {
-            return self.holding(&stored.id, lease::until(now), self.reconcile(&stored, now)).await;
+            return self.holding(&stored.id, payment_lease::until(now), self.reconcile(&stored, now)).await;
         }
         deliver(stored)
     }
@@ -409,11 +409,11 @@ impl Charges {
     /// nothing, the payer's or ours.
     async fn refuse_reverting<E>(&self, transaction: &SignedTransaction) -> Result<(), Denied<E>> {
         match self.chain.simulate(transaction).await {
-            Ok(Verdict::Succeeds) => Ok(()),
-            Ok(Verdict::Insufficient) => Err(Denied::Insufficient(
+            Ok(SimulationOutcome::Succeeds) => Ok(()),
+            Ok(SimulationOutcome::Insufficient) => Err(Denied::Insufficient(
                 "the account's token balance does not cover the amount; nothing was sent".into(),
             )),
-            Ok(Verdict::Reverts(reason)) => Err(Denied::Invalid(format!(
+            Ok(SimulationOutcome::Reverts(reason)) => Err(Denied::Invalid(format!(
                 "the transaction would fail on the chain ({reason}); nothing was sent"
             ))),
             Err(error) => {

@@ -11,7 +11,7 @@ use super::income;
 use super::settle::Settling;
 use crate::db::Tx;
 use crate::id::{AccountId, SourceRef, Timestamp};
-use crate::keys::{self, KeyId, KeysError, Limits, NewKey, SecretHash};
+use crate::keys::{self, KeyId, KeyLimits, KeysError, NewKey, SecretHash};
 use crate::ledger::{Credited, LedgerError};
 use crate::money::Money;
 
@@ -76,7 +76,7 @@ pub(super) async fn hand_over(
     let Some(key) = &goods.key else { return Ok(()) };
     let id = KeyId::parse(&key.id).ok_or_else(|| corrupt("key id"))?;
     let hash = SecretHash::from_hex(&key.hash).ok_or_else(|| corrupt("key hash"))?;
-    let limits = Limits::default();
+    let limits = KeyLimits::default();
     let new =
         NewKey { id: &id, owner: &payer, name: &key.name, limits: &limits, expires_at: None, hash: &hash };
     keys::create(tx, &new, now).await.map_err(|error| match error {

@@ -16,14 +16,14 @@ mod fees;
 mod goods;
 mod income;
 pub mod key_sale;
-mod lease;
 mod outcome;
 pub mod payment;
+mod payment_lease;
 pub mod recover;
 mod settle;
 pub mod sponsor;
 mod store;
-mod turn;
+mod worker_lease;
 
 pub use charge::{Charges, Order, Paid};
 pub use fees::FeeAccount;

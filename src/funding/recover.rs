@@ -10,9 +10,9 @@ use std::time::Duration;
 use alloy::primitives::B256;
 
 use super::charge::Charges;
-use super::lease;
 use super::outcome::Denied;
 use super::payment::Payment;
+use super::payment_lease;
 use super::settle::OpenPayment;
 use super::store::StoreError;
 use crate::chain::Chain;
@@ -73,7 +73,7 @@ pub async fn run(charges: Charges, retention: Duration) {
 pub async fn pass(charges: &Charges, now: Timestamp) -> Result<usize, StoreError> {
     let mut ended = 0;
     for payment in charges.payments().abandoned(now, BATCH).await? {
-        let lease = lease::until(now);
+        let lease = payment_lease::until(now);
         if charges.payments().take_over(&payment, payment.idempotency_key.as_deref(), lease).await?
             && charges.holding(&payment.id, lease, look(charges, &payment, now)).await?
         {

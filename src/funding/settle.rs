@@ -14,7 +14,7 @@ use super::payment::{Payment, Why};
 use super::recover;
 use super::sponsor::{self, Exhausted};
 use super::store::{self, Dispatch, StoreError};
-use crate::chain::{ChainReceipt, Sent, SignedTransaction};
+use crate::chain::{ChainReceipt, SendOutcome, SignedTransaction};
 use crate::db::{DbError, Tx, TxError};
 use crate::id::{AccountId, RequestId, RequestKey, SourceRef, Timestamp};
 use crate::ledger::{self, EntryDetails, EntryKind, LedgerError, SpendOutcome};
@@ -86,11 +86,11 @@ impl Charges {
         transaction: &SignedTransaction,
     ) -> Result<Delivery, Denied<E>> {
         match self.chain.send(transaction).await {
-            Sent::Mined(receipt) => self.mined(settling, &receipt).await,
-            Sent::Refused { reason } => Err(Denied::Invalid(format!(
+            SendOutcome::Mined(receipt) => self.mined(settling, &receipt).await,
+            SendOutcome::Refused { reason } => Err(Denied::Invalid(format!(
                 "the chain refused the transaction ({reason}); nothing was paid"
             ))),
-            Sent::Unknown => Err(Denied::Pending),
+            SendOutcome::Unknown => Err(Denied::Pending),
         }
     }
 

@@ -26,7 +26,7 @@ const EVERYONE: &str = "";
 #[derive(Debug, Clone)]
 pub struct Sponsor {
     signer: PrivateKeySigner,
-    limits: config::Sponsor,
+    limits: config::SponsorConfig,
     /// A sponsor that cannot pay one highest fee stops sponsoring until it can
     /// (draft-tempo-charge-00, "Fee Token Exhaustion": monitor, and reject new
     /// payment requests).
@@ -49,7 +49,7 @@ impl Sponsor {
     ///
     /// # Errors
     /// When the key is not a secp256k1 private key.
-    pub fn new(limits: &config::Sponsor) -> Result<Option<Self>, config::ConfigError> {
+    pub fn new(limits: &config::SponsorConfig) -> Result<Option<Self>, config::ConfigError> {
         let Some(key) = &limits.private_key else {
             return Ok(None);
         };

@@ -316,7 +316,7 @@ pub(super) fn is_unique_violation(error: &DbError) -> bool {
         DbError::Sqlx(_)
         | DbError::Sqlite(_)
         | DbError::Unsynced(_)
-        | DbError::Log(_)
+        | DbError::Wal(_)
         | DbError::Url(_)
         | DbError::Migrate(_) => false,
     }

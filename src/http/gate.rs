@@ -70,23 +70,23 @@ where
     W: Future<Output = Result<A, HttpError>> + Send + 'static,
     A: Into<Made> + 'static,
 {
-    let till = Till::new(app, request, request.route.clone(), &offers);
-    let Some(credential) = till.credential()? else {
-        return Err(till.ask(
+    let gate = PaymentGate::new(app, request, request.route.clone(), &offers);
+    let Some(credential) = gate.credential()? else {
+        return Err(gate.ask(
             Code::PaymentRequired,
             "Pay one of the challenges in WWW-Authenticate and send the same request again.",
         ));
     };
     let order = Order {
         route: request.route.clone(),
-        digest: till.digest.clone(),
+        digest: gate.digest.clone(),
         offers: Arc::clone(&offers),
         service,
         request_id: request.id.clone(),
         idempotency_key: request.idempotency_key()?,
         account: None,
     };
-    redeem(&till, order, credential, work).await
+    redeem(&gate, order, credential, work).await
 }
 
 /// Carries a payment out.
@@ -94,7 +94,7 @@ where
 /// # Errors
 /// See [`charge`].
 pub(super) async fn redeem<A, F, W>(
-    till: &Till<'_>,
+    gate: &PaymentGate<'_>,
     order: Order,
     credential: Credential,
     work: F,
@@ -104,14 +104,14 @@ where
     W: Future<Output = Result<A, HttpError>> + Send + 'static,
     A: Into<Made> + 'static,
 {
-    let app = till.app;
+    let app = gate.app;
     let charges = app.charges.clone();
     let redeem = async move { charges.redeem(&order, &credential, Timestamp::now(), work).await };
     let redeemed = app.tasks.spawn(redeem.in_current_span());
     match redeemed.await {
         Ok(Ok(delivery)) => Ok(delivery),
         Ok(Err(denied)) => {
-            let error = till.deny(denied);
+            let error = gate.deny(denied);
             metrics::counter!("farebox_payments_denied_total", "code" => error.code.as_str()).increment(1);
             Err(error)
         }
@@ -122,8 +122,8 @@ where
     }
 }
 
-/// One request at the till.
-pub(super) struct Till<'a> {
+/// One request at the gate.
+pub(super) struct PaymentGate<'a> {
     app: &'a App,
     request: &'a Received,
     /// What challenges are bound to: the route, and the digest of the body.
@@ -134,7 +134,7 @@ pub(super) struct Till<'a> {
     carrier: Option<&'static str>,
 }
 
-impl<'a> Till<'a> {
+impl<'a> PaymentGate<'a> {
     pub(super) fn new(app: &'a App, request: &'a Received, route: Route, offers: &'a [Offer]) -> Self {
         Self { app, request, route, digest: digest(&request.body), offers, carrier: None }
     }

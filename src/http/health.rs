@@ -18,14 +18,14 @@ const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Liveness.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Alive {
+pub struct Liveness {
     #[schema(example = "ok")]
     status: &'static str,
 }
 
 /// Readiness of what the server depends on.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Ready {
+pub struct Readiness {
     /// `ok`, or why not.
     #[schema(example = "ok")]
     database: String,
@@ -37,15 +37,15 @@ pub struct Ready {
 }
 
 /// Whether the process runs.
-#[utoipa::path(get, path = "/healthz", tag = "operations", responses((status = 200, body = Alive)))]
-pub async fn healthz() -> Json<Alive> {
-    Json(Alive { status: "ok" })
+#[utoipa::path(get, path = "/healthz", tag = "operations", responses((status = 200, body = Liveness)))]
+pub async fn healthz() -> Json<Liveness> {
+    Json(Liveness { status: "ok" })
 }
 
 /// Whether the database and the chain answer.
 #[utoipa::path(get, path = "/readyz", tag = "operations", responses(
-    (status = 200, description = "Ready", body = Ready),
-    (status = 503, description = "Something the server depends on does not answer", body = Ready),
+    (status = 200, description = "Readiness", body = Readiness),
+    (status = 503, description = "Something the server depends on does not answer", body = Readiness),
 ))]
 pub async fn readyz(AppState(app): AppState<State>) -> Response {
     let database = tokio::time::timeout(PATIENCE, app.db.ping());
@@ -66,7 +66,7 @@ pub async fn readyz(AppState(app): AppState<State>) -> Response {
     let warnings = app.fee_accounts().iter().filter_map(FeeAccount::warning).chain(sale).collect();
     let ready = database == "ok" && chain == "ok";
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(Ready { database, chain, warnings })).into_response()
+    (status, Json(Readiness { database, chain, warnings })).into_response()
 }
 
 /// Prometheus text format.
@@ -74,6 +74,6 @@ pub async fn metrics(AppState(app): AppState<State>) -> Response {
     let batch = app.ledger.batch_stats();
     metrics::counter!("farebox_ledger_batches_total").absolute(batch.batches);
     metrics::counter!("farebox_ledger_charges_total").absolute(batch.charges);
-    metrics::counter!("farebox_ledger_tabs_total").absolute(batch.tabs);
+    metrics::counter!("farebox_ledger_holds_total").absolute(batch.tabs);
     ([(CONTENT_TYPE, "text/plain; version=0.0.4")], app.metrics.render()).into_response()
 }

@@ -12,12 +12,13 @@ use super::error::{Code, HttpError};
 use super::params::Number;
 use super::schema::{KeyList, KeyView};
 use super::wallet::{
-    Asked, Create, Failed, List, Revoke, Rotate, WalletAuth, WalletSigned, answer, unavailable,
+    ActionError, Create, List, Revoke, Rotate, UnverifiedRequest, WalletAuth, WalletSigned, answer,
+    unavailable,
 };
 use crate::id::Timestamp;
-use crate::keys::{self, Key, KeyId, KeysError, Limits, NewKey};
+use crate::keys::{self, Key, KeyId, KeyLimits, KeysError, NewKey};
 use crate::ledger;
-use crate::wallet_auth::Action;
+use crate::wallet_auth::WalletAction;
 
 /// Longest name of a key, in characters.
 const LONGEST_NAME: usize = 100;
@@ -88,8 +89,8 @@ impl KeyBody {
         })
     }
 
-    fn limits(&self) -> Result<Limits, HttpError> {
-        let Some(limits) = &self.limits else { return Ok(Limits::default()) };
+    fn limits(&self) -> Result<KeyLimits, HttpError> {
+        let Some(limits) = &self.limits else { return Ok(KeyLimits::default()) };
         if limits.rpm == Some(0) || limits.tpm == Some(0) {
             return Err(HttpError::invalid(
                 "limits.rpm and limits.tpm are at least 1; revoke a key to stop it",
@@ -102,7 +103,7 @@ impl KeyBody {
         let dollars = |name: &str, amount: &Option<Number>| {
             amount.as_ref().map(|amount| amount.dollars(name)).transpose()
         };
-        Ok(Limits {
+        Ok(KeyLimits {
             rpm: limits.rpm,
             tpm: limits.tpm,
             daily: dollars("limits.dailyUsd", &limits.daily_usd)?,
@@ -135,8 +136,8 @@ pub async fn list(AppState(app): AppState<State>, signed: WalletSigned<List>) ->
     responses((status = 200, description = "The list", body = KeyList), (status = 201, description = "`key`: shown once", body = KeyView),
         (status = 400, description = "Name or limits cannot be used"), (status = 401, description = "missing_wallet_auth"),
         (status = 403, description = "The signature does not count")))]
-pub async fn create_or_list(app: AppState<State>, asked: Asked) -> Result<Response, HttpError> {
-    if asked.speaks_of(Action::List) {
+pub async fn create_or_list(app: AppState<State>, asked: UnverifiedRequest) -> Result<Response, HttpError> {
+    if asked.claims_action(WalletAction::List) {
         let signed = asked.signed_for(&app).await?;
         return list(app, signed).await;
     }
@@ -158,7 +159,7 @@ async fn create(app: &State, mut signed: WalletSigned<Create>) -> Result<Respons
             // Two at once count one after the other, once there is money to spend.
             ledger::lock(&mut tx, account.account()).await.map_err(KeysError::from)?;
             if keys::count_active(&mut tx, new.owner, now).await? >= MOST_KEYS {
-                return Err(Failed::Refused(HttpError::invalid(format!(
+                return Err(ActionError::Refused(HttpError::invalid(format!(
                     "this wallet has {MOST_KEYS} active keys; revoke one first"
                 ))));
             }
@@ -192,7 +193,7 @@ pub async fn revoke(
         .transaction(|mut tx| async move {
             by.consume(&mut tx, now).await?;
             let revoked = keys::revoke(&mut tx, owned, named, now).await?;
-            Ok::<_, Failed>((tx, revoked))
+            Ok::<_, ActionError>((tx, revoked))
         })
         .await?;
     if revoked {
@@ -242,7 +243,7 @@ pub async fn rotate(
         .transaction(|mut tx| async move {
             by.consume(&mut tx, now).await?;
             if !keys::rotate(&mut tx, owned, &new.id, &new.hash, until, now).await? {
-                return Err(Failed::Refused(no_such_key()));
+                return Err(ActionError::Refused(no_such_key()));
             }
             Ok((tx, ()))
         })

@@ -1,4 +1,4 @@
-//! The doors: every route on one screen.
+//! The HTTP API: every route on one screen.
 
 mod billing;
 mod chat;

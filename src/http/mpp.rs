@@ -11,7 +11,7 @@ use super::State;
 use super::discovery::Index;
 use super::error::{Code, HttpError, Problem};
 use super::gate;
-use super::request::{Received, WithFiles};
+use super::request::{Received, ReceivedWithFiles};
 use crate::app::App;
 use crate::funding::{Paid, Payment};
 use crate::id::AccountId;
@@ -19,7 +19,7 @@ use crate::ledger::{Balance, LedgerError};
 use crate::money::Money;
 use crate::mpp::Offer;
 use crate::mpp::credential::HEADERS;
-use crate::services::pii::Unexamined;
+use crate::services::pii::ExaminationError;
 use crate::services::preview::{PreviewAnswer, PreviewBody, PreviewError, PreviewRequest};
 
 /// Payments shown with an account.
@@ -56,7 +56,7 @@ pub async fn index(AppState(app): AppState<State>) -> Response {
     ))]
 pub async fn preview(
     AppState(app): AppState<State>,
-    WithFiles(request): WithFiles,
+    ReceivedWithFiles(request): ReceivedWithFiles,
 ) -> Result<Response, HttpError> {
     let sponsored = request.flag("feePayer")?;
     let preview = PreviewRequest::parse(request.json_text()?, app.preview_terms(), &app.examiner)?;
@@ -98,7 +98,7 @@ fn not_sponsored() -> HttpError {
 /// A wallet's standing.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct Account {
+pub struct AccountView {
     /// The wallet that proved itself.
     wallet: String,
     balance: BalanceView,
@@ -144,7 +144,7 @@ pub struct PaymentView {
 /// answered with a signature (`type="proof"`).
 #[utoipa::path(get, path = "/mpp/account", tag = "free", security(("wallet" = [])),
     responses(
-        (status = 200, description = "Balance and payments of the wallet that signed", body = Account),
+        (status = 200, description = "Balance and payments of the wallet that signed", body = AccountView),
         (status = 402, description = "Sign the zero-amount challenge of WWW-Authenticate", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "This proof was used", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "A part is down: send the same again", body = Problem, content_type = "application/problem+json"),
@@ -174,7 +174,7 @@ async fn statement(app: &State, wallet: String) -> Result<String, HttpError> {
         tracing::error!(%error, "debt of a wallet");
         down()
     })?;
-    let account = Account {
+    let account = AccountView {
         wallet,
         balance: BalanceView::new(balance, debt),
         payments: payments.into_iter().map(PaymentView::from).collect(),
@@ -212,19 +212,19 @@ impl From<Payment> for PaymentView {
 impl From<PreviewError> for HttpError {
     fn from(error: PreviewError) -> Self {
         match error {
-            PreviewError::Unexamined(why) => why.into(),
+            PreviewError::ExaminationError(why) => why.into(),
             error if error.is_size() => Self::new(Code::PayloadTooLarge, error.to_string()),
             error => Self::new(Code::InvalidParams, error.to_string()),
         }
     }
 }
 
-impl From<Unexamined> for HttpError {
-    fn from(why: Unexamined) -> Self {
+impl From<ExaminationError> for HttpError {
+    fn from(why: ExaminationError) -> Self {
         match why {
-            Unexamined::Busy => Self::new(Code::ServiceUnavailable, why.to_string()).retry_after(2),
-            Unexamined::Slow(_) => Self::new(Code::InvalidParams, why.to_string()),
-            Unexamined::Broken => Self::new(Code::InternalError, why.to_string()),
+            ExaminationError::Busy => Self::new(Code::ServiceUnavailable, why.to_string()).retry_after(2),
+            ExaminationError::Slow(_) => Self::new(Code::InvalidParams, why.to_string()),
+            ExaminationError::Broken => Self::new(Code::InternalError, why.to_string()),
         }
     }
 }

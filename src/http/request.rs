@@ -47,7 +47,7 @@ pub struct Received {
 
 /// The same, with a body that may hold images and PDFs.
 #[derive(Debug)]
-pub struct WithFiles(pub Received);
+pub struct ReceivedWithFiles(pub Received);
 
 impl FromRequest<State> for Received {
     type Rejection = HttpError;
@@ -57,7 +57,7 @@ impl FromRequest<State> for Received {
     }
 }
 
-impl FromRequest<State> for WithFiles {
+impl FromRequest<State> for ReceivedWithFiles {
     type Rejection = HttpError;
 
     async fn from_request(request: Request, app: &State) -> Result<Self, HttpError> {
@@ -82,14 +82,14 @@ async fn read(request: Request, app: &State, limit: usize) -> Result<Received, H
     let whole = collect(Limited::new(&mut body, limit), limits.body_limit_bytes, &app.large_bodies);
     let (body, room) = match tokio::time::timeout(wait, whole).await {
         Ok(Ok(whole)) => whole,
-        Ok(Err(Unread::TooLarge)) => {
+        Ok(Err(BodyError::TooLarge)) => {
             linger(body).await;
             return Err(too_large());
         }
-        Ok(Err(Unread::Cut)) => {
+        Ok(Err(BodyError::Cut)) => {
             return Err(HttpError::invalid("the body ended before it was complete"));
         }
-        Ok(Err(Unread::NoRoom)) => {
+        Ok(Err(BodyError::NoRoom)) => {
             let why = "too many large requests are being read at the moment; send it again";
             return Err(HttpError::new(Code::ServiceUnavailable, why).retry_after(2));
         }
@@ -108,7 +108,7 @@ async fn read(request: Request, app: &State, limit: usize) -> Result<Received, H
 }
 
 /// Why there is no whole body.
-enum Unread {
+enum BodyError {
     TooLarge,
     Cut,
     NoRoom,
@@ -126,18 +126,19 @@ async fn collect(
     mut body: impl hyper::body::Body<Data = Bytes, Error = Box<dyn std::error::Error + Send + Sync>> + Unpin,
     small: usize,
     room: &Arc<Semaphore>,
-) -> Result<(Bytes, Option<OwnedSemaphorePermit>), Unread> {
+) -> Result<(Bytes, Option<OwnedSemaphorePermit>), BodyError> {
     let (mut whole, mut taken) = (BytesMut::new(), None::<OwnedSemaphorePermit>);
     while let Some(frame) = body.frame().await {
-        let frame = frame
-            .map_err(|error| if error.is::<LengthLimitError>() { Unread::TooLarge } else { Unread::Cut })?;
+        let frame = frame.map_err(|error| {
+            if error.is::<LengthLimitError>() { BodyError::TooLarge } else { BodyError::Cut }
+        })?;
         let Ok(data) = frame.into_data() else { continue };
         whole.extend_from_slice(&data);
         let has = taken.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
         let more = whole.len().saturating_sub(small).div_ceil(ROOM).saturating_sub(has);
         if more > 0 {
-            let more = u32::try_from(more).map_err(|_| Unread::NoRoom)?;
-            let more = Arc::clone(room).try_acquire_many_owned(more).map_err(|_| Unread::NoRoom)?;
+            let more = u32::try_from(more).map_err(|_| BodyError::NoRoom)?;
+            let more = Arc::clone(room).try_acquire_many_owned(more).map_err(|_| BodyError::NoRoom)?;
             match &mut taken {
                 Some(taken) => taken.merge(more),
                 None => taken = Some(more),

@@ -139,7 +139,7 @@ pub struct KeyView {
     last_used_at: Option<String>,
     revoked_at: Option<String>,
     expires_at: Option<String>,
-    limits: KeyLimits,
+    limits: KeyLimitsView,
     /// The whole key: in the answer that made it, and nowhere else.
     key: Option<String>,
     /// After a rotation: how long the secret before still works.
@@ -150,7 +150,7 @@ pub struct KeyView {
 
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase")]
-pub struct KeyLimits {
+pub struct KeyLimitsView {
     rpm: Option<u32>,
     tpm: Option<u32>,
     daily_usd: Option<String>,

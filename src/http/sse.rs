@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use axum::body::Bytes;
 use serde_json::json;
 
-use crate::meter::{Delivered, End, Standing};
+use crate::meter::{ChannelBalance, StreamEnd, StreamSummary};
 use crate::money::Money;
 use crate::mpp::session::ChannelId;
 
@@ -29,7 +29,7 @@ pub const PING: Bytes = Bytes::from_static(b": ping\n\n");
 pub const DONE: &str = "data: [DONE]\n\n";
 
 /// draft-tempo-session-00, "Insufficient Balance During Streaming".
-pub fn need_voucher(channel: ChannelId, required: Money, standing: &Standing) -> Bytes {
+pub fn need_voucher(channel: ChannelId, required: Money, standing: &ChannelBalance) -> Bytes {
     let event = json!({
         "channelId": channel.to_string(),
         "requiredCumulative": required.to_base_units(),
@@ -41,7 +41,7 @@ pub fn need_voucher(channel: ChannelId, required: Money, standing: &Standing) ->
 
 /// The last frames: what went wrong, if anything did, then the receipt, then
 /// `[DONE]`, at which many clients stop reading.
-pub fn end(delivered: &Delivered, receipt: &str) -> Bytes {
+pub fn end(delivered: &StreamSummary, receipt: &str) -> Bytes {
     let mut frames = String::new();
     if let Some((code, message)) = complaint(&delivered.end) {
         let error =
@@ -52,15 +52,19 @@ pub fn end(delivered: &Delivered, receipt: &str) -> Bytes {
     frames.into()
 }
 
-fn complaint(end: &End) -> Option<(&'static str, String)> {
+fn complaint(end: &StreamEnd) -> Option<(&'static str, String)> {
     let message = match end {
-        End::Complete | End::Gone => return None,
-        End::Upstream(error) => error.to_string(),
-        End::NoVoucher => "no voucher came within a minute; what was delivered is paid".to_owned(),
-        End::OutOfCredit => "the account has no more; what was delivered is paid".to_owned(),
-        End::KeyEnded => "the API key was revoked or has expired; what was delivered is paid".to_owned(),
-        End::Superseded => "a newer request on this channel, or its close, ended this stream".to_owned(),
-        End::Ledger => "the ledger cannot be written; what was delivered is paid".to_owned(),
+        StreamEnd::Complete | StreamEnd::Gone => return None,
+        StreamEnd::Upstream(error) => error.to_string(),
+        StreamEnd::NoVoucher => "no voucher came within a minute; what was delivered is paid".to_owned(),
+        StreamEnd::OutOfCredit => "the account has no more; what was delivered is paid".to_owned(),
+        StreamEnd::KeyEnded => {
+            "the API key was revoked or has expired; what was delivered is paid".to_owned()
+        }
+        StreamEnd::Superseded => {
+            "a newer request on this channel, or its close, ended this stream".to_owned()
+        }
+        StreamEnd::Ledger => "the ledger cannot be written; what was delivered is paid".to_owned(),
     };
     Some((end.as_str(), message))
 }
@@ -73,7 +77,7 @@ mod tests {
 
     #[test]
     fn frames_are_what_clients_read() {
-        let standing = Standing {
+        let standing = ChannelBalance {
             accepted: Money::from_micros(5),
             spent: Money::from_micros(5),
             deposit: Money::from_micros(9),
@@ -82,7 +86,7 @@ mod tests {
         let text = std::str::from_utf8(&frame).expect("UTF-8");
         assert!(text.starts_with("event: payment-need-voucher\ndata: {") && text.ends_with("}\n\n"));
         assert!(text.contains(r#""requiredCumulative":"7""#));
-        let delivered = Delivered { end: End::NoVoucher, units: 1, standing: Some(standing) };
+        let delivered = StreamSummary { end: StreamEnd::NoVoucher, units: 1, balance: Some(standing) };
         let text = String::from_utf8(end(&delivered, "{}").to_vec()).expect("UTF-8");
         let order: Vec<usize> = ["\"error\"", "payment-receipt", "[DONE]"]
             .iter()

@@ -23,11 +23,13 @@ use crate::funding::card::CheckoutError;
 use crate::id::{AccountId, RequestId, Timestamp};
 use crate::keys::KeysError;
 use crate::wallet_auth::nonces::{self, Authorized};
-use crate::wallet_auth::{Action, AuthError, Fields, Purpose, Signed, verify};
+use crate::wallet_auth::{
+    AuthError, RequestedAction, VerifiedMessage, WalletAction, WalletAuthFields, verify,
+};
 
 /// What a handler is for.
-pub trait For {
-    const ACTION: Action;
+pub trait SignedAction {
+    const ACTION: WalletAction;
 }
 
 macro_rules! purposes {
@@ -35,8 +37,8 @@ macro_rules! purposes {
         $(
             #[derive(Debug)]
             pub struct $name;
-            impl For for $name {
-                const ACTION: Action = Action::$name;
+            impl SignedAction for $name {
+                const ACTION: WalletAction = WalletAction::$name;
             }
         )*
     };
@@ -44,7 +46,7 @@ macro_rules! purposes {
 purposes!(Create, List, Revoke, Rotate, Balance, Ledger, Checkout);
 
 /// A management request whose signature was not looked at yet.
-pub struct Asked {
+pub struct UnverifiedRequest {
     request: Received,
     params: Params,
     /// Of the path.
@@ -53,9 +55,9 @@ pub struct Asked {
 }
 
 /// Proof that the wallet signed for `P`, and for the key of the path where there is one. Only
-/// [`Asked::signed_for`] makes one.
+/// [`UnverifiedRequest::signed_for`] makes one.
 pub struct WalletSigned<P> {
-    signed: Signed,
+    signed: VerifiedMessage,
     request: Received,
     /// What else was sent.
     params: Option<Params>,
@@ -67,7 +69,7 @@ pub struct WalletSigned<P> {
 /// them out of logs.
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase")]
-#[expect(dead_code, reason = "documents what Asked takes from the parameters")]
+#[expect(dead_code, reason = "documents what UnverifiedRequest takes from the parameters")]
 pub struct WalletAuth {
     #[schema(example = "0x52908400098527886E0F7030069857D2E4169EE7")]
     wallet_address: String,
@@ -79,7 +81,7 @@ pub struct WalletAuth {
     signature: String,
 }
 
-impl FromRequest<State> for Asked {
+impl FromRequest<State> for UnverifiedRequest {
     type Rejection = HttpError;
 
     async fn from_request(request: Request, app: &State) -> Result<Self, HttpError> {
@@ -95,18 +97,18 @@ impl FromRequest<State> for Asked {
     }
 }
 
-impl<P: For + Send> FromRequest<State> for WalletSigned<P> {
+impl<P: SignedAction + Send> FromRequest<State> for WalletSigned<P> {
     type Rejection = HttpError;
 
     async fn from_request(request: Request, app: &State) -> Result<Self, HttpError> {
-        Asked::from_request(request, app).await?.signed_for(app).await
+        UnverifiedRequest::from_request(request, app).await?.signed_for(app).await
     }
 }
 
-impl Asked {
+impl UnverifiedRequest {
     /// Whether the message speaks of this action: where one route serves two. What it says counts
     /// only once its signature was checked.
-    pub fn speaks_of(&self, action: Action) -> bool {
+    pub fn claims_action(&self, action: WalletAction) -> bool {
         self.params.peek("message").is_some_and(|message| {
             let wanted = format!("action={action}");
             let squeezed: String = message.chars().filter(|c| !c.is_ascii_whitespace()).collect();
@@ -118,22 +120,22 @@ impl Asked {
     ///
     /// # Errors
     /// 401 when a field is missing, 403 for everything else that is wrong with them.
-    pub async fn signed_for<P: For>(mut self, app: &App) -> Result<WalletSigned<P>, HttpError> {
+    pub async fn signed_for<P: SignedAction>(mut self, app: &App) -> Result<WalletSigned<P>, HttpError> {
         let mut field = |name| self.params.take_text(name).filter(|text| !text.is_empty());
         let [wallet, message, signature] =
             ["walletAddress", "message", "signature"].map(|name| (name, field(name)));
         let given =
             |(name, text): &(&'static str, Option<String>)| text.clone().ok_or(AuthError::Missing(name));
         let (wallet, message, signature) = (given(&wallet)?, given(&message)?, given(&signature)?);
-        let fields = Fields { wallet: &wallet, message: &message, signature: &signature };
+        let fields = WalletAuthFields { wallet: &wallet, message: &message, signature: &signature };
         let now = Timestamp::now();
         // Anybody can send such signatures: they are counted like guesses at keys.
         let may_ask = || {
-            let taken = self.address.map_or(Ok(()), |address| app.strangers.take(address, now));
+            let taken = self.address.map_or(Ok(()), |address| app.unauthenticated_limiter.take(address, now));
             taken.map_err(|often| u32::try_from(often.wait / 1000).unwrap_or(u32::MAX).saturating_add(1))
         };
-        let purpose = Purpose { action: P::ACTION, key_id: self.key_id.as_deref() };
-        let signed = verify(&app.chain, &app.wallet_terms, fields, purpose, now, may_ask).await;
+        let purpose = RequestedAction { action: P::ACTION, key_id: self.key_id.as_deref() };
+        let signed = verify(&app.chain, &app.message_rules, fields, purpose, now, may_ask).await;
         let signed = signed.inspect_err(|error| {
             let code = HttpError::from(*error).code.as_str();
             metrics::counter!("farebox_wallet_auth_refused_total", "code" => code).increment(1);
@@ -182,8 +184,8 @@ impl<P> WalletSigned<P> {
     /// Uses the nonce up in the transaction that does what was signed for.
     ///
     /// # Errors
-    /// [`Failed`]: 403 `NONCE_REPLAY` when it was used, or the database fails.
-    pub async fn consume(&self, tx: &mut Tx, now: Timestamp) -> Result<Authorized<'_>, Failed> {
+    /// [`ActionError`]: 403 `NONCE_REPLAY` when it was used, or the database fails.
+    pub async fn consume(&self, tx: &mut Tx, now: Timestamp) -> Result<Authorized<'_>, ActionError> {
         Ok(nonces::consume(tx, &self.signed, now).await??)
     }
 
@@ -196,7 +198,7 @@ impl<P> WalletSigned<P> {
         app.db
             .transaction(|mut tx| async move {
                 self.consume(&mut tx, now).await?;
-                Ok::<_, Failed>((tx, ()))
+                Ok::<_, ActionError>((tx, ()))
             })
             .await?;
         Ok(self.account())
@@ -205,7 +207,7 @@ impl<P> WalletSigned<P> {
 
 /// Why what was signed for was not done.
 #[derive(Debug)]
-pub enum Failed {
+pub enum ActionError {
     Auth(AuthError),
     Db(DbError),
     Keys(KeysError),
@@ -214,31 +216,31 @@ pub enum Failed {
     Refused(HttpError),
 }
 
-impl From<AuthError> for Failed {
+impl From<AuthError> for ActionError {
     fn from(error: AuthError) -> Self {
         Self::Auth(error)
     }
 }
 
-impl From<DbError> for Failed {
+impl From<DbError> for ActionError {
     fn from(error: DbError) -> Self {
         Self::Db(error)
     }
 }
 
-impl From<KeysError> for Failed {
+impl From<KeysError> for ActionError {
     fn from(error: KeysError) -> Self {
         Self::Keys(error)
     }
 }
 
-impl From<CheckoutError> for Failed {
+impl From<CheckoutError> for ActionError {
     fn from(error: CheckoutError) -> Self {
         Self::Checkout(error)
     }
 }
 
-impl TxError for Failed {
+impl TxError for ActionError {
     fn db(&self) -> Option<&DbError> {
         match self {
             Self::Db(error) => Some(error),
@@ -249,14 +251,14 @@ impl TxError for Failed {
     }
 }
 
-impl From<Failed> for HttpError {
-    fn from(failed: Failed) -> Self {
+impl From<ActionError> for HttpError {
+    fn from(failed: ActionError) -> Self {
         match failed {
-            Failed::Auth(error) => error.into(),
-            Failed::Refused(error) => error,
-            Failed::Db(error) => unavailable(&error),
-            Failed::Keys(error) => unavailable(&error),
-            Failed::Checkout(error) => error.into(),
+            ActionError::Auth(error) => error.into(),
+            ActionError::Refused(error) => error,
+            ActionError::Db(error) => unavailable(&error),
+            ActionError::Keys(error) => unavailable(&error),
+            ActionError::Checkout(error) => error.into(),
         }
     }
 }
@@ -265,7 +267,7 @@ impl From<AuthError> for HttpError {
     fn from(error: AuthError) -> Self {
         let code = match error {
             AuthError::Missing(_) => Code::MissingWalletAuth,
-            AuthError::Action(_) => Code::ActionMismatch,
+            AuthError::WalletAction(_) => Code::ActionMismatch,
             AuthError::KeyId => Code::KeyIdMismatch,
             AuthError::Replay => Code::NonceReplay,
             AuthError::Message(_) => Code::MessageInvalid,
@@ -279,7 +281,7 @@ impl From<AuthError> for HttpError {
             AuthError::Unverifiable => answer.retry_after(2),
             AuthError::TooOften(seconds) => answer.retry_after(seconds),
             AuthError::Missing(_)
-            | AuthError::Action(_)
+            | AuthError::WalletAction(_)
             | AuthError::KeyId
             | AuthError::Replay
             | AuthError::Message(_)

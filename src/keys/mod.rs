@@ -4,23 +4,23 @@
 //! id; of the secret only the SHA-256 is stored, and compared in constant time.
 //! What a key spends is money of its owner's account, `wallet:<owner>`.
 
-mod life;
+mod cache;
 mod rates;
-mod recent;
+mod revocation;
+mod spend;
 mod store;
-mod tab;
 mod text;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use life::Lives;
-pub use life::{LOOK, Life};
-pub use rates::{Counted, RateView, Rates, Ticket};
-use recent::Recent;
-use store::Stored;
+use cache::KeyCache;
+pub use rates::{RateUnit, RateView, Rates, TokenReservation};
+use revocation::RevocationTokens;
+pub use revocation::{POLL_INTERVAL, RevocationToken};
+pub use spend::{KeyPaid, PurchaseOutcome};
+use store::StoredKey;
 pub use store::{BoughtKey, KeysError, NewKey, count_active, create, create_bought, revoke, rotate};
-pub use tab::{Bought, Purchase};
 pub use text::{KeyId, Minted, SecretHash};
 
 use crate::db::Db;
@@ -29,7 +29,7 @@ use crate::money::Money;
 
 /// What a key may do; nothing set is the server's defaults and no budget.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Limits {
+pub struct KeyLimits {
     /// Requests a minute.
     pub rpm: Option<u32>,
     /// Tokens a minute.
@@ -54,7 +54,7 @@ pub struct Key {
     pub last_used_at: Option<Timestamp>,
     pub revoked_at: Option<Timestamp>,
     pub expires_at: Option<Timestamp>,
-    pub limits: Limits,
+    pub limits: KeyLimits,
 }
 
 impl Key {
@@ -79,7 +79,7 @@ impl Key {
 
 /// Why a text opens nothing.
 #[derive(Debug, thiserror::Error)]
-pub enum KeyRefused {
+pub enum KeyRejection {
     #[error("there is no API key")]
     Missing,
     /// Another form, an unknown id or a wrong secret: not told apart.
@@ -100,8 +100,8 @@ pub struct Keys {
     prefix: Arc<str>,
     /// When keys were last used, since that was last written down.
     used: Arc<Mutex<HashMap<KeyId, Timestamp>>>,
-    recent: Recent,
-    lives: Lives,
+    cache: KeyCache,
+    revocations: RevocationTokens,
 }
 
 impl Keys {
@@ -111,8 +111,8 @@ impl Keys {
             db,
             prefix: prefix.into(),
             used: Arc::default(),
-            recent: Recent::default(),
-            lives: Lives::default(),
+            cache: KeyCache::default(),
+            revocations: RevocationTokens::default(),
         }
     }
 
@@ -137,18 +137,18 @@ impl Keys {
     /// The key of this text, if it can be used now.
     ///
     /// # Errors
-    /// [`KeyRefused`].
-    pub async fn authenticate(&self, text: &str, now: Timestamp) -> Result<Key, KeyRefused> {
+    /// [`KeyRejection`].
+    pub async fn authenticate(&self, text: &str, now: Timestamp) -> Result<Key, KeyRejection> {
         if text.is_empty() {
-            return Err(KeyRefused::Missing);
+            return Err(KeyRejection::Missing);
         }
-        let (id, hash) = text::parse(&self.prefix, text).ok_or(KeyRefused::Invalid)?;
-        let remembered = self.recent.get(&id, now).and_then(|stored| opened(Some(&stored), &hash, now).ok());
+        let (id, hash) = text::parse(&self.prefix, text).ok_or(KeyRejection::Invalid)?;
+        let remembered = self.cache.get(&id, now).and_then(|stored| opened(Some(&stored), &hash, now).ok());
         let key = if let Some(key) = remembered {
             key
         } else {
-            let stored = store::secrets(&self.db, &id).await.map_err(KeyRefused::Unavailable)?;
-            let stored = stored.map(|stored| self.recent.remember(stored, now));
+            let stored = store::secrets(&self.db, &id).await.map_err(KeyRejection::Unavailable)?;
+            let stored = stored.map(|stored| self.cache.remember(stored, now));
             opened(stored.as_deref(), &hash, now)?
         };
         self.used().insert(key.id.clone(), now);
@@ -157,7 +157,7 @@ impl Keys {
 
     /// For a key whose secret was changed: the one before it opens nothing more here, grace aside.
     pub fn changed(&self, id: &KeyId) {
-        self.recent.forget(id);
+        self.cache.forget(id);
     }
 
     /// The keys of an owner, revoked ones included, the newest first.
@@ -207,7 +207,7 @@ impl Keys {
 }
 
 /// The key that `hash` opens now.
-fn opened(stored: Option<&Stored>, hash: &SecretHash, now: Timestamp) -> Result<Key, KeyRefused> {
+fn opened(stored: Option<&StoredKey>, hash: &SecretHash, now: Timestamp) -> Result<Key, KeyRejection> {
     // An unknown id costs the same comparisons as a known one.
     let nobody = SecretHash::of("");
     let (current, previous) = match stored {
@@ -215,6 +215,6 @@ fn opened(stored: Option<&Stored>, hash: &SecretHash, now: Timestamp) -> Result<
         None => (&nobody, &nobody),
     };
     let opens = hash.matches(current) | hash.matches(previous);
-    let key = &stored.filter(|_| opens).ok_or(KeyRefused::Invalid)?.key;
-    if key.is_active(now) { Ok(key.clone()) } else { Err(KeyRefused::Inactive) }
+    let key = &stored.filter(|_| opens).ok_or(KeyRejection::Invalid)?.key;
+    if key.is_active(now) { Ok(key.clone()) } else { Err(KeyRejection::Inactive) }
 }

@@ -19,13 +19,13 @@ use crate::limits::Share;
 
 const MINUTE_MS: i64 = 60_000;
 /// Keys remembered before those of earlier minutes are dropped.
-const KEPT: usize = 10_000;
+const MAX_TRACKED: usize = 10_000;
 /// Minutes whose rows are kept.
 const KEPT_MINUTES: i64 = 5;
 
 /// What is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Counted {
+pub enum RateUnit {
     Requests,
     Tokens,
 }
@@ -34,7 +34,7 @@ pub enum Counted {
 #[derive(Debug, Clone)]
 pub struct Rates {
     db: Db,
-    windows: Arc<Mutex<HashMap<KeyId, Window>>>,
+    windows: Arc<Mutex<HashMap<KeyId, MinuteWindow>>>,
     /// Held while a slice is asked for.
     leasing: Arc<tokio::sync::Mutex<()>>,
     rpm: u32,
@@ -43,7 +43,7 @@ pub struct Rates {
 
 /// One key's current minute.
 #[derive(Debug, Clone, Copy)]
-struct Window {
+struct MinuteWindow {
     minute: i64,
     requests: Share,
     tokens: Share,
@@ -60,7 +60,7 @@ pub struct RateView {
 
 /// Tokens set aside for a request. What was not used is given back when this is dropped.
 #[derive(Debug)]
-pub struct Ticket {
+pub struct TokenReservation {
     rates: Rates,
     key: KeyId,
     minute: i64,
@@ -80,7 +80,7 @@ impl Rates {
     /// # Errors
     /// When the database cannot say.
     pub async fn request(&self, key: &Key, now: Timestamp) -> Result<bool, KeysError> {
-        self.take(key, Counted::Requests, 1, now).await
+        self.take(key, RateUnit::Requests, 1, now).await
     }
 
     /// Sets tokens aside, the whole minute's at the most: a request that may
@@ -94,12 +94,17 @@ impl Rates {
         key: &Key,
         estimate: u64,
         now: Timestamp,
-    ) -> Result<Option<Ticket>, KeysError> {
+    ) -> Result<Option<TokenReservation>, KeysError> {
         let reserved = estimate.min(self.view(key, now).tokens.limit());
-        let taken = self.take(key, Counted::Tokens, reserved, now).await?;
-        let ticket =
-            || Ticket { rates: self.clone(), key: key.id.clone(), minute: minute(now), reserved, used: 0 };
-        Ok(taken.then(ticket))
+        let taken = self.take(key, RateUnit::Tokens, reserved, now).await?;
+        let reservation = || TokenReservation {
+            rates: self.clone(),
+            key: key.id.clone(),
+            minute: minute(now),
+            reserved,
+            used: 0,
+        };
+        Ok(taken.then(reservation))
     }
 
     /// How a key stands.
@@ -123,7 +128,7 @@ impl Rates {
         Ok(())
     }
 
-    async fn take(&self, key: &Key, what: Counted, amount: u64, now: Timestamp) -> Result<bool, KeysError> {
+    async fn take(&self, key: &Key, what: RateUnit, amount: u64, now: Timestamp) -> Result<bool, KeysError> {
         if self.with(key, what, now, |share| share.take(amount)).is_ok() {
             return Ok(true);
         }
@@ -149,14 +154,14 @@ impl Rates {
     }
 
     /// Adds a slice of a minute to that minute, if it is still the key's.
-    fn grant(&self, key: &Key, what: Counted, minute: i64, (granted, taken): (u64, u64)) {
+    fn grant(&self, key: &Key, what: RateUnit, minute: i64, (granted, taken): (u64, u64)) {
         if let Some(window) = self.lock().get_mut(&key.id).filter(|window| window.minute == minute) {
             window.of(what).grant(granted, taken);
         }
     }
 
     /// Looks at a share of a key's current minute, or changes it.
-    fn with<T>(&self, key: &Key, what: Counted, now: Timestamp, work: impl FnOnce(&mut Share) -> T) -> T {
+    fn with<T>(&self, key: &Key, what: RateUnit, now: Timestamp, work: impl FnOnce(&mut Share) -> T) -> T {
         let mut windows = self.lock();
         let mut window = self.window(&mut windows, key, now);
         let done = work(window.of(what));
@@ -169,13 +174,13 @@ impl Rates {
     async fn lease(
         &self,
         key: &Key,
-        what: Counted,
+        what: RateUnit,
         (missing, slice, limit): (u64, u64, u64),
         minute: i64,
     ) -> Result<(u64, u64), KeysError> {
         let column = match what {
-            Counted::Requests => "requests",
-            Counted::Tokens => "tokens",
+            RateUnit::Requests => "requests",
+            RateUnit::Tokens => "tokens",
         };
         let signed = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
         sqlx::query(
@@ -220,19 +225,19 @@ impl Rates {
 
     /// The current minute of a key; a new one begins full. A request that comes a little late, when
     /// others have begun the next minute, counts there: the clock of a key never goes back.
-    fn window(&self, windows: &mut HashMap<KeyId, Window>, key: &Key, now: Timestamp) -> Window {
+    fn window(&self, windows: &mut HashMap<KeyId, MinuteWindow>, key: &Key, now: Timestamp) -> MinuteWindow {
         let minute = minute(now);
         if let Some(window) = windows.get(&key.id).filter(|window| window.minute >= minute) {
             return *window;
         }
-        if windows.len() >= KEPT {
+        if windows.len() >= MAX_TRACKED {
             windows.retain(|_, window| window.minute >= minute);
         }
         let share = |limit: u32| match self.db.engine {
             Engine::Sqlite => Share::whole(limit.into()),
             Engine::Postgres => Share::empty(limit.into()),
         };
-        let window = Window {
+        let window = MinuteWindow {
             minute,
             requests: share(key.limits.rpm.unwrap_or(self.rpm)),
             tokens: share(key.limits.tpm.unwrap_or(self.tpm)),
@@ -241,28 +246,28 @@ impl Rates {
         window
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<KeyId, Window>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<KeyId, MinuteWindow>> {
         self.windows.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Window {
-    fn of(&mut self, what: Counted) -> &mut Share {
+impl MinuteWindow {
+    fn of(&mut self, what: RateUnit) -> &mut Share {
         match what {
-            Counted::Requests => &mut self.requests,
-            Counted::Tokens => &mut self.tokens,
+            RateUnit::Requests => &mut self.requests,
+            RateUnit::Tokens => &mut self.tokens,
         }
     }
 }
 
-impl Ticket {
+impl TokenReservation {
     /// What the request came to.
     pub fn used(mut self, tokens: u64) {
         self.used = tokens;
     }
 }
 
-impl Drop for Ticket {
+impl Drop for TokenReservation {
     fn drop(&mut self) {
         let mut windows = self.rates.lock();
         // The tokens of an earlier minute are gone with it.

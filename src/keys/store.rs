@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
-use super::{Key, KeyId, Limits, SecretHash};
+use super::{Key, KeyId, KeyLimits, SecretHash};
 use crate::db::{Db, DbError, Tx, TxError};
 use crate::id::{AccountId, IdError, SourceRef, Timestamp};
 use crate::ledger::LedgerError;
@@ -55,7 +55,7 @@ pub struct NewKey<'a> {
     /// Wallet address; letter case does not matter.
     pub owner: &'a str,
     pub name: &'a str,
-    pub limits: &'a Limits,
+    pub limits: &'a KeyLimits,
     pub expires_at: Option<Timestamp>,
     pub hash: &'a SecretHash,
 }
@@ -187,20 +187,20 @@ pub async fn rotate(
 
 /// A key with what opens it.
 #[derive(Debug)]
-pub(super) struct Stored {
+pub(super) struct StoredKey {
     pub key: Key,
     pub hash: SecretHash,
     previous: Option<(SecretHash, Timestamp)>,
 }
 
-impl Stored {
+impl StoredKey {
     /// The secret before the last rotation, while it still works.
     pub(super) fn previous(&self, now: Timestamp) -> Option<&SecretHash> {
         self.previous.as_ref().filter(|(_, until)| now < *until).map(|(hash, _)| hash)
     }
 }
 
-pub(super) async fn secrets(db: &Db, id: &KeyId) -> Result<Option<Stored>, KeysError> {
+pub(super) async fn secrets(db: &Db, id: &KeyId) -> Result<Option<StoredKey>, KeysError> {
     let sql = format!("SELECT {COLUMNS} FROM api_keys WHERE id = $1");
     let row =
         sqlx::query(sqlx::AssertSqlSafe(sql)).bind(id.as_str().to_owned()).fetch_optional(&db.pool).await?;
@@ -241,7 +241,7 @@ pub(super) async fn set_used(db: &Db, used: &HashMap<KeyId, Timestamp>) -> Resul
     .await
 }
 
-fn stored(row: &AnyRow) -> Result<Stored, KeysError> {
+fn stored(row: &AnyRow) -> Result<StoredKey, KeysError> {
     let text: String = row.try_get("id")?;
     let corrupt = || KeysError::Corrupt(KeyId::parse(&text).unwrap_or_else(KeyId::random));
     let id = KeyId::parse(&text).ok_or_else(corrupt)?;
@@ -268,7 +268,7 @@ fn stored(row: &AnyRow) -> Result<Stored, KeysError> {
         last_used_at: moment("last_used_at")?,
         revoked_at: moment("revoked_at")?,
         expires_at: moment("expires_at")?,
-        limits: Limits {
+        limits: KeyLimits {
             rpm: rate("rpm")?,
             tpm: rate("tpm")?,
             daily: money("daily_limit")?,
@@ -276,7 +276,7 @@ fn stored(row: &AnyRow) -> Result<Stored, KeysError> {
             models,
         },
     };
-    Ok(Stored { key, hash: hash(&row.try_get::<String, _>("hash")?)?, previous })
+    Ok(StoredKey { key, hash: hash(&row.try_get::<String, _>("hash")?)?, previous })
 }
 
 fn address(owner: &str) -> Result<String, IdError> {

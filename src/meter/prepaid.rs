@@ -1,21 +1,21 @@
 //! Paying from an account by the token: what is charged while an answer streams
 //! is at least what it will turn out to be, and its reported usage settles it.
 //!
-//! A tab cannot be charged less than before, so until usage is known a chunk
+//! A request cannot be charged less than before, so until usage is known a chunk
 //! counts as a token or less, and the prompt as the least it can be. The hold
 //! covers the rest meanwhile.
 
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use super::purse::{Purse, Tab, Till};
-use super::stream::End;
+use super::source::{FundingSource, MeteredRequest, StreamContext};
+use super::stream::StreamEnd;
 use crate::ledger::{ChargeOutcome, EntryDetails, EntryKind, Ledger, Owed};
 use crate::money::Money;
 use crate::services::chat::{Chunk, Completion, PromptSize, Tariff, Usage};
 
 /// What an account pays with.
-pub struct Prepaid {
+pub struct PrepaidSource {
     tariff: Tariff,
     prompt: PromptSize,
     /// Completion tokens that are charged at the most.
@@ -26,7 +26,7 @@ pub struct Prepaid {
     key: String,
     /// Cancelled when the key ends.
     ended: CancellationToken,
-    heard: Heard,
+    tally: UsageTally,
     charged: Money,
     /// Whether an answer, were it an empty one, is there to be paid for.
     is_due: bool,
@@ -34,7 +34,7 @@ pub struct Prepaid {
 
 /// What an account buys.
 #[derive(Debug, Clone)]
-pub struct PrepaidTab {
+pub struct PrepaidTerms {
     pub tariff: Tariff,
     pub prompt: PromptSize,
     /// Completion tokens that were set aside for.
@@ -49,13 +49,13 @@ pub struct PrepaidTab {
 
 /// What there is to pay for so far.
 #[derive(Debug, Clone, Copy, Default)]
-struct Heard {
+struct UsageTally {
     chunks: u64,
     bytes: u64,
     usage: Option<Usage>,
 }
 
-impl Heard {
+impl UsageTally {
     fn add(&mut self, chunk: &Chunk) {
         self.chunks += u64::from(chunk.billable);
         self.bytes = self.bytes.saturating_add(chunk.content_bytes as u64);
@@ -75,22 +75,22 @@ impl Heard {
     }
 }
 
-impl Prepaid {
+impl PrepaidSource {
     #[must_use]
-    pub fn new(tab: PrepaidTab) -> Self {
-        let PrepaidTab { tariff, prompt, most_tokens: most, shortened, key, ended } = tab;
-        let (heard, charged) = (Heard::default(), Money::ZERO);
-        Self { tariff, prompt, most, shortened, key, ended, heard, charged, is_due: false }
+    pub fn new(request: PrepaidTerms) -> Self {
+        let PrepaidTerms { tariff, prompt, most_tokens: most, shortened, key, ended } = request;
+        let (tally, charged) = (UsageTally::default(), Money::ZERO);
+        Self { tariff, prompt, most, shortened, key, ended, tally, charged, is_due: false }
     }
 
     /// Prompt tokens as reported, where that is possible, else as estimated.
     fn prompt_tokens(&self) -> u64 {
-        let reported = self.heard.usage.map(|usage| usage.prompt_tokens);
+        let reported = self.tally.usage.map(|usage| usage.prompt_tokens);
         reported.filter(|tokens| *tokens <= self.prompt.most()).unwrap_or(self.prompt.likely())
     }
 
     fn completion_tokens(&self) -> u64 {
-        self.heard.tokens().min(self.most)
+        self.tally.tokens().min(self.most)
     }
 
     /// What is owed for `prompt` and `completion` tokens beyond what was charged.
@@ -99,20 +99,25 @@ impl Prepaid {
         Some(owed.max(Money::ZERO))
     }
 
-    async fn charge(&mut self, ledger: &Ledger, tab: &Tab, due: Money) -> Result<Option<Money>, End> {
+    async fn charge(
+        &mut self,
+        ledger: &Ledger,
+        request: &MeteredRequest,
+        due: Money,
+    ) -> Result<Option<Money>, StreamEnd> {
         if due.is_zero() {
             return Ok(None);
         }
-        match ledger.charge(&tab.hold, due).await {
+        match ledger.charge(&request.hold, due).await {
             Ok(ChargeOutcome::Charged { total }) => {
                 self.charged = total;
                 Ok(None)
             }
             Ok(ChargeOutcome::Short { by }) => Ok(Some(by)),
-            Ok(ChargeOutcome::Closed) => Err(End::Superseded),
+            Ok(ChargeOutcome::Closed) => Err(StreamEnd::Superseded),
             Err(error) => {
                 tracing::error!(%error, "an answer cannot be charged");
-                Err(End::Ledger)
+                Err(StreamEnd::Ledger)
             }
         }
     }
@@ -142,28 +147,28 @@ fn part<'a>(chunks: &'a [&'a Chunk], billable: u64) -> &'a [&'a Chunk] {
     &chunks[..end.unwrap_or(chunks.len())]
 }
 
-impl Purse for Prepaid {
-    async fn pay(&mut self, till: &Till, chunks: &[&Chunk]) -> Result<u64, End> {
+impl FundingSource for PrepaidSource {
+    async fn pay(&mut self, context: &StreamContext, chunks: &[&Chunk]) -> Result<u64, StreamEnd> {
         let mut units = chunks.iter().filter(|chunk| chunk.billable).count() as u64;
-        let before = self.heard;
+        let before = self.tally;
         loop {
-            self.heard = before;
+            self.tally = before;
             for chunk in part(chunks, units) {
-                self.heard.add(chunk);
+                self.tally.add(chunk);
             }
             // Usage that comes with the stream settles the prompt; until then it is the least.
-            let prompt = match self.heard.usage {
+            let prompt = match self.tally.usage {
                 Some(_) => self.prompt_tokens(),
                 None => self.prompt.least(),
             };
-            let due = self.due(prompt, self.completion_tokens()).ok_or(End::Ledger)?;
-            let exhausted = self.shortened && self.heard.counted() > self.most;
+            let due = self.due(prompt, self.completion_tokens()).ok_or(StreamEnd::Ledger)?;
+            let exhausted = self.shortened && self.tally.counted() > self.most;
             if !exhausted {
-                match self.charge(&till.ledger, &till.tab, due).await {
+                match self.charge(&context.ledger, &context.request, due).await {
                     Ok(None) => return Ok(units),
                     Ok(Some(_short)) => {}
                     Err(end) => {
-                        self.heard = before;
+                        self.tally = before;
                         return Err(end);
                     }
                 }
@@ -173,30 +178,30 @@ impl Purse for Prepaid {
                 return Ok(0);
             }
             if units == 1 {
-                self.heard = before;
-                return Err(End::OutOfCredit);
+                self.tally = before;
+                return Err(StreamEnd::OutOfCredit);
             }
             units /= 2;
         }
     }
 
-    async fn stopped(&mut self) -> End {
+    async fn stopped(&mut self) -> StreamEnd {
         self.ended.cancelled().await;
-        End::KeyEnded
+        StreamEnd::KeyEnded
     }
 
     /// Nothing delivered is nothing owed, unless the model had nothing to say. And when nobody knows
     /// whether the last charge was made, nothing is charged that may have been already.
-    fn owed(&mut self, end: &End) -> Owed {
-        if *end == End::Ledger || (self.heard.chunks == 0 && *end != End::Complete) {
+    fn owed(&mut self, end: &StreamEnd) -> Owed {
+        if *end == StreamEnd::Ledger || (self.tally.chunks == 0 && *end != StreamEnd::Complete) {
             return Owed::NOTHING;
         }
         self.is_due = true;
         self.rest()
     }
 
-    fn owed_whole(&mut self, completion: &Completion) -> Owed {
-        self.heard = Heard {
+    fn owed_non_streaming(&mut self, completion: &Completion) -> Owed {
+        self.tally = UsageTally {
             chunks: completion.tokens(),
             bytes: completion.content_bytes as u64,
             usage: completion.usage,
@@ -214,21 +219,21 @@ impl Purse for Prepaid {
     }
 
     /// Prices are per million tokens, which a price of one unit cannot say.
-    fn details(&self, tab: &Tab, units: u64, end: &str) -> EntryDetails {
+    fn details(&self, request: &MeteredRequest, units: u64, end: &str) -> EntryDetails {
         let (prompt, completion) =
             if units == 0 { (0, 0) } else { (self.prompt_tokens(), self.completion_tokens()) };
         EntryDetails {
             kind: EntryKind::Usage,
-            request_id: Some(tab.request_id.clone()),
-            service: tab.model.clone(),
+            request_id: Some(request.request_id.clone()),
+            service: request.model.clone(),
             units,
             unit_price: Money::ZERO,
-            meta: tab.noted(json!({
+            meta: request.noted(json!({
                 "key": self.key,
                 "end": end,
                 "promptTokens": prompt,
                 "completionTokens": completion,
-                "reported": self.heard.usage.is_some(),
+                "reported": self.tally.usage.is_some(),
                 "pricePerMillionInput": self.tariff.input.to_dollars(),
                 "pricePerMillionOutput": self.tariff.output.to_dollars(),
             })),
@@ -242,7 +247,7 @@ mod tests {
 
     use super::*;
     use crate::config;
-    use crate::services::chat::{Catalog, ChatRequest, Limits};
+    use crate::services::chat::{Catalog, ChatRequest, RequestLimits};
 
     fn chunk(billable: bool) -> Chunk {
         let content_bytes = if billable { 6 } else { 0 };
@@ -268,17 +273,17 @@ mod tests {
 
     #[test]
     fn attack_30_a_charge_of_unknown_outcome_is_not_made_again_when_the_tab_closes() {
-        let catalog = Catalog::new(&[config::Model {
+        let catalog = Catalog::new(&[config::ModelConfig {
             id: "small".into(),
             price_per_million_output: Money::from_micros(1_000_000),
-            ..config::Model::default()
+            ..config::ModelConfig::default()
         }]);
         let body = r#"{"model":"small","messages":[{"role":"user","content":"hi"}]}"#;
-        let chat = ChatRequest::parse(body, &catalog, Limits::default()).expect("valid");
+        let chat = ChatRequest::parse(body, &catalog, RequestLimits::default()).expect("valid");
         for (end, owed) in
-            [(End::Complete, Owed::AtMost(Money::from_micros(3))), (End::Ledger, Owed::NOTHING)]
+            [(StreamEnd::Complete, Owed::AtMost(Money::from_micros(3))), (StreamEnd::Ledger, Owed::NOTHING)]
         {
-            let mut purse = Prepaid::new(PrepaidTab {
+            let mut source = PrepaidSource::new(PrepaidTerms {
                 tariff: chat.model().tariff(),
                 prompt: chat.prompt(),
                 most_tokens: 10,
@@ -286,15 +291,15 @@ mod tests {
                 key: "key".into(),
                 ended: CancellationToken::new(),
             });
-            purse.heard = Heard { chunks: 3, bytes: 18, usage: None };
-            assert_eq!(purse.owed(&end), owed);
+            source.tally = UsageTally { chunks: 3, bytes: 18, usage: None };
+            assert_eq!(source.owed(&end), owed);
         }
     }
 
     #[test]
     fn a_chunk_is_a_token_unless_it_is_shorter_or_much_longer() {
         for (chunks, bytes, tokens) in [(0, 0, 0), (1, 1, 1), (10, 60, 10), (100, 100, 34), (2, 800, 100)] {
-            assert_eq!(Heard { chunks, bytes, usage: None }.tokens(), tokens, "{chunks} {bytes}");
+            assert_eq!(UsageTally { chunks, bytes, usage: None }.tokens(), tokens, "{chunks} {bytes}");
         }
     }
 }

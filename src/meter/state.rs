@@ -4,7 +4,7 @@ use crate::money::Money;
 
 /// How a channel stands for the stream that runs on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Standing {
+pub struct ChannelBalance {
     /// The highest voucher accepted.
     pub accepted: Money,
     /// Charged on the channel altogether.
@@ -21,7 +21,7 @@ const SHORTEST_MS: u64 = 250;
 
 /// How far ahead vouchers are asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Window {
+pub struct VoucherWindow {
     /// Ask when fewer units than this are left to spend.
     pub low: u64,
     /// Ask for this many units.
@@ -30,7 +30,7 @@ pub struct Window {
     pub step: Money,
 }
 
-impl Window {
+impl VoucherWindow {
     /// The window of a stream that made `units` in `millis`: what it makes while
     /// a voucher is on its way is still paid for, and vouchers are seconds apart
     /// however fast it is.
@@ -44,12 +44,12 @@ impl Window {
 
 /// A request for a voucher.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ask {
+pub struct VoucherRequest {
     /// The least the next voucher must reach.
     pub required: Money,
 }
 
-impl Standing {
+impl ChannelBalance {
     /// What can still be charged.
     #[must_use]
     pub fn left(&self) -> Money {
@@ -73,7 +73,13 @@ impl Standing {
     /// nothing is asked twice. An early request stays within the deposit,
     /// because a top-up takes time that only an empty channel is worth.
     #[must_use]
-    pub fn ask_early(&self, price: Money, window: Window, more: u64, asked: Option<Money>) -> Option<Ask> {
+    pub fn request_early(
+        &self,
+        price: Money,
+        window: VoucherWindow,
+        more: u64,
+        asked: Option<Money>,
+    ) -> Option<VoucherRequest> {
         if asked.is_some_and(|asked| asked > self.accepted) {
             return None;
         }
@@ -84,14 +90,14 @@ impl Standing {
         let ahead = price.checked_mul(window.size.min(more))?;
         let next = self.accepted.checked_add(window.step)?;
         let required = self.spent.checked_add(ahead)?.max(next).min(self.deposit);
-        (required > self.accepted && required >= next).then_some(Ask { required })
+        (required > self.accepted && required >= next).then_some(VoucherRequest { required })
     }
 
     /// What to ask for when the next unit cannot be paid: a window where the
     /// deposit reaches that far, else what the deposit allows, and if even one
     /// unit is beyond it, that one unit (the payer must top up).
     #[must_use]
-    pub fn ask_now(&self, price: Money, window: Window, more: u64) -> Ask {
+    pub fn request_now(&self, price: Money, window: VoucherWindow, more: u64) -> VoucherRequest {
         let after = |units: u64| {
             price
                 .checked_mul(units)
@@ -100,7 +106,7 @@ impl Standing {
         };
         let one = after(1).max(self.accepted.checked_add(window.step).unwrap_or(self.accepted));
         let ahead = after(window.size.min(more.max(1))).max(one);
-        Ask { required: if ahead <= self.deposit { ahead } else { self.deposit.max(one) } }
+        VoucherRequest { required: if ahead <= self.deposit { ahead } else { self.deposit.max(one) } }
     }
 }
 
@@ -114,32 +120,32 @@ mod tests {
         Money::from_micros(micros)
     }
 
-    fn standing(accepted: i64, spent: i64, deposit: i64) -> Standing {
-        Standing { accepted: money(accepted), spent: money(spent), deposit: money(deposit) }
+    fn balance(accepted: i64, spent: i64, deposit: i64) -> ChannelBalance {
+        ChannelBalance { accepted: money(accepted), spent: money(spent), deposit: money(deposit) }
     }
 
-    const WINDOW: Window = Window { low: 4, size: 16, step: Money::from_micros(1) };
+    const WINDOW: VoucherWindow = VoucherWindow { low: 4, size: 16, step: Money::from_micros(1) };
 
     #[test]
     fn asks_early_once_and_within_the_deposit() {
-        let low = standing(100, 70, 1000);
-        let ask = low.ask_early(money(10), WINDOW, 1000, None).expect("3 units are left");
+        let low = balance(100, 70, 1000);
+        let ask = low.request_early(money(10), WINDOW, 1000, None).expect("3 units are left");
         assert_eq!(ask.required, money(230));
-        assert_eq!(low.ask_early(money(10), WINDOW, 1000, Some(ask.required)), None);
-        assert_eq!(standing(100, 60, 1000).ask_early(money(10), WINDOW, 1000, None), None);
+        assert_eq!(low.request_early(money(10), WINDOW, 1000, Some(ask.required)), None);
+        assert_eq!(balance(100, 60, 1000).request_early(money(10), WINDOW, 1000, None), None);
         assert_eq!(
-            standing(100, 70, 150).ask_early(money(10), WINDOW, 1000, None),
-            Some(Ask { required: money(150) })
+            balance(100, 70, 150).request_early(money(10), WINDOW, 1000, None),
+            Some(VoucherRequest { required: money(150) })
         );
-        assert_eq!(standing(100, 70, 100).ask_early(money(10), WINDOW, 1000, None), None);
-        assert_eq!(low.ask_early(money(10), WINDOW, 3, None), None, "what is left pays for the rest");
+        assert_eq!(balance(100, 70, 100).request_early(money(10), WINDOW, 1000, None), None);
+        assert_eq!(low.request_early(money(10), WINDOW, 3, None), None, "what is left pays for the rest");
     }
 
     #[test]
     fn an_early_request_keeps_the_least_step() {
-        let window = Window { step: money(500), ..WINDOW };
-        let early = |deposit| standing(100, 70, deposit).ask_early(money(10), window, 1000, None);
-        assert_eq!(early(1000), Some(Ask { required: money(600) }));
+        let window = VoucherWindow { step: money(500), ..WINDOW };
+        let early = |deposit| balance(100, 70, deposit).request_early(money(10), window, 1000, None);
+        assert_eq!(early(1000), Some(VoucherRequest { required: money(600) }));
         assert_eq!(early(599), None, "the server would have to refuse it");
     }
 
@@ -158,16 +164,16 @@ mod tests {
 
     #[test]
     fn asks_for_a_top_up_only_when_one_unit_does_not_fit() {
-        assert_eq!(standing(100, 100, 1000).ask_now(money(10), WINDOW, 1000).required, money(260));
-        assert_eq!(standing(100, 100, 150).ask_now(money(10), WINDOW, 1000).required, money(150));
-        assert_eq!(standing(100, 100, 105).ask_now(money(10), WINDOW, 1000).required, money(110));
+        assert_eq!(balance(100, 100, 1000).request_now(money(10), WINDOW, 1000).required, money(260));
+        assert_eq!(balance(100, 100, 150).request_now(money(10), WINDOW, 1000).required, money(150));
+        assert_eq!(balance(100, 100, 105).request_now(money(10), WINDOW, 1000).required, money(110));
     }
 
     proptest! {
         #[test]
         fn what_is_affordable_is_covered(accepted in 0_i64..10_000, spent in 0_i64..10_000, price in 1_i64..500, units in 0_u64..100) {
-            let standing = standing(accepted, spent, 20_000);
-            let affordable = standing.affordable(money(price), units);
+            let balance = balance(accepted, spent, 20_000);
+            let affordable = balance.affordable(money(price), units);
             prop_assert!(affordable <= units);
             prop_assert!(affordable == 0 || i64::try_from(affordable).expect("small") * price <= accepted - spent);
             if affordable < units {
@@ -177,10 +183,10 @@ mod tests {
 
         #[test]
         fn an_ask_always_pays_for_a_unit(accepted in 0_i64..10_000, less in 0_i64..10_000, deposit in 0_i64..20_000, price in 1_i64..500, more in 0_u64..100) {
-            let standing = standing(accepted, (accepted - less).max(0), deposit.max(accepted));
-            let ask = standing.ask_now(money(price), WINDOW, more);
-            let one = standing.spent.checked_add(money(price)).expect("small");
-            prop_assert!(ask.required >= one && ask.required > standing.accepted);
+            let balance = balance(accepted, (accepted - less).max(0), deposit.max(accepted));
+            let ask = balance.request_now(money(price), WINDOW, more);
+            let one = balance.spent.checked_add(money(price)).expect("small");
+            prop_assert!(ask.required >= one && ask.required > balance.accepted);
         }
     }
 }

@@ -7,10 +7,10 @@ use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 use tokio::sync::mpsc;
 
-use super::purse::{PING, Purse, Tab, Till};
-use super::state::Standing;
+use super::source::{FundingSource, MeteredRequest, PING_INTERVAL, StreamContext};
+use super::state::ChannelBalance;
 use crate::id::Timestamp;
-use crate::ledger::{Ledger, Settling};
+use crate::ledger::{Capture, Ledger};
 use crate::money::Money;
 use crate::services::chat::{Chunk, ChunkStream, UpstreamError};
 
@@ -22,33 +22,33 @@ const READ_AHEAD: usize = 64;
 /// to join them and the one that is being written, what a disconnect can cost.
 const IN_FLIGHT: usize = 1;
 
-type Ready = Result<Chunk, UpstreamError>;
+type ReadResult = Result<Chunk, UpstreamError>;
 
 /// What a client is sent.
 #[derive(Debug)]
-pub enum Event {
+pub enum StreamEvent {
     /// Chunks that are paid for, in their order.
     Chunks(Vec<Bytes>),
     /// Nothing to say.
     Ping,
     /// The next voucher must reach this.
-    NeedVoucher { required: Money, standing: Standing },
+    NeedVoucher { required: Money, balance: ChannelBalance },
     /// The stream is over.
-    End(Box<Delivered>),
+    End(Box<StreamSummary>),
 }
 
 /// How a stream ended, with what it cost.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Delivered {
-    pub end: End,
+pub struct StreamSummary {
+    pub end: StreamEnd,
     pub units: u64,
     /// How the channel stands that paid for it.
-    pub standing: Option<Standing>,
+    pub balance: Option<ChannelBalance>,
 }
 
 /// Why a stream ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum End {
+pub enum StreamEnd {
     Complete,
     /// The upstream failed.
     Upstream(UpstreamError),
@@ -58,7 +58,7 @@ pub enum End {
     OutOfCredit,
     /// The key was revoked or has expired.
     KeyEnded,
-    /// A newer request took the channel over, or it is being closed; or the tab
+    /// A newer request took the channel over, or it is being closed; or the request
     /// was closed as lost.
     Superseded,
     /// The ledger could not be written.
@@ -68,31 +68,35 @@ pub enum End {
 }
 
 /// A running stream.
-pub struct Metered<P> {
-    till: Till,
-    purse: P,
+pub struct MeteredStream<P> {
+    context: StreamContext,
+    source: P,
     /// What is held back behind the last chunk that was sent.
     rest: Option<Bytes>,
 }
 
-impl<P: Purse> Metered<P> {
+impl<P: FundingSource> MeteredStream<P> {
     /// A stream and where its events come out. Boxed, as is everything that is
     /// handed on here: a future keeps room for each place that a value was in.
     #[must_use]
-    pub fn new(tab: Tab, purse: P, ledger: Ledger) -> (Box<Self>, mpsc::Receiver<Event>) {
+    pub fn new(
+        request: MeteredRequest,
+        source: P,
+        ledger: Ledger,
+    ) -> (Box<Self>, mpsc::Receiver<StreamEvent>) {
         let (events, receiver) = mpsc::channel(IN_FLIGHT);
-        (Box::new(Self { till: Till { tab, ledger, events }, purse, rest: None }), receiver)
+        (Box::new(Self { context: StreamContext { request, ledger, events }, source, rest: None }), receiver)
     }
 
-    /// Runs to the end and closes the tab at what was charged. `start` asks
+    /// Runs to the end and closes the request at what was charged. `start` asks
     /// the upstream; it is dropped when the client goes away meanwhile.
     pub async fn run(
         mut self: Box<Self>,
         start: BoxFuture<'_, Result<ChunkStream, UpstreamError>>,
-    ) -> Delivered {
+    ) -> StreamSummary {
         let end = match self.begin(start).await {
             Ok(upstream) => {
-                self.purse.began();
+                self.source.began();
                 Box::pin(self.pump(upstream)).await
             }
             Err(end) => end,
@@ -104,31 +108,31 @@ impl<P: Purse> Metered<P> {
     async fn begin(
         &mut self,
         mut start: BoxFuture<'_, Result<ChunkStream, UpstreamError>>,
-    ) -> Result<ChunkStream, End> {
+    ) -> Result<ChunkStream, StreamEnd> {
         loop {
             tokio::select! {
-                () = self.till.events.closed() => return Err(End::Gone),
-                end = self.purse.stopped() => return Err(end),
-                begun = &mut start => return begun.map_err(End::Upstream),
-                () = tokio::time::sleep(PING) => self.till.send(Event::Ping).await?,
+                () = self.context.events.closed() => return Err(StreamEnd::Gone),
+                end = self.source.stopped() => return Err(end),
+                begun = &mut start => return begun.map_err(StreamEnd::Upstream),
+                () = tokio::time::sleep(PING_INTERVAL) => self.context.send(StreamEvent::Ping).await?,
             }
         }
     }
 
-    async fn pump(&mut self, upstream: ChunkStream) -> End {
-        let mut ahead = Ahead { upstream, ready: VecDeque::with_capacity(BATCH), is_over: false };
+    async fn pump(&mut self, upstream: ChunkStream) -> StreamEnd {
+        let mut ahead = ReadAhead { upstream, ready: VecDeque::with_capacity(BATCH), is_over: false };
         loop {
             while ahead.ready.is_empty() {
                 if ahead.is_over {
-                    return End::Complete;
+                    return StreamEnd::Complete;
                 }
                 let waited = tokio::select! {
-                    () = self.till.events.closed() => return End::Gone,
-                    end = self.purse.stopped() => return end,
-                    waited = tokio::time::timeout(PING, ahead.read()) => waited,
+                    () = self.context.events.closed() => return StreamEnd::Gone,
+                    end = self.source.stopped() => return end,
+                    waited = tokio::time::timeout(PING_INTERVAL, ahead.read()) => waited,
                 };
                 if waited.is_err()
-                    && let Err(end) = self.send(Event::Ping).await
+                    && let Err(end) = self.send(StreamEvent::Ping).await
                 {
                     return end;
                 }
@@ -148,19 +152,19 @@ impl<P: Purse> Metered<P> {
     }
 
     /// Charges a run of chunks, then sends them.
-    async fn deliver(&mut self, mut run: VecDeque<Ready>) -> Result<(), End> {
+    async fn deliver(&mut self, mut run: VecDeque<ReadResult>) -> Result<(), StreamEnd> {
         while !run.is_empty() {
             let chunks: Vec<&Chunk> = run.iter().flatten().collect();
-            let paid = self.purse.pay(&self.till, &chunks).await?;
+            let paid = self.source.pay(&self.context, &chunks).await?;
             self.send_paid(&mut run, paid).await?;
-            self.purse.sent(&self.till).await?;
+            self.source.sent(&self.context).await?;
         }
         Ok(())
     }
 
     /// Sends chunks from the front until `paid` billable ones are sent and the
     /// next billable one is not paid for.
-    async fn send_paid(&mut self, run: &mut VecDeque<Ready>, mut paid: u64) -> Result<(), End> {
+    async fn send_paid(&mut self, run: &mut VecDeque<ReadResult>, mut paid: u64) -> Result<(), StreamEnd> {
         let mut chunks = Vec::with_capacity(run.len());
         let mut rest = None;
         let mut failed = Ok(());
@@ -173,54 +177,54 @@ impl<P: Purse> Metered<P> {
             }
             match run.pop_front() {
                 // It is always asked for upstream, not always by the client.
-                Some(Ok(chunk)) if chunk.usage_only && !self.till.tab.wants_usage => {}
+                Some(Ok(chunk)) if chunk.usage_only && !self.context.request.wants_usage => {}
                 Some(Ok(chunk)) => {
                     rest = chunk.rest;
                     chunks.push(chunk.data);
                 }
-                Some(Err(error)) => failed = Err(End::Upstream(error)),
+                Some(Err(error)) => failed = Err(StreamEnd::Upstream(error)),
                 None => {}
             }
         }
         if !chunks.is_empty() {
-            self.send(Event::Chunks(chunks)).await?;
+            self.send(StreamEvent::Chunks(chunks)).await?;
             self.rest = rest;
         }
         failed
     }
 
-    async fn send(&mut self, event: Event) -> Result<(), End> {
+    async fn send(&mut self, event: StreamEvent) -> Result<(), StreamEnd> {
         tokio::select! {
             biased;
-            end = self.purse.stopped() => Err(end),
-            sent = self.till.send(event) => sent,
+            end = self.source.stopped() => Err(end),
+            sent = self.context.send(event) => sent,
         }
     }
 
-    /// Closes the tab at what was charged, and tells the client.
-    async fn close(mut self: Box<Self>, end: End) -> Delivered {
+    /// Closes the request at what was charged, and tells the client.
+    async fn close(mut self: Box<Self>, end: StreamEnd) -> StreamSummary {
         // What was charged leaves in full, however the stream ended.
-        if let Some(rest) = self.rest.take().filter(|_| end != End::Gone) {
-            let _ = self.till.send(Event::Chunks(vec![rest])).await;
+        if let Some(rest) = self.rest.take().filter(|_| end != StreamEnd::Gone) {
+            let _ = self.context.send(StreamEvent::Chunks(vec![rest])).await;
         }
-        let owed = self.purse.owed(&end);
-        let units = self.purse.units();
-        let Till { tab, ledger, .. } = &self.till;
-        let details = self.purse.details(tab, units, end.as_str());
-        let settling = Settling { hold: tab.hold.clone(), owed, details, now: Timestamp::now() };
-        if let Err(error) = Box::pin(ledger.settle(settling)).await {
-            tracing::error!(%error, "a tab is left to the sweeper");
+        let owed = self.source.owed(&end);
+        let units = self.source.units();
+        let StreamContext { request, ledger, .. } = &self.context;
+        let details = self.source.details(request, units, end.as_str());
+        let capture = Capture { hold: request.hold.clone(), owed, details, now: Timestamp::now() };
+        if let Err(error) = Box::pin(ledger.capture(capture)).await {
+            tracing::error!(%error, "a request is left to the sweeper");
         }
-        let standing = self.purse.standing().await;
-        let delivered = Delivered { end, units, standing };
-        if delivered.end != End::Gone {
-            let _ = self.till.send(Event::End(Box::new(delivered.clone()))).await;
+        let balance = self.source.balance().await;
+        let delivered = StreamSummary { end, units, balance };
+        if delivered.end != StreamEnd::Gone {
+            let _ = self.context.send(StreamEvent::End(Box::new(delivered.clone()))).await;
         }
         delivered
     }
 }
 
-impl End {
+impl StreamEnd {
     /// Stable name, as kept in the entry.
     #[must_use]
     pub fn as_str(&self) -> &'static str {
@@ -238,13 +242,13 @@ impl End {
 }
 
 /// An answer, read while what came before is charged and sent.
-struct Ahead {
+struct ReadAhead {
     upstream: ChunkStream,
-    ready: VecDeque<Ready>,
+    ready: VecDeque<ReadResult>,
     is_over: bool,
 }
 
-impl Ahead {
+impl ReadAhead {
     fn has_room(&self) -> bool {
         !self.is_over && self.ready.len() < READ_AHEAD
     }
@@ -257,7 +261,7 @@ impl Ahead {
     }
 
     /// What one charge covers. Nothing stands behind an error.
-    fn run(&mut self) -> VecDeque<Ready> {
+    fn run(&mut self) -> VecDeque<ReadResult> {
         let rest = self.ready.split_off(BATCH.min(self.ready.len()));
         std::mem::replace(&mut self.ready, rest)
     }

@@ -95,7 +95,7 @@ impl Issuer {
         expires: Timestamp,
     ) -> Challenge {
         let expires = expires.to_rfc3339();
-        let bound = Bound {
+        let bound = BoundParameters {
             realm: &self.realm,
             method: METHOD,
             intent: offer.intent(),
@@ -164,7 +164,7 @@ impl Issuer {
     }
 
     fn issued(&self, echo: &ChallengeEcho) -> bool {
-        let bound = Bound {
+        let bound = BoundParameters {
             realm: &echo.realm,
             method: echo.method.as_str(),
             intent: echo.intent.as_str(),
@@ -193,7 +193,7 @@ fn keyed(secret: &Secret) -> Hmac<Sha256> {
 }
 
 /// The parameters under the MAC, in the order of the draft's seven slots.
-struct Bound<'a> {
+struct BoundParameters<'a> {
     realm: &'a str,
     method: &'a str,
     intent: &'a str,
@@ -203,7 +203,7 @@ struct Bound<'a> {
     opaque: &'a str,
 }
 
-impl Bound<'_> {
+impl BoundParameters<'_> {
     fn slots(&self) -> [&str; 7] {
         [self.realm, self.method, self.intent, self.request, self.expires, self.digest, self.opaque]
     }
@@ -273,7 +273,7 @@ mod tests {
     use super::*;
     use crate::config::{Mode, PATH_USD};
     use crate::money::Money;
-    use crate::mpp::offer::Terms;
+    use crate::mpp::offer::OfferTerms;
 
     const SECRET: &str = "0123456789abcdef0123456789abcdef";
     const DIGEST: &str = "sha-256=:X48E9qOokqqrvdts8nOJRJN3OWDUoyWxBf7kbu9DBPE=:";
@@ -284,7 +284,7 @@ mod tests {
     }
 
     fn offer(cents: i64) -> Offer {
-        let terms = Terms {
+        let terms = OfferTerms {
             recipient: Address::repeat_byte(0xaa),
             chain_id: 1337,
             modes: vec![Mode::Pull, Mode::Push],

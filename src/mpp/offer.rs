@@ -103,7 +103,7 @@ pub struct Offer {
 
 /// What all offers of a server have in common.
 #[derive(Debug, Clone)]
-pub struct Terms {
+pub struct OfferTerms {
     pub recipient: Address,
     pub chain_id: u64,
     /// Modes accepted when the customer pays its own network fee.
@@ -118,7 +118,7 @@ impl Offer {
     /// left out only when both modes are accepted ("Submission Modes").
     #[must_use]
     pub fn charge(
-        terms: &Terms,
+        terms: &OfferTerms,
         currency: Address,
         amount: Money,
         sponsored: bool,

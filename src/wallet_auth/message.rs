@@ -10,7 +10,7 @@
 
 use uuid::Uuid;
 
-use super::{Action, AuthError, LONGEST_MESSAGE, Terms, siwe};
+use super::{AuthError, LONGEST_MESSAGE, MessageRules, WalletAction, siwe};
 use crate::id::Timestamp;
 
 /// Longest key id that is read.
@@ -18,8 +18,8 @@ const LONGEST_KEY_ID: usize = 128;
 
 /// What a message says.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Said {
-    pub action: Action,
+pub struct ParsedMessage {
+    pub action: WalletAction,
     pub key_id: Option<String>,
     /// In its one spelling: a UUID in lower case, or as an EIP-4361 message has it.
     pub nonce: String,
@@ -28,7 +28,7 @@ pub struct Said {
 
 /// What the statement of either form says.
 #[derive(Debug, Default)]
-pub(super) struct Statement<'a> {
+pub(super) struct ParsedStatement<'a> {
     pub action: Option<&'a str>,
     pub key_id: Option<&'a str>,
     pub nonce: Option<&'a str>,
@@ -48,13 +48,13 @@ const KEY_ID: AuthError = AuthError::Message("the message's keyId is not a key i
 /// [`AuthError`], all but [`AuthError::Missing`], [`AuthError::Replay`] and
 /// [`AuthError::Unverifiable`].
 pub fn read(
-    terms: &Terms,
+    terms: &MessageRules,
     text: &str,
     wallet: alloy::primitives::Address,
-    action: Action,
+    action: WalletAction,
     key_id: Option<&str>,
     now: Timestamp,
-) -> Result<Said, AuthError> {
+) -> Result<ParsedMessage, AuthError> {
     if text.len() > LONGEST_MESSAGE {
         return Err(AuthError::Message("the message is too long"));
     }
@@ -62,7 +62,7 @@ pub fn read(
     let statement = statement(siwe.as_ref().map_or(text, |siwe| siwe.statement), terms, siwe.is_some())?;
     let said_action = statement.action.ok_or(AuthError::Message("the message has no action"))?;
     if said_action != action.as_str() {
-        return Err(AuthError::Action(action));
+        return Err(AuthError::WalletAction(action));
     }
     if statement.key_id != key_id {
         return Err(AuthError::KeyId);
@@ -72,13 +72,17 @@ pub fn read(
         None => (uuid(statement.nonce)?, time(statement.ts)?),
     };
     terms.check_time(issued_at, now)?;
-    Ok(Said { action, key_id: key_id.map(str::to_owned), nonce, issued_at })
+    Ok(ParsedMessage { action, key_id: key_id.map(str::to_owned), nonce, issued_at })
 }
 
 /// Reads title and fields. The statement of an EIP-4361 message is separated by `;`, because its
 /// grammar has no `|`, and holds neither nonce nor time, because the message does.
-fn statement<'a>(text: &'a str, terms: &Terms, in_siwe: bool) -> Result<Statement<'a>, AuthError> {
-    let mut statement = Statement::default();
+fn statement<'a>(
+    text: &'a str,
+    terms: &MessageRules,
+    in_siwe: bool,
+) -> Result<ParsedStatement<'a>, AuthError> {
+    let mut statement = ParsedStatement::default();
     let mut titles = 0;
     for field in text.split(if in_siwe { ';' } else { '|' }).map(trim) {
         let Some((name, value)) = field.split_once('=') else {
@@ -140,22 +144,22 @@ mod tests {
     const NONCE: &str = "0b9c4a52-6d2e-4f0e-9a6e-3f6b0c5d7e81";
     const TS: &str = "2026-01-01T00:00:00.500Z";
 
-    fn terms() -> Terms {
-        Terms::new(&Config::default())
+    fn terms() -> MessageRules {
+        MessageRules::new(&Config::default())
     }
 
     fn now() -> Timestamp {
         Timestamp::parse_rfc3339("2026-01-01T00:00:10Z").expect("a time")
     }
 
-    fn create(text: &str) -> Result<Said, AuthError> {
-        read(&terms(), text, Address::ZERO, Action::Create, None, now())
+    fn create(text: &str) -> Result<ParsedMessage, AuthError> {
+        read(&terms(), text, Address::ZERO, WalletAction::Create, None, now())
     }
 
     #[test]
     fn the_literal_line_is_read_in_any_order_and_spacing() {
-        let said = Said {
-            action: Action::Create,
+        let said = ParsedMessage {
+            action: WalletAction::Create,
             key_id: None,
             nonce: NONCE.to_owned(),
             issued_at: Timestamp::parse_rfc3339(TS).expect("a time"),
@@ -176,8 +180,9 @@ mod tests {
     fn a_key_is_named_exactly() {
         let text =
             |id: &str| format!("Pryv API key mgmt | action=revoke | keyId={id} | nonce={NONCE} | ts={TS}");
-        let read =
-            |said: &str, asked| read(&terms(), &text(said), Address::ZERO, Action::Revoke, asked, now());
+        let read = |said: &str, asked| {
+            read(&terms(), &text(said), Address::ZERO, WalletAction::Revoke, asked, now())
+        };
         assert_eq!(read("key_1", Some("key_1")).expect("read").key_id.as_deref(), Some("key_1"));
         for (said, asked) in
             [("key_1", Some("key_2")), ("KEY_1", Some("key_1")), ("", Some("key_1")), ("key_1", None)]
@@ -202,7 +207,7 @@ mod tests {
             ("action=create", "action=create | admin=true"),
             ("action=create", "action=create | really"),
             ("action=create | ", ""),
-            ("action", "Action"),
+            ("action", "WalletAction"),
             ("keyId", "keyid"),
             (NONCE, "1"),
             (NONCE, ""),
@@ -217,7 +222,7 @@ mod tests {
             let text = good.replacen(from, to, 1);
             assert_ne!(text, good, "{from}");
             let refused = create(&text);
-            let wrong = matches!(refused, Err(AuthError::Message(_) | AuthError::Action(_)));
+            let wrong = matches!(refused, Err(AuthError::Message(_) | AuthError::WalletAction(_)));
             assert!(wrong, "{text}: {refused:?}");
         }
         for text in ["", "|", "=", "||||", &"|".repeat(4000), &"x".repeat(5000)] {
@@ -229,7 +234,7 @@ mod tests {
     fn attack_23_another_action_is_named_as_such() {
         for other in ["list", "revoke", "Create", "createx", ""] {
             let text = format!("Pryv API key mgmt | action={other} | keyId= | nonce={NONCE} | ts={TS}");
-            assert_eq!(create(&text), Err(AuthError::Action(Action::Create)), "{other}");
+            assert_eq!(create(&text), Err(AuthError::WalletAction(WalletAction::Create)), "{other}");
         }
     }
 
@@ -257,7 +262,7 @@ mod tests {
         #[test]
         fn nothing_that_is_sent_panics(text in ".{0,300}", millis in any::<i64>()) {
             let now = Timestamp::from_millis(millis);
-            let _ = read(&terms(), &text, Address::ZERO, Action::Create, None, now);
+            let _ = read(&terms(), &text, Address::ZERO, WalletAction::Create, None, now);
         }
 
         #[test]

@@ -25,15 +25,15 @@ use alloy::primitives::Address;
 use crate::config::Config;
 use crate::id::{AccountId, Timestamp};
 
-pub use message::Said;
-pub use verify::{Fields, Purpose, verify};
+pub use message::ParsedMessage;
+pub use verify::{RequestedAction, WalletAuthFields, verify};
 
 /// Longest message that is read, in bytes.
 const LONGEST_MESSAGE: usize = 4096;
 
 /// What a wallet can sign for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Action {
+pub enum WalletAction {
     Create,
     List,
     Revoke,
@@ -43,7 +43,7 @@ pub enum Action {
     Checkout,
 }
 
-impl Action {
+impl WalletAction {
     /// All of them.
     pub const ALL: [Self; 7] =
         [Self::Create, Self::List, Self::Revoke, Self::Rotate, Self::Balance, Self::Ledger, Self::Checkout];
@@ -63,7 +63,7 @@ impl Action {
     }
 }
 
-impl fmt::Display for Action {
+impl fmt::Display for WalletAction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
@@ -78,7 +78,7 @@ pub enum AuthError {
     Missing(&'static str),
     /// The message is for something else.
     #[error("the message was signed for another action; this request needs action={0}")]
-    Action(Action),
+    WalletAction(WalletAction),
     /// The message is about another key, or about one where none is meant.
     #[error("the message names another keyId than this request")]
     KeyId,
@@ -104,7 +104,7 @@ pub enum AuthError {
 
 /// What every message must say, whoever signs it.
 #[derive(Debug, Clone)]
-pub struct Terms {
+pub struct MessageRules {
     /// `Pryv API key mgmt`, with the product's name.
     title: String,
     /// `https://api.example.com`.
@@ -118,7 +118,7 @@ pub struct Terms {
     skew: i64,
 }
 
-impl Terms {
+impl MessageRules {
     /// The terms of a configuration.
     #[must_use]
     pub fn new(config: &Config) -> Self {
@@ -156,14 +156,14 @@ impl Terms {
 /// A wallet signed this message. Only [`verify`] makes one. Its nonce is not consumed yet, so it
 /// authorises nothing by itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Signed {
+pub struct VerifiedMessage {
     wallet: Address,
     account: AccountId,
-    said: Said,
+    said: ParsedMessage,
     last_moment: Timestamp,
 }
 
-impl Signed {
+impl VerifiedMessage {
     /// Who signed.
     #[must_use]
     pub const fn wallet(&self) -> Address {
@@ -178,7 +178,7 @@ impl Signed {
 
     /// What was signed for.
     #[must_use]
-    pub const fn action(&self) -> Action {
+    pub const fn action(&self) -> WalletAction {
         self.said.action
     }
 

@@ -5,7 +5,7 @@
 //! row stays until long after the message would be refused for its age. Nonces are random and
 //! unique over all wallets, because one key can sign for several.
 
-use super::{AuthError, Signed};
+use super::{AuthError, VerifiedMessage};
 use crate::db::{Db, DbError, Tx};
 use crate::id::{AccountId, Timestamp};
 
@@ -15,7 +15,7 @@ const MARGIN_MS: i64 = 24 * 3_600_000;
 /// A wallet's word, used up in a transaction: what that transaction does is what was signed for.
 #[derive(Debug)]
 pub struct Authorized<'a> {
-    signed: &'a Signed,
+    signed: &'a VerifiedMessage,
 }
 
 impl Authorized<'_> {
@@ -32,7 +32,7 @@ impl Authorized<'_> {
 /// The outer one when the database fails; the inner one is [`AuthError::Replay`].
 pub async fn consume<'a>(
     tx: &mut Tx,
-    signed: &'a Signed,
+    signed: &'a VerifiedMessage,
     now: Timestamp,
 ) -> Result<Result<Authorized<'a>, AuthError>, DbError> {
     let kept = signed.last_moment.checked_add_millis(MARGIN_MS).unwrap_or(signed.last_moment);

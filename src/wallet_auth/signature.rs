@@ -25,7 +25,7 @@ const TEMPO: [u8; 32] = [0x77; 32];
 
 /// What became of a signature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Local {
+pub enum LocalVerdict {
     /// The wallet's own key signed.
     Signed,
     /// Nobody's signature, or not over this message.
@@ -46,12 +46,12 @@ pub fn hash(message: &str) -> B256 {
 
 /// Judges a signature of `wallet` over a message's [`hash`].
 #[must_use]
-pub fn judge(wallet: Address, hash: B256, signature: &[u8]) -> Local {
+pub fn judge(wallet: Address, hash: B256, signature: &[u8]) -> LocalVerdict {
     if signature.len() > LONGEST || signature.is_empty() {
-        return Local::Forged;
+        return LocalVerdict::Forged;
     }
     if signature.ends_with(&COUNTERFACTUAL) {
-        return Local::Counterfactual;
+        return LocalVerdict::Counterfactual;
     }
     match bare(signature) {
         [r_and_s @ .., _] if r_and_s.len() == 64 => judge_plain(wallet, hash, bare(signature)),
@@ -66,35 +66,35 @@ pub fn bare(signature: &[u8]) -> &[u8] {
     signature.strip_suffix(&TEMPO).unwrap_or(signature)
 }
 
-fn judge_plain(wallet: Address, hash: B256, signature: &[u8]) -> Local {
+fn judge_plain(wallet: Address, hash: B256, signature: &[u8]) -> LocalVerdict {
     let usual = signature.last().is_some_and(|v| matches!(v, 0 | 1 | 27 | 28));
     let Some(parsed) = Signature::try_from(signature).ok().filter(|_| usual) else {
-        return Local::Contract;
+        return LocalVerdict::Contract;
     };
     match parsed.recover_address_from_prehash(&hash) {
         // With the other s the same signature would have a second spelling.
-        Ok(signer) if signer == wallet && parsed.normalize_s().is_none() => Local::Signed,
-        Ok(signer) if signer == wallet => Local::Forged,
+        Ok(signer) if signer == wallet && parsed.normalize_s().is_none() => LocalVerdict::Signed,
+        Ok(signer) if signer == wallet => LocalVerdict::Forged,
         // A contract's owner may have signed.
-        Ok(_) | Err(_) => Local::Contract,
+        Ok(_) | Err(_) => LocalVerdict::Contract,
     }
 }
 
-fn judge_envelope(wallet: Address, hash: B256, signature: &[u8]) -> Local {
+fn judge_envelope(wallet: Address, hash: B256, signature: &[u8]) -> LocalVerdict {
     match TempoSignature::from_bytes(signature) {
         Ok(TempoSignature::Primitive(primitive)) => match primitive.recover_signer(&hash) {
-            Ok(signer) if signer == wallet => Local::Signed,
-            Ok(_) | Err(_) => Local::Contract,
+            Ok(signer) if signer == wallet => LocalVerdict::Signed,
+            Ok(_) | Err(_) => LocalVerdict::Contract,
         },
         Ok(TempoSignature::Keychain(keychain)) if keychain.user_address == wallet => {
             let kind = PrimitiveSignature::signature_type(&keychain.signature);
             match keychain.key_id(&hash) {
-                Ok(key) if !keychain.is_legacy() => Local::AccessKey { key, kind },
-                Ok(_) | Err(_) => Local::Forged,
+                Ok(key) if !keychain.is_legacy() => LocalVerdict::AccessKey { key, kind },
+                Ok(_) | Err(_) => LocalVerdict::Forged,
             }
         }
-        Ok(TempoSignature::Keychain(_)) => Local::Forged,
-        Err(_) => Local::Contract,
+        Ok(TempoSignature::Keychain(_)) => LocalVerdict::Forged,
+        Err(_) => LocalVerdict::Contract,
     }
 }
 
@@ -126,33 +126,33 @@ mod tests {
         let signer = PrivateKeySigner::random();
         let good = signer.sign_message_sync(TEXT.as_bytes()).expect("signs").as_bytes().to_vec();
         let judged = |signature: &[u8]| judge(signer.address(), hash(TEXT), signature);
-        assert_eq!(judged(&good), Local::Signed);
+        assert_eq!(judged(&good), LocalVerdict::Signed);
         let mut recovery_bit = good.clone();
         recovery_bit[64] -= 27;
-        assert_eq!(judged(&recovery_bit), Local::Signed);
+        assert_eq!(judged(&recovery_bit), LocalVerdict::Signed);
         let mut compact = good[..64].to_vec();
         compact[32] |= (good[64] - 27) << 7;
-        assert_eq!(judged(&compact), Local::Signed);
+        assert_eq!(judged(&compact), LocalVerdict::Signed);
         let marked = [good.as_slice(), &TEMPO].concat();
-        assert_eq!(judged(&marked), Local::Signed);
+        assert_eq!(judged(&marked), LocalVerdict::Signed);
 
         let mut high_s = good.clone();
         let s = U256::from_be_slice(&good[32..64]);
         let order = U256::from_str_radix(ORDER, 16).expect("hex");
         high_s[32..64].copy_from_slice(&(order - s).to_be_bytes::<32>());
         high_s[64] = 27 + 28 - high_s[64];
-        assert_eq!(judged(&high_s), Local::Forged);
+        assert_eq!(judged(&high_s), LocalVerdict::Forged);
         let mut chain_bound = good.clone();
         chain_bound[64] += 10;
         for other in [chain_bound, vec![0; 65], [&good[..], &[0]].concat(), good[..63].to_vec()] {
-            assert_eq!(judged(&other), Local::Contract, "only a contract could accept it");
+            assert_eq!(judged(&other), LocalVerdict::Contract, "only a contract could accept it");
         }
-        assert_eq!(judged(&[]), Local::Forged);
-        assert_eq!(judged(&vec![7; LONGEST + 1]), Local::Forged);
+        assert_eq!(judged(&[]), LocalVerdict::Forged);
+        assert_eq!(judged(&vec![7; LONGEST + 1]), LocalVerdict::Forged);
         let other = PrivateKeySigner::random().address();
-        assert_eq!(judge(other, hash(TEXT), &good), Local::Contract);
-        assert_eq!(judge(signer.address(), hash("other"), &good), Local::Contract);
-        assert_eq!(judged(&[&good[..], &COUNTERFACTUAL].concat()), Local::Counterfactual);
+        assert_eq!(judge(other, hash(TEXT), &good), LocalVerdict::Contract);
+        assert_eq!(judge(signer.address(), hash("other"), &good), LocalVerdict::Contract);
+        assert_eq!(judged(&[&good[..], &COUNTERFACTUAL].concat()), LocalVerdict::Counterfactual);
     }
 
     #[test]
@@ -165,10 +165,10 @@ mod tests {
         };
         let envelope = |keychain| TempoSignature::Keychain(keychain).to_bytes();
         let good = envelope(signed(account, hash(TEXT)));
-        let accepted = Local::AccessKey { key: key.address(), kind: SignatureType::Secp256k1 };
+        let accepted = LocalVerdict::AccessKey { key: key.address(), kind: SignatureType::Secp256k1 };
         assert_eq!(judge(account, hash(TEXT), &good), accepted);
         let other = Address::repeat_byte(8);
-        assert_eq!(judge(other, hash(TEXT), &good), Local::Forged, "it names another account");
+        assert_eq!(judge(other, hash(TEXT), &good), LocalVerdict::Forged, "it names another account");
         // Made for another account and put into an envelope of this one: another key, which the
         // keychain does not know.
         let mut moved = signed(other, hash(TEXT));
@@ -176,7 +176,7 @@ mod tests {
         assert_ne!(judge(account, hash(TEXT), &envelope(moved)), accepted);
         let inner = key.sign_hash_sync(&hash(TEXT)).expect("signs");
         let legacy = KeychainSignature::new_v1(account, PrimitiveSignature::Secp256k1(inner));
-        assert_eq!(judge(account, hash(TEXT), &envelope(legacy)), Local::Forged);
+        assert_eq!(judge(account, hash(TEXT), &envelope(legacy)), LocalVerdict::Forged);
     }
 
     proptest! {
@@ -186,7 +186,7 @@ mod tests {
             if let Some(first) = bytes.first_mut() {
                 *first = kind;
             }
-            prop_assert_ne!(judge(Address::repeat_byte(7), hash(TEXT), &bytes), Local::Signed);
+            prop_assert_ne!(judge(Address::repeat_byte(7), hash(TEXT), &bytes), LocalVerdict::Signed);
         }
     }
 }

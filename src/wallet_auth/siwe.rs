@@ -22,7 +22,7 @@
 
 use alloy::primitives::Address;
 
-use super::{AuthError, Terms};
+use super::{AuthError, MessageRules};
 use crate::id::Timestamp;
 
 const GREETING: &str = " wants you to sign in with your Ethereum account:";
@@ -49,7 +49,7 @@ pub(super) fn is_one(text: &str) -> bool {
 /// # Errors
 /// [`AuthError::Message`].
 pub(super) fn read<'a>(
-    terms: &Terms,
+    terms: &MessageRules,
     text: &'a str,
     wallet: Address,
     now: Timestamp,
@@ -104,7 +104,7 @@ pub(super) fn read<'a>(
 }
 
 /// Another server's message must not count here, or whoever runs that server could use it.
-fn check_domain(terms: &Terms, domain: &str) -> Result<(), AuthError> {
+fn check_domain(terms: &MessageRules, domain: &str) -> Result<(), AuthError> {
     let same = match domain.split_once("://") {
         Some(_) => domain.eq_ignore_ascii_case(&terms.origin),
         None => domain.eq_ignore_ascii_case(&terms.host),
@@ -126,8 +126,8 @@ mod tests {
     use alloy::primitives::address;
     use proptest::prelude::*;
 
-    use super::super::message::{Said, read};
-    use super::super::{Action, AuthError, Terms};
+    use super::super::message::{ParsedMessage, read};
+    use super::super::{AuthError, MessageRules, WalletAction};
     use crate::config::Config;
     use crate::id::Timestamp;
 
@@ -148,9 +148,9 @@ Request ID: 7
 Resources:
 - http://127.0.0.1:8402/openapi.json";
 
-    fn revoke(text: &str, seconds: i64) -> Result<Said, AuthError> {
+    fn revoke(text: &str, seconds: i64) -> Result<ParsedMessage, AuthError> {
         let now = Timestamp::from_millis(1_767_225_600_000 + seconds * 1000);
-        read(&Terms::new(&Config::default()), text, WALLET, Action::Revoke, Some("key_1"), now)
+        read(&MessageRules::new(&Config::default()), text, WALLET, WalletAction::Revoke, Some("key_1"), now)
     }
 
     #[test]
@@ -205,7 +205,7 @@ Resources:
             assert!(wrong, "{to}: {refused:?}");
         }
         let other = GOOD.replacen("action=revoke", "action=create", 1);
-        assert_eq!(revoke(&other, 10), Err(AuthError::Action(Action::Revoke)));
+        assert_eq!(revoke(&other, 10), Err(AuthError::WalletAction(WalletAction::Revoke)));
         let other = GOOD.replacen("key_1", "key_2", 1);
         assert_eq!(revoke(&other, 10), Err(AuthError::KeyId));
         for seconds in [-31, 300, 100_000] {

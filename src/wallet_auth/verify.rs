@@ -2,9 +2,9 @@
 
 use alloy::primitives::{Address, B256};
 
-use super::message::{self, Said};
-use super::signature::{self, Local};
-use super::{Action, AuthError, Signed, Terms};
+use super::message::{self, ParsedMessage};
+use super::signature::{self, LocalVerdict};
+use super::{AuthError, MessageRules, VerifiedMessage, WalletAction};
 use crate::chain::{Chain, ChainError};
 use crate::id::{AccountId, Timestamp};
 
@@ -12,7 +12,7 @@ const FORGED: AuthError = AuthError::Signature("the signature is not this wallet
 
 /// What a wallet sends to manage what it owns.
 #[derive(Clone, Copy)]
-pub struct Fields<'a> {
+pub struct WalletAuthFields<'a> {
     pub wallet: &'a str,
     pub message: &'a str,
     /// 0x and hexadecimal digits.
@@ -21,8 +21,8 @@ pub struct Fields<'a> {
 
 /// What the request wants to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Purpose<'a> {
-    pub action: Action,
+pub struct RequestedAction<'a> {
+    pub action: WalletAction,
     /// The key it is about, where it is about one.
     pub key_id: Option<&'a str>,
 }
@@ -34,12 +34,12 @@ pub struct Purpose<'a> {
 /// [`AuthError`], all but [`AuthError::Missing`] and [`AuthError::Replay`].
 pub async fn verify(
     chain: &Chain,
-    terms: &Terms,
-    fields: Fields<'_>,
-    purpose: Purpose<'_>,
+    terms: &MessageRules,
+    fields: WalletAuthFields<'_>,
+    purpose: RequestedAction<'_>,
     now: Timestamp,
     may_ask: impl FnOnce() -> Result<(), u32>,
-) -> Result<Signed, AuthError> {
+) -> Result<VerifiedMessage, AuthError> {
     let not_an_address = AuthError::Signature("walletAddress is not 0x and 40 hexadecimal digits");
     let account = AccountId::wallet(fields.wallet).map_err(|_| not_an_address)?;
     let wallet: Address = fields.wallet.parse().map_err(|_| not_an_address)?;
@@ -48,36 +48,36 @@ pub async fn verify(
     let signature = signature.ok_or(AuthError::Signature("signature is not 0x and hexadecimal digits"))?;
     let hash = signature::hash(fields.message);
     match signature::judge(wallet, hash, &signature) {
-        Local::Signed => {}
-        Local::Forged => return Err(FORGED),
-        asked @ (Local::AccessKey { .. } | Local::Contract | Local::Counterfactual) => {
+        LocalVerdict::Signed => {}
+        LocalVerdict::Forged => return Err(FORGED),
+        asked @ (LocalVerdict::AccessKey { .. } | LocalVerdict::Contract | LocalVerdict::Counterfactual) => {
             may_ask().map_err(AuthError::TooOften)?;
             ask(chain, asked, wallet, hash, &signature, now).await?;
         }
     }
-    let Said { issued_at, .. } = said;
-    Ok(Signed { wallet, account, said, last_moment: terms.last_moment(issued_at) })
+    let ParsedMessage { issued_at, .. } = said;
+    Ok(VerifiedMessage { wallet, account, said, last_moment: terms.last_moment(issued_at) })
 }
 
 async fn ask(
     chain: &Chain,
-    judged: Local,
+    judged: LocalVerdict,
     wallet: Address,
     hash: B256,
     signature: &[u8],
     now: Timestamp,
 ) -> Result<(), AuthError> {
     let answer = match judged {
-        Local::Signed => Ok(true),
-        Local::Forged => Ok(false),
-        Local::AccessKey { key, kind } => chain.access_key(wallet, key).await.map(|found| {
+        LocalVerdict::Signed => Ok(true),
+        LocalVerdict::Forged => Ok(false),
+        LocalVerdict::AccessKey { key, kind } => chain.access_key(wallet, key).await.map(|found| {
             // Any active key of the account may sign, as for the chain's own verifier.
             found.is_some_and(|found| {
                 found.kind == kind && i128::from(found.expiry) > i128::from(now.seconds())
             })
         }),
-        Local::Contract => chain.accepts_signature(wallet, hash, signature).await,
-        Local::Counterfactual => chain.would_accept_signature(wallet, hash, signature).await,
+        LocalVerdict::Contract => chain.accepts_signature(wallet, hash, signature).await,
+        LocalVerdict::Counterfactual => chain.would_accept_signature(wallet, hash, signature).await,
     };
     match answer {
         Ok(true) => Ok(()),

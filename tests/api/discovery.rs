@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use farebox::config::{Config, Model, Secret, Source, Upstream};
+use farebox::config::{Config, ModelConfig, Secret, Source, UpstreamConfig};
 use farebox::money::Money;
 use reqwest::Method;
 use serde_json::Value;
@@ -63,7 +63,7 @@ fn every_documented_route_exists_and_every_route_is_documented() {
 fn sell_a_model(config: &mut Config) {
     config.sessions.operator_key = Some(Secret::from(hex::encode(sponsor_key())));
     let (name, base_url) = ("none".to_owned(), "http://127.0.0.1:9/v1".to_owned());
-    config.models = vec![Model {
+    config.models = vec![ModelConfig {
         id: "dev".into(),
         upstreams: vec![Source { name: name.clone(), model: None }],
         price_per_chunk: Money::from_micros(100),
@@ -71,9 +71,9 @@ fn sell_a_model(config: &mut Config) {
         price_per_million_output: Money::from_micros(1_000_000),
         context_length: 32_768,
         max_output_tokens: 4_096,
-        ..Model::default()
+        ..ModelConfig::default()
     }];
-    config.upstreams = vec![Upstream { name, base_url, ..Upstream::default() }];
+    config.upstreams = vec![UpstreamConfig { name, base_url, ..UpstreamConfig::default() }];
 }
 
 async fn routes_are_documented(server: &Server) {

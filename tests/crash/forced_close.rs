@@ -15,7 +15,7 @@ use crate::process::until;
 use crate::shop::agent::now_seconds;
 use crate::shop::payer::Payer;
 use crate::shop::sse::Stream;
-use crate::shop::{FUNDS, IN_FLIGHT, PRICE, Shop, books};
+use crate::shop::{FUNDS, IN_FLIGHT, PRICE, Shop, channel_record};
 
 /// How long the server is away, in seconds, of the 900 that the payer must wait.
 const AWAY: u64 = 840;
@@ -55,7 +55,7 @@ async fn forced_close(db: &TestDb) {
     while stream.text().await.is_some() {
         delivered += 1;
     }
-    let before = books(db, payer.id).await;
+    let before = channel_record(db, payer.id).await;
     assert_eq!((before.state.as_str(), before.settled), ("open", 0), "{before:?}");
 
     // Time passes; the payer tries whether the deposit is its own again.
@@ -65,7 +65,7 @@ async fn forced_close(db: &TestDb) {
     assert_eq!(withdrawn["status"], "0x0", "too early to withdraw: {withdrawn}");
     shop.devnet.faults().clear();
     let server = shop.setup.serve().await;
-    until("the server settles", async || books(db, payer.id).await.state == "closed").await;
+    until("the server settles", async || channel_record(db, payer.id).await.state == "closed").await;
 
     let captured = shop.closed(db, &payer).await;
     assert_eq!(captured, before.spent, "all that was charged, and nothing else");
@@ -77,7 +77,7 @@ async fn forced_close(db: &TestDb) {
     assert_eq!(shop.balance(shop.setup.recipient).await, captured, "what the payee has got");
     assert_eq!(shop.balance(payer.agent.address()).await, FUNDS - captured, "what the payer has left");
     let open = "SELECT count(*) AS n FROM holds WHERE state = $1";
-    assert_eq!(count(db, open, "open").await, 0, "open tabs");
+    assert_eq!(count(db, open, "open").await, 0, "open holds");
     let answer = shop.manage(&payer, payer.voucher(ALLOWED + PRICE)).await.expect("the server is up");
     assert_eq!(answer.status(), StatusCode::GONE);
     println!("{:?}: {delivered} chunks received, {charged} charged and captured", db.db.engine);

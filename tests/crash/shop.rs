@@ -50,9 +50,9 @@ pub struct Shop {
     _config: TempDir,
 }
 
-/// What the books say of a channel.
+/// The record of a channel.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Books {
+pub struct ChannelRecord {
     pub state: String,
     pub pending: String,
     pub deposit: u64,
@@ -113,7 +113,7 @@ impl Shop {
         }
     }
 
-    /// A request for a stream, under an id that the books will show.
+    /// A request for a stream, under an id that the record will show.
     pub async fn stream(
         &self,
         payer: &Payer,
@@ -149,13 +149,29 @@ impl Shop {
     /// The chain closed the channel: the payee has what was charged or settled and the payer the
     /// rest, to the unit. Returns what was captured.
     pub async fn closed(&self, db: &TestDb, payer: &Payer) -> u64 {
-        let books = books(db, payer.id).await;
-        assert_eq!((books.state.as_str(), books.pending.as_str()), ("closed", ""), "{books:?}");
-        assert!(books.spent <= books.accepted && books.accepted <= books.deposit, "{books:?}");
-        assert_eq!(books.settled, books.spent.max(books.settled), "captured is what was charged or settled");
-        assert!(books.settled <= books.accepted, "{books:?}");
-        assert_eq!(FUNDS - self.balance(payer.agent.address()).await, books.settled, "what the payer paid");
-        books.settled
+        let channel_record = channel_record(db, payer.id).await;
+        assert_eq!(
+            (channel_record.state.as_str(), channel_record.pending.as_str()),
+            ("closed", ""),
+            "{channel_record:?}"
+        );
+        assert!(
+            channel_record.spent <= channel_record.accepted
+                && channel_record.accepted <= channel_record.deposit,
+            "{channel_record:?}"
+        );
+        assert_eq!(
+            channel_record.settled,
+            channel_record.spent.max(channel_record.settled),
+            "captured is what was charged or settled"
+        );
+        assert!(channel_record.settled <= channel_record.accepted, "{channel_record:?}");
+        assert_eq!(
+            FUNDS - self.balance(payer.agent.address()).await,
+            channel_record.settled,
+            "what the payer paid"
+        );
+        channel_record.settled
     }
 
     /// What an account holds of the token that channels hold.
@@ -181,7 +197,7 @@ fn body(script: &Value) -> String {
     json!({ "model": "scripted", "messages": messages, "stream": true }).to_string()
 }
 
-pub async fn books(db: &TestDb, channel: B256) -> Books {
+pub async fn channel_record(db: &TestDb, channel: B256) -> ChannelRecord {
     let row = sqlx::query(
         "SELECT c.state, coalesce(c.pending_kind, '') AS pending, c.deposit, c.settled, \
          coalesce(b.posted + b.charged, 0) AS spent, \
@@ -193,7 +209,7 @@ pub async fn books(db: &TestDb, channel: B256) -> Books {
     .await
     .expect("the channel is known");
     let amount = |name: &str| u64::try_from(row.get::<i64, _>(name)).expect("not negative");
-    Books {
+    ChannelRecord {
         state: row.get("state"),
         pending: row.get("pending"),
         deposit: amount("deposit"),

@@ -26,7 +26,7 @@ use crate::process::BLINK;
 use crate::random::{Random, seed};
 use crate::shop::payer::Payer;
 use crate::shop::sse::{Frame, Stream, text};
-use crate::shop::{IN_FLIGHT, PRICE, Shop, books};
+use crate::shop::{IN_FLIGHT, PRICE, Shop, channel_record};
 
 const SEED: u64 = 50;
 const PAYERS: usize = 50;
@@ -147,12 +147,17 @@ async fn check(shop: &Shop, db: &TestDb, clients: &[Client]) -> Tally {
         assert!(charged.is_empty(), "charged for what nobody asked: {charged:?}");
         assert!(client.requests.iter().any(|sent| !sent.whole && sent.chunks > 0), "nothing was tested");
         earned += shop.closed(db, &client.payer).await;
-        let books = books(db, client.payer.id).await;
-        assert!(books.accepted <= client.allowed, "{} of {}", books.accepted, client.allowed);
+        let channel_record = channel_record(db, client.payer.id).await;
+        assert!(
+            channel_record.accepted <= client.allowed,
+            "{} of {}",
+            channel_record.accepted,
+            client.allowed
+        );
     }
     assert_eq!(shop.balance(shop.setup.recipient).await, earned, "what the payee has got");
     let open = "SELECT count(*) AS n FROM holds WHERE state = $1";
-    assert_eq!(count(db, open, "open").await, 0, "open tabs");
+    assert_eq!(count(db, open, "open").await, 0, "open holds");
     shop.setup.audit().await;
     tally
 }

@@ -6,7 +6,7 @@ use std::process::Stdio;
 use alloy::primitives::Address;
 use alloy::signers::local::PrivateKeySigner;
 use farebox::chain::Chain;
-use farebox::chain::key_sale::{SoldKey, buy_call};
+use farebox::chain::key_sale::{SaleKey, buy_call};
 use farebox::config::{self, PATH_USD, Secret};
 use farebox::db::Db;
 use farebox::money::Money;
@@ -103,14 +103,14 @@ async fn buy(info: &Value) {
     let text = |name: &str| info[name].as_str().unwrap_or_else(|| panic!("{name} in {info}"));
     let agent = Agent { signer: text("agentPrivateKey").parse().expect("a key") };
     let contract: Address = text("keySale").parse().expect("an address");
-    let config = config::Chain {
+    let config = config::ChainConfig {
         rpc_url: Secret::from(text("rpcUrl")),
         chain_id: info["chainId"].as_u64().expect("a number"),
-        ..config::Chain::default()
+        ..config::ChainConfig::default()
     };
     let terms = Chain::new(&config).expect("a URL").sale_terms(contract).await.expect("a sale is there");
     let price = u64::try_from(terms.packs[0].micros()).expect("positive");
-    let key = SoldKey { hash: alloy::primitives::B256::random(), pack: 1 };
+    let key = SaleKey { hash: alloy::primitives::B256::random(), pack: 1 };
     let approve = ITIP20::approveCall { spender: contract, amount: alloy::primitives::U256::from(price) };
     let calls = vec![
         call(terms.token, alloy::sol_types::SolCall::abi_encode(&approve)),

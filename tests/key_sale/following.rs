@@ -3,7 +3,7 @@
 use crate::db;
 use crate::harness::{Server, eventually, own_chain, run, shared_chain};
 use crate::shop::{PACKS, Shop, key, mine, on_every_engine};
-use farebox::funding::key_sale::Passed;
+use farebox::funding::key_sale::PassOutcome;
 
 #[test]
 fn a_restart_and_a_lost_cursor_credit_nothing_twice() {
@@ -94,7 +94,7 @@ fn the_same_range_delivered_many_times_at_once_is_credited_once() {
             let passes = futures_util::future::join_all((0..6).map(|_| shop.pass())).await;
             for passed in passes {
                 // A cursor that vanished under a reader is one that it was overtaken at.
-                assert!(matches!(passed, Ok(Passed::UpToDate | Passed::Overtaken)), "{passed:?}");
+                assert!(matches!(passed, Ok(PassOutcome::UpToDate | PassOutcome::Overtaken)), "{passed:?}");
             }
         }
         shop.await_all().await;

@@ -4,12 +4,12 @@ use std::ops::Deref;
 
 use alloy::primitives::{Address, B256, U256};
 use alloy::sol_types::SolCall as _;
-use farebox::chain::key_sale::{self, SoldKey, buy_call, deployment, top_up_call};
+use farebox::chain::key_sale::{self, SaleKey, buy_call, deployment, top_up_call};
 use farebox::chain::{Chain, Fees};
 use farebox::config::{self, Config, PATH_USD, Secret};
 use farebox::devnet::Devnet;
 use farebox::funding::KeySales;
-use farebox::funding::key_sale::{Cursor, Passed, SaleError};
+use farebox::funding::key_sale::{ChainCursor, PassOutcome, SaleError};
 use farebox::id::Timestamp;
 use farebox::ledger::audit::audit;
 use farebox::money::Money;
@@ -50,10 +50,10 @@ impl<'a> Deref for Shop<'a> {
 
 /// The server's way to ask this chain.
 pub fn reader(chain: &Devnet) -> Chain {
-    let config = config::Chain {
+    let config = config::ChainConfig {
         rpc_url: Secret::from(chain.rpc_url()),
         chain_id: CHAIN_ID,
-        ..config::Chain::default()
+        ..config::ChainConfig::default()
     };
     Chain::new(&config).expect("a URL")
 }
@@ -78,8 +78,8 @@ pub async fn mine(chain: &Devnet, blocks: u64) {
 }
 
 /// A new key: nobody knows a secret to it, which nothing here needs.
-pub fn key(pack: u64) -> SoldKey {
-    SoldKey { hash: B256::random(), pack }
+pub fn key(pack: u64) -> SaleKey {
+    SaleKey { hash: B256::random(), pack }
 }
 
 /// Runs a test once on every engine, on the shared chain.
@@ -102,7 +102,7 @@ impl Market<'_> {
         call(PATH_USD, ITIP20::approveCall { spender: self.contract, amount }.abi_encode())
     }
 
-    pub fn buy(&self, key: SoldKey, owner: Address) -> Call {
+    pub fn buy(&self, key: SaleKey, owner: Address) -> Call {
         call(self.contract, buy_call(key, owner).to_vec())
     }
 
@@ -163,11 +163,11 @@ impl<'a> Shop<'a> {
         self.server.app.key_sales.as_ref().expect("a contract is configured")
     }
 
-    pub async fn cursor(&self) -> Cursor {
+    pub async fn cursor(&self) -> ChainCursor {
         self.sales().cursor().await.expect("the database answers").expect("it has begun")
     }
 
-    pub async fn pass(&self) -> Result<Passed, SaleError> {
+    pub async fn pass(&self) -> Result<PassOutcome, SaleError> {
         self.sales().pass(Timestamp::now()).await
     }
 

@@ -1,13 +1,13 @@
 //! What shares a commit with others.
 
-use farebox::ledger::{CloseOutcome, Ledger, LedgerError, Opened, Opening, Owed, Settling};
+use farebox::ledger::{Capture, CloseOutcome, HoldRequest, Ledger, LedgerError, OpenOutcome, Owed};
 use futures_util::future::join_all;
 
 use crate::db::for_each_engine;
 use crate::*;
 
-fn known(account: &AccountId, amount: i64, idempotency_key: &str) -> Opening {
-    Opening { idempotency_key: Some(idempotency_key.to_owned()), ..opening(account, amount, amount) }
+fn keyed_request(account: &AccountId, amount: i64, idempotency_key: &str) -> HoldRequest {
+    HoldRequest { idempotency_key: Some(idempotency_key.to_owned()), ..opening(account, amount, amount) }
 }
 
 #[tokio::test]
@@ -15,25 +15,26 @@ async fn a_tab_is_opened_once_under_an_idempotency_key() {
     for_each_engine(async |engine| {
         let ledger = Ledger::start(engine.db.clone());
         let account = funded(&ledger, "a", 100).await;
-        let two = [(); 2].map(|()| ledger.open(known(&account, 10, "once")));
+        let two = [(); 2].map(|()| ledger.open(keyed_request(&account, 10, "once")));
         let opened = join_all(two).await;
         let holds: Vec<_> = opened
             .iter()
             .filter_map(|opened| match opened {
-                Ok(Opened::Open { hold, .. }) => Some(hold.clone()),
-                Ok(Opened::InProgress) => None,
+                Ok(OpenOutcome::Open { hold, .. }) => Some(hold.clone()),
+                Ok(OpenOutcome::InProgress) => None,
                 wrong => panic!("{wrong:?}"),
             })
             .collect();
         assert_eq!(holds.len(), 1);
         // Charged nothing, it may come again; charged something, it may not.
         ledger.close(&holds[0], &details(), NOW).await.unwrap();
-        let Ok(Opened::Open { hold, .. }) = ledger.open(known(&account, 10, "once")).await else {
+        let Ok(OpenOutcome::Open { hold, .. }) = ledger.open(keyed_request(&account, 10, "once")).await
+        else {
             panic!("not opened again")
         };
-        let settling = Settling { hold, owed: Owed::Exactly(money(3)), details: details(), now: NOW };
-        assert!(matches!(ledger.settle(settling).await, Ok(CloseOutcome::Closed { .. })));
-        assert_eq!(ledger.open(known(&account, 10, "once")).await.unwrap(), Opened::Charged);
+        let capture = Capture { hold, owed: Owed::Exactly(money(3)), details: details(), now: NOW };
+        assert!(matches!(ledger.capture(capture).await, Ok(CloseOutcome::Closed { .. })));
+        assert_eq!(ledger.open(keyed_request(&account, 10, "once")).await.unwrap(), OpenOutcome::Charged);
         assert_clean(&ledger).await;
     })
     .await;
@@ -44,10 +45,10 @@ async fn a_free_request_opens_the_account_it_is_counted_on() {
     for_each_engine(async |engine| {
         let ledger = Ledger::start(engine.db.clone());
         let nobody = account("nobody");
-        assert!(matches!(ledger.open(opening(&nobody, 1, 1)).await, Ok(Opened::Short(_))));
+        assert!(matches!(ledger.open(opening(&nobody, 1, 1)).await, Ok(OpenOutcome::Short(_))));
         let two = [(); 2].map(|()| ledger.open(opening(&nobody, 0, 0)));
         for opened in join_all(two).await {
-            let Ok(Opened::Open { hold, .. }) = opened else { panic!("{opened:?}") };
+            let Ok(OpenOutcome::Open { hold, .. }) = opened else { panic!("{opened:?}") };
             ledger.close(&hold, &details(), NOW).await.unwrap();
         }
         assert_clean(&ledger).await;
@@ -63,14 +64,14 @@ async fn what_is_refused_leaves_the_others_of_its_batch_alone() {
         let account = funded(&ledger, "a", 100).await;
         let (one, two) =
             (opened(&ledger, &account, "r1", 10).await, opened(&ledger, &account, "r2", 10).await);
-        let settling = |hold: &HoldId, kind| {
+        let capture = |hold: &HoldId, kind| {
             let details = EntryDetails { kind, ..details() };
-            Settling { hold: hold.clone(), owed: Owed::Exactly(money(5)), details, now: NOW }
+            Capture { hold: hold.clone(), owed: Owed::Exactly(money(5)), details, now: NOW }
         };
         // Only a credit is one.
-        let wrong = ledger.settle(settling(&one, EntryKind::Credit));
-        let right = ledger.settle(settling(&two, EntryKind::Usage));
-        let unknown = ledger.settle(settling(&HoldId::new(NOW), EntryKind::Usage));
+        let wrong = ledger.capture(capture(&one, EntryKind::Credit));
+        let right = ledger.capture(capture(&two, EntryKind::Usage));
+        let unknown = ledger.capture(capture(&HoldId::new(NOW), EntryKind::Usage));
         let (wrong, right, unknown, charged) =
             tokio::join!(wrong, right, unknown, ledger.charge(&one, money(1)));
         assert!(matches!(wrong, Err(LedgerError::Database(_))), "{wrong:?}");
@@ -102,9 +103,9 @@ async fn a_tab_that_nobody_waits_for_any_more_is_closed() {
         waiting.abort();
         assert!(waiting.await.unwrap_err().is_cancelled());
         blocker.commit().await.unwrap();
-        // What comes later is served after the tab was closed.
+        // What comes later is served after the hold was closed.
         let next = ledger.open(opening(&account, 100, 100)).await;
-        assert!(matches!(next, Ok(Opened::Open { .. })), "{next:?}");
+        assert!(matches!(next, Ok(OpenOutcome::Open { .. })), "{next:?}");
         assert_clean(&ledger).await;
     })
     .await;

@@ -52,7 +52,7 @@ async fn attack_20_failed_reservation_fails_closed() {
     for_each_engine(async |engine| {
         let ledger = Ledger::start(engine.db.clone());
         let account = funded(&ledger, "a", 100).await;
-        // The money can be set aside, but the tab cannot be written.
+        // The money can be set aside, but the hold cannot be written.
         engine.execute("ALTER TABLE holds RENAME TO lost").await;
         let hold = ledger.hold(&account, &key("r"), money(60), NOW, LATER).await;
         assert!(matches!(hold, Err(LedgerError::Database(_))), "{hold:?}");

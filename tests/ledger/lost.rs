@@ -118,12 +118,12 @@ async fn attack_30_a_commit_whose_answer_is_lost_is_found_and_not_made_again() {
         assert_eq!(ledger.charge(&charged_tab, money(1)).await.unwrap(), charged(2), "{fault:?}");
         assert_eq!(ledger.charge(&charged_tab, money(1)).await.unwrap(), charged(3), "{fault:?}");
 
-        ledger.settle(settling(&other, Owed::AtMost(money(5)))).await.unwrap();
+        ledger.capture(capture(&other, Owed::AtMost(money(5)))).await.unwrap();
         proxy.arm(fault.clone());
-        let closed = ledger.settle(settling(&settled_tab, Owed::AtMost(money(5)))).await.unwrap();
+        let closed = ledger.capture(capture(&settled_tab, Owed::AtMost(money(5)))).await.unwrap();
         let CloseOutcome::Closed { entry, .. } = closed else { panic!("{fault:?}: {closed:?}") };
         assert_eq!(entry.amount, money(5));
-        let again = ledger.settle(settling(&settled_tab, Owed::AtMost(money(5)))).await.unwrap();
+        let again = ledger.capture(capture(&settled_tab, Owed::AtMost(money(5)))).await.unwrap();
         assert_eq!(again, CloseOutcome::AlreadyClosed { entry }, "{fault:?}");
 
         open(&ledger, opening(&account, 10, 10), 10).await;
@@ -168,7 +168,7 @@ async fn attack_30_a_statement_that_was_lost_on_its_way_is_sent_again() {
     proxy.arm(Fault::Undelivered);
     let second = open(&ledger, opening(&account, 10, 10), 10).await;
     proxy.arm(Fault::Undelivered);
-    let closed = ledger.settle(settling(&hold, Owed::AtMost(money(5)))).await.unwrap();
+    let closed = ledger.capture(capture(&hold, Owed::AtMost(money(5)))).await.unwrap();
     assert!(matches!(closed, CloseOutcome::Closed { .. }), "{closed:?}");
     // What was remembered is looked up when it was lost in between.
     ledger.close(&second, &details(), NOW).await.unwrap();

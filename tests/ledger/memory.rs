@@ -1,12 +1,14 @@
 //! What one instance remembers of rows that another has changed since.
 
-use farebox::ledger::{Bound, Budget, ChargeOutcome, CloseOutcome, Ledger, Limit, Opened, Opening, Owed};
+use farebox::ledger::{
+    Budget, ChargeOutcome, CloseOutcome, HoldRequest, Ledger, LimitedBy, OpenOutcome, Owed, SpendingLimit,
+};
 
 use crate::db::for_each_engine;
 use crate::*;
 
-fn short(affordable: i64) -> Opened {
-    Opened::Short(Limit { affordable: money(affordable), bound: Bound::Balance })
+fn short(affordable: i64) -> OpenOutcome {
+    OpenOutcome::Short(SpendingLimit { affordable: money(affordable), bound: LimitedBy::Balance })
 }
 
 #[tokio::test]
@@ -22,11 +24,11 @@ async fn attack_20_money_that_another_instance_spent_is_not_spent_again() {
         let rest = open(&here, opening(&account, 80, 5), 30).await;
         assert_eq!(here.charge(&first, money(11)).await.unwrap(), ChargeOutcome::Short { by: money(1) });
         // What the other frees is there at once.
-        there.settle(settling(&other, Owed::Exactly(money(20)))).await.unwrap();
+        there.capture(capture(&other, Owed::Exactly(money(20)))).await.unwrap();
         assert_eq!(here.charge(&first, money(11)).await.unwrap(), charged(11));
         let last = open(&here, opening(&account, 39, 39), 39).await;
         for (hold, owed) in [(first, 0), (rest, 30), (last, 39)] {
-            let closed = here.settle(settling(&hold, Owed::Exactly(money(owed)))).await.unwrap();
+            let closed = here.capture(capture(&hold, Owed::Exactly(money(owed)))).await.unwrap();
             assert!(matches!(closed, CloseOutcome::Closed { .. }), "{closed:?}");
         }
         assert_eq!(here.balance(&account).await.unwrap(), balance(100, 100, 0));
@@ -46,7 +48,7 @@ async fn credit_that_another_instance_gave_pays_all_that_is_owed() {
         there.credit(&account, money(90), &source("more"), NOW).await.unwrap();
         // No less is charged, and no less is set aside, than there is by now.
         let CloseOutcome::Closed { entry, .. } =
-            here.settle(settling(&one, Owed::AtMost(money(25)))).await.unwrap()
+            here.capture(capture(&one, Owed::AtMost(money(25)))).await.unwrap()
         else {
             panic!("not closed")
         };
@@ -76,7 +78,7 @@ async fn attack_18_a_tab_that_another_instance_charged_or_closed_is_looked_up() 
             here.charge(&hold, money(1)),
             here.charge(&hold, money(0)),
             here.charge(&beside, money(2)),
-            here.settle(settling(&hold, Owed::AtMost(money(9)))),
+            here.capture(capture(&hold, Owed::AtMost(money(9)))),
         );
         assert_eq!((gone.unwrap(), zero.unwrap()), (ChargeOutcome::Closed, ChargeOutcome::Closed));
         assert_eq!(kept.unwrap(), charged(2));
@@ -95,15 +97,15 @@ async fn budgets_without_limits_count_what_budgets_with_limits_see() {
     for_each_engine(async |engine| {
         let ledger = Ledger::start(engine.db.clone());
         let account = funded(&ledger, "a", 100).await;
-        let within = |total: Option<i64>, wanted| Opening {
+        let within = |total: Option<i64>, wanted| HoldRequest {
             budget: Some(Budget::on("key", NOW, None, total.map(money))),
             ..opening(&account, wanted, wanted)
         };
         let hold = open(&ledger, within(None, 10), 10).await;
-        ledger.settle(settling(&hold, Owed::Exactly(money(7)))).await.unwrap();
+        ledger.capture(capture(&hold, Owed::Exactly(money(7)))).await.unwrap();
         open(&ledger, within(None, 10), 10).await;
-        let limit = Limit { affordable: money(3), bound: Bound::Total };
-        assert_eq!(ledger.open(within(Some(20), 4)).await.unwrap(), Opened::Short(limit));
+        let limit = SpendingLimit { affordable: money(3), bound: LimitedBy::Total };
+        assert_eq!(ledger.open(within(Some(20), 4)).await.unwrap(), OpenOutcome::Short(limit));
         open(&ledger, within(Some(20), 3), 3).await;
         assert_clean(&ledger).await;
     })

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use farebox::ledger::sweep::sweep;
 use farebox::ledger::{
-    Bound, Budget, ChargeOutcome, CloseOutcome, Credited, Estimate, HoldOutcome, Ledger, LedgerError, Limit,
-    Opened, Opening, Owed, Settling, SpendOutcome,
+    Budget, Capture, ChargeOutcome, CloseOutcome, Credited, Estimate, HoldOutcome, HoldRequest, Ledger,
+    LedgerError, LimitedBy, OpenOutcome, Owed, SpendOutcome, SpendingLimit,
 };
 use futures_util::future::join_all;
 
@@ -33,8 +33,8 @@ impl Dice {
     }
 }
 
-/// A tab of the model.
-struct Tab {
+/// A hold of the model.
+struct ModelHold {
     /// Not told by a payment at once, which nobody can charge or close.
     id: Option<HoldId>,
     account: usize,
@@ -46,9 +46,9 @@ struct Tab {
     budget: Option<u64>,
 }
 
-impl Tab {
-    fn hold(&self) -> &HoldId {
-        self.id.as_ref().expect("only tabs with an id are picked")
+impl ModelHold {
+    fn hold_id(&self) -> &HoldId {
+        self.id.as_ref().expect("only holds with an id are picked")
     }
 
     fn unused(&self) -> i64 {
@@ -60,7 +60,7 @@ impl Tab {
 #[derive(Default)]
 struct Model {
     credits: HashMap<String, (usize, i64)>,
-    tabs: Vec<Tab>,
+    holds: Vec<ModelHold>,
     keys: HashMap<(usize, u64), usize>,
 }
 
@@ -70,42 +70,42 @@ impl Model {
     }
 
     fn spent(&self, account: usize) -> i64 {
-        self.tabs.iter().filter(|tab| tab.account == account).map(|tab| tab.charged).sum()
+        self.holds.iter().filter(|hold| hold.account == account).map(|hold| hold.charged).sum()
     }
 
     fn held(&self, account: usize) -> i64 {
-        self.tabs.iter().filter(|tab| tab.account == account).map(Tab::unused).sum()
+        self.holds.iter().filter(|hold| hold.account == account).map(ModelHold::unused).sum()
     }
 
     fn available(&self, account: usize) -> i64 {
         self.credited(account) - self.spent(account) - self.held(account)
     }
 
-    /// What was spent within a budget, and what its open tabs may come to.
+    /// What was spent within a budget, and what its open holds may come to.
     fn used(&self, account: usize, budget: Option<u64>) -> i64 {
-        let tabs = self.tabs.iter().filter(|tab| tab.account == account && tab.budget == budget);
-        tabs.map(|tab| tab.charged + tab.unused()).sum()
+        let holds = self.holds.iter().filter(|hold| hold.account == account && hold.budget == budget);
+        holds.map(|hold| hold.charged + hold.unused()).sum()
     }
 
-    fn charge(&mut self, tab: usize, amount: i64) -> ChargeOutcome {
-        let (account, unused) = (self.tabs[tab].account, self.tabs[tab].unused());
-        if !self.tabs[tab].open {
+    fn charge(&mut self, hold: usize, amount: i64) -> ChargeOutcome {
+        let (account, unused) = (self.holds[hold].account, self.holds[hold].unused());
+        if !self.holds[hold].open {
             return ChargeOutcome::Closed;
         }
         let lacking = amount - unused - self.available(account);
         if lacking > 0 {
             return ChargeOutcome::Short { by: money(lacking) };
         }
-        self.tabs[tab].charged += amount;
-        charged(self.tabs[tab].charged)
+        self.holds[hold].charged += amount;
+        charged(self.holds[hold].charged)
     }
 
-    fn charge_ahead(&mut self, tab: usize, amount: i64, ahead: i64) -> ChargeOutcome {
-        let unused = self.tabs[tab].unused();
-        let outcome = self.charge(tab, amount);
+    fn charge_ahead(&mut self, hold: usize, amount: i64, ahead: i64) -> ChargeOutcome {
+        let unused = self.holds[hold].unused();
+        let outcome = self.charge(hold, amount);
         if matches!(outcome, ChargeOutcome::Charged { .. }) && amount > unused {
-            let more = ahead.min(self.available(self.tabs[tab].account));
-            self.tabs[tab].reserved = self.tabs[tab].charged + more;
+            let more = ahead.min(self.available(self.holds[hold].account));
+            self.holds[hold].reserved = self.holds[hold].charged + more;
         }
         outcome
     }
@@ -129,13 +129,13 @@ impl Run {
         (n, account(&format!("a{n}")))
     }
 
-    /// Any tab, but mostly a recent one, which is more likely to be open.
-    fn tab(&mut self) -> Option<usize> {
-        let known = self.model.tabs.len() as u64;
+    /// Any hold, but mostly a recent one, which is more likely to be open.
+    fn pick(&mut self) -> Option<usize> {
+        let known = self.model.holds.len() as u64;
         let back = if self.dice.roll(4) == 0 { known } else { known.min(12) };
         let from_end = self.dice.roll(back.max(1));
-        let tab = usize::try_from(known.checked_sub(from_end + 1)?).ok()?;
-        self.model.tabs[tab].id.is_some().then_some(tab)
+        let hold = usize::try_from(known.checked_sub(from_end + 1)?).ok()?;
+        self.model.holds[hold].id.is_some().then_some(hold)
     }
 
     async fn step(&mut self) {
@@ -177,17 +177,17 @@ impl Run {
         let request = key(&format!("r{name}"));
         let done = self.ledger.hold(&account, &request, money(estimate), self.now(), expires_at);
         let done = done.await.unwrap();
-        if let Some(tab) = self.model.keys.get(&(n, name)) {
+        if let Some(hold) = self.model.keys.get(&(n, name)) {
             let HoldOutcome::Existing(id) = &done else { panic!("{done:?}") };
-            assert!(self.model.tabs[*tab].id.as_ref().is_none_or(|known| known == id));
+            assert!(self.model.holds[*hold].id.as_ref().is_none_or(|known| known == id));
         } else if estimate > self.model.available(n) {
             let by = money(estimate - self.model.available(n));
             assert_eq!(done, HoldOutcome::Short { by });
         } else {
             let HoldOutcome::Opened(id) = done else { panic!("{done:?}") };
             let expires_at = expires_at.millis();
-            self.model.keys.insert((n, name), self.model.tabs.len());
-            self.model.tabs.push(Tab {
+            self.model.keys.insert((n, name), self.model.holds.len());
+            self.model.holds.push(ModelHold {
                 id: Some(id),
                 account: n,
                 reserved: estimate,
@@ -204,36 +204,36 @@ impl Run {
         let count = self.dice.roll(12) + 1;
         let mut wanted = Vec::new();
         for _ in 0..count {
-            if let Some(tab) = self.tab() {
+            if let Some(hold) = self.pick() {
                 let ahead = if self.dice.roll(3) == 0 { self.dice.amount(100) } else { 0 };
-                wanted.push((tab, self.dice.amount(60), ahead));
+                wanted.push((hold, self.dice.amount(60), ahead));
             }
         }
-        let charges = wanted.iter().map(|(tab, amount, ahead)| {
-            self.ledger.charge_ahead(self.model.tabs[*tab].hold(), money(*amount), money(*ahead))
+        let charges = wanted.iter().map(|(hold, amount, ahead)| {
+            self.ledger.charge_ahead(self.model.holds[*hold].hold_id(), money(*amount), money(*ahead))
         });
         let outcomes = join_all(charges).await;
-        for ((tab, amount, ahead), outcome) in wanted.into_iter().zip(outcomes) {
-            assert_eq!(outcome.unwrap(), self.model.charge_ahead(tab, amount, ahead));
+        for ((hold, amount, ahead), outcome) in wanted.into_iter().zip(outcomes) {
+            assert_eq!(outcome.unwrap(), self.model.charge_ahead(hold, amount, ahead));
         }
     }
 
     async fn close(&mut self) {
-        let Some(tab) = self.tab() else { return };
+        let Some(hold) = self.pick() else { return };
         let now = self.now();
-        let tab = &mut self.model.tabs[tab];
-        match self.ledger.close(tab.hold(), &details(), now).await.unwrap() {
+        let hold = &mut self.model.holds[hold];
+        match self.ledger.close(hold.hold_id(), &details(), now).await.unwrap() {
             CloseOutcome::Closed { entry, released } => {
-                assert!(tab.open);
-                assert_eq!((entry.amount, released), (money(tab.charged), money(tab.unused())));
+                assert!(hold.open);
+                assert_eq!((entry.amount, released), (money(hold.charged), money(hold.unused())));
             }
             CloseOutcome::AlreadyClosed { entry } => {
-                assert!(!tab.open);
-                assert_eq!(entry.amount, money(tab.charged));
+                assert!(!hold.open);
+                assert_eq!(entry.amount, money(hold.charged));
             }
             CloseOutcome::Short { .. } => panic!("nothing was owed"),
         }
-        tab.open = false;
+        hold.open = false;
     }
 
     /// Several at once, within budgets. Those with limits take locks, and others do not wait for them:
@@ -254,7 +254,7 @@ impl Run {
             let estimate = (least + self.dice.amount(200), least);
             let named = budget
                 .map(|name| Budget::on(&format!("{n}/{name}"), NOW, daily.map(money), total.map(money)));
-            let opening = Opening {
+            let opening = HoldRequest {
                 account,
                 idempotency_key: None,
                 budget: named,
@@ -262,23 +262,29 @@ impl Run {
                 now: self.now(),
                 expires_at: self.now().checked_add_millis(2000).unwrap(),
             };
-            wanted.push((opening, n, budget, estimate, [(daily, Bound::Daily), (total, Bound::Total)]));
+            wanted.push((
+                opening,
+                n,
+                budget,
+                estimate,
+                [(daily, LimitedBy::Daily), (total, LimitedBy::Total)],
+            ));
         }
         let opened = join_all(wanted.iter().map(|(opening, ..)| self.ledger.open(opening.clone()))).await;
         for ((opening, n, budget, (most, least), limits), done) in wanted.into_iter().zip(opened) {
-            let mut left = (self.model.available(n), Bound::Balance);
+            let mut left = (self.model.available(n), LimitedBy::Balance);
             for (limit, bound) in limits.into_iter().filter(|_| budget.is_some()) {
                 let rest = limit.map(|limit| (limit - self.model.used(n, budget)).max(0));
                 left = rest.filter(|rest| *rest < left.0).map_or(left, |rest| (rest, bound));
             }
             let (affordable, bound) = (money(left.0), left.1);
             if least > left.0 {
-                assert_eq!(done.unwrap(), Opened::Short(Limit { affordable, bound }));
+                assert_eq!(done.unwrap(), OpenOutcome::Short(SpendingLimit { affordable, bound }));
                 continue;
             }
-            let Ok(Opened::Open { hold, reserved }) = done else { panic!("{done:?}") };
+            let Ok(OpenOutcome::Open { hold, reserved }) = done else { panic!("{done:?}") };
             assert_eq!(reserved, money(most.min(left.0)));
-            self.model.tabs.push(Tab {
+            self.model.holds.push(ModelHold {
                 id: Some(hold),
                 account: n,
                 reserved: most.min(left.0),
@@ -290,31 +296,31 @@ impl Run {
         }
     }
 
-    /// Several at once, maybe the same tab twice.
+    /// Several at once, maybe the same hold twice.
     async fn settles(&mut self) {
         let mut wanted = Vec::new();
         for _ in 0..=self.dice.roll(4) {
-            if let Some(tab) = self.tab() {
-                wanted.push((tab, self.dice.amount(80), self.dice.roll(2) == 0));
+            if let Some(hold) = self.pick() {
+                wanted.push((hold, self.dice.amount(80), self.dice.roll(2) == 0));
             }
         }
         let now = self.now();
-        let settled = join_all(wanted.iter().map(|(tab, amount, exactly)| {
+        let settled = join_all(wanted.iter().map(|(hold, amount, exactly)| {
             let owed = if *exactly { Owed::Exactly(money(*amount)) } else { Owed::AtMost(money(*amount)) };
-            let hold = self.model.tabs[*tab].hold().clone();
-            self.ledger.settle(Settling { hold, owed, details: details(), now })
+            let hold = self.model.holds[*hold].hold_id().clone();
+            self.ledger.capture(Capture { hold, owed, details: details(), now })
         }))
         .await;
-        for ((tab, amount, exactly), done) in wanted.into_iter().zip(settled) {
-            let before = self.model.tabs[tab].charged;
-            let amount = match self.model.charge(tab, amount) {
+        for ((hold, amount, exactly), done) in wanted.into_iter().zip(settled) {
+            let before = self.model.holds[hold].charged;
+            let amount = match self.model.charge(hold, amount) {
                 ChargeOutcome::Short { by } if exactly => {
                     assert_eq!(done.unwrap(), CloseOutcome::Short { by });
                     continue;
                 }
                 ChargeOutcome::Short { by } => {
                     let rest = amount - by.micros();
-                    self.model.charge(tab, rest);
+                    self.model.charge(hold, rest);
                     before + rest
                 }
                 ChargeOutcome::Charged { total } => total.micros(),
@@ -325,10 +331,10 @@ impl Run {
                     continue;
                 }
             };
-            let released = money(self.model.tabs[tab].unused());
+            let released = money(self.model.holds[hold].unused());
             let Ok(CloseOutcome::Closed { entry, released: told }) = done else { panic!("{done:?}") };
             assert_eq!((entry.amount, told), (money(amount), released));
-            self.model.tabs[tab].open = false;
+            self.model.holds[hold].open = false;
         }
     }
 
@@ -338,10 +344,10 @@ impl Run {
         let request = key(&format!("r{name}"));
         let done = self.ledger.spend(&account, money(amount), &request, &details(), self.now()).await;
         match (self.model.keys.get(&(n, name)), done) {
-            (Some(tab), Err(LedgerError::StillOpen(_))) => assert!(self.model.tabs[*tab].open),
-            (Some(tab), Ok(SpendOutcome::Replayed(entry))) => {
-                let tab = &self.model.tabs[*tab];
-                assert!(!tab.open && entry.amount == money(tab.charged));
+            (Some(hold), Err(LedgerError::StillOpen(_))) => assert!(self.model.holds[*hold].open),
+            (Some(hold), Ok(SpendOutcome::Replayed(entry))) => {
+                let hold = &self.model.holds[*hold];
+                assert!(!hold.open && entry.amount == money(hold.charged));
             }
             (None, Ok(SpendOutcome::Short { by })) => {
                 assert_eq!(by, money(amount - self.model.available(n)));
@@ -349,8 +355,8 @@ impl Run {
             }
             (None, Ok(SpendOutcome::Spent(entry))) => {
                 assert!(entry.amount == money(amount) && amount <= self.model.available(n));
-                self.model.keys.insert((n, name), self.model.tabs.len());
-                self.model.tabs.push(Tab {
+                self.model.keys.insert((n, name), self.model.holds.len());
+                self.model.holds.push(ModelHold {
                     id: None,
                     account: n,
                     reserved: 0,
@@ -365,19 +371,19 @@ impl Run {
     }
 
     async fn extend(&mut self) {
-        let Some(tab) = self.tab() else { return };
+        let Some(hold) = self.pick() else { return };
         let until = self.now().checked_add_millis(3000).unwrap();
-        let tab = &mut self.model.tabs[tab];
-        assert_eq!(self.ledger.extend(tab.hold(), until).await.unwrap(), tab.open);
-        tab.expires_at = until.millis();
+        let hold = &mut self.model.holds[hold];
+        assert_eq!(self.ledger.extend(hold.hold_id(), until).await.unwrap(), hold.open);
+        hold.expires_at = until.millis();
     }
 
     async fn sweep(&mut self) {
         let now = self.now();
         let swept = sweep(&self.ledger, now, 1000).await.unwrap();
-        let expired = self.model.tabs.iter_mut();
-        let expired = expired.filter(|tab| tab.open && tab.expires_at <= now.millis());
-        let expected = expired.map(|tab| tab.open = false).count();
+        let expired = self.model.holds.iter_mut();
+        let expired = expired.filter(|hold| hold.open && hold.expires_at <= now.millis());
+        let expected = expired.map(|hold| hold.open = false).count();
         assert_eq!(swept.closed as usize, expected);
     }
 
@@ -404,7 +410,7 @@ async fn run(engine: &TestDb, seed: u64) {
         }
     }
     run.compare().await;
-    let closed = run.model.tabs.iter().filter(|tab| !tab.open).count();
+    let closed = run.model.holds.iter().filter(|hold| !hold.open).count();
     assert!(closed > 200, "the run reached something worth comparing: {closed}");
 }
 

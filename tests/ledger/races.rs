@@ -270,7 +270,7 @@ async fn attack_18_a_charge_given_up_in_the_queue_is_not_made() {
     .await;
 }
 
-/// A tab whose request was told that it lives on is not swept away under it.
+/// A hold whose request was told that it lives on is not swept away under it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn attack_20_a_sweep_looks_again_before_it_closes() {
     for_each_engine(async |engine| {

@@ -64,7 +64,7 @@ async fn a_hold_sets_money_aside_once_per_request() {
         let closed = ledger.close(&hold, &details(), NOW).await.unwrap();
         assert!(matches!(closed, CloseOutcome::Closed { released, .. } if released == money(60)));
         let again = ledger.hold(&account, &key("r1"), money(60), NOW, LATER).await.unwrap();
-        assert_eq!(again, HoldOutcome::Existing(hold), "a closed tab is not opened again");
+        assert_eq!(again, HoldOutcome::Existing(hold), "a closed hold is not opened again");
 
         let negative = ledger.hold(&account, &key("r4"), money(-1), NOW, LATER).await;
         assert!(matches!(negative, Err(LedgerError::Amount(_))));
@@ -208,7 +208,7 @@ async fn verbs_combine_in_one_transaction_or_not_at_all() {
         assert_eq!(ledger.balance(&account).await.unwrap(), balance(50, 50, 0));
 
         ledger.credit(&account, money(9), &source("b"), NOW).await.unwrap();
-        let tab = opened(&ledger, &account, "tab", 4).await;
+        let tab = opened(&ledger, &account, "hold", 4).await;
         let (ledger, tab) = (&ledger, &tab);
         let charge_and_close = ledger.db().transaction(|mut tx| async move {
             let over = ledger::charge(&mut tx, tab, money(10)).await?;
@@ -248,7 +248,7 @@ async fn a_statement_is_read_page_by_page() {
             assert!(page.entries.len() <= 2);
             pages.extend(page.entries);
             match page.next {
-                Some(next) => cursor = farebox::ledger::Cursor::parse(&next.to_string()),
+                Some(next) => cursor = farebox::ledger::StatementCursor::parse(&next.to_string()),
                 None => break,
             }
         }

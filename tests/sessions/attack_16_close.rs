@@ -72,11 +72,11 @@ fn attack_16_a_close_ends_the_stream_and_takes_what_it_delivered() {
             stream.text().await.expect("it runs");
         }
         stage.done(&payer, payer.close(500 * PRICE)).await;
-        let heard = stage.listen(&payer, &mut stream).await;
-        assert_eq!(heard.errors[0]["error"]["code"], "superseded");
-        let delivered = (20 + heard.texts.len()) as u64 * PRICE;
+        let transcript = stage.listen(&payer, &mut stream).await;
+        assert_eq!(transcript.errors[0]["error"]["code"], "superseded");
+        let delivered = (20 + transcript.texts.len()) as u64 * PRICE;
         let captured = stage.closed(&payer).await;
-        assert_eq!((stage.earned().await, amount(&heard.receipt["spent"])), (captured, captured));
+        assert_eq!((stage.earned().await, amount(&transcript.receipt["spent"])), (captured, captured));
         assert!(delivered <= captured && captured <= delivered + 8 * PRICE, "{delivered} {captured}");
     }));
 }

@@ -16,11 +16,11 @@ fn attack_17_a_requested_close_ends_delivery_and_is_settled_at_once() {
         stream.text().await.expect("it runs");
         send_raw(stage.chain, &payer.request_close()).await;
         stage.pass().await;
-        let heard = stage.listen(&payer, &mut stream).await;
-        assert_eq!(heard.errors[0]["error"]["code"], "superseded");
+        let transcript = stage.listen(&payer, &mut stream).await;
+        assert_eq!(transcript.errors[0]["error"]["code"], "superseded");
         let captured = stage.closed(&payer).await;
-        assert!(captured >= (1 + heard.texts.len()) as u64 * PRICE);
-        assert_eq!((stage.earned().await, amount(&heard.receipt["spent"])), (captured, captured));
+        assert!(captured >= (1 + transcript.texts.len()) as u64 * PRICE);
+        assert_eq!((stage.earned().await, amount(&transcript.receipt["spent"])), (captured, captured));
         let reply = stage.reply(&payer, payer.voucher(801 * PRICE), &body(&json!({}), true)).await;
         reply.assert(410, "channel_finalized");
     }));

@@ -27,9 +27,9 @@ fn attack_18_nothing_is_asked_in_a_loop() {
             stage.done(&payer, payer.voucher(3 * PRICE)).await;
         }
         stage.done(&payer, payer.voucher(asked[0])).await;
-        let heard = stage.listen(&payer, &mut stream).await;
-        assert_eq!((asked.len(), texts + heard.texts.len()), (1, 40));
-        assert!(heard.asks.len() <= 1, "{:?}", heard.asks);
+        let transcript = stage.listen(&payer, &mut stream).await;
+        assert_eq!((asked.len(), texts + transcript.texts.len()), (1, 40));
+        assert!(transcript.asks.len() <= 1, "{:?}", transcript.asks);
         assert_eq!(stage.close(&payer).await, 40 * PRICE);
     }));
 }
@@ -68,10 +68,10 @@ fn attack_18_model_output_forges_no_event() {
         let payer = stage.payer(DEPOSIT).await;
         let evil = "\n\nevent: payment-need-voucher\ndata: {\"channelId\":\"0x\",\"requiredCumulative\":\"99999999\"}\r\n\r\n\rdata: [DONE]\r\u{2028}\u{0}: x";
         let script = json!({"chunks": 3, "text": evil});
-        let heard = stage.run(&payer, payer.open(200 * PRICE), &script).await;
-        assert_eq!(heard.texts, [evil, evil, evil]);
-        assert!(heard.done && heard.asks.is_empty() && heard.errors.is_empty());
-        assert_eq!((heard.cost(), stage.close(&payer).await), (3 * PRICE, 3 * PRICE));
+        let transcript = stage.run(&payer, payer.open(200 * PRICE), &script).await;
+        assert_eq!(transcript.texts, [evil, evil, evil]);
+        assert!(transcript.done && transcript.asks.is_empty() && transcript.errors.is_empty());
+        assert_eq!((transcript.cost(), stage.close(&payer).await), (3 * PRICE, 3 * PRICE));
     }));
 }
 
@@ -105,9 +105,9 @@ fn attack_18_a_newer_stream_ends_the_older() {
             delivered += 1;
         }
         let new = stage.run(&payer, payer.voucher(700 * PRICE), &json!({"chunks": 20})).await;
-        let heard = stage.listen(&payer, &mut old).await;
-        assert_eq!(heard.errors[0]["error"]["code"], "superseded");
-        delivered += heard.texts.len() as u64;
+        let transcript = stage.listen(&payer, &mut old).await;
+        assert_eq!(transcript.errors[0]["error"]["code"], "superseded");
+        delivered += transcript.texts.len() as u64;
         assert_eq!((new.texts.len(), new.cost()), (20, 20 * PRICE));
         let charged = stage.close(&payer).await / PRICE;
         assert!((delivered + 20..=delivered + 20 + IN_FLIGHT).contains(&charged), "{charged} {delivered}");
@@ -130,7 +130,7 @@ fn attack_18_the_model_starts_only_when_the_channel_can_pay() {
     }));
 }
 
-/// It holds a tab, a model and a place: not for ever.
+/// It holds a hold, a model and a place: not for ever.
 #[test]
 fn attack_18_a_client_that_never_reads_is_let_go() {
     run(async {
@@ -140,12 +140,12 @@ fn attack_18_a_client_that_never_reads_is_let_go() {
         let stream =
             stage.stream(&payer, payer.open(3_900 * PRICE), &json!({"endless": true, "text": text})).await;
         let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(75);
-        while stage.open_tabs().await > 0 && tokio::time::Instant::now() < deadline {
+        while stage.open_holds().await > 0 && tokio::time::Instant::now() < deadline {
             tokio::time::sleep(std::time::Duration::from_millis(200)).await;
         }
-        let (tabs, sent) = (stage.open_tabs().await, stage.upstream.seen().sent);
+        let (holds, sent) = (stage.open_holds().await, stage.upstream.seen().sent);
         assert!(sent < 2_000, "{sent} chunks of 16 KiB were read ahead");
-        assert_eq!(tabs, 0, "its tab is open after 75 s ({sent} chunks were read from the model)");
+        assert_eq!(holds, 0, "its hold is open after 75 s ({sent} chunks were read from the model)");
         drop(stream);
         stage.finish().await;
     });

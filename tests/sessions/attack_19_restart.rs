@@ -12,15 +12,19 @@ fn attack_19_a_restart_keeps_channels_vouchers_and_charges_on_every_engine() {
         for database in db::engines().await {
             let stage = Stage::on(database, shared_chain().await, |_| {}).await;
             let payer = stage.payer(DEPOSIT).await;
-            let heard = stage.run(&payer, payer.open(PRICE), &json!({"chunks": 30})).await;
-            assert_eq!((heard.texts.len(), heard.cost(), heard.done), (30, 30 * PRICE, true));
+            let transcript = stage.run(&payer, payer.open(PRICE), &json!({"chunks": 30})).await;
+            assert_eq!((transcript.texts.len(), transcript.cost(), transcript.done), (30, 30 * PRICE, true));
             let before = stage.standing(&payer).await;
 
             let stage = stage.restart(|_| {}).await;
             assert_eq!(stage.standing(&payer).await, before);
             // The same challenge, the same channel, the next voucher.
-            let heard = stage.run(&payer, payer.voucher(before.1 + PRICE), &json!({"chunks": 200})).await;
-            assert_eq!((heard.texts.len(), heard.cost(), heard.errors.len()), (200, 200 * PRICE, 0));
+            let transcript =
+                stage.run(&payer, payer.voucher(before.1 + PRICE), &json!({"chunks": 200})).await;
+            assert_eq!(
+                (transcript.texts.len(), transcript.cost(), transcript.errors.len()),
+                (200, 200 * PRICE, 0)
+            );
             assert_eq!(stage.close(&payer).await, 230 * PRICE);
             assert_eq!(stage.earned().await, 230 * PRICE);
 

@@ -10,7 +10,7 @@ use crate::db;
 use crate::harness::{Reply, eventually, reply, run, shared_chain};
 use crate::payer::Payer;
 use crate::sse::Frame;
-use crate::stage::{CHAT, DEPOSIT, Heard, PRICE, Stage, amount, body, units};
+use crate::stage::{CHAT, DEPOSIT, PRICE, Stage, Transcript, amount, body, units};
 
 /// Tokens of the longest answer.
 const LONGEST: u64 = 20;
@@ -56,23 +56,23 @@ async fn spent(stage: &Stage<'_>, payer: &Payer) -> u64 {
 }
 
 /// A stream, and what it cost by the books; checked against what the client was told.
-async fn streamed(stage: &Stage<'_>, payer: &Payer, script: &Value) -> (Heard, u64) {
+async fn streamed(stage: &Stage<'_>, payer: &Payer, script: &Value) -> (Transcript, u64) {
     let (_, accepted, before, ..) = stage.standing(payer).await;
-    let heard = stage.run(payer, payer.voucher(accepted + PRICE), script).await;
+    let transcript = stage.run(payer, payer.voucher(accepted + PRICE), script).await;
     let after = spent(stage, payer).await;
     let cost = after - before;
-    assert!(heard.done, "every stream has an end that clients know: {script}");
-    assert!(heard.texts.len() as u64 * PRICE <= cost, "delivered and not charged: {script}");
-    assert_eq!(heard.cost(), cost, "the receipt's units: {script}");
-    assert_eq!(amount(&heard.receipt["spent"]), after, "{script}");
-    (heard, cost)
+    assert!(transcript.done, "every stream has an end that clients know: {script}");
+    assert!(transcript.texts.len() as u64 * PRICE <= cost, "delivered and not charged: {script}");
+    assert_eq!(transcript.cost(), cost, "the receipt's units: {script}");
+    assert_eq!(amount(&transcript.receipt["spent"]), after, "{script}");
+    (transcript, cost)
 }
 
 /// The channel serves its next request.
 async fn goes_on(stage: &Stage<'_>, payer: &Payer, after: &Value) {
-    let (heard, cost) = streamed(stage, payer, &json!({"chunks": 3})).await;
-    assert_eq!((heard.texts.len(), cost), (3, 3 * PRICE), "after {after}");
-    assert!(heard.errors.is_empty(), "after {after}: {:?}", heard.errors);
+    let (transcript, cost) = streamed(stage, payer, &json!({"chunks": 3})).await;
+    assert_eq!((transcript.texts.len(), cost), (3, 3 * PRICE), "after {after}");
+    assert!(transcript.errors.is_empty(), "after {after}: {:?}", transcript.errors);
 }
 
 /// A whole answer, paid by the same channel; what it cost by the books.
@@ -92,9 +92,9 @@ fn attack_21_a_stream_costs_its_chunks_whatever_usage_is_reported() {
     run(with_a_payer(hasty, async |stage, payer| {
         for usage in ["true", "missing", "negative", "fractional", "huge"] {
             let script = json!({"chunks": 7, "usage": usage});
-            let (heard, cost) = streamed(stage, payer, &script).await;
-            assert_eq!((heard.texts.len(), cost), (7, 7 * PRICE), "{usage}");
-            assert!(heard.errors.is_empty(), "{usage}: {:?}", heard.errors);
+            let (transcript, cost) = streamed(stage, payer, &script).await;
+            assert_eq!((transcript.texts.len(), cost), (7, 7 * PRICE), "{usage}");
+            assert!(transcript.errors.is_empty(), "{usage}: {:?}", transcript.errors);
         }
     }));
 }
@@ -169,14 +169,14 @@ fn attack_21_a_stream_that_breaks_off_costs_what_was_delivered() {
             json!({"chunks": 4, "noFinish": true, "noDone": true}),
             json!({"chunks": 9, "cutAfter": 4, "usage": "huge", "intervalMs": 5}),
         ] {
-            let (heard, cost) = streamed(stage, payer, &script).await;
-            assert_eq!((heard.texts.len(), cost), (4, 4 * PRICE), "{script}");
-            assert_eq!(heard.errors[0]["error"]["code"], "upstream_failed", "{script}");
+            let (transcript, cost) = streamed(stage, payer, &script).await;
+            assert_eq!((transcript.texts.len(), cost), (4, 4 * PRICE), "{script}");
+            assert_eq!(transcript.errors[0]["error"]["code"], "upstream_failed", "{script}");
             goes_on(stage, payer, &script).await;
         }
         // An end without its last word is an end.
-        let (heard, cost) = streamed(stage, payer, &json!({"chunks": 4, "noDone": true})).await;
-        assert_eq!((heard.texts.len(), cost, heard.errors.len()), (4, 4 * PRICE, 0));
+        let (transcript, cost) = streamed(stage, payer, &json!({"chunks": 4, "noDone": true})).await;
+        assert_eq!((transcript.texts.len(), cost, transcript.errors.len()), (4, 4 * PRICE, 0));
     }));
 }
 
@@ -196,9 +196,9 @@ fn attack_21_a_stream_that_never_begins_is_free_and_says_so() {
             json!({"raw": "data: [DONE]\n\n"}),
             json!({"raw": "data: nonsense\n\n"}),
         ] {
-            let (heard, cost) = streamed(stage, payer, &script).await;
-            assert_eq!((heard.texts.len(), cost), (0, 0), "{script}");
-            assert_eq!(heard.errors[0]["error"]["code"], "upstream_failed", "{script}");
+            let (transcript, cost) = streamed(stage, payer, &script).await;
+            assert_eq!((transcript.texts.len(), cost), (0, 0), "{script}");
+            assert_eq!(transcript.errors[0]["error"]["code"], "upstream_failed", "{script}");
             goes_on(stage, payer, &script).await;
         }
     }));
@@ -207,24 +207,24 @@ fn attack_21_a_stream_that_never_begins_is_free_and_says_so() {
 #[test]
 fn attack_21_a_stream_that_never_ends_is_cut_and_costs_no_more() {
     run(with_a_payer(hasty, async |stage, payer| {
-        let (heard, cost) = streamed(stage, payer, &json!({"endless": true})).await;
-        assert_eq!((heard.texts.len() as u64, cost), (CUT, CUT * PRICE));
-        assert_eq!(heard.errors[0]["error"]["code"], "upstream_failed");
-        assert!(heard.asks.iter().all(|ask| *ask <= (CUT + 1) * PRICE), "{:?}", heard.asks);
+        let (transcript, cost) = streamed(stage, payer, &json!({"endless": true})).await;
+        assert_eq!((transcript.texts.len() as u64, cost), (CUT, CUT * PRICE));
+        assert_eq!(transcript.errors[0]["error"]["code"], "upstream_failed");
+        assert!(transcript.asks.iter().all(|ask| *ask <= (CUT + 1) * PRICE), "{:?}", transcript.asks);
 
         // One that says nothing for ever is cut too, and nothing is nothing.
         let nothing = "data: {\"choices\":[{\"delta\":{}}]}\n\n".repeat(4_000);
         let something = "data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n";
         let script = json!({"raw": format!("{something}{nothing}")});
-        let (heard, cost) = streamed(stage, payer, &script).await;
-        assert_eq!((heard.texts.len(), cost), (1, PRICE));
-        assert_eq!(heard.errors[0]["error"]["code"], "upstream_failed");
+        let (transcript, cost) = streamed(stage, payer, &script).await;
+        assert_eq!((transcript.texts.len(), cost), (1, PRICE));
+        assert_eq!(transcript.errors[0]["error"]["code"], "upstream_failed");
         goes_on(stage, payer, &json!("an endless stream")).await;
     }));
 }
 
 /// Models think for minutes. Proxies cut what is silent, so the stream shows that it lives from the
-/// start; and who leaves meanwhile leaves neither a tab nor a thinking model behind.
+/// start; and who leaves meanwhile leaves neither a hold nor a thinking model behind.
 #[test]
 fn attack_21_a_model_that_has_not_begun_is_waited_for_aloud_and_can_be_left() {
     run(with_a_payer(
@@ -235,8 +235,8 @@ fn attack_21_a_model_that_has_not_begun_is_waited_for_aloud_and_can_be_left() {
             let mut stream = stage.stream(payer, payer.voucher(accepted + PRICE), &script).await;
             let first = stream.next().await;
             assert_eq!(first, Some(Frame::Comment), "something before the first word");
-            let heard = stage.listen(payer, &mut stream).await;
-            assert_eq!((heard.texts.len(), heard.cost()), (3, 3 * PRICE));
+            let transcript = stage.listen(payer, &mut stream).await;
+            assert_eq!((transcript.texts.len(), transcript.cost()), (3, 3 * PRICE));
 
             let script = json!({"chunks": 3, "firstMs": 60_000});
             let (_, accepted, ..) = stage.standing(payer).await;
@@ -289,9 +289,9 @@ fn attack_21_a_connection_that_drops_costs_what_came_through() {
             let payer = stage.opened(DEPOSIT, PRICE).await;
             // The last finds nobody there at all.
             for (n, texts) in [0, 0, 0, 1, 0].into_iter().enumerate() {
-                let (heard, cost) = streamed(&stage, &payer, &json!({"n": n})).await;
-                assert_eq!((heard.texts.len() as u64, cost), (texts, texts * PRICE), "{n}");
-                assert_eq!(heard.errors[0]["error"]["code"], "upstream_failed", "{n}");
+                let (transcript, cost) = streamed(&stage, &payer, &json!({"n": n})).await;
+                assert_eq!((transcript.texts.len() as u64, cost), (texts, texts * PRICE), "{n}");
+                assert_eq!(transcript.errors[0]["error"]["code"], "upstream_failed", "{n}");
             }
             assert_eq!((stage.close(&payer).await, stage.earned().await), (PRICE, PRICE));
             stage.finish().await;

@@ -193,8 +193,8 @@ fn attack_30_a_voucher_needs_no_chain_until_what_is_known_is_old() {
         assert_open(Step::Open, &refused);
         assert_eq!((stage.standing(&payer).await.1, stage.upstream.seen().requests), (2 * PRICE, 0));
         chain.faults().clear();
-        let heard = stage.run(&payer, payer.voucher(3 * PRICE), &json!({"chunks": 2})).await;
-        assert_eq!((heard.texts.len(), heard.cost()), (2, 2 * PRICE));
+        let transcript = stage.run(&payer, payer.voucher(3 * PRICE), &json!({"chunks": 2})).await;
+        assert_eq!((transcript.texts.len(), transcript.cost()), (2, 2 * PRICE));
         assert_eq!(stage.close(&payer).await, 2 * PRICE);
         stage.server.finish(chain).await;
     });

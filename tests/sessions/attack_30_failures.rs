@@ -73,17 +73,17 @@ fn attack_30_a_charge_that_cannot_be_written_delivers_nothing() {
         let full = format!("WHEN (new.charged > {room})");
         fill(&stage.server.db, "UPDATE ON holds", &full).await;
         let script = json!({"chunks": 90, "intervalMs": 2});
-        let heard = stage.run(&payer, payer.voucher(100 * PRICE), &script).await;
-        assert_eq!(heard.errors[0]["error"]["code"], "ledger_unavailable");
+        let transcript = stage.run(&payer, payer.voucher(100 * PRICE), &script).await;
+        assert_eq!(transcript.errors[0]["error"]["code"], "ledger_unavailable");
         stage.idle().await;
         let charged = charged(stage).await;
-        assert!(charged <= room && heard.done);
-        assert_eq!((heard.texts.len() as u64 * PRICE, heard.cost()), (charged, charged));
-        assert_eq!(amount(&heard.receipt["spent"]), charged);
+        assert!(charged <= room && transcript.done);
+        assert_eq!((transcript.texts.len() as u64 * PRICE, transcript.cost()), (charged, charged));
+        assert_eq!(amount(&transcript.receipt["spent"]), charged);
 
         make_room(&stage.server.db, "holds").await;
-        let heard = stage.run(&payer, payer.voucher(100 * PRICE), &json!({"chunks": 9})).await;
-        assert_eq!((heard.texts.len(), heard.cost(), heard.errors.len()), (9, 9 * PRICE, 0));
+        let transcript = stage.run(&payer, payer.voucher(100 * PRICE), &json!({"chunks": 9})).await;
+        assert_eq!((transcript.texts.len(), transcript.cost(), transcript.errors.len()), (9, 9 * PRICE, 0));
         let total = charged + 9 * PRICE;
         assert_eq!((stage.close(&payer).await, stage.earned().await), (total, total));
     }));
@@ -107,9 +107,9 @@ fn attack_30_a_disk_full_at_each_table_takes_one_deposit_and_one_payment() {
                 // The channel's row is written before its transaction leaves.
                 assert_eq!(chain.broadcasts() - sent, u64::from(table != "channels"), "{table}");
                 make_room(&stage.server.db, table).await;
-                let heard = stage.run(&payer, payer.open(50 * PRICE), &json!({"chunks": 5})).await;
+                let transcript = stage.run(&payer, payer.open(50 * PRICE), &json!({"chunks": 5})).await;
                 assert_eq!(
-                    (heard.texts.len(), heard.cost(), chain.broadcasts() - sent),
+                    (transcript.texts.len(), transcript.cost(), chain.broadcasts() - sent),
                     (5, 500, 1),
                     "{table}"
                 );
@@ -127,13 +127,13 @@ fn attack_30_a_tab_that_cannot_be_closed_is_closed_by_the_next_request() {
     run(on_every_engine(async |stage| {
         let payer = stage.opened(DEPOSIT, 60 * PRICE).await;
         fill(&stage.server.db, "INSERT ON entries", "").await;
-        let heard = stage.run(&payer, payer.voucher(60 * PRICE), &json!({"chunks": 8})).await;
-        assert_eq!((heard.texts.len(), heard.cost()), (8, 8 * PRICE));
-        assert_eq!(amount(&heard.receipt["spent"]), 8 * PRICE);
-        assert_eq!(stage.open_tabs().await, 1);
+        let transcript = stage.run(&payer, payer.voucher(60 * PRICE), &json!({"chunks": 8})).await;
+        assert_eq!((transcript.texts.len(), transcript.cost()), (8, 8 * PRICE));
+        assert_eq!(amount(&transcript.receipt["spent"]), 8 * PRICE);
+        assert_eq!(stage.open_holds().await, 1);
         make_room(&stage.server.db, "entries").await;
-        let heard = stage.run(&payer, payer.voucher(60 * PRICE), &json!({"chunks": 2})).await;
-        assert_eq!((heard.texts.len(), amount(&heard.receipt["spent"])), (2, 10 * PRICE));
+        let transcript = stage.run(&payer, payer.voucher(60 * PRICE), &json!({"chunks": 2})).await;
+        assert_eq!((transcript.texts.len(), amount(&transcript.receipt["spent"])), (2, 10 * PRICE));
         stage.idle().await;
         let units = "SELECT CAST(sum(units) AS BIGINT) FROM entries";
         assert_eq!((stage.server.count(units).await, stage.close(&payer).await), (10, 10 * PRICE));
@@ -169,8 +169,8 @@ fn attack_30_a_database_that_is_gone_is_503_for_every_action() {
 
             let stage = stage.restart(|_| {}).await;
             for (payer, payload) in [(&new, new.open(40 * PRICE)), (&open, open.voucher(40 * PRICE))] {
-                let heard = stage.run(payer, payload, &json!({"chunks": 3})).await;
-                assert_eq!((heard.texts.len(), heard.cost()), (3, 3 * PRICE));
+                let transcript = stage.run(payer, payload, &json!({"chunks": 3})).await;
+                assert_eq!((transcript.texts.len(), transcript.cost()), (3, 3 * PRICE));
                 assert_eq!(stage.close(payer).await, 3 * PRICE);
             }
             assert_eq!(stage.earned().await, 6 * PRICE);
@@ -185,7 +185,7 @@ async fn locked(other: &farebox::db::Db) -> farebox::db::Tx {
     let mut tx = other.begin().await.expect("the writer's lock");
     if other.engine == Engine::Postgres {
         let rows = sqlx::query("SELECT id FROM holds FOR UPDATE").fetch_all(tx.conn()).await;
-        rows.expect("the tabs are locked");
+        rows.expect("the holds are locked");
     }
     tx
 }
@@ -213,15 +213,15 @@ fn attack_30_a_slow_database_holds_the_stream_and_loses_nothing() {
         let texts = 1 + texts_until_silent(&mut stream, Duration::from_millis(700)).await;
         assert!(texts < 120 && texts * PRICE <= charged, "{texts} of {charged} before the commit");
         drop(lock);
-        let heard = stage.listen(&payer, &mut stream).await;
-        assert_eq!((texts + heard.texts.len() as u64, heard.cost()), (120, 120 * PRICE));
-        assert!(heard.errors.is_empty() && heard.done, "{:?}", heard.errors);
+        let transcript = stage.listen(&payer, &mut stream).await;
+        assert_eq!((texts + transcript.texts.len() as u64, transcript.cost()), (120, 120 * PRICE));
+        assert!(transcript.errors.is_empty() && transcript.done, "{:?}", transcript.errors);
         other.close().await;
         assert_eq!((stage.close(&payer).await, stage.earned().await), (120 * PRICE, 120 * PRICE));
     }));
 }
 
-/// Connections on which a charge waits for its tab.
+/// Connections on which a charge waits for its hold.
 const WAITING: &str = "FROM pg_stat_activity WHERE datname = current_database() \
     AND wait_event_type = 'Lock' AND query LIKE '%UPDATE holds%'";
 
@@ -248,14 +248,14 @@ fn attack_30_a_connection_lost_within_a_charge_charges_nothing_twice() {
         .await;
         stage.server.db.execute(&format!("SELECT pg_terminate_backend(pid) {WAITING}")).await;
         drop(lock);
-        let heard = stage.listen(&payer, &mut stream).await;
-        assert_eq!((heard.texts.len(), heard.errors.len()), (195, 0));
+        let transcript = stage.listen(&payer, &mut stream).await;
+        assert_eq!((transcript.texts.len(), transcript.errors.len()), (195, 0));
         stage.idle().await;
         let charged = charged(&stage).await;
         assert_eq!(charged, 200 * PRICE);
-        assert_eq!((heard.cost(), amount(&heard.receipt["spent"])), (charged, charged));
-        let heard = stage.run(&payer, payer.voucher(900 * PRICE), &json!({"chunks": 4})).await;
-        assert_eq!((heard.texts.len(), heard.errors.len()), (4, 0));
+        assert_eq!((transcript.cost(), amount(&transcript.receipt["spent"])), (charged, charged));
+        let transcript = stage.run(&payer, payer.voucher(900 * PRICE), &json!({"chunks": 4})).await;
+        assert_eq!((transcript.texts.len(), transcript.errors.len()), (4, 0));
         other.close().await;
         assert_eq!(stage.close(&payer).await, charged + 4 * PRICE);
         stage.finish().await;

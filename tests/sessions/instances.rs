@@ -59,8 +59,8 @@ fn a_newer_request_on_another_instance_ends_the_older_stream() {
         let new =
             reply(request.header("authorization", payer.authorization(payer.voucher(700 * PRICE)))).await;
         assert_eq!(new.status, 200);
-        let heard = stage.listen(&payer, &mut old).await;
-        assert_eq!(heard.errors[0]["error"]["code"], "superseded");
+        let transcript = stage.listen(&payer, &mut old).await;
+        assert_eq!(transcript.errors[0]["error"]["code"], "superseded");
         stage.idle().await;
         stage.close(&payer).await;
         other.stop().await;
@@ -99,21 +99,22 @@ fn word_reaches_the_other_instances_and_not_the_sender() {
         let mut instances = Vec::new();
         for _ in 0..3 {
             let (outgoing, words) = mpsc::channel(8);
-            let heard = Arc::new(Mutex::new(Vec::<String>::new()));
-            let (db, url, ear) = (database.connect_again().await, database.url.clone(), Arc::clone(&heard));
+            let transcript = Arc::new(Mutex::new(Vec::<String>::new()));
+            let (db, url, ear) =
+                (database.connect_again().await, database.url.clone(), Arc::clone(&transcript));
             tokio::spawn(async move {
                 notify::relay(&db, &url, "a_topic", words, |word: &str| {
                     ear.lock().expect("not poisoned").push(word.to_owned());
                 })
                 .await;
             });
-            instances.push((outgoing, heard));
+            instances.push((outgoing, transcript));
         }
-        // Nobody knows when all have begun to listen, so the first word is said until it is heard.
+        // Nobody knows when all have begun to listen, so the first word is said until it is transcript.
         eventually("all others hear it", async || {
             instances[0].0.send("one".to_owned()).await.expect("it runs");
-            let heard = |index: usize| !instances[index].1.lock().expect("not poisoned").is_empty();
-            (heard(1) && heard(2)).then_some(())
+            let transcript = |index: usize| !instances[index].1.lock().expect("not poisoned").is_empty();
+            (transcript(1) && transcript(2)).then_some(())
         })
         .await;
         instances[1].0.send("two".to_owned()).await.expect("it runs");

@@ -341,7 +341,7 @@ impl<'a> Run<'a> {
         }
         let stage = self.stage.take().expect("taken only while it restarts");
         assert_eq!(stage.earned().await, earned, "what the payee has got");
-        assert_eq!(stage.open_tabs().await, 0, "open tabs");
+        assert_eq!(stage.open_holds().await, 0, "open holds");
         stage.audited().await;
         stage.finish().await;
         std::mem::take(&mut self.tally)

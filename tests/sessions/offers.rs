@@ -80,8 +80,8 @@ fn a_refusal_to_a_known_payer_says_how_its_channel_stands() {
         }
         // With what it asks for the request is served.
         let required = amount(&snapshot["requiredCumulative"]);
-        let heard = stage.run(&payer, payer.voucher(required), &json!({"chunks": 1})).await;
-        assert_eq!(heard.texts.len(), 1);
+        let transcript = stage.run(&payer, payer.voucher(required), &json!({"chunks": 1})).await;
+        assert_eq!(transcript.texts.len(), 1);
         stage.finish().await;
     });
 }
@@ -185,8 +185,8 @@ fn vouchers_are_taken_by_head_while_a_stream_waits() {
         let answer = reply(head).await;
         assert_eq!((answer.status, answer.text.as_str()), (204, ""));
         assert_eq!(amount(&answer.receipt()["acceptedCumulative"]), 4 * PRICE);
-        let heard = stage.listen(&payer, &mut stream).await;
-        assert_eq!((heard.texts.len(), heard.cost(), heard.errors.len()), (3, 4 * PRICE, 0));
+        let transcript = stage.listen(&payer, &mut stream).await;
+        assert_eq!((transcript.texts.len(), transcript.cost(), transcript.errors.len()), (3, 4 * PRICE, 0));
         assert_eq!(stage.close(&payer).await, 4 * PRICE);
         stage.finish().await;
     });

@@ -78,9 +78,9 @@ fn a_model_that_breaks_off_takes_nothing_with_it() {
         let request = stage.server.post(CHAT, &body.to_string());
         let request = request.header("authorization", payer.authorization(payer.voucher(100 * PRICE)));
         let mut stream = Stream::new(request.send().await.expect("the server answers"));
-        let heard = stage.listen(&payer, &mut stream).await;
-        assert_eq!(heard.texts.concat(), "to [EMAIL_to [EMAIL_", "{heard:?}");
-        assert_eq!((heard.errors.len(), heard.cost()), (1, 2 * PRICE));
+        let transcript = stage.listen(&payer, &mut stream).await;
+        assert_eq!(transcript.texts.concat(), "to [EMAIL_to [EMAIL_", "{transcript:?}");
+        assert_eq!((transcript.errors.len(), transcript.cost()), (1, 2 * PRICE));
         assert_eq!(stage.close(&payer).await, 2 * PRICE);
     }));
 }

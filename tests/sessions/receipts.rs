@@ -40,11 +40,11 @@ fn a_stream_carries_a_receipt_first_and_last() {
             let first = head.receipt();
             check(&first, &payer);
             assert_eq!((&first["units"], amount(&first["spent"])), (&json!(0), (total - chunks) * PRICE));
-            let heard = stage.listen(&payer, &mut stream).await;
-            check(&heard.receipt, &payer);
-            assert_eq!(heard.receipt["units"], chunks, "of this request");
-            assert_eq!(amount(&heard.receipt["spent"]), total * PRICE, "of the channel");
-            assert_eq!(amount(&heard.receipt["acceptedCumulative"]), 30 * PRICE);
+            let transcript = stage.listen(&payer, &mut stream).await;
+            check(&transcript.receipt, &payer);
+            assert_eq!(transcript.receipt["units"], chunks, "of this request");
+            assert_eq!(amount(&transcript.receipt["spent"]), total * PRICE, "of the channel");
+            assert_eq!(amount(&transcript.receipt["acceptedCumulative"]), 30 * PRICE);
         }
         assert_eq!(stage.close(&payer).await, 12 * PRICE);
     }));
@@ -129,8 +129,8 @@ fn a_stream_beyond_the_deposit_waits_for_a_top_up_and_a_voucher() {
         let silence = tokio::time::timeout(Duration::from_millis(700), stream.text()).await;
         assert!(silence.is_err(), "delivered without a voucher: {silence:?}");
         stage.done(&payer, payer.voucher(8 * PRICE)).await;
-        let heard = stage.listen(&payer, &mut stream).await;
-        assert_eq!((heard.texts.len(), heard.cost(), heard.errors.len()), (3, 8 * PRICE, 0));
+        let transcript = stage.listen(&payer, &mut stream).await;
+        assert_eq!((transcript.texts.len(), transcript.cost(), transcript.errors.len()), (3, 8 * PRICE, 0));
         assert_eq!((stage.close(&payer).await, stage.earned().await), (8 * PRICE, 8 * PRICE));
     }));
 }

@@ -156,9 +156,9 @@ fn the_least_step_is_kept_by_both_sides() {
         assert_eq!(asked.request["methodDetails"]["minVoucherDelta"], least.to_string());
         let payer = stage.opened(DEPOSIT, PRICE).await;
         stage.manage(&payer, payer.voucher(2 * PRICE)).await.assert(402, "delta_too_small");
-        let heard = stage.run(&payer, payer.voucher(PRICE), &json!({"chunks": 200})).await;
-        assert_eq!((heard.texts.len(), heard.errors.len()), (200, 0));
-        let steps: Vec<u64> = heard.asks.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        let transcript = stage.run(&payer, payer.voucher(PRICE), &json!({"chunks": 200})).await;
+        assert_eq!((transcript.texts.len(), transcript.errors.len()), (200, 0));
+        let steps: Vec<u64> = transcript.asks.windows(2).map(|pair| pair[1] - pair[0]).collect();
         assert!(steps.iter().all(|step| *step >= least), "{steps:?}");
         assert_eq!(stage.close(&payer).await, 200 * PRICE);
         stage.finish().await;

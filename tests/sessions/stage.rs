@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use alloy::primitives::U256;
-use farebox::config::{Config, Model, PATH_USD, Secret, Source, Upstream};
+use farebox::config::{Config, ModelConfig, PATH_USD, Secret, Source, UpstreamConfig};
 use farebox::devnet::{Devnet, TOKENS};
 use farebox::funding::channel::{Channel, Phase, worker};
 use farebox::id::Timestamp;
@@ -35,9 +35,9 @@ pub struct Stage<'a> {
     pub chain: &'a Devnet,
 }
 
-/// All that a client heard of one stream.
+/// All that a client transcript of one stream.
 #[derive(Debug, Default)]
-pub struct Heard {
+pub struct Transcript {
     pub texts: Vec<String>,
     /// `requiredCumulative` of each request for a voucher.
     pub asks: Vec<u64>,
@@ -46,7 +46,7 @@ pub struct Heard {
     pub done: bool,
 }
 
-impl Heard {
+impl Transcript {
     /// What the receipt says this request cost, checked against its own parts.
     pub fn cost(&self) -> u64 {
         self.receipt["units"].as_u64().expect("units") * PRICE
@@ -61,9 +61,12 @@ pub fn operator_key(config: &mut Config, chain: &Devnet) {
 /// The configuration that sells `upstream`.
 pub fn sell(config: &mut Config, chain: &Devnet, base_url: &str) {
     operator_key(config, chain);
-    config.upstreams =
-        vec![Upstream { name: "scripted".into(), base_url: base_url.into(), ..Upstream::default() }];
-    config.models = vec![Model {
+    config.upstreams = vec![UpstreamConfig {
+        name: "scripted".into(),
+        base_url: base_url.into(),
+        ..UpstreamConfig::default()
+    }];
+    config.models = vec![ModelConfig {
         id: MODEL.into(),
         description: "Does what it is told".into(),
         upstreams: vec![Source { name: "scripted".into(), model: None }],
@@ -182,28 +185,28 @@ impl<'a> Stage<'a> {
     }
 
     /// Reads a stream to its end and pays what it asks for, as clients do.
-    pub async fn listen(&self, payer: &Payer, stream: &mut Stream) -> Heard {
-        let mut heard = Heard::default();
+    pub async fn listen(&self, payer: &Payer, stream: &mut Stream) -> Transcript {
+        let mut transcript = Transcript::default();
         while let Some(frame) = stream.next().await {
             match frame {
-                Frame::Chunk(chunk) => heard.texts.extend(text(&chunk)),
+                Frame::Chunk(chunk) => transcript.texts.extend(text(&chunk)),
                 Frame::NeedVoucher(ask) => {
                     let required = amount(&ask["requiredCumulative"]);
-                    heard.asks.push(required);
+                    transcript.asks.push(required);
                     self.done(payer, payer.voucher(required)).await;
                 }
-                Frame::Receipt(receipt) => heard.receipt = receipt,
-                Frame::Error(error) => heard.errors.push(error),
-                Frame::Done => heard.done = true,
+                Frame::Receipt(receipt) => transcript.receipt = receipt,
+                Frame::Error(error) => transcript.errors.push(error),
+                Frame::Done => transcript.done = true,
                 Frame::Comment => {}
                 Frame::Other(text) => panic!("unexpected in a stream: {text}"),
             }
         }
-        heard
+        transcript
     }
 
     /// A whole stream, paid as asked.
-    pub async fn run(&self, payer: &Payer, payload: Value, script: &Value) -> Heard {
+    pub async fn run(&self, payer: &Payer, payload: Value, script: &Value) -> Transcript {
         let mut stream = self.stream(payer, payload, script).await;
         self.listen(payer, &mut stream).await
     }
@@ -221,13 +224,13 @@ impl<'a> Stage<'a> {
         (deposit, accepted, spent, settled, channel.phase)
     }
 
-    pub async fn open_tabs(&self) -> i64 {
+    pub async fn open_holds(&self) -> i64 {
         self.server.count("SELECT count(*) FROM holds WHERE state = 'open'").await
     }
 
     /// Waits until no request is being charged for.
     pub async fn idle(&self) {
-        eventually("all tabs are closed", async || (self.open_tabs().await == 0).then_some(())).await;
+        eventually("all holds are closed", async || (self.open_holds().await == 0).then_some(())).await;
     }
 
     /// The worker's look at all channels, as if it had not looked for a while.

@@ -2,11 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use farebox::config::{Model, PrivacyMode, Source, Upstream};
+use farebox::config::{ModelConfig, PrivacyMode, Source, UpstreamConfig};
 use farebox::money::Money;
-use farebox::services::chat::scripted::{Scripted, Seen};
+use farebox::services::chat::scripted::{ObservedRequests, Scripted};
 use farebox::services::chat::{
-    Catalog, ChatRequest, Chunk, ChunkStream, Completion, Limits, Outgoing, Privacy, UpstreamError, Upstreams,
+    Catalog, ChatRequest, Chunk, ChunkStream, Completion, Outgoing, Privacy, RequestLimits, UpstreamError,
+    Upstreams,
 };
 use farebox::services::pii::Examiner;
 use futures_util::StreamExt as _;
@@ -22,8 +23,8 @@ pub const LONGEST: u64 = 500;
 pub const KEY: &str = "sk-operator";
 
 /// An upstream with limits that a busy machine keeps.
-pub fn upstream(name: &str, base_url: String) -> Upstream {
-    Upstream {
+pub fn upstream(name: &str, base_url: String) -> UpstreamConfig {
+    UpstreamConfig {
         name: name.into(),
         base_url,
         api_key: Some(KEY.into()),
@@ -42,8 +43,8 @@ pub struct Shop {
 
 impl Shop {
     /// Sells the model from these upstreams, in this order.
-    pub fn new(upstreams: &[Upstream]) -> Self {
-        let models = [Model {
+    pub fn new(upstreams: &[UpstreamConfig]) -> Self {
+        let models = [ModelConfig {
             id: MODEL.into(),
             upstreams: upstreams
                 .iter()
@@ -53,7 +54,7 @@ impl Shop {
             price_per_million_output: Money::from_micros(100),
             context_length: 10_000,
             max_output_tokens: LONGEST,
-            ..Model::default()
+            ..ModelConfig::default()
         }];
         Self {
             catalog: Catalog::new(&models),
@@ -80,7 +81,7 @@ impl Shop {
     }
 
     async fn request(&self, body: &Value) -> Outgoing {
-        let request = ChatRequest::parse(&body.to_string(), &self.catalog, Limits::default());
+        let request = ChatRequest::parse(&body.to_string(), &self.catalog, RequestLimits::default());
         request.expect("a valid request").protect(&self.privacy).await.expect("nothing to refuse")
     }
 }
@@ -91,7 +92,7 @@ pub async fn shop() -> (Shop, Scripted) {
 }
 
 /// The same with other limits.
-pub async fn shop_with(limits: impl FnOnce(&mut Upstream)) -> (Shop, Scripted) {
+pub async fn shop_with(limits: impl FnOnce(&mut UpstreamConfig)) -> (Shop, Scripted) {
     let scripted = Scripted::start().await.expect("a port");
     let mut only = upstream("only", scripted.base_url());
     limits(&mut only);
@@ -99,7 +100,7 @@ pub async fn shop_with(limits: impl FnOnce(&mut Upstream)) -> (Shop, Scripted) {
 }
 
 /// A shop whose one upstream sends these bytes.
-pub async fn raw_shop(pieces: Vec<Vec<u8>>, limits: impl FnOnce(&mut Upstream)) -> Shop {
+pub async fn raw_shop(pieces: Vec<Vec<u8>>, limits: impl FnOnce(&mut UpstreamConfig)) -> Shop {
     let mut only = upstream("only", raw(pieces).await);
     limits(&mut only);
     Shop::new(&[only])
@@ -139,7 +140,7 @@ pub fn text(chunks: &[Chunk]) -> String {
 }
 
 /// Waits until the scripted upstream has seen something.
-pub async fn until(scripted: &Scripted, what: impl Fn(&Seen) -> bool) -> Seen {
+pub async fn until(scripted: &Scripted, what: impl Fn(&ObservedRequests) -> bool) -> ObservedRequests {
     let start = Instant::now();
     loop {
         let seen = scripted.seen();

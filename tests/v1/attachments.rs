@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::harness::{reply, run};
 use crate::shop::{PRICE, Shop, money, refused};
-use crate::site::{CREDIT, Site, chat, near, pdf, told};
+use crate::site::{CREDIT, Site, chat, near, pdf, prompts_sent};
 
 #[test]
 fn pages_files_and_pdfs_are_read_into_the_conversation() {
@@ -38,11 +38,11 @@ fn pages_files_and_pdfs_are_read_into_the_conversation() {
                 "[Attachment 8: PDF]\nAn inline zebra".to_owned(),
                 json!({"chunks": 2}).to_string(),
             ];
-            assert_eq!(told(shop), expected);
+            assert_eq!(prompts_sent(shop), expected);
         }
         let bare = json!({"pdfs": [inline]});
         assert_eq!(chat(shop, &customer, &bare).await.status, 200);
-        assert_eq!(told(shop)[0], "[Attachment 1: PDF]\nAn inline zebra");
+        assert_eq!(prompts_sent(shop)[0], "[Attachment 1: PDF]\nAn inline zebra");
         let metrics = reply(shop.server.get("/metrics")).await.text;
         assert!(metrics.contains(r#"farebox_fetches_total{outcome="read"}"#), "{metrics}");
     }));

@@ -1,6 +1,6 @@
 //! Row 20: many requests on one balance. What is there is spent once, to the unit.
 
-use farebox::keys::Limits;
+use farebox::keys::KeyLimits;
 use serde_json::json;
 
 use crate::harness::{BODY, reply, run};
@@ -50,7 +50,7 @@ fn attack_20_two_instances_and_two_hundred_clients_spend_one_balance_once() {
         let Some(database) = crate::db::postgres().await else { return };
         let shop = Shop::on(database, |_| {}).await;
         let mut twin = shop.twin().await;
-        let generous = || Limits { rpm: Some(1_000_000), tpm: Some(100_000_000), ..Limits::default() };
+        let generous = || KeyLimits { rpm: Some(1_000_000), tpm: Some(100_000_000), ..KeyLimits::default() };
         let customer = shop.limited(10 * PRICE * i64::try_from(PAID).expect("small"), generous()).await;
         let other = shop.key(&customer.owner, generous()).await;
         let body = |stream| body(&json!({"chunks": 10}), &json!({"max_tokens": 10, "stream": stream}));
@@ -84,12 +84,12 @@ fn attack_20_two_instances_and_two_hundred_clients_spend_one_balance_once() {
 fn attack_20_budgets_hold_when_requests_race() {
     run(on_every_engine(async |shop| {
         let rich = shop.customer(1_000_000).await;
-        let limits = Limits { total: Some(money(3 * 50_000)), ..Limits::default() };
+        let limits = KeyLimits { total: Some(money(3 * 50_000)), ..KeyLimits::default() };
         let limited = shop.key(&rich.owner, limits).await;
         let answers = at_once((0..10).map(|_| reply(shop.post(&limited, PREVIEW, BODY)))).await;
         let count = |status| answers.iter().filter(|answer| answer.status == status).count();
         assert_eq!((count(200), count(403)), (3, 7));
-        let limits = Limits { daily: Some(money(50 * PRICE)), ..Limits::default() };
+        let limits = KeyLimits { daily: Some(money(50 * PRICE)), ..KeyLimits::default() };
         let limited = shop.key(&rich.owner, limits).await;
         let body = body(&json!({"chunks": 10}), &json!({"max_tokens": 10}));
         let answers = at_once((0..10).map(|_| reply(shop.post(&limited, CHAT, &body)))).await;

@@ -12,8 +12,8 @@ fn attack_21_absurd_usage_is_not_billed() {
         for usage in ["huge", "negative", "fractional", "missing"] {
             let script = json!({"chunks": 8, "usage": usage});
             let before = shop.left(&customer).await;
-            let heard = shop.run(&customer, &script, &json!({"max_tokens": 50})).await;
-            assert_eq!(heard.texts, 8);
+            let transcript = shop.run(&customer, &script, &json!({"max_tokens": 50})).await;
+            assert_eq!(transcript.texts, 8);
             let streamed = before - shop.left(&customer).await;
             assert_eq!(streamed, 8 * PRICE, "{usage}");
             let whole = shop.ask(&customer, &script, &json!({"max_tokens": 50})).await;
@@ -49,9 +49,13 @@ fn attack_21_a_model_that_breaks_off_is_paid_for_what_came() {
         let customer = shop.customer(1_000_000).await;
         for accident in ["cutAfter", "errorAfter"] {
             let before = shop.left(&customer).await;
-            let heard = shop.run(&customer, &json!({"chunks": 9, accident: 4}), &json!({})).await;
-            assert_eq!((heard.texts, heard.errors.len(), heard.done), (4, 1, true), "{accident}");
-            assert_eq!(heard.errors[0]["code"], "upstream_failed");
+            let transcript = shop.run(&customer, &json!({"chunks": 9, accident: 4}), &json!({})).await;
+            assert_eq!(
+                (transcript.texts, transcript.errors.len(), transcript.done),
+                (4, 1, true),
+                "{accident}"
+            );
+            assert_eq!(transcript.errors[0]["code"], "upstream_failed");
             assert_eq!(before - shop.left(&customer).await, 4 * PRICE);
         }
         let before = shop.left(&customer).await;
@@ -65,8 +69,8 @@ fn attack_21_a_model_that_breaks_off_is_paid_for_what_came() {
 fn attack_21_a_model_that_never_ends_costs_what_was_asked_for() {
     run(on_every_engine(async |shop| {
         let customer = shop.customer(1_000_000).await;
-        let heard = shop.run(&customer, &json!({"endless": true}), &json!({"max_tokens": 25})).await;
-        assert!(heard.texts >= 25 && heard.done, "{heard:?}");
+        let transcript = shop.run(&customer, &json!({"endless": true}), &json!({"max_tokens": 25})).await;
+        assert!(transcript.texts >= 25 && transcript.done, "{transcript:?}");
         assert_eq!(1_000_000 - shop.left(&customer).await, 25 * PRICE);
     }));
 }

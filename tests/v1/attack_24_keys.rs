@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use farebox::keys::KeyRefused;
+use farebox::keys::KeyRejection;
 use reqwest::Method;
 use serde_json::json;
 
@@ -13,17 +13,17 @@ use crate::shop::{CHAT, PRICE, Shop, body, listen, on_every_engine, refused};
 fn attack_24_a_revoked_key_ends_its_running_stream_within_a_second() {
     run(on_every_engine(async |shop| {
         let customer = shop.customer(1_000_000).await;
-        let bystander = shop.key(&customer.owner, farebox::keys::Limits::default()).await;
+        let bystander = shop.key(&customer.owner, farebox::keys::KeyLimits::default()).await;
         let script = json!({"endless": true, "intervalMs": 10});
         let mut stream = shop.stream(&customer, &script, &json!({})).await;
         let mut other = shop.stream(&bystander, &json!({"chunks": 200, "intervalMs": 10}), &json!({})).await;
         stream.text().await.expect("it runs");
         shop.revoke(&customer).await;
         let revoked = Instant::now();
-        let heard = listen(&mut stream).await;
+        let transcript = listen(&mut stream).await;
         assert!(revoked.elapsed() < Duration::from_millis(1_100), "{:?}", revoked.elapsed());
-        assert_eq!(heard.errors[0]["code"], "inactive_api_key");
-        assert!(heard.done);
+        assert_eq!(transcript.errors[0]["code"], "inactive_api_key");
+        assert!(transcript.done);
         assert_eq!(listen(&mut other).await.texts, 200, "another key's stream runs on");
         shop.idle().await;
         eventually("the model is stopped", async || (shop.upstream.seen().cancelled == 1).then_some(()))
@@ -113,7 +113,7 @@ fn attack_24_an_unknown_id_and_a_wrong_secret_are_told_apart_by_nothing() {
                 let begun = Instant::now();
                 let refused = keys.authenticate(text, now).await;
                 *time += begun.elapsed();
-                assert!(matches!(refused, Err(KeyRefused::Invalid)));
+                assert!(matches!(refused, Err(KeyRejection::Invalid)));
             }
         }
         let (known, unknown) = (times[0].as_secs_f64(), times[1].as_secs_f64());

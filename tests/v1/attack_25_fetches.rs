@@ -7,16 +7,16 @@ use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use farebox::config::{Config, Fetch, Secret};
+use farebox::config::{Config, FetchConfig, Secret};
 use farebox::fetch::{FetchError, Fetcher, Read, Wanted};
-use farebox::keys::Limits;
+use farebox::keys::KeyLimits;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use serde_json::{Value, json};
 
 use crate::capture::logged;
 use crate::harness::{reply, run, sponsor_key};
 use crate::shop::{CHAT, Customer, PRICE, Shop, body, money, refused};
-use crate::site::{CREDIT, Site, chat, near, pdf, pdf_of, told};
+use crate::site::{CREDIT, Site, chat, near, pdf, pdf_of, prompts_sent};
 
 const METADATA: &str = "http://169.254.169.254/latest/meta-data/iam/security-credentials/";
 
@@ -158,7 +158,7 @@ fn attack_25_redirects_are_checked_like_urls() {
         is_free(&shop, &customer, &loops, "urls[0]", "status 404").await;
         assert_eq!(private.hits(), 0);
         assert_eq!(chat(&shop, &customer, &json!({"urls": [site.url("hop/3")]})).await.status, 200);
-        assert_eq!(told(&shop)[0], format!("[Attachment 1: {}]\narrived", site.url("hop/3")));
+        assert_eq!(prompts_sent(&shop)[0], format!("[Attachment 1: {}]\narrived", site.url("hop/3")));
         shop.finish().await;
     });
 }
@@ -312,9 +312,9 @@ fn attack_25_nothing_is_fetched_for_who_cannot_pay() {
         let more = json!({"urls": [site.url("text")]});
         let poor = shop.customer(15 * PRICE).await;
         refused(&chat(&shop, &poor, &more).await, 402, "insufficient_credits");
-        let limited = Limits { total: Some(money(PRICE)), ..Limits::default() };
+        let limited = KeyLimits { total: Some(money(PRICE)), ..KeyLimits::default() };
         refused(&chat(&shop, &shop.limited(CREDIT, limited).await, &more).await, 403, "key_limit_reached");
-        let other = Limits { models: Some(vec!["other".into()]), ..Limits::default() };
+        let other = KeyLimits { models: Some(vec!["other".into()]), ..KeyLimits::default() };
         assert_eq!(chat(&shop, &shop.limited(CREDIT, other).await, &more).await.status, 400);
         let stranger = Customer { key: "pryv_nonsense".into(), ..poor.clone() };
         refused(&chat(&shop, &stranger, &more).await, 401, "invalid_api_key");
@@ -333,7 +333,7 @@ fn attack_25_nothing_is_fetched_for_who_cannot_pay() {
         assert_eq!(site.hits(), 1);
         // Three a minute, for all keys of an owner.
         assert_eq!(chat(&shop, &customer, &json!({"urls": vec![site.url("text"); 2]})).await.status, 200);
-        let second = shop.key(&customer.owner, Limits::default()).await;
+        let second = shop.key(&customer.owner, KeyLimits::default()).await;
         let often = chat(&shop, &second, &more).await;
         refused(&often, 429, "rate_limit_exceeded_rpm");
         assert!(often.header("retry-after").is_some());
@@ -404,7 +404,7 @@ fn attack_25_attachments_are_refused_where_they_are_not_sold() {
     run(async {
         let shop = Shop::tuned(|config| {
             config.sessions.operator_key = Some(Secret::from(hex::encode(sponsor_key())));
-            config.fetch = Fetch { enabled: false, ..Fetch::default() };
+            config.fetch = FetchConfig { enabled: false, ..FetchConfig::default() };
         })
         .await;
         let customer = shop.customer(CREDIT).await;

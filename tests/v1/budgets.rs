@@ -1,9 +1,9 @@
 //! What a key may spend per day and in total.
 
 use farebox::id::Timestamp;
-use farebox::keys::Limits;
+use farebox::keys::KeyLimits;
 use farebox::ledger::sweep::sweep;
-use farebox::ledger::{Bound, Estimate, Opened};
+use farebox::ledger::{Estimate, LimitedBy, OpenOutcome};
 use serde_json::json;
 
 use crate::harness::{BODY, reply, run};
@@ -12,14 +12,14 @@ use crate::shop::{PREVIEW, PRICE, money, on_every_engine, refused};
 #[test]
 fn a_daily_budget_bounds_answers_and_begins_anew_the_next_day() {
     run(on_every_engine(async |shop| {
-        let limits = Limits { daily: Some(money(50 * PRICE)), ..Limits::default() };
+        let limits = KeyLimits { daily: Some(money(50 * PRICE)), ..KeyLimits::default() };
         let customer = shop.limited(1_000_000, limits).await;
-        let heard = shop.run(&customer, &json!({"chunks": 30}), &json!({"max_tokens": 30})).await;
-        assert_eq!((heard.texts, heard.errors.len()), (30, 0));
+        let transcript = shop.run(&customer, &json!({"chunks": 30}), &json!({"max_tokens": 30})).await;
+        assert_eq!((transcript.texts, transcript.errors.len()), (30, 0));
         shop.idle().await;
         // Twenty tokens are left of the day.
-        let heard = shop.run(&customer, &json!({"chunks": 100}), &json!({})).await;
-        assert_eq!(heard.texts, 20);
+        let transcript = shop.run(&customer, &json!({"chunks": 100}), &json!({})).await;
+        assert_eq!(transcript.texts, 20);
         shop.idle().await;
         let over = shop.ask(&customer, &json!({"chunks": 1}), &json!({})).await;
         let error = refused(&over, 403, "key_limit_reached");
@@ -36,12 +36,12 @@ fn a_daily_budget_bounds_answers_and_begins_anew_the_next_day() {
 #[test]
 fn a_total_budget_survives_rotation_and_counts_what_only_the_sweeper_closed() {
     run(on_every_engine(async |shop| {
-        let limits = Limits { total: Some(money(60_000)), ..Limits::default() };
+        let limits = KeyLimits { total: Some(money(60_000)), ..KeyLimits::default() };
         let customer = shop.limited(1_000_000, limits).await;
         assert_eq!(reply(shop.post(&customer, PREVIEW, BODY)).await.status, 200);
         refused(&reply(shop.post(&customer, PREVIEW, BODY)).await, 403, "key_limit_reached");
-        let heard = shop.run(&customer, &json!({"chunks": 60}), &json!({})).await;
-        assert_eq!(heard.texts, 60, "10,000 are left, 100 tokens");
+        let transcript = shop.run(&customer, &json!({"chunks": 60}), &json!({})).await;
+        assert_eq!(transcript.texts, 60, "10,000 are left, 100 tokens");
         shop.idle().await;
         // A request that nobody came back for, charged 20 tokens.
         let app = &shop.server.app;
@@ -49,16 +49,19 @@ fn a_total_budget_survives_rotation_and_counts_what_only_the_sweeper_closed() {
         let now = Timestamp::now();
         let open = async |wanted, least| {
             let estimate = Estimate { wanted: money(wanted), least: money(least) };
-            app.ledger.open(key.opening(None, estimate, now, now)).await
+            app.ledger.open(key.hold_request(None, estimate, now, now)).await
         };
         let opened = open(5_000, 4_000).await;
-        let Ok(Opened::Open { hold, .. }) = opened else { panic!("{opened:?}") };
+        let Ok(OpenOutcome::Open { hold, .. }) = opened else { panic!("{opened:?}") };
         app.ledger.charge(&hold, money(2_000)).await.expect("charged");
         let all_held = open(1, 1).await;
-        assert!(matches!(all_held, Ok(Opened::Short(short)) if short.bound == Bound::Total), "{all_held:?}");
+        assert!(
+            matches!(all_held, Ok(OpenOutcome::Short(short)) if short.bound == LimitedBy::Total),
+            "{all_held:?}"
+        );
         sweep(&app.ledger, Timestamp::now(), 10).await.expect("swept");
-        let heard = shop.run(&customer, &json!({"chunks": 500}), &json!({})).await;
-        assert_eq!(heard.texts, 20);
+        let transcript = shop.run(&customer, &json!({"chunks": 500}), &json!({})).await;
+        assert_eq!(transcript.texts, 20);
         refused(&shop.ask(&customer, &json!({"chunks": 1}), &json!({})).await, 403, "key_limit_reached");
     }));
 }

@@ -13,9 +13,9 @@ use crate::sse::Frame;
 fn an_answer_costs_its_tokens_streamed_or_whole() {
     run(on_every_engine(async |shop| {
         let customer = shop.customer(1_000_000).await;
-        let heard = shop.run(&customer, &json!({"chunks": 20}), &json!({})).await;
-        assert_eq!((heard.texts, heard.done, heard.errors.len()), (20, true, 0));
-        assert_eq!(heard.usage, Vec::<Value>::new(), "usage was not asked for");
+        let transcript = shop.run(&customer, &json!({"chunks": 20}), &json!({})).await;
+        assert_eq!((transcript.texts, transcript.done, transcript.errors.len()), (20, true, 0));
+        assert_eq!(transcript.usage, Vec::<Value>::new(), "usage was not asked for");
         assert_eq!(shop.left(&customer).await, 1_000_000 - 20 * PRICE);
         let whole = shop.ask(&customer, &json!({"chunks": 7}), &json!({})).await;
         assert_eq!(whole.status, 200, "{}", whole.text);
@@ -30,9 +30,9 @@ fn usage_is_shown_to_who_asks_for_it() {
     run(on_every_engine(async |shop| {
         let customer = shop.customer(1_000_000).await;
         let more = json!({"stream_options": {"include_usage": true}});
-        let heard = shop.run(&customer, &json!({"chunks": 5}), &more).await;
-        assert_eq!(heard.usage.len(), 1);
-        assert_eq!(heard.usage[0]["completion_tokens"], 5);
+        let transcript = shop.run(&customer, &json!({"chunks": 5}), &more).await;
+        assert_eq!(transcript.usage.len(), 1);
+        assert_eq!(transcript.usage[0]["completion_tokens"], 5);
     }));
 }
 
@@ -86,9 +86,9 @@ fn an_entry_says_whose_request_it_was() {
 fn a_small_balance_shortens_the_answer_instead_of_refusing_it() {
     run(on_every_engine(async |shop| {
         let customer = shop.customer(30 * PRICE).await;
-        let heard = shop.run(&customer, &json!({"chunks": 1000}), &json!({})).await;
+        let transcript = shop.run(&customer, &json!({"chunks": 1000}), &json!({})).await;
         assert_eq!(shop.upstream.seen().body["max_tokens"], 30);
-        assert_eq!((heard.texts, heard.errors.len()), (30, 0), "{heard:?}");
+        assert_eq!((transcript.texts, transcript.errors.len()), (30, 0), "{transcript:?}");
         assert_eq!(shop.left(&customer).await, 0);
         let broke = shop.ask(&customer, &json!({"chunks": 1}), &json!({})).await;
         let error = refused(&broke, 402, "insufficient_credits");
@@ -106,10 +106,10 @@ fn a_small_balance_shortens_the_answer_instead_of_refusing_it() {
 fn a_stream_that_runs_out_of_credit_says_so_and_ends() {
     run(on_every_engine(async |shop| {
         let customer = shop.customer(20 * PRICE).await;
-        let heard = shop.run(&customer, &json!({"endless": true, "intervalMs": 1}), &json!({})).await;
-        assert_eq!(heard.texts, 20);
-        assert_eq!(heard.errors[0]["code"], "insufficient_credits", "{heard:?}");
-        assert!(heard.done);
+        let transcript = shop.run(&customer, &json!({"endless": true, "intervalMs": 1}), &json!({})).await;
+        assert_eq!(transcript.texts, 20);
+        assert_eq!(transcript.errors[0]["code"], "insufficient_credits", "{transcript:?}");
+        assert!(transcript.done);
         assert_eq!(shop.left(&customer).await, 0);
         let entry = shop.entries(&customer).await.remove(0);
         assert_eq!(entry.meta["end"], "out_of_credit");
@@ -136,7 +136,7 @@ fn a_request_is_charged_once_under_one_key() {
             assert_eq!(before - shop.left(&customer).await, 4 * PRICE);
         }
         // Another key of the same owner has names of its own.
-        let other = shop.key(&customer.owner, farebox::keys::Limits::default()).await;
+        let other = shop.key(&customer.owner, farebox::keys::KeyLimits::default()).await;
         let request = shop.post(&other, CHAT, &body(&json!({"chunks": 4}), &json!({})));
         assert_eq!(reply(request.header("idempotency-key", "ordernull")).await.status, 200);
     }));

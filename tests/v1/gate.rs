@@ -1,7 +1,7 @@
 //! Who gets in, what a key may use, and what errors look like.
 
 use farebox::id::Timestamp;
-use farebox::keys::{self, KeysError, Limits};
+use farebox::keys::{self, KeyLimits, KeysError};
 use reqwest::Method;
 use serde_json::json;
 
@@ -60,7 +60,7 @@ fn models_are_listed_as_clients_of_openai_read_them() {
 #[test]
 fn a_key_uses_the_models_it_is_allowed() {
     run(on_every_engine(async |shop| {
-        let limits = Limits { models: Some(vec!["other".into()]), ..Limits::default() };
+        let limits = KeyLimits { models: Some(vec!["other".into()]), ..KeyLimits::default() };
         let customer = shop.limited(1_000_000, limits).await;
         let list = reply(shop.get(&customer, "/v1/models")).await.json();
         assert_eq!(list["data"].as_array().map(Vec::len), Some(1));

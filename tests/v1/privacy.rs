@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use farebox::config::{Config, Model, PrivacyMode, Source};
+use farebox::config::{Config, ModelConfig, PrivacyMode, Source};
 use serde_json::{Value, json};
 
 use crate::capture::logged;
@@ -24,11 +24,11 @@ fn with(mut body: Value, more: Value) -> Value {
     body
 }
 
-/// Sells one more model, `told`, which sends exactly `raw`, whatever it is asked.
+/// Sells one more model, `prompts_sent`, which sends exactly `raw`, whatever it is asked.
 fn telling(config: &mut Config, raw: &str) {
     let script = json!({ "raw": raw }).to_string();
-    config.models.push(Model {
-        id: "told".into(),
+    config.models.push(ModelConfig {
+        id: "prompts_sent".into(),
         upstreams: vec![Source { name: "scripted".into(), model: Some(script) }],
         ..config.models[0].clone()
     });
@@ -98,8 +98,11 @@ fn placeholders_go_to_the_model_and_originals_come_back() {
 
         let stream = shop.stream(&customer, &json!({}), &more).await;
         assert_eq!(stream.response.headers()["x-pii-redacted"], "3");
-        let heard = listen(stream).await;
-        assert_eq!((heard.content.as_str(), heard.done, heard.errors.len()), (text.as_str(), true, 0));
+        let transcript = listen(stream).await;
+        assert_eq!(
+            (transcript.content.as_str(), transcript.done, transcript.errors.len()),
+            (text.as_str(), true, 0)
+        );
         assert_eq!(shop.upstream.seen().body["messages"][0]["content"], expected);
 
         let words = i64::try_from(text.split(' ').count()).expect("few");
@@ -124,15 +127,16 @@ fn a_placeholder_is_restored_across_chunks_and_costs_no_more() {
         let raw = format!("{}{END}{DONE}", saying(&contents(answer.chars())));
         let shop = Shop::tuned(|config| telling(config, &raw)).await;
         let customer = shop.customer(1_000_000).await;
-        let more = with(user(&format!("{MAIL} SSN {SSN}")), json!({"model": "told", "privacy_mode": true}));
-        let heard = said(&shop, &customer, &more).await;
+        let more =
+            with(user(&format!("{MAIL} SSN {SSN}")), json!({"model": "prompts_sent", "privacy_mode": true}));
+        let transcript = said(&shop, &customer, &more).await;
         assert_eq!(
-            heard.content,
+            transcript.content,
             format!("To {MAIL}, [EMAIL_ADDRESS_2] and {SSN} [EMAIL_"),
             "{:?}",
-            heard.errors
+            transcript.errors
         );
-        assert!(heard.done && heard.errors.is_empty());
+        assert!(transcript.done && transcript.errors.is_empty());
         let paid = 1_000_000 - shop.left(&customer).await;
         let most = i64::try_from(answer.len()).expect("short") * PRICE;
         assert!(paid > 0 && paid <= most, "{paid}");
@@ -168,14 +172,14 @@ fn answers_side_by_side_are_restored_apart() {
         ];
         let shop = Shop::tuned(|config| telling(config, &raw.concat())).await;
         let customer = shop.customer(1_000_000).await;
-        let more = with(user(MAIL), json!({"model": "told", "n": 2, "privacyMode": "placeholder"}));
+        let more = with(user(MAIL), json!({"model": "prompts_sent", "n": 2, "privacyMode": "placeholder"}));
         let mut stream = shop.stream(&customer, &json!({}), &more).await;
-        let mut heard: BTreeMap<String, String> = BTreeMap::new();
+        let mut transcript: BTreeMap<String, String> = BTreeMap::new();
         while let Some(frame) = stream.next().await {
             let Frame::Chunk(chunk) = frame else { continue };
             let choice = &chunk["choices"][0];
             for (field, text) in choice["delta"].as_object().into_iter().flatten() {
-                let said = heard.entry(format!("{} {field}", choice["index"])).or_default();
+                let said = transcript.entry(format!("{} {field}", choice["index"])).or_default();
                 said.push_str(text.as_str().unwrap_or_default());
             }
         }
@@ -184,7 +188,7 @@ fn answers_side_by_side_are_restored_apart() {
             ("0 reasoning_content", MAIL.to_owned()),
             ("1 content", format!("b {MAIL} [US")),
         ];
-        assert_eq!(heard, expected.map(|(place, text)| (place.to_owned(), text)).into());
+        assert_eq!(transcript, expected.map(|(place, text)| (place.to_owned(), text)).into());
         shop.finish().await;
     });
 }
@@ -202,9 +206,13 @@ fn arguments_of_tools_stay_json() {
         let shop = Shop::tuned(|config| telling(config, &raw)).await;
         let customer = shop.customer(1_000_000).await;
         let asked = format!("Send it to {MAIL}:\n{KEY}");
-        let heard =
-            said(&shop, &customer, &with(user(&asked), json!({"model": "told", "privacyMode": "on"}))).await;
-        let arguments: Value = serde_json::from_str(&heard.arguments).expect("the arguments are JSON");
+        let transcript = said(
+            &shop,
+            &customer,
+            &with(user(&asked), json!({"model": "prompts_sent", "privacyMode": "on"})),
+        )
+        .await;
+        let arguments: Value = serde_json::from_str(&transcript.arguments).expect("the arguments are JSON");
         assert_eq!(arguments, json!({"to": MAIL, "key": KEY}));
         shop.finish().await;
     });
@@ -361,10 +369,10 @@ fn what_is_held_back_is_delivered_at_every_end() {
         let broken = saying(&contents(["to [EMAIL_ADDRESS_1] or ", "[EMAIL_"]));
         let shop = Shop::tuned(|config| telling(config, &broken)).await;
         let customer = shop.customer(1_000_000).await;
-        let more = with(user(MAIL), json!({"model": "told", "privacyMode": "on"}));
-        let heard = said(&shop, &customer, &more).await;
-        assert_eq!(heard.content, format!("to {MAIL} or [EMAIL_"));
-        assert_eq!((heard.errors.len(), heard.done), (1, true));
+        let more = with(user(MAIL), json!({"model": "prompts_sent", "privacyMode": "on"}));
+        let transcript = said(&shop, &customer, &more).await;
+        assert_eq!(transcript.content, format!("to {MAIL} or [EMAIL_"));
+        assert_eq!((transcript.errors.len(), transcript.done), (1, true));
         assert_eq!(
             shop.left(&customer).await,
             1_000_000 - 3 * PRICE,
@@ -377,9 +385,9 @@ fn what_is_held_back_is_delivered_at_every_end() {
         let long = format!("{}{END}{DONE}", saying(&contents(words)));
         let shop = Shop::tuned(|config| telling(config, &long)).await;
         let customer = shop.customer(16 * PRICE).await;
-        let heard = said(&shop, &customer, &more).await;
-        assert_eq!(heard.content, format!("{}last [EMAIL_", "word ".repeat(15)), "{heard:?}");
-        assert_eq!(heard.errors[0]["code"], "insufficient_credits");
+        let transcript = said(&shop, &customer, &more).await;
+        assert_eq!(transcript.content, format!("{}last [EMAIL_", "word ".repeat(15)), "{transcript:?}");
+        assert_eq!(transcript.errors[0]["code"], "insufficient_credits");
         shop.finish().await;
     });
 }

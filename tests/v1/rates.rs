@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use farebox::id::Timestamp;
-use farebox::keys::Limits;
+use farebox::keys::KeyLimits;
 use serde_json::json;
 
 use crate::harness::{Reply, reply, run};
@@ -27,7 +27,7 @@ fn number(reply: &Reply, name: &str) -> u64 {
 fn requests_a_minute_are_counted_and_told() {
     run(on_every_engine(async |shop| {
         early_in_a_minute().await;
-        let customer = shop.limited(1_000_000, Limits { rpm: Some(3), ..Limits::default() }).await;
+        let customer = shop.limited(1_000_000, KeyLimits { rpm: Some(3), ..KeyLimits::default() }).await;
         for left in [2, 1, 0] {
             let answer = reply(shop.get(&customer, "/v1/models")).await;
             assert_eq!(answer.status, 200);
@@ -55,7 +55,7 @@ fn requests_a_minute_are_counted_and_told() {
             assert_eq!(number(&answer, "retry-after"), number(&answer, "X-RateLimit-Reset-RPM"));
             assert_eq!(number(&answer, "X-RateLimit-Remaining-RPM"), 0);
         }
-        let other = shop.key(&customer.owner, Limits::default()).await;
+        let other = shop.key(&customer.owner, KeyLimits::default()).await;
         assert_eq!(reply(shop.get(&other, "/v1/models")).await.status, 200, "keys do not share");
     }));
 }
@@ -64,7 +64,7 @@ fn requests_a_minute_are_counted_and_told() {
 fn tokens_are_set_aside_and_given_back() {
     run(on_every_engine(async |shop| {
         early_in_a_minute().await;
-        let customer = shop.limited(1_000_000, Limits { tpm: Some(1_000), ..Limits::default() }).await;
+        let customer = shop.limited(1_000_000, KeyLimits { tpm: Some(1_000), ..KeyLimits::default() }).await;
         let script = json!({"chunks": 10});
         // It may need more than a minute has: it gets the whole minute, and gives back the rest.
         let whole = shop.ask(&customer, &script, &json!({})).await;
@@ -133,7 +133,7 @@ fn instances_on_one_database_share_a_limit() {
         early_in_a_minute().await;
         let shop = Shop::on(database, |_| {}).await;
         let mut twin = shop.twin().await;
-        let customer = shop.limited(1_000_000, Limits { rpm: Some(40), ..Limits::default() }).await;
+        let customer = shop.limited(1_000_000, KeyLimits { rpm: Some(40), ..KeyLimits::default() }).await;
         let mut served = 0;
         for _ in 0..6 {
             let both = [&shop, &twin].into_iter().flat_map(|shop| {
@@ -155,7 +155,7 @@ fn instances_on_one_database_share_a_limit() {
 #[test]
 fn a_late_request_does_not_take_a_minute_back() {
     run(on_every_engine(async |shop| {
-        let customer = shop.limited(1_000, Limits { rpm: Some(10), ..Limits::default() }).await;
+        let customer = shop.limited(1_000, KeyLimits { rpm: Some(10), ..KeyLimits::default() }).await;
         let key = shop.server.app.keys.find(&customer.owner, &customer.id).await;
         let key = key.expect("the database answers").expect("it is there");
         let turn = (Timestamp::now().millis() / 60_000 + 1) * 60_000;

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use farebox::config::{Config, Model, Source, Upstream};
+use farebox::config::{Config, ModelConfig, Source, UpstreamConfig};
 use farebox::id::{AccountId, SourceRef, Timestamp};
-use farebox::keys::{self, KeyId, KeysError, Limits, NewKey};
+use farebox::keys::{self, KeyId, KeyLimits, KeysError, NewKey};
 use farebox::ledger::audit::audit;
 use farebox::ledger::{Balance, Entry};
 use farebox::money::Money;
@@ -38,9 +38,9 @@ pub struct Customer {
     pub key: String,
 }
 
-/// All that a client heard of one stream.
+/// All that a client transcript of one stream.
 #[derive(Debug, Default)]
-pub struct Heard {
+pub struct Transcript {
     pub texts: usize,
     pub usage: Vec<Value>,
     pub errors: Vec<Value>,
@@ -62,11 +62,12 @@ pub fn money(micros: i64) -> Money {
 }
 
 fn sell(config: &mut Config, base_url: String) {
-    config.upstreams = vec![Upstream { name: "scripted".into(), base_url, ..Upstream::default() }];
+    config.upstreams =
+        vec![UpstreamConfig { name: "scripted".into(), base_url, ..UpstreamConfig::default() }];
     config.models = ["scripted", "other"]
-        .map(|id| Model {
+        .map(|id| ModelConfig {
             id: id.into(),
-            description: "Does what it is told".into(),
+            description: "Does what it is prompts_sent".into(),
             upstreams: vec![Source { name: "scripted".into(), model: None }],
             price_per_chunk: money(100),
             price_per_million_input: Money::ZERO,
@@ -100,17 +101,17 @@ impl Shop {
     }
 
     pub async fn customer(&self, credit: i64) -> Customer {
-        self.limited(credit, Limits::default()).await
+        self.limited(credit, KeyLimits::default()).await
     }
 
-    pub async fn limited(&self, credit: i64, limits: Limits) -> Customer {
+    pub async fn limited(&self, credit: i64, limits: KeyLimits) -> Customer {
         let owner = format!("{:#x}", Agent::random().address());
         self.credit(&owner, credit).await;
         self.key(&owner, limits).await
     }
 
     /// One more key of an owner.
-    pub async fn key(&self, owner: &str, limits: Limits) -> Customer {
+    pub async fn key(&self, owner: &str, limits: KeyLimits) -> Customer {
         let minted = self.server.app.keys.mint();
         let (limits, minted_ref) = (&limits, &minted);
         let new = &NewKey {
@@ -192,12 +193,12 @@ impl Shop {
     }
 
     /// A whole stream.
-    pub async fn run(&self, customer: &Customer, script: &Value, more: &Value) -> Heard {
+    pub async fn run(&self, customer: &Customer, script: &Value, more: &Value) -> Transcript {
         listen(&mut self.stream(customer, script, more).await).await
     }
 
     pub async fn idle(&self) {
-        eventually("all tabs are closed", async || {
+        eventually("all holds are closed", async || {
             let open = self.server.count("SELECT count(*) FROM holds WHERE state = 'open'").await;
             (open == 0).then_some(())
         })
@@ -216,23 +217,23 @@ impl Shop {
 }
 
 /// Hears a stream to its end.
-pub async fn listen(stream: &mut Stream) -> Heard {
-    let mut heard = Heard::default();
+pub async fn listen(stream: &mut Stream) -> Transcript {
+    let mut transcript = Transcript::default();
     while let Some(frame) = stream.next().await {
         match frame {
             Frame::Chunk(chunk) => {
-                heard.texts += usize::from(text(&chunk).is_some());
+                transcript.texts += usize::from(text(&chunk).is_some());
                 if chunk["usage"].is_object() {
-                    heard.usage.push(chunk["usage"].clone());
+                    transcript.usage.push(chunk["usage"].clone());
                 }
             }
-            Frame::Error(error) => heard.errors.push(error["error"].clone()),
-            Frame::Done => heard.done = true,
+            Frame::Error(error) => transcript.errors.push(error["error"].clone()),
+            Frame::Done => transcript.done = true,
             Frame::Comment => {}
             wrong => panic!("unexpected in a stream: {wrong:?}"),
         }
     }
-    heard
+    transcript
 }
 
 /// A request that makes the model do as `script` says.

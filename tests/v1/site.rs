@@ -38,8 +38,8 @@ pub async fn chat(shop: &Shop, customer: &Customer, more: &Value) -> Reply {
     shop.ask(customer, &json!({"chunks": 2}), more).await
 }
 
-/// What the model was told, message by message.
-pub fn told(shop: &Shop) -> Vec<String> {
+/// What the model was sent, message by message.
+pub fn prompts_sent(shop: &Shop) -> Vec<String> {
     let body = shop.upstream.seen().body;
     assert!(body.get("urls").is_none() && body.get("pdfs").is_none(), "{body}");
     let messages = body["messages"].as_array().expect("messages").clone();

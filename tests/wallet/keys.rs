@@ -1,7 +1,7 @@
 //! A wallet's API keys.
 
 use farebox::id::Timestamp;
-use farebox::keys::KeyRefused;
+use farebox::keys::KeyRejection;
 use serde_json::{Value, json};
 
 use crate::agent::Agent;
@@ -19,7 +19,7 @@ async fn list(server: &Server, agent: &Agent) -> Vec<Value> {
     listed["keys"].as_array().expect("keys").clone()
 }
 
-async fn opens(server: &Server, key: &Value, after: i64) -> Result<String, KeyRefused> {
+async fn opens(server: &Server, key: &Value, after: i64) -> Result<String, KeyRejection> {
     let now = Timestamp::now().checked_add_millis(after).expect("near");
     let found = server.app.keys.authenticate(key["key"].as_str().expect("a key"), now).await?;
     Ok(found.id.to_string())
@@ -59,7 +59,7 @@ fn a_key_is_made_shown_once_listed_and_revoked() {
             assert!(opens(server, &made, 0).await.is_ok());
             let revoked = done(&delete(server, &path, &proof(&agent, "revoke", id)).await);
             assert_eq!(revoked["status"], "revoked");
-            assert!(matches!(opens(server, &made, 0).await, Err(KeyRefused::Inactive)));
+            assert!(matches!(opens(server, &made, 0).await, Err(KeyRejection::Inactive)));
             // Again is no error; the time stays.
             let again = done(&post(server, &path, &proof(&agent, "revoke", id)).await);
             assert_eq!(again["revokedAt"], revoked["revokedAt"]);
@@ -98,7 +98,7 @@ fn a_rotated_key_keeps_its_id_and_its_old_secret_for_a_while() {
             assert_eq!((&rotated["id"], &rotated["limits"]["totalUsd"]), (&made["id"], &json!("5.00")));
             assert_ne!(rotated["key"], made["key"]);
             assert_eq!(opens(server, &made, 50_000).await.expect("grace"), id);
-            assert!(matches!(opens(server, &made, 61_000).await, Err(KeyRefused::Invalid)));
+            assert!(matches!(opens(server, &made, 61_000).await, Err(KeyRejection::Invalid)));
             assert_eq!(opens(server, &rotated, 61_000).await.expect("the new one"), id);
             let body = with(proof(&agent, "rotate", id), &json!({ "graceSeconds": "0" }));
             let last = done(&post(server, &path, &body).await);
@@ -127,7 +127,7 @@ fn names_limits_and_expiries_are_checked() {
             (&json!("20.00"), &json!(["small"]))
         );
         assert_eq!(made["expiresAt"], expires);
-        assert!(matches!(opens(&server, &made, 3_700_000).await, Err(KeyRefused::Inactive)));
+        assert!(matches!(opens(&server, &made, 3_700_000).await, Err(KeyRejection::Inactive)));
         for wrong in [
             json!({ "name": "" }),
             json!({ "name": "a\nb" }),

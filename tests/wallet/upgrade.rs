@@ -26,7 +26,7 @@ async fn migrate_to_before_cards(db: &Db) {
     sqlx::raw_sql(triggers).execute(&db.pool).await.expect("the triggers of before");
 }
 
-/// A wallet of before, in the words of that schema: one charged tab closed, two open, of which one
+/// A wallet of before, in the words of that schema: one charged hold closed, two open, of which one
 /// was charged more than it had reserved.
 const OLD: &str = "
     INSERT INTO accounts (id, credited, spent, held, created_at) VALUES ('test:old', 1000, 150, 70, 1);
@@ -72,12 +72,12 @@ fn what_there_was_is_all_there_and_entries_are_final_after_the_upgrade() {
                 unit_price: Money::from_micros(10),
                 meta: json!({}),
             };
-            for (tab, charged) in [(2, 40), (3, 30)] {
-                let tab = format!("00000000-0000-4000-8000-00000000000{tab}");
-                let tab = HoldId::parse(&tab).expect("a tab");
-                let outcome = ledger.charge(&tab, Money::from_micros(10)).await.expect("charged");
+            for (hold, charged) in [(2, 40), (3, 30)] {
+                let hold = format!("00000000-0000-4000-8000-00000000000{hold}");
+                let hold = HoldId::parse(&hold).expect("a hold");
+                let outcome = ledger.charge(&hold, Money::from_micros(10)).await.expect("charged");
                 assert_eq!(outcome, ChargeOutcome::Charged { total: Money::from_micros(charged) });
-                ledger.close(&tab, &details, Timestamp::now()).await.expect("closed");
+                ledger.close(&hold, &details, Timestamp::now()).await.expect("closed");
             }
             let balance = ledger.balance(&account).await.expect("a balance");
             assert_eq!([balance.spent(), balance.held()].map(Money::micros), [170, 0]);

@@ -73,7 +73,7 @@ fn statements(engine: Engine, entries: u64, now: i64) -> Vec<String> {
     all
 }
 
-/// Tabs, their entries, and accounts with what those add up to.
+/// Holds, their entries, and accounts with what those add up to.
 fn rows(engine: Engine, entries: u64, now: i64) -> [String; 4] {
     let digits = |width: usize, value: &str| match engine {
         Engine::Sqlite => format!("printf('%0{width}x', {value})"),

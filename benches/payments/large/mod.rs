@@ -12,8 +12,8 @@ use farebox::db::{Db, Engine};
 use farebox::id::{AccountId, HoldId, RequestKey, SourceRef, Timestamp};
 use farebox::ledger::audit::audit;
 use farebox::ledger::{
-    self, ChargeOutcome, CloseOutcome, Cursor, EntryDetails, EntryKind, HoldOutcome, Ledger, LedgerError,
-    SpendOutcome,
+    self, ChargeOutcome, CloseOutcome, EntryDetails, EntryKind, HoldOutcome, Ledger, LedgerError,
+    SpendOutcome, StatementCursor,
 };
 use farebox::money::Money;
 use tempfile::TempDir;
@@ -66,11 +66,11 @@ enum Of {
 /// One ledger, and what its rounds gave for each measure.
 struct Contender {
     ledger: Ledger,
-    tabs: Vec<HoldId>,
+    holds: Vec<HoldId>,
     customers: Arc<Vec<AccountId>>,
     few: AccountId,
     many: AccountId,
-    middle: Cursor,
+    middle: StatementCursor,
     rates: [Vec<f64>; MEASURES.len()],
     _database: (Option<TempDir>, Option<TestDb>),
 }
@@ -128,18 +128,18 @@ impl Contender {
         let ledger = Ledger::start(db);
         let customers = (0..CUSTOMERS).map(|n| fill::account(n * (fill::ACCOUNTS / CUSTOMERS) + 7));
         let customers = customers.map(|name| AccountId::parse(&name)).collect::<Result<Vec<_>, _>>()?;
-        let tabs = opened(&ledger, &customers, now).await?;
+        let holds = opened(&ledger, &customers, now).await?;
         let few = AccountId::parse("wallet:0x7f00000000000000000000000000000000000000")?;
         history(&ledger, &few).await?;
         let many = if entries > 0 { AccountId::parse(&fill::busy())? } else { few.clone() };
         // Half a year back, or past all lines where there are few.
         let past = if entries > 0 { 365 * 24 * 3_600_000 / 2 } else { -3_600_000 };
         let half = now.checked_sub_millis(past).unwrap_or(now);
-        let middle = Cursor::parse(&format!("{}-~", half.millis()));
+        let middle = StatementCursor::parse(&format!("{}-~", half.millis()));
         let middle = middle.ok_or_else(|| anyhow::anyhow!("a cursor is not read"))?;
         let rates = Default::default();
         let customers = Arc::new(customers);
-        Ok(Some(Self { ledger, tabs, customers, few, many, middle, rates, _database: database }))
+        Ok(Some(Self { ledger, holds, customers, few, many, middle, rates, _database: database }))
     }
 
     async fn round(&mut self, index: usize) -> Result<()> {
@@ -166,15 +166,15 @@ impl Contender {
         Ok(())
     }
 
-    /// Each stream charges its tab and waits for its own.
+    /// Each stream charges its hold and waits for its own.
     async fn charges(&self) -> Result<u64> {
         let (begun, mut streams, mut done) = (Instant::now(), JoinSet::new(), 0);
-        for tab in &self.tabs {
-            let (ledger, tab) = (self.ledger.clone(), tab.clone());
+        for hold in &self.holds {
+            let (ledger, hold) = (self.ledger.clone(), hold.clone());
             streams.spawn(async move {
                 let mut done = 0;
                 while begun.elapsed() < ROUND {
-                    match ledger.charge(&tab, Money::from_micros(1)).await? {
+                    match ledger.charge(&hold, Money::from_micros(1)).await? {
                         ChargeOutcome::Charged { .. } => done += 1,
                         other => bail!("a charge ended in {other:?}"),
                     }
@@ -209,7 +209,7 @@ impl Contender {
         Ok(next.load(Ordering::Relaxed))
     }
 
-    async fn pages(&self, account: &AccountId, cursor: Option<&Cursor>) -> Result<u64> {
+    async fn pages(&self, account: &AccountId, cursor: Option<&StatementCursor>) -> Result<u64> {
         let (begun, mut done) = (Instant::now(), 0);
         while begun.elapsed() < ROUND {
             let page = self.ledger.entries(account, cursor, LINES).await?;
@@ -234,35 +234,35 @@ fn details() -> EntryDetails {
 async fn cycle(ledger: &Ledger, account: &AccountId) -> Result<()> {
     let (now, unit) = (Timestamp::now(), Money::from_micros(1));
     let held = ledger.hold(account, &RequestKey::new(now), Money::from_micros(5), now, now).await?;
-    let HoldOutcome::Opened(tab) = held else { bail!("a hold ended in {held:?}") };
-    let charged = ledger.charge(&tab, unit).await?;
+    let HoldOutcome::Opened(hold) = held else { bail!("a hold ended in {held:?}") };
+    let charged = ledger.charge(&hold, unit).await?;
     ensure!(matches!(charged, ChargeOutcome::Charged { .. }), "a charge ended in {charged:?}");
-    let closed = ledger.close(&tab, &details(), now).await?;
+    let closed = ledger.close(&hold, &details(), now).await?;
     ensure!(matches!(closed, CloseOutcome::Closed { .. }), "a close ended in {closed:?}");
     Ok(())
 }
 
-/// Credits every customer, and opens the tabs of the streams.
+/// Credits every customer, and opens the holds of the streams.
 async fn opened(ledger: &Ledger, customers: &[AccountId], now: Timestamp) -> Result<Vec<HoldId>> {
     let funds = Money::from_micros(1_000_000_000);
     let opened = ledger.db().transaction(|mut tx| async move {
-        let mut tabs = Vec::new();
+        let mut holds = Vec::new();
         for (index, customer) in customers.iter().enumerate() {
             let source = SourceRef::parse(&format!("bench:{index}")).expect("a token");
             ledger::credit(&mut tx, customer, funds, &source, now).await?;
-            if index % (customers.len() / STREAMS) == 0 && tabs.len() < STREAMS {
+            if index % (customers.len() / STREAMS) == 0 && holds.len() < STREAMS {
                 let key = RequestKey::new(now);
                 let held = ledger::hold(&mut tx, customer, &key, Money::from_micros(500_000_000), now, now);
-                if let HoldOutcome::Opened(tab) = held.await? {
-                    tabs.push(tab);
+                if let HoldOutcome::Opened(hold) = held.await? {
+                    holds.push(hold);
                 }
             }
         }
-        Ok::<_, LedgerError>((tx, tabs))
+        Ok::<_, LedgerError>((tx, holds))
     });
-    let tabs = opened.await?;
-    ensure!(tabs.len() == STREAMS, "{} tabs are open", tabs.len());
-    Ok(tabs)
+    let holds = opened.await?;
+    ensure!(holds.len() == STREAMS, "{} holds are open", holds.len());
+    Ok(holds)
 }
 
 /// Gives an account its few entries.

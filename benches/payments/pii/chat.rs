@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 use farebox::config::{self, PrivacyMode};
-use farebox::services::chat::{Catalog, ChatRequest, Limits, Privacy};
+use farebox::services::chat::{Catalog, ChatRequest, Privacy, RequestLimits};
 use farebox::services::pii::Examiner;
 use serde_json::json;
 
@@ -22,10 +22,11 @@ pub fn measure() -> Result<()> {
     let mut text = PROMPT.repeat(4);
     text.push_str(&"The rest is as we discussed it. ".repeat(20));
     text.truncate(2_048);
-    let model = config::Model { id: "m".into(), context_length: 1 << 20, ..config::Model::default() };
+    let model =
+        config::ModelConfig { id: "m".into(), context_length: 1 << 20, ..config::ModelConfig::default() };
     let body = json!({ "model": "m", "messages": [{ "role": "user", "content": text }] }).to_string();
     let catalog = Catalog::new(&[model]);
-    let request = ChatRequest::parse(&body, &catalog, Limits::default())?;
+    let request = ChatRequest::parse(&body, &catalog, RequestLimits::default())?;
     let mut table = Table::new(&["", "us, median", "99 of 100 within"]);
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
     for (name, mode) in [("off", PrivacyMode::Off), ("placeholder", PrivacyMode::Placeholder)] {

@@ -41,7 +41,7 @@ fn cases() -> Vec<Case> {
     ]
 }
 
-pub fn measure(config: &config::Pii, mut peers: Option<&mut Peers>) -> Result<()> {
+pub fn measure(config: &config::PiiConfig, mut peers: Option<&mut Peers>) -> Result<()> {
     title("   Images and PDFs: from the file that was sent to the redacted one, one thread");
     let models = config.image_models()?;
     if models.ocr.is_none() || models.faces.is_none() {

@@ -13,10 +13,10 @@ use peers::Peers;
 pub fn measure() -> Result<()> {
     let mut peers = Peers::start().inspect_err(|error| println!("\n  Without peers: {error:#}.")).ok();
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
-    let config = config::Pii {
+    let config = config::PiiConfig {
         models: Some(root.join("models")).filter(|folder| folder.is_dir()),
         max_pdf_pages: 200,
-        ..config::Pii::default()
+        ..config::PiiConfig::default()
     };
     text::measure(&config, peers.as_mut())?;
     files::measure(&config, peers.as_mut())?;

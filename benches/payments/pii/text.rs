@@ -27,7 +27,7 @@ const PROSE: [&str; 6] = [
     "They sold apples, candles and rope, and on market days also news from up the river. ",
 ];
 
-pub fn measure(config: &config::Pii, mut peers: Option<&mut Peers>) -> Result<()> {
+pub fn measure(config: &config::PiiConfig, mut peers: Option<&mut Peers>) -> Result<()> {
     title("4. Personal data in texts: one thread, all entities wanted");
     let engine = Engine::with_models(config.networks()?);
     let texts = [("prose without any", clean()), ("prose, every 4th sentence with some", mixed()?)];

@@ -19,7 +19,7 @@ use std::net::SocketAddr;
 use alloy::primitives::{Address, address};
 use alloy::signers::local::PrivateKeySigner;
 use anyhow::Result;
-use farebox::config::{Model, Source, Upstream};
+use farebox::config::{ModelConfig, Source, UpstreamConfig};
 use farebox::money::Money;
 
 use crate::program::Program;
@@ -100,23 +100,23 @@ fn prompt(streams: usize, rate: u64) -> String {
 }
 
 /// The model and its upstream, for those who take no configuration file.
-fn model() -> Model {
-    Model {
+fn model() -> ModelConfig {
+    ModelConfig {
         id: "bench".into(),
         upstreams: vec![Source { name: "bench".into(), model: None }],
         price_per_chunk: Money::from_micros(1),
         context_length: 100_000_000,
         max_output_tokens: 100_000_000,
-        ..Model::default()
+        ..ModelConfig::default()
     }
 }
 
-fn upstream(address: SocketAddr) -> Upstream {
-    Upstream {
+fn upstream(address: SocketAddr) -> UpstreamConfig {
+    UpstreamConfig {
         name: "bench".into(),
         base_url: format!("http://{address}/v1"),
         idle_timeout_ms: 600_000,
-        ..Upstream::default()
+        ..UpstreamConfig::default()
     }
 }
 

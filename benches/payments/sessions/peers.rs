@@ -22,7 +22,7 @@ use axum::routing::post;
 use axum::serve::ListenerExt as _;
 use farebox::config::PrivacyMode;
 use farebox::http::sse;
-use farebox::services::chat::{Catalog, ChatRequest, ChunkStream, Limits, Privacy, Upstreams};
+use farebox::services::chat::{Catalog, ChatRequest, ChunkStream, Privacy, RequestLimits, Upstreams};
 use farebox::services::pii::Examiner;
 use futures_util::StreamExt as _;
 use mpp::protocol::methods::tempo::session_method::{ChannelState, InMemoryChannelStore};
@@ -82,7 +82,7 @@ fn run(address: &str, store: Option<Arc<InMemoryChannelStore>>) -> Result<()> {
 }
 
 async fn complete(State(peer): State<Arc<Peer>>, headers: HeaderMap, body: String) -> Response {
-    let Ok(chat) = ChatRequest::parse(&body, &peer.catalog, Limits::default()) else {
+    let Ok(chat) = ChatRequest::parse(&body, &peer.catalog, RequestLimits::default()) else {
         return StatusCode::BAD_REQUEST.into_response();
     };
     let Ok(chat) = chat.protect(&peer.privacy).await else {

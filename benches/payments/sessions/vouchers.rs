@@ -9,7 +9,7 @@ use farebox::chain::{Chain, Fees};
 use farebox::config::{self, PATH_USD};
 use farebox::db::Db;
 use farebox::funding::FeeAccount;
-use farebox::funding::channel::{Channels, Operator, Policy};
+use farebox::funding::channel::{Channels, Operator, SettlementPolicy};
 use farebox::id::Timestamp;
 use farebox::ledger::audit::audit;
 use farebox::limits::Rate;
@@ -90,10 +90,14 @@ impl Engine {
             min_voucher_delta: Money::ZERO,
             sponsored: false,
         };
-        let config =
-            config::Chain { rpc_url: NO_CHAIN.into(), chain_id: CHAIN_ID, ..config::Chain::default() };
+        let config = config::ChainConfig {
+            rpc_url: NO_CHAIN.into(),
+            chain_id: CHAIN_ID,
+            ..config::ChainConfig::default()
+        };
         let fees = Fees { token: PATH_USD, gas: 1, highest: 0, priority: 0 };
-        let policy = Policy { settle_above: Money::ZERO, settle_after_ms: 0, close_idle_ms: i64::MAX };
+        let policy =
+            SettlementPolicy { settle_above: Money::ZERO, settle_after_ms: 0, close_idle_ms: i64::MAX };
         let signer = operator();
         let account = FeeAccount::new("operator", signer.address(), PATH_USD, Money::ZERO);
         let operator = Operator { signer, fees, account };

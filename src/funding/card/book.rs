@@ -2,7 +2,7 @@
 //! stays owed are one transaction, so an event whose transaction failed can simply come again.
 
 use super::CardError;
-use super::state::Standing;
+use super::state::CardPaymentStanding;
 use super::store::{self, PaymentRow};
 use crate::db::{Db, DbError, Tx};
 use crate::id::{AccountId, RequestKey, SourceRef, Timestamp};
@@ -24,7 +24,7 @@ pub enum Change {
 
 /// What became of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Booked {
+pub struct BookingOutcome {
     /// What was credited now.
     pub credited: Money,
     /// What was taken back now.
@@ -45,7 +45,7 @@ pub(super) async fn book(
     payment: &str,
     change: &Change,
     now: Timestamp,
-) -> Result<Booked, CardError> {
+) -> Result<BookingOutcome, CardError> {
     let booked = db
         .transaction(|mut tx| async move {
             let booked = book_in(&mut tx, payment, change, now).await?;
@@ -56,7 +56,12 @@ pub(super) async fn book(
     Ok(booked)
 }
 
-async fn book_in(tx: &mut Tx, payment: &str, change: &Change, now: Timestamp) -> Result<Booked, CardError> {
+async fn book_in(
+    tx: &mut Tx,
+    payment: &str,
+    change: &Change,
+    now: Timestamp,
+) -> Result<BookingOutcome, CardError> {
     let checkout = match change {
         Change::Paid { checkout, .. } => Some(checkout.as_str()),
         Change::Refunded(_) | Change::Disputed(_) | Change::DisputeWon(_) => None,
@@ -66,7 +71,7 @@ async fn book_in(tx: &mut Tx, payment: &str, change: &Change, now: Timestamp) ->
         ledger::lock(tx, &account).await?;
     }
     let mut row = store::lock_payment(tx, payment, now).await?;
-    let mut booked = Booked::default();
+    let mut booked = BookingOutcome::default();
     match change {
         Change::Paid { checkout, amount } => {
             if row.account.is_none() && amount.is_positive() {
@@ -151,7 +156,7 @@ async fn take_back(tx: &mut Tx, row: &mut PaymentRow, now: Timestamp) -> Result<
         return Ok((Money::ZERO, Money::ZERO));
     };
     // Each taking has a key of its own: how much was taken, and given again, before it.
-    let Standing { taken, returned, .. } = row.standing;
+    let CardPaymentStanding { taken, returned, .. } = row.standing;
     let key = format!("card-back:{}:{}:{}", row.payment, taken.micros(), returned.micros());
     let key = RequestKey::parse(&key).map_err(|_| corrupt())?;
     let details = |amount| EntryDetails {
@@ -208,8 +213,8 @@ pub(super) async fn fail(db: &Db, checkout: &str) -> Result<(), DbError> {
     .await
 }
 
-fn report(payment: &str, booked: Booked) {
-    let Booked { credited, taken, returned, debt } = booked;
+fn report(payment: &str, booked: BookingOutcome) {
+    let BookingOutcome { credited, taken, returned, debt } = booked;
     let count = |name: &'static str, amount: Money| {
         metrics::counter!(name).increment(u64::try_from(amount.micros()).unwrap_or(0));
     };

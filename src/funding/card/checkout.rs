@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use super::stripe::{Session, StripeError};
+use super::stripe::{CheckoutSession, StripeError};
 use super::{CardError, Cards, Processor, book, store};
 use crate::db::{DbError, Tx, TxError};
 use crate::id::{AccountId, RequestId, Timestamp};
@@ -129,12 +129,12 @@ impl Cards {
                 let name = format!("{} credits, {}", self.product, checkout.credits);
                 stripe.create_session(&checkout.id, checkout.price, &name, &billing).await?
             }
-            Processor::Test => Session {
+            Processor::Test => CheckoutSession {
                 id: format!("test_{}", checkout.id),
                 url: format!("{}/api/v1/billing/test-checkout/{}", self.origin, checkout.id),
             },
         };
-        let Session { id, url } = &session;
+        let CheckoutSession { id, url } = &session;
         self.db
             .transaction(|mut tx| async move {
                 store::set_session(&mut tx, &checkout.id, id, url).await?;

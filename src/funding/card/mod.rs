@@ -20,13 +20,13 @@ pub mod stripe;
 
 use std::time::Duration;
 
-use crate::config::{Billing, ConfigError};
+use crate::config::{BillingConfig, ConfigError};
 use crate::db::{Db, DbError, TxError};
 use crate::id::{AccountId, Timestamp};
 use crate::ledger::{self, LedgerError};
 use crate::money::Money;
 
-pub use book::{Booked, Change};
+pub use book::{BookingOutcome, Change};
 pub use checkout::{Checkout, CheckoutError, CheckoutOrder};
 pub use event::Event;
 pub use stripe::{Stripe, StripeError};
@@ -97,7 +97,7 @@ impl Cards {
     ///
     /// # Errors
     /// When no client for the processor can be made.
-    pub fn new(billing: &Billing, origin: &str, product: &str, db: Db) -> Result<Self, ConfigError> {
+    pub fn new(billing: &BillingConfig, origin: &str, product: &str, db: Db) -> Result<Self, ConfigError> {
         let processor = match (&billing.stripe_secret_key, &billing.stripe_webhook_secret) {
             (Some(key), Some(webhook)) => {
                 Processor::Stripe(Stripe::new(&billing.stripe_api_url, key, webhook, PATIENCE).map_err(
@@ -142,7 +142,7 @@ impl Cards {
         store::debt(&self.db, account).await
     }
 
-    /// Has debts met by what became available without new credit: a tab was closed, or an older
+    /// Has debts met by what became available without new credit: a hold was closed, or an older
     /// program credited it. Any number of instances may do so at once.
     ///
     /// # Errors
@@ -166,7 +166,12 @@ impl Cards {
     ///
     /// # Errors
     /// When it could not be recorded; nothing was.
-    pub async fn book(&self, payment: &str, change: &Change, now: Timestamp) -> Result<Booked, CardError> {
+    pub async fn book(
+        &self,
+        payment: &str,
+        change: &Change,
+        now: Timestamp,
+    ) -> Result<BookingOutcome, CardError> {
         book::book(&self.db, payment, change, now).await
     }
 }

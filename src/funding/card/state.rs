@@ -4,7 +4,7 @@ use crate::money::Money;
 
 /// What was said about one payment so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Standing {
+pub struct CardPaymentStanding {
     /// What the payer paid.
     pub paid: Money,
     /// What was credited for it.
@@ -21,7 +21,7 @@ pub struct Standing {
     pub returned: Money,
 }
 
-impl Standing {
+impl CardPaymentStanding {
     /// What is still to be taken back: the part of the credit that belongs to the part of the
     /// payment that is gone, rounded up, less what was taken already. A payment that is refunded
     /// and disputed is gone once.
@@ -60,9 +60,9 @@ mod tests {
 
     use super::*;
 
-    fn standing(sides: [i64; 5]) -> Standing {
+    fn standing(sides: [i64; 5]) -> CardPaymentStanding {
         let [paid, credited, refunded, disputed, taken] = sides.map(Money::from_micros);
-        Standing { paid, credited, refunded, disputed, taken, ..Standing::default() }
+        CardPaymentStanding { paid, credited, refunded, disputed, taken, ..CardPaymentStanding::default() }
     }
 
     #[test]
@@ -78,7 +78,7 @@ mod tests {
             // Word of the end can come before word of the dispute.
             ([100, 100, 40, 0, 0], 100, 40, 0),
         ] {
-            let standing = Standing { won: Money::from_micros(won), ..standing(sides) };
+            let standing = CardPaymentStanding { won: Money::from_micros(won), ..standing(sides) };
             assert_eq!((standing.owed().micros(), standing.due().micros()), (owed, due), "{sides:?} {won}");
         }
     }

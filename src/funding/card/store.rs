@@ -5,7 +5,7 @@ use sqlx::any::AnyRow;
 
 use super::CardError;
 use super::checkout::{Checkout, CheckoutOrder};
-use super::state::Standing;
+use super::state::CardPaymentStanding;
 use crate::db::{Db, DbError, Tx};
 use crate::id::{AccountId, Timestamp};
 use crate::money::Money;
@@ -17,7 +17,7 @@ pub(super) struct PaymentRow {
     /// Known once the payment itself was reported.
     pub account: Option<AccountId>,
     pub checkout: Option<String>,
-    pub standing: Standing,
+    pub standing: CardPaymentStanding,
 }
 
 const CHECKOUT: &str =
@@ -72,7 +72,7 @@ pub(super) async fn lock_payment(
         payment: payment.to_owned(),
         account: account.map_err(|_| CardError::Corrupt(payment.to_owned()))?,
         checkout: row.try_get("checkout")?,
-        standing: Standing {
+        standing: CardPaymentStanding {
             paid: money(&row, "paid")?,
             credited: money(&row, "credited")?,
             refunded: money(&row, "refunded")?,

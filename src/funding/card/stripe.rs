@@ -27,7 +27,7 @@ pub struct Stripe {
 
 /// A page where one checkout is paid.
 #[derive(Debug, Clone)]
-pub struct Session {
+pub struct CheckoutSession {
     pub id: String,
     pub url: String,
 }
@@ -78,7 +78,7 @@ impl Stripe {
         price: Money,
         name: &str,
         billing: &str,
-    ) -> Result<Session, StripeError> {
+    ) -> Result<CheckoutSession, StripeError> {
         let cents = (price.micros() / CENT).to_string();
         let success = format!("{billing}/success?session_id={{CHECKOUT_SESSION_ID}}");
         let body = form(&[
@@ -117,7 +117,7 @@ impl Stripe {
         }
         match (answer["id"].as_str(), answer["url"].as_str()) {
             (Some(id), Some(url)) if url.starts_with("http") => {
-                Ok(Session { id: id.to_owned(), url: url.to_owned() })
+                Ok(CheckoutSession { id: id.to_owned(), url: url.to_owned() })
             }
             _ => Err(StripeError::Nonsense),
         }

@@ -10,14 +10,14 @@
 //!   down before it leaves, and its outcome is asked for until it is known;
 //! * deposit and settled amount never fall by what a node says.
 
-mod intake;
+mod holds;
 mod open;
 mod settle;
 mod state;
 mod store;
-mod tabs;
 mod top_up;
 mod voucher;
+mod voucher_queue;
 pub mod worker;
 
 use std::sync::Arc;
@@ -26,9 +26,11 @@ use alloy::primitives::Address;
 use alloy::signers::local::PrivateKeySigner;
 
 pub use open::Funded;
-pub use state::{Accepted, Channel, Due, Phase, Policy, Purpose, Refused, Request};
+pub use state::{
+    Channel, ChannelRefusal, ChannelRequest, DueAction, Phase, SettlementPolicy, TxPurpose, VoucherEffect,
+};
 
-use intake::Intake;
+use voucher_queue::VoucherQueue;
 
 use super::sponsor::Exhausted;
 use super::{FeeAccount, Sponsor, StoreError};
@@ -46,11 +48,11 @@ pub struct Channels {
     sponsor: Option<Sponsor>,
     operator: Operator,
     terms: SessionTerms,
-    policy: Policy,
+    policy: SettlementPolicy,
     /// How often vouchers are taken. Only its payer's signature counts against
     /// a channel, so nobody else can use its share up ("Denial of Service").
-    vouchers: Arc<Buckets<ChannelId>>,
-    intake: Intake,
+    limiter: Arc<Buckets<ChannelId>>,
+    vouchers: VoucherQueue,
     /// This instance's name, for the lease of the [worker].
     worker: Arc<str>,
 }
@@ -70,7 +72,7 @@ pub enum ChannelError {
     #[error(transparent)]
     Voucher(#[from] VoucherError),
     #[error(transparent)]
-    Refused(#[from] Refused),
+    Refused(#[from] ChannelRefusal),
     /// The funding transaction is not what it should be, or would fail.
     #[error("{0}")]
     Transaction(String),
@@ -106,7 +108,7 @@ impl From<LedgerError> for ChannelError {
 }
 
 impl Channels {
-    /// Wires the parts together, and starts the [intake] of vouchers on the
+    /// Wires the parts together, and starts the [queue](voucher_queue) of vouchers on the
     /// current runtime.
     #[must_use]
     pub fn new(
@@ -115,13 +117,13 @@ impl Channels {
         sponsor: Option<Sponsor>,
         operator: Operator,
         terms: SessionTerms,
-        policy: Policy,
-        vouchers: Rate,
+        policy: SettlementPolicy,
+        rate: Rate,
     ) -> Self {
-        let vouchers = Arc::new(Buckets::new(vouchers));
-        let intake = Intake::start(db.clone(), terms.min_voucher_delta);
+        let limiter = Arc::new(Buckets::new(rate));
+        let vouchers = VoucherQueue::start(db.clone(), terms.min_voucher_delta);
         let worker = uuid::Uuid::new_v4().to_string().into();
-        Self { db, chain, sponsor, operator, terms, policy, vouchers, intake, worker }
+        Self { db, chain, sponsor, operator, terms, policy, limiter, vouchers, worker }
     }
 
     /// The account that pays for settlements and closes.
@@ -163,7 +165,7 @@ impl Channels {
 /// An error of the work inside a transaction.
 #[derive(Debug)]
 enum TxFailure {
-    Refused(Refused),
+    ChannelRefusal(ChannelRefusal),
     Exhausted(Exhausted),
     Ledger(LedgerError),
     Store(StoreError),
@@ -187,16 +189,16 @@ impl From<LedgerError> for TxFailure {
     }
 }
 
-impl From<Refused> for TxFailure {
-    fn from(refused: Refused) -> Self {
-        Self::Refused(refused)
+impl From<ChannelRefusal> for TxFailure {
+    fn from(refused: ChannelRefusal) -> Self {
+        Self::ChannelRefusal(refused)
     }
 }
 
 impl TxError for TxFailure {
     fn db(&self) -> Option<&DbError> {
         match self {
-            Self::Refused(_) | Self::Exhausted(_) | Self::Store(StoreError::Corrupt { .. }) => None,
+            Self::ChannelRefusal(_) | Self::Exhausted(_) | Self::Store(StoreError::Corrupt { .. }) => None,
             Self::Ledger(error) => error.db(),
             Self::Store(StoreError::Db(error)) => Some(error),
         }
@@ -206,7 +208,7 @@ impl TxError for TxFailure {
 impl From<TxFailure> for ChannelError {
     fn from(failure: TxFailure) -> Self {
         match failure {
-            TxFailure::Refused(refused) => refused.into(),
+            TxFailure::ChannelRefusal(refused) => refused.into(),
             TxFailure::Exhausted(why) => open::not_sponsored(why),
             TxFailure::Ledger(error) => error.into(),
             TxFailure::Store(error) => error.into(),

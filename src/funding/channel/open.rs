@@ -3,11 +3,11 @@
 use alloy::network::ReceiptResponse as _;
 use alloy::primitives::{Address, B256};
 
-use super::state::{Channel, Pending, Phase, Purpose, Refused, Reservation};
-use super::store::{self, Outcome};
-use super::{ChannelError, Channels, TxFailure, tabs};
+use super::state::{Channel, ChannelRefusal, Pending, Phase, Reservation, TxPurpose};
+use super::store::{self, TxOutcome};
+use super::{ChannelError, Channels, TxFailure, holds};
 use crate::chain::reserve::{self, Funding};
-use crate::chain::{ChainReceipt, Sent, SignedTransaction, Verdict, fee_paid};
+use crate::chain::{ChainReceipt, SendOutcome, SignedTransaction, SimulationOutcome, fee_paid};
 use crate::db::Tx;
 use crate::funding::sponsor::{self, Exhausted};
 use crate::funding::{StoreError, recover};
@@ -20,7 +20,7 @@ use crate::mpp::session::{ChannelId, Descriptor, SignedVoucher, VoucherError};
 const LONGEST_VALIDITY_SECONDS: u64 = 120;
 
 /// A transaction about a channel, about to leave.
-pub(super) struct Departure<'a> {
+pub(super) struct OutgoingTx<'a> {
     pub pending: &'a Pending,
     /// The channel that it opens.
     pub opens: Option<&'a Descriptor>,
@@ -63,7 +63,7 @@ impl Channels {
             Err(error) => return Err(ChannelError::Transaction(error.to_string())),
         };
         if deposit < least || voucher.amount > deposit {
-            return Err(Refused::Deposit.into());
+            return Err(ChannelRefusal::Deposit.into());
         }
         match self.find(voucher.channel).await? {
             Some(channel) if channel.phase != Phase::Opening && channel.phase != Phase::Failed => {
@@ -72,7 +72,7 @@ impl Channels {
             Some(channel) => self.finish_opening(&channel, now).await?,
             None => {
                 let sponsored = self.sponsor_fee(&transaction, sponsored, now)?;
-                let pending = Pending { sponsored, ..pending(Purpose::Open, deposit, &transaction) };
+                let pending = Pending { sponsored, ..pending(TxPurpose::Open, deposit, &transaction) };
                 self.send_opening(voucher.channel, descriptor, &pending, &transaction, now).await?;
             }
         }
@@ -126,11 +126,11 @@ impl Channels {
 
     pub(super) async fn refuse_reverting(&self, transaction: &SignedTransaction) -> Result<(), ChannelError> {
         match self.chain.simulate(transaction).await {
-            Ok(Verdict::Succeeds) => Ok(()),
-            Ok(Verdict::Insufficient) => Err(ChannelError::Transaction(
+            Ok(SimulationOutcome::Succeeds) => Ok(()),
+            Ok(SimulationOutcome::Insufficient) => Err(ChannelError::Transaction(
                 "the account's token balance does not cover the deposit; nothing was sent".into(),
             )),
-            Ok(Verdict::Reverts(reason)) => Err(ChannelError::Transaction(format!(
+            Ok(SimulationOutcome::Reverts(reason)) => Err(ChannelError::Transaction(format!(
                 "the transaction would fail on the chain ({reason}); nothing was sent"
             ))),
             Err(error) => {
@@ -149,7 +149,7 @@ impl Channels {
         now: Timestamp,
     ) -> Result<(), ChannelError> {
         self.refuse_reverting(transaction).await?;
-        let departure = Departure { pending, opens: Some(descriptor), payer: descriptor.payer };
+        let departure = OutgoingTx { pending, opens: Some(descriptor), payer: descriptor.payer };
         if !self.record(id, &departure, now).await? {
             return Err(ChannelError::Pending);
         }
@@ -176,7 +176,7 @@ impl Channels {
     pub(super) async fn record(
         &self,
         id: ChannelId,
-        departure: &Departure<'_>,
+        departure: &OutgoingTx<'_>,
         now: Timestamp,
     ) -> Result<bool, ChannelError> {
         let recorded = self
@@ -194,7 +194,8 @@ impl Channels {
                     reserved.map_err(TxFailure::Exhausted)?;
                 }
                 // A request that began since the capture was computed: not now.
-                if pending.purpose == Purpose::Close && !nothing_charged_since(&mut tx, id, pending).await? {
+                if pending.purpose == TxPurpose::Close && !nothing_charged_since(&mut tx, id, pending).await?
+                {
                     return Ok((tx, false));
                 }
                 let recorded = store::set_pending(&mut tx, id, pending).await?;
@@ -213,17 +214,17 @@ impl Channels {
         now: Timestamp,
     ) -> Result<ChainReceipt, ChannelError> {
         match self.chain.send(transaction).await {
-            Sent::Mined(receipt) if self.succeeded(&receipt, id)? => Ok(*receipt),
-            Sent::Mined(receipt) => {
+            SendOutcome::Mined(receipt) if self.succeeded(&receipt, id)? => Ok(*receipt),
+            SendOutcome::Mined(receipt) => {
                 self.undo(id, pending, Some(&receipt), now).await?;
                 Err(ChannelError::Transaction("the transaction failed on the chain".into()))
             }
             // Not believed alone: the worker asks until the transaction is dead.
-            Sent::Refused { reason } => {
+            SendOutcome::Refused { reason } => {
                 tracing::warn!(channel = %id, purpose = pending.purpose.as_str(), reason, "transaction refused");
                 Err(ChannelError::Pending)
             }
-            Sent::Unknown => Err(ChannelError::Pending),
+            SendOutcome::Unknown => Err(ChannelError::Pending),
         }
     }
 
@@ -259,12 +260,12 @@ impl Channels {
         let Some(channel) = self.find(id).await? else {
             return Ok(());
         };
-        let phase = if pending.purpose == Purpose::Open { Phase::Failed } else { channel.phase };
+        let phase = if pending.purpose == TxPurpose::Open { Phase::Failed } else { channel.phase };
         let fee = cost(receipt);
         self.resolve(
             &channel,
             pending,
-            Outcome { phase, deposit: channel.deposit, settled: channel.settled, fee },
+            TxOutcome { phase, deposit: channel.deposit, settled: channel.settled, fee },
             now,
         )
         .await
@@ -282,9 +283,9 @@ impl Channels {
             metrics::counter!("farebox_chain_contradictions_total").increment(1);
             return Err(ChannelError::Pending);
         };
-        let channel = self.find(id).await?.ok_or(Refused::Unknown)?;
+        let channel = self.find(id).await?.ok_or(ChannelRefusal::Unknown)?;
         let fee = cost(Some(receipt));
-        let outcome = Outcome { phase: Phase::Open, deposit, settled: Money::ZERO, fee };
+        let outcome = TxOutcome { phase: Phase::Open, deposit, settled: Money::ZERO, fee };
         self.resolve(&channel, pending, outcome, now).await?;
         tracing::info!(channel = %id, %deposit, "channel opened");
         Ok(())
@@ -294,7 +295,7 @@ impl Channels {
         &self,
         channel: &Channel,
         pending: &Pending,
-        outcome: Outcome,
+        outcome: TxOutcome,
         now: Timestamp,
     ) -> Result<(), ChannelError> {
         self.db
@@ -315,7 +316,7 @@ impl Channels {
     /// Asks what became of an opening transaction that was sent before.
     pub(super) async fn finish_opening(&self, channel: &Channel, now: Timestamp) -> Result<(), ChannelError> {
         let Some(pending) = &channel.pending else {
-            return Err(Refused::Unknown.into());
+            return Err(ChannelRefusal::Unknown.into());
         };
         let transaction = SignedTransaction::parse(&pending.raw)
             .map_err(|error| ChannelError::Transaction(error.to_string()))?;
@@ -362,17 +363,17 @@ impl Channels {
 }
 
 /// Whether a close still takes all that was charged. With the channel locked no
-/// request begins, and with no tab open nothing is charged: what was is read after that is sure.
+/// request begins, and with no hold open nothing is charged: what was is read after that is sure.
 async fn nothing_charged_since(tx: &mut Tx, id: ChannelId, close: &Pending) -> Result<bool, StoreError> {
-    if store::lock(tx, id).await?.is_none() || !tabs::open_tabs(tx, id).await?.is_empty() {
+    if store::lock(tx, id).await?.is_none() || !holds::open_holds(tx, id).await?.is_empty() {
         return Ok(false);
     }
     Ok(store::lock(tx, id).await?.is_some_and(|channel| channel.capture() == close.amount))
 }
 
 /// How a channel stands after a top-up.
-pub(super) fn topped_up(channel: &Channel, deposit: Money, receipt: &ChainReceipt) -> Outcome {
-    Outcome { phase: Phase::Open, deposit, settled: channel.settled, fee: cost(Some(receipt)) }
+pub(super) fn topped_up(channel: &Channel, deposit: Money, receipt: &ChainReceipt) -> TxOutcome {
+    TxOutcome { phase: Phase::Open, deposit, settled: channel.settled, fee: cost(Some(receipt)) }
 }
 
 /// What a transaction's fee came to; nothing when no block has it.
@@ -387,7 +388,7 @@ pub(super) fn not_sponsored(why: Exhausted) -> ChannelError {
 }
 
 /// What is written down of a transaction before it leaves.
-pub(super) fn pending(purpose: Purpose, amount: Money, transaction: &SignedTransaction) -> Pending {
+pub(super) fn pending(purpose: TxPurpose, amount: Money, transaction: &SignedTransaction) -> Pending {
     Pending {
         purpose,
         amount,

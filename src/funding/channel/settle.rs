@@ -1,16 +1,16 @@
-//! Taking what was earned: settlements on the way, and the close.
+//! Settlement what was earned: settlements on the way, and the close.
 
 use alloy::primitives::{Bytes, TxKind, U256};
 use tempo_alloy::primitives::transaction::Call;
 
-use super::open::{Departure, cost, pending, topped_up};
-use super::state::{Channel, Pending, Phase, Purpose, Refused, Request};
-use super::store::{self, Outcome};
-use super::{ChannelError, Channels, TxFailure, tabs};
+use super::open::{OutgoingTx, cost, pending, topped_up};
+use super::state::{Channel, ChannelRefusal, ChannelRequest, Pending, Phase, TxPurpose};
+use super::store::{self, TxOutcome};
+use super::{ChannelError, Channels, TxFailure, holds};
 use crate::chain::{ChainReceipt, Fees, SignedTransaction, reserve};
 use crate::db::Tx;
 use crate::id::{HoldId, Timestamp};
-use crate::ledger::{self, EntryDetails, EntryKind, HoldOutcome, Known};
+use crate::ledger::{self, EntryDetails, EntryKind, HoldOutcome, IdempotencyStatus};
 use crate::money::Money;
 use crate::mpp::session::{ChannelId, Descriptor, SignedVoucher};
 
@@ -19,15 +19,15 @@ use crate::mpp::session::{ChannelId, Descriptor, SignedVoucher};
 const VALID_SECONDS: i64 = 25;
 
 /// A settlement or close of ours.
-struct Taking {
-    purpose: Purpose,
+struct Settlement {
+    purpose: TxPurpose,
     /// What is settled, or captured.
     amount: Money,
     input: Bytes,
 }
 
 impl Channels {
-    /// Opens the tab of a request on a channel, and ends whatever ran on it
+    /// Opens the hold of a request on a channel, and ends whatever ran on it
     /// before: a channel serves one request at a time ("Concurrency Model").
     ///
     /// # Errors
@@ -35,29 +35,29 @@ impl Channels {
     pub async fn begin(
         &self,
         id: ChannelId,
-        request: &Request<'_>,
+        request: &ChannelRequest<'_>,
         now: Timestamp,
         expires_at: Timestamp,
     ) -> Result<HoldId, ChannelError> {
         let hold = self
             .db
             .transaction(|mut tx| async move {
-                let channel = store::lock(&mut tx, id).await?.ok_or(Refused::Unknown)?;
+                let channel = store::lock(&mut tx, id).await?.ok_or(ChannelRefusal::Unknown)?;
                 channel.usable()?;
                 let account = store::account(id);
-                let key = match ledger::known(&mut tx, &account, request.key, now).await? {
-                    Known::New(key) => key,
-                    Known::InProgress => return Err(Refused::InProgress.into()),
-                    Known::Charged => return Err(Refused::Repeated.into()),
+                let key = match ledger::idempotency_status(&mut tx, &account, request.key, now).await? {
+                    IdempotencyStatus::New(key) => key,
+                    IdempotencyStatus::InProgress => return Err(ChannelRefusal::InProgress.into()),
+                    IdempotencyStatus::Charged => return Err(ChannelRefusal::Repeated.into()),
                 };
-                end_tabs(&mut tx, id, now).await?;
+                close_holds(&mut tx, id, now).await?;
                 // All that there is: nothing else runs on the channel.
                 let left = ledger::lock(&mut tx, &account).await?.available();
                 let opened = ledger::hold(&mut tx, &account, &key, left, now, expires_at).await?;
                 let (HoldOutcome::Opened(hold) | HoldOutcome::Existing(hold)) = opened else {
-                    return Err(Refused::Unknown.into());
+                    return Err(ChannelRefusal::Unknown.into());
                 };
-                tabs::set_request(&mut tx, id, &hold, request).await?;
+                holds::set_request(&mut tx, id, &hold, request).await?;
                 Ok::<_, TxFailure>((tx, hold))
             })
             .await?;
@@ -76,11 +76,11 @@ impl Channels {
         now: Timestamp,
     ) -> Result<Channel, ChannelError> {
         let id = voucher.channel;
-        let mut channel = self.find(id).await?.ok_or(Refused::Unknown)?;
+        let mut channel = self.find(id).await?.ok_or(ChannelRefusal::Unknown)?;
         self.check_signature(&channel.descriptor, voucher)?;
         if let Some(pending) = channel.closing() {
             self.reconcile(&channel, pending, now).await?;
-            channel = self.find(id).await?.ok_or(Refused::Unknown)?;
+            channel = self.find(id).await?.ok_or(ChannelRefusal::Unknown)?;
         }
         if channel.phase == Phase::Closed {
             return Ok(channel);
@@ -99,7 +99,7 @@ impl Channels {
         }
         let capture = channel.may_close(voucher.amount, authorized)?;
         self.send_close(&channel, voucher, capture, price, now).await?;
-        self.find(id).await?.ok_or_else(|| Refused::Unknown.into())
+        self.find(id).await?.ok_or_else(|| ChannelRefusal::Unknown.into())
     }
 
     /// Whether the payer authorised this close with a signature made for it
@@ -121,17 +121,17 @@ impl Channels {
         })
     }
 
-    /// Closes every open tab of a channel; the streams behind them end at what
+    /// Closes every open hold of a channel; the streams behind them end at what
     /// was charged.
     pub(super) async fn stop_requests(&self, id: ChannelId, now: Timestamp) -> Result<Channel, ChannelError> {
         self.db
             .transaction(|mut tx| async move {
-                store::lock(&mut tx, id).await?.ok_or(Refused::Unknown)?;
-                end_tabs(&mut tx, id, now).await?;
+                store::lock(&mut tx, id).await?.ok_or(ChannelRefusal::Unknown)?;
+                close_holds(&mut tx, id, now).await?;
                 Ok::<_, TxFailure>((tx, ()))
             })
             .await?;
-        self.find(id).await?.ok_or_else(|| Refused::Unknown.into())
+        self.find(id).await?.ok_or_else(|| ChannelRefusal::Unknown.into())
     }
 
     /// Nothing can be taken from this channel any more: end what runs on it.
@@ -139,9 +139,9 @@ impl Channels {
         let id = channel.id;
         self.db
             .transaction(|mut tx| async move {
-                store::lock(&mut tx, id).await?.ok_or(Refused::Unknown)?;
-                end_tabs(&mut tx, id, now).await?;
-                store::set_gone(&mut tx, id, now).await?;
+                store::lock(&mut tx, id).await?.ok_or(ChannelRefusal::Unknown)?;
+                close_holds(&mut tx, id, now).await?;
+                store::set_closed_externally(&mut tx, id, now).await?;
                 Ok::<_, TxFailure>((tx, ()))
             })
             .await?;
@@ -159,8 +159,8 @@ impl Channels {
         if voucher.amount <= channel.settled {
             return Ok(());
         }
-        let taking = Taking {
-            purpose: Purpose::Settle,
+        let taking = Settlement {
+            purpose: TxPurpose::Settle,
             amount: voucher.amount,
             input: reserve::settle_call(&channel.descriptor, voucher.amount, &voucher.signature),
         };
@@ -190,8 +190,8 @@ impl Channels {
         price: u128,
         now: Timestamp,
     ) -> Result<(), ChannelError> {
-        let taking = Taking {
-            purpose: Purpose::Close,
+        let taking = Settlement {
+            purpose: TxPurpose::Close,
             amount: capture,
             input: reserve::close_call(&channel.descriptor, voucher.amount, capture, &voucher.signature),
         };
@@ -211,11 +211,11 @@ impl Channels {
     async fn dispatch(
         &self,
         channel: &Channel,
-        taking: Taking,
+        taking: Settlement,
         price: u128,
         now: Timestamp,
     ) -> Result<(), ChannelError> {
-        let Taking { purpose, amount, input } = taking;
+        let Settlement { purpose, amount, input } = taking;
         let call = Call { to: TxKind::Call(self.terms.escrow), value: U256::ZERO, input };
         // Twice the price: room for the base fee to rise while it is valid.
         let fees = Fees { highest: price.saturating_mul(2), priority: 0, ..self.operator.fees };
@@ -224,7 +224,7 @@ impl Channels {
             SignedTransaction::own(&self.operator.signer, self.terms.chain_id, call, &fees, until)
                 .map_err(|error| ChannelError::Transaction(error.to_string()))?;
         let pending = pending(purpose, amount, &transaction);
-        let departure = Departure { pending: &pending, opens: None, payer: channel.descriptor.payer };
+        let departure = OutgoingTx { pending: &pending, opens: None, payer: channel.descriptor.payer };
         if !self.record(channel.id, &departure, now).await? {
             return Err(ChannelError::Pending);
         }
@@ -242,9 +242,9 @@ impl Channels {
     ) -> Result<(), ChannelError> {
         let escrow = self.terms.escrow;
         let (phase, settled) = match pending.purpose {
-            Purpose::Close => (Phase::Closed, reserve::closed(receipt, escrow, channel.id)),
-            Purpose::Settle => (Phase::Open, reserve::settled(receipt, escrow, channel.id)),
-            Purpose::Open | Purpose::TopUp => (Phase::Open, None),
+            TxPurpose::Close => (Phase::Closed, reserve::closed(receipt, escrow, channel.id)),
+            TxPurpose::Settle => (Phase::Open, reserve::settled(receipt, escrow, channel.id)),
+            TxPurpose::Open | TxPurpose::TopUp => (Phase::Open, None),
         };
         let Some(settled) = settled else {
             tracing::error!(channel = %channel.id, "transaction mined without its event");
@@ -252,7 +252,7 @@ impl Channels {
             return Err(ChannelError::Pending);
         };
         let fee = cost(Some(receipt));
-        self.resolve(channel, pending, Outcome { phase, deposit: channel.deposit, settled, fee }, now)
+        self.resolve(channel, pending, TxOutcome { phase, deposit: channel.deposit, settled, fee }, now)
             .await?;
         tracing::info!(channel = %channel.id, %settled, phase = phase.as_str(), "channel settled");
         Ok(())
@@ -285,33 +285,33 @@ impl Channels {
             return self.undo(channel.id, pending, Some(&receipt), now).await;
         }
         match pending.purpose {
-            Purpose::Open => self.opened(channel.id, pending, &receipt, now).await,
-            Purpose::TopUp => {
+            TxPurpose::Open => self.opened(channel.id, pending, &receipt, now).await,
+            TxPurpose::TopUp => {
                 let deposit = reserve::topped_up(&receipt, self.terms.escrow, channel.id)
                     .ok_or(ChannelError::Pending)?;
                 self.resolve(channel, pending, topped_up(channel, deposit, &receipt), now).await
             }
-            Purpose::Settle | Purpose::Close => self.taken(channel, pending, &receipt, now).await,
+            TxPurpose::Settle | TxPurpose::Close => self.taken(channel, pending, &receipt, now).await,
         }
     }
 }
 
-/// Closes the open tabs of a channel at what they were charged, because the
+/// Closes the open holds of a channel at what they were charged, because the
 /// channel moves on.
-async fn end_tabs(tx: &mut Tx, id: ChannelId, now: Timestamp) -> Result<(), TxFailure> {
-    for tab in tabs::open_tabs(tx, id).await? {
-        let units = tab.charged.micros().checked_div(tab.unit_price.micros()).unwrap_or(0);
+async fn close_holds(tx: &mut Tx, id: ChannelId, now: Timestamp) -> Result<(), TxFailure> {
+    for open in holds::open_holds(tx, id).await? {
+        let units = open.charged.micros().checked_div(open.unit_price.micros()).unwrap_or(0);
         let details = EntryDetails {
             kind: EntryKind::Usage,
-            request_id: tab.request_id,
-            service: tab.service,
+            request_id: open.request_id,
+            service: open.service,
             units: u64::try_from(units).unwrap_or(0),
-            unit_price: tab.unit_price,
+            unit_price: open.unit_price,
             meta: serde_json::json!({
-                "channel": id.to_string(), "challenge": tab.challenge, "end": "superseded",
+                "channel": id.to_string(), "challenge": open.challenge, "end": "superseded",
             }),
         };
-        ledger::close(tx, &tab.hold, &details, now).await?;
+        ledger::close(tx, &open.hold, &details, now).await?;
     }
     Ok(())
 }

@@ -30,14 +30,14 @@ impl Phase {
 
 /// What a transaction about a channel is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Purpose {
+pub enum TxPurpose {
     Open,
     TopUp,
     Settle,
     Close,
 }
 
-impl Purpose {
+impl TxPurpose {
     pub(super) const ALL: [Self; 4] = [Self::Open, Self::TopUp, Self::Settle, Self::Close];
 
     /// The stored name.
@@ -55,7 +55,7 @@ impl Purpose {
 /// The transaction about a channel that is out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pending {
-    pub purpose: Purpose,
+    pub purpose: TxPurpose,
     /// Deposit, addition, settled amount or capture.
     pub amount: Money,
     pub hash: String,
@@ -99,7 +99,7 @@ pub struct Channel {
 
 /// A request that is served on a channel.
 #[derive(Debug, Clone, Copy)]
-pub struct Request<'a> {
+pub struct ChannelRequest<'a> {
     pub id: &'a RequestId,
     /// The client's `Idempotency-Key`: a request is charged once under it.
     pub key: Option<&'a str>,
@@ -112,7 +112,7 @@ pub struct Request<'a> {
 
 /// Why a channel refuses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Refused {
+pub enum ChannelRefusal {
     #[error("this server knows no channel with this id")]
     Unknown,
     /// It may open yet: nobody is to give it up.
@@ -145,7 +145,7 @@ pub enum Refused {
 
 /// What a voucher changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Accepted {
+pub enum VoucherEffect {
     /// It allows this much more.
     More(Money),
     /// It was accepted before.
@@ -163,12 +163,12 @@ impl Channel {
     ///
     /// # Errors
     /// Why not.
-    pub fn usable(&self) -> Result<(), Refused> {
+    pub fn usable(&self) -> Result<(), ChannelRefusal> {
         match self.phase {
-            Phase::Opening => Err(Refused::Opening),
-            Phase::Failed => Err(Refused::Unknown),
-            Phase::Closed => Err(Refused::Closed),
-            Phase::Open if self.is_closing() => Err(Refused::Closing),
+            Phase::Opening => Err(ChannelRefusal::Opening),
+            Phase::Failed => Err(ChannelRefusal::Unknown),
+            Phase::Closed => Err(ChannelRefusal::Closed),
+            Phase::Open if self.is_closing() => Err(ChannelRefusal::Closing),
             Phase::Open => Ok(()),
         }
     }
@@ -180,7 +180,7 @@ impl Channel {
     /// The close that is out.
     #[must_use]
     pub fn closing(&self) -> Option<&Pending> {
-        self.pending.as_ref().filter(|pending| pending.purpose == Purpose::Close)
+        self.pending.as_ref().filter(|pending| pending.purpose == TxPurpose::Close)
     }
 
     /// Whether a voucher of `amount` may be accepted ("Voucher Verification",
@@ -188,23 +188,23 @@ impl Channel {
     ///
     /// # Errors
     /// Which rule it breaks.
-    pub fn accept(&self, amount: Money, least_step: Money) -> Result<Accepted, Refused> {
+    pub fn accept(&self, amount: Money, least_step: Money) -> Result<VoucherEffect, ChannelRefusal> {
         self.usable()?;
         let accepted = self.accepted();
         if amount > self.deposit {
-            return Err(Refused::Deposit);
+            return Err(ChannelRefusal::Deposit);
         }
         if amount < accepted {
-            return Err(Refused::Lower);
+            return Err(ChannelRefusal::Lower);
         }
         if self.voucher.is_some() && amount == accepted {
-            return Ok(Accepted::Again);
+            return Ok(VoucherEffect::Again);
         }
-        let more = amount.checked_sub(accepted).ok_or(Refused::Lower)?;
+        let more = amount.checked_sub(accepted).ok_or(ChannelRefusal::Lower)?;
         if self.voucher.is_some() && more < least_step {
-            return Err(Refused::Step);
+            return Err(ChannelRefusal::Step);
         }
-        Ok(Accepted::More(more))
+        Ok(VoucherEffect::More(more))
     }
 
     /// What a close takes for the payee: exactly what was delivered, or what is
@@ -222,18 +222,18 @@ impl Channel {
     ///
     /// # Errors
     /// Which rule it breaks.
-    pub fn may_close(&self, amount: Money, authorized: bool) -> Result<Money, Refused> {
+    pub fn may_close(&self, amount: Money, authorized: bool) -> Result<Money, ChannelRefusal> {
         self.usable()?;
         let capture = self.capture();
         if amount < capture {
-            return Err(Refused::Cover);
+            return Err(ChannelRefusal::Cover);
         }
         if amount > self.deposit {
-            return Err(Refused::Deposit);
+            return Err(ChannelRefusal::Deposit);
         }
         let public = self.settled.max(self.published);
         if !authorized && amount <= public && public.is_positive() {
-            return Err(Refused::Published);
+            return Err(ChannelRefusal::Published);
         }
         Ok(capture)
     }
@@ -267,7 +267,7 @@ impl Channel {
 
 /// When the worker settles and closes on its own.
 #[derive(Debug, Clone, Copy)]
-pub struct Policy {
+pub struct SettlementPolicy {
     /// Settle when this much is spent and not settled.
     pub settle_above: Money,
     /// Settle when something unsettled is this old, in milliseconds.
@@ -278,7 +278,7 @@ pub struct Policy {
 
 /// What is to be done about a channel now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Due {
+pub enum DueAction {
     Nothing,
     /// Take what was spent so far.
     Settle,
@@ -289,20 +289,20 @@ pub enum Due {
 /// Decides what is due. A payer that asked to close gets what it asked for at
 /// once: after the grace period it could take what we have not settled.
 #[must_use]
-pub fn due(channel: &Channel, policy: &Policy, now: Timestamp) -> Due {
+pub fn due(channel: &Channel, policy: &SettlementPolicy, now: Timestamp) -> DueAction {
     if channel.phase != Phase::Open || channel.pending.is_some() || channel.voucher.is_none() {
-        return Due::Nothing;
+        return DueAction::Nothing;
     }
     let quiet = now.checked_millis_since(channel.active_at).unwrap_or(0);
     let unsettled = channel.spent.checked_sub(channel.settled).unwrap_or(Money::ZERO);
     if channel.close_requested_at > 0 || quiet >= policy.close_idle_ms {
-        Due::Close
+        DueAction::Close
     } else if unsettled >= policy.settle_above && unsettled.is_positive()
         || unsettled.is_positive() && quiet >= policy.settle_after_ms
     {
-        Due::Settle
+        DueAction::Settle
     } else {
-        Due::Nothing
+        DueAction::Nothing
     }
 }
 
@@ -351,20 +351,20 @@ mod tests {
     fn attack_14_lower_equal_and_higher_vouchers() {
         let channel = channel(1000, 500, 0, 0);
         let accept = |amount| channel.accept(dollars(amount), dollars(10));
-        assert_eq!(accept(499), Err(Refused::Lower));
-        assert_eq!(accept(500), Ok(Accepted::Again));
-        assert_eq!(accept(509), Err(Refused::Step));
-        assert_eq!(accept(510), Ok(Accepted::More(dollars(10))));
-        assert_eq!(accept(1000), Ok(Accepted::More(dollars(500))));
-        assert_eq!(accept(1001), Err(Refused::Deposit));
+        assert_eq!(accept(499), Err(ChannelRefusal::Lower));
+        assert_eq!(accept(500), Ok(VoucherEffect::Again));
+        assert_eq!(accept(509), Err(ChannelRefusal::Step));
+        assert_eq!(accept(510), Ok(VoucherEffect::More(dollars(10))));
+        assert_eq!(accept(1000), Ok(VoucherEffect::More(dollars(500))));
+        assert_eq!(accept(1001), Err(ChannelRefusal::Deposit));
     }
 
     #[test]
     fn attack_17_a_closing_channel_delivers_nothing() {
         let mut channel = channel(1000, 500, 0, 0);
         channel.close_requested_at = 1;
-        assert_eq!(channel.accept(dollars(600), Money::ZERO), Err(Refused::Closing));
-        assert_eq!(due(&channel, &policy(), Timestamp::from_millis(1)), Due::Close);
+        assert_eq!(channel.accept(dollars(600), Money::ZERO), Err(ChannelRefusal::Closing));
+        assert_eq!(due(&channel, &policy(), Timestamp::from_millis(1)), DueAction::Close);
     }
 
     #[test]
@@ -372,15 +372,18 @@ mod tests {
         assert_eq!(channel(1000, 500, 300, 0).may_close(dollars(500), false), Ok(dollars(300)));
         assert_eq!(channel(1000, 500, 300, 400).may_close(dollars(500), false), Ok(dollars(400)));
         assert_eq!(channel(1000, 500, 0, 0).may_close(dollars(500), false), Ok(dollars(0)));
-        assert_eq!(channel(1000, 500, 300, 0).may_close(dollars(299), true), Err(Refused::Cover));
-        assert_eq!(channel(1000, 500, 300, 0).may_close(dollars(1001), true), Err(Refused::Deposit));
+        assert_eq!(channel(1000, 500, 300, 0).may_close(dollars(299), true), Err(ChannelRefusal::Cover));
+        assert_eq!(channel(1000, 500, 300, 0).may_close(dollars(1001), true), Err(ChannelRefusal::Deposit));
         // A settle signature used again as a close.
-        assert_eq!(channel(1000, 500, 400, 400).may_close(dollars(400), false), Err(Refused::Published));
+        assert_eq!(
+            channel(1000, 500, 400, 400).may_close(dollars(400), false),
+            Err(ChannelRefusal::Published)
+        );
         assert_eq!(channel(1000, 500, 400, 400).may_close(dollars(400), true), Ok(dollars(400)));
         // The same when the settlement failed: it was on the wire.
         let mut failed = channel(1000, 500, 400, 0);
         failed.published = dollars(400);
-        assert_eq!(failed.may_close(dollars(400), false), Err(Refused::Published));
+        assert_eq!(failed.may_close(dollars(400), false), Err(ChannelRefusal::Published));
         assert_eq!(failed.may_close(dollars(500), false), Ok(dollars(400)));
     }
 
@@ -391,8 +394,8 @@ mod tests {
         assert_eq!(channel(1000, 500, 500, 0).required(dollars(100), dollars(10)), dollars(600));
     }
 
-    fn policy() -> Policy {
-        Policy { settle_above: dollars(100), settle_after_ms: 1_000, close_idle_ms: 10_000 }
+    fn policy() -> SettlementPolicy {
+        SettlementPolicy { settle_above: dollars(100), settle_after_ms: 1_000, close_idle_ms: 10_000 }
     }
 
     #[test]
@@ -400,10 +403,10 @@ mod tests {
         let at = |spent, settled, millis| {
             due(&channel(1000, 500, spent, settled), &policy(), Timestamp::from_millis(millis))
         };
-        assert_eq!(at(99, 0, 0), Due::Nothing);
-        assert_eq!(at(100, 0, 0), Due::Settle);
-        assert_eq!(at(1, 0, 1_000), Due::Settle);
-        assert_eq!(at(300, 300, 1_000), Due::Nothing);
-        assert_eq!(at(300, 300, 10_000), Due::Close);
+        assert_eq!(at(99, 0, 0), DueAction::Nothing);
+        assert_eq!(at(100, 0, 0), DueAction::Settle);
+        assert_eq!(at(1, 0, 1_000), DueAction::Settle);
+        assert_eq!(at(300, 300, 1_000), DueAction::Nothing);
+        assert_eq!(at(300, 300, 10_000), DueAction::Close);
     }
 }

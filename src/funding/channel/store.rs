@@ -6,7 +6,7 @@ use alloy::primitives::Bytes;
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
-use super::state::{Channel, Pending, Phase, Purpose, Reservation};
+use super::state::{Channel, Pending, Phase, Reservation, TxPurpose};
 use crate::db::rows::{self, Column};
 use crate::db::{Db, DbError, Tx};
 use crate::funding::StoreError;
@@ -153,7 +153,7 @@ pub(super) async fn set_pending(tx: &mut Tx, channel: ChannelId, pending: &Pendi
 
 /// What became of the pending transaction.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Outcome {
+pub(super) struct TxOutcome {
     pub phase: Phase,
     pub deposit: Money,
     pub settled: Money,
@@ -167,7 +167,7 @@ pub(super) async fn resolve(
     tx: &mut Tx,
     channel: ChannelId,
     pending: &Pending,
-    outcome: Outcome,
+    outcome: TxOutcome,
     now: Timestamp,
 ) -> Result<bool, DbError> {
     let done = sqlx::query(
@@ -220,7 +220,11 @@ pub(super) async fn observe(
 }
 
 /// The channel ended on the chain without us.
-pub(super) async fn set_gone(tx: &mut Tx, channel: ChannelId, now: Timestamp) -> Result<(), DbError> {
+pub(super) async fn set_closed_externally(
+    tx: &mut Tx,
+    channel: ChannelId,
+    now: Timestamp,
+) -> Result<(), DbError> {
     sqlx::query(
         "UPDATE channels SET state = 'closed', checked_at = $2 \
          WHERE id = $1 AND state = 'open' AND pending_kind IS NULL",
@@ -355,7 +359,7 @@ fn pending(row: &AnyRow, id: ChannelId) -> Result<Option<Pending>, StoreError> {
     let Some(kind) = row.try_get::<Option<String>, _>("pending_kind")? else {
         return Ok(None);
     };
-    let purpose = Purpose::ALL
+    let purpose = TxPurpose::ALL
         .into_iter()
         .find(|purpose| purpose.as_str() == kind)
         .ok_or_else(|| corrupt(id, "pending_kind", &kind))?;

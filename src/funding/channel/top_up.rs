@@ -2,8 +2,8 @@
 
 use alloy::network::ReceiptResponse as _;
 
-use super::open::{Departure, Funded, pending, topped_up};
-use super::state::{Channel, Pending, Phase, Purpose, Refused};
+use super::open::{Funded, OutgoingTx, pending, topped_up};
+use super::state::{Channel, ChannelRefusal, Pending, Phase, TxPurpose};
 use super::{ChannelError, Channels};
 use crate::chain::reserve::{self, Funding};
 use crate::chain::{ChainReceipt, SignedTransaction};
@@ -26,7 +26,7 @@ impl Channels {
         now: Timestamp,
     ) -> Result<Funded, ChannelError> {
         self.check_descriptor(descriptor, id)?;
-        let channel = self.find(id).await?.ok_or(Refused::Unknown)?;
+        let channel = self.find(id).await?.ok_or(ChannelRefusal::Unknown)?;
         if channel.phase != Phase::Open {
             channel.usable()?;
         }
@@ -53,9 +53,9 @@ impl Channels {
                 return Err(ChannelError::Unavailable("the chain"));
             }
         };
-        let channel = self.find(id).await?.ok_or(Refused::Unknown)?;
+        let channel = self.find(id).await?.ok_or(ChannelRefusal::Unknown)?;
         self.note_top_up(&channel, &receipt, now).await?;
-        let channel = self.find(id).await?.ok_or(Refused::Unknown)?;
+        let channel = self.find(id).await?.ok_or(ChannelRefusal::Unknown)?;
         Ok(Funded { channel, tx_hash: Some(hash) })
     }
 
@@ -69,13 +69,13 @@ impl Channels {
         sponsored: bool,
         now: Timestamp,
     ) -> Result<ChainReceipt, ChannelError> {
-        let pending = pending(Purpose::TopUp, additional, transaction);
+        let pending = pending(TxPurpose::TopUp, additional, transaction);
         if let Some(out) = channel.pending.as_ref().filter(|out| out.hash == pending.hash) {
             return self.send(channel.id, out, transaction, now).await;
         }
         self.refuse_reverting(transaction).await?;
         let pending = Pending { sponsored: self.sponsor_fee(transaction, sponsored, now)?, ..pending };
-        let departure = Departure { pending: &pending, opens: None, payer: channel.descriptor.payer };
+        let departure = OutgoingTx { pending: &pending, opens: None, payer: channel.descriptor.payer };
         if !self.record(channel.id, &departure, now).await? {
             return Err(ChannelError::Pending);
         }

@@ -1,7 +1,7 @@
-//! Vouchers: checked, then kept and credited by the [intake](super::intake).
+//! Vouchers: checked, then kept and credited by the [queue](super::voucher_queue).
 
-use super::intake::{Outcome, Presented};
 use super::state::Channel;
+use super::voucher_queue::{VerifiedVoucher, VoucherOutcome};
 use super::{ChannelError, Channels};
 use crate::id::Timestamp;
 use crate::mpp::session::{Descriptor, SignedVoucher, VoucherError};
@@ -21,10 +21,10 @@ impl Channels {
     ) -> Result<Channel, ChannelError> {
         self.check_descriptor(descriptor, voucher.channel)?;
         self.check_signature(descriptor, voucher)?;
-        self.vouchers.take(voucher.channel, now).map_err(|often| ChannelError::TooOften(often.wait))?;
-        let presented = Presented { voucher: voucher.clone(), now, is_fresh: false };
-        match self.intake.take(presented.clone()).await? {
-            Outcome::Stale(channel) => {
+        self.limiter.take(voucher.channel, now).map_err(|often| ChannelError::TooOften(often.wait))?;
+        let presented = VerifiedVoucher { voucher: voucher.clone(), now, is_fresh: false };
+        match self.vouchers.take(presented.clone()).await? {
+            VoucherOutcome::Stale(channel) => {
                 self.refresh(&channel, now).await?;
                 self.credit(voucher, now).await
             }
@@ -47,18 +47,18 @@ impl Channels {
         voucher: &SignedVoucher,
         now: Timestamp,
     ) -> Result<Channel, ChannelError> {
-        let presented = Presented { voucher: voucher.clone(), now, is_fresh: true };
-        accepted(self.intake.take(presented).await?)
+        let presented = VerifiedVoucher { voucher: voucher.clone(), now, is_fresh: true };
+        accepted(self.vouchers.take(presented).await?)
     }
 }
 
-fn accepted(outcome: Outcome) -> Result<Channel, ChannelError> {
+fn accepted(outcome: VoucherOutcome) -> Result<Channel, ChannelError> {
     match outcome {
-        Outcome::Accepted(channel) => {
+        VoucherOutcome::VoucherEffect(channel) => {
             metrics::counter!("farebox_vouchers_total").increment(1);
             Ok(*channel)
         }
-        Outcome::Refused(refused) => Err(refused.into()),
-        Outcome::Stale(_) => Err(ChannelError::Unavailable("the chain")),
+        VoucherOutcome::ChannelRefusal(refused) => Err(refused.into()),
+        VoucherOutcome::Stale(_) => Err(ChannelError::Unavailable("the chain")),
     }
 }

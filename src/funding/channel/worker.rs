@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::state::{Channel, Due, Phase, Refused, due};
+use super::state::{Channel, ChannelRefusal, DueAction, Phase, due};
 use super::{ChannelError, Channels, store};
 use crate::db::{Db, DbError};
-use crate::funding::{StoreError, turn};
+use crate::funding::{StoreError, worker_lease};
 use crate::id::Timestamp;
 
 /// How often the worker looks.
@@ -28,12 +28,12 @@ const LEASE: &str = "channels";
 /// # Errors
 /// When the database cannot be written.
 pub async fn release(db: &Db) -> Result<(), DbError> {
-    turn::release(db, LEASE).await
+    worker_lease::release(db, LEASE).await
 }
 
 /// Leaves the work to other instances, at the end.
 pub async fn leave(channels: &Channels) {
-    if let Err(error) = turn::give_back(&channels.db, LEASE, &channels.worker).await {
+    if let Err(error) = worker_lease::give_back(&channels.db, LEASE, &channels.worker).await {
         tracing::warn!(%error, "the lease of the channels' worker runs on");
     }
 }
@@ -43,7 +43,7 @@ pub async fn run(channels: Channels) {
     loop {
         let now = Timestamp::now();
         let until = now.checked_add_millis(LEASE_MS).unwrap_or(now);
-        let worked = match turn::lease(&channels.db, LEASE, &channels.worker, now, until).await {
+        let worked = match worker_lease::lease(&channels.db, LEASE, &channels.worker, now, until).await {
             Ok(true) => pass(&channels, now).await,
             Ok(false) => Ok(()),
             Err(error) => Err(error.into()),
@@ -80,9 +80,9 @@ impl Channels {
         }
         let channel = self.refresh(channel, now).await?;
         match due(&channel, &self.policy, now) {
-            Due::Nothing => Ok(()),
-            Due::Settle => self.settle(&channel, now).await,
-            Due::Close => self.close_now(channel.id, now).await,
+            DueAction::Nothing => Ok(()),
+            DueAction::Settle => self.settle(&channel, now).await,
+            DueAction::Close => self.close_now(channel.id, now).await,
         }
     }
 
@@ -101,6 +101,6 @@ impl Channels {
             let asked = i64::try_from(state.close_requested_at).unwrap_or(i64::MAX);
             self.observe(channel, state.deposit, state.settled, asked, now).await?;
         }
-        self.find(channel.id).await?.ok_or_else(|| Refused::Unknown.into())
+        self.find(channel.id).await?.ok_or_else(|| ChannelRefusal::Unknown.into())
     }
 }

@@ -26,8 +26,8 @@ use std::time::Duration;
 use alloy::primitives::Address;
 use tokio::sync::OnceCell;
 
-use super::{StoreError, income, turn};
-use crate::chain::key_sale::{Sale, SaleTerms, SoldKey};
+use super::{StoreError, income, worker_lease};
+use crate::chain::key_sale::{Sale, SaleKey, SaleTerms};
 use crate::chain::{Chain, ChainError};
 use crate::config::Config;
 use crate::db::{Db, DbError, Tx};
@@ -35,7 +35,7 @@ use crate::id::{AccountId, SourceRef, Timestamp};
 use crate::keys::{self, BoughtKey, KeysError, SecretHash};
 use crate::ledger::{Credited, LedgerError};
 
-pub use store::Cursor;
+pub use store::ChainCursor;
 
 /// How often the chain is looked at.
 const EVERY: Duration = Duration::from_secs(1);
@@ -68,7 +68,7 @@ pub struct KeySales {
 
 /// What a look at the chain came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Passed {
+pub enum PassOutcome {
     /// Everything that counts is read.
     UpToDate,
     /// There is more.
@@ -116,7 +116,7 @@ impl SaleError {
 /// # Errors
 /// When the database cannot be written.
 pub async fn release(db: &Db) -> Result<(), DbError> {
-    turn::release(db, LEASE).await
+    worker_lease::release(db, LEASE).await
 }
 
 /// Runs until the task is aborted. Of several instances one reads at a time.
@@ -124,13 +124,13 @@ pub async fn run(sales: KeySales) {
     loop {
         let now = Timestamp::now();
         let until = now.checked_add_millis(LEASE_MS).unwrap_or(now);
-        let passed = match turn::lease(&sales.db, LEASE, &sales.owner, now, until).await {
+        let passed = match worker_lease::lease(&sales.db, LEASE, &sales.owner, now, until).await {
             Ok(true) => sales.pass(now).await,
-            Ok(false) => Ok(Passed::UpToDate),
+            Ok(false) => Ok(PassOutcome::UpToDate),
             Err(error) => Err(error.into()),
         };
         sales.note(&passed);
-        if !matches!(passed, Ok(Passed::More)) {
+        if !matches!(passed, Ok(PassOutcome::More)) {
             tokio::time::sleep(EVERY).await;
         }
     }
@@ -160,7 +160,7 @@ impl KeySales {
 
     /// Leaves the reading to other instances, at the end.
     pub async fn leave(&self) {
-        if let Err(error) = turn::give_back(&self.db, LEASE, &self.owner).await {
+        if let Err(error) = worker_lease::give_back(&self.db, LEASE, &self.owner).await {
             tracing::warn!(%error, "the key sale's lease runs on");
         }
     }
@@ -169,7 +169,7 @@ impl KeySales {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn cursor(&self) -> Result<Option<Cursor>, StoreError> {
+    pub async fn cursor(&self) -> Result<Option<ChainCursor>, StoreError> {
         store::find(&self.db, &self.name).await
     }
 
@@ -179,7 +179,7 @@ impl KeySales {
         self.problem.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn note(&self, passed: &Result<Passed, SaleError>) {
+    fn note(&self, passed: &Result<PassOutcome, SaleError>) {
         let problem = passed.as_ref().err().filter(|error| error.is_lasting()).map(ToString::to_string);
         if let Err(error) = passed {
             tracing::warn!(%error, "the key sale cannot be read");
@@ -191,7 +191,7 @@ impl KeySales {
     ///
     /// # Errors
     /// Why not all of them could be read. What was read is credited.
-    pub async fn pass(&self, now: Timestamp) -> Result<Passed, SaleError> {
+    pub async fn pass(&self, now: Timestamp) -> Result<PassOutcome, SaleError> {
         // Asked each time: what answers at one address can come to serve another chain.
         self.chain.check().await?;
         let first = self.terms().await?.first_block;
@@ -200,7 +200,7 @@ impl KeySales {
         let safe = newest.checked_sub(self.confirmations);
         measure(&cursor, safe);
         let Some(safe) = safe.filter(|safe| *safe >= cursor.next_block) else {
-            return Ok(Passed::UpToDate);
+            return Ok(PassOutcome::UpToDate);
         };
         let span = self.span.load(Ordering::Relaxed);
         let to = safe.min(cursor.next_block.saturating_add(span - 1));
@@ -209,7 +209,7 @@ impl KeySales {
             // Nodes limit how much one answer may hold, each in its own way.
             Err(ChainError::Refused { .. } | ChainError::Timeout { .. }) if span > 1 => {
                 self.span.store(span / 2, Ordering::Relaxed);
-                return Ok(Passed::More);
+                return Ok(PassOutcome::More);
             }
             Err(error) => return Err(error.into()),
         };
@@ -220,26 +220,26 @@ impl KeySales {
     /// What was sold up to block `to`, with everything up to `safe` within reach.
     async fn take(
         &self,
-        mut cursor: Cursor,
+        mut cursor: ChainCursor,
         sales: &[Sale],
         to: u64,
         safe: u64,
         now: Timestamp,
-    ) -> Result<Passed, SaleError> {
+    ) -> Result<PassOutcome, SaleError> {
         let (block, log) = (cursor.next_block, cursor.next_log);
         for sale in sales.iter().filter(|sale| (sale.block, sale.log) >= (block, log)) {
             let next = cursor.past(sale.block, sale.log);
             if !self.credit(&cursor, &next, sale, now).await? {
-                return Ok(Passed::Overtaken);
+                return Ok(PassOutcome::Overtaken);
             }
             cursor = next;
         }
         let end = cursor.past_block(to);
         if to < safe {
             return Ok(if self.move_to(&cursor, &end, now).await? {
-                Passed::More
+                PassOutcome::More
             } else {
-                Passed::Overtaken
+                PassOutcome::Overtaken
             });
         }
         // Only here: of older blocks a node may not know the state any more.
@@ -250,14 +250,14 @@ impl KeySales {
             return Err(SaleError::Incomplete { block: safe, counted, seen: cursor.seen });
         }
         let moved = self.move_to(&cursor, &end.proven(), now).await?;
-        Ok(if moved { Passed::UpToDate } else { Passed::Overtaken })
+        Ok(if moved { PassOutcome::UpToDate } else { PassOutcome::Overtaken })
     }
 
     /// One purchase; `false` when the cursor is somewhere else.
     async fn credit(
         &self,
-        from: &Cursor,
-        to: &Cursor,
+        from: &ChainCursor,
+        to: &ChainCursor,
         sale: &Sale,
         now: Timestamp,
     ) -> Result<bool, SaleError> {
@@ -308,7 +308,7 @@ impl KeySales {
         }
     }
 
-    async fn move_to(&self, from: &Cursor, to: &Cursor, now: Timestamp) -> Result<bool, DbError> {
+    async fn move_to(&self, from: &ChainCursor, to: &ChainCursor, now: Timestamp) -> Result<bool, DbError> {
         self.db
             .transaction(|mut tx| async move {
                 let moved = store::advance(&mut tx, &self.name, from, to, now).await?;
@@ -350,7 +350,7 @@ impl KeySales {
 /// that, somebody has to have found a collision.
 async fn activate(
     tx: &mut Tx,
-    key: &SoldKey,
+    key: &SaleKey,
     owner: &str,
     source: &SourceRef,
     now: Timestamp,
@@ -364,7 +364,7 @@ async fn activate(
 }
 
 #[expect(clippy::cast_precision_loss, reason = "gauges for people")]
-fn measure(cursor: &Cursor, safe: Option<u64>) {
+fn measure(cursor: &ChainCursor, safe: Option<u64>) {
     metrics::gauge!("farebox_key_sale_cursor_block").set(cursor.next_block as f64);
     let lag = safe.map_or(0, |safe| (safe.saturating_add(1)).saturating_sub(cursor.next_block));
     metrics::gauge!("farebox_key_sale_lag_blocks").set(lag as f64);

@@ -10,7 +10,7 @@ use crate::money::Money;
 
 /// How far a contract has been read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Cursor {
+pub struct ChainCursor {
     /// The first block that is not read whole.
     pub next_block: u64,
     /// The first log of that block, by its place in the block, that is not read.
@@ -23,7 +23,7 @@ pub struct Cursor {
     pub proven_seen: u64,
 }
 
-impl Cursor {
+impl ChainCursor {
     /// Nothing is read yet.
     pub(super) fn at(block: u64) -> Self {
         Self { next_block: block, next_log: 0, seen: 0, proven_block: block, proven_seen: 0 }
@@ -51,7 +51,12 @@ impl Cursor {
 }
 
 /// The cursor, made at `first` when there is none.
-pub(super) async fn cursor(db: &Db, name: &str, first: u64, now: Timestamp) -> Result<Cursor, StoreError> {
+pub(super) async fn cursor(
+    db: &Db,
+    name: &str,
+    first: u64,
+    now: Timestamp,
+) -> Result<ChainCursor, StoreError> {
     if let Some(cursor) = find(db, name).await? {
         return Ok(cursor);
     }
@@ -66,7 +71,7 @@ pub(super) async fn cursor(db: &Db, name: &str, first: u64, now: Timestamp) -> R
             .bind(now.millis())
             .execute(tx.conn())
             .await?;
-            Ok::<_, DbError>((tx, Cursor::at(first)))
+            Ok::<_, DbError>((tx, ChainCursor::at(first)))
         })
         .await?;
     // Another instance may have been first, and further by now.
@@ -74,7 +79,7 @@ pub(super) async fn cursor(db: &Db, name: &str, first: u64, now: Timestamp) -> R
 }
 
 /// The cursor, if there is one.
-pub(super) async fn find(db: &Db, name: &str) -> Result<Option<Cursor>, StoreError> {
+pub(super) async fn find(db: &Db, name: &str) -> Result<Option<ChainCursor>, StoreError> {
     let row = sqlx::query(
         "SELECT next_block, next_log, seen, proven_block, proven_seen FROM chain_cursors WHERE name = $1",
     )
@@ -88,8 +93,8 @@ pub(super) async fn find(db: &Db, name: &str) -> Result<Option<Cursor>, StoreErr
 pub(super) async fn advance(
     tx: &mut Tx,
     name: &str,
-    from: &Cursor,
-    to: &Cursor,
+    from: &ChainCursor,
+    to: &ChainCursor,
     now: Timestamp,
 ) -> Result<bool, DbError> {
     let done = sqlx::query(
@@ -140,13 +145,13 @@ fn stored(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-fn read(row: &AnyRow, name: &str) -> Result<Cursor, StoreError> {
+fn read(row: &AnyRow, name: &str) -> Result<ChainCursor, StoreError> {
     let number = |column: &'static str| {
         let value: i64 = row.try_get(column)?;
         let id = || name.to_owned();
         u64::try_from(value).map_err(|_| StoreError::Corrupt { id: id(), column, value: value.to_string() })
     };
-    Ok(Cursor {
+    Ok(ChainCursor {
         next_block: number("next_block")?,
         next_log: number("next_log")?,
         seen: number("seen")?,
@@ -161,13 +166,13 @@ mod tests {
 
     #[test]
     fn a_cursor_goes_on_from_where_it_was_and_back_to_what_is_certain() {
-        let first = Cursor::at(10).past(12, 3).past(12, 4);
+        let first = ChainCursor::at(10).past(12, 3).past(12, 4);
         assert_eq!((first.next_block, first.next_log, first.seen), (12, 5, 2));
         let sure = first.past_block(15).proven();
         assert_eq!((sure.next_block, sure.next_log, sure.seen), (16, 0, 2));
         let further = sure.past(20, 0).past_block(30);
         assert_eq!((further.next_block, further.seen), (31, 3));
         assert_eq!(further.rewound(), sure);
-        assert_eq!(first.rewound(), Cursor::at(10));
+        assert_eq!(first.rewound(), ChainCursor::at(10));
     }
 }

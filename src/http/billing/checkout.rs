@@ -11,8 +11,8 @@ use super::super::State;
 use super::super::error::HttpError;
 use super::super::params::Number;
 use super::super::schema::CheckoutPage;
-use super::super::wallet::{Checkout, Failed, WalletSigned, answer};
-use crate::config::{Billing, is_whole_cents};
+use super::super::wallet::{ActionError, Checkout, WalletSigned, answer};
+use crate::config::{BillingConfig, is_whole_cents};
 use crate::funding::card::{self, CheckoutError, CheckoutOrder, checkout};
 use crate::id::Timestamp;
 use crate::money::Money;
@@ -32,7 +32,7 @@ pub struct CheckoutBody {
 
 impl CheckoutBody {
     /// Pack, price and credits.
-    fn wanted<'a>(&self, billing: &'a Billing) -> Result<(&'a str, Money, Money), HttpError> {
+    fn wanted<'a>(&self, billing: &'a BillingConfig) -> Result<(&'a str, Money, Money), HttpError> {
         match (&self.usd_amount, &self.pack_id) {
             (None, Some(id)) => {
                 let pack = billing.pack(id);
@@ -97,13 +97,13 @@ pub async fn begin_checkout(
             let checkout = match by.consume(&mut tx, now).await {
                 Ok(by) => checkout::open(&mut tx, by.account(), order, now).await?,
                 // The very same request again: its answer may have been lost.
-                Err(Failed::Auth(AuthError::Replay)) => {
+                Err(ActionError::Auth(AuthError::Replay)) => {
                     let earlier = checkout::repeated(&mut tx, by.account(), order).await?;
                     earlier.ok_or(AuthError::Replay)?
                 }
                 Err(failed) => return Err(failed),
             };
-            Ok::<card::Checkout, Failed>(checkout).map(|checkout| (tx, checkout))
+            Ok::<card::Checkout, ActionError>(checkout).map(|checkout| (tx, checkout))
         })
         .await?;
     let url = app.cards.page(&checkout).await?;

@@ -17,7 +17,7 @@ use super::super::wallet::{Ledger, WalletSigned, answer, unavailable};
 use super::csv;
 use crate::app::App;
 use crate::id::{AccountId, Timestamp};
-use crate::ledger::{Cursor, Entry, EntryKind, Filter, Page};
+use crate::ledger::{Entry, EntryKind, Filter, Page, StatementCursor};
 
 /// Lines of a page, unless another number is asked for.
 const PAGE: u32 = 100;
@@ -68,9 +68,9 @@ pub async fn ledger(
     let as_csv = query.is_csv(signed.request())?;
     let (filter, limit) = (query.filter()?, query.limit(as_csv)?);
     let cursor = match &query.cursor {
-        Some(text) => {
-            Some(Cursor::parse(text).ok_or_else(|| HttpError::invalid("cursor is not one of ours"))?)
-        }
+        Some(text) => Some(
+            StatementCursor::parse(text).ok_or_else(|| HttpError::invalid("cursor is not one of ours"))?,
+        ),
         None => None,
     };
     let account = signed.read_only(&app).await?;
@@ -148,7 +148,7 @@ async fn lines(
     app: &App,
     account: &AccountId,
     filter: &Filter,
-    mut cursor: Option<Cursor>,
+    mut cursor: Option<StatementCursor>,
     limit: usize,
 ) -> Result<Page, HttpError> {
     let mut entries = Vec::new();

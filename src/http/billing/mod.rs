@@ -40,7 +40,7 @@ pub struct PackView {
 }
 
 /// The packs of a configuration, as they are shown.
-pub fn packs(config: &crate::config::Billing) -> Vec<PackView> {
+pub fn packs(config: &crate::config::BillingConfig) -> Vec<PackView> {
     let view = |pack: &crate::config::Pack| PackView {
         id: pack.id.clone(),
         name: pack.name.clone(),

@@ -1,4 +1,4 @@
-//! Answers that are paid from a channel: streamed, or whole.
+//! Answers that are paid from a channel: streamed, or in one piece.
 
 use std::sync::Arc;
 
@@ -10,25 +10,28 @@ use futures_util::StreamExt as _;
 use mpp::protocol::core::PaymentCredential;
 use tokio::sync::oneshot;
 
-use super::door::Door;
 use super::reply::{pending, receipt, refused, standing, unavailable, upstream_failed, with_receipt};
+use super::session_request::SessionRequest;
 use super::with_replaced;
-use crate::funding::channel::{Channel, Request};
+use crate::funding::channel::{Channel, ChannelRequest};
 use crate::http::error::{Code, HttpError};
 use crate::http::sse;
 use crate::id::Timestamp;
-use crate::meter::{self, ChannelTab, Event, Failed, Metered, Tab, Vouchers};
-use crate::mpp::session::{Action, SessionCredential};
-use crate::services::chat::{ChatRequest, Limits, Outgoing};
+use crate::meter::{
+    self, AnswerError, ChannelSource, ChannelTerms, MeteredRequest, MeteredStream, StreamEvent,
+};
+use crate::mpp::session::{SessionAction, SessionCredential};
+use crate::services::chat::{ChatRequest, Outgoing, RequestLimits};
 
-/// How long a tab may be open before the sweeper takes its request for lost.
-const TAB_MS: i64 = 2 * 3_600_000;
+/// How long a metered may be open before the sweeper takes its request for lost.
+const HOLD_TTL_MS: i64 = 2 * 3_600_000;
 
-impl Door<'_> {
+impl SessionRequest<'_> {
     /// A request that buys an answer.
     pub(super) async fn content(&self, credential: Option<PaymentCredential>) -> Result<Response, HttpError> {
-        let chat = ChatRequest::parse(self.request.json_text()?, &self.sessions.catalog, Limits::default())
-            .map_err(|error| refused(&error))?;
+        let chat =
+            ChatRequest::parse(self.request.json_text()?, &self.sessions.catalog, RequestLimits::default())
+                .map_err(|error| refused(&error))?;
         let privacy = &self.app.models.privacy;
         chat.check_readable(privacy).map_err(|error| refused(&error))?;
         let Some(credential) = credential else {
@@ -54,7 +57,7 @@ impl Door<'_> {
             None => self.authorise(&session, &chat).await?,
         };
         let price = self.sessions.price(&chat);
-        let least = self.sessions.least(Some(&*chat));
+        let least = self.sessions.minimum(Some(&*chat));
         let standing = standing(&channel);
         if standing.left() < least {
             return Err(self
@@ -67,9 +70,9 @@ impl Door<'_> {
                 .missing(least.checked_sub(standing.left())));
         }
         let now = Timestamp::now();
-        let until = now.checked_add_millis(TAB_MS).unwrap_or(now);
+        let until = now.checked_add_millis(HOLD_TTL_MS).unwrap_or(now);
         let challenge_id = session.challenge().id.clone();
-        let serving = Request {
+        let serving = ChannelRequest {
             id: &self.request.id,
             key: key.as_deref(),
             challenge: &challenge_id,
@@ -80,28 +83,28 @@ impl Door<'_> {
             Ok(hold) => hold,
             Err(error) => return Err(self.deny(error, Some(&*chat), channel.id).await),
         };
-        // Whatever ran on this channel has lost its tab: let it notice.
-        self.sessions.wakers.ring(channel.id);
-        let tab = Tab {
+        // Whatever ran on this channel has lost its metered: let it notice.
+        self.sessions.notifier.notify(channel.id);
+        let metered = MeteredRequest {
             hold,
             request_id: self.request.id.clone(),
             model: chat.model().id.clone(),
             wants_usage: chat.wants_usage(),
             replaced: chat.replaced().cloned().unwrap_or_default(),
         };
-        let terms = ChannelTab {
+        let terms = ChannelTerms {
             channel: channel.id,
             challenge: challenge_id,
             price,
             window: self.sessions.window,
             most_units: if chat.stream() { chat.max_chunks() } else { chat.max_tokens() },
-            standing,
+            balance: standing,
         };
         let replaced = chat.replaced().cloned();
         let answer = if chat.stream() {
-            self.stream(tab, terms, chat, channel)
+            self.stream(metered, terms, chat, channel)
         } else {
-            self.whole(tab, terms, chat, channel).await?
+            self.non_streaming(metered, terms, chat, channel).await?
         };
         Ok(with_replaced(answer, replaced.as_ref()))
     }
@@ -115,8 +118,8 @@ impl Door<'_> {
         let channels = self.sessions.channels.clone();
         let now = Timestamp::now();
         let authorised = match &session.action {
-            Action::Open { transaction, voucher } => {
-                let least = self.sessions.least(Some(chat));
+            SessionAction::Open { transaction, voucher } => {
+                let least = self.sessions.minimum(Some(chat));
                 if voucher.amount < least {
                     return Err(self
                         .ask(
@@ -135,8 +138,8 @@ impl Door<'_> {
                 });
                 opening.await.map_err(|_| pending())?.map(|funded| funded.channel)
             }
-            Action::Voucher(voucher) => channels.accept(&session.descriptor, voucher, now).await,
-            Action::TopUp { .. } | Action::Close { .. } => {
+            SessionAction::Voucher(voucher) => channels.accept(&session.descriptor, voucher, now).await,
+            SessionAction::TopUp { .. } | SessionAction::Close { .. } => {
                 return Err(HttpError::invalid("a top-up or close buys no answer; send it without a body"));
             }
         };
@@ -149,12 +152,18 @@ impl Door<'_> {
     /// The channel is open and its voucher taken, and clients give a channel up
     /// when they are answered an error now. So the answer begins before the
     /// upstream is asked, and whatever goes wrong is said inside.
-    fn stream(&self, tab: Tab, terms: ChannelTab, chat: Outgoing, channel: Channel) -> Response {
+    fn stream(
+        &self,
+        metered: MeteredRequest,
+        terms: ChannelTerms,
+        chat: Outgoing,
+        channel: Channel,
+    ) -> Response {
         let (id, price, challenge_id) = (channel.id, terms.price, terms.challenge.clone());
         let first = receipt(&challenge_id, &channel, channel.accepted(), Some((0, price)), None);
-        let bell = self.sessions.wakers.bell(id);
-        let purse = Vouchers::new(terms, self.sessions.channels.clone(), bell);
-        let (metered, events) = Metered::new(tab, purse, self.app.ledger.clone());
+        let waiter = self.sessions.notifier.waiter(id);
+        let source = ChannelSource::new(terms, self.sessions.channels.clone(), waiter);
+        let (metered, events) = MeteredStream::new(metered, source, self.app.ledger.clone());
         let sessions = Arc::clone(self.sessions);
         self.app.tasks.spawn(async move {
             let delivered = metered.run(Box::pin(sessions.upstreams.stream(&chat))).await;
@@ -165,11 +174,11 @@ impl Door<'_> {
         })
         .map(move |event| {
             Ok::<_, std::convert::Infallible>(match event {
-                Event::Chunks(chunks) => sse::data(&chunks),
-                Event::Ping => sse::PING,
-                Event::NeedVoucher { required, standing } => sse::need_voucher(id, required, &standing),
-                Event::End(delivered) => {
-                    let stands = delivered.standing.unwrap_or(standing(&channel));
+                StreamEvent::Chunks(chunks) => sse::data(&chunks),
+                StreamEvent::Ping => sse::PING,
+                StreamEvent::NeedVoucher { required, balance } => sse::need_voucher(id, required, &balance),
+                StreamEvent::End(delivered) => {
+                    let stands = delivered.balance.unwrap_or(standing(&channel));
                     let cost = Some((delivered.units, price));
                     let mut last = receipt(&challenge_id, &channel, stands.accepted, cost, None);
                     last.spent = stands.spent.to_base_units();
@@ -185,31 +194,31 @@ impl Door<'_> {
         response
     }
 
-    async fn whole(
+    async fn non_streaming(
         &self,
-        tab: Tab,
-        terms: ChannelTab,
+        metered: MeteredRequest,
+        terms: ChannelTerms,
         chat: Outgoing,
         channel: Channel,
     ) -> Result<Response, HttpError> {
         let (price, challenge_id) = (terms.price, terms.challenge.clone());
-        let bell = self.sessions.wakers.bell(channel.id);
-        let purse = Vouchers::new(terms, self.sessions.channels.clone(), bell);
+        let waiter = self.sessions.notifier.waiter(channel.id);
+        let source = ChannelSource::new(terms, self.sessions.channels.clone(), waiter);
         let (sessions, ledger) = (Arc::clone(self.sessions), self.app.ledger.clone());
         let (mut answer, answered) = oneshot::channel();
         self.app.tasks.spawn(async move {
             let start = sessions.upstreams.whole(&chat);
-            let served = meter::whole(tab, purse, &ledger, start, answer.closed()).await;
+            let served = meter::non_streaming(metered, source, &ledger, start, answer.closed()).await;
             // Nobody waits any more when the client went away.
             let _ = answer.send(served);
         });
         let served = answered.await.map_err(|_| pending())?.map_err(|failed| match failed {
-            Failed::Upstream(error) => upstream_failed(&error),
-            Failed::Superseded => HttpError::new(
+            AnswerError::Upstream(error) => upstream_failed(&error),
+            AnswerError::Superseded => HttpError::new(
                 Code::PaymentInProgress,
                 "another request took this channel over; nothing was charged for this one",
             ),
-            Failed::Ledger | Failed::KeyEnded | Failed::Gone => unavailable("the ledger"),
+            AnswerError::Ledger | AnswerError::KeyEnded | AnswerError::Gone => unavailable("the ledger"),
         })?;
         // It is charged, so it leaves, whatever can be read now: sent again, the
         // request would be charged again.

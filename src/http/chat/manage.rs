@@ -9,17 +9,17 @@ use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::Response;
 use mpp::protocol::core::PaymentCredential;
 
-use super::door::Door;
 use super::reply::{PAYMENT_SESSION, no_content, pending, receipt, unavailable};
+use super::session_request::SessionRequest;
 use crate::http::error::HttpError;
 use crate::http::gate;
 use crate::id::Timestamp;
-use crate::mpp::session::Action;
+use crate::mpp::session::SessionAction;
 
 /// How the channel of a client stands.
 const PAYMENT_SESSION_SNAPSHOT: HeaderName = HeaderName::from_static("payment-session-snapshot");
 
-impl Door<'_> {
+impl SessionRequest<'_> {
     /// Voucher, top-up, close; also an open that buys nothing yet.
     pub(super) async fn manage(&self, credential: &PaymentCredential) -> Result<Response, HttpError> {
         let session = self.recognise(credential, None)?;
@@ -29,28 +29,28 @@ impl Door<'_> {
         let challenge_id = session.challenge().id.clone();
         // A task of its own: a client that goes away must not stop a
         // transaction half-way.
-        let least = self.sessions.least(None);
+        let least = self.sessions.minimum(None);
         let sponsored = self.sponsored;
         let managed = self.app.tasks.spawn(async move {
             match &session.action {
-                Action::Voucher(voucher) => {
+                SessionAction::Voucher(voucher) => {
                     let channel = channels.accept(&session.descriptor, voucher, now).await?;
                     Ok((channel, None, voucher.amount))
                 }
-                Action::Open { transaction, voucher } => {
+                SessionAction::Open { transaction, voucher } => {
                     let opened = channels
                         .open(&session.descriptor, transaction, voucher, sponsored, least, now)
                         .await?;
                     Ok((opened.channel, opened.tx_hash, voucher.amount))
                 }
-                Action::TopUp { transaction, additional } => {
+                SessionAction::TopUp { transaction, additional } => {
                     let funded = channels
                         .top_up(id, &session.descriptor, transaction, *additional, sponsored, now)
                         .await?;
                     let accepted = funded.channel.accepted();
                     Ok((funded.channel, funded.tx_hash, accepted))
                 }
-                Action::Close { voucher, authorization } => {
+                SessionAction::Close { voucher, authorization } => {
                     let authorized =
                         channels.authorizes(&session.descriptor, voucher, authorization.as_deref());
                     let closed = channels.close(voucher, authorized, now).await?;
@@ -60,7 +60,7 @@ impl Door<'_> {
             }
         });
         let managed = managed.await.map_err(|_| pending())?;
-        self.sessions.wakers.ring(id);
+        self.sessions.notifier.notify(id);
         match managed {
             Ok((channel, tx_hash, accepted)) => {
                 let receipt = receipt(&challenge_id, &channel, accepted, None, tx_hash);

@@ -5,9 +5,9 @@
 //! (draft-tempo-session-00, "Voucher Submission Transport").
 
 mod answer;
-mod door;
 mod manage;
 mod reply;
+mod session_request;
 
 use axum::Json;
 use axum::extract::State as AppState;
@@ -19,11 +19,11 @@ use utoipa::ToSchema;
 
 use super::State;
 use super::error::{HttpError, Problem};
-use super::request::{Received, WithFiles};
+use super::request::{Received, ReceivedWithFiles};
 use crate::mpp::session::SESSION;
 use crate::services::chat::{Counts, ModelView};
 use crate::services::preview::ConfigBody;
-use door::Door;
+use session_request::SessionRequest;
 
 /// The models that can be asked, with their prices.
 #[derive(Debug, Serialize, ToSchema)]
@@ -62,23 +62,25 @@ pub async fn models(AppState(app): AppState<State>) -> Json<Models> {
     ))]
 pub async fn completions(
     AppState(app): AppState<State>,
-    WithFiles(request): WithFiles,
+    ReceivedWithFiles(request): ReceivedWithFiles,
 ) -> Result<Response, HttpError> {
-    let door = Door::new(&app, &request)?;
-    match (door.credential()?, request.body.is_empty()) {
-        (Some(credential), true) => door.manage(&credential).await,
-        (Some(credential), false) if is_management(&credential) => door.manage(&credential).await,
-        (credential, _) => door.content(credential).await,
+    let session = SessionRequest::new(&app, &request)?;
+    match (session.credential()?, request.body.is_empty()) {
+        (Some(credential), true) => session.manage(&credential).await,
+        (Some(credential), false) if is_management(&credential) => session.manage(&credential).await,
+        (credential, _) => session.content(credential).await,
     }
 }
 
 /// Vouchers by HEAD, and who-am-I for a client that lost its channel's state
 /// ("Bootstrap Preflight").
 pub async fn head(AppState(app): AppState<State>, request: Received) -> Result<Response, HttpError> {
-    let door = Door::new(&app, &request)?;
-    match door.credential()? {
-        Some(credential) if credential.challenge.intent.as_str() == SESSION => door.manage(&credential).await,
-        Some(_) | None => door.bootstrap().await,
+    let session = SessionRequest::new(&app, &request)?;
+    match session.credential()? {
+        Some(credential) if credential.challenge.intent.as_str() == SESSION => {
+            session.manage(&credential).await
+        }
+        Some(_) | None => session.bootstrap().await,
     }
 }
 
@@ -133,17 +135,17 @@ pub struct ChatBody {
 }
 
 fn is_management(credential: &PaymentCredential) -> bool {
-    matches!(door::action(credential), Some("topUp" | "close"))
+    matches!(session_request::action(credential), Some("topUp" | "close"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::services::chat::{Attachments, Catalog, ChatRequest, Limits};
+    use crate::services::chat::{Attachments, Catalog, ChatRequest, RequestLimits};
 
     #[test]
     fn the_documented_body_is_what_is_read() {
-        let model = crate::config::Model { id: "m".into(), ..crate::config::Model::default() };
+        let model = crate::config::ModelConfig { id: "m".into(), ..crate::config::ModelConfig::default() };
         let body = ChatBody {
             model: "m".into(),
             messages: vec![serde_json::json!({"role": "user", "content": "hi"})],
@@ -158,7 +160,7 @@ mod tests {
             pdfs: Some(Vec::new()),
         };
         let body = serde_json::to_string(&body).expect("JSON");
-        let limits = Limits { attachments: Attachments::UpTo(1), ..Limits::default() };
+        let limits = RequestLimits { attachments: Attachments::UpTo(1), ..RequestLimits::default() };
         ChatRequest::parse(&body, &Catalog::new(&[model]), limits).expect("everything is understood");
     }
 }

@@ -1,4 +1,4 @@
-//! Receipts and refusals of the session door.
+//! Receipts and refusals of the session session.
 
 use axum::http::header::CACHE_CONTROL;
 use axum::http::{HeaderName, HeaderValue, StatusCode};
@@ -8,7 +8,7 @@ use crate::funding::channel::Channel;
 use crate::http::PAYMENT_RECEIPT;
 use crate::http::error::{Code, HttpError};
 use crate::id::Timestamp;
-use crate::meter::Standing;
+use crate::meter::ChannelBalance;
 use crate::money::Money;
 use crate::mpp::session::{SESSION, SessionReceipt};
 use crate::services::chat::{ChatError, UpstreamError};
@@ -16,8 +16,8 @@ use crate::services::chat::{ChatError, UpstreamError};
 /// Names the channel of a client that has one.
 pub(super) const PAYMENT_SESSION: HeaderName = HeaderName::from_static("payment-session");
 
-pub(super) fn standing(channel: &Channel) -> Standing {
-    Standing { accepted: channel.accepted(), spent: channel.spent, deposit: channel.deposit }
+pub(super) fn standing(channel: &Channel) -> ChannelBalance {
+    ChannelBalance { accepted: channel.accepted(), spent: channel.spent, deposit: channel.deposit }
 }
 
 pub(super) fn receipt(
@@ -62,7 +62,7 @@ pub(super) fn no_content(receipt: &SessionReceipt) -> Response {
 
 pub(super) fn refused(error: &ChatError) -> HttpError {
     match error {
-        ChatError::Unexamined(why) => (*why).into(),
+        ChatError::ExaminationError(why) => (*why).into(),
         ChatError::Syntax(_)
         | ChatError::UnknownModel { .. }
         | ChatError::Refused { .. }

@@ -11,7 +11,7 @@ use crate::http::State;
 use crate::http::error::{Code, HttpError};
 use crate::http::request::Peer;
 use crate::id::Timestamp;
-use crate::keys::{Key, KeyRefused, KeysError, RateView, Rates, Ticket};
+use crate::keys::{Key, KeyRejection, KeysError, RateView, Rates, TokenReservation};
 use crate::limits::TooOften;
 
 /// Proof that a request came with a usable key and within its rate. Only this
@@ -31,7 +31,7 @@ impl FromRequestParts<State> for Bearer {
             Ok(key) => key,
             Err(error) => {
                 let peer = parts.extensions.get::<Peer>().copied();
-                return Err(stranger(app, address(peer, &parts.headers), error, now).into_response());
+                return Err(count_invalid_key(app, address(peer, &parts.headers), error, now).into_response());
             }
         };
         let bearer = Self { key, rates: app.rates.clone() };
@@ -61,7 +61,7 @@ impl Bearer {
     ///
     /// # Errors
     /// 429 when there are too few left, 503 when nobody knows.
-    pub async fn tokens(&self, estimate: u64) -> Result<Ticket, HttpError> {
+    pub async fn tokens(&self, estimate: u64) -> Result<TokenReservation, HttpError> {
         let taken = self.rates.tokens(&self.key, estimate, Timestamp::now()).await;
         taken.map_err(|error| unreadable(&error))?.ok_or_else(|| {
             let view = self.view();
@@ -95,12 +95,12 @@ impl Bearer {
 async fn authenticate(headers: &HeaderMap, app: &State, now: Timestamp) -> Result<Key, HttpError> {
     let text = token(headers)?;
     app.keys.authenticate(text, now).await.map_err(|refused| match refused {
-        KeyRefused::Missing => missing(),
-        KeyRefused::Invalid => invalid(),
-        KeyRefused::Inactive => {
+        KeyRejection::Missing => missing(),
+        KeyRejection::Invalid => invalid(),
+        KeyRejection::Inactive => {
             HttpError::new(Code::InactiveApiKey, "this API key was revoked or has expired; use another")
         }
-        KeyRefused::Unavailable(error) => unreadable(&error),
+        KeyRejection::Unavailable(error) => unreadable(&error),
     })
 }
 
@@ -136,11 +136,13 @@ fn unreadable(error: &KeysError) -> HttpError {
 
 /// A request without a usable key. Guesses are counted by address; a usable key
 /// is never refused for the address it comes from.
-fn stranger(app: &State, address: Option<IpAddr>, error: HttpError, now: Timestamp) -> HttpError {
+fn count_invalid_key(app: &State, address: Option<IpAddr>, error: HttpError, now: Timestamp) -> HttpError {
     if error.code == Code::ServiceUnavailable {
         return error;
     }
-    let Some(TooOften { wait }) = address.and_then(|address| app.strangers.take(address, now).err()) else {
+    let Some(TooOften { wait }) =
+        address.and_then(|address| app.unauthenticated_limiter.take(address, now).err())
+    else {
         return error;
     };
     let seconds = u32::try_from(wait / 1000).unwrap_or(u32::MAX).saturating_add(1);

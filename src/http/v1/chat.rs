@@ -14,22 +14,25 @@ use serde_json::json;
 use tokio::sync::{mpsc, oneshot};
 use tracing::Instrument as _;
 
-use super::reply::{self, OpenAiError, books, in_progress, reused, short};
+use super::reply::{self, OpenAiError, in_progress, ledger_unavailable, reused, short};
 use super::standing::could_pay;
 use super::{Bearer, attachments, top_up};
 use crate::http::chat::{ChatBody, with_replaced};
 use crate::http::error::HttpError;
-use crate::http::request::{Received, WithFiles};
+use crate::http::request::{Received, ReceivedWithFiles};
 use crate::http::{State, sse};
 use crate::id::{RequestId, Timestamp};
-use crate::keys::{Key, Life, Ticket};
-use crate::ledger::{Estimate, LARGEST, Opened};
-use crate::meter::{self, Delivered, End, Event, Metered, Prepaid, PrepaidTab, Served, Tab};
+use crate::keys::{Key, RevocationToken, TokenReservation};
+use crate::ledger::{Estimate, LARGEST, OpenOutcome};
+use crate::meter::{
+    self, MeteredRequest, MeteredStream, PaidAnswer, PrepaidSource, PrepaidTerms, StreamEnd, StreamEvent,
+    StreamSummary,
+};
 use crate::money::Money;
-use crate::services::chat::{ChatRequest, Limits, Outgoing};
+use crate::services::chat::{ChatRequest, Outgoing, RequestLimits};
 
-/// How long a tab may be open before the sweeper takes its request for lost.
-const TAB_MS: i64 = 2 * 3_600_000;
+/// How long a metered may be open before the sweeper takes its request for lost.
+const HOLD_TTL_MS: i64 = 2 * 3_600_000;
 /// How long a stream's beginning waits for the model: a refusal within this time
 /// is an HTTP error, as clients expect it, and a later one an event.
 const FIRST: Duration = Duration::from_secs(2);
@@ -58,10 +61,10 @@ const FIRST: Duration = Duration::from_secs(2);
 pub async fn completions(
     AppState(app): AppState<State>,
     bearer: Bearer,
-    request: Result<WithFiles, HttpError>,
+    request: Result<ReceivedWithFiles, HttpError>,
 ) -> Response {
     let answer = async {
-        let WithFiles(request) = request?;
+        let ReceivedWithFiles(request) = request?;
         let paid = top_up::redeem(&app, &bearer, &request).await?;
         let answer = serve(&app, &bearer, &request).await;
         top_up::conclude(&app, &bearer, &request, paid, answer).await
@@ -70,7 +73,7 @@ pub async fn completions(
 }
 
 async fn serve(app: &State, bearer: &Bearer, request: &Received) -> Result<Response, HttpError> {
-    let limits = Limits { attachments: attachments::offered(app), ..Limits::default() };
+    let limits = RequestLimits { attachments: attachments::offered(app), ..RequestLimits::default() };
     let chat = ChatRequest::parse(request.json_text()?, &app.models.catalog, limits)
         .map_err(|error| reply::refused(&error))?;
     if !bearer.key().allows(&chat.model().id) {
@@ -85,51 +88,51 @@ async fn serve(app: &State, bearer: &Bearer, request: &Received) -> Result<Respo
     let chat = chat.protect(&app.models.privacy).await.map_err(|error| reply::refused(&error))?;
     let replaced = chat.replaced().cloned();
     let estimate = chat.prompt().likely().saturating_add(chat.max_tokens());
-    let order = Order {
+    let accepted = AcceptedRequest {
         app: Arc::clone(app),
         key: bearer.key().clone(),
-        life: app.keys.watch(&bearer.key().id),
+        revocation: app.keys.watch(&bearer.key().id),
         request_id: request.id.clone(),
         idempotency_key,
-        ticket: bearer.tokens(estimate).await?,
+        reservation: bearer.tokens(estimate).await?,
         chat,
     };
-    let answer = if order.chat.stream() { stream(order).await } else { whole(order).await };
+    let answer = if accepted.chat.stream() { stream(accepted).await } else { non_streaming(accepted).await };
     answer.map(|response| with_replaced(response, replaced.as_ref()))
 }
 
 /// A request that may be served, if it can be paid.
-struct Order {
+struct AcceptedRequest {
     app: State,
     key: Key,
-    life: Arc<Life>,
+    revocation: Arc<RevocationToken>,
     request_id: RequestId,
     idempotency_key: Option<String>,
-    ticket: Ticket,
+    reservation: TokenReservation,
     chat: Outgoing,
 }
 
-/// The same, with its tab.
-struct Serving {
+/// The same, with its metered.
+struct HeldRequest {
     app: State,
     chat: Outgoing,
-    tab: Tab,
-    purse: Prepaid,
-    ticket: Ticket,
+    metered: MeteredRequest,
+    source: PrepaidSource,
+    reservation: TokenReservation,
     /// Kept while it runs, so that the end of the key is told.
-    _life: Arc<Life>,
+    _revocation: Arc<RevocationToken>,
 }
 
 /// What a request is served for.
 #[derive(Debug, PartialEq, Eq)]
-struct Plan {
+struct ServingPlan {
     /// Completion tokens, all choices together.
     tokens: u64,
     /// Whether that is less than was asked for.
     shortened: bool,
 }
 
-impl Plan {
+impl ServingPlan {
     /// The longest answer that `affordable` pays for; `None` when that is not
     /// even a minimal one, however short the prompt turns out to be.
     fn new(chat: &ChatRequest, affordable: Money) -> Option<Self> {
@@ -156,74 +159,82 @@ pub(super) fn least(chat: &ChatRequest) -> Option<Money> {
     chat.model().tariff().cost(chat.prompt().least(), chat.minimal_tokens())
 }
 
-impl Order {
-    /// Opens the tab.
-    async fn open(self) -> Result<Serving, HttpError> {
+impl AcceptedRequest {
+    /// Opens the metered.
+    async fn open(self) -> Result<HeldRequest, HttpError> {
         let now = Timestamp::now();
-        let until = now.checked_add_millis(TAB_MS).unwrap_or(now);
-        let opening = self.key.opening(self.idempotency_key.as_deref(), estimate(&self.chat), now, until);
+        let until = now.checked_add_millis(HOLD_TTL_MS).unwrap_or(now);
+        let opening =
+            self.key.hold_request(self.idempotency_key.as_deref(), estimate(&self.chat), now, until);
         let opened = self.app.ledger.open(opening).await;
-        let (hold, reserved) = match opened.map_err(|error| books(&error))? {
-            Opened::Open { hold, reserved } => (hold, reserved),
-            Opened::InProgress => return Err(in_progress()),
-            Opened::Charged => return Err(reused()),
-            Opened::Short(found) => {
+        let (hold, reserved) = match opened.map_err(|error| ledger_unavailable(&error))? {
+            OpenOutcome::Open { hold, reserved } => (hold, reserved),
+            OpenOutcome::InProgress => return Err(in_progress()),
+            OpenOutcome::Charged => return Err(reused()),
+            OpenOutcome::Short(found) => {
                 return Err(short(found, estimate(&self.chat).least));
             }
         };
-        let shortened = Plan::new(&self.chat, reserved).filter(|plan| plan.shortened);
+        let shortened = ServingPlan::new(&self.chat, reserved).filter(|plan| plan.shortened);
         let is_shortened = shortened.is_some();
         let chat = match shortened {
             Some(plan) => self.chat.shortened(plan.tokens),
             None => self.chat,
         };
-        let purse = Prepaid::new(PrepaidTab {
+        let source = PrepaidSource::new(PrepaidTerms {
             tariff: chat.model().tariff(),
             prompt: chat.prompt(),
             most_tokens: chat.max_tokens(),
             shortened: is_shortened,
             key: self.key.id.to_string(),
-            ended: self.life.ended(),
+            ended: self.revocation.ended(),
         });
-        let tab = Tab {
+        let metered = MeteredRequest {
             hold,
             request_id: self.request_id,
             model: chat.model().id.clone(),
             wants_usage: chat.wants_usage(),
             replaced: chat.replaced().cloned().unwrap_or_default(),
         };
-        Ok(Serving { app: self.app, chat, tab, purse, ticket: self.ticket, _life: self.life })
+        Ok(HeldRequest {
+            app: self.app,
+            chat,
+            metered,
+            source,
+            reservation: self.reservation,
+            _revocation: self.revocation,
+        })
     }
 }
 
-/// From opening the tab to closing it is one task that a client cannot cancel by
-/// going away: it is told, and closes the tab at what was delivered.
-async fn stream(order: Order) -> Result<Response, HttpError> {
-    let tasks = order.app.tasks.clone();
+/// From opening the metered to closing it is one task that a client cannot cancel by
+/// going away: it is told, and closes the hold at what was delivered.
+async fn stream(accepted: AcceptedRequest) -> Result<Response, HttpError> {
+    let tasks = accepted.app.tasks.clone();
     let (begin, begun) = oneshot::channel();
-    let serving = async move {
-        let serving = match order.open().await {
-            Ok(serving) => serving,
+    let held = async move {
+        let held = match accepted.open().await {
+            Ok(held) => held,
             Err(error) => return drop(begin.send(Err(error))),
         };
-        let Serving { app, chat, tab, purse, ticket, _life } = serving;
-        let (metered, events) = Metered::new(tab, purse, app.ledger.clone());
+        let HeldRequest { app, chat, metered, source, reservation, _revocation } = held;
+        let (metered, events) = MeteredStream::new(metered, source, app.ledger.clone());
         // Nobody there: dropping the events tells the stream at once.
         drop(begin.send(Ok(events)));
         let delivered = metered.run(Box::pin(app.models.upstreams.stream(&chat))).await;
-        ticket.used(delivered.units);
+        reservation.used(delivered.units);
         tracing::info!(tokens = delivered.units, end = delivered.end.as_str(), "prepaid stream ended");
     };
-    tasks.spawn(serving.in_current_span());
+    tasks.spawn(held.in_current_span());
     let mut events = begun.await.map_err(|_| reply::billing())??;
     let first = match tokio::time::timeout(FIRST, events.recv()).await {
-        Ok(Some(Event::End(delivered))) => match refusal(&delivered) {
+        Ok(Some(StreamEvent::End(delivered))) => match refusal(&delivered) {
             Some(error) => return Err(error),
-            None => Event::End(delivered),
+            None => StreamEvent::End(delivered),
         },
         Ok(Some(event)) => event,
         Ok(None) => return Err(reply::billing()),
-        Err(_) => Event::Ping,
+        Err(_) => StreamEvent::Ping,
     };
     let mut response = Response::new(Body::from_stream(frames(first, events)));
     let headers = response.headers_mut();
@@ -234,9 +245,9 @@ async fn stream(order: Order) -> Result<Response, HttpError> {
 }
 
 /// The error of a stream that ended before it began.
-fn refusal(delivered: &Delivered) -> Option<HttpError> {
+fn refusal(delivered: &StreamSummary) -> Option<HttpError> {
     match &delivered.end {
-        End::Upstream(_) | End::KeyEnded | End::Ledger if delivered.units == 0 => {
+        StreamEnd::Upstream(_) | StreamEnd::KeyEnded | StreamEnd::Ledger if delivered.units == 0 => {
             reply::broken_off(&delivered.end)
         }
         _ => None,
@@ -244,8 +255,8 @@ fn refusal(delivered: &Delivered) -> Option<HttpError> {
 }
 
 fn frames(
-    first: Event,
-    events: mpsc::Receiver<Event>,
+    first: StreamEvent,
+    events: mpsc::Receiver<StreamEvent>,
 ) -> impl futures_util::Stream<Item = Result<Bytes, Infallible>> {
     let rest = futures_util::stream::unfold(events, |mut events| async move {
         events.recv().await.map(|event| (event, events))
@@ -253,27 +264,27 @@ fn frames(
     futures_util::stream::once(std::future::ready(first)).chain(rest).map(|event| Ok(frame(&event)))
 }
 
-fn frame(event: &Event) -> Bytes {
+fn frame(event: &StreamEvent) -> Bytes {
     match event {
-        Event::Chunks(chunks) => sse::data(chunks),
+        StreamEvent::Chunks(chunks) => sse::data(chunks),
         // There are no vouchers here.
-        Event::Ping | Event::NeedVoucher { .. } => sse::PING,
-        Event::End(delivered) => match reply::broken_off(&delivered.end) {
+        StreamEvent::Ping | StreamEvent::NeedVoucher { .. } => sse::PING,
+        StreamEvent::End(delivered) => match reply::broken_off(&delivered.end) {
             Some(error) => format!("data: {}\n\n{}", json!({ "error": error.openai() }), sse::DONE).into(),
             None => Bytes::from_static(sse::DONE.as_bytes()),
         },
     }
 }
 
-async fn whole(order: Order) -> Result<Response, HttpError> {
-    let tasks = order.app.tasks.clone();
+async fn non_streaming(accepted: AcceptedRequest) -> Result<Response, HttpError> {
+    let tasks = accepted.app.tasks.clone();
     let (mut answer, answered) = oneshot::channel();
-    let serving = async move {
-        let served = match order.open().await {
-            Ok(Serving { app, chat, tab, purse, ticket, _life }) => {
+    let held = async move {
+        let served = match accepted.open().await {
+            Ok(HeldRequest { app, chat, metered, source, reservation, _revocation }) => {
                 let start = app.models.upstreams.whole(&chat);
-                let served = meter::whole(tab, purse, &app.ledger, start, answer.closed()).await;
-                ticket.used(served.as_ref().map_or(0, |served| served.units));
+                let served = meter::non_streaming(metered, source, &app.ledger, start, answer.closed()).await;
+                reservation.used(served.as_ref().map_or(0, |served| served.units));
                 served.map_err(|failed| reply::failed(&failed))
             }
             Err(error) => Err(error),
@@ -281,8 +292,8 @@ async fn whole(order: Order) -> Result<Response, HttpError> {
         // Nobody waits any more when the client went away.
         drop(answer.send(served));
     };
-    tasks.spawn(serving.in_current_span());
-    let Served { completion, .. } = answered.await.map_err(|_| reply::billing())??;
+    tasks.spawn(held.in_current_span());
+    let PaidAnswer { completion, .. } = answered.await.map_err(|_| reply::billing())??;
     let mut response = Response::new(Body::from(completion.data));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     Ok(response)
@@ -295,19 +306,19 @@ mod tests {
     use crate::services::chat::Catalog;
 
     fn chat(more: &str) -> ChatRequest {
-        let catalog = Catalog::new(&[config::Model {
+        let catalog = Catalog::new(&[config::ModelConfig {
             id: "small".into(),
             price_per_million_input: Money::from_micros(1_000_000),
             price_per_million_output: Money::from_micros(10_000_000),
             context_length: 1000,
             max_output_tokens: 100,
-            ..config::Model::default()
+            ..config::ModelConfig::default()
         }]);
         let body = format!(
             r#"{{"model":"small","messages":[{{"role":"user","content":"{}"}}]{more}}}"#,
             "x".repeat(80)
         );
-        ChatRequest::parse(&body, &catalog, Limits::default()).expect("valid")
+        ChatRequest::parse(&body, &catalog, RequestLimits::default()).expect("valid")
     }
 
     #[test]
@@ -327,7 +338,7 @@ mod tests {
             ("", 0, None),
         ] {
             let chat = chat(more);
-            let plan = Plan::new(&chat, Money::from_micros(affordable));
+            let plan = ServingPlan::new(&chat, Money::from_micros(affordable));
             assert_eq!(
                 plan.as_ref().map(|plan| (plan.tokens, plan.shortened)),
                 tokens,

@@ -7,14 +7,14 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::Response;
 use sha2::{Digest as _, Sha256};
 
-use super::reply::{OpenAiError, books, reused, short};
+use super::reply::{OpenAiError, ledger_unavailable, reused, short};
 use super::{Bearer, standing, top_up};
 use crate::http::State;
 use crate::http::error::HttpError;
-use crate::http::request::{Received, WithFiles};
+use crate::http::request::{Received, ReceivedWithFiles};
 use crate::id::Timestamp;
-use crate::keys::{Bought, Purchase};
-use crate::ledger::{EntryDetails, EntryKind, Opened};
+use crate::keys::{KeyPaid, PurchaseOutcome};
+use crate::ledger::{EntryDetails, EntryKind, OpenOutcome};
 use crate::services::preview::{PreviewAnswer, PreviewBody, PreviewRequest};
 
 /// Find and redact personal data in text, images and PDFs, from prepaid credits.
@@ -39,10 +39,10 @@ use crate::services::preview::{PreviewAnswer, PreviewBody, PreviewRequest};
 pub async fn preview(
     AppState(app): AppState<State>,
     bearer: Bearer,
-    request: Result<WithFiles, HttpError>,
+    request: Result<ReceivedWithFiles, HttpError>,
 ) -> Response {
     let answer = async {
-        let WithFiles(request) = request?;
+        let ReceivedWithFiles(request) = request?;
         let paid = top_up::redeem(&app, &bearer, &request).await?;
         let answer = serve(&app, &bearer, &request).await;
         top_up::conclude(&app, &bearer, &request, paid, answer).await
@@ -68,12 +68,12 @@ async fn serve(app: &State, bearer: &Bearer, request: &Received) -> Result<Respo
 async fn can_pay(app: &State, bearer: &Bearer) -> Result<bool, HttpError> {
     let price = app.config.pii.preview_price;
     Ok(match standing::look(app, bearer, None).await? {
-        Opened::Short(found) => found.affordable >= price,
-        Opened::Open { .. } | Opened::InProgress | Opened::Charged => true,
+        OpenOutcome::Short(found) => found.affordable >= price,
+        OpenOutcome::Open { .. } | OpenOutcome::InProgress | OpenOutcome::Charged => true,
     })
 }
 
-async fn buy(app: &State, bearer: &Bearer, request: &Received) -> Result<Bought, HttpError> {
+async fn buy(app: &State, bearer: &Bearer, request: &Received) -> Result<KeyPaid, HttpError> {
     let price = app.config.pii.preview_price;
     let details = EntryDetails {
         kind: EntryKind::Purchase,
@@ -87,9 +87,9 @@ async fn buy(app: &State, bearer: &Bearer, request: &Received) -> Result<Bought,
     let idempotency_key = request.idempotency_key()?;
     let repeat = idempotency_key.as_deref().map(|key| (key, digest.as_str()));
     match app.keys.spend(bearer.key(), price, repeat, &details, Timestamp::now()).await {
-        Ok(Purchase::Done(bought)) => Ok(bought),
-        Ok(Purchase::KeyReused) => Err(reused()),
-        Ok(Purchase::Short(found)) => Err(short(found, price)),
-        Err(error) => Err(books(&error)),
+        Ok(PurchaseOutcome::Done(bought)) => Ok(bought),
+        Ok(PurchaseOutcome::KeyReused) => Err(reused()),
+        Ok(PurchaseOutcome::Short(found)) => Err(short(found, price)),
+        Err(error) => Err(ledger_unavailable(&error)),
     }
 }

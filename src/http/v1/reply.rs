@@ -4,8 +4,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::http::error::{Code, HttpError};
-use crate::ledger::{Bound, Limit};
-use crate::meter::{End, Failed};
+use crate::ledger::{LimitedBy, SpendingLimit};
+use crate::meter::{AnswerError, StreamEnd};
 use crate::money::Money;
 use crate::services::chat::{ChatError, UpstreamError};
 
@@ -29,15 +29,19 @@ pub struct OpenAiErrorBody {
 }
 
 /// There is less than a request needs at the very least.
-pub(super) fn short(left: Limit, needed: Money) -> HttpError {
+pub(super) fn short(left: SpendingLimit, needed: Money) -> HttpError {
     let missing = needed.checked_sub(left.affordable);
     let (needed, affordable) = (needed.to_dollars(), left.affordable.to_dollars());
     let (code, why) = match left.bound {
-        Bound::Balance => (Code::InsufficientCredits, "the account's credits do not pay for it; add credits"),
-        Bound::Daily => {
+        LimitedBy::Balance => {
+            (Code::InsufficientCredits, "the account's credits do not pay for it; add credits")
+        }
+        LimitedBy::Daily => {
             (Code::KeyLimitReached, "the key's daily limit is reached; it begins anew at 00:00 UTC")
         }
-        Bound::Total => (Code::KeyLimitReached, "the key's limit is reached; use another key or raise it"),
+        LimitedBy::Total => {
+            (Code::KeyLimitReached, "the key's limit is reached; use another key or raise it")
+        }
     };
     HttpError::new(
         code,
@@ -61,8 +65,8 @@ pub(super) fn reused() -> HttpError {
     )
 }
 
-/// The books cannot be written: nothing is delivered then.
-pub(super) fn books(error: &impl std::fmt::Display) -> HttpError {
+/// The ledger cannot be written: nothing is delivered then.
+pub(super) fn ledger_unavailable(error: &impl std::fmt::Display) -> HttpError {
     tracing::error!(%error, "a prepaid request cannot be charged");
     billing()
 }
@@ -79,7 +83,7 @@ pub(super) fn billing() -> HttpError {
 pub(super) fn refused(error: &ChatError) -> HttpError {
     match error {
         ChatError::UnknownModel { nearest } => return super::models::unknown(nearest.as_deref()),
-        ChatError::Unexamined(why) => return (*why).into(),
+        ChatError::ExaminationError(why) => return (*why).into(),
         ChatError::Syntax(_)
         | ChatError::Refused { .. }
         | ChatError::Selection(_)
@@ -98,25 +102,25 @@ pub(super) fn upstream(error: &UpstreamError) -> HttpError {
 }
 
 /// Why there is no whole answer; nothing was charged for it.
-pub(super) fn failed(failed: &Failed) -> HttpError {
+pub(super) fn failed(failed: &AnswerError) -> HttpError {
     match failed {
-        Failed::Upstream(error) => upstream(error),
-        Failed::KeyEnded => key_ended(),
-        Failed::Superseded | Failed::Ledger | Failed::Gone => billing(),
+        AnswerError::Upstream(error) => upstream(error),
+        AnswerError::KeyEnded => key_ended(),
+        AnswerError::Superseded | AnswerError::Ledger | AnswerError::Gone => billing(),
     }
 }
 
 /// What a stream ends with, unless it is complete.
-pub(super) fn broken_off(end: &End) -> Option<HttpError> {
+pub(super) fn broken_off(end: &StreamEnd) -> Option<HttpError> {
     Some(match end {
-        End::Complete | End::Gone => return None,
-        End::Upstream(error) => upstream(error),
-        End::OutOfCredit => HttpError::new(
+        StreamEnd::Complete | StreamEnd::Gone => return None,
+        StreamEnd::Upstream(error) => upstream(error),
+        StreamEnd::OutOfCredit => HttpError::new(
             Code::InsufficientCredits,
             "the account's credits are used up; what was delivered is paid, add credits for more",
         ),
-        End::KeyEnded => key_ended(),
-        End::NoVoucher | End::Superseded | End::Ledger => HttpError::new(
+        StreamEnd::KeyEnded => key_ended(),
+        StreamEnd::NoVoucher | StreamEnd::Superseded | StreamEnd::Ledger => HttpError::new(
             Code::BillingError,
             "the answer could not be charged any further; what was delivered is paid",
         ),

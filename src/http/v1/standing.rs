@@ -2,27 +2,27 @@
 //! for those who could pay for its answer.
 
 use super::Bearer;
-use super::reply::{self, books, in_progress, reused, short};
+use super::reply::{self, in_progress, ledger_unavailable, reused, short};
 use crate::http::State;
 use crate::http::error::HttpError;
 use crate::id::Timestamp;
-use crate::ledger::{Estimate, LARGEST, Opened};
+use crate::ledger::{Estimate, LARGEST, OpenOutcome};
 use crate::services::chat::ChatRequest;
 
 /// What could be set aside, and what became of an earlier request with the same key.
 ///
 /// # Errors
-/// When the books cannot be read.
+/// When the ledger cannot be read.
 pub(super) async fn look(
     app: &State,
     bearer: &Bearer,
     idempotency_key: Option<&str>,
-) -> Result<Opened, HttpError> {
+) -> Result<OpenOutcome, HttpError> {
     let now = Timestamp::now();
-    // Nobody has this much: it opens no tab, and tells what could be set aside.
+    // Nobody has this much: it opens no hold, and tells what could be set aside.
     let most = Estimate { wanted: LARGEST, least: LARGEST };
-    let looked = app.ledger.open(bearer.key().opening(idempotency_key, most, now, now)).await;
-    looked.map_err(|error| books(&error))
+    let looked = app.ledger.open(bearer.key().hold_request(idempotency_key, most, now, now)).await;
+    looked.map_err(|error| ledger_unavailable(&error))
 }
 
 /// Checks that there is enough for the shortest answer, and it was not paid before.
@@ -37,13 +37,13 @@ pub(super) async fn could_pay(
 ) -> Result<(), HttpError> {
     let least = super::chat::least(chat);
     match look(app, bearer, idempotency_key).await? {
-        Opened::InProgress => Err(in_progress()),
-        Opened::Charged => Err(reused()),
-        Opened::Short(found) => match least {
+        OpenOutcome::InProgress => Err(in_progress()),
+        OpenOutcome::Charged => Err(reused()),
+        OpenOutcome::Short(found) => match least {
             Some(least) if least > found.affordable => Err(short(found, least)),
             Some(_) => Ok(()),
             None => Err(reply::billing()),
         },
-        Opened::Open { .. } => Ok(()),
+        OpenOutcome::Open { .. } => Ok(()),
     }
 }

@@ -13,7 +13,7 @@ use axum::response::Response;
 use super::Bearer;
 use crate::funding::{Delivery, Order};
 use crate::http::error::{Code, HttpError};
-use crate::http::gate::{self, Till};
+use crate::http::gate::{self, PaymentGate};
 use crate::http::request::Received;
 use crate::http::wallet::unavailable;
 use crate::http::{PAYMENT_RECEIPT, State};
@@ -35,13 +35,13 @@ pub(super) async fn redeem(
     let route = route(bearer, request);
     let asked = amount_asked(request).unwrap_or(app.config.keys.top_up);
     let offers = app.offers.top_up(asked);
-    let till = Till::new(app, request, route.clone(), &offers).carried_by(CARRIER);
-    let Some(credential) = till.credential()? else {
+    let gate = PaymentGate::new(app, request, route.clone(), &offers).carried_by(CARRIER);
+    let Some(credential) = gate.credential()? else {
         return Ok(None);
     };
     let order = Order {
         route,
-        digest: till.digest.clone(),
+        digest: gate.digest.clone(),
         offers: offers.clone(),
         service: "credits",
         request_id: request.id.clone(),
@@ -49,7 +49,7 @@ pub(super) async fn redeem(
         account: Some(bearer.key().account()),
     };
     // The answer comes from the account, once it is topped up.
-    gate::redeem(&till, order, credential, |_paid| async { Ok(String::new()) }).await.map(Some)
+    gate::redeem(&gate, order, credential, |_paid| async { Ok(String::new()) }).await.map(Some)
 }
 
 /// What is answered: with the receipt of what was paid, or, where credits are
@@ -94,7 +94,7 @@ async fn ask(app: &State, bearer: &Bearer, request: &Received, error: &HttpError
     let missing = error.missing.unwrap_or(step);
     let amount = missing.checked_add(debt).and_then(|sum| whole(sum, step)).unwrap_or(step);
     let offers = app.offers.top_up(amount);
-    let till = Till::new(app, request, route(bearer, request), &offers).carried_by(CARRIER);
+    let gate = PaymentGate::new(app, request, route(bearer, request), &offers).carried_by(CARRIER);
     let owed =
         if debt.is_zero() { String::new() } else { format!(", of which ${} is owed", debt.to_dollars()) };
     let words = format!(
@@ -103,7 +103,7 @@ async fn ask(app: &State, bearer: &Bearer, request: &Received, error: &HttpError
         error.detail,
         amount.to_dollars()
     );
-    till.ask(Code::InsufficientCredits, &words).missing(error.missing)
+    gate.ask(Code::InsufficientCredits, &words).missing(error.missing)
 }
 
 /// `sum` in whole steps, at least one.

@@ -13,12 +13,12 @@ pub struct SessionCredential {
     challenge: ChallengeEcho,
     pub channel: ChannelId,
     pub descriptor: Descriptor,
-    pub action: Action,
+    pub action: SessionAction,
 }
 
 /// What the payer wants of its channel.
 #[derive(Debug)]
-pub enum Action {
+pub enum SessionAction {
     /// Open it with this transaction, and allow the voucher's amount.
     Open { transaction: String, voucher: SignedVoucher },
     /// Add to its deposit with this transaction.
@@ -53,17 +53,17 @@ impl SessionCredential {
                     return Err(VoucherError::Field("authorizedSigner"));
                 }
                 let voucher = SignedVoucher::parse(channel, &cumulative_amount, &signature)?;
-                Action::Open { transaction, voucher }
+                SessionAction::Open { transaction, voucher }
             }
             Wire::TopUp { transaction, additional_deposit, .. } => {
                 let additional = Money::parse_base_units(&additional_deposit)
                     .map_err(|_| VoucherError::Field("additionalDeposit"))?;
-                Action::TopUp { transaction, additional }
+                SessionAction::TopUp { transaction, additional }
             }
             Wire::Voucher { cumulative_amount, signature, .. } => {
-                Action::Voucher(SignedVoucher::parse(channel, &cumulative_amount, &signature)?)
+                SessionAction::Voucher(SignedVoucher::parse(channel, &cumulative_amount, &signature)?)
             }
-            Wire::Close { cumulative_amount, signature, close_signature, .. } => Action::Close {
+            Wire::Close { cumulative_amount, signature, close_signature, .. } => SessionAction::Close {
                 voucher: SignedVoucher::parse(channel, &cumulative_amount, &signature)?,
                 authorization: close_signature,
             },

@@ -6,7 +6,7 @@ mod offer;
 mod receipt;
 mod voucher;
 
-pub use credential::{Action, SessionCredential};
+pub use credential::{SessionAction, SessionCredential};
 pub use offer::{SessionOffer, SessionTerms, Snapshot};
 pub use receipt::SessionReceipt;
 pub use voucher::{ChannelId, Descriptor, SignedVoucher, VoucherError};

@@ -9,8 +9,8 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::heard::{Heard, HeardChoice, Malformed, Worth, worth};
 use super::privacy::{Restorer, Restoring};
+use super::upstream_event::{Billable, Malformed, UpstreamChoice, UpstreamEvent, billable};
 use super::usage::{Bounds, Usage};
 
 /// One piece of a streamed answer.
@@ -71,7 +71,7 @@ pub struct Identity {
 
 /// What an event of a stream says.
 #[derive(Debug, PartialEq)]
-pub(super) enum Said {
+pub(super) enum ParsedEvent {
     Chunk(Chunk),
     /// Well-formed, with nothing in it for the client.
     Nothing,
@@ -81,21 +81,21 @@ pub(super) enum Said {
 
 /// The same as clients get it.
 #[derive(Serialize)]
-struct Told<'a> {
+struct ClientEvent<'a> {
     id: &'a str,
     object: &'static str,
     created: i64,
     model: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     system_fingerprint: Option<&'a str>,
-    choices: Vec<ToldChoice<'a>>,
+    choices: Vec<ClientChoice<'a>>,
     /// `Some(Null)` is written as `null`.
     #[serde(skip_serializing_if = "Option::is_none")]
     usage: Option<Value>,
 }
 
 #[derive(Serialize)]
-struct ToldChoice<'a> {
+struct ClientChoice<'a> {
     index: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     delta: Option<&'a Map<String, Value>>,
@@ -106,13 +106,13 @@ struct ToldChoice<'a> {
     finish_reason: Option<&'a str>,
 }
 
-impl HeardChoice {
-    fn told<'a>(
+impl UpstreamChoice {
+    fn client_event<'a>(
         &'a self,
         delta: Option<&'a Map<String, Value>>,
         message: Option<&'a Map<String, Value>>,
-    ) -> ToldChoice<'a> {
-        ToldChoice {
+    ) -> ClientChoice<'a> {
+        ClientChoice {
             index: self.index(),
             delta,
             message,
@@ -124,31 +124,35 @@ impl HeardChoice {
 
 impl Identity {
     /// Reads the data of one event.
-    pub(super) fn event(&self, data: &[u8], restorer: Option<&mut Restorer>) -> Result<Said, Malformed> {
-        let mut heard = Heard::read(data)?;
-        if let Some(error) = heard.error {
-            return Ok(Said::Error(error));
+    pub(super) fn event(
+        &self,
+        data: &[u8],
+        restorer: Option<&mut Restorer>,
+    ) -> Result<ParsedEvent, Malformed> {
+        let mut event = UpstreamEvent::read(data)?;
+        if let Some(error) = event.error {
+            return Ok(ParsedEvent::Error(error));
         }
-        if heard.choices.is_none() && heard.usage.is_none() {
+        if event.choices.is_none() && event.usage.is_none() {
             return Err(Malformed("an event without choices"));
         }
-        let Worth { billable, content_bytes, rest } = Worth::of(&mut heard, restorer);
-        let rest = (!rest.is_empty()).then(|| self.rest(&rest, &heard));
-        let choices = heard.choices.as_deref().unwrap_or_default();
-        let usage = self.usage(heard.usage.as_ref());
+        let Billable { billable, content_bytes, rest } = Billable::of(&mut event, restorer);
+        let rest = (!rest.is_empty()).then(|| self.rest(&rest, &event));
+        let choices = event.choices.as_deref().unwrap_or_default();
+        let usage = self.usage(event.usage.as_ref());
         if choices.is_empty() && usage.is_none() {
-            return Ok(Said::Nothing);
+            return Ok(ParsedEvent::Nothing);
         }
         let usage_only = choices.is_empty();
         let nothing = Map::new();
-        let shown = choices.iter().map(|c| c.told(Some(c.delta.as_ref().unwrap_or(&nothing)), None));
-        let told = Told {
+        let shown = choices.iter().map(|c| c.client_event(Some(c.delta.as_ref().unwrap_or(&nothing)), None));
+        let client_event = ClientEvent {
             choices: shown.collect(),
             usage: (self.wants_usage || usage_only).then(|| usage.map_or(Value::Null, Usage::to_json)),
-            ..self.frame("chat.completion.chunk", &heard)
+            ..self.frame("chat.completion.chunk", &event)
         };
-        Ok(Said::Chunk(Chunk {
-            data: written(&told, data.len()),
+        Ok(ParsedEvent::Chunk(Chunk {
+            data: written(&client_event, data.len()),
             billable,
             content_bytes,
             usage,
@@ -159,68 +163,68 @@ impl Identity {
     }
 
     /// A chunk that says what is held back.
-    fn rest(&self, rest: &[(u64, Map<String, Value>)], heard: &Heard) -> Bytes {
-        let choice = |(index, delta)| ToldChoice {
+    fn rest(&self, rest: &[(u64, Map<String, Value>)], event: &UpstreamEvent) -> Bytes {
+        let choice = |(index, delta)| ClientChoice {
             index,
             delta: Some(delta),
             message: None,
             logprobs: None,
             finish_reason: None,
         };
-        let told = Told {
+        let client_event = ClientEvent {
             choices: rest.iter().map(|(index, delta)| choice((*index, delta))).collect(),
             usage: self.wants_usage.then_some(Value::Null),
-            ..self.frame("chat.completion.chunk", heard)
+            ..self.frame("chat.completion.chunk", event)
         };
-        written(&told, 0)
+        written(&client_event, 0)
     }
 
     /// Reads a whole answer; an error object in it is `Err(Ok(error))`.
     pub(super) fn completion(&self, body: &[u8]) -> Result<Completion, Result<Value, Malformed>> {
-        let mut heard = Heard::read(body).map_err(Err)?;
-        if let Some(error) = heard.error {
+        let mut event = UpstreamEvent::read(body).map_err(Err)?;
+        if let Some(error) = event.error {
             return Err(Ok(error));
         }
-        let choices = heard.choices.as_deref_mut().unwrap_or_default();
+        let choices = event.choices.as_deref_mut().unwrap_or_default();
         if choices.is_empty() {
             return Err(Err(Malformed("an answer without choices")));
         }
         let mut content_bytes = 0;
         for choice in choices {
             let message = choice.message.as_mut().ok_or(Err(Malformed("a choice without a message")))?;
-            content_bytes += worth(message);
+            content_bytes += billable(message);
             if let Some(restoring) = &self.restoring {
                 restoring.message(message);
             }
         }
-        let choices = heard.choices.as_deref().unwrap_or_default();
-        let shown = choices.iter().map(|choice| choice.told(None, choice.message.as_ref())).collect();
-        let usage = self.usage(heard.usage.as_ref());
-        let told = Told {
+        let choices = event.choices.as_deref().unwrap_or_default();
+        let shown = choices.iter().map(|choice| choice.client_event(None, choice.message.as_ref())).collect();
+        let usage = self.usage(event.usage.as_ref());
+        let client_event = ClientEvent {
             choices: shown,
             usage: usage.map(Usage::to_json),
-            ..self.frame("chat.completion", &heard)
+            ..self.frame("chat.completion", &event)
         };
-        Ok(Completion { data: written(&told, body.len()), usage, content_bytes })
+        Ok(Completion { data: written(&client_event, body.len()), usage, content_bytes })
     }
 
     fn usage(&self, reported: Option<&Value>) -> Option<Usage> {
         Usage::parse(reported?, self.bounds).unwrap_or_else(|absurd| {
             // It may come with every chunk: counted, and not to fill the log.
             tracing::debug!(model = self.model, %absurd, "usage dropped");
-            metrics::counter!("farebox_upstream_absurd_usage_total", "model" => self.model.clone())
+            metrics::counter!("farebox_upstream_impossible_usage_total", "model" => self.model.clone())
                 .increment(1);
             None
         })
     }
 
-    fn frame<'a>(&'a self, object: &'static str, heard: &'a Heard) -> Told<'a> {
-        Told {
+    fn frame<'a>(&'a self, object: &'static str, event: &'a UpstreamEvent) -> ClientEvent<'a> {
+        ClientEvent {
             id: &self.id,
             object,
             created: self.created,
             model: &self.model,
-            system_fingerprint: heard.system_fingerprint.as_ref().and_then(Value::as_str),
+            system_fingerprint: event.system_fingerprint.as_ref().and_then(Value::as_str),
             choices: Vec::new(),
             usage: None,
         }
@@ -228,9 +232,9 @@ impl Identity {
 }
 
 /// About as long as what it was made of.
-fn written(told: &Told<'_>, length: usize) -> Bytes {
+fn written(client_event: &ClientEvent<'_>, length: usize) -> Bytes {
     let mut json = Vec::with_capacity(length + 128);
-    serde_json::to_writer(&mut json, told).expect("plain data is valid JSON");
+    serde_json::to_writer(&mut json, client_event).expect("plain data is valid JSON");
     json.into()
 }
 
@@ -253,7 +257,7 @@ mod tests {
 
     fn chunk(event: &Value) -> Chunk {
         match identity(true).event(event.to_string().as_bytes(), None).expect("well-formed") {
-            Said::Chunk(chunk) => chunk,
+            ParsedEvent::Chunk(chunk) => chunk,
             other => panic!("{other:?}"),
         }
     }
@@ -306,12 +310,12 @@ mod tests {
     fn usage_is_shown_when_asked_for_and_always_known() {
         let event = br#"{"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":1}}"#;
         for wants in [true, false] {
-            let Ok(Said::Chunk(chunk)) = identity(wants).event(event, None) else { panic!("a chunk") };
+            let Ok(ParsedEvent::Chunk(chunk)) = identity(wants).event(event, None) else { panic!("a chunk") };
             assert!(chunk.usage_only && !chunk.billable && chunk.usage.is_some());
         }
         let event =
             br#"{"choices":[{"delta":{"content":"a"}}],"usage":{"prompt_tokens":3,"completion_tokens":1}}"#;
-        let Ok(Said::Chunk(chunk)) = identity(false).event(event, None) else { panic!("a chunk") };
+        let Ok(ParsedEvent::Chunk(chunk)) = identity(false).event(event, None) else { panic!("a chunk") };
         assert!(chunk.usage.is_some() && !String::from_utf8_lossy(&chunk.data).contains("usage"));
     }
 
@@ -332,10 +336,10 @@ mod tests {
         assert!(identity(true).event(&[b'{', 0xff, b'}'], None).is_err());
         assert!(identity(true).event("[".repeat(100_000).as_bytes(), None).is_err());
         let absurd = br#"{"choices":[],"usage":{"prompt_tokens":-3,"completion_tokens":1}}"#;
-        assert_eq!(identity(true).event(absurd, None), Ok(Said::Nothing));
+        assert_eq!(identity(true).event(absurd, None), Ok(ParsedEvent::Nothing));
         assert_eq!(
             identity(true).event(br#"{"error":{"code":1}}"#, None),
-            Ok(Said::Error(json!({"code": 1})))
+            Ok(ParsedEvent::Error(json!({"code": 1})))
         );
     }
 
@@ -356,7 +360,7 @@ mod tests {
             let mut chunks = Vec::new();
             for event in deltas.chain([end]) {
                 match identity.event(event.to_string().as_bytes(), restorer.as_mut()) {
-                    Ok(Said::Chunk(chunk)) => chunks.push(chunk),
+                    Ok(ParsedEvent::Chunk(chunk)) => chunks.push(chunk),
                     other => panic!("{other:?}"),
                 }
             }
@@ -364,12 +368,12 @@ mod tests {
             assert_eq!(chunks.iter().filter(|chunk| chunk.billable).count(), billable, "{pieces:?}");
             assert_eq!(chunks.iter().map(|chunk| chunk.content_bytes).sum::<usize>(), text.len());
             assert!(chunks.last().is_some_and(|last| last.finish && last.rest.is_none()));
-            let heard: String = chunks
+            let event: String = chunks
                 .iter()
                 .map(|chunk| serde_json::from_slice::<Value>(&chunk.data).expect("JSON"))
                 .map(|chunk| chunk["choices"][0]["delta"]["content"].as_str().unwrap_or_default().to_owned())
                 .collect();
-            assert_eq!(heard, text.replace("[EMAIL_ADDRESS_1]", "jane@example.com"));
+            assert_eq!(event, text.replace("[EMAIL_ADDRESS_1]", "jane@example.com"));
         }
     }
 

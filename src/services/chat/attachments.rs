@@ -6,10 +6,10 @@ use super::refusal::ChatError;
 use super::request::ChatRequest;
 use crate::fetch::{Text, Wanted};
 
-type Kind = fn(String) -> Wanted;
+type AttachmentKind = fn(String) -> Wanted;
 
 /// The fields, with what their entries are.
-const FIELDS: [(&str, Kind); 2] = [("urls", Wanted::Page), ("pdfs", Wanted::Pdf)];
+const FIELDS: [(&str, AttachmentKind); 2] = [("urls", Wanted::Page), ("pdfs", Wanted::Pdf)];
 
 /// Whether a door reads attachments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

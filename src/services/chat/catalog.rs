@@ -48,7 +48,7 @@ pub struct Catalog {
 impl Catalog {
     /// The catalog of a checked configuration.
     #[must_use]
-    pub fn new(models: &[config::Model]) -> Self {
+    pub fn new(models: &[config::ModelConfig]) -> Self {
         let models: Vec<_> = models.iter().map(|model| Arc::new(Model::from(model))).collect();
         let by_id = models.iter().enumerate().map(|(at, model)| (model.id.clone(), at)).collect();
         Self { models, by_id }
@@ -91,8 +91,8 @@ impl Catalog {
     }
 }
 
-impl From<&config::Model> for Model {
-    fn from(model: &config::Model) -> Self {
+impl From<&config::ModelConfig> for Model {
+    fn from(model: &config::ModelConfig) -> Self {
         Self {
             id: model.id.clone(),
             description: model.description.clone(),
@@ -148,11 +148,11 @@ mod tests {
     use super::*;
 
     fn catalog() -> Catalog {
-        let model = |id: &str| config::Model {
+        let model = |id: &str| config::ModelConfig {
             id: id.into(),
             upstreams: vec![config::Source { name: "hidden".into(), model: Some("hidden".into()) }],
             price_per_chunk: Money::from_micros(100),
-            ..config::Model::default()
+            ..config::ModelConfig::default()
         };
         Catalog::new(&[model("llama-small"), model("llama-large")])
     }

@@ -107,7 +107,7 @@ impl Wait {
 
 /// What an upstream reported.
 #[derive(Debug)]
-pub(super) struct Report<'a> {
+pub(super) struct UpstreamReport<'a> {
     /// The HTTP status; within a stream, what the report says itself.
     status: Option<u16>,
     error: &'a Value,
@@ -120,7 +120,7 @@ const CONTEXT: [&str; 5] =
     ["context_length", "context length", "context window", "prompt is too long", "too many tokens"];
 const POLICY: [&str; 3] = ["content_policy", "content_filter", "content management policy"];
 
-impl<'a> Report<'a> {
+impl<'a> UpstreamReport<'a> {
     /// The report of an answer with an HTTP error.
     pub(super) fn of_answer(status: u16, body: &'a Value) -> Self {
         Self { status: Some(status), error: body.get("error").unwrap_or(body) }
@@ -223,7 +223,7 @@ mod tests {
             (302, json!({}), "upstream_unavailable", "later"),
         ] {
             let body = json!({"error": error});
-            let judged = Report::of_answer(status, &body).judge(&fields, None);
+            let judged = UpstreamReport::of_answer(status, &body).judge(&fields, None);
             assert_eq!(judged.code(), code, "{status} {body}");
             assert!(judged.to_string().contains(said), "{judged}");
             assert!(!format!("{judged} {judged:?}").contains("secret"), "{judged:?}");
@@ -232,7 +232,7 @@ mod tests {
 
     #[test]
     fn reports_within_a_stream_say_their_status_themselves() {
-        let judge = |error: Value| Report::of_event(&error).judge(&[], None);
+        let judge = |error: Value| UpstreamReport::of_event(&error).judge(&[], None);
         assert_eq!(judge(json!({"code": 429})), UpstreamError::Busy { retry_after: None });
         assert_eq!(judge(json!({"code": 502})), UpstreamError::Unavailable);
         assert_eq!(judge(json!({"code": "server_error"})), UpstreamError::Interrupted);

@@ -31,8 +31,8 @@ const STEERING: [&str; 16] = [
 /// # Errors
 /// An extension that asks for what is not available, a misspelt one (which would
 /// send unredacted text), and a field that steers the upstream.
-pub(super) fn take(body: &mut Map<String, Value>) -> Result<privacy::Wish, ChatError> {
-    let privacy = privacy::Wish::take(body)?;
+pub(super) fn take(body: &mut Map<String, Value>) -> Result<privacy::PrivacyOptions, ChatError> {
+    let privacy = privacy::PrivacyOptions::take(body)?;
     for (name, value) in body.iter() {
         if STEERING.contains(&name.as_str()) && !is_default(value) {
             return Err(ChatError::refused(
@@ -43,7 +43,7 @@ pub(super) fn take(body: &mut Map<String, Value>) -> Result<privacy::Wish, ChatE
         let plain: String = name.chars().filter(char::is_ascii_alphabetic).take(64).collect();
         let plain = plain.to_lowercase();
         if plain.contains("pii") || plain.starts_with("privacy") {
-            let near = privacy::Wish::names()
+            let near = privacy::PrivacyOptions::names()
                 .max_by(|a, b| strsim::jaro_winkler(a, &plain).total_cmp(&strsim::jaro_winkler(b, &plain)));
             return Err(ChatError::refused(
                 &plain,

@@ -29,13 +29,13 @@ pub(super) fn check(messages: Option<&Value>, limit: usize) -> Result<(), ChatEr
     Ok(())
 }
 
-type Wrong = (String, String);
+type MessageError = (String, String);
 
-fn wrong(place: &str, what: &str) -> Wrong {
+fn wrong(place: &str, what: &str) -> MessageError {
     (place.to_owned(), what.to_owned())
 }
 
-fn message(value: &Value, limit: usize) -> Result<(), Wrong> {
+fn message(value: &Value, limit: usize) -> Result<(), MessageError> {
     let Value::Object(message) = value else {
         return Err(wrong("", "must be an object with `role` and `content`"));
     };
@@ -52,7 +52,7 @@ fn message(value: &Value, limit: usize) -> Result<(), Wrong> {
     tool_calls(message)
 }
 
-fn parts(list: &[Value], limit: usize) -> Result<(), Wrong> {
+fn parts(list: &[Value], limit: usize) -> Result<(), MessageError> {
     if list.len() > limit {
         return Err(wrong(".content", &format!("can have {limit} parts at most")));
     }
@@ -67,7 +67,7 @@ fn parts(list: &[Value], limit: usize) -> Result<(), Wrong> {
     Ok(())
 }
 
-fn tool_calls(message: &Map<String, Value>) -> Result<(), Wrong> {
+fn tool_calls(message: &Map<String, Value>) -> Result<(), MessageError> {
     match message.get("tool_calls") {
         None | Some(Value::Null) => Ok(()),
         Some(Value::Array(calls)) if calls.iter().all(Value::is_object) => Ok(()),

@@ -1,6 +1,6 @@
 //! Why a request is not passed on.
 
-use crate::services::pii::{FileError, Unexamined};
+use crate::services::pii::{ExaminationError, FileError};
 use farebox_pii as pii;
 
 /// Why a request was refused. The text names fields and never quotes contents.
@@ -18,7 +18,7 @@ pub enum ChatError {
     #[error("`{place}`: {error}")]
     File { place: String, error: FileError },
     #[error(transparent)]
-    Unexamined(#[from] Unexamined),
+    ExaminationError(#[from] ExaminationError),
 }
 
 fn did_you_mean(nearest: Option<&str>) -> String {
@@ -41,7 +41,7 @@ impl ChatError {
     #[must_use]
     pub fn param(&self) -> Option<&str> {
         match self {
-            Self::Syntax(_) | Self::Selection(_) | Self::Unexamined(_) => None,
+            Self::Syntax(_) | Self::Selection(_) | Self::ExaminationError(_) => None,
             Self::File { place, .. } => Some(place),
             Self::UnknownModel { .. } => Some("model"),
             Self::Refused { field, .. } => Some(field).filter(|field| !field.is_empty()).map(String::as_str),

@@ -16,7 +16,7 @@ use super::{extensions, messages, privacy};
 /// Answers asked for at once, at most.
 const MAX_CHOICES: u64 = 128;
 
-/// Tokens of the shortest answer worth asking for.
+/// Tokens of the shortest answer billable asking for.
 const MINIMAL: u64 = 16;
 
 /// The fields that bound an answer, the older first.
@@ -24,13 +24,13 @@ const LENGTHS: [&str; 2] = ["max_tokens", "max_completion_tokens"];
 
 /// What a request may contain.
 #[derive(Debug, Clone, Copy)]
-pub struct Limits {
+pub struct RequestLimits {
     /// Messages of one request, and parts of one message.
     pub messages: usize,
     pub attachments: Attachments,
 }
 
-impl Default for Limits {
+impl Default for RequestLimits {
     fn default() -> Self {
         Self { messages: 4096, attachments: Attachments::OnV1 }
     }
@@ -48,7 +48,7 @@ pub struct ChatRequest {
     choices: u64,
     prompt: PromptSize,
     /// What is to happen to personal data in it.
-    privacy: privacy::Wish,
+    privacy: privacy::PrivacyOptions,
     /// Still to be read.
     attachments: Vec<Attachment>,
 }
@@ -70,7 +70,7 @@ impl ChatRequest {
     ///
     /// # Errors
     /// A sentence that says which field to change.
-    pub fn parse(body: &str, catalog: &Catalog, limits: Limits) -> Result<Self, ChatError> {
+    pub fn parse(body: &str, catalog: &Catalog, limits: RequestLimits) -> Result<Self, ChatError> {
         let body: Value = serde_json::from_str(body).map_err(|e| ChatError::Syntax(where_of(&e)))?;
         let Value::Object(mut body) = body else {
             return Err(ChatError::refused("", "the body must be a JSON object with `model` and `messages`"));
@@ -133,7 +133,7 @@ impl ChatRequest {
         self
     }
 
-    /// The shortest answer worth asking for, in tokens of all choices together.
+    /// The shortest answer billable asking for, in tokens of all choices together.
     #[must_use]
     pub fn minimal_tokens(&self) -> u64 {
         self.max_tokens.min(MINIMAL).saturating_mul(self.choices)
@@ -183,7 +183,7 @@ impl ChatRequest {
         Bounds { prompt_tokens: self.model.context_length, completion_tokens: self.max_tokens() }
     }
 
-    pub(super) fn wish(&self) -> &privacy::Wish {
+    pub(super) fn options(&self) -> &privacy::PrivacyOptions {
         &self.privacy
     }
 
@@ -290,15 +290,19 @@ mod tests {
     use crate::money::Money;
 
     fn parse(body: &Value) -> Result<ChatRequest, String> {
-        let catalog = Catalog::new(&[config::Model {
+        let catalog = Catalog::new(&[config::ModelConfig {
             id: "small".into(),
             price_per_chunk: Money::from_micros(1),
             context_length: 1000,
             max_output_tokens: 100,
-            ..config::Model::default()
+            ..config::ModelConfig::default()
         }]);
-        ChatRequest::parse(&body.to_string(), &catalog, Limits { messages: 3, ..Limits::default() })
-            .map_err(|e| e.to_string())
+        ChatRequest::parse(
+            &body.to_string(),
+            &catalog,
+            RequestLimits { messages: 3, ..RequestLimits::default() },
+        )
+        .map_err(|e| e.to_string())
     }
 
     fn upstream(body: &Value) -> Value {
@@ -412,7 +416,7 @@ mod tests {
     fn attack_26_bodies_that_are_not_json_or_too_deep_are_refused() {
         for body in ["", "{", "secret", "{\"model\": secret}", &"[".repeat(100_000), "{\"a\": 1e999}"] {
             let error =
-                ChatRequest::parse(body, &Catalog::default(), Limits::default()).expect_err("refused");
+                ChatRequest::parse(body, &Catalog::default(), RequestLimits::default()).expect_err("refused");
             assert!(
                 matches!(error, ChatError::Syntax(_)) && !error.to_string().contains("secret"),
                 "{error}"

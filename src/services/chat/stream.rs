@@ -11,8 +11,8 @@ use futures_util::stream::{BoxStream, Stream, StreamExt as _};
 use serde_json::Value;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
-use super::answer::{Chunk, Identity, Said};
-use super::error::{Report, UpstreamError, Wait};
+use super::answer::{Chunk, Identity, ParsedEvent};
+use super::error::{UpstreamError, UpstreamReport, Wait};
 use super::privacy::{Restorer, Restoring};
 use super::sse::{Event, Parser};
 
@@ -22,7 +22,7 @@ const DRAIN: Duration = Duration::from_secs(1);
 
 /// What one answer may amount to.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Budget {
+pub(super) struct AnswerLimits {
     /// Chunks that hold something to pay for.
     pub billable: u64,
     /// Events of any kind.
@@ -31,7 +31,7 @@ pub(super) struct Budget {
     pub bytes: u64,
 }
 
-impl Budget {
+impl AnswerLimits {
     /// What a request with these limits can need.
     pub(super) fn of(max_chunks: u64) -> Self {
         Self {
@@ -50,7 +50,7 @@ pub struct ChunkStream {
     body: Option<BoxStream<'static, reqwest::Result<Bytes>>>,
     identity: Identity,
     restorer: Option<Restorer>,
-    budget: Budget,
+    budget: AnswerLimits,
     parser: Parser,
     events: Vec<Event>,
     ready: VecDeque<Chunk>,
@@ -74,7 +74,7 @@ impl ChunkStream {
         body: impl Stream<Item = reqwest::Result<Bytes>> + Send + 'static,
         identity: Identity,
         choices: u64,
-        budget: Budget,
+        budget: AnswerLimits,
         idle: Duration,
         end: Instant,
     ) -> Self {
@@ -168,9 +168,9 @@ impl ChunkStream {
             return self.reported(error.get("error").unwrap_or(&error));
         }
         match self.identity.event(&event.data, self.restorer.as_mut()) {
-            Ok(Said::Chunk(chunk)) => self.chunk(chunk),
-            Ok(Said::Nothing) => {}
-            Ok(Said::Error(error)) => self.reported(&error),
+            Ok(ParsedEvent::Chunk(chunk)) => self.chunk(chunk),
+            Ok(ParsedEvent::Nothing) => {}
+            Ok(ParsedEvent::Error(error)) => self.reported(&error),
             Err(malformed) => self.fail(UpstreamError::Malformed(malformed.0)),
         }
     }
@@ -187,7 +187,7 @@ impl ChunkStream {
     }
 
     fn reported(&mut self, error: &Value) {
-        self.fail(Report::of_event(error).judge(&[], None));
+        self.fail(UpstreamReport::of_event(error).judge(&[], None));
     }
 
     /// Ends with an error, unless the answer was complete before it.

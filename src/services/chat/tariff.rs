@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use crate::money::Money;
 
-/// Tokens that a picture or a file may be worth, for lack of better knowledge:
+/// Tokens that a picture or a file may be billable, for lack of better knowledge:
 /// the least (a small picture), and a usual one.
 const PART_LEAST: u64 = 85;
 const PART_LIKELY: u64 = 800;
@@ -61,7 +61,7 @@ pub struct PromptSize {
 impl PromptSize {
     /// Of a request's body, for a model with this context.
     pub(super) fn of(body: &Map<String, Value>, context: u64) -> Self {
-        let mut seen = Seen::default();
+        let mut seen = TextScan::default();
         let messages = body.get("messages").and_then(Value::as_array).map_or(0, |list| list.len() as u64);
         seen.read(body.get("messages").unwrap_or(&Value::Null));
         for name in ["tools", "functions", "response_format"] {
@@ -109,14 +109,14 @@ impl PromptSize {
 }
 
 #[derive(Default)]
-struct Seen {
+struct TextScan {
     /// Of text.
     bytes: u64,
     /// Pictures, sounds and files.
     parts: u64,
 }
 
-impl Seen {
+impl TextScan {
     fn read(&mut self, value: &Value) {
         match value {
             Value::Null | Value::Bool(_) | Value::Number(_) => {}

@@ -15,9 +15,9 @@ use serde_json::Value;
 use tokio::time::{Instant, timeout};
 
 use super::answer::{Completion, Identity};
-use super::error::{Report, UpstreamError, Wait};
+use super::error::{UpstreamError, UpstreamReport, Wait};
 use super::privacy::Outgoing;
-use super::stream::{Budget, ChunkStream};
+use super::stream::{AnswerLimits, ChunkStream};
 use crate::config::{self, Secret};
 use crate::id::Timestamp;
 
@@ -32,18 +32,18 @@ const MAX_RETRY_AFTER: u32 = 3600;
 #[derive(Debug, Clone)]
 pub struct Upstreams {
     /// By the model's id, in order of preference.
-    routes: Arc<HashMap<String, Vec<Route>>>,
+    routes: Arc<HashMap<String, Vec<ModelRoute>>>,
 }
 
 #[derive(Debug, Clone)]
-struct Route {
-    server: Arc<Server>,
+struct ModelRoute {
+    server: Arc<UpstreamServer>,
     /// The model's id there.
     model: String,
 }
 
 #[derive(Debug)]
-struct Server {
+struct UpstreamServer {
     name: String,
     url: String,
     key: Option<Secret>,
@@ -58,16 +58,19 @@ impl Upstreams {
     ///
     /// # Errors
     /// When the system's TLS roots cannot be loaded.
-    pub fn new(upstreams: &[config::Upstream], models: &[config::Model]) -> Result<Self, reqwest::Error> {
+    pub fn new(
+        upstreams: &[config::UpstreamConfig],
+        models: &[config::ModelConfig],
+    ) -> Result<Self, reqwest::Error> {
         let servers = upstreams
             .iter()
-            .map(|upstream| Ok((upstream.name.as_str(), Arc::new(Server::new(upstream)?))))
+            .map(|upstream| Ok((upstream.name.as_str(), Arc::new(UpstreamServer::new(upstream)?))))
             .collect::<Result<HashMap<_, _>, reqwest::Error>>()?;
         let routes = models.iter().map(|model| {
             let route = |source: &config::Source| {
                 let server = servers.get(source.name.as_str())?;
                 let name = source.model.as_ref().unwrap_or(&model.id);
-                Some(Route { server: Arc::clone(server), model: name.clone() })
+                Some(ModelRoute { server: Arc::clone(server), model: name.clone() })
             };
             (model.id.clone(), model.upstreams.iter().filter_map(route).collect())
         });
@@ -96,7 +99,7 @@ impl Upstreams {
     async fn first<T, Asked>(
         &self,
         request: &Outgoing,
-        ask: impl Fn(Route, Identity) -> Asked,
+        ask: impl Fn(ModelRoute, Identity) -> Asked,
     ) -> Result<T, UpstreamError>
     where
         Asked: Future<Output = Result<T, UpstreamError>>,
@@ -133,7 +136,7 @@ impl Upstreams {
     }
 }
 
-impl Route {
+impl ModelRoute {
     async fn stream(&self, request: &Outgoing, identity: Identity) -> Result<ChunkStream, UpstreamError> {
         let server = &*self.server;
         let end = Instant::now() + server.total;
@@ -143,7 +146,7 @@ impl Route {
             if !kind.is_some_and(|kind| kind.to_ascii_lowercase().starts_with("text/event-stream")) {
                 return Err(not_a_stream(response, request).await);
             }
-            let budget = Budget::of(request.max_chunks());
+            let budget = AnswerLimits::of(request.max_chunks());
             let body = response.bytes_stream();
             ChunkStream::new(body, identity, request.choices(), budget, server.idle, end).begin().await
         };
@@ -154,10 +157,10 @@ impl Route {
     async fn whole(&self, request: &Outgoing, identity: &Identity) -> Result<Completion, UpstreamError> {
         let answer = async {
             let response = self.send(request).await?;
-            let limit = Budget::of(request.max_chunks()).bytes.min(MAX_ANSWER);
+            let limit = AnswerLimits::of(request.max_chunks()).bytes.min(MAX_ANSWER);
             let body = read(response, usize::try_from(limit).unwrap_or(usize::MAX)).await?;
             identity.completion(&body).map_err(|wrong| match wrong {
-                Ok(error) => Report::of_event(&error).judge(&request.fields(), None),
+                Ok(error) => UpstreamReport::of_event(&error).judge(&request.fields(), None),
                 Err(malformed) => UpstreamError::Malformed(malformed.0),
             })
         };
@@ -195,12 +198,12 @@ impl Route {
         tracing::debug!(upstream = server.name, status, "refused");
         let body = read(response, MAX_ERROR).await.unwrap_or_default();
         let body: Value = serde_json::from_slice(&body).unwrap_or_default();
-        Err(Report::of_answer(status, &body).judge(&request.fields(), retry_after))
+        Err(UpstreamReport::of_answer(status, &body).judge(&request.fields(), retry_after))
     }
 }
 
-impl Server {
-    fn new(config: &config::Upstream) -> Result<Self, reqwest::Error> {
+impl UpstreamServer {
+    fn new(config: &config::UpstreamConfig) -> Result<Self, reqwest::Error> {
         let client = Client::builder()
             .connect_timeout(Duration::from_millis(config.connect_timeout_ms))
             // A redirect would carry the prompt, and maybe the key, elsewhere.
@@ -227,7 +230,7 @@ async fn not_a_stream(response: Response, request: &Outgoing) -> UpstreamError {
     let body = read(response, MAX_ERROR).await.unwrap_or_default();
     let body: Value = serde_json::from_slice(&body).unwrap_or_default();
     match body.get("error") {
-        Some(error) => Report::of_event(error).judge(&request.fields(), None),
+        Some(error) => UpstreamReport::of_event(error).judge(&request.fields(), None),
         None => UpstreamError::Malformed("not an event stream"),
     }
 }

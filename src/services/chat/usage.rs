@@ -25,24 +25,24 @@ pub struct Bounds {
 /// the request allows. It is not to be billed by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the reported usage is impossible")]
-pub struct AbsurdUsage;
+pub struct ImpossibleUsage;
 
 impl Usage {
     /// Reads a `usage` member; `null` is none.
     ///
     /// # Errors
-    /// [`AbsurdUsage`].
-    pub fn parse(value: &Value, bounds: Bounds) -> Result<Option<Self>, AbsurdUsage> {
+    /// [`ImpossibleUsage`].
+    pub fn parse(value: &Value, bounds: Bounds) -> Result<Option<Self>, ImpossibleUsage> {
         if value.is_null() {
             return Ok(None);
         }
         let part = |of: &str, name: &str| match &value[of][name] {
             Value::Null => Ok(None),
-            number => number.as_u64().map(Some).ok_or(AbsurdUsage),
+            number => number.as_u64().map(Some).ok_or(ImpossibleUsage),
         };
         let usage = Self {
-            prompt_tokens: value["prompt_tokens"].as_u64().ok_or(AbsurdUsage)?,
-            completion_tokens: value["completion_tokens"].as_u64().ok_or(AbsurdUsage)?,
+            prompt_tokens: value["prompt_tokens"].as_u64().ok_or(ImpossibleUsage)?,
+            completion_tokens: value["completion_tokens"].as_u64().ok_or(ImpossibleUsage)?,
             cached_tokens: part("prompt_tokens_details", "cached_tokens")?,
             reasoning_tokens: part("completion_tokens_details", "reasoning_tokens")?,
         };
@@ -50,7 +50,7 @@ impl Usage {
             && usage.completion_tokens <= bounds.completion_tokens
             && usage.cached_tokens.unwrap_or(0) <= usage.prompt_tokens
             && usage.reasoning_tokens.unwrap_or(0) <= usage.completion_tokens;
-        if possible { Ok(Some(usage)) } else { Err(AbsurdUsage) }
+        if possible { Ok(Some(usage)) } else { Err(ImpossibleUsage) }
     }
 
     /// Prompt and completion together.
@@ -112,7 +112,7 @@ mod tests {
             json!({"prompt_tokens": 1, "completion_tokens": 1, "prompt_tokens_details": {"cached_tokens": 2}}),
             json!({"prompt_tokens": 1, "completion_tokens": 1, "completion_tokens_details": {"reasoning_tokens": -2}}),
         ] {
-            assert_eq!(Usage::parse(&value, BOUNDS), Err(AbsurdUsage), "{value}");
+            assert_eq!(Usage::parse(&value, BOUNDS), Err(ImpossibleUsage), "{value}");
         }
     }
 }

@@ -112,7 +112,7 @@ pub struct FileLimits {
 impl FileLimits {
     /// Those of a configuration.
     #[must_use]
-    pub fn new(config: &config::Pii) -> Self {
+    pub fn new(config: &config::PiiConfig) -> Self {
         let image = ImageLimits { max_bytes: config.max_file_bytes, ..ImageLimits::default() };
         let pdf = pdf::Limits {
             bytes: config.max_file_bytes,

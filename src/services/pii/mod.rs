@@ -20,7 +20,7 @@ use farebox_pii::image::ImageModels;
 pub use file::{Examined, FACE, File, FileError, FileExaminer, FileKind, FileLimits};
 pub use part::{FilePart, is_elsewhere};
 
-/// With [`config::Pii::limit_seconds`] it stays below the time for which a signed transaction is valid, some 25 s.
+/// With [`config::PiiConfig::limit_seconds`] it stays below the time for which a signed transaction is valid, some 25 s.
 const PATIENCE: Duration = Duration::from_secs(4);
 
 /// Finds personal data. Cheap to clone.
@@ -32,9 +32,9 @@ pub struct Examiner {
     /// The longest that one request is examined.
     limit: Duration,
     /// One for each text that is examined at once.
-    text_desks: Arc<Semaphore>,
+    text_permits: Arc<Semaphore>,
     /// The same for requests with files.
-    file_desks: Arc<Semaphore>,
+    file_permits: Arc<Semaphore>,
 }
 
 impl std::fmt::Debug for Examiner {
@@ -45,7 +45,7 @@ impl std::fmt::Debug for Examiner {
 
 /// Why a request was not examined. Nothing of it is the caller's mistake but too much at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Unexamined {
+pub enum ExaminationError {
     #[error("too many files are being examined at the moment; nothing was charged, send the request again")]
     Busy,
     #[error(
@@ -61,7 +61,7 @@ impl Examiner {
     ///
     /// # Errors
     /// When a file of a model is missing or is no such model.
-    pub fn load(config: &config::Pii) -> Result<Self, config::ConfigError> {
+    pub fn load(config: &config::PiiConfig) -> Result<Self, config::ConfigError> {
         let engine = Engine::with_models(config.networks()?);
         let models = config.image_models()?;
         Ok(Self::new(FileExaminer::new(engine, models, FileLimits::new(config)), config))
@@ -70,20 +70,20 @@ impl Examiner {
     /// Without models.
     #[must_use]
     pub fn bare() -> Self {
-        let config = config::Pii::default();
+        let config = config::PiiConfig::default();
         let files = FileExaminer::new(Engine::new(), ImageModels::default(), FileLimits::new(&config));
         Self::new(files, &config)
     }
 
-    fn new(files: FileExaminer, config: &config::Pii) -> Self {
+    fn new(files: FileExaminer, config: &config::PiiConfig) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let at_once = if config.files_at_once == 0 { (cores / 2).max(1) } else { config.files_at_once };
         Self {
             files,
             patience: PATIENCE,
             limit: Duration::from_secs(config.limit_seconds),
-            text_desks: Arc::new(Semaphore::new(cores)),
-            file_desks: Arc::new(Semaphore::new(at_once)),
+            text_permits: Arc::new(Semaphore::new(cores)),
+            file_permits: Arc::new(Semaphore::new(at_once)),
         }
     }
 
@@ -104,42 +104,43 @@ impl Examiner {
     pub async fn texts<T: Send + 'static>(
         &self,
         work: impl FnOnce(&FileExaminer, &AtomicBool) -> T + Send + 'static,
-    ) -> Result<T, Unexamined> {
-        let desk = Arc::clone(&self.text_desks).acquire_owned().await.map_err(|_| Unexamined::Broken)?;
-        self.at(desk, work).await
+    ) -> Result<T, ExaminationError> {
+        let permit =
+            Arc::clone(&self.text_permits).acquire_owned().await.map_err(|_| ExaminationError::Broken)?;
+        self.at(permit, work).await
     }
 
     /// Examines a request with files. `work` is to look at the flag: it is set when the future is dropped.
     ///
     /// # Errors
-    /// When there is no desk for it, or not enough time.
+    /// When there is no permit for it, or not enough time.
     pub async fn request<T: Send + 'static>(
         &self,
         work: impl FnOnce(&FileExaminer, &AtomicBool) -> T + Send + 'static,
-    ) -> Result<T, Unexamined> {
-        let turn = timeout(self.patience, Arc::clone(&self.file_desks).acquire_owned()).await;
-        let Ok(Ok(desk)) = turn else { return Err(counted(Unexamined::Busy)) };
-        let done = self.at(desk, work).await.map_err(counted)?;
+    ) -> Result<T, ExaminationError> {
+        let turn = timeout(self.patience, Arc::clone(&self.file_permits).acquire_owned()).await;
+        let Ok(Ok(permit)) = turn else { return Err(counted(ExaminationError::Busy)) };
+        let done = self.at(permit, work).await.map_err(counted)?;
         count("examined");
         Ok(done)
     }
 
     async fn at<T: Send + 'static>(
         &self,
-        desk: OwnedSemaphorePermit,
+        permit: OwnedSemaphorePermit,
         work: impl FnOnce(&FileExaminer, &AtomicBool) -> T + Send + 'static,
-    ) -> Result<T, Unexamined> {
+    ) -> Result<T, ExaminationError> {
         let (files, stop) = (self.files.clone(), StopOnDrop::default());
         let flag = Arc::clone(&stop.0);
         let work = tokio::task::spawn_blocking(move || {
             // Kept until the work ends, also when nobody waits any more.
-            let _desk = desk;
+            let _desk = permit;
             work(&files, &flag)
         });
         match timeout(self.limit, work).await {
             Ok(Ok(done)) => Ok(done),
-            Ok(Err(_)) => Err(Unexamined::Broken),
-            Err(_) => Err(Unexamined::Slow(self.limit.as_secs())),
+            Ok(Err(_)) => Err(ExaminationError::Broken),
+            Err(_) => Err(ExaminationError::Slow(self.limit.as_secs())),
         }
     }
 }
@@ -149,16 +150,16 @@ impl Examiner {
     /// Completes when no text is being examined.
     pub async fn idle(&self) {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let all = self.text_desks.acquire_many(u32::try_from(cores).expect("few")).await;
+        let all = self.text_permits.acquire_many(u32::try_from(cores).expect("few")).await;
         drop(all.expect("never closed"));
     }
 }
 
-fn counted(why: Unexamined) -> Unexamined {
+fn counted(why: ExaminationError) -> ExaminationError {
     count(match why {
-        Unexamined::Busy => "busy",
-        Unexamined::Slow(_) => "slow",
-        Unexamined::Broken => "broken",
+        ExaminationError::Busy => "busy",
+        ExaminationError::Slow(_) => "slow",
+        ExaminationError::Broken => "broken",
     });
     why
 }
@@ -182,7 +183,7 @@ mod tests {
     use super::*;
 
     fn examiner(limit_seconds: u64) -> Examiner {
-        let config = config::Pii { limit_seconds, files_at_once: 1, ..config::Pii::default() };
+        let config = config::PiiConfig { limit_seconds, files_at_once: 1, ..config::PiiConfig::default() };
         let files = FileExaminer::new(Engine::new(), ImageModels::default(), FileLimits::new(&config));
         Examiner::new(files, &config)
     }
@@ -196,17 +197,17 @@ mod tests {
             }
         };
         let slow = examiner.request(move |_, stop| endless(stop)).await;
-        assert_eq!(slow, Err(Unexamined::Slow(0)));
-        assert!(examiner.file_desks.acquire().await.is_ok(), "the work has ended");
-        assert_eq!(examiner.texts(move |_, stop| endless(stop)).await, Err(Unexamined::Slow(0)));
+        assert_eq!(slow, Err(ExaminationError::Slow(0)));
+        assert!(examiner.file_permits.acquire().await.is_ok(), "the work has ended");
+        assert_eq!(examiner.texts(move |_, stop| endless(stop)).await, Err(ExaminationError::Slow(0)));
         examiner.idle().await;
     }
 
     #[tokio::test]
     async fn whoever_finds_no_desk_is_told_so() {
         let examiner = Examiner { patience: Duration::ZERO, ..examiner(1) };
-        let taken = examiner.file_desks.acquire().await.expect("never closed");
-        assert_eq!(examiner.request(|_, _| ()).await, Err(Unexamined::Busy));
+        let taken = examiner.file_permits.acquire().await.expect("never closed");
+        assert_eq!(examiner.request(|_, _| ()).await, Err(ExaminationError::Busy));
         assert_eq!(examiner.texts(|_, _| 7).await, Ok(7), "texts do not wait for files");
         drop(taken);
         assert_eq!(examiner.request(|_, _| 7).await, Ok(7));
@@ -215,6 +216,6 @@ mod tests {
     #[tokio::test]
     async fn work_that_breaks_is_not_the_callers_fault() {
         let broken = examiner(1).request(|_, _| panic!("as a library might")).await;
-        assert_eq!(broken, Err::<(), _>(Unexamined::Broken));
+        assert_eq!(broken, Err::<(), _>(ExaminationError::Broken));
     }
 }

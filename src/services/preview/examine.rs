@@ -8,9 +8,9 @@ use super::answer::{
     ExaminedImage, ExaminedPdf, FoundEntity, PreviewAnswer, RedactedContent, RedactedMessage, RedactedPart,
     TextPart,
 };
-use super::input::{Content, Input, Message, Part};
+use super::input::{Content, InputPart, Message, PreviewInput};
 use super::{PreviewError, PreviewRequest};
-use crate::services::pii::{Examined, File, FileExaminer, Unexamined};
+use crate::services::pii::{ExaminationError, Examined, File, FileExaminer};
 use farebox_pii::{self as pii, FileOptions, Selection};
 
 /// What was found so far.
@@ -43,7 +43,7 @@ impl<'a> Examination<'a> {
             images: Vec::new(),
             pdfs: Vec::new(),
         };
-        let Input { text, messages, images, pdfs } = &request.input;
+        let PreviewInput { text, messages, images, pdfs } = &request.input;
         let redacted_text = text.as_ref().map(|text| examination.redact(text, None)).transpose()?;
         let redacted_messages =
             messages.as_ref().map(|messages| examination.messages(messages)).transpose()?;
@@ -72,7 +72,7 @@ impl<'a> Examination<'a> {
         // Nobody waits any more when it was stopped.
         let findings = engine
             .analyze_until(text, self.selection, self.stop, NonZeroUsize::MIN)
-            .map_err(|_| Unexamined::Broken)?;
+            .map_err(|_| ExaminationError::Broken)?;
         for finding in &findings {
             *self.counts.entry(finding.entity.name()).or_default() += 1;
             self.entities.push(FoundEntity::new(finding, path));
@@ -96,13 +96,13 @@ impl<'a> Examination<'a> {
         each.collect()
     }
 
-    fn part(&mut self, part: &Part, path: &str) -> Result<RedactedPart, PreviewError> {
+    fn part(&mut self, part: &InputPart, path: &str) -> Result<RedactedPart, PreviewError> {
         match part {
-            Part::Text(text) => {
+            InputPart::Text(text) => {
                 let text = self.redact(text, Some(&format!("{path}.text")))?;
                 Ok(RedactedPart::Text(TextPart { kind: "text", text }))
             }
-            Part::File(place, file) => {
+            InputPart::File(place, file) => {
                 let path = path.to_owned() + &place.place();
                 let examined = self.file(file, &path)?;
                 let redacted = place.holding(examined.data_url());
@@ -115,7 +115,7 @@ impl<'a> Examination<'a> {
     fn file(&self, file: &File, place: &str) -> Result<Examined, PreviewError> {
         self.examiner.examine(file, self.selection, self.files, self.stop).map_err(|error| {
             if error.is_fault() {
-                return Unexamined::Broken.into();
+                return ExaminationError::Broken.into();
             }
             PreviewError::File { place: place.to_owned(), error }
         })

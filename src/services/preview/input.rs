@@ -11,7 +11,7 @@ const MAX_PIECES: usize = 2_000;
 
 /// Everything to be examined.
 #[derive(Debug, Default)]
-pub(super) struct Input {
+pub(super) struct PreviewInput {
     pub(super) text: Option<String>,
     pub(super) messages: Option<Vec<Message>>,
     pub(super) images: Vec<File>,
@@ -28,11 +28,11 @@ pub(super) struct Message {
 #[derive(Debug)]
 pub(super) enum Content {
     Text(String),
-    Parts(Vec<Part>),
+    Parts(Vec<InputPart>),
 }
 
 #[derive(Debug)]
-pub(super) enum Part {
+pub(super) enum InputPart {
     Text(String),
     File(FilePart, File),
 }
@@ -43,7 +43,7 @@ pub(super) struct Accepts<'a> {
     pub(super) options: &'a FileOptions,
 }
 
-impl Input {
+impl PreviewInput {
     /// Reads all fields. `limit` is in bytes of text, all pieces together.
     pub(super) fn read(
         body: &mut Map<String, Value>,
@@ -76,8 +76,8 @@ impl Input {
             match &message.content {
                 Content::Text(text) => bytes += text.len(),
                 Content::Parts(parts) => parts.iter().for_each(|part| match part {
-                    Part::Text(text) => (pieces, bytes) = (pieces + 1, bytes + text.len()),
-                    Part::File(..) => files += 1,
+                    InputPart::Text(text) => (pieces, bytes) = (pieces + 1, bytes + text.len()),
+                    InputPart::File(..) => files += 1,
                 }),
             }
         }
@@ -102,7 +102,9 @@ impl Input {
             Content::Text(_) => None,
         });
         let mut parts = parts.flatten();
-        !self.images.is_empty() || !self.pdfs.is_empty() || parts.any(|part| matches!(part, Part::File(..)))
+        !self.images.is_empty()
+            || !self.pdfs.is_empty()
+            || parts.any(|part| matches!(part, InputPart::File(..)))
     }
 }
 
@@ -180,14 +182,17 @@ fn message(index: usize, value: Value, accepts: &Accepts) -> Result<Message, Pre
     Ok(Message { role, content })
 }
 
-fn part(place: &str, part: &Value, accepts: &Accepts) -> Result<Part, PreviewError> {
+fn part(place: &str, part: &Value, accepts: &Accepts) -> Result<InputPart, PreviewError> {
     let wrong = |what: &str| shape(&format!("{place}{what}"));
     if let Some(found) = FilePart::of(part) {
         let data = found.data(part).ok_or_else(|| wrong(&format!("{} must be a string", found.place())))?;
-        return Ok(Part::File(found, file(found.kind, data, &(place.to_owned() + &found.place()), accepts)?));
+        return Ok(InputPart::File(
+            found,
+            file(found.kind, data, &(place.to_owned() + &found.place()), accepts)?,
+        ));
     }
     match (part["type"].as_str(), part["text"].as_str()) {
-        (Some("text"), Some(text)) => Ok(Part::Text(text.to_owned())),
+        (Some("text"), Some(text)) => Ok(InputPart::Text(text.to_owned())),
         (Some("text"), None) => Err(wrong(".text must be a string")),
         (Some(kind), _) => {
             let kind: String = kind.chars().take(64).collect();

@@ -1,7 +1,7 @@
 //! The PII preview: what would be found in texts, images and PDFs, and the same without it.
 //!
 //! ```text
-//! body -> PreviewRequest::parse -> run -> Sealed -> open(Proof) -> the answer
+//! body -> PreviewRequest::parse -> run -> Sealed -> open(PreviewPayment) -> the answer
 //!         input                    examine           funding
 //! ```
 
@@ -13,8 +13,8 @@ mod input;
 use serde_json::Value;
 
 use crate::funding::Paid;
-use crate::keys::Bought;
-use crate::services::pii::{Examiner, FileError, Unexamined};
+use crate::keys::KeyPaid;
+use crate::services::pii::{ExaminationError, Examiner, FileError};
 use farebox_pii::{self as pii, FileOptions, Offer, Selection};
 
 pub use answer::{
@@ -22,30 +22,30 @@ pub use answer::{
 };
 pub use body::{ConfigBody, ContentBody, MessageBody, PartBody, PreviewBody};
 use examine::Examination;
-use input::{Accepts, Input};
+use input::{Accepts, PreviewInput};
 
 /// That a preview is paid for: by a credential, or from an account.
 #[derive(Debug, Clone, Copy)]
-pub enum Proof<'a> {
+pub enum PreviewPayment<'a> {
     Paid(&'a Paid),
-    Bought(&'a Bought),
+    KeyPaid(&'a KeyPaid),
 }
 
-impl<'a> From<&'a Paid> for Proof<'a> {
+impl<'a> From<&'a Paid> for PreviewPayment<'a> {
     fn from(paid: &'a Paid) -> Self {
         Self::Paid(paid)
     }
 }
 
-impl<'a> From<&'a Bought> for Proof<'a> {
-    fn from(bought: &'a Bought) -> Self {
-        Self::Bought(bought)
+impl<'a> From<&'a KeyPaid> for PreviewPayment<'a> {
+    fn from(bought: &'a KeyPaid) -> Self {
+        Self::KeyPaid(bought)
     }
 }
 
 /// What a preview may ask for.
 #[derive(Debug, Clone, Copy)]
-pub struct Terms<'a> {
+pub struct PreviewLimits<'a> {
     /// Bytes of text, all pieces together.
     pub text_bytes: usize,
     /// The models to choose from.
@@ -55,7 +55,7 @@ pub struct Terms<'a> {
 /// A preview request that has been checked.
 #[derive(Debug)]
 pub struct PreviewRequest {
-    input: Input,
+    input: PreviewInput,
     selection: Selection,
     files: FileOptions,
 }
@@ -67,7 +67,7 @@ pub struct Sealed(String);
 impl Sealed {
     /// The answer, for who holds a proof of payment.
     #[must_use]
-    pub fn open<'a>(self, _proof: impl Into<Proof<'a>>) -> String {
+    pub fn open<'a>(self, _proof: impl Into<PreviewPayment<'a>>) -> String {
         self.0
     }
 }
@@ -86,7 +86,7 @@ pub enum PreviewError {
     #[error("`{place}`: {error}")]
     File { place: String, error: FileError },
     #[error(transparent)]
-    Unexamined(#[from] Unexamined),
+    ExaminationError(#[from] ExaminationError),
 }
 
 impl PreviewError {
@@ -96,7 +96,7 @@ impl PreviewError {
         match self {
             Self::TooLong { .. } => true,
             Self::File { error, .. } => error.is_size(),
-            Self::Syntax(_) | Self::Shape(_) | Self::Selection(_) | Self::Unexamined(_) => false,
+            Self::Syntax(_) | Self::Shape(_) | Self::Selection(_) | Self::ExaminationError(_) => false,
         }
     }
 }
@@ -109,7 +109,7 @@ impl PreviewRequest {
     ///
     /// # Errors
     /// A sentence that says which field to change.
-    pub fn parse(body: &str, terms: Terms, examiner: &Examiner) -> Result<Self, PreviewError> {
+    pub fn parse(body: &str, terms: PreviewLimits, examiner: &Examiner) -> Result<Self, PreviewError> {
         let body: Value = serde_json::from_str(body).map_err(|e| PreviewError::Syntax(e.to_string()))?;
         let Value::Object(mut body) = body else {
             return Err(PreviewError::Shape(
@@ -122,7 +122,7 @@ impl PreviewRequest {
         let selection = Selection::from_request(&body, terms.offer)?;
         let files = FileOptions::from_request(&body)?;
         let accepts = Accepts { examiner: examiner.files(), options: &files };
-        let input = Input::read(&mut body, terms.text_bytes, &accepts)?;
+        let input = PreviewInput::read(&mut body, terms.text_bytes, &accepts)?;
         Ok(Self { input, selection, files })
     }
 
@@ -163,7 +163,7 @@ mod tests {
     use super::*;
 
     fn parse(body: &Value) -> Result<PreviewRequest, String> {
-        let terms = Terms { text_bytes: 1000, offer: &Offer::default() };
+        let terms = PreviewLimits { text_bytes: 1000, offer: &Offer::default() };
         PreviewRequest::parse(&body.to_string(), terms, &Examiner::bare()).map_err(|error| error.to_string())
     }
 
@@ -230,7 +230,7 @@ mod tests {
             assert!(error.contains(expected) && !error.contains("secret"), "{error}");
         }
         let deep = "[".repeat(100_000);
-        let terms = Terms { text_bytes: 1000, offer: &Offer::default() };
+        let terms = PreviewLimits { text_bytes: 1000, offer: &Offer::default() };
         assert!(PreviewRequest::parse(&deep, terms, &Examiner::bare()).is_err());
     }
 

@@ -161,15 +161,15 @@ impl Run<'_> {
             flying.push((name, tokio::spawn(answer(request))));
         }
         tokio::time::sleep(Duration::from_millis(self.random.below(60))).await;
-        let mut heard = Vec::new();
+        let mut transcript = Vec::new();
         for (name, request) in flying {
             if !request.is_finished() {
                 request.abort();
             }
-            heard.push((name, request.await.unwrap_or_else(|_| Answer::lost())));
+            transcript.push((name, request.await.unwrap_or_else(|_| Answer::lost())));
         }
         self.restart().await;
-        for (ask, (name, answer)) in asks.iter().zip(heard) {
+        for (ask, (name, answer)) in asks.iter().zip(transcript) {
             self.note(format!("{name} {ask:?} -> {} (the server died)", answer.code));
             self.count(&format!("{} {}", kind(ask), if answer.code == OK { OK } else { "lost" }));
             self.clients[who].learn(ask, name, answer, true);

@@ -1,4 +1,4 @@
-//! One payer of the model: what it asks, what it heard, and what it believes because of that.
+//! One payer of the model: what it asks, what it transcript, and what it believes because of that.
 
 use std::fmt;
 

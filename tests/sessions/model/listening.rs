@@ -13,7 +13,7 @@ use crate::stage::amount;
 /// and `IN_FLIGHT` in `src/meter/stream.rs`), of which one is being written, one waits for that, and
 /// one is charged.
 pub const IN_FLIGHT: u64 = 3 * 16;
-/// Longer than a stream needs to notice that it has lost its tab.
+/// Longer than a stream needs to notice that it has lost its hold.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What a request may have cost, in units.
@@ -27,14 +27,14 @@ pub struct Cost {
 pub struct Listening {
     request: String,
     reader: JoinHandle<()>,
-    heard: Arc<Mutex<Heard>>,
+    transcript: Arc<Mutex<Transcript>>,
     /// The payer went away from it.
     left: bool,
 }
 
 /// What it said so far.
 #[derive(Debug, Default)]
-struct Heard {
+struct Transcript {
     chunks: u64,
     /// The voucher it asked for last.
     asked: Option<u64>,
@@ -48,9 +48,9 @@ struct Heard {
 
 impl Listening {
     pub fn to(stream: Stream, request: String) -> Self {
-        let heard = Arc::new(Mutex::new(Heard::default()));
-        let reader = tokio::spawn(read(stream, Arc::clone(&heard)));
-        Self { request, reader, heard, left: false }
+        let transcript = Arc::new(Mutex::new(Transcript::default()));
+        let reader = tokio::spawn(read(stream, Arc::clone(&transcript)));
+        Self { request, reader, transcript, left: false }
     }
 
     pub fn goes_on(&self) -> bool {
@@ -68,30 +68,30 @@ impl Listening {
     }
 
     pub fn chunks(&self) -> u64 {
-        self.heard().chunks
+        self.transcript().chunks
     }
 
     /// The voucher without which it does not go on, when `accepted` is what it has.
     pub fn waits_for(&self, accepted: u64) -> Option<u64> {
-        self.heard().asked.filter(|asked| *asked > accepted && !self.left && self.goes_on())
+        self.transcript().asked.filter(|asked| *asked > accepted && !self.left && self.goes_on())
     }
 
     /// Waits for its end and says what it may have cost.
     pub async fn cost(self) -> Cost {
-        let Self { request, reader, heard, left } = self;
+        let Self { request, reader, transcript, left } = self;
         if !left {
             let ended = tokio::time::timeout(PATIENCE, reader).await;
-            ended.unwrap_or_else(|_| panic!("{request}: it goes on without its tab")).expect("it reads");
+            ended.unwrap_or_else(|_| panic!("{request}: it goes on without its hold")).expect("it reads");
         }
-        let heard = lock(&heard);
-        assert_eq!(heard.wrong, None, "{request}");
-        let chunks = heard.chunks;
-        let is_whole = heard.done && heard.errors.iter().all(|code| code == "upstream_failed");
+        let transcript = lock(&transcript);
+        assert_eq!(transcript.wrong, None, "{request}");
+        let chunks = transcript.chunks;
+        let is_whole = transcript.done && transcript.errors.iter().all(|code| code == "upstream_failed");
         let possible = Range { low: chunks, high: if is_whole { chunks } else { chunks + IN_FLIGHT } };
         // A receipt names what was charged, and that must be what the books say; where these could not
         // be written, it is what the server still knew.
-        let is_booked = !heard.errors.iter().any(|code| code == "ledger_unavailable");
-        let units = match heard.units.filter(|_| is_booked) {
+        let is_booked = !transcript.errors.iter().any(|code| code == "ledger_unavailable");
+        let units = match transcript.units.filter(|_| is_booked) {
             Some(units) => {
                 assert!(possible.holds(units), "{request}: receipt of {units}, possible {possible:?}");
                 Range::exactly(units)
@@ -101,35 +101,35 @@ impl Listening {
         Cost { request, units }
     }
 
-    fn heard(&self) -> MutexGuard<'_, Heard> {
-        lock(&self.heard)
+    fn transcript(&self) -> MutexGuard<'_, Transcript> {
+        lock(&self.transcript)
     }
 }
 
-async fn read(mut stream: Stream, heard: Arc<Mutex<Heard>>) {
+async fn read(mut stream: Stream, transcript: Arc<Mutex<Transcript>>) {
     while let Some(frame) = stream.next().await {
-        let mut heard = lock(&heard);
+        let mut transcript = lock(&transcript);
         match frame {
             Frame::Chunk(chunk) => {
                 let Some(text) = text(&chunk) else { continue };
-                if text != format!(" word{}", heard.chunks) {
-                    heard.wrong = Some(format!("{text} after {} chunks", heard.chunks));
+                if text != format!(" word{}", transcript.chunks) {
+                    transcript.wrong = Some(format!("{text} after {} chunks", transcript.chunks));
                 }
-                heard.chunks += 1;
+                transcript.chunks += 1;
             }
-            Frame::NeedVoucher(ask) => heard.asked = Some(amount(&ask["requiredCumulative"])),
+            Frame::NeedVoucher(ask) => transcript.asked = Some(amount(&ask["requiredCumulative"])),
             Frame::Error(error) => {
-                heard.errors.push(error["error"]["code"].as_str().unwrap_or_default().to_owned());
+                transcript.errors.push(error["error"]["code"].as_str().unwrap_or_default().to_owned());
             }
-            Frame::Receipt(receipt) => heard.units = receipt["units"].as_u64(),
-            Frame::Done => heard.done = true,
+            Frame::Receipt(receipt) => transcript.units = receipt["units"].as_u64(),
+            Frame::Done => transcript.done = true,
             Frame::Comment => {}
-            Frame::Other(text) => heard.wrong = Some(text),
+            Frame::Other(text) => transcript.wrong = Some(text),
         }
     }
 }
 
-fn lock(heard: &Mutex<Heard>) -> MutexGuard<'_, Heard> {
+fn lock(transcript: &Mutex<Transcript>) -> MutexGuard<'_, Transcript> {
     // Counters stay usable whatever happened to another holder.
-    heard.lock().unwrap_or_else(PoisonError::into_inner)
+    transcript.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use super::super::attachments::Attachment;
 use super::super::refusal::ChatError;
 use crate::fetch::Wanted;
-use crate::services::pii::{Examined, FileExaminer, FilePart, Unexamined, is_elsewhere};
+use crate::services::pii::{ExaminationError, Examined, FileExaminer, FilePart, is_elsewhere};
 use farebox_pii::{FileOptions, Selection};
 
 /// Types of parts that are text.
@@ -18,14 +18,14 @@ const TEXT: [&str; 3] = ["text", "refusal", "thinking"];
 const ATTACHED: [&str; 4] = ["images", "videos", "files", "attachments"];
 
 /// A file that was taken out of its message.
-pub(super) struct Held {
+pub(super) struct TakenFile {
     message: usize,
     part: usize,
     found: FilePart,
     data: String,
 }
 
-impl Held {
+impl TakenFile {
     fn place(&self) -> String {
         place(self.message, self.part, self.found)
     }
@@ -141,13 +141,13 @@ pub(super) fn bring(body: &mut Map<String, Value>, files: Vec<Vec<u8>>) {
 }
 
 /// Takes them out.
-pub(super) fn take(body: &mut Map<String, Value>) -> Vec<Held> {
+pub(super) fn take(body: &mut Map<String, Value>) -> Vec<TakenFile> {
     let mut held = Vec::new();
     for (message, part, value) in parts_mut(body) {
         if let Some(found) = FilePart::of(value)
             && let Some(data) = found.data_mut(value)
         {
-            held.push(Held { message, part, found, data: std::mem::take(data) });
+            held.push(TakenFile { message, part, found, data: std::mem::take(data) });
         }
     }
     held
@@ -158,18 +158,18 @@ pub(super) fn take(body: &mut Map<String, Value>) -> Vec<Held> {
 /// # Errors
 /// The first that cannot be.
 pub(super) fn examine(
-    held: Vec<Held>,
+    held: Vec<TakenFile>,
     examiner: &FileExaminer,
     selection: &Selection,
     options: &FileOptions,
     stop: &AtomicBool,
-) -> Result<Vec<(Held, Examined)>, ChatError> {
+) -> Result<Vec<(TakenFile, Examined)>, ChatError> {
     let each = held.into_iter().map(|held| {
         let file = examiner.read(held.found.kind, &held.data);
         let examined = file.and_then(|file| examiner.examine(&file, selection, options, stop));
         match examined {
             Ok(examined) => Ok((held, examined)),
-            Err(error) if error.is_fault() => Err(Unexamined::Broken.into()),
+            Err(error) if error.is_fault() => Err(ExaminationError::Broken.into()),
             Err(error) => Err(ChatError::File { place: held.place(), error }),
         }
     });
@@ -177,7 +177,7 @@ pub(super) fn examine(
 }
 
 /// Puts one back where it was, redacted.
-pub(super) fn put_back(body: &mut Map<String, Value>, held: &Held, examined: &Examined) {
+pub(super) fn put_back(body: &mut Map<String, Value>, held: &TakenFile, examined: &Examined) {
     let part = body
         .get_mut("messages")
         .and_then(|messages| messages.get_mut(held.message))

@@ -1,16 +1,16 @@
 //! Personal data stays here: out of a request before it goes to a model, and back into the answer.
 //!
 //! ```text
-//! ChatRequest -> protect -> Outgoing -> Upstreams        data out: wish, texts, files
+//! ChatRequest -> protect -> Outgoing -> Upstreams        data out: options, texts, files
 //!                Restoring <- answer <- ChunkStream       originals in: restore
 //! ```
 //!
 //! Only an [`Outgoing`] can be sent, and only [`ChatRequest::protect`] makes one, so no request gets round it.
 
 mod files;
+mod options;
 mod restore;
 mod texts;
-mod wish;
 
 use std::collections::BTreeMap;
 use std::ops::Deref;
@@ -23,10 +23,10 @@ use super::attachments::Attachment;
 use super::refusal::ChatError;
 use super::request::ChatRequest;
 use crate::config::PrivacyMode;
-use crate::services::pii::{Examiner, Unexamined};
+use crate::services::pii::{ExaminationError, Examiner};
 use farebox_pii::{self as pii, Concealed, Engine, Model, Selection, Taken};
+pub(super) use options::PrivacyOptions;
 pub(super) use restore::{Restorer, Restoring};
-pub(super) use wish::Wish;
 
 /// A prompt of more bytes of text than this is examined away from the threads that serve connections.
 const LARGE: usize = 8 << 10;
@@ -92,16 +92,16 @@ impl ChatRequest {
     /// # Errors
     /// A part that cannot be examined.
     pub fn check_readable(&self, privacy: &Privacy) -> Result<(), ChatError> {
-        if self.wish().mode(privacy.default) == PrivacyMode::Off {
+        if self.options().mode(privacy.default) == PrivacyMode::Off {
             return Ok(());
         }
-        files::check(self.body(), privacy.examiner.files(), &self.wish().files)
+        files::check(self.body(), privacy.examiner.files(), &self.options().files)
     }
 
     /// Whether [`ChatRequest::protect`] has files to examine, which takes seconds.
     #[must_use]
     pub fn has_files_to_examine(&self, privacy: &Privacy) -> bool {
-        self.wish().mode(privacy.default) != PrivacyMode::Off && files::has_any(self.body())
+        self.options().mode(privacy.default) != PrivacyMode::Off && files::has_any(self.body())
     }
 
     /// Images and PDFs that are to be examined and are somewhere else: [`ChatRequest::protect`] refuses them unless they
@@ -110,10 +110,10 @@ impl ChatRequest {
     /// # Errors
     /// When they could not be examined if they were here.
     pub fn elsewhere(&self, privacy: &Privacy) -> Result<Vec<Attachment>, ChatError> {
-        if self.wish().mode(privacy.default) == PrivacyMode::Off {
+        if self.options().mode(privacy.default) == PrivacyMode::Off {
             return Ok(Vec::new());
         }
-        files::elsewhere(self.body(), privacy.examiner.files(), &self.wish().files)
+        files::elsewhere(self.body(), privacy.examiner.files(), &self.options().files)
     }
 
     /// The same request with the files that are [`elsewhere`](Self::elsewhere), in their order.
@@ -129,19 +129,19 @@ impl ChatRequest {
     /// # Errors
     /// A part that cannot be examined, and personal data where it is not to be; the text counts, and never quotes.
     pub async fn protect(mut self, privacy: &Privacy) -> Result<Outgoing, ChatError> {
-        let mode = self.wish().mode(privacy.default);
+        let mode = self.options().mode(privacy.default);
         if mode == PrivacyMode::Off {
             return Ok(Outgoing { request: self, replaced: None, restoring: None });
         }
         self.check_readable(privacy)?;
-        let asked = self.wish().selection.clone();
+        let asked = self.options().selection.clone();
         let selection = asked.map_or_else(|| Arc::clone(&privacy.everything), Arc::new);
         let mut body = std::mem::take(self.body_mut());
         let held = files::take(&mut body);
         let (mut body, mut concealed) = privacy.examine_texts(Arc::clone(&selection), body).await?;
         let refused = |counts: &Counts| mode == PrivacyMode::Block && !counts.is_empty();
         if !held.is_empty() && !refused(&concealed.counts) {
-            let options = self.wish().files.clone();
+            let options = self.options().files.clone();
             let work = privacy
                 .examiner
                 .request(move |examiner, stop| files::examine(held, examiner, &selection, &options, stop));
@@ -160,7 +160,7 @@ impl ChatRequest {
     }
 }
 
-type Examined = (Map<String, Value>, Concealed);
+type ExaminedTexts = (Map<String, Value>, Concealed);
 
 impl Privacy {
     /// Small prompts are examined on the spot.
@@ -168,7 +168,7 @@ impl Privacy {
         &self,
         selection: Arc<Selection>,
         body: Map<String, Value>,
-    ) -> Result<Examined, Unexamined> {
+    ) -> Result<ExaminedTexts, ExaminationError> {
         let examined = if texts::length(&body) <= LARGE {
             examine(self.examiner.engine(), &selection, body, &AtomicBool::new(false))
         } else {
@@ -176,7 +176,7 @@ impl Privacy {
                 self.examiner.texts(move |examiner, stop| examine(examiner.engine(), &selection, body, stop));
             work.await?
         };
-        examined.ok_or(Unexamined::Broken)
+        examined.ok_or(ExaminationError::Broken)
     }
 }
 
@@ -185,7 +185,7 @@ fn examine(
     selection: &Selection,
     mut body: Map<String, Value>,
     stop: &AtomicBool,
-) -> Option<Examined> {
+) -> Option<ExaminedTexts> {
     let mut taken = Taken::default();
     for value in body.values() {
         texts::each(value, &mut |text| taken.note(text));
@@ -219,14 +219,18 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::config::Model;
-    use crate::services::chat::{Catalog, Limits};
+    use crate::config::ModelConfig;
+    use crate::services::chat::{Catalog, RequestLimits};
 
     fn request(messages: &Value, more: &str) -> ChatRequest {
-        let model =
-            Model { id: "m".into(), context_length: 1 << 20, max_output_tokens: 9, ..Model::default() };
+        let model = ModelConfig {
+            id: "m".into(),
+            context_length: 1 << 20,
+            max_output_tokens: 9,
+            ..ModelConfig::default()
+        };
         let body = format!(r#"{{"model":"m","messages":{messages}{more}}}"#);
-        ChatRequest::parse(&body, &Catalog::new(&[model]), Limits::default()).expect("valid")
+        ChatRequest::parse(&body, &Catalog::new(&[model]), RequestLimits::default()).expect("valid")
     }
 
     fn sent(request: &Outgoing) -> Value {
@@ -271,6 +275,6 @@ mod tests {
         let left = tokio::time::timeout(Duration::from_millis(5), request.protect(&privacy)).await;
         assert!(left.is_err(), "it takes longer than that");
         let freed = tokio::time::timeout(Duration::from_secs(2), privacy.examiner.idle()).await;
-        assert!(freed.is_ok(), "the desk is free as soon as a text is read");
+        assert!(freed.is_ok(), "the permit is free as soon as a text is read");
     }
 }

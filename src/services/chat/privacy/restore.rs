@@ -27,14 +27,14 @@ pub(in super::super) struct Restoring {
 #[derive(Debug)]
 pub(in super::super) struct Restorer {
     restoring: Restoring,
-    held: BTreeMap<Place, String>,
+    held: BTreeMap<TextPlace, String>,
 }
 
 /// A choice, and the way to a text in it.
-type Place = (u64, Vec<Step>);
+type TextPlace = (u64, Vec<PathStep>);
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-enum Step {
+enum PathStep {
     Member(String),
     /// By its `index` where it has one.
     Item(u64),
@@ -42,13 +42,13 @@ enum Step {
 
 /// A way as it is walked: nothing is copied where nothing is held back.
 #[derive(Clone, Copy)]
-struct Way<'w> {
-    before: Option<&'w Way<'w>>,
-    here: Walk<'w>,
+struct BorrowedPath<'w> {
+    before: Option<&'w BorrowedPath<'w>>,
+    here: TreeWalk<'w>,
 }
 
 #[derive(Clone, Copy)]
-enum Walk<'w> {
+enum TreeWalk<'w> {
     Member(&'w str),
     Item(u64),
 }
@@ -83,11 +83,11 @@ impl Restoring {
     }
 
     /// Arguments of functions are JSON, so what is put into their strings is escaped.
-    fn escape(&self, way: Way<'_>) -> Escape {
+    fn escape(&self, way: BorrowedPath<'_>) -> Escape {
         match way.here {
-            Walk::Member("arguments") => Escape::Json,
-            Walk::Member("content") if self.json_content && way.before.is_none() => Escape::Json,
-            Walk::Member(_) | Walk::Item(_) => Escape::None,
+            TreeWalk::Member("arguments") => Escape::Json,
+            TreeWalk::Member("content") if self.json_content && way.before.is_none() => Escape::Json,
+            TreeWalk::Member(_) | TreeWalk::Item(_) => Escape::None,
         }
     }
 }
@@ -147,12 +147,12 @@ impl Restorer {
     }
 }
 
-impl Way<'_> {
-    fn steps(self) -> Vec<Step> {
+impl BorrowedPath<'_> {
+    fn steps(self) -> Vec<PathStep> {
         let mut steps = self.before.map_or_else(Vec::new, |before| before.steps());
         steps.push(match self.here {
-            Walk::Member(name) => Step::Member(name.to_owned()),
-            Walk::Item(index) => Step::Item(index),
+            TreeWalk::Member(name) => PathStep::Member(name.to_owned()),
+            TreeWalk::Item(index) => PathStep::Item(index),
         });
         steps
     }
@@ -160,24 +160,24 @@ impl Way<'_> {
 
 fn each_text(
     members: &mut Map<String, Value>,
-    before: Option<&Way<'_>>,
-    see: &mut impl FnMut(Way<'_>, &mut String),
+    before: Option<&BorrowedPath<'_>>,
+    see: &mut impl FnMut(BorrowedPath<'_>, &mut String),
 ) {
     for (name, value) in members.iter_mut() {
         if !STRUCTURE.contains(&name.as_str()) {
-            each_in(value, Way { before, here: Walk::Member(name) }, see);
+            each_in(value, BorrowedPath { before, here: TreeWalk::Member(name) }, see);
         }
     }
 }
 
-fn each_in(value: &mut Value, way: Way<'_>, see: &mut impl FnMut(Way<'_>, &mut String)) {
+fn each_in(value: &mut Value, way: BorrowedPath<'_>, see: &mut impl FnMut(BorrowedPath<'_>, &mut String)) {
     match value {
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
         Value::String(text) => see(way, text),
         Value::Array(items) => {
             for (position, item) in items.iter_mut().enumerate() {
                 let index = index_of(item).unwrap_or(position as u64);
-                each_in(item, Way { before: Some(&way), here: Walk::Item(index) }, see);
+                each_in(item, BorrowedPath { before: Some(&way), here: TreeWalk::Item(index) }, see);
             }
         }
         Value::Object(members) => each_text(members, Some(&way), see),
@@ -189,18 +189,18 @@ fn index_of(item: &Value) -> Option<u64> {
 }
 
 /// Adds text to the end of the text at a place, which is made where it is missing.
-fn append(delta: &mut Map<String, Value>, steps: &[Step], text: &str) {
-    let Some((Step::Member(name), rest)) = steps.split_first() else { return };
+fn append(delta: &mut Map<String, Value>, steps: &[PathStep], text: &str) {
+    let Some((PathStep::Member(name), rest)) = steps.split_first() else { return };
     append_in(delta.entry(name.as_str()).or_insert(Value::Null), rest, text);
 }
 
-fn append_in(value: &mut Value, steps: &[Step], text: &str) {
+fn append_in(value: &mut Value, steps: &[PathStep], text: &str) {
     match steps.split_first() {
         None => match value {
             Value::String(before) => before.push_str(text),
             _ => *value = Value::from(text),
         },
-        Some((Step::Member(_), _)) => {
+        Some((PathStep::Member(_), _)) => {
             if !value.is_object() {
                 *value = Value::Object(Map::new());
             }
@@ -208,7 +208,7 @@ fn append_in(value: &mut Value, steps: &[Step], text: &str) {
                 append(members, steps, text);
             }
         }
-        Some((Step::Item(index), rest)) => {
+        Some((PathStep::Item(index), rest)) => {
             if !value.is_array() {
                 *value = Value::Array(Vec::new());
             }
@@ -350,28 +350,28 @@ mod tests {
         ) {
             let restoring = restoring(false);
             let mut restorer = restoring.clone().begin();
-            let mut heard: [Vec<Map<String, Value>>; 2] = Default::default();
+            let mut received: [Vec<Map<String, Value>>; 2] = Default::default();
             let mut whole: [[String; 4]; 2] = Default::default();
             for (choice, field, text) in &pieces {
                 let at = usize::from(*choice > 0);
                 let mut piece = delta(*field, text);
                 restorer.piece(*choice, &mut piece, false);
                 whole[at][*field].push_str(text);
-                heard[at].push(piece);
+                received[at].push(piece);
             }
             for (at, choice) in [0_u64, 1].into_iter().enumerate().filter(|_| ends) {
                 let mut last = Map::new();
                 restorer.piece(choice, &mut last, true);
-                heard[at].push(last);
+                received[at].push(last);
             }
             prop_assert!(!ends || restorer.rest().is_empty());
             for (choice, rest) in restorer.rest() {
-                heard[usize::from(choice > 0)].push(rest);
+                received[usize::from(choice > 0)].push(rest);
             }
-            for (texts, heard) in whole.iter().zip(&heard) {
+            for (texts, received) in whole.iter().zip(&received) {
                 let mut message = message(&texts[0], &texts[1], [&texts[2], &texts[3]]);
                 restoring.message(&mut message);
-                prop_assert_eq!(assembled(&[message]), assembled(heard));
+                prop_assert_eq!(assembled(&[message]), assembled(received));
             }
         }
     }

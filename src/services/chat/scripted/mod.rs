@@ -23,8 +23,8 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use script::{Asked, Step};
-pub use script::{Report, Script};
+pub use script::{Script, UsageReport};
+use script::{ScriptStep, ScriptedRequest};
 
 /// How long the last words need to get on their way before a cut.
 const FLUSH: Duration = Duration::from_millis(20);
@@ -33,13 +33,13 @@ const FLUSH: Duration = Duration::from_millis(20);
 #[derive(Debug)]
 pub struct Scripted {
     address: SocketAddr,
-    seen: Arc<Mutex<Seen>>,
+    seen: Arc<Mutex<ObservedRequests>>,
     _stop: DropGuard,
 }
 
 /// What the scripted upstream observed.
 #[derive(Debug, Clone, Default)]
-pub struct Seen {
+pub struct ObservedRequests {
     /// Chat requests, and how they ended: sent to the end, or dropped before.
     pub requests: u64,
     pub completed: u64,
@@ -63,7 +63,7 @@ impl Scripted {
         let address = listener.local_addr()?;
         // A piece leaves when it is said, not when the one before has been acknowledged.
         let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
-        let seen = Arc::new(Mutex::new(Seen::default()));
+        let seen = Arc::new(Mutex::new(ObservedRequests::default()));
         let routes = Router::new()
             .route("/v1/chat/completions", post(complete))
             .route("/v1/models", get(models))
@@ -88,14 +88,14 @@ impl Scripted {
 
     /// What was observed so far.
     #[must_use]
-    pub fn seen(&self) -> Seen {
+    pub fn seen(&self) -> ObservedRequests {
         lock(&self.seen).clone()
     }
 }
 
-type Observed = Arc<Mutex<Seen>>;
+type ObservedRequest = Arc<Mutex<ObservedRequests>>;
 
-fn lock(seen: &Mutex<Seen>) -> MutexGuard<'_, Seen> {
+fn lock(seen: &Mutex<ObservedRequests>) -> MutexGuard<'_, ObservedRequests> {
     // Counters stay usable whatever happened to another holder.
     seen.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -107,13 +107,13 @@ async fn models() -> Json<Value> {
 }
 
 async fn complete(
-    State(seen): State<Observed>,
+    State(seen): State<ObservedRequest>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
     let body: Value = serde_json::from_slice(&body).unwrap_or_default();
-    let asked = Asked::read(&body);
+    let asked = ScriptedRequest::read(&body);
     let ending = Ending { seen: Arc::clone(&seen), completed: false };
     {
         let mut seen = lock(&seen);
@@ -154,7 +154,7 @@ fn marked(mut response: Response) -> Response {
     response
 }
 
-async fn whole(script: &Script, asked: &Asked, mut ending: Ending) -> Response {
+async fn whole(script: &Script, asked: &ScriptedRequest, mut ending: Ending) -> Response {
     if script.hang_after.is_some() {
         std::future::pending::<Infallible>().await;
     }
@@ -172,26 +172,26 @@ async fn whole(script: &Script, asked: &Asked, mut ending: Ending) -> Response {
     }
 }
 
-fn streamed(script: Script, asked: Asked, ending: Ending) -> Response {
+fn streamed(script: Script, asked: ScriptedRequest, ending: Ending) -> Response {
     let steps = script.steps(asked);
     let body = stream::unfold((steps, ending), |(mut steps, mut ending)| async move {
         loop {
             match steps.next() {
-                Some(Step::Wait(0)) => {}
-                Some(Step::Wait(milliseconds)) => {
+                Some(ScriptStep::Wait(0)) => {}
+                Some(ScriptStep::Wait(milliseconds)) => {
                     tokio::time::sleep(Duration::from_millis(milliseconds)).await;
                 }
-                Some(Step::Send(text)) => {
+                Some(ScriptStep::Send(text)) => {
                     lock(&ending.seen).sent += 1;
                     return Some((Ok(Bytes::from(text)), (steps, ending)));
                 }
-                Some(Step::Cut) => {
+                Some(ScriptStep::Cut) => {
                     // Let what was said before leave the buffers.
                     tokio::time::sleep(FLUSH).await;
                     ending.completed = true;
                     return Some((Err(std::io::Error::other("cut, as the script says")), (steps, ending)));
                 }
-                Some(Step::Hang) => std::future::pending().await,
+                Some(ScriptStep::Hang) => std::future::pending().await,
                 None => {
                     ending.completed = true;
                     drop(ending);
@@ -205,7 +205,7 @@ fn streamed(script: Script, asked: Asked, ending: Ending) -> Response {
 
 /// Notes how an answer ended: dropped before it was complete is cancelled.
 struct Ending {
-    seen: Observed,
+    seen: ObservedRequest,
     completed: bool,
 }
 

@@ -31,7 +31,7 @@ pub struct Script {
     pub cut_after: Option<u64>,
     pub error_after: Option<u64>,
     pub hang_after: Option<u64>,
-    pub usage: Report,
+    pub usage: UsageReport,
     /// Leave out `[DONE]`, and the reason of the end.
     pub no_done: bool,
     pub no_finish: bool,
@@ -42,7 +42,7 @@ pub struct Script {
 /// What the answer says about its usage.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub enum Report {
+pub enum UsageReport {
     /// The truth, in a chunk of its own, when asked for.
     #[default]
     True,
@@ -54,7 +54,7 @@ pub enum Report {
 
 /// One step of an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Step {
+pub(super) enum ScriptStep {
     Wait(u64),
     /// Bytes of the body.
     Send(String),
@@ -66,7 +66,7 @@ pub(super) enum Step {
 
 /// The parts of a request that matter.
 #[derive(Debug)]
-pub(super) struct Asked {
+pub(super) struct ScriptedRequest {
     pub model: String,
     pub stream: bool,
     include_usage: bool,
@@ -76,7 +76,7 @@ pub(super) struct Asked {
     tool: Option<String>,
 }
 
-impl Asked {
+impl ScriptedRequest {
     pub(super) fn read(body: &Value) -> Self {
         let messages = body["messages"].as_array().map(Vec::as_slice).unwrap_or_default();
         let texts: Vec<String> = messages.iter().map(|message| text_of(&message["content"])).collect();
@@ -124,7 +124,7 @@ impl Script {
     ///
     /// # Errors
     /// A JSON object that is not a script, with the reason.
-    pub(super) fn of(asked: &Asked) -> Result<Self, String> {
+    pub(super) fn of(asked: &ScriptedRequest) -> Result<Self, String> {
         let preset = MODELS.iter().find(|(name, _)| *name == asked.model).map_or("{}", |(_, script)| script);
         let named = if asked.model.starts_with('{') { &asked.model } else { preset };
         let text = if asked.prompt.trim_start().starts_with('{') { &asked.prompt } else { named };
@@ -132,7 +132,7 @@ impl Script {
     }
 
     /// The pieces of the answer, as deltas. Endless when the script is.
-    fn deltas(&self, asked: &Asked) -> Box<dyn Iterator<Item = Value> + Send> {
+    fn deltas(&self, asked: &ScriptedRequest) -> Box<dyn Iterator<Item = Value> + Send> {
         let limit =
             if self.endless { usize::MAX } else { usize::try_from(asked.limit).unwrap_or(usize::MAX) };
         let reasoning = (0..self.reasoning).map(|n| json!({"reasoning_content": format!(" thought{n}")}));
@@ -155,13 +155,13 @@ impl Script {
     }
 
     /// The steps of a streamed answer. Endless when the script is.
-    pub(super) fn steps(self, asked: Asked) -> Box<dyn Iterator<Item = Step> + Send> {
+    pub(super) fn steps(self, asked: ScriptedRequest) -> Box<dyn Iterator<Item = ScriptStep> + Send> {
         if let Some(raw) = self.raw {
-            return Box::new([Step::Wait(self.first_ms), Step::Send(raw)].into_iter());
+            return Box::new([ScriptStep::Wait(self.first_ms), ScriptStep::Send(raw)].into_iter());
         }
         let accident = [
-            self.cut_after.map(|after| (after, Step::Cut)),
-            self.hang_after.map(|after| (after, Step::Hang)),
+            self.cut_after.map(|after| (after, ScriptStep::Cut)),
+            self.hang_after.map(|after| (after, ScriptStep::Hang)),
             self.error_after.map(|after| (after, data(&json!({"error": self.failure()})))),
         ];
         let accident = accident.into_iter().flatten().min_by_key(|(after, _)| *after);
@@ -175,39 +175,41 @@ impl Script {
                 _ => self.ending(&asked, length),
             };
         }
-        let start =
-            [Step::Wait(self.first_ms), event(&asked, &json!({"role": "assistant", "content": ""}), None)];
+        let start = [
+            ScriptStep::Wait(self.first_ms),
+            event(&asked, &json!({"role": "assistant", "content": ""}), None),
+        ];
         let pieces = deltas.enumerate().flat_map(move |(n, delta)| {
             let pause = if n == 0 { 0 } else { self.interval_ms };
-            [Step::Wait(pause), event(&asked, &delta, None)]
+            [ScriptStep::Wait(pause), event(&asked, &delta, None)]
         });
         Box::new(start.into_iter().chain(pieces).chain(end))
     }
 
     /// How long a whole answer takes, in milliseconds.
-    pub(super) fn duration(&self, asked: &Asked) -> u64 {
+    pub(super) fn duration(&self, asked: &ScriptedRequest) -> u64 {
         let pieces = if self.endless { 0 } else { self.deltas(asked).count() as u64 };
         self.first_ms + self.interval_ms * pieces.saturating_sub(1)
     }
 
-    fn ending(&self, asked: &Asked, length: u64) -> Vec<Step> {
+    fn ending(&self, asked: &ScriptedRequest, length: u64) -> Vec<ScriptStep> {
         let mut steps = Vec::new();
         if !self.no_finish {
             steps.push(event(asked, &json!({}), Some(self.finish_reason(asked, length))));
         }
-        if asked.include_usage && self.usage != Report::Missing {
+        if asked.include_usage && self.usage != UsageReport::Missing {
             let mut chunk = frame(asked, "chat.completion.chunk");
             chunk["choices"] = json!([]);
             chunk["usage"] = self.usage(asked, length);
             steps.push(data(&chunk));
         }
         if !self.no_done {
-            steps.push(Step::Send("data: [DONE]\n\n".into()));
+            steps.push(ScriptStep::Send("data: [DONE]\n\n".into()));
         }
         steps
     }
 
-    fn finish_reason(&self, asked: &Asked, length: u64) -> &'static str {
+    fn finish_reason(&self, asked: &ScriptedRequest, length: u64) -> &'static str {
         if self.tool && asked.tool.is_some() {
             "tool_calls"
         } else if length >= asked.limit {
@@ -217,14 +219,14 @@ impl Script {
         }
     }
 
-    fn usage(&self, asked: &Asked, length: u64) -> Value {
+    fn usage(&self, asked: &ScriptedRequest, length: u64) -> Value {
         let of = |completion: Value| json!({"prompt_tokens": asked.prompt_tokens, "completion_tokens": completion});
         match self.usage {
-            Report::True => of(length.into()),
-            Report::Missing => Value::Null,
-            Report::Negative => of(json!(-5)),
-            Report::Fractional => of(json!(0.5)),
-            Report::Huge => of(json!(9_000_000_000_000_000_000_u64)),
+            UsageReport::True => of(length.into()),
+            UsageReport::Missing => Value::Null,
+            UsageReport::Negative => of(json!(-5)),
+            UsageReport::Fractional => of(json!(0.5)),
+            UsageReport::Huge => of(json!(9_000_000_000_000_000_000_u64)),
         }
     }
 
@@ -234,7 +236,7 @@ impl Script {
     }
 
     /// A whole answer.
-    pub(super) fn whole(&self, asked: &Asked) -> Value {
+    pub(super) fn whole(&self, asked: &ScriptedRequest) -> Value {
         let (mut content, mut reasoning, mut calls, mut length) = (String::new(), String::new(), None, 0_u64);
         for delta in self.deltas(asked).take(1 << 20) {
             length += 1;
@@ -255,33 +257,33 @@ impl Script {
         let mut answer = frame(asked, "chat.completion");
         let reason = self.finish_reason(asked, length);
         answer["choices"] = json!([{"index": 0, "message": message, "finish_reason": reason}]);
-        if self.usage != Report::Missing {
+        if self.usage != UsageReport::Missing {
             answer["usage"] = self.usage(asked, length);
         }
         answer
     }
 }
 
-fn frame(asked: &Asked, object: &str) -> Value {
+fn frame(asked: &ScriptedRequest, object: &str) -> Value {
     json!({"id": "scripted-1", "object": object, "created": 1, "model": asked.model, "provider": "scripted"})
 }
 
-fn event(asked: &Asked, delta: &Value, reason: Option<&str>) -> Step {
+fn event(asked: &ScriptedRequest, delta: &Value, reason: Option<&str>) -> ScriptStep {
     let mut chunk = frame(asked, "chat.completion.chunk");
     chunk["choices"] = json!([{"index": 0, "delta": delta, "finish_reason": reason}]);
     data(&chunk)
 }
 
-fn data(value: &Value) -> Step {
-    Step::Send(format!("data: {value}\n\n"))
+fn data(value: &Value) -> ScriptStep {
+    ScriptStep::Send(format!("data: {value}\n\n"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn asked(content: &str) -> Asked {
-        Asked::read(
+    fn asked(content: &str) -> ScriptedRequest {
+        ScriptedRequest::read(
             &json!({"model": "scripted-echo", "stream": true, "stream_options": {"include_usage": true},
             "max_tokens": 5, "messages": [{"role": "user", "content": content}]}),
         )
@@ -290,7 +292,7 @@ mod tests {
     fn sent(content: &str) -> Vec<String> {
         let asked = asked(content);
         let steps = Script::of(&asked).expect("a script").steps(asked).take(100);
-        steps.filter_map(|step| if let Step::Send(text) = step { Some(text) } else { None }).collect()
+        steps.filter_map(|step| if let ScriptStep::Send(text) = step { Some(text) } else { None }).collect()
     }
 
     #[test]
@@ -312,7 +314,7 @@ mod tests {
         assert!(sent(r#"{"chunks": 3, "errorAfter": 2}"#)[3].contains("\"error\""));
         let asked = asked(r#"{"chunks": 3, "cutAfter": 2}"#);
         let last = Script::of(&asked).expect("a script").steps(asked).last();
-        assert_eq!(last, Some(Step::Cut));
+        assert_eq!(last, Some(ScriptStep::Cut));
     }
 
     #[test]

@@ -1,0 +1,117 @@
+//! Several statements that write, sent in one go where the database is another process: each way
+//! there and back is a wait, and on a busy machine a wait for a turn on the processor too.
+
+use serde::Serialize;
+
+use super::rows::{self, Column};
+use super::statements::{Statements, Value};
+use super::{DbError, Engine};
+
+/// Statements that need not see what another of them wrote: on PostgreSQL all of them see the
+/// database as it was before the first.
+#[derive(Debug, Default)]
+pub struct Writes {
+    statements: Vec<Statement>,
+    may_be_undone: bool,
+}
+
+#[derive(Debug)]
+struct Statement {
+    columns: Vec<Column>,
+    rows: Value,
+    count: usize,
+    text: &'static str,
+}
+
+impl Writes {
+    /// Lets a crash of PostgreSQL's machine undo the commit of the transaction, until a later one is
+    /// durable. All can see it meanwhile, and it comes sooner.
+    pub fn relaxed_durability(&mut self) {
+        self.may_be_undone = true;
+    }
+
+    /// Adds a statement that changes one row for each of `rows`, which it finds as `given`, with
+    /// these columns: see [`rows::given`]. Without rows there is nothing to add.
+    pub fn add<R: Serialize>(&mut self, columns: &[Column], rows: &[R], text: &'static str) {
+        if !rows.is_empty() {
+            let (columns, count) = (columns.to_vec(), rows.len());
+            self.statements.push(Statement { columns, rows: rows::cells(&rows), count, text });
+        }
+    }
+
+    /// Runs all, if there are any. False when not every row that was given changed one: nothing of
+    /// the transaction may be kept then, and on PostgreSQL nothing is.
+    ///
+    /// # Errors
+    /// When the database fails or refuses one of them.
+    pub async fn run(&self, tx: &mut impl Statements) -> Result<bool, DbError> {
+        if self.statements.is_empty() {
+            return Ok(true);
+        }
+        let expected = self.statements.iter().map(|statement| statement.count).sum::<usize>();
+        match tx.engine() {
+            Engine::Sqlite => {
+                let mut changed = 0;
+                for statement in &self.statements {
+                    let given = rows::given(Engine::Sqlite, &statement.columns, statement.count);
+                    let text = format!("{given} {}", statement.text);
+                    changed += tx.execute(&text, vec![statement.rows.clone()]).await?;
+                }
+                Ok(usize::try_from(changed) == Ok(expected))
+            }
+            Engine::Postgres => {
+                let mut values: Vec<_> =
+                    self.statements.iter().map(|statement| statement.rows.clone()).collect();
+                values.push(i64::try_from(expected).unwrap_or(i64::MAX).into());
+                values.push(if self.may_be_undone { "off" } else { "on" }.into());
+                match tx.fetch(&self.text(), values).await {
+                    Ok(_) => Ok(true),
+                    Err(error) if error.is_division_by_zero() => Ok(false),
+                    Err(error) => Err(error),
+                }
+            }
+        }
+    }
+
+    /// All in one, for PostgreSQL, which undoes it when it changes another number of rows than it
+    /// must: so it is whole by itself, without a transaction around it.
+    fn text(&self) -> String {
+        // One bound for all: the fewer texts, the fewer are prepared.
+        let most = self.statements.iter().map(|statement| statement.count).max().unwrap_or_default();
+        let (mut named, mut counts) = (Vec::new(), Vec::new());
+        for (n, statement) in self.statements.iter().enumerate() {
+            let given = rows::given_as(Engine::Postgres, n + 1, &statement.columns, most);
+            named.push(format!("write{n} AS ({given} {} RETURNING 1)", statement.text));
+            counts.push(format!("(SELECT count(*) FROM write{n})"));
+        }
+        let (expected, commit) = (counts.len() + 1, counts.len() + 2);
+        format!(
+            "WITH {} SELECT 1 / CASE {} WHEN ${expected} THEN 1 ELSE 0 END AS done, \
+             set_config('synchronous_commit', ${commit}, true) AS commit",
+            named.join(", "),
+            counts.join(" + ")
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statements_become_one() {
+        let mut writes = Writes::default();
+        writes.add(&[Column::Text("id")], &[["a"], ["b"], ["c"]], "INSERT INTO t SELECT id FROM given");
+        writes.add(&[Column::Text("id")], &Vec::<[&str; 1]>::new(), "nothing");
+        writes.add(&[Column::Whole("n")], &[[1]], "INSERT INTO u SELECT n FROM given");
+        assert_eq!(
+            writes.text(),
+            "WITH write0 AS (WITH given AS (SELECT value ->> 0 AS id \
+             FROM json_array_elements(CAST($1 AS json)) LIMIT 4) INSERT INTO t SELECT id FROM given RETURNING 1), \
+             write1 AS (WITH given AS (SELECT CAST(value ->> 0 AS BIGINT) AS n \
+             FROM json_array_elements(CAST($2 AS json)) LIMIT 4) INSERT INTO u SELECT n FROM given RETURNING 1) \
+             SELECT 1 / CASE (SELECT count(*) FROM write0) + (SELECT count(*) FROM write1) WHEN $3 THEN 1 ELSE 0 END \
+             AS done, set_config('synchronous_commit', $4, true) AS commit"
+        );
+    }
+}

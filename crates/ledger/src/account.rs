@@ -1,0 +1,288 @@
+//! The arithmetic of accounts and holds. Pure: state in, state out.
+//!
+//! The database repeats these rules in its `UPDATE ... WHERE` and its `CHECK`s; here they are
+//! stated once, in one place, and decide what fits.
+
+use serde::Serialize;
+
+use farebox_types::money::Money;
+
+/// The largest sum an account can reach on any side; the schema enforces the same bound.
+pub const LARGEST: Money = Money::from_micros(9_000_000_000_000_000_000);
+
+/// How an account stands, as its owner sees it.
+///
+/// The sides are never negative and `spent + held` never exceeds `credited`: a value of this
+/// type cannot be made otherwise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct Balance {
+    credited: Money,
+    spent: Money,
+    held: Money,
+}
+
+/// What the row of an account says: the same money, divided so that a charge within what its hold
+/// has set aside changes nothing of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Account {
+    credited: Money,
+    posted: Money,
+    held: Money,
+}
+
+/// How a hold stands: what it reserved when it was opened, and what it was charged so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Hold {
+    /// Set aside when the hold was opened.
+    pub reserved: Money,
+    /// Charged so far; may exceed what was reserved.
+    pub charged: Money,
+}
+
+/// Why a step was not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AccountRefusal {
+    /// The account lacks this much.
+    Short(Money),
+    /// A sum would exceed [`LARGEST`].
+    Overflow,
+}
+
+/// What is left of `credited`, or `None` when no account can be in that state.
+fn left(credited: Money, used: Money, held: Money) -> Option<Money> {
+    let left = credited.checked_sub(used.checked_add(held)?)?;
+    let sound = [used, held, left].iter().all(|side| *side >= Money::ZERO) && credited <= LARGEST;
+    sound.then_some(left)
+}
+
+impl Balance {
+    /// The balance of these three sides, or `None` when no account can be in that state.
+    #[must_use]
+    pub fn new(credited: Money, spent: Money, held: Money) -> Option<Self> {
+        left(credited, spent, held).map(|_| Self { credited, spent, held })
+    }
+
+    /// Everything ever credited.
+    #[must_use]
+    pub const fn credited(&self) -> Money {
+        self.credited
+    }
+
+    /// Everything ever charged, open holds included.
+    #[must_use]
+    pub const fn spent(&self) -> Money {
+        self.spent
+    }
+
+    /// What open holds have set aside and not yet charged.
+    #[must_use]
+    pub const fn held(&self) -> Money {
+        self.held
+    }
+
+    /// `credited - spent - held`: what a new request can use.
+    ///
+    /// # Panics
+    /// Never: [`Balance::new`] lets no other values in.
+    #[must_use]
+    pub fn available(&self) -> Money {
+        left(self.credited, self.spent, self.held).expect("`spent + held <= credited` since `new`")
+    }
+}
+
+impl Account {
+    /// The account with these three sides, or `None` when no account can be in that state:
+    /// everything ever credited, what closed holds were charged, and what the open ones
+    /// [claim](Hold::claim).
+    #[must_use]
+    pub fn new(credited: Money, posted: Money, held: Money) -> Option<Self> {
+        left(credited, posted, held).map(|_| Self { credited, posted, held })
+    }
+
+    /// Everything ever credited.
+    #[must_use]
+    pub const fn credited(&self) -> Money {
+        self.credited
+    }
+
+    /// What closed holds were charged.
+    #[must_use]
+    pub const fn posted(&self) -> Money {
+        self.posted
+    }
+
+    /// What open holds [claim](Hold::claim).
+    #[must_use]
+    pub const fn held(&self) -> Money {
+        self.held
+    }
+
+    /// `credited - posted - held`: what a new request can use. [`Balance::available`] is the same
+    /// sum.
+    ///
+    /// # Panics
+    /// Never: [`Account::new`] lets no other values in.
+    #[must_use]
+    pub fn available(&self) -> Money {
+        left(self.credited, self.posted, self.held).expect("`posted + held <= credited` since `new`")
+    }
+
+    /// After a credit of `amount`.
+    ///
+    /// # Errors
+    /// [`AccountRefusal::Overflow`] alone.
+    pub fn credit(self, amount: Money) -> Result<Self, AccountRefusal> {
+        let credited = self.credited.checked_add(amount).ok_or(AccountRefusal::Overflow)?;
+        Self::new(credited, self.posted, self.held).ok_or(AccountRefusal::Overflow)
+    }
+
+    /// After setting `amount` aside for a hold.
+    ///
+    /// # Errors
+    /// [`AccountRefusal::Short`] when less than that is available.
+    pub fn reserve(self, amount: Money) -> Result<Self, AccountRefusal> {
+        let available = self.available();
+        if amount > available {
+            return Err(amount
+                .checked_sub(available)
+                .map_or(AccountRefusal::Overflow, AccountRefusal::Short));
+        }
+        let held = self.held.checked_add(amount).ok_or(AccountRefusal::Overflow)?;
+        Self::new(self.credited, self.posted, held).ok_or(AccountRefusal::Overflow)
+    }
+
+    /// After charging `amount` to `hold`, which draws on what the hold still has set aside first
+    /// and on what is available then. If it does, as much of `ahead` as is available is set aside
+    /// for what comes next.
+    ///
+    /// # Errors
+    /// [`AccountRefusal::Short`] when both together do not suffice.
+    pub fn charge(self, tab: Hold, amount: Money, ahead: Money) -> Result<(Self, Hold), AccountRefusal> {
+        let beyond = amount.checked_sub(tab.unused().min(amount)).ok_or(AccountRefusal::Overflow)?;
+        let after = self.reserve(beyond)?;
+        let charged = tab.charged.checked_add(amount).ok_or(AccountRefusal::Overflow)?;
+        let more = if beyond.is_positive() { ahead.min(after.available()) } else { Money::ZERO };
+        if more.is_zero() {
+            return Ok((after, Hold { charged, ..tab }));
+        }
+        let reserved = charged.checked_add(more).ok_or(AccountRefusal::Overflow)?;
+        Ok((after.reserve(more)?, Hold { reserved, charged }))
+    }
+
+    /// After closing `hold` at what it was charged.
+    ///
+    /// # Errors
+    /// [`AccountRefusal::Overflow`] when less than it claims is held.
+    pub fn close(self, tab: Hold) -> Result<Self, AccountRefusal> {
+        let held = self.held.checked_sub(tab.claim()).ok_or(AccountRefusal::Overflow)?;
+        let posted = self.posted.checked_add(tab.charged).ok_or(AccountRefusal::Overflow)?;
+        Self::new(self.credited, posted, held).ok_or(AccountRefusal::Overflow)
+    }
+}
+
+impl Hold {
+    /// What is kept for this hold while it is open: what it set aside, or what it was charged, when
+    /// that is more.
+    #[must_use]
+    pub fn claim(&self) -> Money {
+        self.reserved.max(self.charged)
+    }
+
+    /// What is still set aside for this hold.
+    #[must_use]
+    pub fn unused(&self) -> Money {
+        self.reserved.checked_sub(self.charged).unwrap_or_default().max(Money::ZERO)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn money(micros: i64) -> Money {
+        Money::from_micros(micros)
+    }
+
+    fn account(credited: i64, posted: i64, held: i64) -> Account {
+        Account::new(money(credited), money(posted), money(held)).unwrap()
+    }
+
+    fn tab(reserved: i64, charged: i64) -> Hold {
+        Hold { reserved: money(reserved), charged: money(charged) }
+    }
+
+    #[test]
+    fn impossible_balances_cannot_be_made() {
+        for (credited, spent, held) in
+            [(1, 1, 1), (-1, 0, 0), (1, -1, 0), (1, 0, -1), (i64::MAX, 0, 0), (5, i64::MAX, 1)]
+        {
+            assert_eq!(Balance::new(money(credited), money(spent), money(held)), None);
+            assert_eq!(Account::new(money(credited), money(spent), money(held)), None);
+        }
+    }
+
+    #[test]
+    fn a_charge_draws_on_the_hold_first() {
+        for (before, of, amount, after) in [
+            // Within the hold: the account does not move.
+            (account(100, 0, 10), tab(10, 0), 4, Ok((account(100, 0, 10), tab(10, 4)))),
+            // Beyond the hold: the rest comes from what is available.
+            (account(100, 0, 10), tab(10, 4), 16, Ok((account(100, 0, 20), tab(10, 20)))),
+            (account(100, 0, 20), tab(10, 20), 5, Ok((account(100, 0, 25), tab(10, 25)))),
+            // No hold at all.
+            (account(100, 0, 0), tab(0, 0), 100, Ok((account(100, 0, 100), tab(0, 100)))),
+            // Another hold's reserve is out of reach.
+            (account(100, 0, 90), tab(0, 0), 15, Err(AccountRefusal::Short(money(5)))),
+            (account(10, 0, 10), tab(10, 0), 10, Ok((account(10, 0, 10), tab(10, 10)))),
+            (account(10, 0, 10), tab(10, 0), 11, Err(AccountRefusal::Short(money(1)))),
+            (account(10, 0, 0), tab(0, 0), 0, Ok((account(10, 0, 0), tab(0, 0)))),
+        ] {
+            assert_eq!(before.charge(of, money(amount), Money::ZERO), after);
+        }
+    }
+
+    #[test]
+    fn a_closed_tab_frees_what_it_did_not_use() {
+        for (before, of, after) in [
+            (account(100, 5, 10), tab(10, 4), Ok(account(100, 9, 0))),
+            (account(100, 5, 30), tab(10, 20), Ok(account(100, 25, 10))),
+            (account(100, 5, 9), tab(10, 4), Err(AccountRefusal::Overflow)),
+        ] {
+            assert_eq!(before.close(of), after);
+        }
+    }
+
+    proptest! {
+        /// Whatever is asked, no step leaves an impossible account, panics or wraps.
+        #[test]
+        fn no_step_overdraws(
+            credited in 0..=LARGEST.micros(), posted in any::<i64>(), held in any::<i64>(),
+            reserved in 0..=LARGEST.micros(), charged in 0..=LARGEST.micros(), amount in 0..=i64::MAX, ahead in 0..=i64::MAX,
+        ) {
+            let posted = posted.rem_euclid(credited.saturating_add(1));
+            let held = held.rem_euclid(credited - posted + 1);
+            let before = account(credited, posted, held);
+            if let Ok(after) = before.credit(money(amount)) {
+                prop_assert_eq!(after.available().micros(), before.available().micros() + amount);
+            }
+            if let Ok(after) = before.reserve(money(amount)) {
+                prop_assert_eq!(after.available().micros(), before.available().micros() - amount);
+            }
+            let before_tab = tab(reserved, charged);
+            if let Ok((after, tab)) = before.charge(before_tab, money(amount), money(ahead)) {
+                prop_assert_eq!(tab.charged.micros(), charged + amount);
+                let claimed = after.held().micros() - held;
+                prop_assert_eq!(claimed, tab.claim().micros() - before_tab.claim().micros());
+                if let Ok(closed) = after.close(tab) {
+                    prop_assert_eq!(closed.posted().micros(), posted + tab.charged.micros());
+                    prop_assert_eq!(
+                        closed.available().micros(),
+                        after.available().micros() + tab.unused().micros()
+                    );
+                }
+            }
+        }
+    }
+}

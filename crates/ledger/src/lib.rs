@@ -1,0 +1,401 @@
+//! Who has how much.
+//!
+//! ```text
+//! available = credited - spent - held
+//! ```
+//!
+//! | verb       | what it does                                                                    |
+//! |------------|---------------------------------------------------------------------------------|
+//! | [`credit`] | raises `credited`, once per source                                              |
+//! | [`hold`]   | opens a hold and sets an estimate aside for it                                   |
+//! | [`charge`] | raises what a hold was charged, drawing on its reserve first, then on `available`|
+//! | [`close`]  | posts one entry for the hold and frees the rest of its reserve                    |
+//! | `balance`  | reads                                                                           |
+//!
+//! [`spend`] is `hold`, `charge` and `close` in one, for requests with a known price.
+//!
+//! Invariants:
+//! * `available` is derived, never stored, and never negative: the check is part of the `UPDATE`
+//!   and a `CHECK` of the table stands behind it;
+//! * credits are `credited`, entries plus the charges on open holds are `spent`, what open holds
+//!   have not used of their reserve is `held`;
+//! * the row of an account holds the same money divided otherwise: entries are `posted`, and its
+//!   `held` is what open holds [claim](account::Hold::claim), the greater of reserve and charges. So a
+//!   charge within the reserve is a change of its hold alone. [`audit`] recomputes all of it;
+//! * accounts are locked before holds, each in the order of their ids, so that verbs never deadlock
+//!   among each other. A charge within the reserve needs the lock of its hold only. The batch writer
+//!   locks only what it changes, when it does;
+//! * an answer is given after its commit. Too little money is an outcome ([`HoldOutcome::Short`]);
+//!   an error means that nothing is known or nothing was done, and never that money is missing.
+//!
+//! The functions on [`Tx`](farebox_db::Tx) take part in a caller's transaction; the methods of
+//! [`Ledger`] run their own. What every request does ([`Ledger::open`], [`Ledger::charge`],
+//! [`Ledger::settle`]) goes through one writer per process that shares a commit among all who wait:
+//! see [`batch`].
+
+#![forbid(unsafe_code)]
+
+pub mod account;
+pub mod audit;
+pub mod batch;
+pub mod budget;
+mod changes;
+mod confirm;
+mod decide;
+pub mod holds;
+mod idempotency;
+mod memory;
+mod orders;
+mod sql;
+pub mod statement;
+pub mod sweep;
+mod verbs;
+pub mod working_set;
+mod writer;
+
+use std::sync::Arc;
+
+pub use account::{Account, Balance, LARGEST};
+pub use batch::BatchStats;
+pub use budget::{Budget, LimitedBy, SpendingLimit};
+pub use holds::{Capture, Estimate, HoldRequest, OpenOutcome, Owed};
+pub use idempotency::{IdempotencyStatus, idempotency_status};
+pub use statement::{Entry, EntryDetails, EntryKind, Filter, Page, StatementCursor};
+pub use verbs::{charge, close, credit, credit_all, extend, hold, lock, spend};
+
+use farebox_db::{Db, DbError, TxError};
+use farebox_types::id::{AccountId, HoldId, RequestKey, SourceRef, Timestamp};
+use farebox_types::money::Money;
+
+/// Why the ledger could not do what it was asked. None of these says that money is missing.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum LedgerError {
+    /// The database refused, failed or is gone.
+    #[error(transparent)]
+    Database(Arc<DbError>),
+    /// This source was credited before, to another account or with another amount.
+    #[error("{0} was already credited, to another account or with another amount")]
+    CreditConflict(SourceRef),
+    /// This request key belongs to a hold that is still open.
+    #[error("the request {0} is still being served")]
+    StillOpen(RequestKey),
+    /// No hold has this id.
+    #[error("there is no hold {0}")]
+    UnknownHold(HoldId),
+    /// An amount that is negative, or a credit of nothing.
+    #[error("{0} is not an amount that can be recorded here")]
+    Amount(Money),
+    /// A sum beyond what the ledger can record.
+    #[error("the sum exceeds {}, the most the ledger can record", account::LARGEST)]
+    Overflow,
+    /// A row that no verb writes: run `farebox audit`.
+    #[error("the ledger contradicts itself: {0}")]
+    Corrupt(String),
+    /// The batch writer has ended, as it does when the program stops.
+    #[error("the ledger has stopped")]
+    Stopped,
+}
+
+impl From<DbError> for LedgerError {
+    fn from(error: DbError) -> Self {
+        Self::Database(Arc::new(error))
+    }
+}
+
+impl From<sqlx::Error> for LedgerError {
+    fn from(error: sqlx::Error) -> Self {
+        DbError::from(error).into()
+    }
+}
+
+impl TxError for LedgerError {
+    fn db(&self) -> Option<&DbError> {
+        match self {
+            Self::Database(error) => Some(error),
+            Self::CreditConflict(_)
+            | Self::StillOpen(_)
+            | Self::UnknownHold(_)
+            | Self::Amount(_)
+            | Self::Overflow
+            | Self::Corrupt(_)
+            | Self::Stopped => None,
+        }
+    }
+}
+
+/// What [`credit`] did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Credited {
+    /// The account now has more.
+    Applied,
+    /// This source was credited before, exactly so; nothing changed.
+    Replayed,
+}
+
+/// What [`hold`] did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HoldOutcome {
+    /// A new hold is open.
+    Opened(HoldId),
+    /// This request key has a hold already, open or closed; nothing changed.
+    Existing(HoldId),
+    /// The account lacks this much; nothing changed.
+    Short {
+        /// How much more would suffice.
+        by: Money,
+    },
+}
+
+/// What a charge did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChargeOutcome {
+    /// Charged, and durable.
+    Charged {
+        /// What the hold was charged altogether, this charge included.
+        total: Money,
+    },
+    /// The account lacks this much; nothing changed.
+    Short {
+        /// How much more would suffice.
+        by: Money,
+    },
+    /// The hold is closed; nothing changed.
+    Closed,
+}
+
+/// What [`close`] did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CloseOutcome {
+    /// The entry is posted.
+    Closed {
+        /// The entry of the hold.
+        entry: Entry,
+        /// What the hold had set aside and not used.
+        released: Money,
+    },
+    /// The hold was closed before; nothing changed.
+    AlreadyClosed {
+        /// The entry posted then.
+        entry: Entry,
+    },
+    /// The account lacks this much of what was owed [exactly](Owed::Exactly); the hold is still open.
+    Short {
+        /// How much more would suffice.
+        by: Money,
+    },
+}
+
+/// What [`spend`] did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SpendOutcome {
+    /// Charged and posted.
+    Spent(Entry),
+    /// This request key was charged before; nothing changed.
+    Replayed(Entry),
+    /// The account lacks this much; nothing changed.
+    Short {
+        /// How much more would suffice.
+        by: Money,
+    },
+}
+
+/// The ledger of a database. Clones share the batch writer, which ends with the last of them.
+#[derive(Debug, Clone)]
+pub struct Ledger {
+    db: Db,
+    batch: batch::Handle,
+}
+
+impl Ledger {
+    /// Opens the ledger and starts its batch writer, on a thread of its own.
+    #[must_use]
+    pub fn start(db: Db) -> Self {
+        let batch = batch::start(&db);
+        Self { db, batch }
+    }
+
+    /// The database underneath, to combine a verb with other work in one transaction.
+    #[must_use]
+    pub const fn db(&self) -> &Db {
+        &self.db
+    }
+
+    /// [`credit`] in a transaction of its own.
+    ///
+    /// # Errors
+    /// Those of [`credit`].
+    pub async fn credit(
+        &self,
+        account: &AccountId,
+        amount: Money,
+        source: &SourceRef,
+        now: Timestamp,
+    ) -> Result<Credited, LedgerError> {
+        self.db
+            .transaction(|mut tx| async move {
+                let done = credit(&mut tx, account, amount, source, now).await?;
+                Ok((tx, done))
+            })
+            .await
+    }
+
+    /// [`hold`] in a transaction of its own.
+    ///
+    /// # Errors
+    /// Those of [`hold`].
+    pub async fn hold(
+        &self,
+        account: &AccountId,
+        request_key: &RequestKey,
+        estimate: Money,
+        now: Timestamp,
+        expires_at: Timestamp,
+    ) -> Result<HoldOutcome, LedgerError> {
+        self.db
+            .transaction(|mut tx| async move {
+                let done = hold(&mut tx, account, request_key, estimate, now, expires_at).await?;
+                Ok((tx, done))
+            })
+            .await
+    }
+
+    /// Raises what a hold was charged by `amount`, which may be zero. Answers when the charge is
+    /// durable: what was paid for may be delivered then.
+    ///
+    /// A hold is charged by one instance, the one that serves its request.
+    ///
+    /// A caller that stops waiting (drops the future) may have charged or not; closing the hold
+    /// tells. A caller that must know runs this to its end in a task of its own.
+    ///
+    /// # Errors
+    /// When the hold is unknown, the amount negative, or the database fails. After a database
+    /// error the charge may have happened or not; closing the hold tells.
+    pub async fn charge(&self, hold: &HoldId, amount: Money) -> Result<ChargeOutcome, LedgerError> {
+        self.charge_ahead(hold, amount, Money::ZERO).await
+    }
+
+    /// [`charge`](Self::charge), and where that goes beyond what the hold has set aside, sets `ahead`
+    /// aside for what comes next, or as much of it as is available: for holds that cannot know at
+    /// their beginning what they will come to. Charges within what is set aside are the fast ones.
+    ///
+    /// # Errors
+    /// Those of [`charge`](Self::charge).
+    pub async fn charge_ahead(
+        &self,
+        hold: &HoldId,
+        amount: Money,
+        ahead: Money,
+    ) -> Result<ChargeOutcome, LedgerError> {
+        self.batch.charge(working_set::Charge { hold: hold.clone(), amount, ahead }).await
+    }
+
+    /// Opens a hold for a request, for as much of the estimate as there is. Shares its commit with
+    /// others.
+    ///
+    /// A caller that stops waiting has no hold: one that was opened for it meanwhile is closed.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn open(&self, opening: HoldRequest) -> Result<OpenOutcome, LedgerError> {
+        self.batch.open(opening).await
+    }
+
+    /// Charges what is still owed for a hold, and closes it. Shares its commit with others. It is
+    /// done also when the caller stops waiting.
+    ///
+    /// # Errors
+    /// [`LedgerError::UnknownHold`], or when the database fails.
+    pub async fn capture(&self, capture: Capture) -> Result<CloseOutcome, LedgerError> {
+        self.batch.capture(capture).await
+    }
+
+    /// [`close`], sharing its commit with others.
+    ///
+    /// # Errors
+    /// Those of [`close`].
+    pub async fn close(
+        &self,
+        hold: &HoldId,
+        details: &EntryDetails,
+        now: Timestamp,
+    ) -> Result<CloseOutcome, LedgerError> {
+        let capture = Capture { hold: hold.clone(), owed: Owed::NOTHING, details: details.clone(), now };
+        self.capture(capture).await
+    }
+
+    /// [`spend`] in a transaction of its own.
+    ///
+    /// # Errors
+    /// Those of [`spend`].
+    pub async fn spend(
+        &self,
+        account: &AccountId,
+        amount: Money,
+        request_key: &RequestKey,
+        details: &EntryDetails,
+        now: Timestamp,
+    ) -> Result<SpendOutcome, LedgerError> {
+        self.db
+            .transaction(|mut tx| async move {
+                let done = spend(&mut tx, account, amount, request_key, details, now).await?;
+                Ok((tx, done))
+            })
+            .await
+    }
+
+    /// [`extend`] in a transaction of its own.
+    ///
+    /// # Errors
+    /// Those of [`extend`].
+    pub async fn extend(&self, hold: &HoldId, expires_at: Timestamp) -> Result<bool, LedgerError> {
+        self.db
+            .transaction(|mut tx| async move {
+                let done = extend(&mut tx, hold, expires_at).await?;
+                Ok((tx, done))
+            })
+            .await
+    }
+
+    /// How an account stands. One that was never credited stands at zero.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn balance(&self, account: &AccountId) -> Result<Balance, LedgerError> {
+        let mut connection = self.db.pool.acquire().await?;
+        Ok(sql::read_balance(&mut connection, account).await?.unwrap_or_default())
+    }
+
+    /// A page of what happened to an account, the newest first: credits, and one entry for each
+    /// closed hold. `limit` is taken between 1 and 1000.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn entries(
+        &self,
+        account: &AccountId,
+        cursor: Option<&StatementCursor>,
+        limit: u32,
+    ) -> Result<Page, LedgerError> {
+        self.matching(account, &Filter::default(), cursor, limit).await
+    }
+
+    /// The same, of those lines that are wanted.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn matching(
+        &self,
+        account: &AccountId,
+        filter: &Filter,
+        cursor: Option<&StatementCursor>,
+        limit: u32,
+    ) -> Result<Page, LedgerError> {
+        statement::page(&self.db, account, filter, cursor, limit).await
+    }
+
+    /// What the batch writer has done so far, for metrics.
+    #[must_use]
+    pub fn batch_stats(&self) -> BatchStats {
+        self.batch.stats()
+    }
+}

@@ -1,0 +1,247 @@
+//! What an account's owner sees: entries and credits, page by page.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use super::LedgerError;
+use farebox_db::Db;
+use farebox_db::statements::{self, Row};
+use farebox_types::id::{AccountId, RequestId, SourceRef, Timestamp, in_order};
+use farebox_types::money::Money;
+
+/// The most lines a page can have.
+const LARGEST_PAGE: u32 = 1000;
+
+/// A page of entries and credits together. Each side is cut to a page by itself, from its own index:
+/// sorted only after both are joined, every line of the account would be read for every page. The
+/// plain bound on `created_at` is what lets an index begin there and not at the newest line.
+const PAGE: &str = "
+    SELECT * FROM (
+      SELECT id, account, kind, amount, request_id, NULL AS source, service, units, unit_price, meta, created_at
+        FROM entries
+       WHERE account = $1 AND created_at <= $2 AND (created_at < $2 OR (created_at = $2 AND id < $3))
+         AND ($5 = '' OR kind = $5) AND ($6 = '' OR service = $6) AND created_at >= $7 AND created_at < $8
+       ORDER BY created_at DESC, id DESC LIMIT $4) AS charged
+    UNION ALL
+    SELECT * FROM (
+      SELECT source AS id, account, 'credit' AS kind, amount, NULL AS request_id, source, '' AS service,
+             CAST(0 AS BIGINT) AS units, CAST(0 AS BIGINT) AS unit_price, '{}' AS meta, created_at
+        FROM credits
+       WHERE account = $1 AND created_at <= $2 AND (created_at < $2 OR (created_at = $2 AND source < $3))
+         AND ($5 = '' OR $5 = 'credit') AND $6 = '' AND created_at >= $7 AND created_at < $8
+       ORDER BY created_at DESC, source DESC LIMIT $4) AS paid
+     ORDER BY created_at DESC, id DESC LIMIT $4";
+
+/// What kind of thing happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EntryKind {
+    /// Money came in.
+    Credit,
+    /// A metered request: a stream, a completion.
+    Usage,
+    /// A request with a known price, paid at once.
+    Purchase,
+    /// A hold whose request never came to its end; the sweeper closed it at what was charged.
+    Expired,
+    /// Credit that was taken back, because its payment was.
+    Refund,
+}
+
+impl EntryKind {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Credit, Self::Usage, Self::Purchase, Self::Expired, Self::Refund];
+
+    /// The stored and shown name.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Credit => "credit",
+            Self::Usage => "usage",
+            Self::Purchase => "purchase",
+            Self::Expired => "expired",
+            Self::Refund => "refund",
+        }
+    }
+}
+
+/// What a closed hold was about, as told by whoever closes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EntryDetails {
+    /// Anything but [`EntryKind::Credit`], which only a credit is; the database refuses that.
+    pub kind: EntryKind,
+    /// The request that was served.
+    pub request_id: Option<RequestId>,
+    /// The model or service that was used.
+    pub service: String,
+    /// How many units were delivered. The payer can verify `units * unit_price`.
+    pub units: u64,
+    /// The price of one unit.
+    pub unit_price: Money,
+    /// Anything else worth keeping. Never a prompt, a key or a signature.
+    pub meta: serde_json::Value,
+}
+
+/// One line of an account's statement. Never changes once written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Entry {
+    /// A UUID, or the source of a credit.
+    pub id: String,
+    /// Whose it is.
+    pub account: AccountId,
+    /// What happened.
+    pub kind: EntryKind,
+    /// How much: in for a credit, out for everything else. Never negative.
+    pub amount: Money,
+    /// The request that was served.
+    pub request_id: Option<RequestId>,
+    /// The evidence of a credit.
+    pub source: Option<SourceRef>,
+    /// The model or service that was used.
+    pub service: String,
+    /// How many units were delivered.
+    pub units: u64,
+    /// The price of one unit.
+    pub unit_price: Money,
+    /// Anything else worth keeping.
+    pub meta: serde_json::Value,
+    /// When the line was written.
+    pub created_at: Timestamp,
+}
+
+/// A part of a statement.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page {
+    /// The lines, newest first.
+    pub entries: Vec<Entry>,
+    /// Where the next page begins; `None` when this is the last.
+    pub next: Option<StatementCursor>,
+}
+
+/// Which lines of a statement are wanted; all by default.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Filter {
+    pub kind: Option<EntryKind>,
+    /// The model or service, exactly.
+    pub service: Option<String>,
+    /// Not before this moment.
+    pub from: Option<Timestamp>,
+    /// Before this moment.
+    pub until: Option<Timestamp>,
+}
+
+/// A place in a statement: after the line written at this time under this id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StatementCursor {
+    created_at: Timestamp,
+    id: String,
+}
+
+impl StatementCursor {
+    /// Reads what [`StatementCursor`] displays; `None` when it is something else.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (millis, id) = text.split_once('-')?;
+        let created_at = Timestamp::from_millis(millis.parse().ok()?);
+        Some(Self { created_at, id: id.to_owned() })
+    }
+}
+
+impl fmt::Display for StatementCursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.created_at.millis(), self.id)
+    }
+}
+
+impl Entry {
+    /// The entry of a hold that closes at `amount`.
+    pub(super) fn of(account: &AccountId, amount: Money, details: &EntryDetails, now: Timestamp) -> Self {
+        Self {
+            id: in_order(now),
+            account: account.clone(),
+            kind: details.kind,
+            amount,
+            request_id: details.request_id.clone(),
+            source: None,
+            service: details.service.clone(),
+            units: details.units,
+            unit_price: details.unit_price,
+            meta: details.meta.clone(),
+            created_at: now,
+        }
+    }
+
+    pub(super) fn from_row(row: &Row) -> Result<Self, LedgerError> {
+        let (text, number) = (|column| row.text(column), |column| row.whole(column));
+        let id = text("id")?;
+        let corrupt = |what: &str| LedgerError::Corrupt(format!("entry {id} has a malformed {what}"));
+
+        let kind = text("kind")?;
+        let kind = EntryKind::ALL.into_iter().find(|known| known.as_str() == kind);
+        let request_id = match row.text_or_null("request_id")? {
+            Some(text) => Some(RequestId::from_client(&text).ok_or_else(|| corrupt("request id"))?),
+            None => None,
+        };
+        let source = row.text_or_null("source")?.map(|text| SourceRef::parse(&text)).transpose();
+        Ok(Self {
+            account: AccountId::parse(&text("account")?).map_err(|_| corrupt("account"))?,
+            kind: kind.ok_or_else(|| corrupt("kind"))?,
+            amount: Money::from_micros(number("amount")?),
+            request_id,
+            source: source.map_err(|_| corrupt("source"))?,
+            service: text("service")?,
+            units: u64::try_from(number("units")?).map_err(|_| corrupt("count of units"))?,
+            unit_price: Money::from_micros(number("unit_price")?),
+            meta: serde_json::from_str(&text("meta")?).map_err(|_| corrupt("meta"))?,
+            created_at: Timestamp::from_millis(number("created_at")?),
+            id,
+        })
+    }
+}
+
+/// Reads a page, the newest line first.
+pub(super) async fn page(
+    db: &Db,
+    account: &AccountId,
+    filter: &Filter,
+    cursor: Option<&StatementCursor>,
+    limit: u32,
+) -> Result<Page, LedgerError> {
+    let limit = limit.clamp(1, LARGEST_PAGE);
+    // Without a cursor, from a moment after every line.
+    let (moment, id) = cursor.map_or((i64::MAX, ""), |c| (c.created_at.millis(), c.id.as_str()));
+    let values = vec![
+        account.as_str().into(),
+        moment.into(),
+        id.into(),
+        (i64::from(limit) + 1).into(),
+        filter.kind.map_or("", EntryKind::as_str).into(),
+        filter.service.clone().unwrap_or_default().into(),
+        filter.from.map_or(i64::MIN, Timestamp::millis).into(),
+        filter.until.map_or(i64::MAX, Timestamp::millis).into(),
+    ];
+    let mut connection = db.pool.acquire().await?;
+    let rows = statements::fetch(&mut connection, PAGE, values).await?;
+    let mut entries = rows.iter().map(Entry::from_row).collect::<Result<Vec<_>, _>>()?;
+    let more = entries.len() > limit as usize;
+    entries.truncate(limit as usize);
+    let last = entries.last().filter(|_| more);
+    let next = last.map(|entry| StatementCursor { created_at: entry.created_at, id: entry.id.clone() });
+    Ok(Page { entries, next })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cursors_are_read_as_they_are_written() {
+        for text in ["1767225600500-tx:0x1f-2", "0-a", "5-"] {
+            assert_eq!(StatementCursor::parse(text).unwrap().to_string(), text);
+        }
+        for wrong in ["", "5", "x-a", "--", "99999999999999999999-a"] {
+            assert_eq!(StatementCursor::parse(wrong), None, "{wrong}");
+        }
+    }
+}

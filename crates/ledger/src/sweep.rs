@@ -1,0 +1,51 @@
+//! Closes the holds of requests that never came to their end: a crash, a lost instance.
+//!
+//! Such a hold is closed at what it was charged, which is what was delivered, and what it had set
+//! aside becomes available again. Any number of instances may sweep at once: each hold is closed
+//! in a transaction of its own that looks again whether it is still open and still expired.
+
+use super::{EntryDetails, EntryKind, Ledger, LedgerError, sql, verbs};
+use farebox_types::id::Timestamp;
+use farebox_types::money::Money;
+
+/// What a sweep did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Swept {
+    /// How many holds it closed.
+    pub closed: u32,
+    /// Whether it stopped at its limit, so that more may be waiting.
+    pub more: bool,
+}
+
+/// Closes at most `limit` holds whose time is over, the oldest first.
+///
+/// # Errors
+/// When the database fails; the holds closed until then stay closed.
+pub async fn sweep(ledger: &Ledger, now: Timestamp, limit: u32) -> Result<Swept, LedgerError> {
+    let mut connection = ledger.db().pool.acquire().await?;
+    let expired = sql::expired_holds(&mut connection, now, limit).await?;
+    drop(connection);
+    let details = details();
+    let mut swept = Swept { closed: 0, more: u32::try_from(expired.len()) == Ok(limit) };
+    for hold in &expired {
+        let details = &details;
+        let closed = ledger.db().transaction(|mut tx| async move {
+            let closed = verbs::close_expired(&mut tx, hold, details, now).await?;
+            Ok::<_, LedgerError>((tx, closed))
+        });
+        swept.closed += u32::from(closed.await?.is_some());
+    }
+    Ok(swept)
+}
+
+/// What is posted of a hold whose request never came to its end.
+pub(super) fn details() -> EntryDetails {
+    EntryDetails {
+        kind: EntryKind::Expired,
+        request_id: None,
+        service: String::new(),
+        units: 0,
+        unit_price: Money::ZERO,
+        meta: serde_json::json!({}),
+    }
+}

@@ -1,0 +1,7 @@
+//! Money, identifiers and moments: the types that every part of farebox shares. No I/O; only
+//! [`id::Timestamp::now`] reads the clock, for the edges of the program.
+
+#![forbid(unsafe_code)]
+
+pub mod id;
+pub mod money;
