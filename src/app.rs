@@ -78,7 +78,7 @@ pub struct App {
     /// What finds personal data.
     pub examiner: Examiner,
     /// The models that a preview may choose from.
-    pub previews: pii::Offer,
+    pub previews: pii::AvailableModels,
     /// What large bodies of requests may take of memory.
     pub large_bodies: Arc<Semaphore>,
     /// Reads what chat requests attach.
@@ -166,7 +166,7 @@ impl App {
             cards: Cards::new(&config.billing, &config.server.public_url, &config.product.name, db.clone())?,
             message_rules: MessageRules::new(&config),
             documents: Documents::new(&config, &offers, sessions.as_deref()),
-            previews: examiner.engine().offer(pii::Model::Fast),
+            previews: examiner.engine().available_models(pii::RecognitionModel::Fast),
             examiner,
             large_bodies: room(config.server.large_bodies_bytes),
             fetcher,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use farebox_pii::image::ocr::Ocr;
 use farebox_pii::image::{FaceDetector, ImageModels};
-use farebox_pii::{Classifier, Models};
+use farebox_pii::{Classifier, NameClassifiers};
 use serde::{Deserialize, Serialize};
 
 use super::ConfigError;
@@ -90,13 +90,13 @@ impl PiiConfig {
     ///
     /// # Errors
     /// When a file is missing or is no such network.
-    pub fn networks(&self) -> Result<Models, ConfigError> {
+    pub fn networks(&self) -> Result<NameClassifiers, ConfigError> {
         let accurate = self.folder("rampart").map(|folder| classifier("models", &folder)).transpose()?;
         let named = self.classifiers.iter().map(|(name, folder)| {
             let network = classifier("classifiers", folder)?;
             Ok((Arc::from(name.as_str()), network))
         });
-        Ok(Models { accurate, named: named.collect::<Result<_, ConfigError>>()? })
+        Ok(NameClassifiers { accurate, named: named.collect::<Result<_, ConfigError>>()? })
     }
 
     /// Loads the networks that images are examined with.

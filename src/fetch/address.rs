@@ -1,16 +1,16 @@
-//! Which addresses belong to the public internet. Pure.
+//! Addresses of the public internet. Pure.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// IPv4 networks that are not public hosts (the IANA special-purpose registry),
-/// and one that is a cloud's own.
-const NOT_PUBLIC: [([u8; 4], u32); 17] = [
+/// IPv4 networks without public hosts: those of the IANA special-purpose registry,
+/// and Azure's metadata service.
+const NON_PUBLIC_V4: [([u8; 4], u32); 17] = [
     ([0, 0, 0, 0], 8),
     ([10, 0, 0, 0], 8),
-    // Carrier-grade NAT; one cloud keeps its metadata there.
+    // Carrier-grade NAT; one cloud has its metadata service there.
     ([100, 64, 0, 0], 10),
     ([127, 0, 0, 0], 8),
-    // Link-local, where most clouds keep theirs.
+    // Link-local, where most clouds have theirs.
     ([169, 254, 0, 0], 16),
     ([172, 16, 0, 0], 12),
     ([192, 0, 0, 0], 24),
@@ -21,15 +21,15 @@ const NOT_PUBLIC: [([u8; 4], u32); 17] = [
     ([198, 18, 0, 0], 15),
     ([198, 51, 100, 0], 24),
     ([203, 0, 113, 0], 24),
-    // Azure's metadata: a public address that is not.
+    // Azure's metadata service, at an address that looks public.
     ([168, 63, 129, 16], 32),
     ([224, 0, 0, 0], 4),
     ([240, 0, 0, 0], 4),
     ([255, 255, 255, 255], 32),
 ];
 
-/// IPv6 networks within `2000::/3`, the only public one, that are not public hosts.
-const NOT_PUBLIC_SIX: [([u16; 2], u32); 4] = [
+/// IPv6 networks without public hosts within `2000::/3`, the only public one.
+const NON_PUBLIC_V6: [([u16; 2], u32); 4] = [
     // Protocol assignments: Teredo, benchmarks, ORCHIDs.
     ([0x2001, 0], 23),
     ([0x2001, 0x0db8], 32),
@@ -38,27 +38,29 @@ const NOT_PUBLIC_SIX: [([u16; 2], u32); 4] = [
     ([0x3fff, 0], 20),
 ];
 
-/// Whether an address is one of a public host.
+/// True if an address belongs to a public host.
 ///
-/// What carries an IPv4 address within an IPv6 one (mapped, compatible, NAT64,
-/// 6to4, Teredo) is refused whatever it carries: no public host needs it.
+/// IPv6 addresses with an IPv4 address inside (mapped, compatible, NAT64, 6to4,
+/// Teredo) are refused whatever it is: no public host needs them.
 #[must_use]
 pub fn is_public(address: IpAddr) -> bool {
     match address {
-        IpAddr::V4(four) => !NOT_PUBLIC.iter().any(|(base, bits)| within(four, Ipv4Addr::from(*base), *bits)),
+        IpAddr::V4(four) => {
+            !NON_PUBLIC_V4.iter().any(|(base, bits)| is_within_v4(four, Ipv4Addr::from(*base), *bits))
+        }
         IpAddr::V6(six) => {
             let six = u128::from(six);
-            within_six(six, [0x2000, 0], 3)
-                && !NOT_PUBLIC_SIX.iter().any(|(base, bits)| within_six(six, *base, *bits))
+            is_within_v6(six, [0x2000, 0], 3)
+                && !NON_PUBLIC_V6.iter().any(|(base, bits)| is_within_v6(six, *base, *bits))
         }
     }
 }
 
-fn within(address: Ipv4Addr, base: Ipv4Addr, bits: u32) -> bool {
+fn is_within_v4(address: Ipv4Addr, base: Ipv4Addr, bits: u32) -> bool {
     (u32::from(address) ^ u32::from(base)) >> (32 - bits) == 0
 }
 
-fn within_six(address: u128, [first, second]: [u16; 2], bits: u32) -> bool {
+fn is_within_v6(address: u128, [first, second]: [u16; 2], bits: u32) -> bool {
     let base = u128::from(Ipv6Addr::new(first, second, 0, 0, 0, 0, 0, 0));
     (address ^ base) >> (128 - bits) == 0
 }

@@ -1,4 +1,4 @@
-//! What was fetched, as text: unpacked, decoded, and as people read it. No I/O.
+//! Bodies of responses: decompressed, decoded, and as readable text. No I/O.
 
 use std::io::Read as _;
 
@@ -8,28 +8,29 @@ use flate2::read::MultiGzDecoder;
 use super::error::FetchError;
 use super::html;
 
-/// Where a page may name its encoding (HTML, "Determining the character encoding").
-const NAMED_WITHIN: usize = 1024;
+/// Bytes at the start of a page in which it may name its encoding (HTML, "Determining
+/// the character encoding").
+const ENCODING_WITHIN: usize = 1024;
 
-/// What can be read.
+/// Kind of content that can be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum ContentKind {
     Html,
-    /// Text that stays as it is.
+    /// Text that is returned as it is.
     Plain,
     Pdf,
-    /// A PDF if it turns out to be one.
-    Unnamed,
+    /// A PDF if it has the header of one.
+    Binary,
 }
 
-impl Kind {
-    /// The kind that a `Content-Type` names.
+impl ContentKind {
+    /// Kind that a `Content-Type` names; none if it cannot be read.
     pub(super) fn of(content_type: &str) -> Option<Self> {
         let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
         match essence.as_str() {
             "text/html" | "application/xhtml+xml" => Some(Self::Html),
             "application/pdf" | "application/x-pdf" => Some(Self::Pdf),
-            "application/octet-stream" | "binary/octet-stream" => Some(Self::Unnamed),
+            "application/octet-stream" | "binary/octet-stream" => Some(Self::Binary),
             "application/json" | "application/xml" | "application/x-ndjson" | "application/yaml" => {
                 Some(Self::Plain)
             }
@@ -42,33 +43,33 @@ impl Kind {
     }
 }
 
-/// Undoes a gzip compression.
+/// Decompresses gzip.
 ///
 /// # Errors
-/// When it is damaged, or becomes larger than `most` bytes.
-pub(super) fn unpack(packed: &[u8], most: usize) -> Result<Vec<u8>, FetchError> {
-    let mut unpacked = Vec::new();
-    let limit = u64::try_from(most).unwrap_or(u64::MAX).saturating_add(1);
-    MultiGzDecoder::new(packed)
+/// [`FetchError`] when it is damaged, or decompresses to more than `max_bytes` bytes.
+pub(super) fn decompress(compressed: &[u8], max_bytes: usize) -> Result<Vec<u8>, FetchError> {
+    let mut decompressed = Vec::new();
+    let limit = u64::try_from(max_bytes).unwrap_or(u64::MAX).saturating_add(1);
+    MultiGzDecoder::new(compressed)
         .take(limit)
-        .read_to_end(&mut unpacked)
+        .read_to_end(&mut decompressed)
         .map_err(|_| FetchError::Compression)?;
-    if unpacked.len() > most { Err(FetchError::TooLarge(most)) } else { Ok(unpacked) }
+    if decompressed.len() > max_bytes { Err(FetchError::TooLarge(max_bytes)) } else { Ok(decompressed) }
 }
 
-/// The text of a page or file that is not a PDF.
-pub(super) fn text(body: &[u8], content_type: &str, kind: Kind) -> String {
+/// Text of a page or a file that is not a PDF.
+pub(super) fn text(body: &[u8], content_type: &str, kind: ContentKind) -> String {
     let named = label(content_type.as_bytes());
-    let within = || body.get(..body.len().min(NAMED_WITHIN)).and_then(label);
-    let encoding = named.or_else(|| (kind == Kind::Html).then(within).flatten()).unwrap_or(UTF_8);
+    let within = || body.get(..body.len().min(ENCODING_WITHIN)).and_then(label);
+    let encoding = named.or_else(|| (kind == ContentKind::Html).then(within).flatten()).unwrap_or(UTF_8);
     let (decoded, _, _) = encoding.decode(body);
     match kind {
-        Kind::Html => html::text(&decoded),
-        Kind::Plain | Kind::Pdf | Kind::Unnamed => decoded.trim_end().to_owned(),
+        ContentKind::Html => html::text(&decoded),
+        ContentKind::Plain | ContentKind::Pdf | ContentKind::Binary => decoded.trim_end().to_owned(),
     }
 }
 
-/// The encoding that follows `charset=`.
+/// Encoding that a text names behind `charset=`.
 fn label(text: &[u8]) -> Option<&'static Encoding> {
     let text = text.to_ascii_lowercase();
     let at = text.windows(8).position(|word| word == b"charset=")? + 8;
@@ -91,20 +92,20 @@ mod tests {
     #[test]
     fn kinds_are_told_by_their_type() {
         for (content_type, expected) in [
-            ("text/html; charset=utf-8", Some(Kind::Html)),
-            ("TEXT/HTML", Some(Kind::Html)),
-            ("text/markdown", Some(Kind::Plain)),
-            ("application/json", Some(Kind::Plain)),
-            ("application/ld+json;x", Some(Kind::Plain)),
-            ("application/atom+xml", Some(Kind::Plain)),
-            ("application/pdf", Some(Kind::Pdf)),
-            ("application/octet-stream", Some(Kind::Unnamed)),
+            ("text/html; charset=utf-8", Some(ContentKind::Html)),
+            ("TEXT/HTML", Some(ContentKind::Html)),
+            ("text/markdown", Some(ContentKind::Plain)),
+            ("application/json", Some(ContentKind::Plain)),
+            ("application/ld+json;x", Some(ContentKind::Plain)),
+            ("application/atom+xml", Some(ContentKind::Plain)),
+            ("application/pdf", Some(ContentKind::Pdf)),
+            ("application/octet-stream", Some(ContentKind::Binary)),
             ("image/svg+xml", None),
             ("image/png", None),
             ("application/zip", None),
             ("", None),
         ] {
-            assert_eq!(Kind::of(content_type), expected, "{content_type}");
+            assert_eq!(ContentKind::of(content_type), expected, "{content_type}");
         }
     }
 
@@ -119,7 +120,7 @@ mod tests {
             ("text/plain; charset=latin1", b"\xef\xbb\xbfgr\xc3\xbcn", "gr\u{fc}n"),
             ("text/plain; charset=", b"ok", "ok"),
         ] {
-            let kind = Kind::of(content_type).expect("readable");
+            let kind = ContentKind::of(content_type).expect("readable");
             assert_eq!(text(body, content_type, kind), expected, "{content_type}");
         }
     }
@@ -132,13 +133,13 @@ mod tests {
         }
         let bomb = bomb.finish().expect("memory");
         assert!(bomb.len() < 100_000);
-        assert_eq!(unpack(&bomb, 1 << 20), Err(FetchError::TooLarge(1 << 20)));
+        assert_eq!(decompress(&bomb, 1 << 20), Err(FetchError::TooLarge(1 << 20)));
         let mut fine = GzEncoder::new(Vec::new(), Compression::best());
         fine.write_all(b"hello").expect("memory");
         let fine = fine.finish().expect("memory");
-        assert_eq!(unpack(&fine, 5), Ok(b"hello".to_vec()));
-        assert_eq!(unpack(&fine, 4), Err(FetchError::TooLarge(4)));
-        assert_eq!(unpack(&fine[..fine.len() - 4], 99), Err(FetchError::Compression));
-        assert_eq!(unpack(b"not gzip", 99), Err(FetchError::Compression));
+        assert_eq!(decompress(&fine, 5), Ok(b"hello".to_vec()));
+        assert_eq!(decompress(&fine, 4), Err(FetchError::TooLarge(4)));
+        assert_eq!(decompress(&fine[..fine.len() - 4], 99), Err(FetchError::Compression));
+        assert_eq!(decompress(b"not gzip", 99), Err(FetchError::Compression));
     }
 }

@@ -1,4 +1,4 @@
-//! One GET, as careful as if whoever asked for it meant harm.
+//! HTTP client for URLs of untrusted callers: permitted hosts only, within limits.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,65 +13,66 @@ use reqwest::{Client, Response};
 use url::Url;
 
 use super::error::FetchError;
-use super::resolve::{Guarded, NoAddress};
-use super::target::Policy;
+use super::resolve::{NoPublicAddress, PublicResolver};
+use super::target::TargetPolicy;
 
-/// How many redirects are followed.
+/// Most redirects that are followed.
 const MAX_REDIRECTS: usize = 3;
-const WANTED: &str =
+/// `Accept` header of a request.
+const ACCEPTED_TYPES: &str =
     "text/html, text/*;q=0.9, application/json;q=0.9, application/xml;q=0.9, application/pdf;q=0.9";
 
-/// Fetches from public hosts only.
+/// Client that fetches from permitted hosts only.
 #[derive(Debug, Clone)]
-pub(super) struct Getter {
+pub(super) struct HttpFetcher {
     client: Client,
-    policy: Arc<Policy>,
-    most: usize,
+    policy: Arc<TargetPolicy>,
+    max_bytes: usize,
 }
 
-/// What came, as it came.
+/// Body of a response as it was sent, and its headers.
 #[derive(Debug)]
-pub(super) struct Fetched {
+pub(super) struct HttpBody {
     pub(super) content_type: String,
     pub(super) gzip: bool,
     pub(super) body: Vec<u8>,
 }
 
-impl Getter {
+impl HttpFetcher {
     pub(super) fn new(
-        policy: Arc<Policy>,
+        policy: Arc<TargetPolicy>,
         inner: Arc<dyn Resolve>,
         connect_timeout: Duration,
-        most: usize,
+        max_bytes: usize,
     ) -> Result<Self, reqwest::Error> {
         let client = Client::builder()
-            // By hand, so that every hop is checked.
+            // Followed here, so that every hop is checked.
             .redirect(Redirects::none())
-            .dns_resolver(Guarded { inner, policy: Arc::clone(&policy) })
+            .dns_resolver(PublicResolver { inner, policy: Arc::clone(&policy) })
             .connect_timeout(connect_timeout)
-            // A connection serves one request: who fetches what is not shared.
+            // A connection serves one request, so that callers share none.
             .pool_max_idle_per_host(0)
             .http1_only()
-            // Unpacked here, where it can be counted.
+            // Decompressed here, where the bytes are counted.
             .no_gzip()
             .no_brotli()
             .no_deflate()
             .no_zstd()
-            // A proxy would connect to what was never checked.
+            // A proxy would connect to addresses that were never checked.
             .no_proxy()
             .referer(false)
             .user_agent(concat!("farebox/", env!("CARGO_PKG_VERSION")))
             .build()?;
-        Ok(Self { client, policy, most })
+        Ok(Self { client, policy, max_bytes })
     }
 
-    /// Reads a URL of a request.
+    /// Reads and checks a URL of a request.
     pub(super) fn target(&self, text: &str) -> Result<Url, FetchError> {
         self.policy.target(text)
     }
 
-    /// The body at a URL that was checked, or where that redirects to.
-    pub(super) async fn get(&self, url: Url) -> Result<Fetched, FetchError> {
+    /// Fetches the body at a checked URL, following redirects.
+    pub(super) async fn get(&self, url: Url) -> Result<HttpBody, FetchError> {
         let mut url = url;
         for _ in 0..=MAX_REDIRECTS {
             let response = self.hop(&url).await?;
@@ -88,11 +89,12 @@ impl Getter {
     }
 
     async fn hop(&self, url: &Url) -> Result<Response, FetchError> {
-        let request = self.client.get(url.clone()).header(ACCEPT, WANTED).header(ACCEPT_ENCODING, "gzip");
+        let request =
+            self.client.get(url.clone()).header(ACCEPT, ACCEPTED_TYPES).header(ACCEPT_ENCODING, "gzip");
         request.send().await.map_err(|error| {
             let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
             while let Some(error) = cause {
-                if error.is::<NoAddress>() {
+                if error.is::<NoPublicAddress>() {
                     return FetchError::NotPublic;
                 }
                 cause = error.source();
@@ -101,7 +103,7 @@ impl Getter {
         })
     }
 
-    async fn body(&self, response: Response) -> Result<Fetched, FetchError> {
+    async fn body(&self, response: Response) -> Result<HttpBody, FetchError> {
         let headers = response.headers();
         let content_type = text(headers, CONTENT_TYPE).unwrap_or_default().to_owned();
         let gzip = match text(headers, CONTENT_ENCODING).map(str::to_ascii_lowercase).as_deref() {
@@ -109,20 +111,20 @@ impl Getter {
             Some("gzip" | "x-gzip") => true,
             Some(_) => return Err(FetchError::Compression),
         };
-        // A length that is too high is believed; nothing more is read.
-        if response.content_length().is_some_and(|length| length > self.most as u64) {
-            return Err(FetchError::TooLarge(self.most));
+        // A declared length that is too high is enough to refuse the body unread.
+        if response.content_length().is_some_and(|length| length > self.max_bytes as u64) {
+            return Err(FetchError::TooLarge(self.max_bytes));
         }
         let mut body = Vec::new();
         let mut pieces = response.bytes_stream();
         while let Some(piece) = pieces.next().await {
             let piece = piece.map_err(|_| FetchError::Interrupted)?;
-            if body.len() + piece.len() > self.most {
-                return Err(FetchError::TooLarge(self.most));
+            if body.len() + piece.len() > self.max_bytes {
+                return Err(FetchError::TooLarge(self.max_bytes));
             }
             body.extend_from_slice(&piece);
         }
-        Ok(Fetched { content_type, gzip, body })
+        Ok(HttpBody { content_type, gzip, body })
     }
 }
 

@@ -1,8 +1,8 @@
-//! The readable text of an HTML page. Pure.
+//! Readable text of an HTML page. Pure.
 
 use html5gum::{DefaultEmitter, Token, Tokenizer};
 
-/// Elements whose contents are not read by people.
+/// Elements whose content is not visible text.
 const HIDDEN: [&[u8]; 7] = [b"script", b"style", b"template", b"svg", b"iframe", b"noscript", b"object"];
 
 /// Elements that begin and end a line.
@@ -47,19 +47,19 @@ const BLOCKS: [&[u8]; 38] = [
     b"ul",
 ];
 
-/// The text of a page: entities decoded, scripts and styles left out, blank space
-/// as it is shown.
+/// Returns the text of a page: entities decoded, scripts and styles left out, white
+/// space as it is shown.
 #[must_use]
 pub fn text(page: &str) -> String {
     let mut emitter = DefaultEmitter::default();
-    // Else markup inside of scripts would be read as markup.
+    // Otherwise, markup inside of scripts would be read as markup.
     emitter.naively_switch_states(true);
-    let mut text = Text::default();
+    let mut text = TextBuilder::default();
     for token in Tokenizer::new_with_emitter(page, emitter) {
         let Ok(token) = token;
         match token {
-            Token::StartTag(tag) => text.begin(&tag.name, tag.self_closing),
-            Token::EndTag(tag) => text.end(&tag.name),
+            Token::StartTag(tag) => text.start_tag(&tag.name, tag.self_closing),
+            Token::EndTag(tag) => text.end_tag(&tag.name),
             Token::String(words) => text.words(&String::from_utf8_lossy(&words)),
             Token::Comment(_) | Token::Doctype(_) | Token::Error(_) => {}
         }
@@ -68,24 +68,25 @@ pub fn text(page: &str) -> String {
     text.written
 }
 
+/// Text of a page under construction.
 #[derive(Default)]
-struct Text {
+struct TextBuilder {
     written: String,
-    /// The hidden element that is open, and how often.
+    /// Name and depth of the hidden element that is open.
     hidden: Option<(Vec<u8>, usize)>,
-    /// Whether blank space counts as it is written.
+    /// True inside of `pre`, where white space is kept.
     verbatim: bool,
-    /// Blank space that is shown if a word follows.
+    /// True if a space is shown before the next word.
     space: bool,
 }
 
-impl Text {
-    fn begin(&mut self, name: &[u8], self_closing: bool) {
+impl TextBuilder {
+    fn start_tag(&mut self, name: &[u8], self_closing: bool) {
         match &mut self.hidden {
             Some((open, depth)) => *depth += usize::from(open == name && !self_closing),
             None if HIDDEN.contains(&name) && !self_closing => self.hidden = Some((name.to_vec(), 1)),
             None => {
-                self.mark(name);
+                self.separate(name);
                 self.verbatim |= name == b"pre";
                 if name == b"li" {
                     self.written.push_str("- ");
@@ -94,7 +95,7 @@ impl Text {
         }
     }
 
-    fn end(&mut self, name: &[u8]) {
+    fn end_tag(&mut self, name: &[u8]) {
         match &mut self.hidden {
             Some((open, depth)) if open == name => {
                 *depth -= 1;
@@ -104,13 +105,13 @@ impl Text {
             }
             Some(_) => {}
             None => {
-                self.mark(name);
+                self.separate(name);
                 self.verbatim &= name != b"pre";
             }
         }
     }
 
-    fn mark(&mut self, name: &[u8]) {
+    fn separate(&mut self, name: &[u8]) {
         if BLOCKS.contains(&name) {
             self.space = false;
             if !self.written.is_empty() && !self.written.ends_with('\n') {

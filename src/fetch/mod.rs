@@ -1,13 +1,13 @@
-//! Pages and PDFs that a request wants read for its model.
+//! Fetching of web pages, PDFs and files that a request attaches for its model.
 //!
 //! ```text
 //! Wanted -> target: scheme, port, literal address -> resolve: public addresses only
 //!        -> client: hops, limits -> body, html, pdf: text
 //! ```
 //!
-//! Whoever writes a URL here makes this server ask for it, from where it stands.
-//! So a URL is checked before anything is asked, a name's addresses where the
-//! connection is made, and every redirect like the first URL.
+//! A caller's URL makes this server send a request from its own network. So a URL is
+//! checked before anything is sent, the addresses of a name where the connection is
+//! made, and every redirect like the first URL.
 
 mod address;
 mod body;
@@ -31,31 +31,32 @@ use tokio::time::timeout_at;
 
 pub use address::is_public;
 pub use error::FetchError;
-pub use target::Policy;
+pub use target::TargetPolicy;
 
 use crate::config;
-use body::Kind;
-use client::{Fetched, Getter};
-use resolve::System;
+use body::ContentKind;
+use client::{HttpBody, HttpFetcher};
+use farebox_pii::pdf::open::is_pdf;
+use resolve::SystemResolver;
 
-/// How long a request waits for its turn.
-const PATIENCE: Duration = Duration::from_secs(2);
-/// What a PDF's own URL begins with.
-const DATA: &str = "data:";
+/// Time that a request waits for a permit.
+const QUEUE_TIMEOUT: Duration = Duration::from_secs(2);
+/// Scheme of a PDF within the request.
+const DATA_SCHEME: &str = "data:";
 
-/// One thing to be read.
+/// Attachment to fetch.
 #[derive(Clone, PartialEq, Eq)]
-pub enum Wanted {
-    /// A URL.
+pub enum FetchRequest {
+    /// URL of a page or a PDF, to be read as text.
     Page(String),
-    /// A PDF: a URL, a `data:` URL, or base64.
+    /// PDF to be read as text: a URL, a `data:` URL, or base64.
     Pdf(String),
-    /// A URL whose bytes are wanted as they are.
+    /// URL of a file whose bytes are returned as they are.
     File(String),
 }
 
-/// Without what it is: URLs hold tokens, and PDFs whatever they hold.
-impl fmt::Debug for Wanted {
+/// Omits the content: URLs may have tokens, and PDFs personal data.
+impl fmt::Debug for FetchRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Page(_) => "Page",
@@ -65,63 +66,65 @@ impl fmt::Debug for Wanted {
     }
 }
 
-/// What was read.
+/// Attachment that was fetched.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Read {
-    Text(Text),
-    File(Bytes),
+pub enum FetchedItem {
+    Text(FetchedText),
+    File(FetchedBytes),
 }
 
-/// A file, as it is.
+/// Bytes of a file.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Bytes(pub Vec<u8>);
+pub struct FetchedBytes(pub Vec<u8>);
 
-impl fmt::Debug for Bytes {
+impl fmt::Debug for FetchedBytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Bytes").field(&self.0.len()).finish()
+        f.debug_tuple("FetchedBytes").field(&self.0.len()).finish()
     }
 }
 
-/// What a page or a PDF says.
+/// Text of a page or a PDF.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Text {
-    /// Where it is from: a URL without its query, or words.
+pub struct FetchedText {
+    /// URL without its query, or `PDF` if it was within the request.
     pub source: String,
     pub text: String,
 }
 
-impl fmt::Debug for Text {
+impl fmt::Debug for FetchedText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Text").field("bytes", &self.text.len()).finish_non_exhaustive()
+        f.debug_struct("FetchedText").field("bytes", &self.text.len()).finish_non_exhaustive()
     }
 }
 
-/// Which of several things could not be read, by its place.
+/// Attachment that could not be fetched, by its index in the request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failed {
-    pub at: usize,
+pub struct FetchFailure {
+    pub index: usize,
     pub error: FetchError,
 }
 
-/// Reads what requests want read. Cheap to clone.
+/// Fetcher of attachments. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Fetcher {
-    getter: Getter,
+    http: HttpFetcher,
     limits: config::FetchConfig,
-    all: Arc<Semaphore>,
-    pdfs: Arc<Semaphore>,
+    /// Permits for attachments.
+    fetch_permits: Arc<Semaphore>,
+    /// Permits for PDFs, which take processor time and memory.
+    pdf_permits: Arc<Semaphore>,
 }
 
 impl Fetcher {
-    /// A fetcher that asks the system for addresses.
+    /// Builds a fetcher with the resolver of the operating system.
     ///
     /// # Errors
     /// When the system's TLS roots cannot be loaded.
     pub fn new(config: &config::FetchConfig) -> Result<Self, reqwest::Error> {
-        Self::resolving(config, Arc::new(System))
+        Self::resolving(config, Arc::new(SystemResolver))
     }
 
-    /// A fetcher that asks `resolver` for addresses; they are checked like any other.
+    /// Builds a fetcher with another resolver, whose addresses are checked as well.
     ///
     /// # Errors
     /// When the system's TLS roots cannot be loaded.
@@ -129,88 +132,97 @@ impl Fetcher {
         config: &config::FetchConfig,
         resolver: Arc<dyn Resolve>,
     ) -> Result<Self, reqwest::Error> {
-        let policy = Policy { ports: config.ports.clone(), networks: config.allow_networks.clone() };
+        let policy = TargetPolicy { ports: config.ports.clone(), networks: config.allow_networks.clone() };
         let connect = Duration::from_millis(config.connect_timeout_ms);
         Ok(Self {
-            getter: Getter::new(Arc::new(policy), resolver, connect, config.max_bytes)?,
+            http: HttpFetcher::new(Arc::new(policy), resolver, connect, config.max_bytes)?,
             limits: config.clone(),
-            all: Arc::new(Semaphore::new(config.max_at_once)),
-            pdfs: Arc::new(Semaphore::new(config.max_pdfs_at_once)),
+            fetch_permits: Arc::new(Semaphore::new(config.max_at_once)),
+            pdf_permits: Arc::new(Semaphore::new(config.max_pdfs_at_once)),
         })
     }
 
-    /// Reads all that one request wants, at once. Dropping the future ends it.
+    /// Fetches all attachments of one request concurrently. Dropping the future ends it.
     ///
     /// # Errors
-    /// The first that cannot be read; then nothing is.
-    pub async fn read(&self, wanted: &[Wanted]) -> Result<Vec<Read>, Failed> {
-        let many = u32::try_from(wanted.len()).unwrap_or(u32::MAX);
-        let turn = tokio::time::timeout(PATIENCE, self.all.acquire_many(many)).await;
-        let Ok(Ok(_turn)) = turn else { return Err(Failed { at: 0, error: counted(FetchError::Busy) }) };
-        let until = Instant::now() + Duration::from_millis(self.limits.total_timeout_ms);
-        let each = wanted.iter().enumerate().map(|(at, wanted)| async move {
-            let read = timeout_at(until.into(), self.read_one(wanted, until)).await;
+    /// [`FetchFailure`] for the first attachment that cannot be fetched.
+    pub async fn read(&self, requests: &[FetchRequest]) -> Result<Vec<FetchedItem>, FetchFailure> {
+        let permits_needed = u32::try_from(requests.len()).unwrap_or(u32::MAX);
+        let permits =
+            tokio::time::timeout(QUEUE_TIMEOUT, self.fetch_permits.acquire_many(permits_needed)).await;
+        let Ok(Ok(_permits)) = permits else {
+            return Err(FetchFailure { index: 0, error: counted(FetchError::Busy) });
+        };
+        let deadline = Instant::now() + Duration::from_millis(self.limits.total_timeout_ms);
+        let each = requests.iter().enumerate().map(|(index, request)| async move {
+            let read = timeout_at(deadline.into(), self.read_one(request, deadline)).await;
             let read = read.unwrap_or(Err(FetchError::Slow)).map_err(counted);
-            read.inspect(|_| count("read")).map_err(|error| Failed { at, error })
+            read.inspect(|_| count("read")).map_err(|error| FetchFailure { index, error })
         });
         try_join_all(each).await
     }
 
-    async fn read_one(&self, wanted: &Wanted, until: Instant) -> Result<Read, FetchError> {
-        let text = match wanted {
-            Wanted::File(url) => return self.file(url).await.map(Read::File),
-            Wanted::Page(url) => self.fetch(url, false, until).await?,
-            Wanted::Pdf(given) if begins(given, "http://") || begins(given, "https://") => {
-                self.fetch(given, true, until).await?
+    async fn read_one(&self, request: &FetchRequest, deadline: Instant) -> Result<FetchedItem, FetchError> {
+        let text = match request {
+            FetchRequest::File(url) => return self.file(url).await.map(FetchedItem::File),
+            FetchRequest::Page(url) => self.fetch(url, false, deadline).await?,
+            FetchRequest::Pdf(given) if begins(given, "http://") || begins(given, "https://") => {
+                self.fetch(given, true, deadline).await?
             }
-            Wanted::Pdf(given) => {
+            FetchRequest::Pdf(given) => {
                 let data = inline(given)?;
                 if data.len() > self.limits.max_bytes {
                     return Err(FetchError::TooLarge(self.limits.max_bytes));
                 }
-                Text { source: "PDF".to_owned(), text: self.pdf(data, until).await? }
+                FetchedText { source: "PDF".to_owned(), text: self.pdf(data, deadline).await? }
             }
         };
-        Ok(Read::Text(text))
+        Ok(FetchedItem::Text(text))
     }
 
-    async fn file(&self, url: &str) -> Result<Bytes, FetchError> {
-        let fetched = self.getter.get(self.getter.target(url)?).await?;
-        self.unpacked(fetched.gzip, fetched.body).await.map(Bytes)
+    async fn file(&self, url: &str) -> Result<FetchedBytes, FetchError> {
+        let fetched = self.http.get(self.http.target(url)?).await?;
+        self.decompressed(fetched.gzip, fetched.body).await.map(FetchedBytes)
     }
 
-    async fn unpacked(&self, gzip: bool, body: Vec<u8>) -> Result<Vec<u8>, FetchError> {
-        let most = self.limits.max_bytes;
-        if gzip { blocking(move || body::unpack(&body, most)).await } else { Ok(body) }
+    async fn decompressed(&self, gzip: bool, body: Vec<u8>) -> Result<Vec<u8>, FetchError> {
+        let max_bytes = self.limits.max_bytes;
+        if gzip { blocking(move || body::decompress(&body, max_bytes)).await } else { Ok(body) }
     }
 
-    async fn fetch(&self, url: &str, pdf: bool, until: Instant) -> Result<Text, FetchError> {
-        let url = self.getter.target(url)?;
+    async fn fetch(&self, url: &str, pdf: bool, deadline: Instant) -> Result<FetchedText, FetchError> {
+        let url = self.http.target(url)?;
         let source = target::name(&url);
-        let Fetched { content_type, gzip, body } = self.getter.get(url).await?;
-        let kind = if pdf { Kind::Pdf } else { Kind::of(&content_type).ok_or(FetchError::Kind)? };
-        let body = self.unpacked(gzip, body).await?;
+        let HttpBody { content_type, gzip, body } = self.http.get(url).await?;
+        let kind =
+            if pdf { ContentKind::Pdf } else { ContentKind::of(&content_type).ok_or(FetchError::Kind)? };
+        let body = self.decompressed(gzip, body).await?;
         let text = match kind {
-            Kind::Pdf => self.pdf(body, until).await?,
-            Kind::Unnamed if pdf::is_pdf(&body) => self.pdf(body, until).await?,
-            Kind::Unnamed => return Err(FetchError::Kind),
-            Kind::Html | Kind::Plain => blocking(move || Ok(body::text(&body, &content_type, kind))).await?,
+            ContentKind::Pdf => self.pdf(body, deadline).await?,
+            ContentKind::Binary if is_pdf(&body) => self.pdf(body, deadline).await?,
+            ContentKind::Binary => return Err(FetchError::Kind),
+            ContentKind::Html | ContentKind::Plain => {
+                blocking(move || Ok(body::text(&body, &content_type, kind))).await?
+            }
         };
         if text.len() > self.limits.max_text_bytes {
             return Err(FetchError::TooLong(self.limits.max_text_bytes));
         }
-        if text.trim().is_empty() { Err(FetchError::Empty) } else { Ok(Text { source, text }) }
+        if text.trim().is_empty() { Err(FetchError::Empty) } else { Ok(FetchedText { source, text }) }
     }
 
-    async fn pdf(&self, data: Vec<u8>, until: Instant) -> Result<String, FetchError> {
-        let soon = until.checked_sub(PATIENCE / 2).unwrap_or(until);
-        let turn = timeout_at(soon.into(), Arc::clone(&self.pdfs).acquire_owned()).await;
-        let Ok(Ok(turn)) = turn else { return Err(FetchError::Busy) };
-        let limits =
-            pdf::Limits { pages: self.limits.max_pdf_pages, text: self.limits.max_text_bytes, until };
+    async fn pdf(&self, data: Vec<u8>, deadline: Instant) -> Result<String, FetchError> {
+        let soon = deadline.checked_sub(QUEUE_TIMEOUT / 2).unwrap_or(deadline);
+        let permit = timeout_at(soon.into(), Arc::clone(&self.pdf_permits).acquire_owned()).await;
+        let Ok(Ok(permit)) = permit else { return Err(FetchError::Busy) };
+        let limits = pdf::PdfTextLimits {
+            pages: self.limits.max_pdf_pages,
+            text_bytes: self.limits.max_text_bytes,
+            deadline,
+        };
         let text = blocking(move || {
-            // Kept until the file is let go of, also when nobody waits any more.
-            let _turn = turn;
+            // Held until the file is freed, also when nobody waits any more.
+            let _permit = permit;
             pdf::text(&data, limits)
         });
         text.await.and_then(|text| if text.is_empty() { Err(FetchError::Empty) } else { Ok(text) })
@@ -223,13 +235,13 @@ async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(work).await.unwrap_or(Err(FetchError::Busy))
 }
 
-/// A PDF within the request.
+/// Decodes a PDF within the request: a `data:` URL or base64.
 fn inline(given: &str) -> Result<Vec<u8>, FetchError> {
     let given = given.trim();
-    let encoded = if begins(given, DATA) {
+    let encoded = if begins(given, DATA_SCHEME) {
         let (head, encoded) = given.split_once(',').ok_or(FetchError::NotBase64)?;
         let head = head.to_ascii_lowercase();
-        let kind = head.get(DATA.len()..).and_then(|head| head.split(';').next()).unwrap_or_default();
+        let kind = head.get(DATA_SCHEME.len()..).and_then(|head| head.split(';').next()).unwrap_or_default();
         if !["application/pdf", "application/x-pdf"].contains(&kind) {
             return Err(FetchError::NotPdf);
         }
@@ -279,8 +291,9 @@ mod tests {
 
     #[test]
     fn attack_28_what_is_wanted_is_not_printed() {
-        let wanted = [Wanted::Page("https://example.com/?secret".into()), Wanted::Pdf("secret".into())];
-        let text = Text { source: "secret".into(), text: "secret".into() };
+        let wanted =
+            [FetchRequest::Page("https://example.com/?secret".into()), FetchRequest::Pdf("secret".into())];
+        let text = FetchedText { source: "secret".into(), text: "secret".into() };
         assert!(!format!("{wanted:?} {text:?}").contains("secret"));
     }
 }

@@ -1,17 +1,17 @@
-//! Names become addresses, and only those that may be connected to.
+//! Resolution of host names, to permitted addresses only.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
-use super::target::Policy;
+use super::target::TargetPolicy;
 
-/// The system's resolver.
+/// Resolver of the operating system.
 #[derive(Debug)]
-pub(super) struct System;
+pub(super) struct SystemResolver;
 
-impl Resolve for System {
+impl Resolve for SystemResolver {
     fn resolve(&self, name: Name) -> Resolving {
         Box::pin(async move {
             let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
@@ -21,27 +21,27 @@ impl Resolve for System {
     }
 }
 
-/// A resolver that leaves out what is not to be connected to. The connection is
-/// made to one of the addresses it answers with, so there is no second look-up
-/// that could say something else.
-pub(super) struct Guarded {
+/// Resolver that drops addresses which the policy does not permit. The connection is
+/// made to one of the addresses that it returns, so that no second look-up can return
+/// another.
+pub(super) struct PublicResolver {
     pub(super) inner: Arc<dyn Resolve>,
-    pub(super) policy: Arc<Policy>,
+    pub(super) policy: Arc<TargetPolicy>,
 }
 
-/// Nothing that a name stands for may be connected to.
+/// Error of a name without a permitted address.
 #[derive(Debug, thiserror::Error)]
 #[error("no public address")]
-pub(super) struct NoAddress;
+pub(super) struct NoPublicAddress;
 
-impl Resolve for Guarded {
+impl Resolve for PublicResolver {
     fn resolve(&self, name: Name) -> Resolving {
         let (resolving, policy) = (self.inner.resolve(name), Arc::clone(&self.policy));
         Box::pin(async move {
-            let found = resolving.await.map_err(|_| NoAddress)?;
+            let found = resolving.await.map_err(|_| NoPublicAddress)?;
             let allowed: Vec<SocketAddr> = found.filter(|found| policy.permits(found.ip())).collect();
             if allowed.is_empty() {
-                Err(NoAddress.into())
+                Err(NoPublicAddress.into())
             } else {
                 Ok(Box::new(allowed.into_iter()) as Addrs)
             }

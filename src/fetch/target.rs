@@ -1,4 +1,4 @@
-//! Where something may be fetched from, as far as its URL tells. No I/O.
+//! Checks of the URLs that may be fetched. No I/O.
 
 use std::net::IpAddr;
 
@@ -8,26 +8,26 @@ use super::address::is_public;
 use super::error::FetchError;
 use crate::config::Network;
 
-/// Longest URL.
+/// Most bytes of a URL.
 const MAX_URL: usize = 8 << 10;
 
-/// What is fetched from.
+/// Ports and networks that may be fetched from.
 #[derive(Debug, Clone)]
-pub struct Policy {
-    /// Every port when empty.
+pub struct TargetPolicy {
+    /// Permitted ports; every port if empty.
     pub ports: Vec<u16>,
-    /// Allowed although they are not public.
+    /// Networks that are permitted although they are not public.
     pub networks: Vec<Network>,
 }
 
-impl Policy {
-    /// Whether an address may be connected to.
+impl TargetPolicy {
+    /// True if an address may be connected to.
     #[must_use]
     pub fn permits(&self, address: IpAddr) -> bool {
         is_public(address) || self.networks.iter().any(|network| network.contains(address))
     }
 
-    /// Reads a URL of a request.
+    /// Reads and checks a URL of a request.
     ///
     /// # Errors
     /// See [`FetchError`].
@@ -40,8 +40,8 @@ impl Policy {
         Ok(url)
     }
 
-    /// Where a redirect leads. It is checked like the first URL and says less
-    /// about why not: what a public page links to is not the caller's to learn.
+    /// Reads and checks the URL that a redirect leads to. The error does not tell why it
+    /// was refused: the caller must not learn where a public page links to.
     ///
     /// # Errors
     /// [`FetchError::Redirected`].
@@ -76,7 +76,8 @@ impl Policy {
     }
 }
 
-/// What a model is told of where a text came from. Queries hold tokens.
+/// Returns the name of a source for the model: the URL without its query, which may
+/// have tokens.
 #[must_use]
 pub fn name(url: &Url) -> String {
     let mut url = url.clone();
@@ -89,8 +90,11 @@ pub fn name(url: &Url) -> String {
 mod tests {
     use super::*;
 
-    fn policy() -> Policy {
-        Policy { ports: vec![80, 443, 8080], networks: vec!["127.0.0.9/32".parse().expect("a network")] }
+    fn policy() -> TargetPolicy {
+        TargetPolicy {
+            ports: vec![80, 443, 8080],
+            networks: vec!["127.0.0.9/32".parse().expect("a network")],
+        }
     }
 
     #[test]

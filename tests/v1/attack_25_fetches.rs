@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use farebox::config::{Config, FetchConfig, Secret};
-use farebox::fetch::{FetchError, Fetcher, Read, Wanted};
+use farebox::fetch::{FetchError, FetchRequest, FetchedItem, Fetcher};
 use farebox::keys::KeyLimits;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use serde_json::{Value, json};
@@ -145,13 +145,33 @@ fn attack_25_redirects_are_checked_like_urls() {
             "http://secret@127.0.0.1/".to_owned(),
         ] {
             let more = json!({"urls": [site.url(&format!("to?{to}"))]});
-            is_free(&shop, &customer, &more, "urls[0]", "redirects to where nothing is fetched from").await;
+            is_free(
+                &shop,
+                &customer,
+                &more,
+                "urls[0]",
+                "redirects to an address that this server does not fetch from",
+            )
+            .await;
         }
         // After hops that are allowed, too.
         let hops = site.url(&format!("to?{}", site.url(&format!("to?{}", private.url("text")))));
-        is_free(&shop, &customer, &json!({"urls": [hops]}), "urls[0]", "redirects to where nothing").await;
-        is_free(&shop, &customer, &json!({"urls": [site.url("nowhere")]}), "urls[0]", "redirects to where")
-            .await;
+        is_free(
+            &shop,
+            &customer,
+            &json!({"urls": [hops]}),
+            "urls[0]",
+            "redirects to an address that this server",
+        )
+        .await;
+        is_free(
+            &shop,
+            &customer,
+            &json!({"urls": [site.url("nowhere")]}),
+            "urls[0]",
+            "redirects to an address",
+        )
+        .await;
         is_free(&shop, &customer, &json!({"urls": [site.url("hop/4")]}), "urls[0]", "more than 3 times")
             .await;
         let loops = json!({"urls": [site.url("to?/to?/")]});
@@ -177,10 +197,10 @@ impl Resolve for Fickle {
     }
 }
 
-fn said(read: &Read) -> String {
+fn said(read: &FetchedItem) -> String {
     match read {
-        Read::Text(text) => text.text.clone(),
-        Read::File(_) => panic!("a file"),
+        FetchedItem::Text(text) => text.text.clone(),
+        FetchedItem::File(_) => panic!("a file"),
     }
 }
 
@@ -199,7 +219,7 @@ fn attack_25_a_name_cannot_change_its_mind() {
             let mut config = Config::default();
             near(&mut config);
             let fetcher = Fetcher::resolving(&config.fetch, resolver.clone()).expect("TLS roots");
-            let wanted = Wanted::Page(format!("http://rebind.example:{port}/{path}"));
+            let wanted = FetchRequest::Page(format!("http://rebind.example:{port}/{path}"));
             let read = fetcher.read(&[wanted]).await.map(|read| said(&read[0]));
             assert_eq!(resolver.asked.load(Ordering::SeqCst), asked, "look-ups of {path}");
             read.map_err(|failed| failed.error)

@@ -9,7 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use farebox::config;
 use farebox::services::pii::{FileExaminer, FileKind, FileLimits};
-use farebox_pii::{Engine, FileOptions, Model, Selection};
+use farebox_pii::{FileOptions, PiiEngine, RecognitionModel, Selection};
 use serde_json::{Value, json};
 
 use super::peers::Peers;
@@ -48,8 +48,8 @@ pub fn measure(config: &config::PiiConfig, mut peers: Option<&mut Peers>) -> Res
         println!("  Without models: run `make tools`.");
         return Ok(());
     }
-    let examiner = FileExaminer::new(Engine::new(), models, FileLimits::new(config));
-    let (selection, never) = (Selection::all(Model::Fast), AtomicBool::new(false));
+    let examiner = FileExaminer::new(PiiEngine::new(), models, FileLimits::new(config));
+    let (selection, never) = (Selection::all(RecognitionModel::Fast), AtomicBool::new(false));
     let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/pii/tests");
     let mut table = Table::new(&["", "ms", "RapidOCR, reading alone"]);
     for case in cases() {

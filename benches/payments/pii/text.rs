@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 use farebox::config;
-use farebox_pii::{Engine, Model, Selection};
+use farebox_pii::{PiiEngine, RecognitionModel, Selection};
 use serde_json::json;
 
 use super::peers::Peers;
@@ -29,17 +29,18 @@ const PROSE: [&str; 6] = [
 
 pub fn measure(config: &config::PiiConfig, mut peers: Option<&mut Peers>) -> Result<()> {
     title("4. Personal data in texts: one thread, all entities wanted");
-    let engine = Engine::with_models(config.networks()?);
+    let engine = PiiEngine::with_classifiers(config.networks()?);
     let texts = [("prose without any", clean()), ("prose, every 4th sentence with some", mixed()?)];
-    let models: Vec<Model> = [Model::Rules, Model::Fast, Model::Accurate]
-        .into_iter()
-        .filter(|model| engine.offer(Model::Fast).find(model.name()).is_some())
-        .collect();
+    let models: Vec<RecognitionModel> =
+        [RecognitionModel::Rules, RecognitionModel::Fast, RecognitionModel::Accurate]
+            .into_iter()
+            .filter(|model| engine.available_models(RecognitionModel::Fast).find(model.name()).is_some())
+            .collect();
     for (name, text) in &texts {
         let (mut rates, mut found) = (vec![Vec::new(); models.len() + 1], vec![0; models.len() + 1]);
         for _ in 0..ROUNDS {
             for (index, model) in models.iter().enumerate() {
-                let text = if *model == Model::Accurate { head(text, SLOW_SIZE) } else { text };
+                let text = if *model == RecognitionModel::Accurate { head(text, SLOW_SIZE) } else { text };
                 let (selection, never) = (Selection::all(model.clone()), AtomicBool::new(false));
                 let begun = Instant::now();
                 let findings = engine.analyze_until(text, &selection, &never, NonZeroUsize::MIN)?;
@@ -54,7 +55,7 @@ pub fn measure(config: &config::PiiConfig, mut peers: Option<&mut Peers>) -> Res
             }
         }
         let mut table = Table::new(&[name, "kB/s", "findings in a MB"]);
-        let names = models.iter().map(Model::name).chain(["Presidio, small model"]);
+        let names = models.iter().map(RecognitionModel::name).chain(["Presidio, small model"]);
         for (index, name) in names.enumerate().filter(|(index, _)| !rates[*index].is_empty()) {
             table.row(name, [number(median(&rates[index])), found[index].to_string()]);
         }

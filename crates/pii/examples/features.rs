@@ -6,7 +6,7 @@
 
 use std::io::{BufRead as _, BufWriter, Write as _};
 
-use farebox_pii::{Entity, training::Training};
+use farebox_pii::{Entity, training::TrainingExtractor};
 
 #[derive(serde::Deserialize)]
 struct Document {
@@ -16,12 +16,12 @@ struct Document {
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let words = std::env::args().nth(1).is_some_and(|mode| mode == "words");
-    let training = Training::new();
+    let training = TrainingExtractor::new();
     let mut out = BufWriter::new(std::io::stdout().lock());
     for line in std::io::stdin().lock().lines() {
         let line = line?;
         if words {
-            writeln!(out, "{}", Training::lexicon_key(&line))?;
+            writeln!(out, "{}", TrainingExtractor::lexicon_key(&line))?;
             continue;
         }
         let document: Document = serde_json::from_str(&line)?;
@@ -32,8 +32,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             let entity = Entity::from_name(entity).ok_or("no such entity")?;
             names.push((byte(*start), byte(*end), entity));
         }
-        for stretch in training.stretches(&document.text, &names) {
-            for (label, features) in stretch {
+        for sequence in training.sequences(&document.text, &names) {
+            for (label, features) in sequence {
                 write!(out, "{label}")?;
                 for feature in features {
                     write!(out, "\t{feature:08x}")?;

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use farebox_pii::{Classifier, Engine, Finding, Model, Models, Selection};
+use farebox_pii::{Classifier, Finding, NameClassifiers, PiiEngine, RecognitionModel, Selection};
 use serde_json::{Value, json};
 
 /// Exit code for a model that is not offered.
@@ -25,7 +25,7 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let offer = engine.offer(Model::Fast);
+    let offer = engine.available_models(RecognitionModel::Fast);
     let selection = match Selection::from_request(request.as_object().expect("an object"), &offer) {
         Ok(selection) => selection,
         Err(error) => {
@@ -43,19 +43,19 @@ fn main() -> ExitCode {
 }
 
 /// With the network for people and addresses, where its files are.
-fn engine() -> Result<Engine, Box<dyn std::error::Error>> {
+fn engine() -> Result<PiiEngine, Box<dyn std::error::Error>> {
     let folder = std::env::var("FAREBOX_MODELS").unwrap_or_else(|_| "models".to_owned());
     let folder = Path::new(&folder).join("rampart");
     if !folder.is_dir() {
-        return Ok(Engine::new());
+        return Ok(PiiEngine::new());
     }
     let text = |name: &str| std::fs::read_to_string(folder.join(name));
     let network = std::fs::read(folder.join("model.onnx"))?;
     let accurate = Classifier::from_onnx(network, &text("vocab.txt")?, &text("config.json")?)?;
-    Ok(Engine::with_models(Models { accurate: Some(accurate), named: Vec::new() }))
+    Ok(PiiEngine::with_classifiers(NameClassifiers { accurate: Some(accurate), named: Vec::new() }))
 }
 
-fn analyze_all(engine: &Engine, selection: &Selection) -> io::Result<()> {
+fn analyze_all(engine: &PiiEngine, selection: &Selection) -> io::Result<()> {
     let texts: Vec<String> = io::stdin()
         .lock()
         .lines()

@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, io::BufRead as _, path::PathBuf, time::Instant};
 
-use farebox_pii::{Classifier, Engine, Entity, Finding, Models, Selection};
+use farebox_pii::{Classifier, Entity, Finding, NameClassifiers, PiiEngine, Selection};
 
 #[derive(serde::Deserialize)]
 struct Document {
@@ -24,7 +24,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let model = std::env::args().nth(1).ok_or("which model?")?;
     let show = std::env::args().nth(2).is_some();
     let engine = engine(&model)?;
-    let offer = engine.offer(farebox_pii::Model::Fast);
+    let offer = engine.available_models(farebox_pii::RecognitionModel::Fast);
     let entities = ["PERSON", "LOCATION", "ORGANIZATION"];
     let body = serde_json::json!({ "piiConfig": { "model": model }, "piiEntities": entities });
     let selection = Selection::from_request(body.as_object().ok_or("an object")?, &offer)?;
@@ -50,9 +50,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-fn engine(model: &str) -> Result<Engine, Box<dyn std::error::Error>> {
+fn engine(model: &str) -> Result<PiiEngine, Box<dyn std::error::Error>> {
     if matches!(model, "rules" | "fast") {
-        return Ok(Engine::new());
+        return Ok(PiiEngine::new());
     }
     let models = std::env::var_os("FAREBOX_MODELS").map_or_else(|| PathBuf::from("models"), PathBuf::from);
     let folder = models.join(if model == "accurate" { "rampart" } else { model });
@@ -61,10 +61,10 @@ fn engine(model: &str) -> Result<Engine, Box<dyn std::error::Error>> {
         &std::fs::read_to_string(folder.join("vocab.txt"))?,
         &std::fs::read_to_string(folder.join("config.json"))?,
     )?;
-    Ok(Engine::with_models(if model == "accurate" {
-        Models { accurate: Some(classifier), named: Vec::new() }
+    Ok(PiiEngine::with_classifiers(if model == "accurate" {
+        NameClassifiers { accurate: Some(classifier), named: Vec::new() }
     } else {
-        Models { accurate: None, named: vec![(model.into(), classifier)] }
+        NameClassifiers { accurate: None, named: vec![(model.into(), classifier)] }
     }))
 }
 

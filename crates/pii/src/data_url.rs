@@ -1,4 +1,4 @@
-//! Files inside of JSON: base64 or data URLs (RFC 2397).
+//! Files in JSON strings: base64 or data URLs (RFC 2397).
 
 use base64::{
     Engine,
@@ -13,52 +13,53 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// What is wrong with a file inside of JSON.
+/// Error of decoding a file from a JSON string.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Wrong {
+enum DataUrlError {
     Empty,
     TooMany,
     Encoding(&'static str),
 }
 
-/// The bytes of an image, from `data:image/png;base64,…` or bare base64, with or without padding and line breaks.
+/// Decodes an image from `data:image/png;base64,…` or bare base64, with or without padding and line breaks.
 ///
-/// What a data URL says about the kind of image is only asked to be an image: the bytes tell the rest.
+/// A data URL must name an image of any format: the bytes tell which.
 ///
 /// # Errors
-/// When it is no base64, or more than `max_bytes`, which are refused before anything is decoded.
+/// [`ImageError`] when the text is not base64, or decodes to more than `max_bytes` bytes, which is checked before
+/// anything is decoded.
 pub fn image_bytes(text: &str, max_bytes: usize) -> Result<Vec<u8>, ImageError> {
     bytes(text, &["image/"], max_bytes).map_err(|wrong| match wrong {
-        Wrong::Empty => ImageError::Empty,
-        Wrong::TooMany => ImageError::TooManyBytes { limit: max_bytes },
-        Wrong::Encoding(cause) => ImageError::BadEncoding(cause),
+        DataUrlError::Empty => ImageError::Empty,
+        DataUrlError::TooMany => ImageError::TooManyBytes { limit: max_bytes },
+        DataUrlError::Encoding(cause) => ImageError::BadEncoding(cause),
     })
 }
 
-/// The bytes of a PDF, as [`image_bytes`] has those of an image.
+/// Decodes a PDF, as [`image_bytes`] decodes an image.
 ///
 /// # Errors
-/// When it is no base64, or more than `max_bytes`.
+/// [`PdfError`] when the text is not base64, or decodes to more than `max_bytes` bytes.
 pub fn pdf_bytes(text: &str, max_bytes: usize) -> Result<Vec<u8>, PdfError> {
     bytes(text, &["application/pdf", "application/x-pdf"], max_bytes).map_err(|wrong| match wrong {
-        Wrong::Empty => PdfError::NotPdf,
-        Wrong::TooMany => PdfError::TooLarge { limit: max_bytes },
-        Wrong::Encoding(cause) => PdfError::BadEncoding(cause),
+        DataUrlError::Empty => PdfError::NotPdf,
+        DataUrlError::TooMany => PdfError::TooLarge { limit: max_bytes },
+        DataUrlError::Encoding(cause) => PdfError::BadEncoding(cause),
     })
 }
 
-fn bytes(text: &str, kinds: &[&str], max_bytes: usize) -> Result<Vec<u8>, Wrong> {
+fn bytes(text: &str, kinds: &[&str], max_bytes: usize) -> Result<Vec<u8>, DataUrlError> {
     let text = text.trim();
     let data = match text.get(..5) {
         Some(scheme) if scheme.eq_ignore_ascii_case("data:") => payload(&text[5..], kinds)?,
         _ => text,
     };
     if data.is_empty() {
-        return Err(Wrong::Empty);
+        return Err(DataUrlError::Empty);
     }
-    // Line breaks of MIME make it a little longer; nothing else should be in there.
+    // MIME's line breaks make it a little longer; nothing else belongs there.
     if data.len() / 4 > max_bytes / 3 + max_bytes / 64 + 3 {
-        return Err(Wrong::TooMany);
+        return Err(DataUrlError::TooMany);
     }
     let bytes = if data.bytes().any(|byte| byte.is_ascii_whitespace()) {
         let data: Vec<u8> = data.bytes().filter(|byte| !byte.is_ascii_whitespace()).collect();
@@ -66,22 +67,23 @@ fn bytes(text: &str, kinds: &[&str], max_bytes: usize) -> Result<Vec<u8>, Wrong>
     } else {
         BASE64.decode(data)
     };
-    let bytes = bytes.map_err(|_| Wrong::Encoding("a character or the length is not that of base64"))?;
-    if bytes.len() > max_bytes { Err(Wrong::TooMany) } else { Ok(bytes) }
+    let bytes =
+        bytes.map_err(|_| DataUrlError::Encoding("a character or the length is not that of base64"))?;
+    if bytes.len() > max_bytes { Err(DataUrlError::TooMany) } else { Ok(bytes) }
 }
 
-/// What follows the comma, if what stands before it promises one of `kinds` in base64.
-fn payload<'t>(url: &'t str, kinds: &[&str]) -> Result<&'t str, Wrong> {
+/// Data behind the comma of a data URL, if its media type is one of `kinds` and its encoding base64.
+fn payload<'t>(url: &'t str, kinds: &[&str]) -> Result<&'t str, DataUrlError> {
     let (head, data) =
-        url.split_once(',').ok_or(Wrong::Encoding("a data URL needs a comma before its data"))?;
+        url.split_once(',').ok_or(DataUrlError::Encoding("a data URL needs a comma before its data"))?;
     let mut parts = head.split(';').map(str::trim);
     let named = parts.next().unwrap_or_default();
     let is_named = |kind: &&str| named.get(..kind.len()).is_some_and(|head| head.eq_ignore_ascii_case(kind));
     if !kinds.iter().any(is_named) {
-        return Err(Wrong::Encoding("the data URL says that it is something else"));
+        return Err(DataUrlError::Encoding("the data URL names another media type"));
     }
     if !parts.any(|part| part.eq_ignore_ascii_case("base64")) {
-        return Err(Wrong::Encoding("only data URLs in base64 are read"));
+        return Err(DataUrlError::Encoding("only data URLs in base64 are read"));
     }
     Ok(data)
 }
@@ -108,8 +110,8 @@ mod tests {
             other => panic!("{text}: {other:?}"),
         };
         assert!(bad("data:image/png;base64").contains("comma"));
-        assert!(bad("data:text/html;base64,AQID").contains("something else"));
-        assert!(bad("data:,AQID").contains("something else"));
+        assert!(bad("data:text/html;base64,AQID").contains("another media type"));
+        assert!(bad("data:,AQID").contains("another media type"));
         assert!(bad("data:image/png,AQID").contains("base64"));
         assert!(bad("https://example.org/a.png").contains("character"));
         assert!(bad("ä").contains("character"));
@@ -127,7 +129,7 @@ mod tests {
         assert_eq!(pdf_bytes("AQID", 2), Err(PdfError::TooLarge { limit: 2 }));
         assert_eq!(pdf_bytes("", 2), Err(PdfError::NotPdf));
         let image = pdf_bytes("data:image/png;base64,AQID", 3);
-        assert_eq!(image, Err(PdfError::BadEncoding("the data URL says that it is something else")));
+        assert_eq!(image, Err(PdfError::BadEncoding("the data URL names another media type")));
     }
 
     #[test]

@@ -1,7 +1,7 @@
-//! The kinds of personal data and secrets, and the names they have on the wire.
+//! Kinds of personal data and secrets, and their names on the wire.
 //!
 //! Names are Presidio's where Presidio has one, then AWS Comprehend's, then our own for secrets.
-//! They are part of the public contract: placeholders and selections are written with them.
+//! They are part of the public contract: placeholders and selections use them.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use serde::{Serialize, Serializer};
 
 macro_rules! entities {
     ($( $(#[$doc:meta])* $variant:ident = $name:literal, )*) => {
-        /// A kind of personal data or secret.
+        /// Kind of personal data or secret.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Entity { $( $(#[$doc])* $variant, )* }
 
@@ -17,7 +17,7 @@ macro_rules! entities {
             /// Every entity, in declaration order.
             pub const ALL: &'static [Entity] = &[ $( Entity::$variant, )* ];
 
-            /// The stable wire name.
+            /// Stable name on the wire.
             #[must_use]
             pub const fn name(self) -> &'static str {
                 match self { $( Entity::$variant => $name, )* }
@@ -188,7 +188,7 @@ entities! {
     ConnectionString = "CONNECTION_STRING",
 }
 
-/// Other names that callers use: AWS Comprehend's, and everyday short ones.
+/// Synonyms that callers may send: AWS Comprehend's names, and common short ones.
 const SYNONYMS: &[(&str, Entity)] = &[
     ("NAME", Entity::Person),
     ("ADDRESS", Entity::Location),
@@ -229,7 +229,7 @@ impl Entity {
         names().find(|(known, _)| *known == wanted).map(|(_, entity)| entity)
     }
 
-    /// The valid name that looks most like `name`, for error messages.
+    /// Returns the valid name most similar to `name`, for error messages.
     #[must_use]
     pub fn nearest_name(name: &str) -> &'static str {
         let wanted = canonical(name);
@@ -239,7 +239,7 @@ impl Entity {
             .map_or("EMAIL_ADDRESS", |(_, known)| known)
     }
 
-    /// Whether rules can find it. The others take a model.
+    /// True if rules can find it; the others need a model.
     #[must_use]
     pub const fn has_rules(self) -> bool {
         !matches!(self, Entity::Person | Entity::Location | Entity::Organization)
@@ -252,11 +252,16 @@ impl Entity {
     }
 }
 
+/// True for the bytes of a placeholder's name: a wire name, possibly with a number.
+pub(crate) fn is_placeholder_byte(byte: u8) -> bool {
+    byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_'
+}
+
 fn names() -> impl Iterator<Item = (&'static str, Entity)> {
     Entity::ALL.iter().map(|e| (e.name(), *e)).chain(SYNONYMS.iter().copied())
 }
 
-/// Longer than any name, so that a huge one is not copied and compared in full.
+/// Most characters of a name that are compared: more than any name has, so that a huge one costs little.
 const MAX_NAME: usize = 64;
 
 fn canonical(name: &str) -> String {

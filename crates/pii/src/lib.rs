@@ -1,19 +1,19 @@
 //! Personal data and secrets in text, images and PDFs: found, and removed.
 //!
-//! Text is normalised with a way back to the caller's bytes, read once for words and once for literals,
-//! and each recogniser is only called where one of its numbers or literals could start. Recognisers
-//! check what can be checked (check digits, issuers' rules) and look at the words around for the rest.
-//! Names are found by a small model, or by networks that the caller loaded. Overlapping candidates are
-//! resolved by strength of evidence.
+//! Text is normalised, with offsets that map back to the caller's bytes, and read once for words and once for
+//! literals: each recogniser is only called where one of its numbers or literals could start. Recognisers
+//! verify check digits and issuers' rules, and read the words around a value for the rest. Names are found by
+//! a small model, or by networks that the caller loaded. Overlapping candidates are resolved by strength of
+//! evidence.
 //!
 //! Everything here is pure: no I/O, no clock, no state between calls. The work is linear in the text;
 //! the caller limits its size.
 //!
 //! ```
-//! use farebox_pii::{Engine, Selection, redact};
+//! use farebox_pii::{PiiEngine, Selection, redact};
 //!
 //! let text = "Write to ada@example.org.";
-//! let findings = Engine::new().analyze(text, &Selection::default());
+//! let findings = PiiEngine::new().analyze(text, &Selection::default());
 //! assert_eq!(redact(text, &findings), "Write to <EMAIL_ADDRESS>.");
 //! ```
 
@@ -21,6 +21,7 @@ mod classifier;
 mod config;
 mod data_url;
 mod entity;
+mod entity_span;
 pub mod image;
 mod model;
 pub mod pdf;
@@ -29,15 +30,16 @@ mod stop;
 mod text;
 
 pub use classifier::{Classifier, ClassifierError};
-pub use config::{ConfigError, DEFAULT_THRESHOLD, FileOptions, Selection};
+pub use config::{DEFAULT_THRESHOLD, FileOptions, PiiConfigError, Selection};
 pub use entity::Entity;
-pub use model::{Model, Offer};
-pub use placeholder::{Concealed, Escape, Originals, Taken, conceal};
+use entity_span::EntitySpan;
+pub use model::{AvailableModels, RecognitionModel};
+pub use placeholder::{Concealed, Escape, ExistingPlaceholders, Originals, conceal};
 pub use stop::Stopped;
-pub use text::{Engine, Finding, Models, counts, redact};
+pub use text::{Finding, NameClassifiers, PiiEngine, counts, redact};
 
-/// What the model of names is trained with; no part of the library's interface.
+/// Features for training the name model; not a part of the library's interface.
 #[doc(hidden)]
 pub mod training {
-    pub use crate::text::training::{Labelled, Training};
+    pub use crate::text::training::{LabelledToken, TrainingExtractor};
 }

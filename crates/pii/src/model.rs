@@ -1,24 +1,24 @@
-//! Which models find names, and which of them there are.
+//! Recognition models, and the ones that a request may choose from.
 
 use std::{fmt, sync::Arc};
 
 use serde::{Serialize, Serializer};
 
-/// What recognises personal data in a text.
+/// Model that recognises personal data in a text.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Model {
-    /// Rules alone: no names of people, places and organisations.
+pub enum RecognitionModel {
+    /// Rules only: no names of people, places and organisations.
     Rules,
-    /// Rules, and names by a small model that is always there.
+    /// Rules, and names by the small model that is compiled in.
     Fast,
-    /// As `fast`, and people and addresses by a network as well.
+    /// `fast`, with people and addresses by a network as well.
     Accurate,
-    /// Rules, and names by a network that the caller configured, with `fast` for the kinds of names it does not know.
+    /// Rules, and names by a network that the caller configured; `fast` for the entities that it does not know.
     Named(Arc<str>),
 }
 
-impl Model {
-    /// The name on the wire.
+impl RecognitionModel {
+    /// Stable name on the wire.
     #[must_use]
     pub fn name(&self) -> &str {
         match self {
@@ -30,68 +30,68 @@ impl Model {
     }
 }
 
-impl fmt::Display for Model {
+impl fmt::Display for RecognitionModel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
 }
 
-impl Serialize for Model {
+impl Serialize for RecognitionModel {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.name())
     }
 }
 
-/// The models a request may choose from: see [`Engine::offer`](crate::Engine::offer).
+/// Models that a request may choose from: see [`PiiEngine::offer`](crate::PiiEngine::offer).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Offer {
-    preferred: Model,
+pub struct AvailableModels {
+    preferred: RecognitionModel,
     accurate: bool,
     named: Vec<Arc<str>>,
 }
 
-impl Offer {
-    pub(crate) fn new(preferred: Model, accurate: bool, named: Vec<Arc<str>>) -> Self {
-        let mut offer = Self { preferred: Model::Fast, accurate, named };
+impl AvailableModels {
+    pub(crate) fn new(preferred: RecognitionModel, accurate: bool, named: Vec<Arc<str>>) -> Self {
+        let mut offer = Self { preferred: RecognitionModel::Fast, accurate, named };
         if offer.find(preferred.name()).is_some() {
             offer.preferred = preferred;
         }
         offer
     }
 
-    /// The models that are always there.
+    /// Returns the models that are compiled in: `rules` and `fast`.
     #[must_use]
-    pub fn built_in(preferred: Model) -> Self {
+    pub fn built_in(preferred: RecognitionModel) -> Self {
         Self::new(preferred, false, Vec::new())
     }
 
-    /// What runs when a request says nothing.
+    /// Model that runs when a request names none.
     #[must_use]
-    pub fn preferred(&self) -> &Model {
+    pub fn preferred(&self) -> &RecognitionModel {
         &self.preferred
     }
 
-    /// The model of that name, if it is there.
+    /// Returns the model of that name, if it is loaded.
     #[must_use]
-    pub fn find(&self, name: &str) -> Option<Model> {
+    pub fn find(&self, name: &str) -> Option<RecognitionModel> {
         match name {
-            "rules" => Some(Model::Rules),
-            "fast" => Some(Model::Fast),
-            "accurate" => self.accurate.then_some(Model::Accurate),
-            _ => self.named.iter().find(|n| &***n == name).map(|n| Model::Named(Arc::clone(n))),
+            "rules" => Some(RecognitionModel::Rules),
+            "fast" => Some(RecognitionModel::Fast),
+            "accurate" => self.accurate.then_some(RecognitionModel::Accurate),
+            _ => self.named.iter().find(|n| &***n == name).map(|n| RecognitionModel::Named(Arc::clone(n))),
         }
     }
 
-    /// The names to choose from.
+    /// Names of the models, as requests write them.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         let accurate = self.accurate.then_some("accurate");
         ["rules", "fast"].into_iter().chain(accurate).chain(self.named.iter().map(|name| &**name))
     }
 }
 
-/// What [`Engine::new`](crate::Engine::new) has: rules and the small model, rules preferred.
-impl Default for Offer {
+/// Models of [`PiiEngine::new`](crate::PiiEngine::new): `rules` and `fast`, with `rules` preferred.
+impl Default for AvailableModels {
     fn default() -> Self {
-        Self::built_in(Model::Rules)
+        Self::built_in(RecognitionModel::Rules)
     }
 }

@@ -1,25 +1,27 @@
-//! `ToUnicode`: what the codes of a font stand for (PDF 1.7, 9.10.3).
+//! `ToUnicode` maps: the text that the codes of a font stand for (PDF 1.7, 9.10.3).
 //!
 //! Ranges stay ranges: a file may write one of four billion codes.
 
 use std::collections::{BTreeMap, HashMap};
 
-/// Codes and ranges of one font. The largest real fonts have 65,536 glyphs.
+/// Most codes and ranges of one font. The largest real fonts have 65,536 glyphs.
 const MAX_ENTRIES: usize = 70_000;
-/// Longest text that one code stands for, in UTF-16 units.
+/// Most UTF-16 units of the text that one code stands for.
 const MAX_TARGET: usize = 16;
 
-/// A code and its length in bytes.
-type Code = (usize, u32);
+/// Length of a code in bytes, and the code.
+type CharCode = (usize, u32);
 
+/// Map from codes to text.
 #[derive(Debug, Default)]
 pub(super) struct ToUnicode {
-    single: HashMap<Code, String>,
-    /// By their first code: the last one, and what the first stands for.
-    ranges: BTreeMap<Code, (u32, Vec<u16>)>,
+    single: HashMap<CharCode, String>,
+    /// Ranges by their first code: the last code, and the text of the first.
+    ranges: BTreeMap<CharCode, (u32, Vec<u16>)>,
 }
 
-enum Token<'a> {
+/// Token of a map.
+enum CmapToken<'a> {
     Hex(Vec<u8>),
     Word(&'a [u8]),
     Open,
@@ -29,19 +31,19 @@ enum Token<'a> {
 impl ToUnicode {
     pub(super) fn parse(text: &[u8]) -> Self {
         let mut map = Self::default();
-        let mut tokens = Tokens(text);
+        let mut tokens = CmapTokens(text);
         while let Some(token) = tokens.next() {
             match token {
-                Token::Word(b"beginbfchar") => map.chars(&mut tokens),
-                Token::Word(b"beginbfrange") => map.ranges(&mut tokens),
+                CmapToken::Word(b"beginbfchar") => map.chars(&mut tokens),
+                CmapToken::Word(b"beginbfrange") => map.ranges(&mut tokens),
                 _ => {}
             }
         }
         map
     }
 
-    /// What a code stands for.
-    pub(super) fn get(&self, code: Code) -> Option<String> {
+    /// Text that a code stands for.
+    pub(super) fn get(&self, code: CharCode) -> Option<String> {
         if let Some(text) = self.single.get(&code) {
             return Some(text.clone());
         }
@@ -61,34 +63,34 @@ impl ToUnicode {
         self.single.len() + self.ranges.len() < MAX_ENTRIES
     }
 
-    fn chars(&mut self, tokens: &mut Tokens<'_>) {
-        while let (Some(Token::Hex(code)), true) = (tokens.next(), self.has_room()) {
-            let Some(Token::Hex(target)) = tokens.next() else { return };
+    fn chars(&mut self, tokens: &mut CmapTokens<'_>) {
+        while let (Some(CmapToken::Hex(code)), true) = (tokens.next(), self.has_room()) {
+            let Some(CmapToken::Hex(target)) = tokens.next() else { return };
             if let Some(code) = code_of(&code) {
                 self.single.insert(code, String::from_utf16_lossy(&units(&target)));
             }
         }
     }
 
-    fn ranges(&mut self, tokens: &mut Tokens<'_>) {
-        while let (Some(Token::Hex(first)), true) = (tokens.next(), self.has_room()) {
-            let Some(Token::Hex(last)) = tokens.next() else { return };
+    fn ranges(&mut self, tokens: &mut CmapTokens<'_>) {
+        while let (Some(CmapToken::Hex(first)), true) = (tokens.next(), self.has_room()) {
+            let Some(CmapToken::Hex(last)) = tokens.next() else { return };
             let range = code_of(&first).zip(code_of(&last)).filter(|(first, last)| first <= last);
             match (tokens.next(), range) {
-                (Some(Token::Hex(target)), Some((first, last))) => {
+                (Some(CmapToken::Hex(target)), Some((first, last))) => {
                     self.ranges.insert(first, (last.1, units(&target)));
                 }
-                (Some(Token::Open), range) => self.list(tokens, range.map(|(first, _)| first)),
-                (Some(Token::Hex(_)), None) => {}
+                (Some(CmapToken::Open), range) => self.list(tokens, range.map(|(first, _)| first)),
+                (Some(CmapToken::Hex(_)), None) => {}
                 _ => return,
             }
         }
     }
 
-    /// A range that names what each of its codes stands for.
-    fn list(&mut self, tokens: &mut Tokens<'_>, first: Option<Code>) {
+    /// Reads the list of a range that gives the text of each of its codes.
+    fn list(&mut self, tokens: &mut CmapTokens<'_>, first: Option<CharCode>) {
         let mut next = first;
-        while let Some(Token::Hex(target)) = tokens.next() {
+        while let Some(CmapToken::Hex(target)) = tokens.next() {
             if let Some(code) = next.filter(|_| self.has_room()) {
                 self.single.insert(code, String::from_utf16_lossy(&units(&target)));
                 next = code.1.checked_add(1).map(|following| (code.0, following));
@@ -97,7 +99,7 @@ impl ToUnicode {
     }
 }
 
-fn code_of(bytes: &[u8]) -> Option<Code> {
+fn code_of(bytes: &[u8]) -> Option<CharCode> {
     let code = bytes.iter().fold(0, |code: u32, byte| (code << 8) | u32::from(*byte));
     (1..=4).contains(&bytes.len()).then_some((bytes.len(), code))
 }
@@ -107,23 +109,24 @@ fn units(bytes: &[u8]) -> Vec<u16> {
     pairs.map(|pair| pair.iter().fold(0, |unit: u16, byte| (unit << 8) | u16::from(*byte))).collect()
 }
 
-struct Tokens<'a>(&'a [u8]);
+/// Tokens of a map that are left to read.
+struct CmapTokens<'a>(&'a [u8]);
 
-impl<'a> Tokens<'a> {
-    fn next(&mut self) -> Option<Token<'a>> {
+impl<'a> CmapTokens<'a> {
+    fn next(&mut self) -> Option<CmapToken<'a>> {
         loop {
             let (first, rest) = self.0.split_first()?;
             let (first, rest) = (*first, rest);
             match first {
                 b'[' | b']' => {
                     self.0 = rest;
-                    return Some(if first == b'[' { Token::Open } else { Token::Close });
+                    return Some(if first == b'[' { CmapToken::Open } else { CmapToken::Close });
                 }
                 b'<' if rest.first() != Some(&b'<') => {
                     let length = rest.iter().position(|byte| *byte == b'>').unwrap_or(rest.len());
                     let (digits, after) = rest.split_at(length);
                     self.0 = after.get(1..).unwrap_or_default();
-                    return Some(Token::Hex(hex_bytes(digits)));
+                    return Some(CmapToken::Hex(hex_bytes(digits)));
                 }
                 b'%' => {
                     let line = rest.iter().position(|byte| b"\r\n".contains(byte)).unwrap_or(rest.len());
@@ -133,7 +136,7 @@ impl<'a> Tokens<'a> {
                     let length = self.0.iter().position(|byte| !byte.is_ascii_alphanumeric());
                     let (word, after) = self.0.split_at(length.unwrap_or(self.0.len()));
                     self.0 = after;
-                    return Some(Token::Word(word));
+                    return Some(CmapToken::Word(word));
                 }
                 // `<<` and whatever else stands between.
                 b'<' => self.0 = rest.get(1..).unwrap_or_default(),

@@ -1,27 +1,30 @@
-//! A font, as far as text needs it: what its codes stand for, and how wide they are.
+//! Fonts, as far as text needs them: the text and the width of their codes.
 
 use std::collections::HashMap;
 
+use farebox_pii::pdf::open;
 use lopdf::{Dictionary, Document, Encoding, Object};
 
-use super::budget;
 use super::cmap::ToUnicode;
 
-/// Widths that are kept of one font.
+/// Most widths of one font.
 const MAX_WIDTHS: usize = 70_000;
-/// The width of a glyph where the file gives none, in ems.
-const USUAL_WIDTH: f32 = 0.5;
+/// Width of a glyph if the file gives none, in ems.
+const DEFAULT_WIDTH: f32 = 0.5;
 
+/// Font of a page.
 pub(super) struct Font<'a> {
-    /// Bytes of a code.
+    /// Length of a code in bytes.
     code_length: usize,
-    meaning: Meaning<'a>,
-    /// In ems.
+    mapping: CodeMapping<'a>,
+    /// Widths by code, in ems.
     widths: HashMap<u32, f32>,
-    usual: f32,
+    /// Width of all other codes, in ems.
+    default_width: f32,
 }
 
-enum Meaning<'a> {
+/// Mapping from codes to text.
+enum CodeMapping<'a> {
     Mapped(ToUnicode),
     Encoded(Encoding<'a>),
     Utf16,
@@ -31,23 +34,24 @@ enum Meaning<'a> {
 impl<'a> Font<'a> {
     pub(super) fn read(font: &'a Dictionary, document: &'a Document) -> Self {
         let composite = font.get(b"Subtype").and_then(Object::as_name).is_ok_and(|name| name == b"Type0");
-        let (widths, usual) = if composite { wide(font, document) } else { simple(font, document) };
+        let (widths, default_width) =
+            if composite { composite_widths(font, document) } else { simple_widths(font, document) };
         Self {
             code_length: if composite { 2 } else { 1 },
-            meaning: meaning(font, document, composite),
+            mapping: code_mapping(font, document, composite),
             widths,
-            usual: usual.unwrap_or(USUAL_WIDTH),
+            default_width: default_width.unwrap_or(DEFAULT_WIDTH),
         }
     }
 
-    /// Writes what a string of codes stands for, and answers how wide it is, in ems.
+    /// Appends the text of a string of codes, and returns its width in ems.
     pub(super) fn show(&self, codes: &[u8], text: &mut String) -> f32 {
         let mut width = 0.0;
         for bytes in codes.chunks(self.code_length) {
             let code = bytes.iter().fold(0, |code: u32, byte| (code << 8) | u32::from(*byte));
-            width += self.widths.get(&code).copied().unwrap_or(self.usual);
-            match &self.meaning {
-                Meaning::Mapped(map) => match map.get((bytes.len(), code)) {
+            width += self.widths.get(&code).copied().unwrap_or(self.default_width);
+            match &self.mapping {
+                CodeMapping::Mapped(map) => match map.get((bytes.len(), code)) {
                     Some(known) => text.push_str(&known),
                     // Some files map only what is not ASCII.
                     None if self.code_length == 1 && (0x20..0x7f).contains(&code) => {
@@ -55,33 +59,33 @@ impl<'a> Font<'a> {
                     }
                     None => {}
                 },
-                // A code without a meaning is left out.
-                Meaning::Encoded(encoding) => drop(encoding.write_to_string(bytes, text)),
-                Meaning::Utf16 => text.extend(char::from_u32(code)),
-                Meaning::Unknown => {}
+                // A code without a mapping is left out.
+                CodeMapping::Encoded(encoding) => drop(encoding.write_to_string(bytes, text)),
+                CodeMapping::Utf16 => text.extend(char::from_u32(code)),
+                CodeMapping::Unknown => {}
             }
         }
         width
     }
 }
 
-fn meaning<'a>(font: &'a Dictionary, document: &'a Document, composite: bool) -> Meaning<'a> {
+fn code_mapping<'a>(font: &'a Dictionary, document: &'a Document, composite: bool) -> CodeMapping<'a> {
     if font.has(b"ToUnicode") {
         let map = font.get_deref(b"ToUnicode", document).and_then(Object::as_stream);
         if let Ok(map) = map {
-            return Meaning::Mapped(ToUnicode::parse(&budget::plain(map)));
+            return CodeMapping::Mapped(ToUnicode::parse(&open::stream_content(map)));
         }
     } else if !composite {
         // Without a map lopdf unpacks nothing, and counts through nothing.
-        return font.get_font_encoding(document).map_or(Meaning::Unknown, Meaning::Encoded);
+        return font.get_font_encoding(document).map_or(CodeMapping::Unknown, CodeMapping::Encoded);
     }
     let encoding = font.get_deref(b"Encoding", document).and_then(Object::as_name).unwrap_or_default();
     let holds = |part: &[u8]| encoding.windows(part.len()).any(|window| window == part);
-    if holds(b"UCS2") || holds(b"UTF16") { Meaning::Utf16 } else { Meaning::Unknown }
+    if holds(b"UCS2") || holds(b"UTF16") { CodeMapping::Utf16 } else { CodeMapping::Unknown }
 }
 
-/// `FirstChar` and `Widths` (PDF 1.7, 9.6.2).
-fn simple(font: &Dictionary, document: &Document) -> (HashMap<u32, f32>, Option<f32>) {
+/// Widths of a simple font: `FirstChar` and `Widths` (PDF 1.7, 9.6.2).
+fn simple_widths(font: &Dictionary, document: &Document) -> (HashMap<u32, f32>, Option<f32>) {
     let first =
         font.get(b"FirstChar").and_then(Object::as_i64).ok().and_then(|first| u32::try_from(first).ok());
     let list = font.get_deref(b"Widths", document).and_then(Object::as_array);
@@ -90,8 +94,8 @@ fn simple(font: &Dictionary, document: &Document) -> (HashMap<u32, f32>, Option<
     (widths.collect(), None)
 }
 
-/// `W` and `DW` of the descendant font (PDF 1.7, 9.7.4.3).
-fn wide(font: &Dictionary, document: &Document) -> (HashMap<u32, f32>, Option<f32>) {
+/// Widths of a composite font: `W` and `DW` of the descendant font (PDF 1.7, 9.7.4.3).
+fn composite_widths(font: &Dictionary, document: &Document) -> (HashMap<u32, f32>, Option<f32>) {
     let mut widths = HashMap::new();
     let descendant = font
         .get_deref(b"DescendantFonts", document)
@@ -101,13 +105,13 @@ fn wide(font: &Dictionary, document: &Document) -> (HashMap<u32, f32>, Option<f3
         .and_then(|font| document.dereference(font).ok())
         .and_then(|(_, font)| font.as_dict().ok());
     let Some(descendant) = descendant else { return (widths, None) };
-    let usual = descendant.get(b"DW").ok().and_then(ems).unwrap_or(1.0);
+    let default_width = descendant.get(b"DW").ok().and_then(ems).unwrap_or(1.0);
     let list = descendant.get_deref(b"W", document).and_then(Object::as_array);
     let mut items = list.map(|list| list.iter()).unwrap_or_default();
     let mut room = MAX_WIDTHS;
     while let (Some(first), Some(next)) = (items.next(), items.next()) {
         let Some(first) = first.as_i64().ok().and_then(|first| u32::try_from(first).ok()) else { break };
-        budget::tick();
+        open::check_time();
         match document.dereference(next).map(|(_, next)| next) {
             Ok(Object::Array(list)) => {
                 let each = (first..).zip(list).take(room);
@@ -118,13 +122,13 @@ fn wide(font: &Dictionary, document: &Document) -> (HashMap<u32, f32>, Option<f3
                 let last = u32::try_from(*last).unwrap_or(0);
                 let Some(width) = items.next().and_then(ems) else { break };
                 widths.extend((first..=last).take(room).map(|code| (code, width)));
-                // Written anew counts as well.
+                // Codes that are written again count as well.
                 room = room.saturating_sub(usize::try_from(last.saturating_sub(first)).unwrap_or(room));
             }
             _ => break,
         }
     }
-    (widths, Some(usual))
+    (widths, Some(default_width))
 }
 
 fn ems(width: &Object) -> Option<f32> {

@@ -1,11 +1,11 @@
-//! Words and lines, from where pieces of text stand on a page. Pure.
+//! Words and lines, from the positions of text on a page. Pure.
 
-/// Above this much of the font's size, a step up or down begins a line.
-const LINE: f32 = 0.4;
-/// From this much of it, a gap is a blank.
-const BLANK: f32 = 0.15;
+/// Vertical distance, to the font's size, above which a new line begins.
+const LINE_GAP: f32 = 0.4;
+/// Gap, to the font's size, from which a space is inserted.
+const SPACE_GAP: f32 = 0.15;
 
-/// An affine transformation, as PDF writes it.
+/// Affine transformation, as PDF writes it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Matrix(pub(super) [f32; 6]);
 
@@ -16,7 +16,7 @@ impl Matrix {
         Self([1.0, 0.0, 0.0, 1.0, x, y])
     }
 
-    /// This one, and then another.
+    /// Transformation by this matrix and then by another.
     pub(super) fn then(self, other: Self) -> Self {
         let ([xx, xy, yx, yy, x, y], to) = (self.0, other.0);
         Self([
@@ -29,34 +29,34 @@ impl Matrix {
         ])
     }
 
-    /// Where it moves the origin.
+    /// Point that the origin is moved to.
     pub(super) fn origin(self) -> (f32, f32) {
         (self.0[4], self.0[5])
     }
 
-    /// How much taller it makes things.
+    /// Factor by which heights grow.
     pub(super) fn height(self) -> f32 {
         self.0[2].hypot(self.0[3])
     }
 }
 
-/// Text as it is put together.
+/// Text under construction.
 #[derive(Debug, Default)]
-pub(super) struct Lines {
+pub(super) struct TextLayout {
     pub(super) text: String,
-    /// Where the last piece ended.
+    /// End of the last string.
     end: Option<(f32, f32)>,
 }
 
-impl Lines {
-    /// A piece follows that stands there: sets it apart from the last one as the
-    /// page does.
-    pub(super) fn place(&mut self, (x, y): (f32, f32), size: f32) {
+impl TextLayout {
+    /// Separates the next string from the last one, as the page does: by a line break, a
+    /// space or nothing.
+    pub(super) fn separate(&mut self, (x, y): (f32, f32), size: f32) {
         let Some((end_x, end_y)) = self.end else { return };
         let size = size.max(0.01);
-        if (y - end_y).abs() > LINE * size {
+        if (y - end_y).abs() > LINE_GAP * size {
             self.line();
-        } else if !(-3.0 * BLANK..=BLANK).contains(&((x - end_x) / size))
+        } else if !(-3.0 * SPACE_GAP..=SPACE_GAP).contains(&((x - end_x) / size))
             && !self.text.is_empty()
             && !self.text.ends_with(char::is_whitespace)
         {
@@ -64,13 +64,13 @@ impl Lines {
         }
     }
 
-    /// The piece ended there.
-    pub(super) fn ended(&mut self, end: (f32, f32)) {
+    /// Sets the end of the string that was added.
+    pub(super) fn set_end(&mut self, end: (f32, f32)) {
         self.end = Some(end);
     }
 
-    /// A page begins.
-    pub(super) fn page(&mut self) {
+    /// Begins a page.
+    pub(super) fn begin_page(&mut self) {
         self.line();
         if !self.text.is_empty() {
             self.text.push('\n');
@@ -101,13 +101,13 @@ mod tests {
             (&[(0.0, 0.0, "one"), (0.0, 0.0, "two")], "one two"),
             (&[(0.0, 0.0, "x"), (5.0, 3.0, "2")], "x2"),
         ] {
-            let mut lines = Lines::default();
+            let mut lines = TextLayout::default();
             for (x, y, text) in pieces {
-                lines.place((*x, *y), 10.0);
+                lines.separate((*x, *y), 10.0);
                 lines.text.push_str(text);
                 // Every letter is half an em wide.
                 let width = text.bytes().map(|_| 5.0).sum::<f32>();
-                lines.ended((x + width, *y));
+                lines.set_end((x + width, *y));
             }
             assert_eq!(lines.text, expected);
         }

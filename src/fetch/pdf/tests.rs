@@ -1,50 +1,18 @@
-//! Files written by hand: what is read of them, and what they cannot do.
+//! Text of files written by hand, and limits on hostile ones.
 
-use std::io::Write as _;
 use std::time::Duration;
 
-use flate2::Compression;
-use flate2::write::ZlibEncoder;
-
+use self::syntax::{file, packed, stream};
 use super::*;
 
-fn limits() -> Limits {
-    Limits { pages: 3, text: 10_000, until: Instant::now() + Duration::from_secs(20) }
+#[path = "../../../crates/pii/tests/pdf/syntax.rs"]
+mod syntax;
+
+fn limits() -> PdfTextLimits {
+    PdfTextLimits { pages: 3, text_bytes: 10_000, deadline: Instant::now() + Duration::from_secs(20) }
 }
 
-fn packed(data: &[u8]) -> Vec<u8> {
-    let mut packer = ZlibEncoder::new(Vec::new(), Compression::best());
-    packer.write_all(data).expect("memory");
-    packer.finish().expect("memory")
-}
-
-fn stream(dict: &str, data: &[u8]) -> Vec<u8> {
-    let head = format!("<< {dict} /Length {} >>\nstream\n", data.len());
-    [head.as_bytes(), data, b"\nendstream"].concat()
-}
-
-/// A file of these objects, the first of which is the catalogue.
-fn file(objects: &[Vec<u8>], trailer: &str) -> Vec<u8> {
-    let mut file = b"%PDF-1.7\n".to_vec();
-    let mut places = Vec::new();
-    for (number, object) in (1..).zip(objects) {
-        places.push(file.len());
-        file.extend_from_slice(format!("{number} 0 obj\n").as_bytes());
-        file.extend_from_slice(object);
-        file.extend_from_slice(b"\nendobj\n");
-    }
-    let start = file.len();
-    file.extend_from_slice(format!("xref\n0 {}\n0000000000 65535 f \n", places.len() + 1).as_bytes());
-    for place in &places {
-        file.extend_from_slice(format!("{place:010} 00000 n \n").as_bytes());
-    }
-    let size = places.len() + 1;
-    let end = format!("trailer\n<< /Size {size} /Root 1 0 R {trailer} >>\nstartxref\n{start}\n%%EOF\n");
-    file.extend_from_slice(end.as_bytes());
-    file
-}
-
-/// A page with this content and fonts, and whatever else.
+/// File of one page with this content and these fonts, and more objects.
 fn page(content: &[u8], fonts: &str, more: &[Vec<u8>]) -> Vec<u8> {
     let mut objects = vec![
         b"<< /Type /Catalog /Pages 2 0 R >>".to_vec(),
@@ -143,7 +111,7 @@ fn attack_25_a_pdf_takes_no_more_than_it_may() {
     let long = [b"BT /F1 10 Tf ".to_vec(), long].concat();
     assert_eq!(text(&page(&long, HELVETICA, &[]), limits()), Err(FetchError::TooLong(10_000)));
     // Time that has run out.
-    let late = Limits { until: Instant::now(), ..limits() };
+    let late = PdfTextLimits { deadline: Instant::now(), ..limits() };
     assert_eq!(text(&page(b"", HELVETICA, &[]), late), Err(FetchError::CostlyPdf));
 }
 

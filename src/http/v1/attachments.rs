@@ -7,7 +7,7 @@
 use super::Bearer;
 use super::reply;
 use super::standing::could_pay;
-use crate::fetch::{Bytes, Failed, FetchError, Read, Wanted};
+use crate::fetch::{FetchError, FetchFailure, FetchRequest, FetchedBytes, FetchedItem};
 use crate::http::State;
 use crate::http::error::{Code, HttpError};
 use crate::id::Timestamp;
@@ -46,13 +46,13 @@ pub(super) async fn read(
     for _ in &attachments {
         app.readings.take(bearer.key().account(), Timestamp::now()).map_err(too_often)?;
     }
-    let wanted: Vec<Wanted> = attachments.iter().map(|attachment| attachment.wanted.clone()).collect();
+    let wanted: Vec<FetchRequest> = attachments.iter().map(|attachment| attachment.wanted.clone()).collect();
     let read = app.fetcher.read(&wanted).await.map_err(|failed| unread(&attachments, &failed))?;
     let (mut said, mut files) = (Vec::with_capacity(texts), Vec::new());
     for read in read {
         match read {
-            Read::Text(text) => said.push(text),
-            Read::File(Bytes(bytes)) => files.push(bytes),
+            FetchedItem::Text(text) => said.push(text),
+            FetchedItem::File(FetchedBytes(bytes)) => files.push(bytes),
         }
     }
     let chat = chat.brought(files);
@@ -68,7 +68,7 @@ fn too_often(TooOften { wait }: TooOften) -> HttpError {
     .retry_after(seconds)
 }
 
-fn unread(attachments: &[Attachment], Failed { at, error }: &Failed) -> HttpError {
+fn unread(attachments: &[Attachment], FetchFailure { index, error }: &FetchFailure) -> HttpError {
     if *error == FetchError::Busy {
         return HttpError::new(
             Code::ServiceUnavailable,
@@ -76,6 +76,6 @@ fn unread(attachments: &[Attachment], Failed { at, error }: &Failed) -> HttpErro
         )
         .retry_after(2);
     }
-    let field = attachments.get(*at).map(|attachment| attachment.field.as_str()).unwrap_or_default();
+    let field = attachments.get(*index).map(|attachment| attachment.field.as_str()).unwrap_or_default();
     HttpError::invalid(format!("`{field}` {error}; nothing was charged")).param(field)
 }

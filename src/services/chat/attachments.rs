@@ -4,12 +4,12 @@ use serde_json::{Map, Value, json};
 
 use super::refusal::ChatError;
 use super::request::ChatRequest;
-use crate::fetch::{Text, Wanted};
+use crate::fetch::{FetchRequest, FetchedText};
 
-type AttachmentKind = fn(String) -> Wanted;
+type AttachmentKind = fn(String) -> FetchRequest;
 
 /// The fields, with what their entries are.
-const FIELDS: [(&str, AttachmentKind); 2] = [("urls", Wanted::Page), ("pdfs", Wanted::Pdf)];
+const FIELDS: [(&str, AttachmentKind); 2] = [("urls", FetchRequest::Page), ("pdfs", FetchRequest::Pdf)];
 
 /// Whether a door reads attachments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub enum Attachments {
 pub struct Attachment {
     /// Where it stands: `urls[0]`.
     pub field: String,
-    pub wanted: Wanted,
+    pub wanted: FetchRequest,
 }
 
 /// Takes the fields out of a request.
@@ -85,7 +85,7 @@ impl ChatRequest {
     ///
     /// # Errors
     /// When the prompt has become longer than the model's context.
-    pub fn attached(self, texts: Vec<Text>) -> Result<Self, ChatError> {
+    pub fn attached(self, texts: Vec<FetchedText>) -> Result<Self, ChatError> {
         let chat = self.with_messages(|messages| insert(messages, texts));
         if chat.prompt().fits() {
             return Ok(chat);
@@ -98,9 +98,9 @@ impl ChatRequest {
     }
 }
 
-fn insert(messages: &mut Vec<Value>, texts: Vec<Text>) {
+fn insert(messages: &mut Vec<Value>, texts: Vec<FetchedText>) {
     let last = messages.iter().rposition(|message| message["role"] == "user").unwrap_or(messages.len());
-    let attached = (1..).zip(texts).map(|(number, Text { source, text })| {
+    let attached = (1..).zip(texts).map(|(number, FetchedText { source, text })| {
         json!({"role": "user", "content": format!("[Attachment {number}: {source}]\n{text}")})
     });
     drop(messages.splice(last..last, attached));
@@ -122,7 +122,7 @@ mod tests {
         let (attachments, left) = taken(&body, Attachments::UpTo(3)).expect("valid");
         let fields: Vec<&str> = attachments.iter().map(|attachment| attachment.field.as_str()).collect();
         assert_eq!(fields, ["urls[0]", "urls[1]", "pdfs[0]"]);
-        assert_eq!(attachments[2].wanted, Wanted::Pdf("c".into()));
+        assert_eq!(attachments[2].wanted, FetchRequest::Pdf("c".into()));
         assert_eq!(left, json!({"x": 1}));
     }
 
@@ -152,7 +152,7 @@ mod tests {
 
     #[test]
     fn texts_stand_before_the_last_message_of_the_user() {
-        let text = |source: &str| Text { source: source.into(), text: "t".into() };
+        let text = |source: &str| FetchedText { source: source.into(), text: "t".into() };
         let message = |role: &str| json!({"role": role, "content": "x"});
         for (roles, at) in [(&["user"][..], 0), (&["system", "user", "tool"], 1), (&["system"], 1)] {
             let mut messages: Vec<Value> = roles.iter().map(|role| message(role)).collect();

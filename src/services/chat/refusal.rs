@@ -14,7 +14,7 @@ pub enum ChatError {
     #[error("{}", explain(.field, .what))]
     Refused { field: String, what: String },
     #[error(transparent)]
-    Selection(#[from] pii::ConfigError),
+    Selection(#[from] pii::PiiConfigError),
     #[error("`{place}`: {error}")]
     File { place: String, error: FileError },
     #[error(transparent)]

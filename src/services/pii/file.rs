@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 use crate::config;
 use farebox_pii::image::{ImageError, ImageLimits, ImageModels, RedactedImage, image_bytes, redact_image};
 use farebox_pii::pdf::{self, PdfError, PdfModels, RedactedPdf, pdf_bytes, redact_pdf};
-use farebox_pii::{Engine, FileOptions, Selection, Stopped};
+use farebox_pii::{FileOptions, PiiEngine, Selection, Stopped};
 
 /// Bytes of a redacted PDF: its pages are pictures, which are larger than text.
 const PDF_OUTPUT: usize = 32 << 20;
@@ -104,7 +104,7 @@ impl FileError {
 #[derive(Debug, Clone, Copy)]
 pub struct FileLimits {
     image: ImageLimits,
-    pdf: pdf::Limits,
+    pdf: pdf::PdfLimits,
     /// In one request.
     files: usize,
 }
@@ -114,11 +114,11 @@ impl FileLimits {
     #[must_use]
     pub fn new(config: &config::PiiConfig) -> Self {
         let image = ImageLimits { max_bytes: config.max_file_bytes, ..ImageLimits::default() };
-        let pdf = pdf::Limits {
+        let pdf = pdf::PdfLimits {
             bytes: config.max_file_bytes,
             pages: config.max_pdf_pages,
             output: PDF_OUTPUT,
-            ..pdf::Limits::default()
+            ..pdf::PdfLimits::default()
         };
         Self { image, pdf, files: config.max_files }
     }
@@ -127,7 +127,7 @@ impl FileLimits {
 /// Examines files with the models that are loaded. Cheap to clone.
 #[derive(Clone)]
 pub struct FileExaminer {
-    engine: Engine,
+    engine: PiiEngine,
     models: Arc<ImageModels>,
     limits: FileLimits,
 }
@@ -141,12 +141,12 @@ impl fmt::Debug for FileExaminer {
 
 impl FileExaminer {
     #[must_use]
-    pub fn new(engine: Engine, models: ImageModels, limits: FileLimits) -> Self {
+    pub fn new(engine: PiiEngine, models: ImageModels, limits: FileLimits) -> Self {
         Self { engine, models: Arc::new(models), limits }
     }
 
     #[must_use]
-    pub fn engine(&self) -> &Engine {
+    pub fn engine(&self) -> &PiiEngine {
         &self.engine
     }
 

@@ -15,7 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use crate::config;
-use farebox_pii::Engine;
+use farebox_pii::PiiEngine;
 use farebox_pii::image::ImageModels;
 pub use file::{Examined, FACE, File, FileError, FileExaminer, FileKind, FileLimits};
 pub use part::{FilePart, is_elsewhere};
@@ -62,7 +62,7 @@ impl Examiner {
     /// # Errors
     /// When a file of a model is missing or is no such model.
     pub fn load(config: &config::PiiConfig) -> Result<Self, config::ConfigError> {
-        let engine = Engine::with_models(config.networks()?);
+        let engine = PiiEngine::with_classifiers(config.networks()?);
         let models = config.image_models()?;
         Ok(Self::new(FileExaminer::new(engine, models, FileLimits::new(config)), config))
     }
@@ -71,7 +71,7 @@ impl Examiner {
     #[must_use]
     pub fn bare() -> Self {
         let config = config::PiiConfig::default();
-        let files = FileExaminer::new(Engine::new(), ImageModels::default(), FileLimits::new(&config));
+        let files = FileExaminer::new(PiiEngine::new(), ImageModels::default(), FileLimits::new(&config));
         Self::new(files, &config)
     }
 
@@ -88,7 +88,7 @@ impl Examiner {
     }
 
     #[must_use]
-    pub fn engine(&self) -> &Engine {
+    pub fn engine(&self) -> &PiiEngine {
         self.files.engine()
     }
 
@@ -184,7 +184,7 @@ mod tests {
 
     fn examiner(limit_seconds: u64) -> Examiner {
         let config = config::PiiConfig { limit_seconds, files_at_once: 1, ..config::PiiConfig::default() };
-        let files = FileExaminer::new(Engine::new(), ImageModels::default(), FileLimits::new(&config));
+        let files = FileExaminer::new(PiiEngine::new(), ImageModels::default(), FileLimits::new(&config));
         Examiner::new(files, &config)
     }
 

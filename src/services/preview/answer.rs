@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use farebox_pii::Finding;
 use farebox_pii::image::{Rect, RedactedImage};
-use farebox_pii::pdf::{PdfRect, RedactedPdf, Source};
+use farebox_pii::pdf::{FindingSource, PdfRect, RedactedPdf};
 
 /// What was found, and the input with placeholders such as `<EMAIL_ADDRESS>`.
 #[derive(Debug, Serialize, ToSchema)]
@@ -173,8 +173,8 @@ impl ExaminedPdf {
             score: finding.score,
             recognizer: finding.recognizer,
             source: match finding.source {
-                Source::Text => "text",
-                Source::Ocr => "ocr",
+                FindingSource::Text => "text",
+                FindingSource::Ocr => "ocr",
             },
         });
         let faces = pdf.faces.iter();

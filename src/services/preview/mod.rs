@@ -15,7 +15,7 @@ use serde_json::Value;
 use crate::funding::Paid;
 use crate::keys::KeyPaid;
 use crate::services::pii::{ExaminationError, Examiner, FileError};
-use farebox_pii::{self as pii, FileOptions, Offer, Selection};
+use farebox_pii::{self as pii, AvailableModels, FileOptions, Selection};
 
 pub use answer::{
     ExaminedImage, ExaminedPdf, FoundEntity, PreviewAnswer, RedactedContent, RedactedMessage, TextPart,
@@ -49,7 +49,7 @@ pub struct PreviewLimits<'a> {
     /// Bytes of text, all pieces together.
     pub text_bytes: usize,
     /// The models to choose from.
-    pub offer: &'a Offer,
+    pub offer: &'a AvailableModels,
 }
 
 /// A preview request that has been checked.
@@ -82,7 +82,7 @@ pub enum PreviewError {
     #[error("the text is longer than {limit} bytes; send it in several requests")]
     TooLong { limit: usize },
     #[error(transparent)]
-    Selection(#[from] pii::ConfigError),
+    Selection(#[from] pii::PiiConfigError),
     #[error("`{place}`: {error}")]
     File { place: String, error: FileError },
     #[error(transparent)]
@@ -163,7 +163,7 @@ mod tests {
     use super::*;
 
     fn parse(body: &Value) -> Result<PreviewRequest, String> {
-        let terms = PreviewLimits { text_bytes: 1000, offer: &Offer::default() };
+        let terms = PreviewLimits { text_bytes: 1000, offer: &AvailableModels::default() };
         PreviewRequest::parse(&body.to_string(), terms, &Examiner::bare()).map_err(|error| error.to_string())
     }
 
@@ -230,7 +230,7 @@ mod tests {
             assert!(error.contains(expected) && !error.contains("secret"), "{error}");
         }
         let deep = "[".repeat(100_000);
-        let terms = PreviewLimits { text_bytes: 1000, offer: &Offer::default() };
+        let terms = PreviewLimits { text_bytes: 1000, offer: &AvailableModels::default() };
         assert!(PreviewRequest::parse(&deep, terms, &Examiner::bare()).is_err());
     }
 

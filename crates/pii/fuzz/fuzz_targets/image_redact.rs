@@ -7,10 +7,10 @@
 use std::sync::{LazyLock, atomic::AtomicBool};
 
 use farebox_pii::image::{ImageError, ImageLimits, ImageModels, ImageOptions, image_bytes, redact_image};
-use farebox_pii::{Engine, Selection};
+use farebox_pii::{PiiEngine, Selection};
 use libfuzzer_sys::fuzz_target;
 
-static ENGINE: LazyLock<Engine> = LazyLock::new(Engine::new);
+static ENGINE: LazyLock<PiiEngine> = LazyLock::new(PiiEngine::new);
 static LIMITS: ImageLimits = ImageLimits { max_bytes: 1 << 20, max_side: 2_000, max_pixels: 250_000 };
 
 fuzz_target!(|bytes: &[u8]| {

@@ -6,26 +6,26 @@
 
 use std::sync::{LazyLock, atomic::AtomicBool};
 
-use farebox_pii::pdf::{Limits, PdfError, PdfModels, PdfOptions, redact_pdf};
-use farebox_pii::{Engine, Offer, Selection};
+use farebox_pii::pdf::{PdfError, PdfLimits, PdfModels, PdfOptions, redact_pdf};
+use farebox_pii::{AvailableModels, PiiEngine, Selection};
 use libfuzzer_sys::fuzz_target;
 
-static ENGINE: LazyLock<Engine> = LazyLock::new(Engine::new);
+static ENGINE: LazyLock<PiiEngine> = LazyLock::new(PiiEngine::new);
 static RULES: LazyLock<Selection> = LazyLock::new(|| {
     let body = serde_json::json!({ "piiConfig": { "model": "rules" } });
-    Selection::from_request(body.as_object().expect("an object"), &Offer::default()).expect("valid")
+    Selection::from_request(body.as_object().expect("an object"), &AvailableModels::default()).expect("valid")
 });
 static OPTIONS: LazyLock<PdfOptions> = LazyLock::new(|| PdfOptions {
     ocr: None,
     dpi: 36,
-    limits: Limits {
+    limits: PdfLimits {
         pages: 8,
         unpacked: 4 << 20,
         image_pixels: 1 << 18,
         page_pixels: 1 << 18,
         operators: 20_000,
         output: 4 << 20,
-        ..Limits::default()
+        ..PdfLimits::default()
     },
     ..PdfOptions::default()
 });

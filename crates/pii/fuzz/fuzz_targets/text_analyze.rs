@@ -4,14 +4,14 @@
 
 use std::sync::LazyLock;
 
-use farebox_pii::{Engine, Offer, Selection, redact};
+use farebox_pii::{AvailableModels, PiiEngine, Selection, redact};
 use libfuzzer_sys::fuzz_target;
 
-static ENGINE: LazyLock<Engine> = LazyLock::new(Engine::new);
+static ENGINE: LazyLock<PiiEngine> = LazyLock::new(PiiEngine::new);
 /// Everything that is a candidate at all.
 static ALL: LazyLock<Selection> = LazyLock::new(|| {
     let body = serde_json::json!({ "piiConfig": { "threshold": 0.0 } });
-    Selection::from_request(body.as_object().expect("an object"), &Offer::default()).expect("valid")
+    Selection::from_request(body.as_object().expect("an object"), &AvailableModels::default()).expect("valid")
 });
 
 fuzz_target!(|text: &str| {

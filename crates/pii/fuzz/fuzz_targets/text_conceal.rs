@@ -1,22 +1,22 @@
-//! What was concealed comes back as it was, whole and in pieces; JSON stays JSON and means the same.
+//! Concealed text is restored as it was, whole and in chunks; JSON stays JSON with the same meaning.
 
 #![no_main]
 
 use std::sync::{LazyLock, atomic::AtomicBool};
 
-use farebox_pii::{Engine, Escape, Selection, Taken, conceal};
+use farebox_pii::{Escape, ExistingPlaceholders, PiiEngine, Selection, conceal};
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 
-static ENGINE: LazyLock<Engine> = LazyLock::new(Engine::new);
+static ENGINE: LazyLock<PiiEngine> = LazyLock::new(PiiEngine::new);
 
 // Texts are parted by a form feed, the last one says how the answer is cut.
 fuzz_target!(|input: &str| {
     let mut texts: Vec<String> = input.split('\u{c}').take(4).map(str::to_owned).collect();
     let sent = texts.clone();
-    let mut taken = Taken::default();
+    let mut taken = ExistingPlaceholders::default();
     for text in &sent {
-        taken.note(text);
+        taken.record(text);
     }
     let mut slots: Vec<&mut String> = texts.iter_mut().collect();
     let concealed = conceal(&ENGINE, &Selection::default(), &taken, &mut slots, &AtomicBool::new(false))

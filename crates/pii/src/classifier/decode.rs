@@ -1,13 +1,13 @@
-//! From the chances of labels to names: pieces to words, words to names.
+//! Decoding of label probabilities: word pieces to words, words to entity spans.
 
 use std::ops::Range;
 
-use super::{Labelled, labels::Label, wordpiece::Piece};
-use crate::Entity;
+use super::{labels::Label, wordpiece::WordPiece};
+use crate::{Entity, EntitySpan};
 
-/// A word that belongs to a name.
+/// Word that is labelled as a part of an entity.
 #[derive(Clone, Debug)]
-pub(super) struct Part {
+pub(super) struct LabelledWord {
     entity: Entity,
     kind: usize,
     begins: bool,
@@ -27,13 +27,18 @@ pub(super) fn softmax(scores: &mut [f32]) {
     }
 }
 
-/// Adds the words that are more likely a part of something than of nothing, by the mean over their pieces.
-pub(super) fn words(pieces: &[Piece], chances: &[f32], labels: &[Label], parts: &mut Vec<Part>) {
+/// Adds the words that are more likely a part of an entity than not, by the mean over their pieces.
+pub(super) fn words(
+    pieces: &[WordPiece],
+    probabilities: &[f32],
+    labels: &[Label],
+    labelled: &mut Vec<LabelledWord>,
+) {
     let mut at = 0;
     while at < pieces.len() {
         let span = pieces[at].word.clone();
         let count = pieces[at..].iter().take_while(|piece| piece.word == span).count();
-        let rows = &chances[at * labels.len()..(at + count) * labels.len()];
+        let rows = &probabilities[at * labels.len()..(at + count) * labels.len()];
         at += count;
         let mean = |wanted: &dyn Fn(&Label) -> bool| {
             let of =
@@ -54,41 +59,41 @@ pub(super) fn words(pieces: &[Piece], chances: &[f32], labels: &[Label], parts: 
         let first = &rows[..labels.len()];
         let of_first = |begins: bool| {
             let matching = labels.iter().zip(first).filter(|(l, _)| l.kind == kind && l.begins == begins);
-            matching.map(|(_, chance)| chance).sum::<f32>()
+            matching.map(|(_, probability)| probability).sum::<f32>()
         };
         let begins = of_first(true) > of_first(false);
-        parts.push(Part { entity, kind, begins, span, score: mean(&ours) });
+        labelled.push(LabelledWord { entity, kind, begins, span, score: mean(&ours) });
     }
 }
 
-/// Words that belong together become one. Windows overlap, so that a word may be there twice.
-pub(super) fn join(text: &str, parts: &mut Vec<Part>) -> Vec<Labelled> {
-    parts.sort_by(|a, b| {
+/// Joins words that belong together. Windows overlap, so that a word may be there twice.
+pub(super) fn join(text: &str, labelled: &mut Vec<LabelledWord>) -> Vec<EntitySpan> {
+    labelled.sort_by(|a, b| {
         (a.span.start, a.span.end).cmp(&(b.span.start, b.span.end)).then(b.score.total_cmp(&a.score))
     });
-    parts.dedup_by(|later, earlier| later.span.start < earlier.span.end);
-    let mut names: Vec<(Labelled, f32)> = Vec::new();
-    let mut last: Option<&Part> = None;
-    for part in &*parts {
-        let joined = last.is_some_and(|last| belongs(text, last, part));
-        last = Some(part);
+    labelled.dedup_by(|later, earlier| later.span.start < earlier.span.end);
+    let mut names: Vec<(EntitySpan, f32)> = Vec::new();
+    let mut last: Option<&LabelledWord> = None;
+    for word in &*labelled {
+        let joined = last.is_some_and(|last| continues_name(text, last, word));
+        last = Some(word);
         match names.last_mut() {
             Some((name, words)) if joined => {
-                name.span.end = part.span.end;
-                name.score = (name.score * *words + part.score) / (*words + 1.0);
+                name.span.end = word.span.end;
+                name.score = (name.score * *words + word.score) / (*words + 1.0);
                 *words += 1.0;
             }
             _ => {
-                let (entity, span) = (part.entity, part.span.clone());
-                names.push((Labelled { entity, span, score: part.score.clamp(0.0, 1.0) }, 1.0));
+                let (entity, span) = (word.entity, word.span.clone());
+                names.push((EntitySpan { entity, span, score: word.score.clamp(0.0, 1.0) }, 1.0));
             }
         }
     }
     names.into_iter().map(|(name, _)| name).collect()
 }
 
-/// Whether two neighbouring words are of one name: given name and surname, street and city.
-fn belongs(text: &str, last: &Part, next: &Part) -> bool {
+/// True if a word continues the name of the word before it: given name and surname, street and city.
+fn continues_name(text: &str, last: &LabelledWord, next: &LabelledWord) -> bool {
     let gap = &text[last.span.end..next.span.start];
     if last.entity != next.entity {
         return false;
@@ -96,11 +101,13 @@ fn belongs(text: &str, last: &Part, next: &Part) -> bool {
     if gap.is_empty() {
         return true;
     }
-    let anew = next.begins && last.kind == next.kind;
+    let starts_new = next.begins && last.kind == next.kind;
     match next.entity {
         Entity::Location => {
-            gap.len() <= 3 && gap.chars().all(|c| c.is_whitespace() || matches!(c, ',' | '-' | '.')) && !anew
+            gap.len() <= 3
+                && gap.chars().all(|c| c.is_whitespace() || matches!(c, ',' | '-' | '.'))
+                && !starts_new
         }
-        _ => matches!(gap, "-" | ". " | ".") || (gap.trim_matches(' ').is_empty() && !anew),
+        _ => matches!(gap, "-" | ". " | ".") || (gap.trim_matches(' ').is_empty() && !starts_new),
     }
 }

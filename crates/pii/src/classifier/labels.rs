@@ -1,4 +1,4 @@
-//! What a network calls the kinds of tokens, and what we call them.
+//! Labels of a token classifier, and the entities that they mean.
 
 use std::collections::BTreeMap;
 
@@ -8,40 +8,40 @@ use super::ClassifierError;
 use crate::Entity;
 
 /// Most labels of a network.
-const MOST: usize = 512;
+const MAX_LABELS: usize = 512;
 
-/// The part of a `config.json` that matters.
+/// Fields of `config.json` that are used.
 #[derive(Deserialize)]
-struct Config {
+struct ClassifierConfig {
     id2label: BTreeMap<String, String>,
     max_position_embeddings: Option<usize>,
 }
 
-/// One label: what it is about, and whether it begins anew.
+/// Label of a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Label {
-    /// None for what is outside, or not known here.
+    /// Entity that it means; none for tokens outside of entities and labels that are not known here.
     pub(super) entity: Option<Entity>,
-    /// Labels of one kind, such as given names, have one number.
+    /// Number of the label's kind: `B-` and `I-` labels of one kind share it.
     pub(super) kind: usize,
     pub(super) begins: bool,
 }
 
 #[derive(Debug)]
 pub(super) struct Labels {
-    /// By the network's numbers.
+    /// Labels by their number in the network.
     pub(super) all: Vec<Label>,
-    /// Most tokens of a window, with those at its two ends.
+    /// Most tokens of a window, with the special tokens at its two ends.
     pub(super) window: usize,
 }
 
 impl Labels {
     pub(super) fn parse(config: &str) -> Result<Self, ClassifierError> {
-        let config: Config =
+        let config: ClassifierConfig =
             serde_json::from_str(config).map_err(|error| ClassifierError::Config(error.to_string()))?;
         let count = config.id2label.len();
-        if count > MOST {
-            return Err(ClassifierError::Config(format!("`id2label` has more than {MOST} labels")));
+        if count > MAX_LABELS {
+            return Err(ClassifierError::Config(format!("`id2label` has more than {MAX_LABELS} labels")));
         }
         let mut kinds: Vec<String> = Vec::new();
         let mut all = Vec::with_capacity(count);
@@ -63,7 +63,7 @@ impl Labels {
     }
 }
 
-/// `B-PER` as whether it begins and `PER`. Networks without such prefixes continue.
+/// Splits `B-PER` into true, for a label that begins an entity, and `PER`. Labels without a prefix continue one.
 fn split(name: &str) -> (bool, &str) {
     match name.split_once(['-', '_']) {
         Some(("B" | "S" | "U", kind)) => (true, kind),

@@ -1,7 +1,6 @@
-//! Networks that label the tokens of a text: BERT's kind, in ONNX, handed over as bytes.
+//! Token classifiers: networks of BERT's kind that label the tokens of a text, in ONNX, as bytes.
 //!
-//! Text is read in overlapping windows around the places that may hold something, and each window is one step between
-//! two looks at the stop flag.
+//! Text is read in overlapping windows around the regions that may hold a name. The stop flag is read before each.
 
 mod classes;
 mod decode;
@@ -18,44 +17,37 @@ use std::{
     },
 };
 
-use decode::Part;
+use decode::LabelledWord;
 use labels::Labels;
 use rten::{Model, ModelOptions, NodeId, RunOptions, ThreadPool};
 use rten_tensor::{NdTensor, prelude::*};
-use wordpiece::{Piece, Vocabulary};
+use wordpiece::{Vocabulary, WordPiece};
 
-use crate::{Entity, Stopped};
+use crate::{Entity, EntitySpan, Stopped};
 
-/// Why a network could not be loaded.
+/// Reason a token classifier could not be loaded.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ClassifierError {
-    /// The bytes are no ONNX model, or one that needs operators which are not there.
+    /// Bytes that are no ONNX model, or one with operators that the runtime does not have.
     #[error("the network cannot be loaded: {0}")]
     Network(String),
-    /// A network for something else.
-    #[error("the network is no classifier of tokens: {0}")]
+    /// Network that is no token classifier, or does not fit its vocabulary and configuration.
+    #[error("the network is not a token classifier: {0}")]
     Unsuitable(String),
-    /// The vocabulary is none of BERT's kind.
+    /// Vocabulary that is not of BERT's kind.
     #[error("the vocabulary cannot be read: {0}")]
     Vocabulary(String),
-    /// The configuration does not say what the labels mean.
+    /// Configuration that does not name the labels.
     #[error("the configuration cannot be read: {0}")]
     Config(String),
 }
 
-/// What a network found, in bytes of the text.
-pub(crate) struct Labelled {
-    pub(crate) entity: Entity,
-    pub(crate) span: Range<usize>,
-    pub(crate) score: f32,
-}
-
-/// A network that labels tokens.
+/// Token classifier, loaded.
 pub struct Classifier {
     network: Model,
     vocabulary: Vocabulary,
     labels: Labels,
-    /// Where the tokens, the mask and the kinds of sentences go in; the last two are not in every network.
+    /// Inputs of token ids, attention mask and sentence types; the last two are not in every network.
     tokens: NodeId,
     mask: Option<NodeId>,
     sentences: Option<NodeId>,
@@ -67,7 +59,7 @@ impl Classifier {
     /// `config.json`, whose `id2label` names the labels: those that mean an [`Entity`] are used, others are ignored.
     ///
     /// # Errors
-    /// A [`ClassifierError`] that says which of the three does not fit.
+    /// [`ClassifierError`], which says which of the three does not fit.
     pub fn from_onnx(network: Vec<u8>, vocabulary: &str, config: &str) -> Result<Self, ClassifierError> {
         let labels = Labels::parse(config)?;
         let vocabulary = Vocabulary::parse(vocabulary)?;
@@ -82,51 +74,55 @@ impl Classifier {
         let output = network.find_node("logits").or_else(|| network.output_ids().first().copied());
         let output = output.ok_or_else(|| ClassifierError::Unsuitable("it has no output".to_owned()))?;
         let loaded = Self { network, vocabulary, labels, tokens, mask, sentences, output };
-        loaded.try_out().map_err(ClassifierError::Unsuitable)?;
+        loaded.check_inputs().map_err(ClassifierError::Unsuitable)?;
         Ok(loaded)
     }
 
-    /// Reads nothing, then the longest window, of the vocabulary's last piece: whether all that will come is taken.
-    fn try_out(&self) -> Result<(), String> {
+    /// Runs the network on the shortest and the longest window, filled with the highest token id: the inputs that it
+    /// will get are accepted then.
+    fn check_inputs(&self) -> Result<(), String> {
         let pool = Arc::new(ThreadPool::with_num_threads(1));
         self.run(&[], &pool)?;
-        let longest = vec![Piece { id: self.vocabulary.last(), word: 0..0 }; self.room()];
+        let longest = vec![WordPiece { id: self.vocabulary.max_id(), word: 0..0 }; self.max_pieces()];
         let fails = |error| format!("it does not take {} pieces of its vocabulary: {error}", longest.len());
         self.run(&longest, &pool).map(|_| ()).map_err(fails)
     }
 
-    /// Most pieces of a window.
-    fn room(&self) -> usize {
-        self.labels.window - self.vocabulary.ends.len()
+    /// Most word pieces of a window.
+    fn max_pieces(&self) -> usize {
+        self.labels.window - self.vocabulary.boundary_ids.len()
     }
 
-    /// Whether one of its labels means this entity.
+    /// True if one of the labels means this entity.
     pub(crate) fn knows(&self, entity: Entity) -> bool {
         self.labels.all.iter().any(|label| label.entity == Some(entity))
     }
 
-    /// What it finds around `hints`, which are in order, on at most `threads` threads.
+    /// Finds entities in and around `regions`, which are in order, on at most `threads` threads.
+    ///
+    /// # Errors
+    /// [`Stopped`] soon after `stop` is set.
     pub(crate) fn find(
         &self,
         text: &str,
-        hints: &[Range<usize>],
+        regions: &[Range<usize>],
         stop: &AtomicBool,
         threads: NonZeroUsize,
-    ) -> Result<Vec<Labelled>, Stopped> {
-        let windows = windows::around(text, hints);
+    ) -> Result<Vec<EntitySpan>, Stopped> {
+        let windows = windows::around(text, regions);
         let threads = threads.get().min(windows.len());
         let (next, found) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
         let work = || {
             // The runtime's own pool would be shared by all calls and outlive them.
             let pool = Arc::new(ThreadPool::with_num_threads(1));
-            let mut parts = Vec::new();
+            let mut labelled = Vec::new();
             while let Some(window) = windows.get(next.fetch_add(1, Ordering::Relaxed)) {
                 if stop.load(Ordering::Relaxed) {
                     break;
                 }
-                self.read(text, window, stop, &pool, &mut parts);
+                self.read(text, window, stop, &pool, &mut labelled);
             }
-            found.lock().expect("no thread panics while it adds").append(&mut parts);
+            found.lock().expect("no thread panics while it adds").append(&mut labelled);
         };
         if threads > 1 {
             std::thread::scope(|scope| {
@@ -139,53 +135,54 @@ impl Classifier {
             work();
         }
         Stopped::check(stop)?;
-        let mut parts = found.into_inner().expect("no thread panics while it adds");
-        Ok(decode::join(text, &mut parts))
+        let mut labelled = found.into_inner().expect("no thread panics while it adds");
+        Ok(decode::join(text, &mut labelled))
     }
 
-    /// Labels the words of one window.
+    /// Adds the labelled words of one window.
     fn read(
         &self,
         text: &str,
         window: &Range<usize>,
         stop: &AtomicBool,
         pool: &Arc<ThreadPool>,
-        parts: &mut Vec<Part>,
+        labelled: &mut Vec<LabelledWord>,
     ) {
         let pieces = self.vocabulary.pieces(text, window.clone());
         // A window of common text fits; one of rare characters may take several steps.
-        for pieces in pieces.chunks(self.room()) {
+        for pieces in pieces.chunks(self.max_pieces()) {
             if stop.load(Ordering::Relaxed) {
                 return;
             }
             // Checked when the network was loaded; a failure here finds nothing rather than ending the call.
-            if let Ok(chances) = self.run(pieces, pool) {
-                decode::words(pieces, &chances, &self.labels.all, parts);
+            if let Ok(probabilities) = self.run(pieces, pool) {
+                decode::words(pieces, &probabilities, &self.labels.all, labelled);
             }
         }
     }
 
-    /// The probability of each label of each piece, by piece.
-    fn run(&self, pieces: &[Piece], pool: &Arc<ThreadPool>) -> Result<Vec<f32>, String> {
-        let [first, last] = self.vocabulary.ends;
+    /// Probability of each label of each word piece, by piece.
+    fn run(&self, pieces: &[WordPiece], pool: &Arc<ThreadPool>) -> Result<Vec<f32>, String> {
+        let [first, last] = self.vocabulary.boundary_ids;
         let ids = std::iter::once(first).chain(pieces.iter().map(|piece| piece.id)).chain([last]);
         let ids: Vec<i32> = ids.map(u32::cast_signed).collect();
         let shape = [1, ids.len()];
-        let filled = |value: i32| NdTensor::full(shape, value);
+        let constant = |value: i32| NdTensor::full(shape, value);
         let mut inputs = vec![(self.tokens, NdTensor::from_data(shape, ids).into())];
-        inputs.extend(self.mask.map(|node| (node, filled(1).into())));
-        inputs.extend(self.sentences.map(|node| (node, filled(0).into())));
+        inputs.extend(self.mask.map(|node| (node, constant(1).into())));
+        inputs.extend(self.sentences.map(|node| (node, constant(0).into())));
         let options = RunOptions::default().with_thread_pool(Some(Arc::clone(pool)));
         let [output] =
             self.network.run_n(inputs, [self.output], Some(options)).map_err(|error| error.to_string())?;
         let scores: NdTensor<f32, 3> =
-            output.try_into().map_err(|_| "its output is no row a token".to_owned())?;
+            output.try_into().map_err(|_| "its output has no row for each token".to_owned())?;
         let labels = self.labels.all.len();
         if scores.shape() != [1, shape[1], labels] {
             return Err(format!("its output has no column for each of {labels} labels"));
         }
-        let mut chances: Vec<f32> = scores.iter().skip(labels).take(pieces.len() * labels).copied().collect();
-        chances.chunks_mut(labels).for_each(decode::softmax);
-        Ok(chances)
+        let mut probabilities: Vec<f32> =
+            scores.iter().skip(labels).take(pieces.len() * labels).copied().collect();
+        probabilities.chunks_mut(labels).for_each(decode::softmax);
+        Ok(probabilities)
     }
 }

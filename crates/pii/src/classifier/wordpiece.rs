@@ -1,4 +1,4 @@
-//! Text as the pieces of words that BERT's networks read (Devlin et al., 2018, and the vocabulary's own spelling).
+//! `WordPiece` tokenizer of BERT's networks (Devlin et al., 2018).
 
 use std::{collections::HashMap, ops::Range};
 
@@ -7,18 +7,19 @@ use unicode_normalization::UnicodeNormalization as _;
 
 use super::{
     ClassifierError,
-    classes::{Class, class, is_accent},
+    classes::{CharClass, class, is_combining_accent},
 };
 
-/// Longest word in characters; longer ones are unknown as a whole.
-const LONGEST: usize = 100;
-const MOST: usize = 2_000_000;
+/// Most characters of a word; a longer one is unknown as a whole.
+const MAX_WORD_CHARS: usize = 100;
+/// Most pieces of a vocabulary.
+const MAX_VOCABULARY: usize = 2_000_000;
 
-/// A piece of a word: its number, and the bytes of the text it stands for.
+/// Piece of a word: its id, and the bytes of the word in the text.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Piece {
+pub(super) struct WordPiece {
     pub(super) id: u32,
-    /// That of the whole word.
+    /// Span of the whole word.
     pub(super) word: Range<usize>,
 }
 
@@ -26,24 +27,24 @@ pub(super) struct Vocabulary {
     ids: HashMap<String, u32>,
     lower: bool,
     unknown: u32,
-    /// `[CLS]` and `[SEP]`.
-    pub(super) ends: [u32; 2],
+    /// Ids of `[CLS]` and `[SEP]`.
+    pub(super) boundary_ids: [u32; 2],
 }
 
-/// The parts of a `tokenizer.json` that matter.
+/// Fields of `tokenizer.json` that are used.
 #[derive(Deserialize)]
-struct Tokenizer {
+struct TokenizerFile {
     model: serde_json::Map<String, serde_json::Value>,
-    normalizer: Option<Normalizer>,
+    normalizer: Option<NormalizerConfig>,
 }
 
 #[derive(Deserialize)]
-struct Normalizer {
+struct NormalizerConfig {
     lowercase: Option<bool>,
 }
 
-impl Tokenizer {
-    /// The pieces, where they are of BERT's kind.
+impl TokenizerFile {
+    /// Takes the vocabulary out of the file, if it is of BERT's kind.
     fn pieces(&mut self) -> Result<HashMap<String, u32>, String> {
         // Files of old versions do not say of which kind they are.
         match self.model.get("type").and_then(|kind| kind.as_str()) {
@@ -64,35 +65,35 @@ impl Vocabulary {
     pub(super) fn parse(source: &str) -> Result<Self, ClassifierError> {
         let mut lower = None;
         let ids: HashMap<String, u32> = if source.trim_start().starts_with('{') {
-            let mut tokenizer: Tokenizer = serde_json::from_str(source)
+            let mut tokenizer: TokenizerFile = serde_json::from_str(source)
                 .map_err(|error| ClassifierError::Vocabulary(error.to_string()))?;
             lower = tokenizer.normalizer.as_ref().and_then(|normalizer| normalizer.lowercase);
             tokenizer.pieces().map_err(ClassifierError::Vocabulary)?
         } else {
             source.lines().map(|line| line.trim_end().to_owned()).zip(0..).collect()
         };
-        if ids.len() > MOST {
-            return Err(ClassifierError::Vocabulary(format!("it has more than {MOST} pieces")));
+        if ids.len() > MAX_VOCABULARY {
+            return Err(ClassifierError::Vocabulary(format!("it has more than {MAX_VOCABULARY} pieces")));
         }
         let id = |piece: &str| {
             ids.get(piece)
                 .copied()
                 .ok_or_else(|| ClassifierError::Vocabulary(format!("it has no piece `{piece}`")))
         };
-        let (unknown, ends) = (id("[UNK]")?, [id("[CLS]")?, id("[SEP]")?]);
+        let (unknown, boundary_ids) = (id("[UNK]")?, [id("[CLS]")?, id("[SEP]")?]);
         let capital =
             |piece: &String| !piece.starts_with('[') && piece.contains(|c: char| c.is_ascii_uppercase());
         let lower = lower.unwrap_or_else(|| !ids.keys().any(capital));
-        Ok(Self { ids, lower, unknown, ends })
+        Ok(Self { ids, lower, unknown, boundary_ids })
     }
 
-    /// The highest number.
-    pub(super) fn last(&self) -> u32 {
+    /// Highest id of the vocabulary.
+    pub(super) fn max_id(&self) -> u32 {
         self.ids.values().copied().max().unwrap_or(self.unknown)
     }
 
-    /// The pieces of `text[window]`, with places in the text.
-    pub(super) fn pieces(&self, text: &str, window: Range<usize>) -> Vec<Piece> {
+    /// Word pieces of `text[window]`, with spans in the text.
+    pub(super) fn pieces(&self, text: &str, window: Range<usize>) -> Vec<WordPiece> {
         let mut pieces = Vec::new();
         let mut spelling = String::new();
         let mut word = window.start..window.start;
@@ -100,46 +101,46 @@ impl Vocabulary {
             let at = window.start + offset;
             let end = at + c.len_utf8();
             match class(c) {
-                Class::Nothing => {}
-                Class::Space => self.finish(&mut spelling, &word, &mut pieces),
-                Class::Alone => {
-                    self.finish(&mut spelling, &word, &mut pieces);
-                    self.spell(c, &mut spelling);
-                    self.finish(&mut spelling, &(at..end), &mut pieces);
+                CharClass::Ignored => {}
+                CharClass::Space => self.split_word(&mut spelling, &word, &mut pieces),
+                CharClass::Separate => {
+                    self.split_word(&mut spelling, &word, &mut pieces);
+                    self.push_normalized(c, &mut spelling);
+                    self.split_word(&mut spelling, &(at..end), &mut pieces);
                 }
-                Class::Letter => {
+                CharClass::Letter => {
                     if spelling.is_empty() {
                         word.start = at;
                     }
-                    self.spell(c, &mut spelling);
+                    self.push_normalized(c, &mut spelling);
                     word.end = end;
                 }
             }
         }
-        self.finish(&mut spelling, &word, &mut pieces);
+        self.split_word(&mut spelling, &word, &mut pieces);
         pieces
     }
 
-    fn spell(&self, c: char, spelling: &mut String) {
+    fn push_normalized(&self, c: char, spelling: &mut String) {
         if !self.lower {
             spelling.push(c);
         } else if c.is_ascii() {
             spelling.push(c.to_ascii_lowercase());
         } else {
-            let plain = std::iter::once(c).nfd().filter(|c| !is_accent(*c));
+            let plain = std::iter::once(c).nfd().filter(|c| !is_combining_accent(*c));
             spelling.extend(plain.flat_map(char::to_lowercase));
         }
     }
 
-    /// The longest known piece, again and again.
-    fn finish(&self, spelling: &mut String, word: &Range<usize>, pieces: &mut Vec<Piece>) {
+    /// Splits a word into the longest known pieces, from its start on, and clears it.
+    fn split_word(&self, spelling: &mut String, word: &Range<usize>, pieces: &mut Vec<WordPiece>) {
         if spelling.is_empty() {
             return;
         }
         let first = pieces.len();
         let mut rest = spelling.as_str();
         let mut key = String::with_capacity(rest.len() + 2);
-        let known = rest.chars().count() <= LONGEST
+        let known = rest.chars().count() <= MAX_WORD_CHARS
             && std::iter::from_fn(|| {
                 let ends = rest.char_indices().map(|(at, c)| at + c.len_utf8()).rev();
                 let found = ends.into_iter().find_map(|end| {
@@ -149,7 +150,7 @@ impl Vocabulary {
                     self.ids.get(key.as_str()).map(|id| (*id, end))
                 });
                 if let Some((id, end)) = found {
-                    pieces.push(Piece { id, word: word.clone() });
+                    pieces.push(WordPiece { id, word: word.clone() });
                     rest = &rest[end..];
                 }
                 (found.is_none() || !rest.is_empty()).then_some(found.is_some())
@@ -157,7 +158,7 @@ impl Vocabulary {
             .all(|found| found);
         if !known {
             pieces.truncate(first);
-            pieces.push(Piece { id: self.unknown, word: word.clone() });
+            pieces.push(WordPiece { id: self.unknown, word: word.clone() });
         }
         spelling.clear();
     }
@@ -167,7 +168,7 @@ impl Vocabulary {
 mod tests {
     use super::*;
 
-    /// What Hugging Face's `tokenizers` reads in a text: pieces with the character that their word begins at.
+    /// Pieces that Hugging Face's `tokenizers` reads in a text, with the character that their word begins at.
     #[derive(Deserialize)]
     struct Golden {
         text: String,

@@ -1,16 +1,16 @@
-//! Why the caller's wishes cannot be honoured.
+//! Errors of `piiEntities` and `piiConfig`.
 
 use crate::{entity::Entity, pdf::PageRangesError};
 
-/// Why a selection was refused. Messages say what to send instead.
+/// Reason a selection was refused. Messages say what to send instead.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ConfigError {
+pub enum PiiConfigError {
     /// A key has a value of another type than it takes.
     #[error("`{key}` must be {expected}")]
     Type {
         /// The key as written by the caller.
         key: String,
-        /// What it takes.
+        /// The type it takes.
         expected: &'static str,
     },
     /// A threshold outside 0 to 1.
@@ -21,12 +21,12 @@ pub enum ConfigError {
         /// The number as written.
         value: String,
     },
-    /// No such entity.
+    /// An entity that does not exist.
     #[error("`{name}` is not an entity; did you mean `{nearest}`?")]
     UnknownEntity {
         /// The name as written, shortened.
         name: String,
-        /// The valid name nearest to it.
+        /// The most similar valid name.
         nearest: &'static str,
     },
     /// An entity that the chosen model cannot find.
@@ -38,57 +38,57 @@ pub enum ConfigError {
         /// The key as written by the caller.
         key: String,
     },
-    /// A setting that does nothing yet, or never existed.
+    /// A setting that does not exist.
     #[error("`{key}` is not a setting; there are {known}")]
     UnknownKey {
-        /// The key as written, shortened, within the settings it stands in.
+        /// The key as written, shortened, with the path of its parent.
         key: String,
-        /// The settings that there are at this place.
+        /// The settings that exist in this object.
         known: String,
     },
-    /// A word that is none of those that mean something.
+    /// A string that is not one of the allowed values.
     #[error("`{key}` must be {known}")]
     UnknownWord {
         /// The key as written by the caller.
         key: String,
-        /// The words to choose from.
+        /// The allowed values.
         known: &'static str,
     },
     /// Pages that are not numbers or ranges.
     #[error("`pdf`: {0}")]
     Pages(#[from] PageRangesError),
-    /// A value that is not offered.
+    /// A value that this version does not support.
     #[error("`{key}` `{value}` is not available in this version; use `{available}`")]
     Unavailable {
         /// The key as written by the caller.
         key: &'static str,
         /// The value as written, shortened.
         value: String,
-        /// The one value that works.
+        /// The value that is supported.
         available: &'static str,
     },
-    /// The model of people and addresses is not there.
+    /// The model of people and addresses is not loaded.
     #[error(
         "`model` `accurate` needs the Rampart model, which is not loaded here: use {available}, or have the server run with `models/rampart`"
     )]
     NoAccurateModel {
-        /// The models that work.
+        /// Models that are loaded.
         available: String,
     },
-    /// No model of that name was configured.
+    /// No model of that name is loaded.
     #[error("`model` `{name}` is not loaded here; use {available}")]
     UnknownModel {
         /// The name as written, shortened.
         name: String,
-        /// The models that work.
+        /// Models that are loaded.
         available: String,
     },
-    /// The same setting under two spellings.
+    /// One setting given in two spellings.
     #[error("`{first}` and `{second}` are the same setting: send one of them")]
     Twice {
-        /// One spelling.
+        /// Spelling in camel case.
         first: &'static str,
-        /// The other.
+        /// Spelling in snake case.
         second: &'static str,
     },
 }

@@ -1,28 +1,28 @@
-//! How images and PDFs are to be examined: the settings `faceBlur`, `ocr` and `pdf` of `piiConfig`.
+//! Settings for images and PDFs: `faceBlur`, `ocr` and `pdf` of `piiConfig`.
 
 use serde_json::{Map, Value};
 
-use super::{ConfigError, either, known, only, threshold};
+use super::{PiiConfigError, either, known, only, threshold};
 use crate::image::{self, FaceMode, FaceOptions, ImageLimits, ImageOptions};
 use crate::pdf::{self, DEFAULT_DPI, PageRanges, PdfOptions};
 
-/// Resolutions that a PDF can be asked to be redacted at.
+/// Resolutions that redacted PDFs can have, in dots per inch.
 const DPI: std::ops::RangeInclusive<u64> = 36..=600;
 
-/// What is looked for in images and PDFs, and what becomes of it. The default is everything.
+/// Options for images and PDFs. The default looks for everything.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FileOptions {
-    /// How faces are covered; left as they are when none.
+    /// Detection and covering of faces; none leaves them visible.
     pub faces: Option<FaceOptions>,
-    /// Whether text in pictures is read.
+    /// True if text in pictures is read.
     pub ocr: bool,
-    /// Lines read with less confidence than this, 0 to 1, are no text; as images and PDFs have it when none.
+    /// Least confidence, 0 to 1, of a line read in a picture; none for the default of images or PDFs.
     pub min_confidence: Option<f32>,
-    /// The pages of PDFs to examine, all when none.
+    /// Pages of PDFs to examine; none for all.
     pub pages: Option<PageRanges>,
-    /// Dots per inch of redacted pages.
+    /// Resolution of redacted pages, in dots per inch.
     pub dpi: u16,
-    /// Least score of a finding in a PDF, where it is not that of other texts.
+    /// Least score, 0 to 1, of a finding in a PDF; none for the threshold of other texts.
     pub pdf_threshold: Option<f32>,
 }
 
@@ -41,15 +41,15 @@ impl Default for FileOptions {
 }
 
 impl FileOptions {
-    /// Reads what `piiConfig`, in camel or snake case, says of files.
+    /// Reads the settings for files from `piiConfig`, in camel or snake case.
     ///
     /// # Errors
-    /// A [`ConfigError`] for whatever could not be honoured: nothing is ignored.
-    pub fn from_request(body: &Map<String, Value>) -> Result<Self, ConfigError> {
+    /// [`PiiConfigError`] for any setting that cannot be applied: none is ignored.
+    pub fn from_request(body: &Map<String, Value>) -> Result<Self, PiiConfigError> {
         let mut options = Self::default();
         let Some((key, config)) = either(body, "piiConfig", "pii_config")? else { return Ok(options) };
         let Value::Object(config) = config else {
-            return Err(ConfigError::Type { key: key.to_owned(), expected: "an object" });
+            return Err(PiiConfigError::Type { key: key.to_owned(), expected: "an object" });
         };
         if let Some((key, value)) = either(config, "faceBlur", "face_blur")? {
             options.faces = faces(key, value)?;
@@ -63,25 +63,25 @@ impl FileOptions {
         Ok(options)
     }
 
-    /// For one image.
+    /// Returns the options for one image.
     #[must_use]
     pub fn image(&self, limits: ImageLimits) -> ImageOptions {
-        let default = image::OcrOptions::default().min_confidence;
+        let default = image::ImageOcrOptions::default().min_confidence;
         let min_confidence = self.min_confidence.unwrap_or(default);
-        let ocr = self.ocr.then_some(image::OcrOptions { min_confidence });
+        let ocr = self.ocr.then_some(image::ImageOcrOptions { min_confidence });
         ImageOptions { faces: self.faces, ocr, limits }
     }
 
-    /// For one PDF.
+    /// Returns the options for one PDF.
     #[must_use]
-    pub fn pdf(&self, limits: pdf::Limits) -> PdfOptions {
-        let default = pdf::OcrOptions::default().min_confidence;
+    pub fn pdf(&self, limits: pdf::PdfLimits) -> PdfOptions {
+        let default = pdf::PdfOcrOptions::default().min_confidence;
         let min_confidence = self.min_confidence.unwrap_or(default);
-        let ocr = self.ocr.then_some(pdf::OcrOptions { min_confidence });
+        let ocr = self.ocr.then_some(pdf::PdfOcrOptions { min_confidence });
         PdfOptions { pages: self.pages.clone(), ocr, faces: self.faces, dpi: self.dpi, limits }
     }
 
-    fn read_ocr(&mut self, value: &Value) -> Result<(), ConfigError> {
+    fn read_ocr(&mut self, value: &Value) -> Result<(), PiiConfigError> {
         let (on, settings) = switch("ocr", value)?;
         self.ocr = on;
         let Some(settings) = settings else { return Ok(()) };
@@ -93,9 +93,9 @@ impl FileOptions {
         Ok(())
     }
 
-    fn read_pdf(&mut self, value: &Value) -> Result<(), ConfigError> {
+    fn read_pdf(&mut self, value: &Value) -> Result<(), PiiConfigError> {
         let Value::Object(settings) = value else {
-            return Err(ConfigError::Type { key: "pdf".to_owned(), expected: "an object" });
+            return Err(PiiConfigError::Type { key: "pdf".to_owned(), expected: "an object" });
         };
         known("pdf.", settings, &["pages", "dpi", "threshold"])?;
         let given = |key: &str| settings.get(key).filter(|value| !value.is_null());
@@ -103,7 +103,7 @@ impl FileOptions {
         if let Some(value) = given("dpi") {
             let dpi = value.as_u64().filter(|dpi| DPI.contains(dpi)).and_then(|dpi| u16::try_from(dpi).ok());
             let wrong =
-                ConfigError::Type { key: "pdf.dpi".to_owned(), expected: "a whole number from 36 to 600" };
+                PiiConfigError::Type { key: "pdf.dpi".to_owned(), expected: "a whole number from 36 to 600" };
             self.dpi = dpi.ok_or(wrong)?;
         }
         self.pdf_threshold = given("threshold").map(|value| threshold("pdf.threshold", value)).transpose()?;
@@ -111,12 +111,12 @@ impl FileOptions {
     }
 }
 
-/// Whether something is on, and its settings where there are some.
-type Switch<'v> = (bool, Option<&'v Map<String, Value>>);
+/// On or off, and the settings if there are any.
+type Toggle<'v> = (bool, Option<&'v Map<String, Value>>);
 
-/// `true`, `false`, or settings that mean `true` unless they say otherwise.
-fn switch<'v>(key: &str, value: &'v Value) -> Result<Switch<'v>, ConfigError> {
-    let wrong = |key: String, expected| ConfigError::Type { key, expected };
+/// Reads `true`, `false`, or an object that means `true` unless its `enabled` is `false`.
+fn switch<'v>(key: &str, value: &'v Value) -> Result<Toggle<'v>, PiiConfigError> {
+    let wrong = |key: String, expected| PiiConfigError::Type { key, expected };
     match value {
         Value::Bool(on) => Ok((*on, None)),
         Value::Object(settings) => match settings.get("enabled") {
@@ -128,7 +128,7 @@ fn switch<'v>(key: &str, value: &'v Value) -> Result<Switch<'v>, ConfigError> {
     }
 }
 
-fn faces(key: &str, value: &Value) -> Result<Option<FaceOptions>, ConfigError> {
+fn faces(key: &str, value: &Value) -> Result<Option<FaceOptions>, PiiConfigError> {
     let (on, settings) = switch(key, value)?;
     let mut options = FileOptions::default().faces.unwrap_or_default();
     if let Some(settings) = settings {
@@ -143,21 +143,21 @@ fn faces(key: &str, value: &Value) -> Result<Option<FaceOptions>, ConfigError> {
     Ok(on.then_some(options))
 }
 
-fn mode(key: &str, value: &Value) -> Result<FaceMode, ConfigError> {
+fn mode(key: &str, value: &Value) -> Result<FaceMode, PiiConfigError> {
     match value.as_str() {
         Some("fill") => Ok(FaceMode::Fill),
         Some("pixelate") => Ok(FaceMode::Pixelate),
         Some("blur") => Ok(FaceMode::Blur),
-        _ => Err(ConfigError::UnknownWord {
+        _ => Err(PiiConfigError::UnknownWord {
             key: format!("{key}.mode"),
             known: "`fill`, `pixelate` or `blur`",
         }),
     }
 }
 
-/// `"1-3,5"`, `3` or `[1, 2]`.
-fn pages(value: &Value) -> Result<PageRanges, ConfigError> {
-    let wrong = || ConfigError::Type {
+/// Reads page numbers: `"1-3,5"`, `3` or `[1, 2]`.
+fn pages(value: &Value) -> Result<PageRanges, PiiConfigError> {
+    let wrong = || PiiConfigError::Type {
         key: "pdf.pages".to_owned(),
         expected: "page numbers such as \"1-3,5\" or [1, 2]",
     };
@@ -198,7 +198,7 @@ mod tests {
         let off = read(json!({ "face_blur": false, "ocr": { "enabled": false } })).expect("valid");
         assert_eq!((off.faces, off.ocr), (None, false));
         assert_eq!(off.image(ImageLimits::default()).ocr, None);
-        assert_eq!(off.pdf(pdf::Limits::default()).ocr, None);
+        assert_eq!(off.pdf(pdf::PdfLimits::default()).ocr, None);
     }
 
     #[test]
@@ -213,10 +213,10 @@ mod tests {
         assert_eq!(options.faces, Some(faces));
         assert_eq!(
             options.image(ImageLimits::default()).ocr,
-            Some(image::OcrOptions { min_confidence: 0.75 })
+            Some(image::ImageOcrOptions { min_confidence: 0.75 })
         );
-        let pdf = options.pdf(pdf::Limits::default());
-        assert_eq!((pdf.ocr, pdf.dpi), (Some(pdf::OcrOptions { min_confidence: 0.75 }), 72));
+        let pdf = options.pdf(pdf::PdfLimits::default());
+        assert_eq!((pdf.ocr, pdf.dpi), (Some(pdf::PdfOcrOptions { min_confidence: 0.75 }), 72));
         assert_eq!(pdf.faces, Some(faces));
         assert_eq!((pdf.pages, options.pdf_threshold), ("1,2".parse().ok(), Some(0.125)));
         for pages in [json!("3"), json!(3), json!([3])] {

@@ -1,4 +1,4 @@
-//! What the caller wants found and how, read from the request.
+//! Selection of entities, thresholds and a model, read from a request.
 
 mod error;
 mod files;
@@ -7,52 +7,52 @@ use serde_json::{Map, Value};
 
 use super::{
     entity::Entity,
-    model::{Model, Offer},
+    model::{AvailableModels, RecognitionModel},
 };
-pub use error::ConfigError;
+pub use error::PiiConfigError;
 pub use files::FileOptions;
 
-/// Least score of a finding unless the request says otherwise.
+/// Least score of a finding unless the request sets another.
 pub const DEFAULT_THRESHOLD: f32 = 0.5;
 
-/// The entities to find, each with the least score of a finding, and the model that finds them. The default is what
+/// Entities to find, each with its least score, and the model that finds them. The default is all entities that
 /// rules find, at [`DEFAULT_THRESHOLD`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct Selection {
-    model: Model,
-    /// By [`Entity::index`]; none when not wanted.
+    model: RecognitionModel,
+    /// Least score, 0 to 1, by [`Entity::index`]; none if the entity is not selected.
     thresholds: Vec<Option<f32>>,
 }
 
 impl Default for Selection {
     fn default() -> Self {
-        Self::all(Model::Rules)
+        Self::all(RecognitionModel::Rules)
     }
 }
 
 impl Selection {
-    /// Everything that a model finds, at [`DEFAULT_THRESHOLD`].
+    /// Selects all entities that a model finds, at [`DEFAULT_THRESHOLD`].
     #[must_use]
-    pub fn all(model: Model) -> Self {
+    pub fn all(model: RecognitionModel) -> Self {
         Self::at(model, DEFAULT_THRESHOLD)
     }
 
-    fn at(model: Model, threshold: f32) -> Self {
+    fn at(model: RecognitionModel, threshold: f32) -> Self {
         let thresholds = Entity::ALL.iter().map(|e| finds(&model, *e).then_some(threshold)).collect();
         Self { model, thresholds }
     }
 
     /// Reads `piiEntities` and `piiConfig`, in camel or snake case, from the body of a request that may choose from
-    /// the models of `offer`.
+    /// `models`.
     ///
     /// # Errors
-    /// A [`ConfigError`] for whatever could not be honoured: nothing is ignored.
-    pub fn from_request(body: &Map<String, Value>, offer: &Offer) -> Result<Self, ConfigError> {
+    /// [`PiiConfigError`] for any setting that cannot be applied: none is ignored.
+    pub fn from_request(body: &Map<String, Value>, models: &AvailableModels) -> Result<Self, PiiConfigError> {
         let entities = either(body, "piiEntities", "pii_entities")?;
         let config = either(body, "piiConfig", "pii_config")?;
         let mut selection = match config {
-            None => Self::all(offer.preferred().clone()),
-            Some((key, config)) => Self::from_config(key, config, offer)?,
+            None => Self::all(models.preferred().clone()),
+            Some((key, config)) => Self::from_config(key, config, models)?,
         };
         if let Some((key, list)) = entities {
             selection.keep(&entity_list(key, list, &selection.model)?);
@@ -60,33 +60,33 @@ impl Selection {
         Ok(selection)
     }
 
-    /// The same entities, all at one threshold.
+    /// Sets one threshold for all selected entities.
     #[must_use]
     pub fn with_threshold(mut self, threshold: f32) -> Self {
         self.thresholds.iter_mut().flatten().for_each(|least| *least = threshold);
         self
     }
 
-    /// The model that runs.
+    /// Model that finds the entities.
     #[must_use]
-    pub fn model(&self) -> &Model {
+    pub fn model(&self) -> &RecognitionModel {
         &self.model
     }
 
-    /// Keeps only the given entities, with the thresholds they have.
+    /// Drops all entities but the given ones, which keep their thresholds.
     fn keep(&mut self, entities: &[Entity]) {
         for entity in Entity::ALL.iter().filter(|entity| !entities.contains(entity)) {
             self.thresholds[entity.index()] = None;
         }
     }
 
-    /// Everything that `config` asks for, at its thresholds.
-    fn from_config(key: &str, config: &Value, offer: &Offer) -> Result<Self, ConfigError> {
+    /// Reads the selection of a `piiConfig` object found under `key`.
+    fn from_config(key: &str, config: &Value, models: &AvailableModels) -> Result<Self, PiiConfigError> {
         let Value::Object(config) = config else {
-            return Err(ConfigError::Type { key: key.to_owned(), expected: "an object" });
+            return Err(PiiConfigError::Type { key: key.to_owned(), expected: "an object" });
         };
         known("", config, &SETTINGS)?;
-        let model = model(config.get("model"), offer)?;
+        let model = model(config.get("model"), models)?;
         only("language", config.get("language"), "en")?;
         let global = config.get("threshold").filter(|v| !v.is_null());
         let global = global.map_or(Ok(DEFAULT_THRESHOLD), |value| threshold("threshold", value))?;
@@ -101,7 +101,7 @@ impl Selection {
                 }
             }
             Some(_) => {
-                return Err(ConfigError::Type {
+                return Err(PiiConfigError::Type {
                     key: "thresholds".to_owned(),
                     expected: "an object of numbers by entity",
                 });
@@ -110,68 +110,69 @@ impl Selection {
         Ok(selection)
     }
 
-    /// The least score of a finding of this entity; none when it is not wanted.
+    /// Least score of a finding of this entity, 0 to 1; none if it is not selected.
     #[must_use]
     pub fn threshold(&self, entity: Entity) -> Option<f32> {
         self.thresholds[entity.index()]
     }
 
-    /// The entities wanted, in the order of [`Entity::ALL`].
+    /// Selected entities, in the order of [`Entity::ALL`].
     pub fn entities(&self) -> impl Iterator<Item = Entity> {
         Entity::ALL.iter().copied().filter(|entity| self.threshold(*entity).is_some())
     }
 }
 
-/// What `piiConfig` can say. [`FileOptions`] reads those of images and PDFs.
+/// Keys of `piiConfig`. [`FileOptions`] reads those of images and PDFs.
 const SETTINGS: [&str; 8] =
     ["threshold", "thresholds", "model", "language", "faceBlur", "face_blur", "ocr", "pdf"];
 
-/// Refuses settings at `place` that are not in `names`, which have their camel spelling before the other.
-fn known(place: &str, settings: &Map<String, Value>, names: &[&'static str]) -> Result<(), ConfigError> {
+/// Refuses keys of `settings` that are not in `names`. `place` is the path of the object, for the message, which
+/// lists the names in camel case.
+fn known(place: &str, settings: &Map<String, Value>, names: &[&'static str]) -> Result<(), PiiConfigError> {
     let Some(key) = settings.keys().find(|key| !names.contains(&key.as_str())) else { return Ok(()) };
     let names = names.iter().filter(|name| !name.contains('_')).map(|name| format!("`{name}`"));
     let key = format!("{place}{}", shorten(key));
-    Err(ConfigError::UnknownKey { key, known: names.collect::<Vec<_>>().join(", ") })
+    Err(PiiConfigError::UnknownKey { key, known: names.collect::<Vec<_>>().join(", ") })
 }
 
-/// The value under one of two spellings of a key. `null` counts as absent.
+/// Returns the value under one of two spellings of a key, with the spelling. `null` counts as absent.
 fn either<'b>(
     body: &'b Map<String, Value>,
     camel: &'static str,
     snake: &'static str,
-) -> Result<Option<(&'static str, &'b Value)>, ConfigError> {
+) -> Result<Option<(&'static str, &'b Value)>, PiiConfigError> {
     let given = |key: &'static str| body.get(key).filter(|value| !value.is_null()).map(|value| (key, value));
     match (given(camel), given(snake)) {
-        (Some(_), Some(_)) => Err(ConfigError::Twice { first: camel, second: snake }),
+        (Some(_), Some(_)) => Err(PiiConfigError::Twice { first: camel, second: snake }),
         (first, second) => Ok(first.or(second)),
     }
 }
 
-fn finds(model: &Model, entity: Entity) -> bool {
-    entity.has_rules() || *model != Model::Rules
+fn finds(model: &RecognitionModel, entity: Entity) -> bool {
+    entity.has_rules() || *model != RecognitionModel::Rules
 }
 
-fn model(value: Option<&Value>, offer: &Offer) -> Result<Model, ConfigError> {
+fn model(value: Option<&Value>, models: &AvailableModels) -> Result<RecognitionModel, PiiConfigError> {
     let name = match value {
-        None | Some(Value::Null) => return Ok(offer.preferred().clone()),
+        None | Some(Value::Null) => return Ok(models.preferred().clone()),
         Some(Value::String(name)) => name,
-        Some(_) => return Err(ConfigError::Type { key: "model".to_owned(), expected: "a string" }),
+        Some(_) => return Err(PiiConfigError::Type { key: "model".to_owned(), expected: "a string" }),
     };
-    offer.find(name).ok_or_else(|| {
-        let available = offer.names().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-        if name == Model::Accurate.name() {
-            ConfigError::NoAccurateModel { available }
+    models.find(name).ok_or_else(|| {
+        let available = models.names().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+        if name == RecognitionModel::Accurate.name() {
+            PiiConfigError::NoAccurateModel { available }
         } else {
-            ConfigError::UnknownModel { name: shorten(name), available }
+            PiiConfigError::UnknownModel { name: shorten(name), available }
         }
     })
 }
 
-fn entity_list(key: &str, list: &Value, model: &Model) -> Result<Vec<Entity>, ConfigError> {
-    let wrong_type = || ConfigError::Type { key: key.to_owned(), expected: "a list of entity names" };
+fn entity_list(key: &str, list: &Value, model: &RecognitionModel) -> Result<Vec<Entity>, PiiConfigError> {
+    let wrong_type = || PiiConfigError::Type { key: key.to_owned(), expected: "a list of entity names" };
     let names = list.as_array().ok_or_else(wrong_type)?;
     if names.is_empty() {
-        return Err(ConfigError::Empty { key: key.to_owned() });
+        return Err(PiiConfigError::Empty { key: key.to_owned() });
     }
     names
         .iter()
@@ -179,36 +180,40 @@ fn entity_list(key: &str, list: &Value, model: &Model) -> Result<Vec<Entity>, Co
         .collect()
 }
 
-fn entity(name: &str, model: &Model) -> Result<Entity, ConfigError> {
+fn entity(name: &str, model: &RecognitionModel) -> Result<Entity, PiiConfigError> {
     match Entity::from_name(name) {
         Some(entity) if finds(model, entity) => Ok(entity),
-        Some(entity) => Err(ConfigError::NeedsModel(entity)),
-        None => Err(ConfigError::UnknownEntity { name: shorten(name), nearest: Entity::nearest_name(name) }),
+        Some(entity) => Err(PiiConfigError::NeedsModel(entity)),
+        None => {
+            Err(PiiConfigError::UnknownEntity { name: shorten(name), nearest: Entity::nearest_name(name) })
+        }
     }
 }
 
 #[allow(clippy::cast_possible_truncation, reason = "a threshold needs no more precision")]
-fn threshold(key: &str, value: &Value) -> Result<f32, ConfigError> {
+fn threshold(key: &str, value: &Value) -> Result<f32, PiiConfigError> {
     let Some(number) = value.as_f64() else {
-        return Err(ConfigError::Type { key: key.to_owned(), expected: "a number from 0 to 1" });
+        return Err(PiiConfigError::Type { key: key.to_owned(), expected: "a number from 0 to 1" });
     };
     if (0.0..=1.0).contains(&number) {
         Ok(number as f32)
     } else {
-        Err(ConfigError::Threshold { key: key.to_owned(), value: value.to_string() })
+        Err(PiiConfigError::Threshold { key: key.to_owned(), value: value.to_string() })
     }
 }
 
-fn only(key: &'static str, value: Option<&Value>, available: &'static str) -> Result<(), ConfigError> {
+fn only(key: &'static str, value: Option<&Value>, available: &'static str) -> Result<(), PiiConfigError> {
     match value {
         None | Some(Value::Null) => Ok(()),
         Some(Value::String(value)) if value == available => Ok(()),
-        Some(Value::String(value)) => Err(ConfigError::Unavailable { key, value: shorten(value), available }),
-        Some(_) => Err(ConfigError::Type { key: key.to_owned(), expected: "a string" }),
+        Some(Value::String(value)) => {
+            Err(PiiConfigError::Unavailable { key, value: shorten(value), available })
+        }
+        Some(_) => Err(PiiConfigError::Type { key: key.to_owned(), expected: "a string" }),
     }
 }
 
-/// Enough of the caller's own text to recognise it in an error.
+/// Returns the first 64 characters of the caller's text, for an error message.
 fn shorten(text: &str) -> String {
     text.chars().take(64).collect()
 }
@@ -219,9 +224,9 @@ mod tests {
 
     use super::*;
 
-    fn parse(body: Value) -> Result<Selection, ConfigError> {
+    fn parse(body: Value) -> Result<Selection, PiiConfigError> {
         let Value::Object(body) = body else { unreachable!("tests send objects") };
-        Selection::from_request(&body, &Offer::default())
+        Selection::from_request(&body, &AvailableModels::default())
     }
 
     #[test]
@@ -248,23 +253,40 @@ mod tests {
 
     #[test]
     fn models_are_chosen_from_what_is_offered() {
-        let offer = |preferred, accurate| Offer::new(preferred, accurate, vec!["bert".into()]);
-        let chosen = |body: Value, offer: &Offer| {
-            let selection = Selection::from_request(body.as_object().expect("object"), offer).expect("valid");
+        let models = |preferred, accurate| AvailableModels::new(preferred, accurate, vec!["bert".into()]);
+        let chosen = |body: Value, models: &AvailableModels| {
+            let selection =
+                Selection::from_request(body.as_object().expect("object"), models).expect("valid");
             (selection.model().to_string(), selection.threshold(Entity::Person).is_some())
         };
         let table = [
-            (json!({}), offer(Model::Fast, true), ("fast", true)),
-            (json!({}), offer(Model::Accurate, true), ("accurate", true)),
-            (json!({}), offer(Model::Accurate, false), ("fast", true)),
-            (json!({ "piiConfig": { "model": "rules" } }), offer(Model::Fast, true), ("rules", false)),
-            (json!({ "piiConfig": { "model": "accurate" } }), offer(Model::Fast, true), ("accurate", true)),
-            (json!({ "piiConfig": { "model": "bert" } }), offer(Model::Fast, true), ("bert", true)),
-            (json!({ "piiConfig": { "threshold": 0.7 } }), offer(Model::Rules, true), ("rules", false)),
-            (json!({ "piiEntities": ["NAME"] }), offer(Model::Fast, true), ("fast", true)),
+            (json!({}), models(RecognitionModel::Fast, true), ("fast", true)),
+            (json!({}), models(RecognitionModel::Accurate, true), ("accurate", true)),
+            (json!({}), models(RecognitionModel::Accurate, false), ("fast", true)),
+            (
+                json!({ "piiConfig": { "model": "rules" } }),
+                models(RecognitionModel::Fast, true),
+                ("rules", false),
+            ),
+            (
+                json!({ "piiConfig": { "model": "accurate" } }),
+                models(RecognitionModel::Fast, true),
+                ("accurate", true),
+            ),
+            (
+                json!({ "piiConfig": { "model": "bert" } }),
+                models(RecognitionModel::Fast, true),
+                ("bert", true),
+            ),
+            (
+                json!({ "piiConfig": { "threshold": 0.7 } }),
+                models(RecognitionModel::Rules, true),
+                ("rules", false),
+            ),
+            (json!({ "piiEntities": ["NAME"] }), models(RecognitionModel::Fast, true), ("fast", true)),
         ];
-        for (body, offer, (model, person)) in table {
-            assert_eq!(chosen(body.clone(), &offer), (model.to_owned(), person), "{body}");
+        for (body, models, (model, person)) in table {
+            assert_eq!(chosen(body.clone(), &models), (model.to_owned(), person), "{body}");
         }
     }
 

@@ -1,8 +1,8 @@
-//! From bytes of an image to its pixels and back.
+//! Decoding of images to pixels, and encoding of the result.
 //!
-//! Of an animation only the first frame is decoded, so the others never leave. Transparent images are laid on white,
-//! or on black where they are bright themselves: what is given out is what was looked at. Colour profiles, EXIF, XMP,
-//! comments and everything else but pixels stay behind.
+//! Only the first frame of an animation is decoded, so that the others are never returned unexamined. Transparent images
+//! are laid on white, or on black if they are bright: the pixels returned are the pixels examined. Colour profiles,
+//! EXIF, XMP, comments and everything else but pixels are dropped.
 
 use std::io::Cursor;
 
@@ -16,14 +16,14 @@ use image::{
 
 use super::ImageError;
 
-/// What is accepted; checked before anything of the size that an image claims is allocated.
+/// Limits for one image, checked before memory for the size that it claims is allocated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ImageLimits {
-    /// Bytes of the encoded image.
+    /// Most bytes of the encoded image.
     pub max_bytes: usize,
-    /// Pixels of the longer side.
+    /// Most pixels of the longer side.
     pub max_side: u32,
-    /// Pixels in all. Decoding takes up to 16 bytes for each.
+    /// Most pixels in all. Decoding takes up to 16 bytes for each.
     pub max_pixels: u64,
 }
 
@@ -34,27 +34,27 @@ impl Default for ImageLimits {
     }
 }
 
-/// Quality of JPEG that is written, of 100.
+/// Quality of written JPEG, of 100.
 const QUALITY: u8 = 90;
 
-/// What an image is written as.
+/// Format that an image is written in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Output {
+pub(crate) enum OutputFormat {
     Png,
     Jpeg,
 }
 
-impl Output {
+impl OutputFormat {
     pub(crate) fn mime(self) -> &'static str {
         match self {
-            Output::Png => "image/png",
-            Output::Jpeg => "image/jpeg",
+            OutputFormat::Png => "image/png",
+            OutputFormat::Jpeg => "image/jpeg",
         }
     }
 }
 
-/// The pixels of an image, upright, and what they should be written as: JPEG stays JPEG, the rest becomes PNG.
-pub(crate) fn decode(bytes: &[u8], limits: &ImageLimits) -> Result<(RgbImage, Output), ImageError> {
+/// Decodes an image to upright pixels, with the format to write: JPEG for JPEG, PNG for all others.
+pub(crate) fn decode(bytes: &[u8], limits: &ImageLimits) -> Result<(RgbImage, OutputFormat), ImageError> {
     if bytes.is_empty() {
         return Err(ImageError::Empty);
     }
@@ -62,9 +62,9 @@ pub(crate) fn decode(bytes: &[u8], limits: &ImageLimits) -> Result<(RgbImage, Ou
         return Err(ImageError::TooManyBytes { limit: limits.max_bytes });
     }
     let (format, output) = match image::guess_format(bytes) {
-        Ok(ImageFormat::Jpeg) => (ImageFormat::Jpeg, Output::Jpeg),
+        Ok(ImageFormat::Jpeg) => (ImageFormat::Jpeg, OutputFormat::Jpeg),
         Ok(format @ (ImageFormat::Png | ImageFormat::Gif | ImageFormat::WebP | ImageFormat::Bmp)) => {
-            (format, Output::Png)
+            (format, OutputFormat::Png)
         }
         _ => return Err(ImageError::UnknownFormat),
     };
@@ -91,7 +91,7 @@ pub(crate) fn decode(bytes: &[u8], limits: &ImageLimits) -> Result<(RgbImage, Ou
     Ok((opaque(image), output))
 }
 
-/// The image on a background that its own colours stand out from.
+/// Returns the image without transparency, on a background that its own colours stand out from.
 fn opaque(image: DynamicImage) -> RgbImage {
     if !image.color().has_alpha() {
         return image.into_rgb8();
@@ -109,7 +109,7 @@ fn opaque(image: DynamicImage) -> RgbImage {
     flat
 }
 
-/// Black under bright images, white under all others.
+/// Grey value of the background: black for bright images, white for all others.
 fn background(image: &RgbaImage) -> u8 {
     let (bright, weight) = image.pixels().fold((0_u64, 0_u64), |(bright, weight), pixel| {
         let [red, green, blue, alpha] = pixel.0.map(u64::from);
@@ -118,16 +118,16 @@ fn background(image: &RgbaImage) -> u8 {
     if bright > weight.saturating_mul(160) { 0 } else { 255 }
 }
 
-/// Writes nothing but the pixels.
-pub(crate) fn encode(image: &RgbImage, output: Output) -> Vec<u8> {
+/// Encodes the pixels, without metadata.
+pub(crate) fn encode(image: &RgbImage, output: OutputFormat) -> Vec<u8> {
     let mut bytes = Vec::new();
     let written = match output {
-        Output::Png => image.write_with_encoder(PngEncoder::new_with_quality(
+        OutputFormat::Png => image.write_with_encoder(PngEncoder::new_with_quality(
             &mut bytes,
             CompressionType::Fast,
             FilterType::Adaptive,
         )),
-        Output::Jpeg => image.write_with_encoder(JpegEncoder::new_with_quality(&mut bytes, QUALITY)),
+        OutputFormat::Jpeg => image.write_with_encoder(JpegEncoder::new_with_quality(&mut bytes, QUALITY)),
     };
     written
         .expect("an image that was decoded has a size that both formats can have, and memory does not fail");

@@ -1,55 +1,55 @@
-//! Why an image or a model is refused.
+//! Errors of images and models.
 
 use thiserror::Error;
 
 use crate::Stopped;
 
-/// A model file that cannot be used. Its bytes should be checked against a checksum before.
+/// Reason a model file cannot be used. Check its bytes against a checksum before loading.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ModelError {
-    /// The bytes are no ONNX model, or one that needs operators which are not there.
+    /// Bytes that are no ONNX model, or one with operators that the runtime does not have.
     #[error("the {model} model cannot be loaded: {cause}")]
     Unreadable {
-        /// Which one, in a word.
+        /// Short name of the model.
         model: &'static str,
-        /// What the runtime said.
+        /// Error of the runtime.
         cause: String,
     },
-    /// A model for something else.
-    #[error("the {model} model is not one that this version understands: {cause}")]
+    /// Model for another task.
+    #[error("the {model} model does not fit this version: {cause}")]
     Unsuitable {
-        /// Which one, in a word.
+        /// Short name of the model.
         model: &'static str,
-        /// What is wrong with it.
+        /// Difference to the expected model.
         cause: String,
     },
 }
 
-/// Why a network gave no answer. What it should have looked at was not looked at.
+/// Reason a network gave no result: the image was not examined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum NetworkError {
-    /// The caller's flag was set.
+    /// Cancelled: the caller's flag was set.
     #[error(transparent)]
     Stopped(#[from] Stopped),
-    /// A model that ran when it was loaded does not run on this image, or what it answers is not what it answered
-    /// then. The fault is not the image's, but of whoever installed the model or of this library.
+    /// Failure of a model that ran when it was loaded, or an output of another shape than it had then. The fault is
+    /// in the model or this library, not in the image.
     #[error("the {model} model failed")]
     Failed {
-        /// Which one, in a word.
+        /// Short name of the model.
         model: &'static str,
     },
 }
 
-/// Why there is no redacted image. Messages are for whoever sent it and quote nothing of it.
+/// Reason an image was not redacted. Messages are for the caller and quote nothing of the image.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ImageError {
     /// No bytes.
     #[error("the image is empty")]
     Empty,
-    /// More bytes than are accepted.
+    /// More bytes than the limit.
     #[error("the image has more than {limit} bytes; send a smaller one")]
     TooManyBytes {
-        /// The most that is accepted.
+        /// Most bytes that are accepted.
         limit: usize,
     },
     /// Base64 or a data URL with a mistake in it.
@@ -67,27 +67,27 @@ pub enum ImageError {
         width: u32,
         /// Pixels down.
         height: u32,
-        /// The most pixels of a side.
+        /// Most pixels of a side.
         max_side: u32,
-        /// The most pixels.
+        /// Most pixels in all.
         max_pixels: u64,
     },
     /// Cut off or damaged.
     #[error("the image is damaged or incomplete and cannot be decoded")]
     Malformed,
-    /// Text was to be found, without a model that reads it.
+    /// OCR was asked for, and no OCR model is loaded.
     #[error("text in images cannot be read: the OCR model is not installed")]
     NoOcrModel,
-    /// Faces were to be found, without a model that finds them.
+    /// Faces were to be covered, and no face model is loaded.
     #[error("faces in images cannot be found: the face model is not installed")]
     NoFaceModel,
-    /// A model failed: a fault of the server, not of the image.
+    /// Failure of a model: a fault of the server, not of the image.
     #[error("the image could not be examined: the {model} model failed")]
     ModelFailed {
-        /// Which one, in a word.
+        /// Short name of the model.
         model: &'static str,
     },
-    /// The caller's flag was set.
+    /// Cancelled: the caller's flag was set.
     #[error(transparent)]
     Stopped(#[from] Stopped),
 }

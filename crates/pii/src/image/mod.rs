@@ -1,8 +1,8 @@
-//! Personal data in images: text that is read, and faces.
+//! Personal data in images: text, by OCR, and faces.
 //!
-//! An image is decoded within limits, turned upright, its text read line by line and searched by the same engine as any
-//! text. What is found is painted black, faces are covered, and the pixels are encoded anew, so that metadata stays
-//! behind. Models come as bytes.
+//! An image is decoded within limits and turned upright, its text is read line by line and searched by the same engine
+//! as any text. Findings are painted black, faces are covered, and the pixels are encoded anew, without metadata.
+//! Models come as bytes.
 
 mod decode;
 mod error;
@@ -10,7 +10,7 @@ mod faces;
 mod network;
 pub mod ocr;
 pub mod paint;
-mod reading;
+mod reading_order;
 mod rect;
 mod redact;
 
@@ -20,7 +20,8 @@ pub use decode::ImageLimits;
 pub use error::{ImageError, ModelError, NetworkError};
 pub use faces::{Face, FaceDetector};
 pub use rect::Rect;
-pub(crate) use redact::cover;
+pub(crate) use redact::cover_face;
 pub use redact::{
-    FaceMode, FaceOptions, ImageFinding, ImageModels, ImageOptions, OcrOptions, RedactedImage, redact_image,
+    FaceMode, FaceOptions, ImageFinding, ImageModels, ImageOcrOptions, ImageOptions, RedactedImage,
+    redact_image,
 };

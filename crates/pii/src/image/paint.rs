@@ -1,16 +1,16 @@
-//! Covers parts of an image for good.
+//! Irreversible covering of parts of an image.
 
 use image::{Rgb, RgbImage};
 
 use super::Rect;
 
-/// Colours that are left of the longer side of what is made unrecognisable, at the lowest strength and at the highest.
+/// Cells along the longer side of a pixelated or blurred rectangle, at the lowest and at the highest strength.
 ///
-/// 64 colours say that somebody is there, and little about who. What is left of a face does not depend on its size
-/// in pixels, so there is no strength at which large faces stay recognisable.
-const CELLS: (f32, f32) = (8.0, 3.0);
+/// A face in 64 colours is hard to recognise. The number does not depend on the size of the face in pixels, so that no
+/// strength leaves large faces recognisable.
+const CELLS_ON_LONG_SIDE: (f32, f32) = (8.0, 3.0);
 
-/// Paints a rectangle black. What lies outside of the image is left out.
+/// Paints a rectangle black. Parts outside of the image are ignored.
 pub fn fill(image: &mut RgbImage, rect: Rect) {
     let rect = rect.padded(0, 0, image.dimensions());
     for y in rect.y..rect.y + rect.height {
@@ -23,7 +23,7 @@ pub fn fill(image: &mut RgbImage, rect: Rect) {
 /// Replaces a rectangle by few squares of one colour each.
 pub(crate) fn pixelate(image: &mut RgbImage, rect: Rect, strength: f32) {
     let rect = rect.padded(0, 0, image.dimensions());
-    let Some(cells) = Cells::of(image, rect, strength) else { return };
+    let Some(cells) = ColorGrid::of(image, rect, strength) else { return };
     for y in 0..rect.height {
         for x in 0..rect.width {
             let cell = (x * cells.across / rect.width, y * cells.down / rect.height);
@@ -36,7 +36,7 @@ pub(crate) fn pixelate(image: &mut RgbImage, rect: Rect, strength: f32) {
 /// pixels themselves could be undone in part, by deconvolution.
 pub(crate) fn blur(image: &mut RgbImage, rect: Rect, strength: f32) {
     let rect = rect.padded(0, 0, image.dimensions());
-    let Some(cells) = Cells::of(image, rect, strength) else { return };
+    let Some(cells) = ColorGrid::of(image, rect, strength) else { return };
     for y in 0..rect.height {
         for x in 0..rect.width {
             let (left, right, across) = between(x, rect.width, cells.across);
@@ -53,7 +53,7 @@ pub(crate) fn blur(image: &mut RgbImage, rect: Rect, strength: f32) {
     }
 }
 
-/// The two cells whose middles a pixel lies between, and how near it is to the second, of 256.
+/// Two cells whose centres a pixel lies between, and the weight of the second, of 256.
 fn between(pixel: u32, pixels: u32, cells: u32) -> (u32, u32, u32) {
     // In 256ths of a cell, from the middle of the first cell on.
     let place = ((2 * u64::from(pixel) + 1) * u64::from(cells) * 128 / u64::from(pixels)).saturating_sub(128);
@@ -62,21 +62,22 @@ fn between(pixel: u32, pixels: u32, cells: u32) -> (u32, u32, u32) {
     (first, (first + 1).min(cells - 1), place % 256)
 }
 
-/// Mean colours of the cells of a rectangle.
-struct Cells {
+/// Grid of cells on a rectangle, with their mean colours.
+struct ColorGrid {
     across: u32,
     down: u32,
     colors: Vec<[u8; 3]>,
 }
 
-impl Cells {
-    /// `None` for a rectangle without pixels, which may lie anywhere.
-    fn of(image: &RgbImage, rect: Rect, strength: f32) -> Option<Cells> {
+impl ColorGrid {
+    /// Computes the grid; none for a rectangle without pixels, which may lie anywhere.
+    fn of(image: &RgbImage, rect: Rect, strength: f32) -> Option<ColorGrid> {
         let longer = rect.width.max(rect.height);
         if rect.width == 0 || rect.height == 0 {
             return None;
         }
-        let most = CELLS.0 + (CELLS.1 - CELLS.0) * strength.clamp(0.0, 1.0);
+        let most =
+            CELLS_ON_LONG_SIDE.0 + (CELLS_ON_LONG_SIDE.1 - CELLS_ON_LONG_SIDE.0) * strength.clamp(0.0, 1.0);
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "3 to 8")]
         let most = most.round() as u32;
         let count = |side: u32| (side * most / longer).max(1);
@@ -89,7 +90,7 @@ impl Cells {
                 colors.push(mean(image, rect, x, y));
             }
         }
-        Some(Cells { across, down, colors })
+        Some(ColorGrid { across, down, colors })
     }
 
     fn at(&self, x: u32, y: u32) -> [u8; 3] {

@@ -1,8 +1,8 @@
-//! Places in an image.
+//! Rectangles in an image.
 
 use serde::Serialize;
 
-/// A rectangle of whole pixels of the upright image; its origin is the upper left corner.
+/// Rectangle of whole pixels of the upright image; the origin is the upper left corner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Rect {
     /// Left edge.
@@ -16,7 +16,7 @@ pub struct Rect {
 }
 
 impl Rect {
-    /// The smallest rectangle around both.
+    /// Smallest rectangle around both.
     #[must_use]
     pub fn union(self, other: Rect) -> Rect {
         let (x, y) = (self.x.min(other.x), self.y.min(other.y));
@@ -40,20 +40,19 @@ impl Rect {
         self.y.saturating_add(self.height)
     }
 
-    /// How many pixels it has.
+    /// Number of pixels.
     pub(crate) fn area(self) -> u64 {
         u64::from(self.width) * u64::from(self.height)
     }
 
-    /// How many pixels both have.
-    pub(crate) fn shared(self, other: Rect) -> u64 {
+    /// Number of pixels that both have in common.
+    pub(crate) fn intersection_area(self, other: Rect) -> u64 {
         let across = self.right().min(other.right()).saturating_sub(self.x.max(other.x));
         let down = self.bottom().min(other.bottom()).saturating_sub(self.y.max(other.y));
         u64::from(across) * u64::from(down)
     }
 
-    /// The rectangle with `across` more pixels left and right and `down` more above and below, as far as the
-    /// image goes.
+    /// Rectangle with `across` more pixels left and right and `down` more above and below, cut to the image.
     #[must_use]
     pub fn padded(self, across: u32, down: u32, (width, height): (u32, u32)) -> Rect {
         let (x, y) = (self.x.saturating_sub(across), self.y.saturating_sub(down));
@@ -65,7 +64,7 @@ impl Rect {
         }
     }
 
-    /// The pixels that the corner points lie in or between, as far as the image goes; at least one pixel.
+    /// Bounding rectangle of points, cut to the image; at least one pixel.
     pub(crate) fn around(points: &[(f32, f32)], (width, height): (u32, u32)) -> Rect {
         let ends = |values: &mut dyn Iterator<Item = f32>, size: u32| {
             let (low, high) =
@@ -79,7 +78,7 @@ impl Rect {
     }
 }
 
-/// Negative numbers and no number become 0.
+/// Converts to whole pixels; negative values and NaN become 0.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates, which is meant")]
 fn pixel(value: f32) -> u32 {
     value as u32

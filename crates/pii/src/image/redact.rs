@@ -1,4 +1,4 @@
-//! Takes personal data out of an image.
+//! Redaction of one image.
 
 use std::{collections::HashSet, sync::atomic::AtomicBool};
 
@@ -8,29 +8,29 @@ use serde::Serialize;
 use super::{
     Face, FaceDetector, ImageError, ImageLimits, NetworkError, Rect, Stopped,
     decode::{decode, encode},
-    ocr::{Line, Ocr},
-    paint, reading,
+    ocr::{Ocr, TextLine},
+    paint, reading_order,
 };
-use crate::{Engine, Entity, Selection};
+use crate::{Entity, PiiEngine, Selection};
 
-/// What is looked for in an image besides its size.
+/// Options for redacting an image.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct ImageOptions {
-    /// How faces are covered, if they are.
+    /// Detection and covering of faces; none leaves them visible.
     pub faces: Option<FaceOptions>,
-    /// How text is read, if it is.
-    pub ocr: Option<OcrOptions>,
-    /// What is accepted at all.
+    /// Reading of text; none leaves it visible.
+    pub ocr: Option<ImageOcrOptions>,
+    /// Limits for the image.
     pub limits: ImageLimits,
 }
 
-/// How faces are found and covered.
+/// Options for finding and covering faces.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct FaceOptions {
-    /// What becomes of a face.
+    /// Way of covering.
     pub mode: FaceMode,
-    /// How little is left by pixelating and blurring, 0 to 1: 8 colours along the longer side of a face to 3, whatever
-    /// its size. Even 0 cannot be undone.
+    /// Strength of pixelating and blurring, 0 to 1: from 8 colours along the longer side of a face to 3, whatever its
+    /// size. Even 0 cannot be undone.
     pub strength: f32,
     /// Least probability of a face, 0 to 1.
     pub threshold: f32,
@@ -42,31 +42,31 @@ impl Default for FaceOptions {
     }
 }
 
-/// What becomes of a face.
+/// Way of covering a face.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FaceMode {
-    /// Painted black.
+    /// Paint it black.
     Fill,
-    /// Replaced by few squares of one colour.
+    /// Replace it by few squares of one colour.
     Pixelate,
-    /// Replaced by few colours that run into each other.
+    /// Replace it by few colours that run into each other.
     Blur,
 }
 
-/// How text is read.
+/// Options for reading text in images.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct OcrOptions {
-    /// Lines that are read with less confidence than this, 0 to 1, are taken for no text.
+pub struct ImageOcrOptions {
+    /// Least confidence of a line, 0 to 1; others are ignored.
     pub min_confidence: f32,
 }
 
-impl Default for OcrOptions {
+impl Default for ImageOcrOptions {
     fn default() -> Self {
-        OcrOptions { min_confidence: 0.5 }
+        ImageOcrOptions { min_confidence: 0.5 }
     }
 }
 
-/// The models that are installed.
+/// Models that are loaded. Each may be missing.
 #[derive(Default)]
 pub struct ImageModels {
     /// Reads text.
@@ -75,29 +75,29 @@ pub struct ImageModels {
     pub faces: Option<FaceDetector>,
 }
 
-/// An image without what was found in it.
+/// Image without its findings.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RedactedImage {
-    /// The image, encoded anew: nothing but pixels is left of the original.
+    /// Encoded image: nothing but pixels is left of the original.
     pub bytes: Vec<u8>,
-    /// `image/jpeg` for JPEG, `image/png` for everything else.
+    /// Media type: `image/jpeg` for JPEG, `image/png` for all others.
     pub mime: &'static str,
     /// Pixels across, upright.
     pub width: u32,
     /// Pixels down, upright.
     pub height: u32,
-    /// What was found in its text.
+    /// Findings in its text.
     pub findings: Vec<ImageFinding>,
-    /// The faces that were covered.
+    /// Faces that were covered.
     pub faces: Vec<Face>,
 }
 
-/// A piece of personal data or a secret in an image.
+/// Personal data or a secret in an image.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ImageFinding {
-    /// What it is.
+    /// Kind of data.
     pub entity: Entity,
-    /// What was painted over: a rectangle for each line, or for each character where a line leans.
+    /// Areas that were painted over: one for each line, or for each character of a slanted line.
     pub boxes: Vec<Rect>,
     /// Confidence, 0 to 1.
     pub score: f32,
@@ -107,10 +107,10 @@ pub struct ImageFinding {
 
 /// Finds what `selection` asks for in the text of an image and paints it black, and covers faces.
 ///
-/// What `options` ask for without a model for it is an error: an image that was not looked at does not pass for a clean
-/// one. Work ends soon after `stop` is set.
+/// An option whose model is not loaded is an error: an image that was not examined must not pass for a clean one. Work
+/// ends soon after `stop` is set.
 pub fn redact_image(
-    engine: &Engine,
+    engine: &PiiEngine,
     models: &ImageModels,
     bytes: &[u8],
     selection: &Selection,
@@ -136,7 +136,7 @@ pub fn redact_image(
         None => Vec::new(),
     };
     for (face, options) in faces.iter().zip(options.faces.iter().cycle()) {
-        cover(&mut image, face.rect, *options);
+        cover_face(&mut image, face.rect, *options);
     }
     for rect in findings.iter().flat_map(|finding| &finding.boxes) {
         paint::fill(&mut image, *rect);
@@ -147,7 +147,7 @@ pub fn redact_image(
 }
 
 /// Covers a face.
-pub(crate) fn cover(image: &mut RgbImage, rect: Rect, options: FaceOptions) {
+pub(crate) fn cover_face(image: &mut RgbImage, rect: Rect, options: FaceOptions) {
     match options.mode {
         FaceMode::Fill => paint::fill(image, rect),
         FaceMode::Pixelate => paint::pixelate(image, rect, options.strength),
@@ -156,44 +156,46 @@ pub(crate) fn cover(image: &mut RgbImage, rect: Rect, options: FaceOptions) {
 }
 
 fn find_text(
-    engine: &Engine,
+    engine: &PiiEngine,
     model: &Ocr,
     image: &RgbImage,
     selection: &Selection,
-    options: OcrOptions,
+    options: ImageOcrOptions,
     stop: &AtomicBool,
 ) -> Result<Vec<ImageFinding>, NetworkError> {
     let mut lines = model.read(image, stop)?;
     lines.retain(|line| line.confidence >= options.min_confidence);
     let mut covered = HashSet::new();
     let mut findings = Vec::new();
-    for reading in reading::readings(&lines) {
+    for reading in reading_order::reading_orders(&lines) {
         for finding in engine.analyze(&reading.text, selection) {
-            let places: Vec<_> = reading.places(finding.start_char, finding.end_char).collect();
+            let positions: Vec<_> = reading.positions(finding.start_char, finding.end_char).collect();
             // Another order of the lines shows it again.
-            if places.iter().all(|place| covered.contains(place)) {
+            if positions.iter().all(|position| covered.contains(position)) {
                 continue;
             }
             let found = ImageFinding {
                 entity: finding.entity,
-                boxes: boxes(&lines, &places, image.dimensions()),
+                boxes: boxes(&lines, &positions, image.dimensions()),
                 score: finding.score,
                 recognizer: finding.recognizer,
             };
             add(&mut findings, found);
-            covered.extend(places);
+            covered.extend(positions);
         }
     }
     Ok(findings)
 }
 
-/// Adds a finding. One that stands where the same was found is a line that was read twice: both are covered, and
-/// reported as one.
+/// Adds a finding. One of the same entity in the same place is a line that was read twice: both areas are covered, and
+/// reported as one finding.
 fn add(findings: &mut Vec<ImageFinding>, mut found: ImageFinding) {
     let area = |boxes: &[Rect]| boxes.iter().copied().map(Rect::area).sum::<u64>();
     let same = findings.iter_mut().find(|known| {
-        let pairs =
-            known.boxes.iter().flat_map(|one| found.boxes.iter().map(move |other| one.shared(*other)));
+        let pairs = known
+            .boxes
+            .iter()
+            .flat_map(|one| found.boxes.iter().map(move |other| one.intersection_area(*other)));
         known.entity == found.entity && 2 * pairs.sum::<u64>() > area(&known.boxes).min(area(&found.boxes))
     });
     match same {
@@ -202,10 +204,10 @@ fn add(findings: &mut Vec<ImageFinding>, mut found: ImageFinding) {
     }
 }
 
-/// The rectangles around characters, a little larger than these: where one ends is only known to some pixels.
-fn boxes(lines: &[Line], places: &[(usize, usize)], size: (u32, u32)) -> Vec<Rect> {
+/// Rectangles around characters, with a margin: OCR locates characters to some pixels only.
+fn boxes(lines: &[TextLine], positions: &[(usize, usize)], size: (u32, u32)) -> Vec<Rect> {
     let mut boxes = Vec::new();
-    for part in places.chunk_by(|a, b| a.0 == b.0) {
+    for part in positions.chunk_by(|a, b| a.0 == b.0) {
         let chars: Vec<Rect> = part.iter().map(|(line, index)| lines[*line].chars[*index]).collect();
         let Some(all) = chars.iter().copied().reduce(Rect::union) else { continue };
         // Around a line that leans, one rectangle would cover its neighbours.

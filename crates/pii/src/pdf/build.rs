@@ -1,4 +1,4 @@
-//! A new PDF from pictures of pages.
+//! Building of a new PDF from pictures of pages.
 
 use std::io::Write;
 
@@ -9,13 +9,13 @@ use lopdf::{Dictionary, Document, Object, ObjectId, Stream};
 
 use super::PdfError;
 
-/// Quality of JPEG from 1 to 100: text stays legible.
+/// Quality of JPEG, of 100: text stays legible.
 const QUALITY: u8 = 82;
-/// How far the colours of a pixel may be apart in a picture without colours.
-const GREY: u8 = 6;
+/// Most difference between the colours of a pixel in a picture that counts as grey, of 255.
+const MAX_GREY_SPREAD: u8 = 6;
 
-/// A file under construction. It holds its pages' pictures and nothing else.
-pub(super) struct Builder {
+/// PDF under construction. It has pictures of its pages and nothing else.
+pub(super) struct PdfBuilder {
     document: Document,
     root: ObjectId,
     kids: Vec<Object>,
@@ -23,7 +23,7 @@ pub(super) struct Builder {
     limit: usize,
 }
 
-impl Builder {
+impl PdfBuilder {
     pub(super) fn new(limit: usize) -> Self {
         let mut document = Document::with_version("1.7");
         let root = document.new_object_id();
@@ -31,7 +31,7 @@ impl Builder {
     }
 
     /// Adds a page of the given size in points. One with photographs is stored with a loss.
-    pub(super) fn page(
+    pub(super) fn add_page(
         &mut self,
         picture: RgbImage,
         width: f32,
@@ -60,7 +60,7 @@ impl Builder {
         Ok(())
     }
 
-    /// The bytes of the file.
+    /// Writes the file and returns its bytes.
     pub(super) fn finish(mut self) -> Result<Vec<u8>, PdfError> {
         let mut tree = Dictionary::new();
         tree.set("Type", "Pages");
@@ -78,12 +78,12 @@ impl Builder {
     }
 }
 
-/// The smallest that keeps letters sharp: text in 16 greys, the rest as JPEG.
+/// Encodes a picture small with sharp letters: text in 16 greys, all else as JPEG.
 fn encode(picture: RgbImage, photographs: bool) -> Stream {
     let (width, height) = picture.dimensions();
     let grey = picture.as_raw().chunks_exact(3).all(|pixel| {
         let (least, most) = (pixel[0].min(pixel[1]).min(pixel[2]), pixel[0].max(pixel[1]).max(pixel[2]));
-        most - least <= GREY
+        most - least <= MAX_GREY_SPREAD
     });
     let mut dict = Dictionary::new();
     dict.set("Type", "XObject");
@@ -92,7 +92,7 @@ fn encode(picture: RgbImage, photographs: bool) -> Stream {
     dict.set("Height", i64::from(height));
     dict.set("ColorSpace", if grey { "DeviceGray" } else { "DeviceRGB" });
     let (filter, bits, content) = if grey && !photographs {
-        ("FlateDecode", 4, sixteen_greys(&picture))
+        ("FlateDecode", 4, encode_16_greys(&picture))
     } else {
         let picture = DynamicImage::ImageRgb8(picture);
         let mut content = Vec::new();
@@ -108,7 +108,7 @@ fn encode(picture: RgbImage, photographs: bool) -> Stream {
     Stream { allows_compression: false, ..Stream::new(dict, content) }
 }
 
-fn sixteen_greys(picture: &RgbImage) -> Vec<u8> {
+fn encode_16_greys(picture: &RgbImage) -> Vec<u8> {
     let row_bytes = usize::try_from(picture.width()).unwrap_or_default() * 3;
     let mut encoder = ZlibEncoder::new(Vec::new(), Compression::new(6));
     let mut packed = Vec::new();

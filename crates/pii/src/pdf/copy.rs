@@ -1,34 +1,38 @@
-//! A plain copy of the pages that are wanted: what they show and nothing else.
+//! Plain copy of the selected pages: their visible content and nothing else.
 //!
-//! Only this copy is given to the interpreter. It has one revision, no packed objects, no encryption, no
-//! names, actions, attachments or metadata, and every stream in it has been measured: whatever it unpacks
-//! to fits the limits.
+//! Only this copy is given to the interpreter. It has one revision, no packed objects, no encryption, no names,
+//! actions, attachments or metadata, and every stream in it has been measured: it unpacks to no more than the
+//! limits.
 
 use std::collections::{HashMap, HashSet};
 
 use lopdf::{Dictionary, Document, Object, ObjectId, Stream};
 
-use super::measure::{self, Budget};
-use super::{Limits, PdfError};
+use super::measure::{self, StreamBudget};
+use super::{PdfError, PdfLimits};
 
-/// How deep attributes are inherited from the page tree, and how far references lead on.
+/// Most levels of the page tree that attributes are inherited through, and of values within values.
 const MAX_DEPTH: usize = 64;
-/// What a page shows.
-const OF_PAGE: [&[u8]; 5] = [b"MediaBox", b"CropBox", b"Rotate", b"Resources", b"Contents"];
-/// What an annotation shows: its text goes, its picture is a part of the page.
-const OF_ANNOTATION: [&[u8]; 6] = [b"Subtype", b"Rect", b"AP", b"AS", b"F", b"OC"];
-/// What is not shown of an image or a form, and a file elsewhere. Only of these: in a dictionary of resources or of
-/// glyphs the same words may be names that the file gave them.
-const NOT_SHOWN: [&[u8]; 7] =
+/// Keys of a page that are copied.
+const PAGE_KEYS: [&[u8]; 5] = [b"MediaBox", b"CropBox", b"Rotate", b"Resources", b"Contents"];
+/// Keys of an annotation that are copied: its picture is a part of the page, its text is dropped.
+const ANNOTATION_KEYS: [&[u8]; 6] = [b"Subtype", b"Rect", b"AP", b"AS", b"F", b"OC"];
+/// Keys of images and forms that are dropped: metadata, and references to external files. Other dictionaries keep
+/// them: among resources or glyphs the same words may be names that the file gave.
+const DROPPED_KEYS: [&[u8]; 7] =
     [b"Metadata", b"PieceInfo", b"StructParent", b"StructParents", b"F", b"FFilter", b"FDecodeParms"];
 
-/// The bytes of a PDF that shows the given pages.
-pub(super) fn plain(document: &Document, pages: &[ObjectId], limits: &Limits) -> Result<Vec<u8>, PdfError> {
-    let mut copy = Copy {
+/// Writes a PDF that shows the given pages, and returns its bytes.
+pub(super) fn plain(
+    document: &Document,
+    pages: &[ObjectId],
+    limits: &PdfLimits,
+) -> Result<Vec<u8>, PdfError> {
+    let mut copy = PageCopier {
         from: document,
         into: Document::with_version("1.7"),
-        budget: Budget::new(limits),
-        waiting: Vec::new(),
+        budget: StreamBudget::new(limits),
+        queue: Vec::new(),
         seen: HashSet::new(),
         lengths: HashMap::new(),
         contents: Vec::new(),
@@ -49,12 +53,12 @@ pub(super) fn plain(document: &Document, pages: &[ObjectId], limits: &Limits) ->
     let mut catalog = Dictionary::new();
     catalog.set("Type", "Catalog");
     catalog.set("Pages", root);
-    // Which layers are hidden.
+    // Visibility of layers.
     if let Some(layers) = document.catalog().ok().and_then(|catalog| catalog.get(b"OCProperties").ok()) {
         let layers = copy.value(layers, 0)?;
         catalog.set("OCProperties", layers);
     }
-    copy.follow()?;
+    copy.copy_referenced()?;
     copy.count_contents()?;
     let catalog = copy.into.add_object(catalog);
     copy.into.trailer.set("Root", catalog);
@@ -63,25 +67,26 @@ pub(super) fn plain(document: &Document, pages: &[ObjectId], limits: &Limits) ->
     Ok(bytes)
 }
 
-struct Copy<'d> {
+/// Copy of pages under construction.
+struct PageCopier<'d> {
     from: &'d Document,
     into: Document,
-    budget: Budget,
-    waiting: Vec<ObjectId>,
+    budget: StreamBudget,
+    queue: Vec<ObjectId>,
     seen: HashSet<ObjectId>,
-    /// What each stream unpacks to.
+    /// Bytes that each stream unpacks to.
     lengths: HashMap<ObjectId, usize>,
-    /// The streams that pages have as their contents, each as often as it is named.
+    /// Content streams of the pages, each as often as it is named.
     contents: Vec<ObjectId>,
 }
 
-impl Copy<'_> {
+impl PageCopier<'_> {
     fn page(&mut self, id: ObjectId) -> Result<Dictionary, PdfError> {
         let from = self.from;
         let source = from.get_dictionary(id).map_err(|_| PdfError::Damaged)?;
         let mut page = Dictionary::new();
         page.set("Type", "Page");
-        for key in OF_PAGE {
+        for key in PAGE_KEYS {
             if let Some(value) = inherited(from, source, key) {
                 page.set(key, self.value(value, 0)?);
             }
@@ -100,7 +105,7 @@ impl Copy<'_> {
             let annotation = from.dereference(annotation).map(|(_, object)| object);
             let Ok(Object::Dictionary(annotation)) = annotation else { continue };
             let mut kept = Dictionary::new();
-            for key in OF_ANNOTATION {
+            for key in ANNOTATION_KEYS {
                 if let Ok(value) = annotation.get(key) {
                     kept.set(key, self.value(value, 0)?);
                 }
@@ -111,9 +116,9 @@ impl Copy<'_> {
         Ok(page)
     }
 
-    /// Copies what is referred to, until nothing new is.
-    fn follow(&mut self) -> Result<(), PdfError> {
-        while let Some(id) = self.waiting.pop() {
+    /// Copies all objects that are referred to, directly or not.
+    fn copy_referenced(&mut self) -> Result<(), PdfError> {
+        while let Some(id) = self.queue.pop() {
             let from = self.from;
             let Some(object) = from.objects.get(&id) else { continue };
             let object = match object {
@@ -132,7 +137,7 @@ impl Copy<'_> {
         Ok(match object {
             Object::Reference(id) => {
                 if self.seen.insert(*id) {
-                    self.waiting.push(*id);
+                    self.queue.push(*id);
                 }
                 Object::Reference(*id)
             }
@@ -147,7 +152,7 @@ impl Copy<'_> {
     }
 
     fn dictionary(&mut self, dict: &Dictionary, depth: usize) -> Result<Dictionary, PdfError> {
-        self.budget.font(self.from, dict)?;
+        self.budget.take_widths(self.from, dict)?;
         let mut kept = Dictionary::new();
         for (key, value) in dict {
             kept.set(key.as_slice(), self.value(value, depth + 1)?);
@@ -155,14 +160,15 @@ impl Copy<'_> {
         Ok(kept)
     }
 
-    /// The interpreter unpacks the contents of a page in one piece, for each page on its own, and a file may name one
-    /// stream any number of times.
+    /// Takes repeated content streams from the budget: the interpreter unpacks the content of each page in one piece,
+    /// and a file may name one stream any number of times.
     fn count_contents(&mut self) -> Result<(), PdfError> {
         let mut once = HashSet::new();
         for id in &self.contents {
             if !once.insert(*id) {
                 // More than its length: each takes a moment, however short it is.
-                self.budget.again(self.lengths.get(id).copied().unwrap_or_default().saturating_add(64))?;
+                self.budget
+                    .take_repeated(self.lengths.get(id).copied().unwrap_or_default().saturating_add(64))?;
             }
         }
         Ok(())
@@ -170,19 +176,19 @@ impl Copy<'_> {
 
     fn stream(&mut self, id: ObjectId, stream: &Stream) -> Result<Stream, PdfError> {
         let mut source = stream.clone();
-        for key in NOT_SHOWN {
+        for key in DROPPED_KEYS {
             source.dict.remove(key);
         }
-        measure::settle(self.from, &mut source.dict);
+        measure::resolve_description(self.from, &mut source.dict);
         let dict = self.dictionary(&source.dict, 0)?;
-        let length = self.budget.stream(&source)?;
+        let length = self.budget.take_stream(&source)?;
         let content = if length.is_some() { source.content } else { Vec::new() };
         self.lengths.insert(id, length.unwrap_or_default());
         Ok(Stream { allows_compression: false, ..Stream::new(dict, content) })
     }
 }
 
-/// An attribute of a page or of what it is a part of.
+/// Attribute of a page, or of the nearest node of the page tree that has it.
 fn inherited<'d>(from: &'d Document, page: &'d Dictionary, key: &[u8]) -> Option<&'d Object> {
     let mut node = page;
     for _ in 0..MAX_DEPTH {

@@ -1,8 +1,8 @@
-//! What drawing a page takes, counted before it is drawn.
+//! Cost of drawing a page, counted before it is drawn.
 //!
-//! Forms can draw forms that draw forms: a short file can ask for billions of operators, and the
-//! interpreter has no way to be stopped between two of them. Here the same instructions are walked
-//! without drawing, each form as often as it is used.
+//! Forms can draw forms that draw forms: a short file can ask for billions of operators, and the interpreter cannot
+//! be stopped between two of them. Here the same instructions are read without drawing, each form as often as it is
+//! used.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,36 +13,36 @@ use hayro::hayro_syntax::object::dict::keys;
 use hayro::hayro_syntax::object::{Array, Dict, Name, Object, ObjectIdentifier, Stream};
 use hayro::hayro_syntax::page::{Page, Resources};
 
-use super::{Limits, PdfError};
+use super::{PdfError, PdfLimits};
 
-/// Forms within forms. Real files have some five.
+/// Most levels of forms within forms. Real files have some five.
 const MAX_DEPTH: usize = 20;
-/// Bytes of a packed image within operators. They should be smaller than 4 KB, and unpack to a thousand
-/// times as much at most.
+/// Most bytes of a compressed inline image. Real ones have less than 4 KB, and unpack to a thousand times as much at
+/// most.
 const MAX_INLINE: usize = 256 << 10;
-/// How many operators pass between two looks at the flag.
-const LOOK_EVERY: u32 = 4096;
+/// Number of operators between two reads of the stop flag.
+const STOP_CHECK_INTERVAL: u32 = 4096;
 
 /// Checks that the page can be drawn within the limits.
-pub(super) fn check(page: &Page<'_>, limits: &Limits, stop: &AtomicBool) -> Result<(), PdfError> {
-    let mut walk = Walk {
-        left: limits.operators,
-        pixels: limits.image_pixels * 4,
+pub(super) fn check(page: &Page<'_>, limits: &PdfLimits, stop: &AtomicBool) -> Result<(), PdfError> {
+    let mut counter = CostCounter {
+        operators_left: limits.operators,
+        pixels_left: limits.image_pixels * 4,
         depth: 0,
         stop,
         fonts: HashMap::new(),
     };
-    walk.content(page.typed_operations(), page.resources())?;
+    counter.content(page.typed_operations(), page.resources())?;
     let annotations = page.raw().get::<Array<'_>>(keys::ANNOTS);
     for annotation in annotations.iter().flat_map(Array::iter::<Dict<'_>>) {
         let Some(appearances) = annotation.get::<Dict<'_>>(keys::AP) else { continue };
-        walk.take(1)?;
+        counter.take(1)?;
         match appearances.get::<Object<'_>>(keys::N) {
-            Some(Object::Stream(form)) => walk.form(&form, page.resources())?,
+            Some(Object::Stream(form)) => counter.form(&form, page.resources())?,
             Some(Object::Dict(states)) => {
                 for name in states.keys() {
                     if let Some(form) = states.get::<Stream<'_>>(name) {
-                        walk.form(&form, page.resources())?;
+                        counter.form(&form, page.resources())?;
                     }
                 }
             }
@@ -52,28 +52,31 @@ pub(super) fn check(page: &Page<'_>, limits: &Limits, stop: &AtomicBool) -> Resu
     Ok(())
 }
 
-struct Walk<'s> {
-    left: u32,
-    /// Pixels of images, each counted as often as it is drawn.
-    pixels: u64,
+/// Count of the cost of one page.
+struct CostCounter<'s> {
+    operators_left: u32,
+    /// Pixels of images that are left, each counted as often as it is drawn.
+    pixels_left: u64,
     depth: usize,
     stop: &'s AtomicBool,
-    /// What the costliest glyph of a font takes, for fonts whose glyphs are drawn by operators.
+    /// Operators of the costliest glyph, for fonts whose glyphs are drawn by operators.
     fonts: HashMap<ObjectIdentifier, u32>,
 }
 
-impl Walk<'_> {
+impl CostCounter<'_> {
     fn take(&mut self, operators: u32) -> Result<(), PdfError> {
-        let before = self.left;
-        self.left = before.checked_sub(operators).ok_or(PdfError::TooComplex)?;
-        if before / LOOK_EVERY != self.left / LOOK_EVERY && self.stop.load(Ordering::Relaxed) {
+        let before = self.operators_left;
+        self.operators_left = before.checked_sub(operators).ok_or(PdfError::TooComplex)?;
+        if before / STOP_CHECK_INTERVAL != self.operators_left / STOP_CHECK_INTERVAL
+            && self.stop.load(Ordering::Relaxed)
+        {
             return Err(PdfError::Stopped);
         }
         Ok(())
     }
 
     fn content(&mut self, mut content: TypedIter<'_>, resources: &Resources<'_>) -> Result<(), PdfError> {
-        // What each glyph takes in the current font.
+        // Operators of a glyph of the current font.
         let mut glyph = 1;
         while let Some(instruction) = content.next() {
             self.take(1)?;
@@ -129,11 +132,11 @@ impl Walk<'_> {
             u64::try_from(side.unwrap_or_default()).unwrap_or(u64::MAX)
         };
         let pixels = side(keys::WIDTH, keys::W).saturating_mul(side(keys::HEIGHT, keys::H));
-        self.pixels = self.pixels.checked_sub(pixels).ok_or(PdfError::TooComplex)?;
+        self.pixels_left = self.pixels_left.checked_sub(pixels).ok_or(PdfError::TooComplex)?;
         Ok(())
     }
 
-    /// Images within operators were not measured with the streams of the file.
+    /// Checks an inline image, which was not measured with the streams of the file.
     fn inline(image: &Stream<'_>) -> Result<(), PdfError> {
         // The filters have no public type to match on, only names to print.
         let grows = |name: &str| matches!(name, "FlateDecode" | "LzwDecode" | "RunLengthDecode");
@@ -167,7 +170,7 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// What a glyph of a font takes at most.
+    /// Most operators of a glyph of a font.
     fn font(&mut self, name: &Name<'_>, resources: &Resources<'_>) -> Result<u32, PdfError> {
         let Some(font) = resources.get_font(name) else { return Ok(1) };
         let Some(procedures) = font.get::<Dict<'_>>(keys::CHAR_PROCS) else { return Ok(1) };
@@ -179,9 +182,9 @@ impl Walk<'_> {
         let mut most = 1;
         for name in procedures.keys() {
             let Some(glyph) = procedures.get::<Stream<'_>>(name) else { continue };
-            let before = self.left;
+            let before = self.operators_left;
             self.form(&glyph, own.as_ref().unwrap_or(resources))?;
-            most = most.max(before - self.left);
+            most = most.max(before - self.operators_left);
         }
         if let Some(id) = id {
             self.fonts.insert(id, most);

@@ -1,8 +1,9 @@
-//! Why a PDF was refused.
+//! Errors of redacting a PDF.
 
+use super::open::PdfOpenError;
 use crate::image::NetworkError;
 
-/// A PDF that could not be examined or redacted. Messages say what to do and never quote the file.
+/// Reason a PDF could not be examined or redacted. Messages say what to do and never quote the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PdfError {
     /// No PDF header where one must be.
@@ -11,60 +12,70 @@ pub enum PdfError {
     /// More bytes than the limit.
     #[error("the PDF has more than {limit} bytes: split it, or make its images smaller")]
     TooLarge {
-        /// Bytes.
+        /// Most bytes that are accepted.
         limit: usize,
     },
     /// Base64 or a data URL with a mistake in it.
     #[error("the PDF is not valid base64 or a data URL: {0}")]
     BadEncoding(&'static str),
-    /// It opens with a password only, or with a scheme that is not known.
+    /// Encryption with a password, or with a scheme that is not known.
     #[error("the PDF is protected by a password: send it without protection")]
     Encrypted,
-    /// The structure cannot be read.
+    /// Structure that cannot be read.
     #[error("the PDF is damaged: save it again with another program and send the copy")]
     Damaged,
-    /// It holds, unpacks to, or draws more than the limits allow.
+    /// Objects, streams or drawing beyond the limits.
     #[error("the PDF is too complex to be examined: print it to a new PDF, or send fewer pages")]
     TooComplex,
     /// More pages than the limit.
     #[error("at most {limit} pages are examined at once: select fewer with `pages`")]
     TooManyPages {
-        /// Pages.
+        /// Most pages that are examined.
         limit: usize,
     },
-    /// The selection names a page that is not there.
+    /// Selected page that the file does not have.
     #[error("page {page} is selected, but the PDF has {pages}")]
     NoSuchPage {
-        /// The page, from 1.
+        /// Number of the page, from 1.
         page: u32,
-        /// Pages of the file.
+        /// Number of pages of the file.
         pages: u32,
     },
-    /// The page shows something that only reading the picture would tell, and that is off or not available.
+    /// Page with images, or with shapes that could be text, while OCR is off or not available.
     #[error(
         "page {page} has images, or text that only shows as shapes, and reading text in images is not available: turn it on, or leave the page out"
     )]
     NeedsOcr {
-        /// The page, from 1.
+        /// Number of the page, from 1.
         page: u32,
     },
-    /// Faces were to be covered, without a model that finds them, and the page has images.
+    /// Page with images whose faces were to be covered, while no face model is loaded.
     #[error(
         "page {page} has images, and faces in them cannot be found: the face model is not installed; turn it off, or leave the page out"
     )]
     NoFaceModel {
-        /// The page, from 1.
+        /// Number of the page, from 1.
         page: u32,
     },
-    /// A model failed: a fault of the server, not of the file.
+    /// Failure of a model: a fault of the server, not of the file.
     #[error("the PDF could not be examined: the {model} model failed")]
     ModelFailed {
-        /// Which one, in a word.
+        /// Short name of the model.
         model: &'static str,
     },
-    /// The caller's flag was set.
+    /// Cancelled: the caller's flag was set.
     #[error("stopped before the end")]
     Stopped,
+}
+
+impl From<PdfOpenError> for PdfError {
+    fn from(error: PdfOpenError) -> Self {
+        match error {
+            PdfOpenError::TooComplex => Self::TooComplex,
+            PdfOpenError::Encrypted => Self::Encrypted,
+            PdfOpenError::Damaged => Self::Damaged,
+        }
+    }
 }
 
 impl From<NetworkError> for PdfError {

@@ -2,31 +2,31 @@
 
 use hayro::kurbo::Rect;
 
-use super::glyphs::Placed;
-use super::reading::Reading;
-use super::{PdfFinding, PdfRect, Source};
-use crate::{Engine, Finding, Selection};
+use super::glyphs::PlacedGlyph;
+use super::reading_order::PageReading;
+use super::{FindingSource, PdfFinding, PdfRect};
+use crate::{Finding, PiiEngine, Selection};
 
-/// Two boxes are painted as one when that covers no more than this much of both.
-const JOINED: f64 = 1.5;
-/// Letters may reach out of their box; this much of its height is covered around it.
+/// Most area of two boxes that are painted as one, as a part of their own areas.
+const MAX_JOINED_AREA: f64 = 1.5;
+/// Margin covered around a box, as a part of its height: letters may reach out of it.
 const MARGIN: f64 = 0.06;
 
-/// What was found, with the glyphs that show it.
-struct Found {
+/// Finding, with the indices of the glyphs that show it.
+struct GlyphFinding {
     glyphs: Vec<usize>,
     finding: Finding,
 }
 
-/// Examines characters in all orders in which they can be read.
+/// Examines the characters of a page in all their reading orders.
 pub(super) fn examine(
-    glyphs: &[Placed],
-    readings: Vec<Reading>,
-    (page, source): (u32, Source),
-    engine: &Engine,
+    glyphs: &[PlacedGlyph],
+    readings: Vec<PageReading>,
+    (page, source): (u32, FindingSource),
+    engine: &PiiEngine,
     selection: &Selection,
 ) -> Vec<PdfFinding> {
-    let mut all: Vec<Found> = Vec::new();
+    let mut all: Vec<GlyphFinding> = Vec::new();
     for reading in readings {
         let (flowing, breaks) = reading.flowing();
         let goes_on =
@@ -38,13 +38,13 @@ pub(super) fn examine(
         for (reading, finding) in found {
             let shown = shown_by(reading, &finding);
             if shown.iter().any(|index| glyphs[*index].visible) {
-                add(&mut all, Found { glyphs: shown, finding });
+                add(&mut all, GlyphFinding { glyphs: shown, finding });
             }
         }
     }
     let mut all = without_parts(all);
     all.sort_by_key(|found| found.glyphs.first().copied());
-    let each = all.into_iter().map(|Found { glyphs: shown, finding }| PdfFinding {
+    let each = all.into_iter().map(|GlyphFinding { glyphs: shown, finding }| PdfFinding {
         page,
         entity: finding.entity,
         boxes: boxes(shown.iter().map(|index| glyphs[*index].area)),
@@ -55,7 +55,7 @@ pub(super) fn examine(
     each.collect()
 }
 
-fn shown_by(reading: &Reading, finding: &Finding) -> Vec<usize> {
+fn shown_by(reading: &PageReading, finding: &Finding) -> Vec<usize> {
     let shown = reading.shown_by.get(finding.start_char..finding.end_char).unwrap_or_default();
     let mut shown: Vec<usize> = shown.iter().flatten().copied().collect();
     // A ligature shows several characters.
@@ -63,8 +63,8 @@ fn shown_by(reading: &Reading, finding: &Finding) -> Vec<usize> {
     shown
 }
 
-/// Adds a finding, unless it was there in another order of reading.
-fn add(all: &mut Vec<Found>, new: Found) {
+/// Adds a finding, unless another reading order had it.
+fn add(all: &mut Vec<GlyphFinding>, new: GlyphFinding) {
     let inside = |few: &[usize], many: &[usize]| few.iter().all(|glyph| many.contains(glyph));
     let same = all.iter_mut().find(|known| {
         known.finding.entity == new.finding.entity
@@ -79,9 +79,9 @@ fn add(all: &mut Vec<Found>, new: Found) {
     }
 }
 
-/// Leaves out what is only a part of something else, as the rest of a number that began a line before.
-fn without_parts(all: Vec<Found>) -> Vec<Found> {
-    let part = |found: &Found| {
+/// Drops findings that are a part of another one, such as the rest of a number that began a line before.
+fn without_parts(all: Vec<GlyphFinding>) -> Vec<GlyphFinding> {
+    let part = |found: &GlyphFinding| {
         all.iter().any(|other| {
             found.glyphs.len() < other.glyphs.len()
                 && found.finding.score <= other.finding.score
@@ -99,7 +99,7 @@ pub(super) fn boxes(areas: impl Iterator<Item = Rect>) -> Vec<PdfRect> {
         let margin = MARGIN * area.height().min(area.width()).max(1.0);
         let area = area.inflate(margin, margin);
         match joined.last_mut() {
-            Some(last) if last.union(area).area() <= JOINED * (last.area() + area.area()) => {
+            Some(last) if last.union(area).area() <= MAX_JOINED_AREA * (last.area() + area.area()) => {
                 *last = last.union(area);
             }
             _ => joined.push(area),

@@ -1,4 +1,4 @@
-//! What a page draws: its characters with their places, and what only looking at it would tell.
+//! Content of a page: its characters with their positions, and whether it has images or shapes that could be text.
 
 use std::collections::HashMap;
 use std::panic::resume_unwind;
@@ -16,72 +16,75 @@ use hayro::kurbo::{Affine, BezPath, PathSeg, Point, Rect, Shape};
 
 use super::Interrupted;
 
-/// Glyphs of one page. A page of a telephone book has some 20,000.
+/// Most glyphs of one page. A page of a telephone book has some 20,000.
 const MAX_GLYPHS: usize = 300_000;
-/// Units of a glyph's outline to the size of its font.
+/// Units of a glyph's outline per font size.
 const UNITS: f64 = 1000.0;
-/// What letters reach above and below their line, in those units, unless they are larger.
+/// Height above the line that is covered of each letter, or more if it is larger, in units.
 const ASCENT: f64 = 800.0;
+/// Position below the line that is covered of each letter, or more if it is larger, in units.
 const DESCENT: f64 = -220.0;
-/// Sides of an image, in points, below which it holds no text that could be read.
-const SPECK: f64 = 4.0;
-/// Segments of shapes that letters could be drawn with. Ten digits have more.
+/// Least side of an image that could show legible text, in points.
+const MIN_IMAGE_SIDE: f64 = 4.0;
+/// Most segments of shapes that are too few to be text. Ten digits have more.
 const MAX_SEGMENTS: usize = 64;
 
-/// A character of a page, or some when a ligature shows them.
+/// Glyph of a page: a character, or several if it is a ligature.
 #[derive(Clone, Debug)]
-pub(super) struct Placed {
-    /// What it stands for.
+pub(super) struct PlacedGlyph {
+    /// Text that it stands for.
     pub(super) text: String,
-    /// Where it is, in points from the top left corner of the page as it is shown.
+    /// Area, in points from the top left corner of the page as it is shown.
     pub(super) area: Rect,
-    /// Where it begins and ends on its line.
+    /// Start on its line.
     pub(super) start: Point,
+    /// End on its line.
     pub(super) end: Point,
-    /// Size of the font.
+    /// Size of the font, in points.
     pub(super) size: f64,
-    /// Whether the page shows the place where it is. What a page cuts off is read for what is left.
+    /// True if it is in the visible part of the page. Others are read as context.
     pub(super) visible: bool,
 }
 
-/// What a page draws.
+/// Content that a page draws.
 #[derive(Default)]
-pub(super) struct Drawn {
-    pub(super) glyphs: Vec<Placed>,
-    /// Whether it has images.
+pub(super) struct PageContent {
+    pub(super) glyphs: Vec<PlacedGlyph>,
+    /// True if it has images.
     pub(super) images: bool,
-    /// Whether it has shapes, patterns, masks or glyphs of unknown meaning that could be text.
+    /// True if it has shapes, patterns, masks or glyphs of unknown meaning that could be text.
     pub(super) shapes: bool,
     segments: usize,
 }
 
-/// Reads what the page draws. Unwinds with [`Interrupted`] when it is too much or the flag is set.
+/// Reads the content of a page. Unwinds with [`Interrupted`] when it is too much or the flag is set.
 pub(super) fn read<'a>(
     page: &Page<'a>,
     cache: &InterpreterCache<'a>,
     settings: InterpreterSettings,
     stop: &AtomicBool,
-) -> Drawn {
+) -> PageContent {
     let (width, height) = page.render_dimensions();
     let visible = Rect::new(0.0, 0.0, f64::from(width), f64::from(height));
     let transform = page.initial_transform(true).to_kurbo();
     let mut context = Context::new(transform, visible, cache, page.xref(), settings);
-    let mut reader = Reader { drawn: Drawn::default(), visible, outlines: HashMap::new(), stop };
+    let mut reader = GlyphDevice { drawn: PageContent::default(), visible, outlines: HashMap::new(), stop };
     interpret_page(page, &mut context, &mut reader);
     let mut drawn = reader.drawn;
     drawn.shapes |= drawn.segments > MAX_SEGMENTS;
     drawn
 }
 
-struct Reader<'s> {
-    drawn: Drawn,
+/// Device that records what the interpreter draws.
+struct GlyphDevice<'s> {
+    drawn: PageContent,
     visible: Rect,
     outlines: HashMap<u128, Rect>,
     stop: &'s AtomicBool,
 }
 
-impl Reader<'_> {
-    fn look(&self) {
+impl GlyphDevice<'_> {
+    fn check_limits(&self) {
         if self.stop.load(Ordering::Relaxed) {
             resume_unwind(Box::new(Interrupted::Stopped));
         }
@@ -90,8 +93,8 @@ impl Reader<'_> {
         }
     }
 
-    /// What is painted with may be a drawing itself.
-    fn painted_with(&mut self, props: &DrawProps<'_>) {
+    /// Notes patterns and masks, which may be drawings themselves.
+    fn note_paint(&mut self, props: &DrawProps<'_>) {
         let tiled =
             matches!(&props.paint, Paint::Pattern(pattern) if matches!(**pattern, Pattern::Tiling(_)));
         self.drawn.shapes |= tiled || props.soft_mask.is_some();
@@ -107,7 +110,7 @@ impl Reader<'_> {
                 (shape, outline.advance_width().map(f64::from))
             }
             Glyph::Type3(drawn) => {
-                let mut extent = Extent(None);
+                let mut extent = ExtentDevice(None);
                 drawn.interpret(&mut extent, props.transform, glyph.transform(), &props.paint);
                 (extent.0, None)
             }
@@ -130,13 +133,13 @@ impl Reader<'_> {
             Some(BfString::String(text)) => text,
             None => String::new(),
         };
-        let meant = !text.is_empty() && text.chars().all(is_meant);
+        let meaningful = !text.is_empty() && text.chars().all(is_meaningful);
         let visible = area.overlaps(self.visible);
-        if !meant && visible && shape.is_some() {
+        if !meaningful && visible && shape.is_some() {
             self.drawn.shapes = true;
         }
-        let text = if meant { text } else { String::from('\u{fffd}') };
-        self.drawn.glyphs.push(Placed { text, area, start, end, size, visible });
+        let text = if meaningful { text } else { String::from('\u{fffd}') };
+        self.drawn.glyphs.push(PlacedGlyph { text, area, start, end, size, visible });
     }
 
     fn shape(&mut self, path: &BezPath, transform: Affine) {
@@ -150,56 +153,56 @@ impl Reader<'_> {
     }
 }
 
-/// Whether a character says what is shown: private ones and replacements do not.
-fn is_meant(c: char) -> bool {
+/// True if a character tells what its glyph shows: private use characters and replacements do not.
+fn is_meaningful(c: char) -> bool {
     !matches!(u32::from(c), 0xe000..=0xf8ff | 0xfff0..=0xffff | 0xf_0000..)
         && (!c.is_control() || c.is_whitespace())
 }
 
-/// Whether a path is an upright rectangle, as lines of tables are drawn.
+/// True if a path is an upright rectangle, as lines of tables are drawn.
 fn is_rectangle(path: &BezPath) -> bool {
     let upright = |segment| matches!(segment, PathSeg::Line(line) if line.p0.x.total_cmp(&line.p1.x).is_eq() || line.p0.y.total_cmp(&line.p1.y).is_eq());
     path.elements().len() <= 6 && path.segments().all(upright)
 }
 
-impl<'a> Device<'a> for Reader<'_> {
+impl<'a> Device<'a> for GlyphDevice<'_> {
     fn draw_glyph_run(&mut self, run: &GlyphRun<'_, 'a>, props: DrawProps<'a>, _: &DrawMode) {
-        self.look();
-        self.painted_with(&props);
+        self.check_limits();
+        self.note_paint(&props);
         for glyph in run.glyphs() {
             self.glyph(glyph, &props);
         }
     }
 
     fn draw_image(&mut self, image: Image<'a, '_>, props: ImageDrawProps<'a>) {
-        self.look();
+        self.check_limits();
         let area = Rect::new(0.0, 0.0, f64::from(image.width()), f64::from(image.height()));
         let area = props.transform.transform_rect_bbox(area);
         let seen = area.intersect(self.visible);
         // One that is nowhere near the page is not seen; where a place is not a number, it may be.
-        if !area.is_finite() || (seen.width() > SPECK && seen.height() > SPECK) {
+        if !area.is_finite() || (seen.width() > MIN_IMAGE_SIDE && seen.height() > MIN_IMAGE_SIDE) {
             self.drawn.images = true;
         }
         self.drawn.shapes |= props.soft_mask.is_some();
     }
 
     fn draw_path(&mut self, path: &BezPath, props: DrawProps<'a>, _: &DrawMode) {
-        self.look();
-        self.painted_with(&props);
+        self.check_limits();
+        self.note_paint(&props);
         self.shape(path, props.transform);
     }
 
     fn draw_rect(&mut self, _: &Rect, props: DrawProps<'a>, _: &DrawMode) {
-        self.look();
-        self.painted_with(&props);
+        self.check_limits();
+        self.note_paint(&props);
     }
 
     fn push_clip_path(&mut self, _: &ClipPath) {
-        self.look();
+        self.check_limits();
     }
 
     fn push_transparency_group(&mut self, _: f32, mask: Option<SoftMask<'a>>, _: BlendMode) {
-        self.look();
+        self.check_limits();
         self.drawn.shapes |= mask.is_some();
     }
 
@@ -208,16 +211,16 @@ impl<'a> Device<'a> for Reader<'_> {
     fn pop_transparency_group(&mut self) {}
 }
 
-/// How far a glyph reaches that is drawn by operators.
-struct Extent(Option<Rect>);
+/// Device that records the extent of a glyph that is drawn by operators.
+struct ExtentDevice(Option<Rect>);
 
-impl Extent {
+impl ExtentDevice {
     fn add(&mut self, area: Rect) {
         self.0 = Some(self.0.map_or(area, |known| known.union(area)));
     }
 }
 
-impl<'a> Device<'a> for Extent {
+impl<'a> Device<'a> for ExtentDevice {
     fn draw_path(&mut self, path: &BezPath, props: DrawProps<'a>, _: &DrawMode) {
         self.add(props.transform.transform_rect_bbox(path.bounding_box()));
     }

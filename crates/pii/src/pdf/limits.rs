@@ -1,25 +1,25 @@
-//! What examining one file may take.
+//! Limits of redacting one PDF.
 
-/// Limits for one PDF. The defaults suit files of people: some hundred pages, scans at 600 dpi.
+/// Limits for one PDF. The defaults suit common files: some hundred pages, scans at 600 dpi.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Bytes of the file.
+pub struct PdfLimits {
+    /// Most bytes of the file.
     pub bytes: usize,
-    /// Pages that are examined.
+    /// Most pages that are examined.
     pub pages: usize,
-    /// Bytes that all streams unpack to.
+    /// Most bytes that all streams together unpack to.
     pub unpacked: usize,
-    /// Pixels of one image within a page.
+    /// Most pixels of one image within a page.
     pub image_pixels: u64,
-    /// Pixels of one page when it is drawn. Larger pages are drawn at a lower resolution.
+    /// Most pixels of one drawn page. Larger pages are drawn at a lower resolution.
     pub page_pixels: u64,
-    /// Drawing operators of one page, repeated ones counted each time.
+    /// Most drawing operators of one page, repeated ones counted each time.
     pub operators: u32,
-    /// Bytes of the redacted file.
+    /// Most bytes of the redacted file.
     pub output: usize,
 }
 
-impl Default for Limits {
+impl Default for PdfLimits {
     fn default() -> Self {
         Self {
             bytes: 64 << 20,

@@ -1,10 +1,10 @@
-//! What a stream unpacks to, measured before anything else unpacks it.
+//! Size of unpacked streams, measured before the interpreter unpacks them.
 
 use lopdf::{DecompressError, Dictionary, Document, Object, Stream};
 
-use super::{Limits, PdfError};
+use super::{PdfError, PdfLimits};
 
-/// Filters of one stream. Two are common.
+/// Most filters of one stream. Two are common.
 const MAX_FILTERS: usize = 8;
 /// Abbreviated and full names of filters (PDF 1.7, table 94).
 const FILTERS: [(&[u8], &[u8]); 7] = [
@@ -16,15 +16,15 @@ const FILTERS: [(&[u8], &[u8]); 7] = [
     (b"CCF", b"CCITTFaxDecode"),
     (b"DCT", b"DCTDecode"),
 ];
-/// What describes a stream and may be a reference.
-const DESCRIBE: [&[u8]; 4] = [b"Filter", b"DecodeParms", b"Width", b"Height"];
+/// Keys that describe a stream, whose values may be references.
+const DESCRIPTION_KEYS: [&[u8]; 4] = [b"Filter", b"DecodeParms", b"Width", b"Height"];
 
-/// Puts in place what describes the stream: no references, full names.
-pub(super) fn settle(document: &Document, dict: &mut Dictionary) {
-    let settled = |object: &Object| {
+/// Replaces references in the description of a stream by their values, and short names of filters by full ones.
+pub(super) fn resolve_description(document: &Document, dict: &mut Dictionary) {
+    let resolved = |object: &Object| {
         let object = document.dereference(object).map_or(Object::Null, |(_, object)| object.clone());
         match object {
-            Object::Name(name) => Object::Name(full(&name).to_vec()),
+            Object::Name(name) => Object::Name(full_filter_name(&name).to_vec()),
             Object::Dictionary(mut dict) => {
                 dict.iter_mut().for_each(|(_, value)| {
                     // JBIG2 has a stream of what its images share.
@@ -38,41 +38,41 @@ pub(super) fn settle(document: &Document, dict: &mut Dictionary) {
             other => other,
         }
     };
-    for key in DESCRIBE {
+    for key in DESCRIPTION_KEYS {
         let Ok(value) = dict.get(key) else { continue };
-        let value = match settled(value) {
-            Object::Array(items) => Object::Array(items.iter().map(settled).collect()),
+        let value = match resolved(value) {
+            Object::Array(items) => Object::Array(items.iter().map(resolved).collect()),
             other => other,
         };
         dict.set(key, value);
     }
 }
 
-/// The full name of a filter.
-pub(super) fn full(name: &[u8]) -> &[u8] {
+/// Full name of a filter.
+pub(super) fn full_filter_name(name: &[u8]) -> &[u8] {
     FILTERS.iter().find(|(short, _)| *short == name).map_or(name, |(_, full)| *full)
 }
 
-/// Widths of glyphs that the fonts of one file may give. The largest fonts have 65,536 glyphs.
+/// Most widths of glyphs in the fonts of one file. The largest fonts have 65,536 glyphs.
 const MAX_WIDTHS: u64 = 300_000;
-/// Where the codes of a font that has bytes as its codes begin, at most. It is twice the largest byte.
+/// Highest first code of a font whose codes are bytes: twice the largest byte.
 const MAX_FIRST: f32 = 512.0;
 
-/// What is left for the streams and fonts of one file.
-pub(super) struct Budget {
+/// Remaining bytes, pixels and widths for the streams and fonts of one file.
+pub(super) struct StreamBudget {
     unpacked: usize,
     image_pixels: u64,
     widths: u64,
 }
 
-impl Budget {
-    pub(super) fn new(limits: &Limits) -> Self {
+impl StreamBudget {
+    pub(super) fn new(limits: &PdfLimits) -> Self {
         Self { unpacked: limits.unpacked, image_pixels: limits.image_pixels, widths: MAX_WIDTHS }
     }
 
-    /// Takes the widths that a font gives. The interpreter writes each of a range down on its own, and two numbers make
-    /// a range of four billion (PDF 1.7, 9.7.4.3).
-    pub(super) fn font(&mut self, document: &Document, dict: &Dictionary) -> Result<(), PdfError> {
+    /// Takes the widths of a font. The interpreter stores each width of a range on its own, and two numbers make a
+    /// range of four billion (PDF 1.7, 9.7.4.3).
+    pub(super) fn take_widths(&mut self, document: &Document, dict: &Dictionary) -> Result<(), PdfError> {
         let number = |object: &Object| document.dereference(object).ok()?.1.as_float().ok();
         if dict.get(b"FirstChar").ok().and_then(number).is_some_and(|first| first > MAX_FIRST) {
             return Err(PdfError::TooComplex);
@@ -94,14 +94,14 @@ impl Budget {
         Ok(())
     }
 
-    /// Takes what is unpacked once more than it was measured.
-    pub(super) fn again(&mut self, length: usize) -> Result<(), PdfError> {
+    /// Takes the bytes of a stream that is unpacked once more.
+    pub(super) fn take_repeated(&mut self, length: usize) -> Result<(), PdfError> {
         self.unpacked = self.unpacked.checked_sub(length).ok_or(PdfError::TooComplex)?;
         Ok(())
     }
 
-    /// Takes what this stream unpacks to and says how long that is; none when it cannot be unpacked.
-    pub(super) fn stream(&mut self, stream: &Stream) -> Result<Option<usize>, PdfError> {
+    /// Takes the bytes that a stream unpacks to, and returns their number; none if it cannot be unpacked.
+    pub(super) fn take_stream(&mut self, stream: &Stream) -> Result<Option<usize>, PdfError> {
         let number = |key: &[u8]| stream.dict.get(key).and_then(Object::as_i64).ok();
         let pixels = match (number(b"Width"), number(b"Height")) {
             (Some(width), Some(height)) => area(width, height),
@@ -162,7 +162,7 @@ fn area(width: i64, height: i64) -> u64 {
     u64::try_from(width).unwrap_or(u64::MAX).saturating_mul(u64::try_from(height).unwrap_or(u64::MAX))
 }
 
-/// One value or a list of them.
+/// Values of a key that has one value or a list of them.
 fn list<'d>(dict: &'d Dictionary, key: &[u8]) -> Vec<&'d Object> {
     match dict.get(key) {
         Ok(Object::Array(items)) => items.iter().collect(),
@@ -171,7 +171,7 @@ fn list<'d>(dict: &'d Dictionary, key: &[u8]) -> Vec<&'d Object> {
     }
 }
 
-/// The pixels that coded image data says it has, which may be more than the file says.
+/// Pixels that coded image data declares, which may be more than the dictionary declares.
 fn pixels_inside(filter: &[u8], content: &[u8], params: Option<&Dictionary>, height: Option<i64>) -> u64 {
     let param = |key: &[u8]| params.and_then(|params| params.get(key).and_then(Object::as_i64).ok());
     match filter {
@@ -191,7 +191,7 @@ fn number(content: &[u8], at: usize, length: usize) -> u64 {
     digits.iter().fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
 
-/// The largest frame header anywhere: one that only looks like it is random and small enough most times.
+/// Pixels of a JPEG, from its frame header.
 fn jpeg(content: &[u8]) -> u64 {
     let mut at = 2;
     while let Some([0xff, marker]) = content.get(at..at + 2) {
@@ -207,7 +207,7 @@ fn jpeg(content: &[u8]) -> u64 {
     0
 }
 
-/// The `SIZ` marker (ISO 15444-1, A.5.1).
+/// Pixels of a JPEG 2000 image, from the largest `SIZ` marker (ISO 15444-1, A.5.1).
 fn jpeg_2000(content: &[u8]) -> u64 {
     let starts = content.windows(4).enumerate().filter(|(_, word)| *word == [0xff, 0x4f, 0xff, 0x51]);
     let size = |at: usize| {
@@ -219,7 +219,7 @@ fn jpeg_2000(content: &[u8]) -> u64 {
     starts.map(|(at, _)| size(at)).max().unwrap_or_default()
 }
 
-/// Regions and pages begin with their sides (ISO 14492, 7.4.1 and 7.4.8).
+/// Pixels of all regions and pages of JBIG2 data, which begin with their sides (ISO 14492, 7.4.1 and 7.4.8).
 fn jbig2(content: &[u8]) -> u64 {
     let (mut at, mut most) = (0, 0_u64);
     while at + 11 <= content.len() {

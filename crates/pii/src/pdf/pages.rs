@@ -1,27 +1,27 @@
-//! Which pages are wanted, as `1-3,5`.
+//! Ranges of pages, as `1-3,5`.
 
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 use super::PdfError;
 
-/// More ranges than this are a mistake.
+/// Most ranges of one selection.
 const MAX_RANGES: usize = 100;
 
 /// Page numbers from 1, as ranges in the order of the pages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PageRanges(Vec<RangeInclusive<u32>>);
 
-/// Why ranges of pages were refused.
+/// Reason page ranges were refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PageRangesError {
-    /// Not in the form of `1-3,5`.
+    /// A part that is neither a page number nor a range.
     #[error("`pages` must be page numbers and ranges such as `1-3,5`, not `{part}`")]
     Form {
         /// The part that cannot be read, shortened.
         part: String,
     },
-    /// Pages count from 1.
+    /// Page 0; pages count from 1.
     #[error("`pages` counts from 1")]
     Zero,
     /// A range that ends before it begins.
@@ -70,7 +70,10 @@ fn range(part: &str) -> Result<RangeInclusive<u32>, PageRangesError> {
 }
 
 impl PageRanges {
-    /// The pages of a file with so many, from 1, each once and in order. A range may not go past the end.
+    /// Selected pages of a file with `pages` pages, each once and in order.
+    ///
+    /// # Errors
+    /// [`PdfError::NoSuchPage`] for a range that goes beyond the end of the file.
     pub(super) fn within(&self, pages: u32) -> Result<Vec<u32>, PdfError> {
         if let Some(range) = self.0.iter().find(|range| *range.end() > pages) {
             let page = (*range.start()).max(pages.saturating_add(1));

@@ -1,4 +1,4 @@
-//! A page as a picture, and what is hidden in it.
+//! Drawing of pages, and covering of areas in the picture.
 
 use hayro::hayro_interpret::InterpreterSettings;
 use hayro::hayro_syntax::page::Page;
@@ -7,15 +7,15 @@ use hayro::vello_cpu::color::palette::css::WHITE;
 use hayro::{PixmapSettings, RenderCache, RenderSettings, render};
 use image::RgbImage;
 
-use super::Limits;
+use super::PdfLimits;
 use crate::image::Rect as PixelRect;
 use crate::image::paint::fill;
 
-/// Longest side of a picture. The painter counts in 16 bits.
+/// Most pixels of a side of a picture. The renderer counts in 16 bits.
 const MAX_SIDE: f64 = 16_000.0;
 
-/// Pixels to the point: as asked for, or what the limits allow of so large a page.
-pub(super) fn scale(page: &Page<'_>, dpi: u16, limits: &Limits) -> f64 {
+/// Pixels per point: those of `dpi`, or fewer if the page would exceed the limits.
+pub(super) fn scale(page: &Page<'_>, dpi: u16, limits: &PdfLimits) -> f64 {
     let (width, height) = page.render_dimensions();
     let (width, height) = (f64::from(width).max(1.0), f64::from(height).max(1.0));
     #[expect(clippy::cast_precision_loss, reason = "millions")]
@@ -23,7 +23,7 @@ pub(super) fn scale(page: &Page<'_>, dpi: u16, limits: &Limits) -> f64 {
     (f64::from(dpi) / 72.0).min((pixels / (width * height)).sqrt()).min(MAX_SIDE / width.max(height))
 }
 
-/// Draws the page on white.
+/// Draws a page on white; none if it has no pixels.
 pub(super) fn draw<'a>(
     page: &'a Page<'a>,
     cache: &RenderCache<'a>,
@@ -44,7 +44,7 @@ pub(super) fn draw<'a>(
     RgbImage::from_raw(width, height, rgb)
 }
 
-/// Covers an area, given in points, and what its edges touch.
+/// Paints an area, given in points, black, with all pixels that its edges touch.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "cut to the picture before")]
 pub(super) fn cover(picture: &mut RgbImage, area: Rect, scale: f64) {
     let side = |at: f64, length: u32| at.clamp(0.0, f64::from(length)) as u32;

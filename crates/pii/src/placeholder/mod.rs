@@ -1,10 +1,10 @@
-//! Numbered placeholders: personal data out of the texts of a request, and back into its answer.
+//! Numbered placeholders that replace personal data in a request and are replaced in its answer.
 //!
-//! A value has one placeholder in a whole request, such as `[EMAIL_ADDRESS_1]`, and no placeholder is used that stands
-//! somewhere in the request already, so what is restored is what was taken out and nothing else.
+//! A value has one placeholder in a whole request, such as `[EMAIL_ADDRESS_1]`, and no placeholder is used that the
+//! request contains already: only values that were taken out are put back.
 
+mod readable_text;
 mod restore;
-mod view;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::num::NonZeroUsize;
@@ -13,34 +13,36 @@ use std::sync::atomic::AtomicBool;
 
 use aho_corasick::{AhoCorasick, MatchKind};
 
-use crate::{Engine, Entity, Selection};
+use crate::entity::is_placeholder_byte;
+use crate::{Entity, PiiEngine, Selection};
+use readable_text::{ReadableText, TextEdit};
 pub use restore::{Escape, Originals};
-use view::{Edit, View};
 
-/// Longest text between brackets that is taken for a placeholder; entities' names are shorter.
-const LONGEST: usize = 64;
-/// A value of this length or longer is looked for everywhere once it was found somewhere.
-const DISTINCT: usize = 6;
-/// How many values are looked for everywhere.
-const MOST_DISTINCT: usize = 1_000;
+/// Most bytes between the brackets of a placeholder; entities' names are shorter.
+const MAX_PLACEHOLDER: usize = 64;
+/// Least bytes of a value that is replaced wherever it occurs, once it was found somewhere.
+const MIN_DISTINCTIVE: usize = 6;
+/// Most values that are replaced wherever they occur.
+const MAX_DISTINCTIVE: usize = 1_000;
 
-/// What looks like a placeholder and stands in a request already.
+/// Placeholders that a request contains already, and that are not given to values.
 #[derive(Debug, Default)]
-pub struct Taken(HashSet<String>);
+pub struct ExistingPlaceholders(HashSet<String>);
 
-impl Taken {
-    /// Notes what stands in `text`, also in strings of JSON.
-    pub fn note(&mut self, text: &str) {
+impl ExistingPlaceholders {
+    /// Records the placeholders in `text`, also those in JSON strings with escapes.
+    pub fn record(&mut self, text: &str) {
         self.scan(text);
         if text.contains('\\') {
-            self.scan(View::of(text).text());
+            self.scan(ReadableText::of(text).text());
         }
     }
 
     fn scan(&mut self, text: &str) {
         for (at, _) in text.match_indices('[') {
             let inside = &text.as_bytes()[at + 1..];
-            let length = inside.iter().take(LONGEST).take_while(|byte| is_of_placeholder(**byte)).count();
+            let length =
+                inside.iter().take(MAX_PLACEHOLDER).take_while(|byte| is_placeholder_byte(**byte)).count();
             if inside.get(length) == Some(&b']') && length > 0 {
                 self.0.insert(text[at..at + length + 2].to_owned());
             }
@@ -48,46 +50,46 @@ impl Taken {
     }
 }
 
-fn is_of_placeholder(byte: u8) -> bool {
-    byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_'
-}
-
-/// What was taken out.
+/// Values that were replaced.
 #[derive(Debug)]
 pub struct Concealed {
-    /// How often, by entity's name.
+    /// Number of replacements by wire name of the entity.
     pub counts: BTreeMap<&'static str, usize>,
     pub originals: Originals,
 }
 
-/// Puts placeholders into `texts`. `None` when `stop` was set meanwhile; some texts are changed then, some are not.
+/// Replaces the personal data in `texts` by placeholders. `None` if `stop` was set meanwhile; the texts are
+/// unchanged then.
 #[must_use]
 pub fn conceal(
-    engine: &Engine,
+    engine: &PiiEngine,
     selection: &Selection,
-    taken: &Taken,
+    existing: &ExistingPlaceholders,
     texts: &mut [&mut String],
     stop: &AtomicBool,
 ) -> Option<Concealed> {
-    let mut book = Book {
-        taken,
+    let mut table = PlaceholderTable {
+        existing,
         counts: BTreeMap::new(),
         last: HashMap::new(),
-        by_value: HashMap::new(),
-        all: Vec::new(),
+        entry_by_value: HashMap::new(),
+        entries: Vec::new(),
     };
-    let views: Vec<View<'_>> = texts.iter().map(|text| View::of(text)).collect();
-    let mut marks = Vec::with_capacity(views.len());
+    let views: Vec<ReadableText<'_>> = texts.iter().map(|text| ReadableText::of(text)).collect();
+    let mut replacements = Vec::with_capacity(views.len());
     for view in &views {
-        marks.push(book.found(view, engine, selection, stop)?);
+        replacements.push(table.replace_findings(view, engine, selection, stop)?);
     }
-    if let Some(known) = book.distinct() {
-        for (view, marks) in views.iter().zip(&mut marks) {
-            book.found_again(view, &known, marks);
+    if let Some(known) = table.distinctive_values() {
+        for (view, replacements) in views.iter().zip(&mut replacements) {
+            table.replace_known(view, &known, replacements);
         }
     }
-    let rewritten: Vec<Option<String>> =
-        views.iter().zip(&marks).map(|(view, marks)| book.rewrite(view, marks)).collect();
+    let rewritten: Vec<Option<String>> = views
+        .iter()
+        .zip(&replacements)
+        .map(|(view, replacements)| table.rewrite(view, replacements))
+        .collect();
     drop(views);
     for (text, new) in texts.iter_mut().zip(rewritten) {
         if let Some(new) = new {
@@ -95,113 +97,121 @@ pub fn conceal(
         }
     }
     Some(Concealed {
-        counts: book.counts,
-        originals: Originals::new(book.all.into_iter().map(Entry::into_pair)),
+        counts: table.counts,
+        originals: Originals::new(table.entries.into_iter().map(PlaceholderEntry::into_pair)),
     })
 }
 
-/// Where a placeholder goes, by the value's place in the book.
-type Mark = (Range<usize>, usize);
+/// Span of readable text, and the index of the entry whose placeholder replaces it.
+type Replacement = (Range<usize>, usize);
 
-/// The placeholders of one request.
-struct Book<'t> {
-    taken: &'t Taken,
+/// Placeholders of one request.
+struct PlaceholderTable<'t> {
+    existing: &'t ExistingPlaceholders,
     counts: BTreeMap<&'static str, usize>,
-    /// The last number of each entity.
+    /// Last number given, by entity.
     last: HashMap<Entity, u32>,
-    by_value: HashMap<String, usize>,
-    all: Vec<Entry>,
+    entry_by_value: HashMap<String, usize>,
+    entries: Vec<PlaceholderEntry>,
 }
 
-struct Entry {
+struct PlaceholderEntry {
     entity: Entity,
     placeholder: String,
     value: String,
 }
 
-impl Entry {
+impl PlaceholderEntry {
     fn into_pair(self) -> (String, String) {
         (self.placeholder, self.value)
     }
 }
 
-/// Values to look for everywhere, by their place in the book.
-struct Known {
+/// Values that are replaced wherever they occur, with the indices of their entries.
+struct KnownValues {
     search: AhoCorasick,
     entries: Vec<usize>,
 }
 
-impl Book<'_> {
-    fn found(
+impl PlaceholderTable<'_> {
+    fn replace_findings(
         &mut self,
-        view: &View<'_>,
-        engine: &Engine,
+        view: &ReadableText<'_>,
+        engine: &PiiEngine,
         selection: &Selection,
         stop: &AtomicBool,
-    ) -> Option<Vec<Mark>> {
-        let mut marks: Vec<Mark> = Vec::new();
+    ) -> Option<Vec<Replacement>> {
+        let mut replacements: Vec<Replacement> = Vec::new();
         for finding in engine.analyze_until(view.text(), selection, stop, NonZeroUsize::MIN).ok()? {
             for part in view.parts(finding.start_byte..finding.end_byte) {
                 // A number of JSON is replaced as a whole, and once.
-                if marks.last().is_none_or(|(last, _)| last.end <= part.start) {
-                    let entry = self.enter(finding.entity, &view.text()[part.clone()]);
-                    marks.push((part, entry));
+                if replacements.last().is_none_or(|(last, _)| last.end <= part.start) {
+                    let entry = self.entry_for(finding.entity, &view.text()[part.clone()]);
+                    replacements.push((part, entry));
                 }
             }
         }
-        Some(marks)
+        Some(replacements)
     }
 
-    fn enter(&mut self, entity: Entity, value: &str) -> usize {
-        let known = self.by_value.get(value).copied();
+    fn entry_for(&mut self, entity: Entity, value: &str) -> usize {
+        let known = self.entry_by_value.get(value).copied();
         let entry = known.unwrap_or_else(|| {
-            let placeholder = self.free(entity);
-            self.all.push(Entry { entity, placeholder, value: value.to_owned() });
-            self.by_value.insert(value.to_owned(), self.all.len() - 1);
-            self.all.len() - 1
+            let placeholder = self.unused_placeholder(entity);
+            self.entries.push(PlaceholderEntry { entity, placeholder, value: value.to_owned() });
+            self.entry_by_value.insert(value.to_owned(), self.entries.len() - 1);
+            self.entries.len() - 1
         });
         self.count(entry);
         entry
     }
 
-    fn free(&mut self, entity: Entity) -> String {
+    fn unused_placeholder(&mut self, entity: Entity) -> String {
         let last = self.last.entry(entity).or_default();
         loop {
             *last += 1;
             let placeholder = format!("[{entity}_{last}]");
-            if !self.taken.0.contains(&placeholder) {
+            if !self.existing.0.contains(&placeholder) {
                 return placeholder;
             }
         }
     }
 
     fn count(&mut self, entry: usize) {
-        *self.counts.entry(self.all[entry].entity.name()).or_default() += 1;
+        *self.counts.entry(self.entries[entry].entity.name()).or_default() += 1;
     }
 
-    /// What is recognised by the words around it stands elsewhere without them, such as a password that an answer
-    /// repeated. Short values and plain words are left alone there: they mean something else.
-    fn distinct(&self) -> Option<Known> {
-        let is_distinct = |entry: &Entry| {
-            entry.value.len() >= DISTINCT && !entry.value.bytes().all(|b| b.is_ascii_lowercase())
+    /// Values that are long and distinctive enough to be replaced wherever they occur: a password that was
+    /// recognised by the words around it may be repeated without them. Short values and plain words mean something
+    /// else elsewhere.
+    fn distinctive_values(&self) -> Option<KnownValues> {
+        let is_distinctive = |entry: &PlaceholderEntry| {
+            entry.value.len() >= MIN_DISTINCTIVE && !entry.value.bytes().all(|b| b.is_ascii_lowercase())
         };
-        let entries: Vec<usize> =
-            (0..self.all.len()).filter(|at| is_distinct(&self.all[*at])).take(MOST_DISTINCT).collect();
+        let entries: Vec<usize> = (0..self.entries.len())
+            .filter(|at| is_distinctive(&self.entries[*at]))
+            .take(MAX_DISTINCTIVE)
+            .collect();
         if entries.is_empty() {
             return None;
         }
-        let values = entries.iter().map(|at| &self.all[*at].value);
+        let values = entries.iter().map(|at| &self.entries[*at].value);
         let search = AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(values).ok()?;
-        Some(Known { search, entries })
+        Some(KnownValues { search, entries })
     }
 
-    fn found_again(&mut self, view: &View<'_>, known: &Known, marks: &mut Vec<Mark>) {
+    fn replace_known(
+        &mut self,
+        view: &ReadableText<'_>,
+        known: &KnownValues,
+        replacements: &mut Vec<Replacement>,
+    ) {
         let text = view.text();
-        let mut more: Vec<Mark> = Vec::new();
+        let mut more: Vec<Replacement> = Vec::new();
         for hit in known.search.find_iter(text) {
             let span = hit.range();
-            let next = marks.partition_point(|(mark, _)| mark.end <= span.start);
-            let is_free = marks.get(next).is_none_or(|(mark, _)| span.end <= mark.start);
+            let next = replacements.partition_point(|(replacement, _)| replacement.end <= span.start);
+            let is_free = replacements.get(next).is_none_or(|(replacement, _)| span.end <= replacement.start);
             if is_free && is_whole(text, &span) && view.parts(span.clone()) == [span.clone()] {
                 more.push((span, known.entries[hit.pattern().as_usize()]));
             }
@@ -209,27 +219,27 @@ impl Book<'_> {
         for (_, entry) in &more {
             self.count(*entry);
         }
-        marks.append(&mut more);
-        marks.sort_unstable_by_key(|(span, _)| span.start);
+        replacements.append(&mut more);
+        replacements.sort_unstable_by_key(|(span, _)| span.start);
     }
 
-    fn rewrite(&self, view: &View<'_>, marks: &[Mark]) -> Option<String> {
-        let edits: Vec<Edit<'_>> = marks
+    fn rewrite(&self, view: &ReadableText<'_>, replacements: &[Replacement]) -> Option<String> {
+        let edits: Vec<TextEdit<'_>> = replacements
             .iter()
-            .map(|(span, entry)| Edit { span: span.clone(), with: &self.all[*entry].placeholder })
+            .map(|(span, entry)| TextEdit { span: span.clone(), with: &self.entries[*entry].placeholder })
             .collect();
         (!edits.is_empty()).then(|| view.rewrite(&edits))
     }
 }
 
-/// Whether `span` is not cut out of a longer word or number.
+/// True if `span` is not cut out of a longer word or number.
 fn is_whole(text: &str, span: &Range<usize>) -> bool {
-    let glued = |inside: Option<char>, outside: Option<char>| {
+    let joined = |inside: Option<char>, outside: Option<char>| {
         [inside, outside].iter().all(|c| c.is_some_and(char::is_alphanumeric))
     };
     let value = &text[span.clone()];
-    !glued(value.chars().next(), text[..span.start].chars().next_back())
-        && !glued(value.chars().next_back(), text[span.end..].chars().next())
+    !joined(value.chars().next(), text[..span.start].chars().next_back())
+        && !joined(value.chars().next_back(), text[span.end..].chars().next())
 }
 
 #[cfg(test)]
@@ -239,15 +249,16 @@ mod tests {
     use super::*;
 
     fn concealed(texts: &[&str]) -> (Vec<String>, Concealed) {
-        let engine = Engine::new();
+        let engine = PiiEngine::new();
         let mut texts: Vec<String> = texts.iter().map(|text| (*text).to_owned()).collect();
-        let mut taken = Taken::default();
+        let mut existing = ExistingPlaceholders::default();
         for text in &texts {
-            taken.note(text);
+            existing.record(text);
         }
         let mut slots: Vec<&mut String> = texts.iter_mut().collect();
-        let concealed = conceal(&engine, &Selection::default(), &taken, &mut slots, &AtomicBool::new(false))
-            .expect("not stopped");
+        let concealed =
+            conceal(&engine, &Selection::default(), &existing, &mut slots, &AtomicBool::new(false))
+                .expect("not stopped");
         (texts, concealed)
     }
 
@@ -311,16 +322,16 @@ mod tests {
         let (texts, concealed) = concealed(&[&text]);
         assert_eq!(texts[0], text);
         assert!(concealed.counts.is_empty() && concealed.originals.is_empty(), "{:?}", concealed.counts);
-        assert!(Entity::ALL.iter().all(|entity| entity.name().len() + 16 < LONGEST));
+        assert!(Entity::ALL.iter().all(|entity| entity.name().len() + 16 < MAX_PLACEHOLDER));
     }
 
     #[test]
     fn it_stops_when_it_is_told_to() {
         let mut text = "jane@example.com".to_owned();
         let stopped = conceal(
-            &Engine::new(),
+            &PiiEngine::new(),
             &Selection::default(),
-            &Taken::default(),
+            &ExistingPlaceholders::default(),
             &mut [&mut text],
             &AtomicBool::new(true),
         );
@@ -358,7 +369,7 @@ mod tests {
             prop_assert_eq!(serde_json::from_str::<serde_json::Value>(&restored).expect("JSON"), json);
         }
 
-        /// What the model would echo comes back as it was sent.
+        /// A text that the model echoes is restored to what was sent.
         #[test]
         fn an_echo_is_the_original(
             texts in proptest::collection::vec(

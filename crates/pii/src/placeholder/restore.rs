@@ -1,39 +1,39 @@
-//! The way back: originals in place of placeholders, in text that comes in pieces.
+//! Restoring of originals in place of placeholders, in text that arrives in chunks.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Bound;
 
-/// What the placeholders of one request stand for. It lives as long as the request does and is never written anywhere.
+/// Original values of the placeholders of one request. They live as long as the request and are never stored.
 #[derive(Default)]
 pub struct Originals {
     values: BTreeMap<String, String>,
     longest: usize,
 }
 
-/// Without what it holds.
+/// Omits the values.
 impl fmt::Debug for Originals {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Originals").field("count", &self.values.len()).finish_non_exhaustive()
     }
 }
 
-/// How an original is written.
+/// Escaping of an original when it is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Escape {
-    /// As it is.
+    /// No escaping.
     None,
-    /// As a part of a JSON string.
+    /// Escaping for the inside of a JSON string.
     Json,
 }
 
-/// What stands at a bracket.
-enum Seen<'o> {
+/// Result of matching placeholders at an opening bracket.
+enum BracketMatch<'o> {
     Placeholder {
         length: usize,
         original: &'o str,
     },
-    /// It may become one.
+    /// Text that may become a placeholder when more follows.
     Unfinished,
     Other,
 }
@@ -44,32 +44,33 @@ impl Originals {
         Self { longest: values.keys().map(String::len).max().unwrap_or(0), values }
     }
 
-    /// Whether there is nothing to restore.
+    /// True if there is nothing to restore.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.values.is_empty()
     }
 
-    /// Takes the next piece of a text and gives what is certain of it. What may be the beginning of a placeholder is
-    /// kept in `held`: shorter than the longest placeholder, and to be given out as it is when nothing follows.
+    /// Takes the next chunk of a text and returns the part of it that is certain. The possible beginning of a
+    /// placeholder stays in `pending`: shorter than the longest placeholder, to be written as it is if nothing
+    /// follows.
     #[must_use]
-    pub fn push(&self, held: &mut String, piece: &str, escape: Escape) -> String {
-        held.push_str(piece);
-        let text = std::mem::take(held);
+    pub fn push(&self, pending: &mut String, piece: &str, escape: Escape) -> String {
+        pending.push_str(piece);
+        let text = std::mem::take(pending);
         let mut restored = String::with_capacity(text.len());
         let mut done = 0;
         while let Some(at) = text[done..].find('[').map(|offset| done + offset) {
             restored.push_str(&text[done..at]);
-            done = match self.look(&text[at..]) {
-                Seen::Placeholder { length, original } => {
+            done = match self.match_at(&text[at..]) {
+                BracketMatch::Placeholder { length, original } => {
                     write(&mut restored, original, escape);
                     at + length
                 }
-                Seen::Unfinished => {
-                    text[at..].clone_into(held);
+                BracketMatch::Unfinished => {
+                    text[at..].clone_into(pending);
                     return restored;
                 }
-                Seen::Other => {
+                BracketMatch::Other => {
                     restored.push('[');
                     at + 1
                 }
@@ -79,23 +80,23 @@ impl Originals {
         restored
     }
 
-    /// Restores a whole text.
+    /// Restores all placeholders of a complete text.
     #[must_use]
     pub fn restore(&self, text: &str, escape: Escape) -> String {
-        let mut held = String::new();
-        let mut restored = self.push(&mut held, text, escape);
-        restored.push_str(&held);
+        let mut pending = String::new();
+        let mut restored = self.push(&mut pending, text, escape);
+        restored.push_str(&pending);
         restored
     }
 
-    fn look(&self, text: &str) -> Seen<'_> {
+    fn match_at(&self, text: &str) -> BracketMatch<'_> {
         match text.bytes().take(self.longest).position(|byte| byte == b']') {
             Some(end) => match self.values.get(&text[..=end]) {
-                Some(original) => Seen::Placeholder { length: end + 1, original },
-                None => Seen::Other,
+                Some(original) => BracketMatch::Placeholder { length: end + 1, original },
+                None => BracketMatch::Other,
             },
-            None if text.len() < self.longest && self.has_prefix(text) => Seen::Unfinished,
-            None => Seen::Other,
+            None if text.len() < self.longest && self.has_prefix(text) => BracketMatch::Unfinished,
+            None => BracketMatch::Other,
         }
     }
 
@@ -131,15 +132,15 @@ mod tests {
         Originals::new(pairs.into_iter().map(|(placeholder, value)| (placeholder.into(), value.into())))
     }
 
-    /// Restored piece by piece, with the most that was ever held back.
+    /// Restores chunk by chunk, and returns the most bytes that were ever held back.
     fn pushed<'p>(pieces: impl IntoIterator<Item = &'p str>, escape: Escape) -> (String, usize) {
-        let (originals, mut held) = (originals(), String::new());
+        let (originals, mut pending) = (originals(), String::new());
         let (mut restored, mut most) = (String::new(), 0);
         for piece in pieces {
-            restored.push_str(&originals.push(&mut held, piece, escape));
-            most = most.max(held.len());
+            restored.push_str(&originals.push(&mut pending, piece, escape));
+            most = most.max(pending.len());
         }
-        restored.push_str(&held);
+        restored.push_str(&pending);
         (restored, most)
     }
 

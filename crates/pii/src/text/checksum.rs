@@ -2,7 +2,7 @@
 //!
 //! All read ASCII strings of upper-case letters and digits and answer `false` to anything else.
 
-/// The digits of an all-digit string.
+/// Digits of a string; none if it has other characters.
 pub(super) fn digits(text: &str) -> Option<Vec<u32>> {
     text.chars().map(|c| c.to_digit(10)).collect()
 }
@@ -73,7 +73,7 @@ pub(super) fn verhoeff(text: &str) -> bool {
     !digits.is_empty() && sum == 0
 }
 
-/// Whether every character is the same, as in made-up numbers.
+/// True if all characters are the same, as in made-up numbers.
 pub(super) fn all_same(text: &str) -> bool {
     let mut chars = text.chars();
     let first = chars.next();

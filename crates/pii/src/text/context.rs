@@ -1,39 +1,41 @@
-//! Whether the words around a candidate say what it is.
+//! Words around a candidate, which may name what it is.
 
 use std::ops::Range;
 
-use super::input::Input;
+use super::input::RecognizerInput;
+use crate::entity::is_placeholder_byte;
 
-/// Words looked at on each side.
-const WORDS: usize = 5;
-/// Bytes looked at on each side, so that one candidate costs a bounded amount.
-const BYTES: usize = 120;
-/// What a word after the candidate, or on another line, counts as farther away.
-const AFTER: usize = 2;
-const OTHER_LINE: usize = 3;
+/// Most words read on each side.
+const MAX_WORDS: usize = 5;
+/// Most bytes read on each side, so that one candidate costs a bounded amount.
+const MAX_BYTES: usize = 120;
+/// Words added to the distance of a word behind the candidate.
+const AFTER_PENALTY: usize = 2;
+/// Words added to the distance of a word on another line.
+const OTHER_LINE_PENALTY: usize = 3;
 
-/// The words around a candidate, in lower case.
+/// Words around a candidate, in lower case.
 ///
-/// `phoneNumber` and `phone_number` read as two words. A placeholder such as `<PHONE_NUMBER>` ends the
-/// window: what stands beyond it was farther away before redaction, and redacting twice must change nothing.
+/// `phoneNumber` and `phone_number` read as two words. A placeholder such as `<PHONE_NUMBER>` ends the window:
+/// words beyond it were farther away before redaction, and redacting twice must change nothing.
 pub(super) struct Context {
-    before: Words,
-    after: Words,
+    before: ContextSide,
+    after: ContextSide,
 }
 
 impl Context {
-    pub(super) fn of(input: Input<'_>, span: &Range<usize>) -> Self {
+    pub(super) fn around(input: RecognizerInput<'_>, span: &Range<usize>) -> Self {
         let (from, to) = window(input, span);
         Self {
-            before: Words::new(&input.text[from..span.start]),
-            after: Words::new(&input.text[span.end..to]),
+            before: ContextSide::new(&input.text[from..span.start]),
+            after: ContextSide::new(&input.text[span.end..to]),
         }
     }
 
-    /// The score of a candidate that the nearest of `terms` names; none when none is near.
+    /// Score of a candidate by the nearest of `terms`; none if no term is near.
     ///
     /// Terms are lower case, words separated by one space; a plural `s` is tolerated. Of terms at the same
-    /// distance the one of more words says more: `uk passport` is not just any passport.
+    /// distance the one of more words counts more: `uk passport` is more specific than `passport`.
     #[allow(clippy::cast_precision_loss, reason = "a handful of words")]
     pub(super) fn score(&self, terms: &[&str]) -> Option<f32> {
         let said = |term: &&str| {
@@ -43,30 +45,30 @@ impl Context {
         terms.iter().filter_map(said).max_by(f32::total_cmp)
     }
 
-    /// How many words away `term` is.
+    /// Distance to `term` in words, with penalties; none if it does not occur.
     fn distance_of(&self, term: &str) -> Option<usize> {
         let before = self.before.find(term).last().map(|words| {
             let other_line = self.before.line_break.is_some_and(|line| line >= words.end);
-            self.before.len() - words.end + 1 + if other_line { OTHER_LINE } else { 0 }
+            self.before.len() - words.end + 1 + if other_line { OTHER_LINE_PENALTY } else { 0 }
         });
         let after = self.after.find(term).next().map(|words| {
             let other_line = self.after.line_break.is_some_and(|line| line <= words.start);
-            AFTER + words.start + 1 + if other_line { OTHER_LINE } else { 0 }
+            AFTER_PENALTY + words.start + 1 + if other_line { OTHER_LINE_PENALTY } else { 0 }
         });
         before.into_iter().chain(after).min()
     }
 }
 
-/// The score of a candidate whose context names it `distance` words away: the nearest name wins ties.
+/// Score of a candidate whose context names it `distance` words away: the nearest name wins ties.
 #[allow(clippy::cast_precision_loss, reason = "a handful of words")]
 fn score(distance: usize) -> f32 {
     0.9 - 0.01 * distance.min(20) as f32
 }
 
-/// The bytes that hold the nearest words on each side.
-fn window(input: Input<'_>, span: &Range<usize>) -> (usize, usize) {
+/// Start and end, in bytes, of the nearest words on each side.
+fn window(input: RecognizerInput<'_>, span: &Range<usize>) -> (usize, usize) {
     let bytes = input.bytes;
-    let floor = span.start.saturating_sub(BYTES);
+    let floor = span.start.saturating_sub(MAX_BYTES);
     let (mut from, mut seen) = (span.start, 0);
     while from > floor {
         let byte = bytes[from - 1];
@@ -74,13 +76,13 @@ fn window(input: Input<'_>, span: &Range<usize>) -> (usize, usize) {
             break;
         }
         let word_ends = is_word(byte) && (from == span.start || !is_word(bytes[from]));
-        if word_ends && seen == WORDS {
+        if word_ends && seen == MAX_WORDS {
             break;
         }
         seen += usize::from(word_ends);
         from -= 1;
     }
-    let ceiling = bytes.len().min(span.end + BYTES);
+    let ceiling = bytes.len().min(span.end + MAX_BYTES);
     let (mut to, mut seen) = (span.end, 0);
     while to < ceiling {
         let byte = bytes[to];
@@ -88,7 +90,7 @@ fn window(input: Input<'_>, span: &Range<usize>) -> (usize, usize) {
             break;
         }
         let word_starts = is_word(byte) && (to == span.end || !is_word(bytes[to - 1]));
-        if word_starts && seen == WORDS {
+        if word_starts && seen == MAX_WORDS {
             break;
         }
         seen += usize::from(word_starts);
@@ -99,10 +101,6 @@ fn window(input: Input<'_>, span: &Range<usize>) -> (usize, usize) {
 
 fn is_word(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'\'' || !byte.is_ascii()
-}
-
-fn is_placeholder_byte(byte: u8) -> bool {
-    byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_'
 }
 
 fn starts_placeholder(bytes: &[u8]) -> bool {
@@ -116,23 +114,23 @@ fn ends_placeholder(bytes: &[u8]) -> bool {
     name > 1 && name < inner.len() && inner[inner.len() - 1 - name] == b'<'
 }
 
-/// The words of one side, in order.
-struct Words {
+/// Words on one side of a candidate, in order.
+struct ContextSide {
     /// UTF-8 in ASCII lower case, without anything between the words.
     text: Vec<u8>,
     /// End of each word in `text`.
     ends: Vec<usize>,
-    /// How many words stand before the last line break.
+    /// Number of words before the last line break, if there is one.
     line_break: Option<usize>,
-    /// Bit of each first letter, so that most terms are ruled out without a comparison.
+    /// Set of first letters, one bit each, so that most terms are ruled out without a comparison.
     initials: u32,
 }
 
-impl Words {
+impl ContextSide {
     fn new(source: &str) -> Self {
         let mut words = Self {
             text: Vec::with_capacity(source.len()),
-            ends: Vec::with_capacity(2 * WORDS),
+            ends: Vec::with_capacity(2 * MAX_WORDS),
             line_break: None,
             initials: 0,
         };
@@ -170,7 +168,7 @@ impl Words {
         &self.text[start..self.ends[index]]
     }
 
-    /// Where the words of `term` occur one after the other.
+    /// Ranges of words that match the words of `term`, one after the other.
     fn find<'w>(&'w self, term: &'w str) -> impl Iterator<Item = Range<usize>> + 'w {
         let term = term.as_bytes();
         let possible = term.first().is_some_and(|first| self.initials & initial(*first) != 0);
@@ -199,7 +197,7 @@ mod tests {
 
     fn distance(text: &str, candidate: &str, terms: &[&str]) -> Option<usize> {
         let start = text.find(candidate).expect("the text holds the candidate");
-        let context = Context::of(Input::new(text), &(start..start + candidate.len()));
+        let context = Context::around(RecognizerInput::new(text), &(start..start + candidate.len()));
         terms.iter().filter_map(|term| context.distance_of(term)).min()
     }
 

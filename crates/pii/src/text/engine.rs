@@ -1,4 +1,4 @@
-//! Drives the recognisers over a text.
+//! Engine that runs the recognisers on a text.
 
 use std::{
     num::NonZeroUsize,
@@ -11,70 +11,74 @@ use super::{
     candidate::Candidate,
     finding::Finding,
     id_rule::IdRules,
-    input::{Input, Word},
-    names::{Names, Reading},
-    normalize::Normalized,
+    input::{RecognizerInput, Word},
+    names::{NameRecognizer, NameSearch},
+    normalize::NormalizedText,
     overlap,
-    recognizers::{self, Edges, Found, Trigger, WordRule},
+    recognizers::{self, LiteralRule, RuleMatch, WordEdges, WordRule},
 };
-use crate::{Classifier, Model, Offer, Selection, Stopped};
+use crate::{AvailableModels, Classifier, RecognitionModel, Selection, Stopped};
 
-/// The recognisers. Building one takes some milliseconds, cloning one is free.
+/// Engine with compiled rules and loaded models. Building one takes some milliseconds, cloning one is free.
 #[derive(Clone)]
-pub struct Engine {
-    rules: Arc<Rules>,
-    names: Arc<Names>,
-    models: Arc<Models>,
+pub struct PiiEngine {
+    rules: Arc<RuleSet>,
+    names: Arc<NameRecognizer>,
+    classifiers: Arc<NameClassifiers>,
 }
 
-/// Networks that were loaded.
+/// Token classifiers that the caller loaded.
 #[derive(Default)]
-pub struct Models {
-    /// Finds people and the parts of addresses for [`Model::Accurate`].
+pub struct NameClassifiers {
+    /// Finds people and the parts of addresses for [`RecognitionModel::Accurate`].
     pub accurate: Option<Classifier>,
-    /// Others, by the names that requests call them.
+    /// Others, by the names that requests use for them.
     pub named: Vec<(Arc<str>, Classifier)>,
 }
 
-impl Default for Engine {
+impl Default for PiiEngine {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl Engine {
-    /// Compiles the rules and reads the small model of names.
+impl PiiEngine {
+    /// Compiles the rules and reads the small name model.
     ///
     /// # Panics
     /// Never: all patterns and weights are constants of this crate.
     #[must_use]
     pub fn new() -> Self {
-        Self::with_models(Models::default())
+        Self::with_classifiers(NameClassifiers::default())
     }
 
-    /// As [`Engine::new`], with networks.
+    /// Builds an engine as [`PiiEngine::new`] does, with token classifiers.
     #[must_use]
-    pub fn with_models(models: Models) -> Self {
-        Self { rules: Arc::new(Rules::new()), names: Arc::new(Names::new()), models: Arc::new(models) }
+    pub fn with_classifiers(classifiers: NameClassifiers) -> Self {
+        Self {
+            rules: Arc::new(RuleSet::new()),
+            names: Arc::new(NameRecognizer::new()),
+            classifiers: Arc::new(classifiers),
+        }
     }
 
-    /// What requests may choose from; `preferred` is for those that do not say, or [`Model::Fast`] where it is not
-    /// loaded.
+    /// Models that requests may choose from. Those that name none get `preferred`, or [`RecognitionModel::Fast`] if
+    /// that is not loaded.
     #[must_use]
-    pub fn offer(&self, preferred: Model) -> Offer {
-        let named = self.models.named.iter().map(|(name, _)| Arc::clone(name)).collect();
-        Offer::new(preferred, self.models.accurate.is_some(), named)
+    pub fn available_models(&self, preferred: RecognitionModel) -> AvailableModels {
+        let named = self.classifiers.named.iter().map(|(name, _)| Arc::clone(name)).collect();
+        AvailableModels::new(preferred, self.classifiers.accurate.is_some(), named)
     }
 
-    /// Finds what `selection` asks for: in order of position, without overlaps, offsets into `text`.
+    /// Finds the selected entities: in order of position, without overlaps, with offsets into `text`.
     #[must_use]
     pub fn analyze(&self, text: &str, selection: &Selection) -> Vec<Finding> {
         let never = AtomicBool::new(false);
         self.analyze_until(text, selection, &never, NonZeroUsize::MIN).unwrap_or_default()
     }
 
-    /// As [`Engine::analyze`], on at most `threads` threads, all of which end with the call. A model that was not
-    /// loaded finds what `fast` does.
+    /// Analyzes a text on at most `threads` threads, all of which end with the call. A model that is not loaded
+    /// finds what `fast` finds.
     ///
     /// # Errors
     /// [`Stopped`] soon after `stop` is set.
@@ -86,48 +90,49 @@ impl Engine {
         threads: NonZeroUsize,
     ) -> Result<Vec<Finding>, Stopped> {
         Stopped::check(stop)?;
-        let normalized = Normalized::new(text);
-        let input = Input::new(&normalized.text);
+        let normalized = NormalizedText::new(text);
+        let input = RecognizerInput::new(&normalized.text);
         let mut candidates = Vec::new();
-        self.rules.at_words(input, selection, &mut candidates);
+        self.rules.match_words(input, selection, &mut candidates);
         Stopped::check(stop)?;
-        self.rules.at_literals(input, selection, &mut candidates);
+        self.rules.match_literals(input, selection, &mut candidates);
         Stopped::check(stop)?;
-        if *selection.model() != Model::Rules {
-            let network = self.network(selection.model());
-            candidates
-                .extend(Reading { text: input.text, selection, stop, threads }.names(&self.names, network)?);
+        if *selection.model() != RecognitionModel::Rules {
+            let classifier = self.classifier(selection.model());
+            candidates.extend(
+                NameSearch { text: input.text, selection, stop, threads }.run(&self.names, classifier)?,
+            );
         }
-        Ok(locate(text, &normalized, overlap::resolve(input.text, candidates)))
+        Ok(to_findings(text, &normalized, overlap::resolve(input.text, candidates)))
     }
 
-    fn network(&self, model: &Model) -> Option<&Classifier> {
+    fn classifier(&self, model: &RecognitionModel) -> Option<&Classifier> {
         match model {
-            Model::Rules | Model::Fast => None,
-            Model::Accurate => self.models.accurate.as_ref(),
-            Model::Named(name) => {
-                self.models.named.iter().find(|(n, _)| n == name).map(|(_, network)| network)
+            RecognitionModel::Rules | RecognitionModel::Fast => None,
+            RecognitionModel::Accurate => self.classifiers.accurate.as_ref(),
+            RecognitionModel::Named(name) => {
+                self.classifiers.named.iter().find(|(n, _)| n == name).map(|(_, classifier)| classifier)
             }
         }
     }
 }
 
-struct Rules {
+struct RuleSet {
     ids: IdRules,
     words: Vec<&'static WordRule>,
-    triggers: Vec<&'static Trigger>,
+    literal_rules: Vec<&'static LiteralRule>,
     literals: AhoCorasick,
-    /// Trigger of each literal of the automaton.
-    trigger_of: Vec<usize>,
+    /// Index of the rule, by pattern of the automaton.
+    rule_of: Vec<usize>,
 }
 
-impl Rules {
+impl RuleSet {
     fn new() -> Self {
-        let triggers = recognizers::triggers();
-        let (trigger_of, literals): (Vec<usize>, Vec<&str>) = triggers
+        let literal_rules = recognizers::literal_rules();
+        let (rule_of, literals): (Vec<usize>, Vec<&str>) = literal_rules
             .iter()
             .enumerate()
-            .flat_map(|(index, trigger)| trigger.literals.iter().map(move |literal| (index, *literal)))
+            .flat_map(|(index, rule)| rule.literals.iter().map(move |literal| (index, *literal)))
             .unzip();
         let literals = AhoCorasick::builder()
             .ascii_case_insensitive(true)
@@ -136,16 +141,16 @@ impl Rules {
             .build(literals)
             .expect("a few hundred short literals fit the automaton");
         let ids = IdRules::new(recognizers::id_rules());
-        Self { ids, words: recognizers::word_rules(), triggers, literals, trigger_of }
+        Self { ids, words: recognizers::word_rules(), literal_rules, literals, rule_of }
     }
 
-    fn at_words(&self, input: Input<'_>, selection: &Selection, found: &mut Vec<Candidate>) {
-        let wanted: Vec<&WordRule> =
+    fn match_words(&self, input: RecognizerInput<'_>, selection: &Selection, found: &mut Vec<Candidate>) {
+        let selected: Vec<&WordRule> =
             self.words.iter().copied().filter(|rule| selection.threshold(rule.entity).is_some()).collect();
-        let mut resume = vec![0; wanted.len()];
-        for word in input.words().filter(|word| may_start_number(input, *word)) {
+        let mut resume = vec![0; selected.len()];
+        for word in input.words().filter(|word| may_start_match(input, *word)) {
             self.ids.find(input, word, |entity| selection.threshold(entity), found);
-            for (rule, resume) in wanted.iter().zip(&mut resume) {
+            for (rule, resume) in selected.iter().zip(&mut resume) {
                 if word.start < *resume {
                     continue;
                 }
@@ -158,44 +163,44 @@ impl Rules {
         }
     }
 
-    fn at_literals(&self, input: Input<'_>, selection: &Selection, found: &mut Vec<Candidate>) {
-        // Where each trigger may fire again: a match is not searched a second time from its inside.
-        let mut resume = vec![0; self.triggers.len()];
+    fn match_literals(&self, input: RecognizerInput<'_>, selection: &Selection, found: &mut Vec<Candidate>) {
+        // End of the last match of each rule: a match is not searched a second time from its inside.
+        let mut resume = vec![0; self.literal_rules.len()];
         for literal in self.literals.find_overlapping_iter(input.bytes) {
-            let index = self.trigger_of[literal.pattern().as_usize()];
-            let trigger = self.triggers[index];
+            let index = self.rule_of[literal.pattern().as_usize()];
+            let rule = self.literal_rules[index];
             let span = literal.range();
-            let Some(threshold) = selection.threshold(trigger.entity) else { continue };
-            let glued = match trigger.edges {
-                Edges::Free => false,
-                Edges::Left => input.glued_left(span.start),
-                Edges::Both => input.glued(&span),
+            let Some(threshold) = selection.threshold(rule.entity) else { continue };
+            let touches_word = match rule.edges {
+                WordEdges::Free => false,
+                WordEdges::Left => input.touches_word_left(span.start),
+                WordEdges::Both => input.touches_word(&span),
             };
-            if glued || span.start < resume[index] {
+            if touches_word || span.start < resume[index] {
                 continue;
             }
-            let Some(hit) = (trigger.find)(input, span) else { continue };
+            let Some(hit) = (rule.find)(input, span) else { continue };
             resume[index] = hit.span.end;
             if hit.score >= threshold {
-                found.push(candidate(trigger.entity, trigger.name, hit));
+                found.push(candidate(rule.entity, rule.name, hit));
             }
         }
     }
 }
 
-/// Words with digits, codes that begin with capitals, and the groups of hardware and IPv6 addresses.
-fn may_start_number(input: Input<'_>, word: Word) -> bool {
-    word.kinds.has_digit()
-        || !word.kinds.has_lower()
+/// True for words with digits, codes without lower case, and the groups of hardware and IPv6 addresses.
+fn may_start_match(input: RecognizerInput<'_>, word: Word) -> bool {
+    word.char_kinds.has_digit()
+        || !word.char_kinds.has_lower()
         || word.len() <= 4 && matches!(input.at(word.end), Some(b':' | b'-'))
 }
 
-fn candidate(entity: crate::Entity, recognizer: &'static str, found: Found) -> Candidate {
+fn candidate(entity: crate::Entity, recognizer: &'static str, found: RuleMatch) -> Candidate {
     Candidate { entity, span: found.span, score: found.score, evidence: found.evidence, recognizer }
 }
 
 /// Maps candidates back to the original text, counting characters once from left to right.
-fn locate(text: &str, normalized: &Normalized<'_>, candidates: Vec<Candidate>) -> Vec<Finding> {
+fn to_findings(text: &str, normalized: &NormalizedText<'_>, candidates: Vec<Candidate>) -> Vec<Finding> {
     let ascii = text.is_ascii();
     let (mut byte, mut char) = (0, 0);
     let mut char_at = |position: usize| {

@@ -1,4 +1,4 @@
-//! What was found, and text without it.
+//! Findings, and text without them.
 
 use std::collections::BTreeMap;
 
@@ -6,10 +6,10 @@ use serde::Serialize;
 
 use crate::Entity;
 
-/// A piece of personal data or a secret in the caller's text.
+/// Personal data or a secret in the caller's text.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Finding {
-    /// What it is.
+    /// Kind of data.
     pub entity: Entity,
     /// First character, counted in Unicode scalar values.
     pub start_char: usize,
@@ -25,7 +25,7 @@ pub struct Finding {
     pub recognizer: &'static str,
 }
 
-/// How often each entity was found, by wire name.
+/// Number of findings by wire name of the entity.
 #[must_use]
 pub fn counts(findings: &[Finding]) -> BTreeMap<&'static str, usize> {
     findings.iter().fold(BTreeMap::new(), |mut counts, finding| {
@@ -34,9 +34,9 @@ pub fn counts(findings: &[Finding]) -> BTreeMap<&'static str, usize> {
     })
 }
 
-/// The text with a placeholder such as `<EMAIL_ADDRESS>` in place of each finding.
+/// Returns the text with a placeholder such as `<EMAIL_ADDRESS>` in place of each finding.
 ///
-/// `findings` are those of [`Engine::analyze`](super::Engine::analyze) on the same text: in order, not
+/// `findings` are those of [`PiiEngine::analyze`](super::PiiEngine::analyze) on the same text: in order, not
 /// overlapping, on character boundaries. A finding that does not fit the text is left out.
 #[must_use]
 pub fn redact(text: &str, findings: &[Finding]) -> String {

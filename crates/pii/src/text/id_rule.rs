@@ -1,27 +1,27 @@
-//! Identity numbers as data: a layout, a check, and the words that announce it.
+//! Rules for identity numbers: a layout, a check, and context words.
 
 use std::ops::Range;
 
 use super::{
     candidate::{Candidate, Evidence},
     context::Context,
-    input::{Input, Word},
+    input::{RecognizerInput, Word},
     layout::Layout,
 };
 use crate::Entity;
 
-/// What is known about a number beyond its shape. Checks read it upper-cased, without joiners.
+/// Validation of a number beyond its layout. Checks read it in upper case, without joiners.
 #[derive(Clone, Copy)]
 pub(super) enum Check {
-    /// The shape says it all.
+    /// No further validation.
     Shape,
-    /// The issuer's rules on allowed values; chance meets them often.
+    /// The issuer's rules on allowed values, which random numbers often meet.
     Plausible(fn(&str) -> bool),
     /// Check digits.
     Checksum(fn(&str) -> bool),
 }
 
-/// One kind of number.
+/// Rule for one kind of number.
 pub(super) struct IdRule {
     pub(super) entity: Entity,
     /// Name in findings.
@@ -29,14 +29,14 @@ pub(super) struct IdRule {
     /// Layouts (see [`Layout`]) and the score each has without context.
     pub(super) layouts: &'static [(&'static str, f32)],
     pub(super) check: Check,
-    /// Words that announce the number, lower case. See [`Context::distance`].
+    /// Terms that announce the number, in lower case. See [`Context::score`].
     pub(super) context: &'static [&'static str],
 }
 
-/// A number whose check passed and that scores this much without context counts as validated.
-const SELF_EVIDENT: f32 = 0.8;
-/// Groups out of a longer row of groups: a word must name them.
-const IN_ROW: f32 = 0.1;
+/// Least score without context at which a number with valid check digits needs no context.
+const CERTAIN_WITHOUT_CONTEXT: f32 = 0.8;
+/// Score without context of groups out of a longer row of groups, which need a context word.
+const MAX_SCORE_IN_ROW: f32 = 0.1;
 
 impl IdRule {
     fn accepts(&self, compact: &str) -> bool {
@@ -52,19 +52,19 @@ impl IdRule {
 
     fn candidate(
         &self,
-        nearby: &mut Nearby<'_>,
+        nearby: &mut ContextCache<'_>,
         span: Range<usize>,
         base: f32,
         threshold: f32,
     ) -> Option<Candidate> {
-        let mut said = || nearby.context(&span).score(self.context);
-        let (score, evidence) = if base >= SELF_EVIDENT && self.has_checksum() {
+        let mut context_score = || nearby.context(&span).score(self.context);
+        let (score, evidence) = if base >= CERTAIN_WITHOUT_CONTEXT && self.has_checksum() {
             (base, Evidence::Checksum)
-        } else if let Some(said) = said() {
+        } else if let Some(context_score) = context_score() {
             let evidence = if self.has_checksum() { Evidence::Checksum } else { Evidence::Context };
-            (said.max(base), evidence)
-        } else if nearby.input.in_row(&span) {
-            (base.min(IN_ROW), Evidence::Pattern)
+            (context_score.max(base), evidence)
+        } else if nearby.input.in_digit_row(&span) {
+            (base.min(MAX_SCORE_IN_ROW), Evidence::Pattern)
         } else {
             (base, Evidence::Pattern)
         };
@@ -78,10 +78,10 @@ impl IdRule {
     }
 }
 
-/// Every rule, ready to be tried at a word by the word's length.
+/// Rules indexed by the length of the word that a number begins with.
 pub(super) struct IdRules {
     rules: Vec<&'static IdRule>,
-    /// Compiled layouts: rule, layout, score without context.
+    /// Compiled layouts: index of the rule, layout, score without context.
     layouts: Vec<(usize, Layout, f32)>,
     by_length: Vec<Vec<usize>>,
 }
@@ -106,28 +106,28 @@ impl IdRules {
         Self { rules, layouts, by_length }
     }
 
-    /// Tries every rule at a word. `threshold` is the least score wanted, none when not wanted at all.
+    /// Tries every rule at a word. `threshold` is the least score of an entity, none if it is not selected.
     pub(super) fn find(
         &self,
-        input: Input<'_>,
+        input: RecognizerInput<'_>,
         word: Word,
         threshold: impl Fn(Entity) -> Option<f32>,
         found: &mut Vec<Candidate>,
     ) {
-        if input.glued_left(word.start) || input.continues_left(word.start) {
+        if input.touches_word_left(word.start) || input.continues_left(word.start) {
             return;
         }
-        let mut nearby = Nearby { input, known: None };
+        let mut nearby = ContextCache { input, known: None };
         for index in self.by_length.get(word.len()).into_iter().flatten() {
             let (rule, layout, base) = &self.layouts[*index];
-            if !layout.may_start(word.kinds) {
+            if !layout.may_start(word.char_kinds) {
                 continue;
             }
             let Some(end) = layout.matches(input.bytes, word.start) else { continue };
             let rule = self.rules[*rule];
             let span = word.start..end;
             let Some(threshold) = threshold(rule.entity) else { continue };
-            if input.glued_right(end)
+            if input.touches_word_right(end)
                 || input.continues_right(end)
                 || !rule.accepts(&compact(&input.text[span.clone()]))
             {
@@ -138,22 +138,22 @@ impl IdRules {
     }
 }
 
-/// The context of the span last asked about: several rules read the same number.
-struct Nearby<'t> {
-    input: Input<'t>,
+/// Context of the span asked about last: several rules read the same number.
+struct ContextCache<'t> {
+    input: RecognizerInput<'t>,
     known: Option<(Range<usize>, Context)>,
 }
 
-impl Nearby<'_> {
+impl ContextCache<'_> {
     fn context(&mut self, span: &Range<usize>) -> &Context {
         let known = self.known.take().filter(|(known, _)| known == span);
         let (_, context) =
-            self.known.insert(known.unwrap_or_else(|| (span.clone(), Context::of(self.input, span))));
+            self.known.insert(known.unwrap_or_else(|| (span.clone(), Context::around(self.input, span))));
         context
     }
 }
 
-/// Letters in upper case and digits, nothing else.
+/// Returns the ASCII letters, in upper case, and digits of a text.
 pub(super) fn compact(text: &str) -> String {
     text.bytes().filter(u8::is_ascii_alphanumeric).map(|b| char::from(b.to_ascii_uppercase())).collect()
 }

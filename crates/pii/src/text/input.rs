@@ -1,12 +1,12 @@
-//! The normalised text with the questions recognisers ask of it: words, boundaries, windows.
+//! Normalised text, with the words, boundaries and windows that recognisers need.
 
 use std::ops::Range;
 
-/// Which kinds of characters a word is made of.
+/// Set of the kinds of characters in a word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Kinds(u8);
+pub(super) struct CharKinds(u8);
 
-impl Kinds {
+impl CharKinds {
     const LOWER: u8 = 1;
     const UPPER: u8 = 2;
     const DIGIT: u8 = 4;
@@ -25,12 +25,12 @@ impl Kinds {
     }
 }
 
-/// A maximal run of ASCII letters, digits and underscores.
+/// Maximal run of ASCII letters, digits and underscores, in bytes of the text.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Word {
     pub(super) start: usize,
     pub(super) end: usize,
-    pub(super) kinds: Kinds,
+    pub(super) char_kinds: CharKinds,
 }
 
 impl Word {
@@ -39,17 +39,17 @@ impl Word {
     }
 }
 
-/// Kind of each byte; zero ends a word.
+/// Kind of each byte; zero for bytes that end a word.
 const KIND: [u8; 256] = {
     let mut table = [0; 256];
     let mut byte = 0_u8;
     // Nothing above ASCII is a part of a word here.
     while byte < 128 {
         table[byte as usize] = match byte {
-            b'a'..=b'z' => Kinds::LOWER,
-            b'A'..=b'Z' => Kinds::UPPER,
-            b'0'..=b'9' => Kinds::DIGIT,
-            b'_' => Kinds::UNDERSCORE,
+            b'a'..=b'z' => CharKinds::LOWER,
+            b'A'..=b'Z' => CharKinds::UPPER,
+            b'0'..=b'9' => CharKinds::DIGIT,
+            b'_' => CharKinds::UNDERSCORE,
             _ => 0,
         };
         byte += 1;
@@ -59,12 +59,12 @@ const KIND: [u8; 256] = {
 
 /// Normalised text under examination.
 #[derive(Clone, Copy)]
-pub(super) struct Input<'t> {
+pub(super) struct RecognizerInput<'t> {
     pub(super) text: &'t str,
     pub(super) bytes: &'t [u8],
 }
 
-impl<'t> Input<'t> {
+impl<'t> RecognizerInput<'t> {
     pub(super) fn new(text: &'t str) -> Self {
         Self { text, bytes: text.as_bytes() }
     }
@@ -85,7 +85,7 @@ impl<'t> Input<'t> {
                 kinds |= kind;
                 at += 1;
             }
-            Some(Word { start, end: at, kinds: Kinds(kinds) })
+            Some(Word { start, end: at, char_kinds: CharKinds(kinds) })
         })
     }
 
@@ -97,48 +97,48 @@ impl<'t> Input<'t> {
         position.checked_sub(1).map(|p| self.bytes[p])
     }
 
-    /// Up to `max` bytes from `start`, shortened to a character boundary.
-    pub(super) fn ahead(self, start: usize, max: usize) -> &'t str {
+    /// Text of up to `max` bytes from `start`, shortened to a character boundary.
+    pub(super) fn lookahead(self, start: usize, max: usize) -> &'t str {
         let end = self.text.floor_char_boundary(start.saturating_add(max));
         &self.text[start..end.max(start)]
     }
 
-    /// The longest run of bytes from `start` that all satisfy `keep`, up to `max` bytes; returns its end.
+    /// End of the longest run of bytes from `start` that all satisfy `keep`, of up to `max` bytes.
     pub(super) fn run(self, start: usize, max: usize, keep: impl Fn(u8) -> bool) -> usize {
         let limit = self.bytes.len().min(start.saturating_add(max));
         (start..limit).find(|p| !keep(self.bytes[*p])).unwrap_or(limit.max(start))
     }
 
-    /// The same towards the left: returns the run's start.
+    /// Start of the longest run of bytes before `end` that all satisfy `keep`, of up to `max` bytes.
     pub(super) fn run_back(self, end: usize, max: usize, keep: impl Fn(u8) -> bool) -> usize {
         let limit = end.saturating_sub(max);
         (limit..end).rev().find(|p| !keep(self.bytes[*p])).map_or(limit, |p| p + 1)
     }
 
-    /// Whether a letter, digit or underscore touches the span's start or end.
-    pub(super) fn glued(self, span: &Range<usize>) -> bool {
-        self.glued_left(span.start) || self.glued_right(span.end)
+    /// True if a letter, digit or underscore touches the span's start or end.
+    pub(super) fn touches_word(self, span: &Range<usize>) -> bool {
+        self.touches_word_left(span.start) || self.touches_word_right(span.end)
     }
 
-    pub(super) fn glued_left(self, start: usize) -> bool {
+    pub(super) fn touches_word_left(self, start: usize) -> bool {
         match self.before(start) {
             None => false,
             Some(byte) if byte.is_ascii() => KIND[usize::from(byte)] != 0,
-            Some(_) => self.text[..start].chars().next_back().is_some_and(joins_words),
+            Some(_) => self.text[..start].chars().next_back().is_some_and(extends_word),
         }
     }
 
-    pub(super) fn glued_right(self, end: usize) -> bool {
+    pub(super) fn touches_word_right(self, end: usize) -> bool {
         match self.at(end) {
             None => false,
             Some(byte) if byte.is_ascii() => KIND[usize::from(byte)] != 0,
-            Some(_) => self.text[end..].chars().next().is_some_and(joins_words),
+            Some(_) => self.text[end..].chars().next().is_some_and(extends_word),
         }
     }
 
-    /// Whether the span is a part of a longer number, path, version or UUID rather than a token of its own.
+    /// True if the span is a part of a longer number, path, version or UUID rather than a token of its own.
     ///
-    /// Expects a span that is not glued. A letters-only prefix (`SSN-`, `card/`) does not count.
+    /// Expects a span that touches no word. A letters-only prefix (`SSN-`, `card/`) does not count.
     pub(super) fn continues(self, span: &Range<usize>) -> bool {
         self.continues_left(span.start) || self.continues_right(span.end)
     }
@@ -162,9 +162,9 @@ impl<'t> Input<'t> {
         }
     }
 
-    /// Whether spaces part the span and more digits stand a space away from it: groups out of a longer row, such
-    /// as a line of a table.
-    pub(super) fn in_row(self, span: &Range<usize>) -> bool {
+    /// True if the span has spaces and more digits stand a space away from it: groups out of a longer row, such as a
+    /// line of a table.
+    pub(super) fn in_digit_row(self, span: &Range<usize>) -> bool {
         let digit_beyond = |space: Option<u8>, digit: Option<u8>| {
             space == Some(b' ') && digit.is_some_and(|b| b.is_ascii_digit())
         };
@@ -173,17 +173,17 @@ impl<'t> Input<'t> {
                 || span.start > 1 && digit_beyond(self.before(span.start), self.before(span.start - 1)))
     }
 
-    /// Whether the word that ends at `end` holds a digit. Looks at 16 bytes at most.
+    /// True if the word that ends at `end` has a digit in its last 16 bytes.
     fn word_has_digit(self, end: usize) -> bool {
         let start = self.run_back(end, 16, |b| KIND[usize::from(b)] != 0);
         self.bytes[start..end].iter().any(u8::is_ascii_digit)
     }
 }
 
-/// Whether a character next to a token makes it a part of a word.
+/// True if a character next to a token makes it a part of a longer word.
 ///
 /// Scripts that are written without spaces touch numbers all the time (`电话13812345678`).
-fn joins_words(c: char) -> bool {
+fn extends_word(c: char) -> bool {
     let spaceless = matches!(u32::from(c),
         0xe00..=0xeff | 0x1000..=0x109f | 0x1780..=0x17ff | 0x2e80..=0x31ff | 0x3400..=0x9fff
         | 0xa000..=0xa4cf | 0xac00..=0xd7af | 0xf900..=0xfaff | 0xff66..=0xff9f | 0x20000..=0x3ffff);

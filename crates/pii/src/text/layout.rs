@@ -1,68 +1,68 @@
-//! A tiny fixed-width pattern language for numbers and codes.
+//! Layouts: fixed-width patterns of numbers and codes.
 //!
 //! `d` is a digit, `a` a letter, `x` either, `h` a hexadecimal digit; `{m,n}` repeats what is before it;
 //! `~` is a joiner (space, hyphen or dot), the same each time; anything else stands for itself.
 //! Matching reads each byte once: there is nothing to backtrack.
 
-use super::input::Kinds;
+use super::input::CharKinds;
 
-/// A compiled pattern.
+/// Compiled layout.
 #[derive(Clone, Debug)]
 pub(super) struct Layout {
-    atoms: Vec<Atom>,
-    /// Shortest and longest first word.
+    atoms: Vec<PatternAtom>,
+    /// Least and most bytes of the first word.
     first_word: (usize, usize),
-    /// Whether the first word can only be digits.
+    /// True if the first word can only be digits.
     digits_first: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Atom {
-    Class { class: Class, min: usize, max: usize },
+enum PatternAtom {
+    Class { class: ByteClass, min: usize, max: usize },
     Joiner,
     Literal(u8),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Class {
+enum ByteClass {
     Digit,
     Letter,
     Alphanumeric,
     Hexadecimal,
 }
 
-impl Class {
-    fn holds(self, byte: u8) -> bool {
+impl ByteClass {
+    fn contains(self, byte: u8) -> bool {
         match self {
-            Class::Digit => byte.is_ascii_digit(),
-            Class::Letter => byte.is_ascii_alphabetic(),
-            Class::Alphanumeric => byte.is_ascii_alphanumeric(),
-            Class::Hexadecimal => byte.is_ascii_hexdigit(),
+            ByteClass::Digit => byte.is_ascii_digit(),
+            ByteClass::Letter => byte.is_ascii_alphabetic(),
+            ByteClass::Alphanumeric => byte.is_ascii_alphanumeric(),
+            ByteClass::Hexadecimal => byte.is_ascii_hexdigit(),
         }
     }
 }
 
 impl Layout {
-    /// Compiles a pattern written in this crate.
+    /// Compiles a layout that is a constant of this crate.
     ///
     /// # Panics
     /// On a malformed repetition: patterns are constants, and every one is compiled by the engine's tests.
     pub(super) fn parse(pattern: &str) -> Self {
-        let mut atoms: Vec<Atom> = Vec::new();
+        let mut atoms: Vec<PatternAtom> = Vec::new();
         let mut rest = pattern;
         while let Some(c) = rest.bytes().next() {
             rest = &rest[1..];
             let class = match c {
-                b'd' => Class::Digit,
-                b'a' => Class::Letter,
-                b'x' => Class::Alphanumeric,
-                b'h' => Class::Hexadecimal,
+                b'd' => ByteClass::Digit,
+                b'a' => ByteClass::Letter,
+                b'x' => ByteClass::Alphanumeric,
+                b'h' => ByteClass::Hexadecimal,
                 b'~' => {
-                    atoms.push(Atom::Joiner);
+                    atoms.push(PatternAtom::Joiner);
                     continue;
                 }
                 other => {
-                    atoms.push(Atom::Literal(other));
+                    atoms.push(PatternAtom::Literal(other));
                     continue;
                 }
             };
@@ -75,7 +75,7 @@ impl Layout {
                     (min.parse().expect("a count"), max.parse().expect("a count"))
                 }
             };
-            atoms.push(Atom::Class { class, min, max });
+            atoms.push(PatternAtom::Class { class, min, max });
         }
         let (first_word, digits_first) = first_word(&atoms);
         Self { atoms, first_word, digits_first }
@@ -85,32 +85,32 @@ impl Layout {
         self.first_word
     }
 
-    /// Whether a first word of these kinds is worth matching.
-    pub(super) fn may_start(&self, kinds: Kinds) -> bool {
+    /// True if a first word of these kinds can match.
+    pub(super) fn may_start(&self, kinds: CharKinds) -> bool {
         !self.digits_first || kinds.only_digits()
     }
 
-    /// Matches at `start`; returns the end.
+    /// Matches at `start` and returns the end of the match.
     pub(super) fn matches(&self, bytes: &[u8], start: usize) -> Option<usize> {
         let mut at = start;
         let mut joiner = None;
         for atom in &self.atoms {
             match *atom {
-                Atom::Class { class, min, max } => {
-                    let count = bytes[at..].iter().take(max).take_while(|b| class.holds(**b)).count();
+                PatternAtom::Class { class, min, max } => {
+                    let count = bytes[at..].iter().take(max).take_while(|b| class.contains(**b)).count();
                     if count < min {
                         return None;
                     }
                     at += count;
                 }
-                Atom::Joiner => {
+                PatternAtom::Joiner => {
                     let byte = *bytes.get(at)?;
                     if !matches!(byte, b' ' | b'-' | b'.') || *joiner.get_or_insert(byte) != byte {
                         return None;
                     }
                     at += 1;
                 }
-                Atom::Literal(wanted) => {
+                PatternAtom::Literal(wanted) => {
                     if *bytes.get(at)? != wanted {
                         return None;
                     }
@@ -122,21 +122,21 @@ impl Layout {
     }
 }
 
-fn first_word(atoms: &[Atom]) -> ((usize, usize), bool) {
+fn first_word(atoms: &[PatternAtom]) -> ((usize, usize), bool) {
     let (mut shortest, mut longest, mut digits) = (0, 0, true);
     for atom in atoms {
         match *atom {
-            Atom::Class { class, min, max } => {
+            PatternAtom::Class { class, min, max } => {
                 shortest += min;
                 longest += max;
-                digits &= class == Class::Digit;
+                digits &= class == ByteClass::Digit;
             }
-            Atom::Literal(byte) if byte.is_ascii_alphanumeric() => {
+            PatternAtom::Literal(byte) if byte.is_ascii_alphanumeric() => {
                 shortest += 1;
                 longest += 1;
                 digits &= byte.is_ascii_digit();
             }
-            Atom::Joiner | Atom::Literal(_) => break,
+            PatternAtom::Joiner | PatternAtom::Literal(_) => break,
         }
     }
     ((shortest, longest), digits)

@@ -1,4 +1,4 @@
-//! Text: what is found, where, and the text without it.
+//! Personal data in text: findings with their places, and redacted text.
 
 mod candidate;
 mod checksum;
@@ -13,6 +13,6 @@ mod normalize;
 mod overlap;
 mod recognizers;
 
-pub use engine::{Engine, Models};
+pub use engine::{NameClassifiers, PiiEngine};
 pub use finding::{Finding, counts, redact};
 pub(crate) use names::training;

@@ -1,97 +1,97 @@
-//! Folds the many ways to write the same text into one, and remembers where it came from.
+//! Normalisation: folds the many ways to write the same text into one, with offsets that map back.
 //!
 //! Full-width and other decimal digits become ASCII, dashes and spaces become `-` and ` `, characters
-//! that show nothing are dropped. Recognisers read the folded text; [`Normalized::original`] maps
+//! that show nothing are dropped. Recognisers read the folded text; [`NormalizedText::original`] maps
 //! their spans back to the bytes the caller sent.
 
 use std::{borrow::Cow, ops::Range};
 
 use unicode_normalization::UnicodeNormalization as _;
 
-/// Folded text and its way back.
-pub(super) struct Normalized<'t> {
+/// Folded text, with the original span of each part.
+pub(super) struct NormalizedText<'t> {
     pub(super) text: Cow<'t, str>,
-    /// Empty when the text was left as it was.
-    pieces: Vec<Piece>,
+    /// Parts in order; empty if the text is unchanged.
+    spans: Vec<NormalizedSpan>,
 }
 
-/// A stretch of folded text and the original bytes it stands for.
-struct Piece {
+/// Part of the folded text, and the original bytes that it stands for.
+struct NormalizedSpan {
     folded: usize,
     original: Range<usize>,
-    /// Copied byte by byte, so that positions inside it map one to one.
+    /// True if it was copied byte by byte, so that positions inside it map one to one.
     verbatim: bool,
 }
 
-enum Fold {
+enum CharFold {
     Keep,
-    /// Shows nothing: dropped.
+    /// Invisible character: dropped.
     Drop,
-    /// Belongs to the character before it: dropped, but a finding takes it along.
+    /// Mark on the character before it: dropped, but a part of any finding with that character.
     Attach,
     Char(char),
     /// Compatibility form (NFKC) of the character.
     Compatible,
 }
 
-impl<'t> Normalized<'t> {
+impl<'t> NormalizedText<'t> {
     pub(super) fn new(original: &'t str) -> Self {
         if original.is_ascii() {
-            return Self { text: Cow::Borrowed(original), pieces: Vec::new() };
+            return Self { text: Cow::Borrowed(original), spans: Vec::new() };
         }
-        let mut builder = Builder::default();
+        let mut builder = NormalizedTextBuilder::default();
         let mut changed = false;
         for (at, c) in original.char_indices() {
             let span = at..at + c.len_utf8();
             let fold = fold(c);
-            changed |= !matches!(fold, Fold::Keep);
+            changed |= !matches!(fold, CharFold::Keep);
             match fold {
-                Fold::Keep => builder.keep(c, span),
-                Fold::Drop => {}
-                Fold::Attach => builder.attach(span.end),
-                Fold::Char(to) => builder.replace(std::iter::once(to), span),
-                Fold::Compatible => builder.replace(std::iter::once(c).nfkc(), span),
+                CharFold::Keep => builder.push(c, span),
+                CharFold::Drop => {}
+                CharFold::Attach => builder.attach(span.end),
+                CharFold::Char(to) => builder.replace(std::iter::once(to), span),
+                CharFold::Compatible => builder.replace(std::iter::once(c).nfkc(), span),
             }
         }
         if changed {
-            Self { text: Cow::Owned(builder.text), pieces: builder.pieces }
+            Self { text: Cow::Owned(builder.text), spans: builder.spans }
         } else {
-            Self { text: Cow::Borrowed(original), pieces: Vec::new() }
+            Self { text: Cow::Borrowed(original), spans: Vec::new() }
         }
     }
 
-    /// The original bytes that a non-empty span of the folded text stands for.
+    /// Original bytes that a non-empty span of the folded text stands for.
     pub(super) fn original(&self, span: Range<usize>) -> Range<usize> {
-        if self.pieces.is_empty() {
+        if self.spans.is_empty() {
             return span;
         }
-        let first = self.piece(span.start);
+        let first = self.span_at(span.start);
         let start = first.original.start + if first.verbatim { span.start - first.folded } else { 0 };
-        let last = self.piece(span.end - 1);
+        let last = self.span_at(span.end - 1);
         let end =
             if last.verbatim { last.original.start + (span.end - last.folded) } else { last.original.end };
         start..end
     }
 
-    fn piece(&self, at: usize) -> &Piece {
-        let after = self.pieces.partition_point(|piece| piece.folded <= at);
-        &self.pieces[after - 1]
+    fn span_at(&self, at: usize) -> &NormalizedSpan {
+        let after = self.spans.partition_point(|span| span.folded <= at);
+        &self.spans[after - 1]
     }
 }
 
 #[derive(Default)]
-struct Builder {
+struct NormalizedTextBuilder {
     text: String,
-    pieces: Vec<Piece>,
+    spans: Vec<NormalizedSpan>,
 }
 
-impl Builder {
-    fn keep(&mut self, c: char, span: Range<usize>) {
+impl NormalizedTextBuilder {
+    fn push(&mut self, c: char, span: Range<usize>) {
         let folded = self.text.len();
         self.text.push(c);
-        match self.pieces.last_mut() {
+        match self.spans.last_mut() {
             Some(last) if last.verbatim && last.original.end == span.start => last.original.end = span.end,
-            _ => self.pieces.push(Piece { folded, original: span, verbatim: true }),
+            _ => self.spans.push(NormalizedSpan { folded, original: span, verbatim: true }),
         }
     }
 
@@ -99,12 +99,12 @@ impl Builder {
         let folded = self.text.len();
         self.text.extend(to);
         if self.text.len() > folded {
-            self.pieces.push(Piece { folded, original: span, verbatim: false });
+            self.spans.push(NormalizedSpan { folded, original: span, verbatim: false });
         }
     }
 
     fn attach(&mut self, end: usize) {
-        let Some(last) = self.pieces.last_mut() else { return };
+        let Some(last) = self.spans.last_mut() else { return };
         if !last.verbatim {
             last.original.end = end;
             return;
@@ -115,15 +115,15 @@ impl Builder {
         let original = start..end;
         last.original.end = start;
         if last.original.is_empty() {
-            self.pieces.pop();
+            self.spans.pop();
         }
-        self.pieces.push(Piece { folded: at, original, verbatim: false });
+        self.spans.push(NormalizedSpan { folded: at, original, verbatim: false });
     }
 }
 
-fn fold(c: char) -> Fold {
+fn fold(c: char) -> CharFold {
     match c {
-        '\0'..='\u{7f}' => Fold::Keep,
+        '\0'..='\u{7f}' => CharFold::Keep,
         // Soft hyphen, joiners, direction marks, invisible operators, byte order mark.
         '\u{ad}'
         | '\u{34f}'
@@ -133,18 +133,18 @@ fn fold(c: char) -> Fold {
         | '\u{202a}'..='\u{202e}'
         | '\u{2060}'..='\u{2064}'
         | '\u{2066}'..='\u{206f}'
-        | '\u{feff}' => Fold::Drop,
+        | '\u{feff}' => CharFold::Drop,
         // Combining marks, variation selectors, keycap, tags.
         '\u{300}'..='\u{36f}'
         | '\u{20d0}'..='\u{20ff}'
         | '\u{fe00}'..='\u{fe0f}'
         | '\u{e0020}'..='\u{e007f}'
-        | '\u{e0100}'..='\u{e01ef}' => Fold::Attach,
-        '\u{2010}'..='\u{2015}' | '\u{2212}' | '\u{fe58}' | '\u{fe63}' | '\u{ff0d}' => Fold::Char('-'),
+        | '\u{e0100}'..='\u{e01ef}' => CharFold::Attach,
+        '\u{2010}'..='\u{2015}' | '\u{2212}' | '\u{fe58}' | '\u{fe63}' | '\u{ff0d}' => CharFold::Char('-'),
         '\u{a0}' | '\u{1680}' | '\u{2000}'..='\u{200a}' | '\u{202f}' | '\u{205f}' | '\u{3000}' => {
-            Fold::Char(' ')
+            CharFold::Char(' ')
         }
-        '\u{2018}' | '\u{2019}' => Fold::Char('\''),
+        '\u{2018}' | '\u{2019}' => CharFold::Char('\''),
         // Blocks whose characters have compatibility forms in ASCII.
         '\u{aa}'..='\u{be}'
         | '\u{2024}'..='\u{2029}'
@@ -155,12 +155,12 @@ fn fold(c: char) -> Fold {
         | '\u{ff01}'..='\u{ff5e}'
         | '\u{1d400}'..='\u{1d7ff}'
         | '\u{1f100}'..='\u{1f16f}'
-        | '\u{1fbf0}'..='\u{1fbf9}' => Fold::Compatible,
-        _ => decimal(c).map_or(Fold::Keep, Fold::Char),
+        | '\u{1fbf0}'..='\u{1fbf9}' => CharFold::Compatible,
+        _ => decimal(c).map_or(CharFold::Keep, CharFold::Char),
     }
 }
 
-/// First digit of the decimal digit blocks that NFKC leaves alone (Unicode `Nd`, living scripts).
+/// Zeros of the decimal digit blocks that NFKC leaves alone (Unicode `Nd`, living scripts).
 const ZEROS: &[u32] = &[
     0x660, 0x6f0, 0x7c0, 0x966, 0x9e6, 0xa66, 0xae6, 0xb66, 0xbe6, 0xc66, 0xce6, 0xd66, 0xde6, 0xe50, 0xed0,
     0xf20, 0x1040, 0x17e0, 0x1810,
@@ -180,7 +180,7 @@ mod tests {
     use super::*;
 
     fn check(original: &str, folded: &str, find: &str, covers: &str) {
-        let normalized = Normalized::new(original);
+        let normalized = NormalizedText::new(original);
         assert_eq!(normalized.text, folded);
         let at = normalized.text.find(find).expect("folded text holds it");
         let span = normalized.original(at..at + find.len());

@@ -1,4 +1,4 @@
-//! Which of several overlapping readings of the same text is believed.
+//! Resolution of overlapping candidates.
 
 use std::{cmp::Ordering, collections::BTreeMap, ops::Range};
 
@@ -6,9 +6,9 @@ use super::candidate::Candidate;
 
 /// Makes candidates disjoint, in order of position.
 ///
-/// Better evidence wins, then the higher score, then the longer span, then the one declared first. What
-/// the loser covers beyond the winner stays covered, cut to size: a doubt about where one piece of
-/// personal data ends and the next begins must not uncover any of it.
+/// Better evidence wins, then the higher score, then the longer span, then the one declared first. The part of
+/// the loser beyond the winner stays covered, cut to size: a doubt about where one piece of personal data ends and
+/// the next begins must not uncover any of it.
 pub(super) fn resolve(text: &str, mut candidates: Vec<Candidate>) -> Vec<Candidate> {
     candidates.sort_by(strongest_first);
     let mut kept: BTreeMap<usize, Candidate> = BTreeMap::new();
@@ -32,7 +32,7 @@ fn strongest_first(a: &Candidate, b: &Candidate) -> Ordering {
         .then(a.entity.cmp(&b.entity))
 }
 
-/// The parts of `span` that nothing kept covers.
+/// Parts of `span` that no kept candidate covers.
 fn free_parts(kept: &BTreeMap<usize, Candidate>, span: &Range<usize>) -> Vec<Range<usize>> {
     let before = kept.range(..=span.start).next_back().map_or(0, |(_, other)| other.span.end);
     let mut from = span.start.max(before);
@@ -49,7 +49,7 @@ fn free_parts(kept: &BTreeMap<usize, Candidate>, span: &Range<usize>) -> Vec<Ran
     parts
 }
 
-/// Without the punctuation and spaces at the edges of a cut.
+/// Returns a cut span without the punctuation and spaces at its edges.
 fn trim(text: &str, span: Range<usize>) -> Range<usize> {
     let part = text[span.clone()].trim_end_matches(|c: char| !c.is_alphanumeric());
     let end = span.start + part.len();

@@ -5,7 +5,7 @@ use image::imageops::{self, FilterType};
 
 use super::*;
 
-/// From hair to chin and from ear to ear, in the fixture.
+/// Area of the face in the fixture, from hair to chin and from ear to ear.
 const FACE: Rect = Rect { x: 78, y: 40, width: 108, height: 130 };
 
 fn covering(mode: FaceMode, strength: f32) -> ImageOptions {
@@ -31,7 +31,7 @@ fn colors(image: &RgbImage, area: Rect) -> usize {
     part.to_image().pixels().collect::<std::collections::HashSet<_>>().len()
 }
 
-/// How far the pixels of two images are apart in a rectangle, on average.
+/// Mean difference of the pixels of two images in a rectangle.
 fn distance(a: &RgbImage, b: &RgbImage, area: Rect) -> f64 {
     let part = |image| imageops::crop_imm(image, area.x, area.y, area.width, area.height).to_image();
     let (a, b) = (part(a), part(b));

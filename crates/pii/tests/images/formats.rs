@@ -1,4 +1,4 @@
-//! What is read, and what is left behind: everything but pixels.
+//! Formats that are read, and removal of everything but pixels.
 
 use farebox_pii::image::image_bytes;
 use image::{DynamicImage, ImageFormat, imageops};

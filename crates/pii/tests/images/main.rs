@@ -11,12 +11,12 @@ use std::sync::atomic::AtomicBool;
 
 use farebox_pii::image::ocr::Ocr;
 use farebox_pii::image::{
-    FaceDetector, ImageError, ImageModels, ImageOptions, OcrOptions, Rect, RedactedImage, redact_image,
+    FaceDetector, ImageError, ImageModels, ImageOcrOptions, ImageOptions, Rect, RedactedImage, redact_image,
 };
-use farebox_pii::{Engine, Selection};
+use farebox_pii::{PiiEngine, Selection};
 use image::RgbImage;
 
-static ENGINE: LazyLock<Engine> = LazyLock::new(Engine::new);
+static ENGINE: LazyLock<PiiEngine> = LazyLock::new(PiiEngine::new);
 static MODELS: LazyLock<ImageModels> =
     LazyLock::new(|| ImageModels { ocr: Some(ocr(&model("ocr/det.onnx"))), faces: Some(detector()) });
 
@@ -58,7 +58,7 @@ fn redact(bytes: &[u8], options: &ImageOptions) -> Result<RedactedImage, ImageEr
 
 /// Reads and covers text, and nothing else.
 const TEXT: ImageOptions = ImageOptions {
-    ocr: Some(OcrOptions { min_confidence: 0.5 }),
+    ocr: Some(ImageOcrOptions { min_confidence: 0.5 }),
     faces: None,
     limits: farebox_pii::image::ImageLimits { max_bytes: 20 << 20, max_side: 12_000, max_pixels: 25_000_000 },
 };
@@ -68,14 +68,14 @@ fn copied(bytes: &[u8]) -> Result<RedactedImage, ImageError> {
     redact(bytes, &ImageOptions::default())
 }
 
-/// What can be read, without spaces.
+/// Text that OCR reads, without spaces.
 fn read(image: &RgbImage) -> String {
     let ocr = MODELS.ocr.as_ref().expect("there");
     let lines = ocr.read(image, &AtomicBool::new(false)).expect("models that run");
     lines.iter().flat_map(|line| line.text.chars()).filter(|c| !c.is_whitespace()).collect()
 }
 
-/// Whether every pixel of a rectangle is nearly black.
+/// True if every pixel of a rectangle is nearly black.
 fn is_black(image: &RgbImage, area: Rect) -> bool {
     let rows = area.y..area.bottom();
     rows.flat_map(|y| (area.x..area.right()).map(move |x| (x, y)))

@@ -1,4 +1,4 @@
-//! What is refused, and with which words.
+//! Refusals and their messages.
 
 use std::sync::atomic::Ordering;
 use std::sync::mpsc;

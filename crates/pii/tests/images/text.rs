@@ -6,12 +6,12 @@ use serde_json::json;
 
 use super::*;
 
-/// What letters of the fixtures hold, from top to bottom.
+/// Entities in the letters of the fixtures, from top to bottom.
 const ALL: [Entity; 5] = [EmailAddress, PhoneNumber, CreditCard, IbanCode, UsSsn];
 /// Parts of the values that survive neither misread letters nor missing spaces.
 const PARTS: [&str; 6] = ["gonzalez", "555-01", "41111111", "04400532", "536-22", "8741"];
 
-/// Where a value was drawn.
+/// Area in which a value was drawn.
 struct Drawn {
     value: String,
     area: Rect,
@@ -86,7 +86,7 @@ fn huge_text_is_found() {
     assert_covered("large.png", &redacted);
 }
 
-/// Of a page as a scanner or a phone takes it, with text of 20 pixels and of 170.
+/// Page as a scanner or a phone takes it, with text of 20 pixels and of 170.
 #[test]
 fn small_text_on_a_large_page_is_found() {
     let bytes = file("scan.png");
@@ -141,15 +141,17 @@ fn forms_are_read_by_rows_and_by_columns() {
 #[test]
 fn only_what_was_asked_for_is_covered() {
     let body = json!({ "piiEntities": ["EMAIL"] });
-    let selection =
-        Selection::from_request(body.as_object().expect("an object"), &farebox_pii::Offer::default())
-            .expect("valid");
+    let selection = Selection::from_request(
+        body.as_object().expect("an object"),
+        &farebox_pii::AvailableModels::default(),
+    )
+    .expect("valid");
     let never = AtomicBool::new(false);
     let redacted = redact_image(&ENGINE, &MODELS, &file("letter.png"), &selection, &TEXT, &never);
     let redacted = redacted.expect("an image");
     assert_eq!(entities(&redacted), [EmailAddress]);
     let left = read(&pixels(&redacted.bytes));
     assert!(left.contains("536-22-8741") && !left.contains("gonzalez"), "{left}");
-    let none = ImageOptions { ocr: Some(OcrOptions { min_confidence: 1.1 }), ..TEXT };
+    let none = ImageOptions { ocr: Some(ImageOcrOptions { min_confidence: 1.1 }), ..TEXT };
     assert_eq!(redact(&file("letter.png"), &none).expect("an image").findings, []);
 }

@@ -1,6 +1,6 @@
 //! Small files that ask for much. Each ends in an error, or in a result of ordinary size.
 
-use farebox_pii::pdf::Limits;
+use farebox_pii::pdf::PdfLimits;
 
 use super::written::{HELVETICA, Page, file, packed, stream};
 use super::*;
@@ -15,7 +15,7 @@ fn small() -> PdfOptions {
     PdfOptions { dpi: 36, ..PdfOptions::default() }
 }
 
-fn limited(limits: Limits) -> PdfOptions {
+fn limited(limits: PdfLimits) -> PdfOptions {
     PdfOptions { limits, ..small() }
 }
 
@@ -41,7 +41,7 @@ fn the_helper_writes_readable_files() {
 
 #[test]
 fn streams_unpack_to_no_more_than_they_may() {
-    let within = |unpacked| limited(Limits { unpacked, ..Limits::default() });
+    let within = |unpacked| limited(PdfLimits { unpacked, ..PdfLimits::default() });
     let megabyte = Page { content: &vec![b' '; 1 << 20], ..Page::default() }.file();
     assert_eq!(redact(&megabyte, &within(1 << 20)).err(), None);
     assert_eq!(redact(&megabyte, &within((1 << 20) - 1)).err(), COMPLEX);
@@ -120,7 +120,7 @@ fn pages_of_any_size_have_bounded_pictures() {
         "0 0 300 300 9",
     ] {
         let more = format!("/MediaBox [{size}] /UserUnit 1000");
-        let limits = Limits { page_pixels: 1 << 20, ..Limits::default() };
+        let limits = PdfLimits { page_pixels: 1 << 20, ..PdfLimits::default() };
         match redact(&Page { content, more: &more, ..Page::default() }.file(), &limited(limits)) {
             Ok(redacted) => {
                 let pixels = search::pixels(&redacted.bytes);
@@ -310,10 +310,10 @@ fn maps_of_characters_cost_what_they_are_long() {
 fn the_result_is_bounded() {
     let page = Page { content: b"BT /F 12 Tf 20 200 Td (Hello) Tj ET", ..Page::default() }.file();
     let length = redact(&page, &small()).expect("a PDF").bytes.len();
-    let limits = Limits { output: 10, ..Limits::default() };
+    let limits = PdfLimits { output: 10, ..PdfLimits::default() };
     assert!(length > 10);
     assert_eq!(redact(&page, &limited(limits)).err(), COMPLEX);
-    let limits = Limits { bytes: page.len() - 1, ..Limits::default() };
+    let limits = PdfLimits { bytes: page.len() - 1, ..PdfLimits::default() };
     assert_eq!(redact(&page, &limited(limits)).err(), Some(PdfError::TooLarge { limit: page.len() - 1 }));
 }
 

@@ -22,7 +22,7 @@ fn covering(bytes: &[u8], mode: FaceMode) -> Result<RedactedPdf, PdfError> {
     let faces = Some(FaceOptions { mode, ..FaceOptions::default() });
     let options = PdfOptions { faces, ..PdfOptions::default() };
     let models = PdfModels { ocr: Some(ocr()), faces: Some(&FACES) };
-    redact_pdf(&Engine::new(), models, bytes, &Selection::default(), &options, &AtomicBool::new(false))
+    redact_pdf(&PiiEngine::new(), models, bytes, &Selection::default(), &options, &AtomicBool::new(false))
 }
 
 #[test]
@@ -49,7 +49,7 @@ fn no_page_passes_without_a_model() {
     let models = PdfModels { ocr: Some(ocr()), faces: None };
     let never = AtomicBool::new(false);
     let without =
-        |bytes: &[u8]| redact_pdf(&Engine::new(), models, bytes, &Selection::default(), &options, &never);
+        |bytes: &[u8]| redact_pdf(&PiiEngine::new(), models, bytes, &Selection::default(), &options, &never);
     assert_eq!(without(&portrait()).err(), Some(PdfError::NoFaceModel { page: 1 }));
     // Text has no faces.
     assert_eq!(without(&file("clean.pdf")).err(), None);

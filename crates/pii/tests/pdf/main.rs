@@ -3,6 +3,7 @@
 mod bombs;
 mod faces;
 mod search;
+mod syntax;
 mod written;
 
 use std::path::{Path, PathBuf};
@@ -10,8 +11,8 @@ use std::sync::LazyLock;
 use std::sync::atomic::AtomicBool;
 
 use farebox_pii::image::ocr::Ocr;
-use farebox_pii::pdf::{PdfError, PdfModels, PdfOptions, RedactedPdf, Source, redact_pdf};
-use farebox_pii::{Engine, Entity, Selection};
+use farebox_pii::pdf::{FindingSource, PdfError, PdfModels, PdfOptions, RedactedPdf, redact_pdf};
+use farebox_pii::{Entity, PiiEngine, Selection};
 
 const EMAIL: &str = "jane.doe@example.com";
 const IBAN: &str = "DE89 3704 0044 0532 0130 00";
@@ -42,15 +43,15 @@ fn ocr() -> &'static Ocr {
 
 fn redact(bytes: &[u8], options: &PdfOptions) -> Result<RedactedPdf, PdfError> {
     let never = AtomicBool::new(false);
-    redact_pdf(&Engine::new(), PdfModels::default(), bytes, &Selection::default(), options, &never)
+    redact_pdf(&PiiEngine::new(), PdfModels::default(), bytes, &Selection::default(), options, &never)
 }
 
 fn redact_with_ocr(bytes: &[u8]) -> Result<RedactedPdf, PdfError> {
     let (models, never) = (PdfModels { ocr: Some(ocr()), faces: None }, AtomicBool::new(false));
-    redact_pdf(&Engine::new(), models, bytes, &Selection::default(), &PdfOptions::default(), &never)
+    redact_pdf(&PiiEngine::new(), models, bytes, &Selection::default(), &PdfOptions::default(), &never)
 }
 
-/// What was found: page and entity.
+/// Page and entity of each finding.
 fn found(redacted: &RedactedPdf) -> Vec<(u32, Entity)> {
     redacted.findings.iter().map(|finding| (finding.page, finding.entity)).collect()
 }
@@ -97,15 +98,15 @@ fn what_is_found_is_gone() {
 fn text_in_images_is_read() {
     use Entity::{CreditCard, EmailAddress, IbanCode, UsSsn};
     for (name, expected) in [
-        ("scanned", vec![(Source::Ocr, EmailAddress), (Source::Ocr, CreditCard)]),
+        ("scanned", vec![(FindingSource::Ocr, EmailAddress), (FindingSource::Ocr, CreditCard)]),
         (
             "mixed",
             vec![
-                (Source::Text, EmailAddress),
-                (Source::Text, IbanCode),
-                (Source::Text, CreditCard),
-                (Source::Text, UsSsn),
-                (Source::Ocr, CreditCard),
+                (FindingSource::Text, EmailAddress),
+                (FindingSource::Text, IbanCode),
+                (FindingSource::Text, CreditCard),
+                (FindingSource::Text, UsSsn),
+                (FindingSource::Ocr, CreditCard),
             ],
         ),
     ] {
@@ -157,7 +158,7 @@ fn only_selected_pages_are_handed_back() {
 #[test]
 fn a_set_flag_stops_it() {
     let stopped = redact_pdf(
-        &Engine::new(),
+        &PiiEngine::new(),
         PdfModels::default(),
         &file("plain.pdf"),
         &Selection::default(),

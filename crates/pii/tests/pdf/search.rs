@@ -84,7 +84,7 @@ fn assert_pictures_only(name: &str, document: &Document) {
     assert!(document.trailer.get(b"Info").is_err(), "{name}");
 }
 
-/// What Poppler reads in it; nothing, and a loud word, where Poppler is not installed.
+/// Text that Poppler reads in a file; nothing, and a warning, if Poppler is not installed.
 fn pdftotext(bytes: &[u8]) -> Vec<u8> {
     let child =
         Command::new("pdftotext").args(["-", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
@@ -103,7 +103,7 @@ pub fn pages(bytes: &[u8]) -> usize {
     Document::load_mem(bytes).expect("a PDF").page_iter().count()
 }
 
-/// How many pixels each picture has.
+/// Number of pixels of each picture.
 pub fn pixels(bytes: &[u8]) -> Vec<i64> {
     let document = Document::load_mem(bytes).expect("a PDF");
     let streams = document.objects.values().filter_map(|object| object.as_stream().ok());

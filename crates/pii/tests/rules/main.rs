@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use farebox_pii::{Engine, Entity, Finding, Offer, Selection, counts, redact};
+use farebox_pii::{AvailableModels, Entity, Finding, PiiEngine, Selection, counts, redact};
 use serde_json::json;
 
 mod names;
@@ -12,7 +12,7 @@ mod properties;
 mod speed;
 mod text;
 
-static ENGINE: LazyLock<Engine> = LazyLock::new(Engine::new);
+static ENGINE: LazyLock<PiiEngine> = LazyLock::new(PiiEngine::new);
 
 fn find(text: &str) -> Vec<Finding> {
     ENGINE.analyze(text, &Selection::default())
@@ -55,7 +55,7 @@ fn none_finds(entity: Entity, texts: &[&str]) {
     check(texts.iter().map(|text| ((*text).to_owned(), find(text).iter().all(|f| f.entity != entity))));
 }
 
-/// What engineers paste all day. Nothing here is about a person.
+/// Text that engineers paste all day, without personal data.
 const CLEAN: &[&str] = &[
     "commit 9fceb02d0ae598e95dc970b74767f19372d61af8",
     "order 4500123456 shipped, tracking 1Z999AA10123456784",
@@ -138,7 +138,8 @@ fn overlaps_keep_the_stronger_reading() {
 #[test]
 fn selection_and_thresholds_are_honoured() {
     let parse = |body: serde_json::Value| {
-        Selection::from_request(body.as_object().expect("object"), &Offer::default()).expect("valid")
+        Selection::from_request(body.as_object().expect("object"), &AvailableModels::default())
+            .expect("valid")
     };
     let text = "a@b.com 212-555-0123 536228765";
     let only = |body| ENGINE.analyze(text, &parse(body)).iter().map(|f| f.entity).collect::<Vec<_>>();

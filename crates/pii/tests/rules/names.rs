@@ -2,12 +2,12 @@
 
 use std::{num::NonZeroUsize, sync::atomic::AtomicBool};
 
-use farebox_pii::{Classifier, Model, Stopped};
+use farebox_pii::{Classifier, RecognitionModel, Stopped};
 
 use super::*;
 
 fn names(text: &str) -> Vec<String> {
-    let findings = ENGINE.analyze(text, &Selection::all(Model::Fast));
+    let findings = ENGINE.analyze(text, &Selection::all(RecognitionModel::Fast));
     findings.iter().map(|f| format!("{}={}", f.entity, &text[f.start_byte..f.end_byte])).collect()
 }
 
@@ -29,7 +29,8 @@ fn people_places_and_organisations() {
 #[test]
 fn a_set_flag_stops_the_work() {
     let stop = AtomicBool::new(true);
-    let stopped = ENGINE.analyze_until("Olga Brown", &Selection::all(Model::Fast), &stop, NonZeroUsize::MIN);
+    let stopped =
+        ENGINE.analyze_until("Olga Brown", &Selection::all(RecognitionModel::Fast), &stop, NonZeroUsize::MIN);
     assert_eq!(stopped, Err(Stopped));
 }
 

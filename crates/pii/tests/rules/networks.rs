@@ -1,6 +1,6 @@
 //! A network that the caller loads from bytes, through `Model::Named`. `network/make.py` makes it.
 
-use farebox_pii::{Classifier, Model, Models};
+use farebox_pii::{Classifier, NameClassifiers, RecognitionModel};
 
 use super::*;
 
@@ -8,13 +8,13 @@ const NETWORK: &[u8] = include_bytes!("network/model.onnx");
 const VOCABULARY: &str = include_str!("network/vocab.txt");
 const CONFIG: &str = include_str!("network/config.json");
 
-fn engine() -> Engine {
+fn engine() -> PiiEngine {
     let classifier = Classifier::from_onnx(NETWORK.to_vec(), VOCABULARY, CONFIG).expect("loads");
-    Engine::with_models(Models { accurate: None, named: vec![("tiny".into(), classifier)] })
+    PiiEngine::with_classifiers(NameClassifiers { accurate: None, named: vec![("tiny".into(), classifier)] })
 }
 
-fn found_by(engine: &Engine, model: &str, text: &str) -> Vec<String> {
-    let offer = engine.offer(Model::Fast);
+fn found_by(engine: &PiiEngine, model: &str, text: &str) -> Vec<String> {
+    let offer = engine.available_models(RecognitionModel::Fast);
     let body = json!({ "piiConfig": { "model": model } });
     let selection = Selection::from_request(body.as_object().expect("object"), &offer).expect("valid");
     let findings = engine.analyze(text, &selection);
@@ -27,7 +27,10 @@ fn found_by(engine: &Engine, model: &str, text: &str) -> Vec<String> {
 #[test]
 fn a_named_network_owns_what_it_knows() {
     let engine = engine();
-    assert_eq!(engine.offer(Model::Fast).names().collect::<Vec<_>>(), ["rules", "fast", "tiny"]);
+    assert_eq!(
+        engine.available_models(RecognitionModel::Fast).names().collect::<Vec<_>>(),
+        ["rules", "fast", "tiny"]
+    );
     // Small letters are the network's own, "Mary Smith" it does not know; places are left to `fast`, numbers to rules.
     let text = "call ada lovelace of ACME about Mary Smith, who lives in Madrid: mail a@b.com";
     assert_eq!(
@@ -58,7 +61,7 @@ fn what_does_not_fit_together_is_refused() {
     let two = r#"{"id2label": {"0": "O", "1": "B-PER"}}"#;
     assert_eq!(
         refused(VOCABULARY, two),
-        "the network is no classifier of tokens: its output has no column for each of 2 labels"
+        "the network is not a token classifier: its output has no column for each of 2 labels"
     );
     let bpe = r#"{"model": {"type": "BPE", "vocab": {}}}"#;
     assert_eq!(refused(bpe, CONFIG), "the vocabulary cannot be read: it is of the kind BPE, not WordPiece");

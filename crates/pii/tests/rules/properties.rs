@@ -1,8 +1,8 @@
-//! What holds for every text: spans are disjoint, ordered, on boundaries; redacted text is clean.
+//! Properties of every text: spans are disjoint, ordered, on boundaries; redacted text is clean.
 
 use proptest::prelude::*;
 
-use farebox_pii::Model;
+use farebox_pii::RecognitionModel;
 
 use super::*;
 
@@ -91,7 +91,7 @@ fn pieces() -> impl Strategy<Value = String> {
 
 fn all_low() -> Selection {
     let body = json!({ "piiConfig": { "threshold": 0.0 } });
-    Selection::from_request(body.as_object().expect("object"), &Offer::default()).expect("valid")
+    Selection::from_request(body.as_object().expect("object"), &AvailableModels::default()).expect("valid")
 }
 
 proptest! {
@@ -99,7 +99,7 @@ proptest! {
 
     #[test]
     fn spans_are_ordered_on_boundaries_and_counted_alike(text in pieces()) {
-        for selection in [Selection::default(), all_low(), Selection::all(Model::Fast)] {
+        for selection in [Selection::default(), all_low(), Selection::all(RecognitionModel::Fast)] {
             let mut done = 0;
             for f in ENGINE.analyze(&text, &selection) {
                 prop_assert!(done <= f.start_byte && f.start_byte < f.end_byte);
@@ -136,7 +136,7 @@ proptest! {
         prop_assert_eq!(&twice, &once, "from {:?}", text);
     }
 
-    /// What shows nothing hides nothing: with joiners, marks of direction or accents inside, a number is found all the same,
+    /// Invisible characters hide nothing: with joiners, marks of direction or accents inside, a number is found all the same,
     /// and what is left of the text holds none of its digits.
     #[test]
     fn invisible_characters_hide_nothing(

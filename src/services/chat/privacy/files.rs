@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::super::attachments::Attachment;
 use super::super::refusal::ChatError;
-use crate::fetch::Wanted;
+use crate::fetch::FetchRequest;
 use crate::services::pii::{ExaminationError, Examined, FileExaminer, FilePart, is_elsewhere};
 use farebox_pii::{FileOptions, Selection};
 
@@ -121,7 +121,7 @@ pub(super) fn elsewhere(
             if let Err(error) = examiner.check(file.kind, options) {
                 return Err(ChatError::File { place: field, error });
             }
-            found.push(Attachment { field, wanted: Wanted::File(url.to_owned()) });
+            found.push(Attachment { field, wanted: FetchRequest::File(url.to_owned()) });
         }
     }
     Ok(found)

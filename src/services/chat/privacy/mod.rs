@@ -24,7 +24,7 @@ use super::refusal::ChatError;
 use super::request::ChatRequest;
 use crate::config::PrivacyMode;
 use crate::services::pii::{ExaminationError, Examiner};
-use farebox_pii::{self as pii, Concealed, Engine, Model, Selection, Taken};
+use farebox_pii::{self as pii, Concealed, ExistingPlaceholders, PiiEngine, RecognitionModel, Selection};
 pub(super) use options::PrivacyOptions;
 pub(super) use restore::{Restorer, Restoring};
 
@@ -82,7 +82,7 @@ impl Outgoing {
 impl Privacy {
     #[must_use]
     pub fn new(examiner: Examiner, default: PrivacyMode) -> Self {
-        Self { examiner, default, everything: Arc::new(Selection::all(Model::Fast)) }
+        Self { examiner, default, everything: Arc::new(Selection::all(RecognitionModel::Fast)) }
     }
 }
 
@@ -181,14 +181,14 @@ impl Privacy {
 }
 
 fn examine(
-    engine: &Engine,
+    engine: &PiiEngine,
     selection: &Selection,
     mut body: Map<String, Value>,
     stop: &AtomicBool,
 ) -> Option<ExaminedTexts> {
-    let mut taken = Taken::default();
+    let mut taken = ExistingPlaceholders::default();
     for value in body.values() {
-        texts::each(value, &mut |text| taken.note(text));
+        texts::each(value, &mut |text| taken.record(text));
     }
     let concealed = pii::conceal(engine, selection, &taken, &mut texts::of_request(&mut body), stop)?;
     Some((body, concealed))

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::super::refusal::ChatError;
 use crate::config::PrivacyMode;
-use farebox_pii::{FileOptions, Model, Offer, Selection};
+use farebox_pii::{AvailableModels, FileOptions, RecognitionModel, Selection};
 
 /// The fields of the public API, with their aliases.
 const MODE: [&str; 2] = ["privacyMode", "privacy_mode"];
@@ -12,8 +12,8 @@ const SELECTION: [&str; 4] = ["piiEntities", "pii_entities", "piiConfig", "pii_c
 const SKIP: [&str; 4] = ["skip_pii_redaction", "skipPiiRedaction", "no_pii_redaction", "noPiiRedaction"];
 
 /// The models that may stand in front of a prompt: those that take no time.
-fn offer() -> Offer {
-    Offer::built_in(Model::Fast)
+fn offer() -> AvailableModels {
+    AvailableModels::built_in(RecognitionModel::Fast)
 }
 
 /// What a request wants.

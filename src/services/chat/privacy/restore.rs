@@ -63,7 +63,7 @@ impl Restoring {
     pub(in super::super) fn of_jane() -> Self {
         let mut text = "jane@example.com".to_owned();
         let stop = std::sync::atomic::AtomicBool::new(false);
-        let engine = farebox_pii::Engine::new();
+        let engine = farebox_pii::PiiEngine::new();
         let (all, taken) = Default::default();
         let concealed = farebox_pii::conceal(&engine, &all, &taken, &mut [&mut text], &stop);
         Self::new(Arc::new(concealed.expect("not stopped").originals), false)
@@ -234,7 +234,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use farebox_pii::{Engine, Selection, Taken, conceal};
+    use farebox_pii::{ExistingPlaceholders, PiiEngine, Selection, conceal};
 
     const KEY: &str = "-----BEGIN PRIVATE KEY-----\nTUlJRXZRSUJBREFO\n-----END PRIVATE KEY-----";
 
@@ -242,7 +242,8 @@ mod tests {
     fn restoring(json_content: bool) -> Restoring {
         let mut text = format!("jane@example.com {KEY}");
         let stop = std::sync::atomic::AtomicBool::new(false);
-        let (engine, selection, taken) = (Engine::new(), Selection::default(), Taken::default());
+        let (engine, selection, taken) =
+            (PiiEngine::new(), Selection::default(), ExistingPlaceholders::default());
         let concealed = conceal(&engine, &selection, &taken, &mut [&mut text], &stop).expect("not stopped");
         assert_eq!(text, "[EMAIL_ADDRESS_1] [PRIVATE_KEY_1]");
         Restoring::new(Arc::new(concealed.originals), json_content)

@@ -1,55 +1,55 @@
-//! Reads a line of text.
+//! Recognition of the text of a line.
 
 use image::RgbImage;
 use rten_tensor::NdTensor;
 
 use super::{
-    Line,
-    frame::{Frame, float},
+    TextLine,
+    rotated_rect::{RotatedRect, float},
 };
 use crate::image::{
     ModelError, NetworkError, Rect,
-    network::{Network, Worker, numbers},
+    network::{InferenceContext, OnnxNetwork, numbers},
 };
 
-/// Height in pixels of what the network reads.
+/// Pixels of the height of the input.
 const HEIGHT: usize = 48;
-/// Narrower lines are filled up with grey to this width: the network was trained that way.
-const NARROWEST: usize = 320;
-/// Wider lines are squeezed.
-const WIDEST: usize = 3200;
-/// Columns of pixels for each step of the answer.
+/// Least pixels of the width of the input; narrower lines are padded with grey, as in training.
+const MIN_WIDTH: usize = 320;
+/// Most pixels of the width of the input; wider lines are squeezed.
+const MAX_WIDTH: usize = 3200;
+/// Columns of the input for each step of the output.
 const STEP: usize = 8;
-/// A line that is read with less confidence is tried in other directions.
-const SURE: f32 = 0.9;
-/// A region so much higher than wide holds text that is turned by a quarter.
-const TALL: f32 = 1.5;
+/// Confidence from which on no other direction is tried.
+const CONFIDENT: f32 = 0.9;
+/// Ratio of height to width from which on text is read as turned by a quarter.
+const VERTICAL_RATIO: f32 = 1.5;
 
-pub(crate) struct Recognizer {
-    network: Network,
-    /// Characters by class, from class 1 on. Class 0 separates characters.
+pub(crate) struct LineRecognizer {
+    network: OnnxNetwork,
+    /// Characters by class, from class 1 on. Class 0 is the blank between characters.
     characters: Vec<char>,
 }
 
-/// A character and the step at which it was read.
-struct Read {
+/// Character, and the step of the output at which it was read.
+struct RecognizedChar {
     character: char,
     step: f32,
     probability: f32,
 }
 
-impl Recognizer {
-    /// `keys` is a character a line.
+impl LineRecognizer {
+    /// Loads the model. `keys` has one character a line.
     pub(crate) fn new(model: Vec<u8>, keys: &str) -> Result<Self, ModelError> {
         const MODEL: &str = "text recognition";
-        let (network, outputs) = Network::load(MODEL, model, (NARROWEST, HEIGHT))?;
+        let (network, outputs) = OnnxNetwork::load(MODEL, model, (MIN_WIDTH, HEIGHT))?;
         let unsuitable = |cause: String| ModelError::Unsuitable { model: MODEL, cause };
         let answer = outputs.into_iter().next().and_then(numbers::<3>);
         let Some(([1, steps, classes], _)) = answer else {
-            return Err(unsuitable("it does not answer with probabilities of characters".into()));
+            return Err(unsuitable("it does not return probabilities of characters".into()));
         };
-        if steps != NARROWEST / STEP {
-            return Err(unsuitable(format!("it reads {NARROWEST} pixels in {steps} steps")));
+        if steps != MIN_WIDTH / STEP {
+            return Err(unsuitable(format!("it reads {MIN_WIDTH} pixels in {steps} steps")));
         }
         let mut characters =
             keys.lines().map(|line| line.chars().next().unwrap_or(' ')).collect::<Vec<char>>();
@@ -60,26 +60,26 @@ impl Recognizer {
                 "it knows {classes} classes, which do not fit {keys} characters"
             )));
         }
-        Ok(Recognizer { network, characters })
+        Ok(LineRecognizer { network, characters })
     }
 
-    /// Reads the line in a frame, in whichever direction is read with the most confidence.
+    /// Reads the line in a frame, in the direction with the highest confidence.
     pub(crate) fn read(
         &self,
         image: &RgbImage,
-        frame: Frame,
-        worker: &Worker<'_>,
-    ) -> Result<Option<Line>, NetworkError> {
-        let quarter = frame.turned();
-        let directions = if frame.height >= TALL * frame.width {
-            vec![quarter, quarter.turned().turned(), frame]
+        frame: RotatedRect,
+        context: &InferenceContext<'_>,
+    ) -> Result<Option<TextLine>, NetworkError> {
+        let quarter = frame.rotated_quarter();
+        let directions = if frame.height >= VERTICAL_RATIO * frame.width {
+            vec![quarter, quarter.rotated_quarter().rotated_quarter(), frame]
         } else {
-            vec![frame, frame.turned().turned()]
+            vec![frame, frame.rotated_quarter().rotated_quarter()]
         };
-        let mut best: Option<Line> = None;
+        let mut best: Option<TextLine> = None;
         for direction in directions {
-            let Some(line) = self.read_along(image, &direction, worker)? else { continue };
-            let sure = line.confidence >= SURE;
+            let Some(line) = self.read_direction(image, &direction, context)? else { continue };
+            let sure = line.confidence >= CONFIDENT;
             if best.as_ref().is_none_or(|best| line.confidence > best.confidence) {
                 best = Some(line);
             }
@@ -90,14 +90,14 @@ impl Recognizer {
         Ok(best)
     }
 
-    fn read_along(
+    fn read_direction(
         &self,
         image: &RgbImage,
-        frame: &Frame,
-        worker: &Worker<'_>,
-    ) -> Result<Option<Line>, NetworkError> {
-        let width = columns(frame).clamp(STEP, WIDEST);
-        let padded = width.next_multiple_of(STEP).max(NARROWEST);
+        frame: &RotatedRect,
+        context: &InferenceContext<'_>,
+    ) -> Result<Option<TextLine>, NetworkError> {
+        let width = columns(frame).clamp(STEP, MAX_WIDTH);
+        let padded = width.next_multiple_of(STEP).max(MIN_WIDTH);
         let crop = frame.crop(image, width, HEIGHT);
         let mut pixels = vec![0.0; 3 * HEIGHT * padded];
         for (to, from) in pixels.chunks_mut(padded).zip(crop.chunks(width)) {
@@ -105,7 +105,7 @@ impl Recognizer {
         }
         let known = self.characters.len() + 1;
         let probabilities =
-            self.network.run(&NdTensor::from_data([1, 3, HEIGHT, padded], pixels), worker, |outputs| {
+            self.network.run(&NdTensor::from_data([1, 3, HEIGHT, padded], pixels), context, |outputs| {
                 let ([1, steps, classes], probabilities) =
                     outputs.into_iter().next().and_then(numbers::<3>)?
                 else {
@@ -117,9 +117,10 @@ impl Recognizer {
         Ok(line(&read, frame, float(width) / float(STEP), image.dimensions()))
     }
 
-    /// Connectionist temporal classification, greedy: the likeliest class of each step, repetitions joined.
-    fn decode(&self, probabilities: &[f32], classes: usize) -> Vec<Read> {
-        let mut read: Vec<Read> = Vec::new();
+    /// Decodes connectionist temporal classification (CTC) greedily: the likeliest class of each step, repetitions
+    /// joined.
+    fn decode(&self, probabilities: &[f32], classes: usize) -> Vec<RecognizedChar> {
+        let mut read: Vec<RecognizedChar> = Vec::new();
         let mut previous = 0;
         let mut since = 0;
         for (step, row) in probabilities.chunks_exact(classes).enumerate() {
@@ -134,7 +135,13 @@ impl Recognizer {
                         last.step = step;
                         last.probability = last.probability.max(probability);
                     }
-                    _ => read.push(Read { character: self.characters[class - 1], step, probability }),
+                    _ => {
+                        read.push(RecognizedChar {
+                            character: self.characters[class - 1],
+                            step,
+                            probability,
+                        });
+                    }
                 }
             }
             previous = class;
@@ -143,9 +150,9 @@ impl Recognizer {
     }
 }
 
-/// Width of a frame when its height is that of what the network reads.
+/// Width of a frame, in columns of the input, when its height is scaled to the input's.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
-fn columns(frame: &Frame) -> usize {
+fn columns(frame: &RotatedRect) -> usize {
     (frame.width / frame.height.max(1.0) * float(HEIGHT)).ceil() as usize
 }
 
@@ -156,8 +163,9 @@ fn likeliest(row: &[f32]) -> (usize, f32) {
         .fold((0, f32::MIN), |best, (class, p)| if p > best.1 { (class, p) } else { best })
 }
 
-/// A character's box reaches half-way to its neighbours; the outer ones reach to the ends of the frame.
-fn line(read: &[Read], frame: &Frame, steps: f32, size: (u32, u32)) -> Option<Line> {
+/// Builds the line of the characters read. Each character's area reaches half-way to its neighbours, or to the end of
+/// the frame.
+fn line(read: &[RecognizedChar], frame: &RotatedRect, steps: f32, size: (u32, u32)) -> Option<TextLine> {
     if read.is_empty() {
         return None;
     }
@@ -168,7 +176,7 @@ fn line(read: &[Read], frame: &Frame, steps: f32, size: (u32, u32)) -> Option<Li
     };
     let chars =
         (0..read.len()).map(|index| Rect::around(&frame.part(border(index), border(index + 1)), size));
-    Some(Line {
+    Some(TextLine {
         text: read.iter().map(|read| read.character).collect(),
         confidence: read.iter().map(|read| read.probability).sum::<f32>() / float(read.len()),
         chars: chars.collect(),

@@ -1,52 +1,52 @@
-//! From a map of where text is likely to rectangles around lines of text.
+//! Rectangles around lines of text, from a map of text probabilities.
 //!
 //! This is the second half of "Real-time Scene Text Detection with Differentiable Binarization" (Liao et al.,
-//! 2019): the map shows shrunken lines, each connected region of which is one; their rectangles grow back.
+//! 2019): each connected region of the map is a line, shrunken by the network; its rectangle is grown back.
 
-use super::frame::{Frame, float};
+use super::rotated_rect::{RotatedRect, float};
 
-/// From this probability on a pixel belongs to a line.
-const INSIDE: f32 = 0.3;
-/// Mean probability of the pixels of a region that is taken for text.
-const LIKELY: f32 = 0.5;
-/// How far the network shrinks lines: area over perimeter times this.
-const UNCLIP: f32 = 1.6;
-/// Regions lower than this many pixels of the map hold nothing that could be read.
-const LOWEST: f32 = 3.0;
+/// Probability above which a pixel belongs to a line.
+const PIXEL_THRESHOLD: f32 = 0.3;
+/// Least mean probability of a region that is text.
+const REGION_THRESHOLD: f32 = 0.5;
+/// Factor of the distance by which the network shrinks lines: area over perimeter, times this.
+const UNCLIP_RATIO: f32 = 1.6;
+/// Least height of a region, in pixels of the map; lower text is illegible.
+const MIN_HEIGHT: f32 = 3.0;
 
-/// The lines on a map of probabilities that has `width` columns, in pixels of the map.
-pub(crate) fn lines(map: &[f32], width: usize) -> Vec<Frame> {
-    let mut left = map.iter().map(|p| *p > INSIDE).collect::<Vec<bool>>();
-    let mut frames = Vec::new();
+/// Finds the lines on a map of probabilities that has `width` columns, in pixels of the map.
+pub(crate) fn text_lines(map: &[f32], width: usize) -> Vec<RotatedRect> {
+    let mut unvisited = map.iter().map(|p| *p > PIXEL_THRESHOLD).collect::<Vec<bool>>();
+    let mut rects = Vec::new();
     let mut stack = Vec::new();
     for start in 0..map.len() {
-        if !std::mem::take(&mut left[start]) {
+        if !std::mem::take(&mut unvisited[start]) {
             continue;
         }
         stack.push(start);
-        let region = grow(map, width, &mut left, &mut stack);
-        if region.probability >= LIKELY
-            && let Some(frame) = smallest_frame(&region.corners())
-            && frame.width.min(frame.height) >= LOWEST
+        let region = flood_fill(map, width, &mut unvisited, &mut stack);
+        if region.probability >= REGION_THRESHOLD
+            && let Some(rect) = min_area_rect(&region.corners())
+            && rect.width.min(rect.height) >= MIN_HEIGHT
         {
-            let growth = UNCLIP * frame.width * frame.height / (frame.width + frame.height);
-            frames.push(Frame { width: frame.width + growth, height: frame.height + growth, ..frame });
+            let growth = UNCLIP_RATIO * rect.width * rect.height / (rect.width + rect.height);
+            rects.push(RotatedRect { width: rect.width + growth, height: rect.height + growth, ..rect });
         }
     }
-    frames
+    rects
 }
 
-/// Connected pixels.
+/// Connected region of pixels.
 struct Region {
-    /// Mean of their probabilities.
+    /// Mean probability of its pixels.
     probability: f32,
     /// First and last column of each row, from the row `top` on.
     rows: Vec<(usize, usize)>,
     top: usize,
 }
 
-/// Takes all pixels that touch those on the stack, corner to corner included.
-fn grow(map: &[f32], width: usize, left: &mut [bool], stack: &mut Vec<usize>) -> Region {
+/// Collects all pixels connected to those on the stack, diagonally included.
+fn flood_fill(map: &[f32], width: usize, unvisited: &mut [bool], stack: &mut Vec<usize>) -> Region {
     let (mut sum, mut count) = (0.0, 0_usize);
     // Regions are found from their uppermost pixel on, so no row comes before the first one.
     let top = stack[0] / width;
@@ -63,7 +63,7 @@ fn grow(map: &[f32], width: usize, left: &mut [bool], stack: &mut Vec<usize>) ->
         for near_y in y.saturating_sub(1)..=y + 1 {
             for near_x in x.saturating_sub(1)..=(x + 1).min(width - 1) {
                 let near = near_y * width + near_x;
-                if near < left.len() && std::mem::take(&mut left[near]) {
+                if near < unvisited.len() && std::mem::take(&mut unvisited[near]) {
                     stack.push(near);
                 }
             }
@@ -86,25 +86,26 @@ impl Region {
     }
 }
 
-/// The rectangle of the smallest area around points, read from left to right, or downwards if it leans that way.
-fn smallest_frame(points: &[(f32, f32)]) -> Option<Frame> {
+/// Rectangle of the smallest area around points, read from left to right, or downwards if that is nearer.
+fn min_area_rect(points: &[(f32, f32)]) -> Option<RotatedRect> {
     let hull = convex_hull(points.to_vec());
     let edges = hull.iter().zip(hull.iter().cycle().skip(1));
-    let frames = edges.filter_map(|(a, b)| {
+    let rects = edges.filter_map(|(a, b)| {
         let (dx, dy) = (b.0 - a.0, b.1 - a.1);
         let length = dx.hypot(dy);
-        (length > 0.0).then(|| frame_along(&hull, level((dx / length, dy / length))))
+        (length > 0.0).then(|| bounding_rect_along(&hull, nearest_to_horizontal((dx / length, dy / length))))
     });
-    frames.min_by(|a, b| (a.width * a.height).total_cmp(&(b.width * b.height)))
+    rects.min_by(|a, b| (a.width * a.height).total_cmp(&(b.width * b.height)))
 }
 
-/// Of the four directions of a rectangle's edges, the one nearest to "to the right".
-fn level((x, y): (f32, f32)) -> (f32, f32) {
+/// Direction of a rectangle's edge that is nearest to the right, of the four that it has.
+fn nearest_to_horizontal((x, y): (f32, f32)) -> (f32, f32) {
     let (x, y) = if x.abs() >= y.abs() { (x, y) } else { (-y, x) };
     if x < 0.0 { (-x, -y) } else { (x, y) }
 }
 
-fn frame_along(points: &[(f32, f32)], (cos, sin): (f32, f32)) -> Frame {
+/// Bounding rectangle of points in a reading direction.
+fn bounding_rect_along(points: &[(f32, f32)], (cos, sin): (f32, f32)) -> RotatedRect {
     let span = |(dx, dy): (f32, f32)| {
         points
             .iter()
@@ -114,7 +115,7 @@ fn frame_along(points: &[(f32, f32)], (cos, sin): (f32, f32)) -> Frame {
     let (left, right) = span((cos, sin));
     let (top, bottom) = span((-sin, cos));
     let (u, v) = (f32::midpoint(left, right), f32::midpoint(top, bottom));
-    Frame {
+    RotatedRect {
         center: (cos * u - sin * v, sin * u + cos * v),
         along: (cos, sin),
         width: right - left,
@@ -122,7 +123,7 @@ fn frame_along(points: &[(f32, f32)], (cos, sin): (f32, f32)) -> Frame {
     }
 }
 
-/// Andrew's monotone chain.
+/// Convex hull of points, by Andrew's monotone chain.
 fn convex_hull(mut points: Vec<(f32, f32)>) -> Vec<(f32, f32)> {
     points.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1)));
     points.dedup();

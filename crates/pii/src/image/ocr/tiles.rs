@@ -1,50 +1,50 @@
-//! Cuts what is too large for the network into pieces.
+//! Tiling of large images.
 //!
-//! Memory that a network takes grows with what it looks at. The maps of the pieces are put together again before lines
-//! are looked for, so that a line may go on in the next piece.
+//! The memory of a network grows with its input. The maps of the tiles are put together before lines are searched, so
+//! that a line may go on in the next tile.
 
 use std::ops::Range;
 
 use super::detect::GRID;
 
-/// Longest side that is looked at in one piece.
-const WHOLE: usize = 1600;
-/// How much of a piece at its edges is looked at once more in the next one.
-const SHARED: usize = 128;
+/// Most pixels of the side of a tile.
+const MAX_TILE: usize = 1600;
+/// Pixels that two neighbouring tiles share.
+const TILE_OVERLAP: usize = 128;
 
-/// A part of a side.
+/// Span of one side of an image that a tile covers, in pixels.
 #[derive(Debug, PartialEq)]
-pub(super) struct Piece {
-    /// The first pixel that is looked at.
+pub(super) struct TileSpan {
+    /// First pixel of the tile.
     pub(super) from: usize,
-    /// One past the last.
+    /// One past its last pixel.
     pub(super) to: usize,
-    /// What is kept of that: the pieces of a side together keep each pixel once.
+    /// Pixels that are kept: the tiles of a side together keep each pixel once.
     pub(super) kept: Range<usize>,
 }
 
-impl Piece {
+impl TileSpan {
     pub(super) fn length(&self) -> usize {
         self.to - self.from
     }
 }
 
-/// The pieces of a side, in order. Their lengths are multiples of [`GRID`], as its own is.
-pub(super) fn pieces(length: usize) -> Vec<Piece> {
-    let count = length.saturating_sub(SHARED).div_ceil(WHOLE - SHARED).max(1);
-    let size = (length + (count - 1) * SHARED).div_ceil(count).next_multiple_of(GRID);
-    let start = |piece: usize| if count == 1 { 0 } else { piece * (length - size) / (count - 1) };
+/// Tiles of a side, in order. Their lengths are multiples of [`GRID`], as the side's is.
+pub(super) fn tile_spans(length: usize) -> Vec<TileSpan> {
+    let count = length.saturating_sub(TILE_OVERLAP).div_ceil(MAX_TILE - TILE_OVERLAP).max(1);
+    let size = (length + (count - 1) * TILE_OVERLAP).div_ceil(count).next_multiple_of(GRID);
+    let start = |tile: usize| if count == 1 { 0 } else { tile * (length - size) / (count - 1) };
     // Half-way between the end of one and the beginning of the next.
-    let border = |piece: usize| match piece {
+    let border = |tile: usize| match tile {
         0 => 0,
-        _ if piece == count => length,
-        _ => usize::midpoint(start(piece - 1) + size, start(piece)),
+        _ if tile == count => length,
+        _ => usize::midpoint(start(tile - 1) + size, start(tile)),
     };
     (0..count)
-        .map(|piece| Piece {
-            from: start(piece),
-            to: start(piece) + size,
-            kept: border(piece)..border(piece + 1),
+        .map(|tile| TileSpan {
+            from: start(tile),
+            to: start(tile) + size,
+            kept: border(tile)..border(tile + 1),
         })
         .collect()
 }
@@ -56,19 +56,19 @@ mod tests {
     #[test]
     fn each_pixel_is_kept_once_and_seen_with_what_is_around_it() {
         for length in [32, 1600, 1632, 1728, 3072, 3104, 4000, 12_000, 100_000] {
-            let pieces = pieces(length);
+            let tile_spans = tile_spans(length);
             let mut next = 0;
-            for piece in &pieces {
-                assert_eq!(piece.kept.start, next, "{length}");
-                next = piece.kept.end;
-                assert!(piece.from <= piece.kept.start && piece.kept.end <= piece.to, "{length}: {piece:?}");
-                assert!(piece.length() <= WHOLE && piece.length() % GRID == 0, "{length}: {piece:?}");
-                let margin = SHARED / 2;
-                assert!(piece.from == 0 || piece.kept.start - piece.from >= margin, "{length}: {piece:?}");
-                assert!(piece.to == length || piece.to - piece.kept.end >= margin, "{length}: {piece:?}");
+            for tile in &tile_spans {
+                assert_eq!(tile.kept.start, next, "{length}");
+                next = tile.kept.end;
+                assert!(tile.from <= tile.kept.start && tile.kept.end <= tile.to, "{length}: {tile:?}");
+                assert!(tile.length() <= MAX_TILE && tile.length() % GRID == 0, "{length}: {tile:?}");
+                let margin = TILE_OVERLAP / 2;
+                assert!(tile.from == 0 || tile.kept.start - tile.from >= margin, "{length}: {tile:?}");
+                assert!(tile.to == length || tile.to - tile.kept.end >= margin, "{length}: {tile:?}");
             }
             assert_eq!(next, length);
-            assert_eq!(pieces.len() > 1, length > WHOLE, "{length}");
+            assert_eq!(tile_spans.len() > 1, length > MAX_TILE, "{length}");
         }
     }
 }

@@ -1,26 +1,26 @@
-//! The most likely labels of a stretch, and how likely each is.
+//! Most likely labels of a token sequence, and the probability of each label.
 
 use super::weights::LABELS;
 
-type Scores = [f32; LABELS];
+type LabelScores = [f32; LABELS];
 
-/// Decodes stretches; keeps its memory from one to the next.
+/// Decoder of token sequences; reuses its memory from one sequence to the next.
 #[derive(Default)]
-pub(super) struct Decoder {
-    /// By token and label, set by the caller.
-    pub(super) scores: Vec<Scores>,
+pub(super) struct CrfDecoder {
+    /// Scores by token and label, set by the caller.
+    pub(super) scores: Vec<LabelScores>,
     back: Vec<[u8; LABELS]>,
-    forward: Vec<Scores>,
-    factors: Vec<Scores>,
-    /// Probability of each label of each token, after [`Decoder::chances`].
-    pub(super) chances: Vec<Scores>,
-    /// The most likely labels together, after [`Decoder::path`].
+    forward: Vec<LabelScores>,
+    factors: Vec<LabelScores>,
+    /// Marginal probability of each label of each token, after [`CrfDecoder::marginals`].
+    pub(super) marginals: Vec<LabelScores>,
+    /// Most likely sequence of labels, after [`CrfDecoder::path`].
     pub(super) path: Vec<u8>,
 }
 
-impl Decoder {
-    /// Viterbi's algorithm.
-    pub(super) fn path(&mut self, transitions: &[Scores; LABELS]) {
+impl CrfDecoder {
+    /// Computes the most likely sequence of labels by Viterbi's algorithm.
+    pub(super) fn path(&mut self, transitions: &[LabelScores; LABELS]) {
         self.back.clear();
         self.path.clear();
         let Some((first, rest)) = self.scores.split_first() else { return };
@@ -50,8 +50,9 @@ impl Decoder {
         self.path.reverse();
     }
 
-    /// The forward-backward algorithm, scaled at each token. `factors` are the transitions' exponentials.
-    pub(super) fn chances(&mut self, factors: &[Scores; LABELS]) {
+    /// Computes marginal probabilities by the forward-backward algorithm, scaled at each token. `factors` are the
+    /// exponentials of the transition weights.
+    pub(super) fn marginals(&mut self, factors: &[LabelScores; LABELS]) {
         self.factors.clear();
         self.factors.extend(self.scores.iter().map(|scores| {
             let top = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
@@ -69,15 +70,15 @@ impl Decoder {
             before = normalized(now);
             self.forward.push(before);
         }
-        self.chances.clear();
-        self.chances.resize(self.scores.len(), [0.0; LABELS]);
+        self.marginals.clear();
+        self.marginals.resize(self.scores.len(), [0.0; LABELS]);
         let mut after = [1.0; LABELS];
         for (index, own) in self.factors.iter().enumerate().rev() {
-            let mut chances = self.forward[index];
-            for (chance, after) in chances.iter_mut().zip(&after) {
-                *chance *= after;
+            let mut marginals = self.forward[index];
+            for (marginal, after) in marginals.iter_mut().zip(&after) {
+                *marginal *= after;
             }
-            self.chances[index] = normalized(chances);
+            self.marginals[index] = normalized(marginals);
             let mut earlier = [0.0; LABELS];
             for (earlier, row) in earlier.iter_mut().zip(factors) {
                 *earlier = row.iter().zip(own).zip(&after).map(|((t, o), a)| t * o * a).sum();
@@ -87,12 +88,12 @@ impl Decoder {
     }
 }
 
-fn normalized(scores: Scores) -> Scores {
+fn normalized(scores: LabelScores) -> LabelScores {
     let sum: f32 = scores.iter().sum();
     scores.map(|score| score / sum.max(f32::MIN_POSITIVE))
 }
 
-fn highest(scores: &Scores) -> u8 {
+fn highest(scores: &LabelScores) -> u8 {
     let mut best = 0;
     for (label, score) in (0..).zip(scores) {
         if *score > scores[usize::from(best)] {
@@ -107,7 +108,7 @@ mod tests {
     use super::*;
 
     /// Every sequence of labels with its score.
-    fn all(scores: &[Scores], transitions: &[Scores; LABELS]) -> Vec<(Vec<u8>, f32)> {
+    fn all(scores: &[LabelScores], transitions: &[LabelScores; LABELS]) -> Vec<(Vec<u8>, f32)> {
         let mut paths = vec![(Vec::new(), 0.0)];
         for own in scores {
             paths = paths
@@ -136,20 +137,21 @@ mod tests {
             (state >> 40) as f32 / (1 << 22) as f32 - 2.0
         };
         for length in 1..5 {
-            let transitions: [Scores; LABELS] = std::array::from_fn(|_| std::array::from_fn(|_| random()));
-            let scores: Vec<Scores> = (0..length).map(|_| std::array::from_fn(|_| random())).collect();
+            let transitions: [LabelScores; LABELS] =
+                std::array::from_fn(|_| std::array::from_fn(|_| random()));
+            let scores: Vec<LabelScores> = (0..length).map(|_| std::array::from_fn(|_| random())).collect();
             let paths = all(&scores, &transitions);
             let best = paths.iter().max_by(|a, b| a.1.total_cmp(&b.1)).expect("some");
-            let mut decoder = Decoder { scores, ..Decoder::default() };
+            let mut decoder = CrfDecoder { scores, ..CrfDecoder::default() };
             decoder.path(&transitions);
             assert_eq!(decoder.path, best.0);
-            decoder.chances(&transitions.map(|row| row.map(f32::exp)));
+            decoder.marginals(&transitions.map(|row| row.map(f32::exp)));
             let total: f32 = paths.iter().map(|(_, score)| score.exp()).sum();
-            for (at, chances) in decoder.chances.iter().enumerate() {
-                for (label, chance) in (0..).zip(chances) {
+            for (at, marginals) in decoder.marginals.iter().enumerate() {
+                for (label, marginal) in (0..).zip(marginals) {
                     let with = paths.iter().filter(|(path, _)| path[at] == label);
                     let expected = with.map(|(_, score)| score.exp()).sum::<f32>() / total;
-                    assert!((chance - expected).abs() < 1e-4, "{chance} instead of {expected}");
+                    assert!((marginal - expected).abs() < 1e-4, "{marginal} instead of {expected}");
                 }
             }
         }

@@ -1,16 +1,16 @@
-//! What the model is told about a token: its word and shape, the lists it is on, and its neighbours'.
+//! Features of a token: its word, its shape, the word lists it is on, and those of its neighbours.
 //!
 //! Training reads the features from here (`examples/features.rs`), so that the two cannot differ.
 
 use super::{
     hash::{self, combine},
     lexicon::{self, Lexicon},
-    token::{Kind, Token},
+    token::{TextToken, TokenKind},
 };
 
-/// How a token is written.
+/// Letter case of a token.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Case {
+enum LetterCase {
     Other = 0,
     Lower = 1,
     Title = 2,
@@ -18,146 +18,149 @@ enum Case {
     /// `McDonald`, `iPhone`.
     Mixed = 4,
     Digits = 5,
-    /// A letter, as of an initial.
+    /// One letter, as of an initial.
     Single = 6,
     LineBreak = 7,
 }
 
-/// A token as its neighbours see it.
+/// Features of one token, as its own and its neighbours' feature templates use them.
 #[derive(Clone, Copy)]
-struct Seen {
+struct TokenFeatures {
     word: u64,
     shape: u64,
     prefix: u64,
     suffix2: u64,
     suffix3: u64,
     lists: u8,
-    case: Case,
-    /// The first of its line or sentence.
+    case: LetterCase,
+    /// True for the first token of a line or a sentence.
     first: bool,
-    /// The key that announces it, as in `Name: …`; zero when none.
+    /// Hash of the key in front of it, as in `Name: …`; zero if there is none.
     key: u64,
-    /// The run of capitalised words it is in.
-    run: Run,
-    /// How its line is written: bit 0 when a word begins small, bit 1 when one is all capitals, bit 2 titles.
+    /// Run of capitalised words that the token is in.
+    run: CapitalRun,
+    /// Letter cases in its line: bit 0 for lower, bit 1 for upper, bit 2 for title or mixed case.
     style: u8,
 }
 
-/// Words that begin with capitals, one after the other: its first and last, those around it, how many.
+/// Run of capitalised words: hashes of its first and last word and of the words around it, and its length.
 #[derive(Clone, Copy, Default)]
-struct Run {
+struct CapitalRun {
     head: u64,
     tail: u64,
     before: u64,
     after: u64,
     length: u8,
-    /// The lists that any of its words is on, and those of its last word.
+    /// Word lists that any of its words is on.
     lists: u8,
+    /// Word lists that its last word is on.
     last: u8,
 }
 
-const NOTHING: Seen = Seen {
+const NO_TOKEN: TokenFeatures = TokenFeatures {
     word: 1,
     shape: 1,
     prefix: 1,
     suffix2: 1,
     suffix3: 1,
     lists: 0,
-    case: Case::Other,
+    case: LetterCase::Other,
     first: false,
     key: 0,
-    run: Run { head: 0, tail: 0, before: 0, after: 0, length: 0, lists: 0, last: 0 },
+    run: CapitalRun { head: 0, tail: 0, before: 0, after: 0, length: 0, lists: 0, last: 0 },
     style: 0,
 };
 
-/// Reads stretches of tokens; keeps its memory from one to the next.
+/// Extractor of the features of token sequences; reuses its memory from one sequence to the next.
 #[derive(Default)]
-pub(super) struct Features {
-    seen: Vec<Seen>,
+pub(super) struct FeatureExtractor {
+    tokens: Vec<TokenFeatures>,
     lower: String,
 }
 
-impl Features {
-    /// Looks at a stretch.
-    pub(super) fn read(&mut self, text: &str, tokens: &[Token], lexicon: &Lexicon) {
-        self.seen.clear();
+impl FeatureExtractor {
+    /// Reads the tokens of a sequence.
+    pub(super) fn read(&mut self, text: &str, tokens: &[TextToken], lexicon: &Lexicon) {
+        self.tokens.clear();
         for token in tokens {
-            let seen = self.look(text, *token, lexicon);
-            self.seen.push(seen);
+            let features = self.token_features(text, *token, lexicon);
+            self.tokens.push(features);
         }
         self.mark_lines(text, tokens);
         self.mark_runs();
     }
 
-    /// The features of one token of the stretch.
+    /// Calls `feature` with the key of each feature of one token of the sequence.
     pub(super) fn each(&self, index: usize, mut feature: impl FnMut(u32)) {
         let at = |offset: isize| {
-            index.checked_add_signed(offset).and_then(|i| self.seen.get(i)).unwrap_or(&NOTHING)
+            index.checked_add_signed(offset).and_then(|i| self.tokens.get(i)).unwrap_or(&NO_TOKEN)
         };
         let (back2, back, this, next, next2) = (at(-2), at(-1), at(0), at(1), at(2));
         let mut template = 0;
-        let mut tell = |value: u64| {
+        let mut emit = |value: u64| {
             feature(hash::key(template, value));
             template += 1;
         };
-        let known = |seen: &Seen| u64::from(seen.lists) << 8 | seen.case as u64;
-        tell(0);
-        for seen in [this, back, next, back2, next2] {
-            tell(seen.word);
+        let lists_and_case = |token: &TokenFeatures| u64::from(token.lists) << 8 | token.case as u64;
+        emit(0);
+        for token in [this, back, next, back2, next2] {
+            emit(token.word);
         }
-        tell(combine(back.word, this.word));
-        tell(combine(this.word, next.word));
-        tell(combine(back2.word, back.word));
-        tell(combine(next.word, next2.word));
-        tell(this.shape);
-        tell(combine(back.shape, this.shape));
-        tell(combine(this.shape, next.shape));
-        tell(combine(combine(back.shape, this.shape), next.shape));
-        tell(this.prefix);
-        tell(this.suffix2);
-        tell(this.suffix3);
-        tell(known(this));
-        tell(combine(known(back), known(this)));
-        tell(combine(known(this), known(next)));
-        tell(combine(combine(known(back), known(this)), known(next)));
-        tell(combine(back.word, known(this)));
-        tell(combine(next.word, known(this)));
-        tell(combine(combine(back2.word, back.word), known(this)));
-        tell(combine(this.key, this.case as u64));
-        tell(combine(this.key, known(this)));
-        tell(combine(u64::from(this.first), known(this)));
-        tell(combine(u64::from(this.style), known(this)));
-        tell(combine(u64::from(this.style), combine(known(this), known(next))));
-        tell(combine(this.run.tail, this.case as u64));
-        tell(combine(this.run.head, this.case as u64));
-        tell(combine(this.run.before, this.case as u64));
-        tell(combine(this.run.after, this.case as u64));
-        tell(combine(u64::from(this.run.length), known(this)));
-        tell(combine(combine(this.run.before, this.run.after), u64::from(this.run.length)));
+        emit(combine(back.word, this.word));
+        emit(combine(this.word, next.word));
+        emit(combine(back2.word, back.word));
+        emit(combine(next.word, next2.word));
+        emit(this.shape);
+        emit(combine(back.shape, this.shape));
+        emit(combine(this.shape, next.shape));
+        emit(combine(combine(back.shape, this.shape), next.shape));
+        emit(this.prefix);
+        emit(this.suffix2);
+        emit(this.suffix3);
+        emit(lists_and_case(this));
+        emit(combine(lists_and_case(back), lists_and_case(this)));
+        emit(combine(lists_and_case(this), lists_and_case(next)));
+        emit(combine(combine(lists_and_case(back), lists_and_case(this)), lists_and_case(next)));
+        emit(combine(back.word, lists_and_case(this)));
+        emit(combine(next.word, lists_and_case(this)));
+        emit(combine(combine(back2.word, back.word), lists_and_case(this)));
+        emit(combine(this.key, this.case as u64));
+        emit(combine(this.key, lists_and_case(this)));
+        emit(combine(u64::from(this.first), lists_and_case(this)));
+        emit(combine(u64::from(this.style), lists_and_case(this)));
+        emit(combine(u64::from(this.style), combine(lists_and_case(this), lists_and_case(next))));
+        emit(combine(this.run.tail, this.case as u64));
+        emit(combine(this.run.head, this.case as u64));
+        emit(combine(this.run.before, this.case as u64));
+        emit(combine(this.run.after, this.case as u64));
+        emit(combine(u64::from(this.run.length), lists_and_case(this)));
+        emit(combine(combine(this.run.before, this.run.after), u64::from(this.run.length)));
         let (all, last) = (u64::from(this.run.lists), u64::from(this.run.last));
-        tell(combine(all, known(this)));
-        tell(combine(last, known(this)));
-        tell(combine(combine(this.run.before, last), this.case as u64));
-        tell(combine(combine(this.run.after, last), this.case as u64));
+        emit(combine(all, lists_and_case(this)));
+        emit(combine(last, lists_and_case(this)));
+        emit(combine(combine(this.run.before, last), this.case as u64));
+        emit(combine(combine(this.run.after, last), this.case as u64));
     }
 
-    fn look(&mut self, text: &str, token: Token, lexicon: &Lexicon) -> Seen {
+    fn token_features(&mut self, text: &str, token: TextToken, lexicon: &Lexicon) -> TokenFeatures {
         let source = &text[token.span()];
         match token.kind {
-            Kind::LineBreak => Seen { word: 2, shape: 2, case: Case::LineBreak, ..NOTHING },
-            Kind::Mark => {
+            TokenKind::LineBreak => {
+                TokenFeatures { word: 2, shape: 2, case: LetterCase::LineBreak, ..NO_TOKEN }
+            }
+            TokenKind::Mark => {
                 let word = hash::text(source);
-                Seen { word, shape: word, ..NOTHING }
+                TokenFeatures { word, shape: word, ..NO_TOKEN }
             }
-            Kind::Number => {
+            TokenKind::Number => {
                 let shape = 16 + source.len().min(12) as u64;
-                Seen { word: hash::text(source), shape, case: Case::Digits, ..NOTHING }
+                TokenFeatures { word: hash::text(source), shape, case: LetterCase::Digits, ..NO_TOKEN }
             }
-            Kind::Word => self.look_at_word(source, lexicon),
+            TokenKind::Word => self.word_features(source, lexicon),
         }
     }
 
-    fn look_at_word(&mut self, source: &str, lexicon: &Lexicon) -> Seen {
+    fn word_features(&mut self, source: &str, lexicon: &Lexicon) -> TokenFeatures {
         self.lower.clear();
         if source.is_ascii() {
             self.lower.push_str(source);
@@ -180,31 +183,31 @@ impl Features {
         };
         let head = lower.char_indices().nth(3).map_or(lower.len(), |(at, _)| at);
         let prefix = hash::text(&lower[..head]);
-        Seen { word, shape, prefix, suffix2: tail(2), suffix3: tail(3), lists, case, ..NOTHING }
+        TokenFeatures { word, shape, prefix, suffix2: tail(2), suffix3: tail(3), lists, case, ..NO_TOKEN }
     }
 
-    /// Marks the first of each line and sentence, the keys, and how each line is written.
-    fn mark_lines(&mut self, text: &str, tokens: &[Token]) {
+    /// Sets `first`, `key` and `style` of each token.
+    fn mark_lines(&mut self, text: &str, tokens: &[TextToken]) {
         let mut start = 0;
         while start < tokens.len() {
             let end = tokens[start..]
                 .iter()
-                .position(|t| t.kind == Kind::LineBreak)
+                .position(|t| t.kind == TokenKind::LineBreak)
                 .map_or(tokens.len(), |length| start + length + 1);
-            let style = self.seen[start..end].iter().fold(0, |style, seen| {
+            let style = self.tokens[start..end].iter().fold(0, |style, token| {
                 style
-                    | match seen.case {
-                        Case::Lower => 1,
-                        Case::Upper => 2,
-                        Case::Title | Case::Mixed => 4,
+                    | match token.case {
+                        LetterCase::Lower => 1,
+                        LetterCase::Upper => 2,
+                        LetterCase::Title | LetterCase::Mixed => 4,
                         _ => 0,
                     }
             });
             let (mut first, mut key, mut last) = (true, 0, 0);
             for index in start..end {
-                let mark = (tokens[index].kind == Kind::Mark).then(|| &text[tokens[index].span()]);
-                let seen = &mut self.seen[index];
-                (seen.first, seen.key, seen.style) = (first, key, style);
+                let mark = (tokens[index].kind == TokenKind::Mark).then(|| &text[tokens[index].span()]);
+                let token = &mut self.tokens[index];
+                (token.first, token.key, token.style) = (first, key, style);
                 match mark {
                     // An opening mark is no beginning of its own, and a list goes on as it began.
                     Some(";" | "," | "\"" | "'" | "(" | "*" | "-" | "[" | "“" | "#" | ">") => {}
@@ -212,7 +215,7 @@ impl Features {
                     Some("." | "!" | "?" | "{" | "}") => (first, key) = (true, 0),
                     Some(_) => first = false,
                     None => {
-                        last = seen.word;
+                        last = token.word;
                         first = false;
                     }
                 }
@@ -221,54 +224,55 @@ impl Features {
         }
     }
 
-    /// Marks the runs of capitalised words.
+    /// Sets `run` of each capitalised token.
     fn mark_runs(&mut self) {
         let mut start = 0;
-        while start < self.seen.len() {
-            if !capital(&self.seen[start]) {
+        while start < self.tokens.len() {
+            if !is_capitalized(&self.tokens[start]) {
                 start += 1;
                 continue;
             }
             let mut end = start + 1;
             loop {
-                let bridge = usize::from(self.seen.get(end).is_some_and(bridges));
-                if !self.seen.get(end + bridge).is_some_and(capital) {
+                let bridge = usize::from(self.tokens.get(end).is_some_and(joins_capitals));
+                if !self.tokens.get(end + bridge).is_some_and(is_capitalized) {
                     break;
                 }
                 end += bridge + 1;
             }
-            let around = |index: Option<usize>| index.and_then(|i| self.seen.get(i)).map_or(3, |s| s.word);
-            let run = Run {
-                head: self.seen[start].word,
-                tail: self.seen[end - 1].word,
+            let around = |index: Option<usize>| index.and_then(|i| self.tokens.get(i)).map_or(3, |s| s.word);
+            let run = CapitalRun {
+                head: self.tokens[start].word,
+                tail: self.tokens[end - 1].word,
                 before: around(start.checked_sub(1)),
                 after: around(Some(end)),
                 length: u8::try_from(end - start).unwrap_or(u8::MAX).min(6),
-                lists: self.seen[start..end].iter().fold(0, |lists, seen| lists | seen.lists),
-                last: self.seen[end - 1].lists,
+                lists: self.tokens[start..end].iter().fold(0, |lists, token| lists | token.lists),
+                last: self.tokens[end - 1].lists,
             };
-            for seen in &mut self.seen[start..end] {
-                seen.run = run;
+            for token in &mut self.tokens[start..end] {
+                token.run = run;
             }
             start = end;
         }
     }
 }
 
-fn capital(seen: &Seen) -> bool {
-    matches!(seen.case, Case::Title | Case::Upper | Case::Mixed | Case::Single)
+fn is_capitalized(token: &TokenFeatures) -> bool {
+    matches!(token.case, LetterCase::Title | LetterCase::Upper | LetterCase::Mixed | LetterCase::Single)
 }
 
-/// What stands between two capitalised words of one name.
-fn bridges(seen: &Seen) -> bool {
+/// True for tokens that may stand between two capitalised words of one name.
+fn joins_capitals(token: &TokenFeatures) -> bool {
     const BETWEEN: [&str; 13] =
         ["&", "-", ".", "of", "de", "van", "von", "der", "la", "del", "da", "bin", "al"];
     // A hash of a few bytes is a few instructions, and the comparisons are seldom reached.
-    matches!(seen.case, Case::Other | Case::Lower) && BETWEEN.iter().any(|word| hash::text(word) == seen.word)
+    matches!(token.case, LetterCase::Other | LetterCase::Lower)
+        && BETWEEN.iter().any(|word| hash::text(word) == token.word)
 }
 
-/// How a word is written: its case and a short form such as `Xx`, `X'Xx` or `d-x`.
-fn shape(word: &str) -> (Case, u64) {
+/// Letter case of a word, and the hash of a short form such as `Xx`, `X'Xx` or `d-x`.
+fn shape(word: &str) -> (LetterCase, u64) {
     let (mut upper, mut lower, mut digits, mut others, mut count) = (0_u32, 0_u32, 0_u32, 0_u32, 0_u64);
     let (mut shape, mut previous, mut repeated) = (3, 0, 0_u32);
     let mut begins_upper = false;
@@ -298,13 +302,13 @@ fn shape(word: &str) -> (Case, u64) {
         previous = class;
     }
     let case = match (upper, lower) {
-        _ if digits > 0 => Case::Other,
-        (1, 0) if count == 1 => Case::Single,
-        (0, 0) => Case::Other,
-        (_, 0) => Case::Upper,
-        (0, _) => Case::Lower,
-        (1, _) if begins_upper && others == 0 => Case::Title,
-        _ => Case::Mixed,
+        _ if digits > 0 => LetterCase::Other,
+        (1, 0) if count == 1 => LetterCase::Single,
+        (0, 0) => LetterCase::Other,
+        (_, 0) => LetterCase::Upper,
+        (0, _) => LetterCase::Lower,
+        (1, _) if begins_upper && others == 0 => LetterCase::Title,
+        _ => LetterCase::Mixed,
     };
     (case, shape)
 }

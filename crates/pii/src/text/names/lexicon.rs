@@ -1,16 +1,17 @@
-//! Lists of given names, surnames, places and ordinary words, as hashes.
+//! Word lists (given names, surnames, places, ordinary words), as hashes.
 
 use super::hash;
 
 static DATA: &[u8] = include_bytes!("../../../data/names/lexicon.bin");
 
-/// The list of ordinary words: as `LISTS` in `train/train.py` numbers the bits, after given names, surnames, places and
-/// regions, before words of organisations, titles and brands.
+/// Bit of the list of ordinary words: `LISTS` in `train/train.py` numbers the bits, given names, surnames, places and
+/// regions before it, words of organisations, titles and brands behind it.
 pub(super) const ORDINARY: u8 = 16;
 
-/// Words by 24 bits of their hash; one word in a few hundred that is on no list seems to be on one.
+/// Words by 24 bits of their hash. Of the words on no list, one in a few hundred collides with a listed one.
 pub(super) struct Lexicon {
-    /// Hash above, lists below; zero is an empty place. A power of two in length, at most half full.
+    /// Open-addressing table: hash in the upper 24 bits, lists in the lower 8, zero for an empty slot. A power of two
+    /// in length, at most half full.
     table: Vec<u32>,
 }
 
@@ -30,7 +31,7 @@ impl Lexicon {
         Self { table }
     }
 
-    /// The lists that a word with this hash is on.
+    /// Lists that a word with this hash is on, one bit each.
     pub(super) fn lists(&self, word: u64) -> u8 {
         let wanted = short(word);
         let mask = self.table.len() - 1;
@@ -45,7 +46,7 @@ impl Lexicon {
     }
 }
 
-/// What a word is stored under.
+/// Key of 24 bits under which a word is stored.
 pub(super) fn short(word: u64) -> u32 {
     hash::key(255, word) >> 8
 }

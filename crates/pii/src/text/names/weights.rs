@@ -1,25 +1,25 @@
-//! What training learned: weights of features by label, and of one label after another.
+//! Trained weights: of features by label, and of transitions between labels.
 
 static DATA: &[u8] = include_bytes!("../../../data/names/weights.bin");
 
-/// Outside, then begin and inside of a person, a place and an organisation.
+/// Number of labels: outside, then begin and inside of a person, a place and an organisation.
 pub(super) const LABELS: usize = 7;
 
 pub(super) struct Weights {
-    /// Of going from one label (row) to the next.
+    /// Weight of going from one label (row) to the next (column).
     pub(super) transitions: [[f32; LABELS]; LABELS],
-    /// What one step of a feature's weight is worth.
+    /// Value of one step of a quantised feature weight.
     pub(super) step: f32,
-    /// A power of two in length, at most half full; a row without any weight is empty.
+    /// Open-addressing table: a power of two in length, at most half full. A row of zeros is empty.
     keys: Vec<u32>,
     rows: Vec<[i8; 8]>,
 }
 
 impl Weights {
-    /// Reads the file that `train/train.py` writes: the step, the transitions, how many features, their keys, for
-    /// each a mask of the labels it has weights for, then those weights.
+    /// Reads the file that `train/train.py` writes: the step, the transitions, the number of features, their keys, for
+    /// each a mask of the labels that it has weights for, then those weights.
     pub(super) fn new() -> Self {
-        let mut data = Reader(DATA);
+        let mut data = WeightsReader(DATA);
         let step = data.float();
         let mut transitions = [[0.0; LABELS]; LABELS];
         for weight in transitions.iter_mut().flatten() {
@@ -51,7 +51,7 @@ impl Weights {
         }
     }
 
-    /// Where a key stands, or the empty place where it would.
+    /// Index of a key, or of the empty slot where it belongs.
     fn find(&self, key: u32) -> usize {
         let mask = self.keys.len() - 1;
         let mut at = key as usize & mask;
@@ -62,10 +62,10 @@ impl Weights {
     }
 }
 
-/// The file is compiled in, so that a missing byte is a broken build.
-struct Reader(&'static [u8]);
+/// Reader of the weights file, which is compiled in: a missing byte is a broken build.
+struct WeightsReader(&'static [u8]);
 
-impl Reader {
+impl WeightsReader {
     fn take<const N: usize>(&mut self) -> [u8; N] {
         let (bytes, rest) = self.0.split_first_chunk().expect("the file is whole");
         self.0 = rest;

@@ -2,26 +2,26 @@
 
 use std::ops::Range;
 
-use crate::{Entity, text::input::Input};
+use crate::{Entity, text::input::RecognizerInput};
 
-use super::{Edges, Found, Trigger};
+use super::{LiteralRule, RuleMatch, WordEdges};
 
-pub(crate) const TRIGGERS: &[Trigger] = &[
-    Trigger {
+pub(crate) const LITERAL_RULES: &[LiteralRule] = &[
+    LiteralRule {
         entity: Entity::EmailAddress,
         name: "email",
         literals: &["@"],
-        edges: Edges::Free,
+        edges: WordEdges::Free,
         find: email,
     },
-    Trigger {
+    LiteralRule {
         entity: Entity::Url,
         name: "url",
         literals: &["http://", "https://", "ftp://", "ftps://", "www."],
-        edges: Edges::Left,
+        edges: WordEdges::Left,
         find: url,
     },
-    Trigger {
+    LiteralRule {
         entity: Entity::Url,
         name: "bare_domain",
         literals: &[
@@ -30,7 +30,7 @@ pub(crate) const TRIGGERS: &[Trigger] = &[
             ".se", ".no", ".pl", ".be", ".tv", ".xyz", ".online", ".shop", ".site", ".store", ".cloud",
             ".tech", ".mil", ".co.in", ".co.jp", ".co.nz", ".co.za", ".org.uk", ".ac.uk", ".gov.uk",
         ],
-        edges: Edges::Free,
+        edges: WordEdges::Free,
         find: bare_domain,
     },
 ];
@@ -44,7 +44,7 @@ const FILE_ENDINGS: &[&str] =
     &["png", "jpg", "jpeg", "gif", "svg", "webp", "css", "js", "ts", "json", "html", "mjs"];
 
 /// RFC 5321 mailbox; letters of any script (RFC 6531), dotted domain with an alphabetic top level.
-fn email(input: Input<'_>, at: Range<usize>) -> Option<Found> {
+fn email(input: RecognizerInput<'_>, at: Range<usize>) -> Option<RuleMatch> {
     let local_byte = |b: u8| {
         b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'%' | b'+' | b'-' | b'\'') || !b.is_ascii()
     };
@@ -67,10 +67,10 @@ fn email(input: Input<'_>, at: Range<usize>) -> Option<Found> {
     if !top_holds || !labels_hold || repository || FILE_ENDINGS.contains(&top.to_ascii_lowercase().as_str()) {
         return None;
     }
-    Some(Found::certain(start..end, 0.95))
+    Some(RuleMatch::certain(start..end, 0.95))
 }
 
-fn domain_end(input: Input<'_>, start: usize) -> usize {
+fn domain_end(input: RecognizerInput<'_>, start: usize) -> usize {
     let end = input
         .run(start, DOMAIN_MAX, |b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-') || !b.is_ascii());
     let mut end = input.text.floor_char_boundary(end);
@@ -84,7 +84,7 @@ fn domain_end(input: Input<'_>, start: usize) -> usize {
 }
 
 /// A scheme or `www.`, and everything a URI may hold (RFC 3986) up to trailing punctuation.
-fn url(input: Input<'_>, literal: Range<usize>) -> Option<Found> {
+fn url(input: RecognizerInput<'_>, literal: Range<usize>) -> Option<RuleMatch> {
     // The host is judged before the rest is read: text full of empty schemes must stay cheap.
     let host = input.run(literal.end, DOMAIN_MAX, |b| is_uri(b) && !matches!(b, b'/' | b'?' | b'#'));
     let host = &input.bytes[literal.end..host];
@@ -94,7 +94,7 @@ fn url(input: Input<'_>, literal: Range<usize>) -> Option<Found> {
         return None;
     }
     let end = url_end(input, literal.end);
-    Some(Found::certain(literal.start..end, if dotted { 0.95 } else { 0.6 }))
+    Some(RuleMatch::certain(literal.start..end, if dotted { 0.95 } else { 0.6 }))
 }
 
 fn is_uri(byte: u8) -> bool {
@@ -104,7 +104,7 @@ fn is_uri(byte: u8) -> bool {
 }
 
 /// The end of a URI: a closing bracket that was not opened inside ends it, trailing punctuation is not its own.
-fn url_end(input: Input<'_>, start: usize) -> usize {
+fn url_end(input: RecognizerInput<'_>, start: usize) -> usize {
     let (mut round, mut square) = (0_usize, 0_usize);
     let mut end = start;
     while let Some(byte) = input.at(end).filter(|b| is_uri(*b)) {
@@ -131,14 +131,14 @@ fn url_end(input: Input<'_>, start: usize) -> usize {
 }
 
 /// A host name without scheme. Endings that code uses too need a path or a word that says so.
-fn bare_domain(input: Input<'_>, ending: Range<usize>) -> Option<Found> {
+fn bare_domain(input: RecognizerInput<'_>, ending: Range<usize>) -> Option<RuleMatch> {
     let mut end = ending.end;
     let country = input.run(end + 1, 3, |b| b.is_ascii_lowercase());
     if input.at(end) == Some(b'.') && country == end + 3 {
         end = country;
     }
     let goes_on = input.at(end) == Some(b'.') && input.at(end + 1).is_some_and(|b| b.is_ascii_alphanumeric());
-    if input.glued_right(end) || goes_on || matches!(input.at(end), Some(b'-' | b'@' | b'(' | b'[')) {
+    if input.touches_word_right(end) || goes_on || matches!(input.at(end), Some(b'-' | b'@' | b'(' | b'[')) {
         return None;
     }
     let start =
@@ -147,7 +147,7 @@ fn bare_domain(input: Input<'_>, ending: Range<usize>) -> Option<Found> {
     let labels_hold =
         host.split('.').all(|label| !label.is_empty() && !label.starts_with('-') && !label.ends_with('-'));
     let inside = matches!(input.before(start), Some(b'@' | b'_' | b'/' | b'\\' | b':' | b'$'));
-    if start == ending.start || !labels_hold || inside || input.glued_left(start) {
+    if start == ending.start || !labels_hold || inside || input.touches_word_left(start) {
         return None;
     }
     let framework =
@@ -189,7 +189,7 @@ fn bare_domain(input: Input<'_>, ending: Range<usize>) -> Option<Found> {
         (false, false, false) => 0.3,
     };
     let span = start..if has_path { url_end(input, end) } else { end };
-    Some(Found::in_context(
+    Some(RuleMatch::in_context(
         input,
         span,
         base,

@@ -1,4 +1,4 @@
-//! Addresses on public chains. Every one carries a checksum.
+//! Addresses on public chains. Every one has a checksum.
 
 use std::ops::Range;
 
@@ -6,25 +6,25 @@ use alloy_primitives::Address;
 use sha2::{Digest as _, Sha256};
 
 use crate::Entity;
-use crate::text::input::{Input, Word};
+use crate::text::input::{RecognizerInput, Word};
 
-use super::{Edges, Found, Trigger, WordRule};
+use super::{LiteralRule, RuleMatch, WordEdges, WordRule};
 
 pub(crate) const WORDS: &[WordRule] = &[
     WordRule { entity: Entity::Crypto, name: "bitcoin_base58", find: bitcoin_base58 },
     WordRule { entity: Entity::Crypto, name: "ethereum", find: ethereum },
 ];
 
-pub(crate) const TRIGGERS: &[Trigger] = &[Trigger {
+pub(crate) const LITERAL_RULES: &[LiteralRule] = &[LiteralRule {
     entity: Entity::Crypto,
     name: "bitcoin_bech32",
     literals: &["bc1", "tb1"],
-    edges: Edges::Left,
+    edges: WordEdges::Left,
     find: bitcoin_bech32,
 }];
 
 /// P2PKH and P2SH addresses: `Base58Check` over one version byte and a 20-byte hash.
-fn bitcoin_base58(input: Input<'_>, word: Word) -> Option<Found> {
+fn bitcoin_base58(input: RecognizerInput<'_>, word: Word) -> Option<RuleMatch> {
     if !(26..=35).contains(&word.len()) || !matches!(input.bytes[word.start], b'1' | b'3') {
         return None;
     }
@@ -32,11 +32,11 @@ fn bitcoin_base58(input: Input<'_>, word: Word) -> Option<Found> {
     let payload = base58(&input.bytes[span.clone()])?;
     let (body, check) = payload.split_at(21);
     let hash = Sha256::digest(Sha256::digest(body));
-    (check == &hash[..4] && matches!(body[0], 0 | 5) && !input.glued(&span))
-        .then(|| Found::certain(span, 1.0))
+    (check == &hash[..4] && matches!(body[0], 0 | 5) && !input.touches_word(&span))
+        .then(|| RuleMatch::certain(span, 1.0))
 }
 
-/// The 25 bytes that a Base58 string stands for.
+/// Decodes the 25 bytes of a Base58 string.
 fn base58(text: &[u8]) -> Option<[u8; 25]> {
     const ALPHABET: &[u8; 58] = b"123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
     let mut bytes = [0_u8; 25];
@@ -55,14 +55,14 @@ fn base58(text: &[u8]) -> Option<[u8; 25]> {
 }
 
 /// Segregated witness addresses: BIP 173 (constant 1) and BIP 350 (Bech32m).
-fn bitcoin_bech32(input: Input<'_>, prefix: Range<usize>) -> Option<Found> {
+fn bitcoin_bech32(input: RecognizerInput<'_>, prefix: Range<usize>) -> Option<RuleMatch> {
     const ALPHABET: &[u8; 32] = b"qpzry9x8gf2tvdw0s3jn54khce6mua7l";
     const BECH32M: u32 = 0x2bc8_30a3;
     let end = input.run(prefix.start, 91, |b| b.is_ascii_alphanumeric());
     let span = prefix.start..end;
     let text = &input.text[span.clone()];
     let mixed = text.bytes().any(|b| b.is_ascii_lowercase()) && text.bytes().any(|b| b.is_ascii_uppercase());
-    if !(26..=90).contains(&text.len()) || mixed || input.glued(&span) {
+    if !(26..=90).contains(&text.len()) || mixed || input.touches_word(&span) {
         return None;
     }
     let text = text.to_ascii_lowercase();
@@ -73,7 +73,7 @@ fn bitcoin_bech32(input: Input<'_>, prefix: Range<usize>) -> Option<Found> {
         let value = ALPHABET.iter().position(|a| *a == c)?;
         check = bech32_step(check, u8::try_from(value).ok()?);
     }
-    matches!(check, 1 | BECH32M).then(|| Found::certain(span, 1.0))
+    matches!(check, 1 | BECH32M).then(|| RuleMatch::certain(span, 1.0))
 }
 
 /// One step of the BCH code of BIP 173.
@@ -85,17 +85,17 @@ fn bech32_step(check: u32, value: u8) -> u32 {
 }
 
 /// Twenty bytes in hexadecimal; mixed case must satisfy EIP-55.
-fn ethereum(input: Input<'_>, word: Word) -> Option<Found> {
+fn ethereum(input: RecognizerInput<'_>, word: Word) -> Option<RuleMatch> {
     let span = word.start..word.end;
     let text = &input.text[span.clone()];
     let hex = text
         .strip_prefix("0x")
         .filter(|hex| hex.len() == 40 && hex.bytes().all(|b| b.is_ascii_hexdigit()))?;
     let mixed = hex.bytes().any(|b| b.is_ascii_lowercase()) && hex.bytes().any(|b| b.is_ascii_uppercase());
-    if input.glued(&span) || mixed && Address::parse_checksummed(text, None).is_err() {
+    if input.touches_word(&span) || mixed && Address::parse_checksummed(text, None).is_err() {
         return None;
     }
     // Precompiles, system contracts and made-up addresses repeat a few digits.
     let distinct = (0..16).filter(|digit| hex.chars().any(|c| c.to_digit(16) == Some(*digit))).count();
-    (distinct > 5).then(|| if mixed { Found::certain(span, 1.0) } else { Found::pattern(span, 0.8) })
+    (distinct > 5).then(|| if mixed { RuleMatch::certain(span, 1.0) } else { RuleMatch::pattern(span, 0.8) })
 }

@@ -5,16 +5,16 @@ use std::{ops::Range, sync::LazyLock};
 use regex::Regex;
 
 use crate::Entity;
-use crate::text::input::{Input, Word};
+use crate::text::input::{RecognizerInput, Word};
 
-use super::{Edges, Found, Trigger, WordRule};
+use super::{LiteralRule, RuleMatch, WordEdges, WordRule, compile};
 
 pub(crate) const WORDS: &[WordRule] = &[
     WordRule { entity: Entity::DateTime, name: "numeric_date", find: numeric },
     WordRule { entity: Entity::Age, name: "age", find: age },
 ];
 
-pub(crate) const TRIGGERS: &[Trigger] = &[Trigger {
+pub(crate) const LITERAL_RULES: &[LiteralRule] = &[LiteralRule {
     entity: Entity::DateTime,
     name: "month_name_date",
     literals: &[
@@ -43,7 +43,7 @@ pub(crate) const TRIGGERS: &[Trigger] = &[Trigger {
         "nov",
         "dec",
     ],
-    edges: Edges::Both,
+    edges: WordEdges::Both,
     find: month_name,
 }];
 
@@ -73,10 +73,6 @@ const DATE: f32 = 0.6;
 /// A moment down to the second is written by machines; context can still say otherwise.
 const TIMESTAMP: f32 = 0.4;
 
-fn compile(pattern: &str) -> Regex {
-    Regex::new(pattern).expect("patterns of this module compile, every one is used in its tests")
-}
-
 /// Year first (ISO 8601), or day and month in either order, year last; an optional time of day.
 static NUMERIC: LazyLock<Regex> = LazyLock::new(|| {
     compile(concat!(
@@ -87,16 +83,16 @@ static NUMERIC: LazyLock<Regex> = LazyLock::new(|| {
     ))
 });
 
-fn numeric(input: Input<'_>, word: Word) -> Option<Found> {
-    let shape = matches!(word.len(), 1 | 2 | 4) && word.kinds.only_digits();
+fn numeric(input: RecognizerInput<'_>, word: Word) -> Option<RuleMatch> {
+    let shape = matches!(word.len(), 1 | 2 | 4) && word.char_kinds.only_digits();
     let parted = matches!(input.at(word.end), Some(b'-' | b'/' | b'.'))
         && input.at(word.end + 1).is_some_and(|b| b.is_ascii_digit());
-    if !shape || !parted || input.glued_left(word.start) || input.continues_left(word.start) {
+    if !shape || !parted || input.touches_word_left(word.start) || input.continues_left(word.start) {
         return None;
     }
-    let found = NUMERIC.captures(input.ahead(word.start, 48))?;
+    let found = NUMERIC.captures(input.lookahead(word.start, 48))?;
     let span = word.start..word.start + found.get(0)?.end();
-    if input.glued_right(span.end) || input.continues_right(span.end) {
+    if input.touches_word_right(span.end) || input.continues_right(span.end) {
         return None;
     }
     let number = |name: &str| found.name(name).and_then(|m| m.as_str().parse::<u32>().ok());
@@ -113,7 +109,7 @@ fn numeric(input: Input<'_>, word: Word) -> Option<Found> {
         (false, true) => 0.5,
         (false, false) => DATE,
     };
-    holds.then(|| Found::in_context(input, span, base, CONTEXT))
+    holds.then(|| RuleMatch::in_context(input, span, base, CONTEXT))
 }
 
 static DAY_BEFORE: LazyLock<Regex> =
@@ -126,29 +122,29 @@ static DAY_AFTER: LazyLock<Regex> = LazyLock::new(|| {
 });
 
 /// `5 January 2020`, `5th of Jan`, `January 5, 2020`, `Jan 2020`. Alone, a month is a word.
-fn month_name(input: Input<'_>, month: Range<usize>) -> Option<Found> {
+fn month_name(input: RecognizerInput<'_>, month: Range<usize>) -> Option<RuleMatch> {
     // May, Mar and the like are ordinary words in lower case.
-    if !input.bytes[month.start].is_ascii_uppercase() || input.glued(&month) {
+    if !input.bytes[month.start].is_ascii_uppercase() || input.touches_word(&month) {
         return None;
     }
     let from = input.text.ceil_char_boundary(month.start.saturating_sub(12));
-    let ahead = input.ahead(month.end, 32);
+    let ahead = input.lookahead(month.end, 32);
     if let Some(day) = DAY_BEFORE.captures(&input.text[from..month.start]).and_then(|c| c.name("day")) {
         let end = month.end + YEAR_AFTER.find(ahead).map_or(0, |year| year.end());
-        return Some(Found::in_context(input, from + day.start()..end, DATE, CONTEXT));
+        return Some(RuleMatch::in_context(input, from + day.start()..end, DATE, CONTEXT));
     }
     let after = DAY_AFTER.captures(ahead)?;
     let base = if after.name("time").is_some() { TIMESTAMP } else { DATE };
     let end = after.name("time").map_or(after.get(0)?.end(), |time| time.start());
     let span = month.start..month.end + end;
-    (!input.continues_right(span.end)).then(|| Found::in_context(input, span, base, CONTEXT))
+    (!input.continues_right(span.end)).then(|| RuleMatch::in_context(input, span, base, CONTEXT))
 }
 
 static AGE_AFTER: LazyLock<Regex> =
     LazyLock::new(|| compile(r"(?i)^(?:[ -]years?[ -]old\b|[ -]?y/?o\b|[ -]?yrs? old\b| years? of age\b)"));
 
 /// `34 years old`, `34-year-old`, `34 y/o`, `aged 34`, `age: 34`. Whole years to 120.
-fn age(input: Input<'_>, word: Word) -> Option<Found> {
+fn age(input: RecognizerInput<'_>, word: Word) -> Option<RuleMatch> {
     let digits = input.run(word.start, 4, |b| b.is_ascii_digit());
     if digits - word.start > 3 {
         return None;
@@ -159,21 +155,21 @@ fn age(input: Input<'_>, word: Word) -> Option<Found> {
     }
     let span = word.start..digits;
     if matches!(input.at(digits), Some(b' ' | b'-' | b'y' | b'Y'))
-        && let Some(unit) = AGE_AFTER.find(input.ahead(digits, 16))
+        && let Some(unit) = AGE_AFTER.find(input.lookahead(digits, 16))
     {
         let span = word.start..digits + unit.end();
-        return (!input.glued(&span)).then(|| Found::keyed(span, 0.85));
+        return (!input.touches_word(&span)).then(|| RuleMatch::keyed(span, 0.85));
     }
     let said = input.before(word.start).is_some_and(|b| matches!(b, b' ' | b':' | b'='))
-        && !input.glued(&span)
+        && !input.touches_word(&span)
         && !input.continues(&span)
         && !matches!(input.at(digits), Some(b'%' | b'.'))
         && announced(input, word.start);
-    said.then(|| Found::keyed(span, 0.75))
+    said.then(|| RuleMatch::keyed(span, 0.75))
 }
 
-/// Whether the words directly before say that an age follows.
-fn announced(input: Input<'_>, at: usize) -> bool {
+/// True if the words directly before announce an age.
+fn announced(input: RecognizerInput<'_>, at: usize) -> bool {
     static BEFORE: LazyLock<Regex> = LazyLock::new(|| {
         compile(r#"(?i)(?:^|[^\w-])(?:age|aged|age is|age was|age of|turned|turning)"?(?: ?[:=] ?| )$"#)
     });

@@ -4,10 +4,10 @@ use crate::Entity;
 use crate::text::{
     checksum::{luhn, mod97},
     id_rule::{Check, IdRule},
-    input::{Input, Word},
+    input::{RecognizerInput, Word},
 };
 
-use super::{Found, WordRule};
+use super::{RuleMatch, WordRule};
 
 pub(crate) const RULES: &[IdRule] = &[
     IdRule {
@@ -171,7 +171,7 @@ const IBAN_LENGTHS: &[(&str, usize)] = &[
 ];
 
 /// ISO 13616: country, length, MOD 97-10 over the rotated characters. Spaces or hyphens may part it.
-fn iban(input: Input<'_>, word: Word) -> Option<Found> {
+fn iban(input: RecognizerInput<'_>, word: Word) -> Option<RuleMatch> {
     let head = input.bytes.get(word.start..word.start + 4)?;
     let shape = head[0].is_ascii_alphabetic()
         && head[1].is_ascii_alphabetic()
@@ -195,7 +195,7 @@ fn iban(input: Input<'_>, word: Word) -> Option<Found> {
     }
     let span = word.start..at;
     let rotated = compact[4..].chars().chain(compact[..4].chars());
-    (!input.glued(&span) && mod97(rotated) == Some(1)).then(|| Found::certain(span, 1.0))
+    (!input.touches_word(&span) && mod97(rotated) == Some(1)).then(|| RuleMatch::certain(span, 1.0))
 }
 
 /// ISO 3166-1 alpha-2, in pairs.

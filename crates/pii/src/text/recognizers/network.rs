@@ -5,10 +5,10 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use crate::Entity;
 use crate::text::{
     id_rule::{Check, IdRule},
-    input::{Input, Word},
+    input::{RecognizerInput, Word},
 };
 
-use super::{Found, WordRule};
+use super::{RuleMatch, WordRule};
 
 pub(crate) const RULES: &[IdRule] = &[
     IdRule {
@@ -43,7 +43,7 @@ pub(crate) const RULES: &[IdRule] = &[
     },
 ];
 
-/// A version and the variant of RFC 9562.
+/// True if the version and the variant are those of RFC 9562.
 fn uuid(uuid: &str) -> bool {
     let bytes = uuid.as_bytes();
     matches!(bytes[12], b'1'..=b'8') && matches!(bytes[16], b'8' | b'9' | b'A' | b'B')
@@ -54,12 +54,12 @@ pub(crate) const WORDS: &[WordRule] = &[
     WordRule { entity: Entity::IpAddress, name: "ipv6", find: ipv6 },
 ];
 
-/// Addresses that stand for no one: loopback, any, broadcast, netmasks.
-const NOBODY: f32 = 0.1;
+/// Score of addresses that identify no host: loopback, any, broadcast, netmasks.
+const NOT_A_HOST: f32 = 0.1;
 
-/// Dotted quad of four octets. A longer dotted number, or one that the text calls a version, is none.
-fn ipv4(input: Input<'_>, word: Word) -> Option<Found> {
-    if word.len() > 3 || !word.kinds.only_digits() || input.at(word.end) != Some(b'.') {
+/// IPv4 address as a dotted quad. A longer dotted number, or one that the text calls a version, is none.
+fn ipv4(input: RecognizerInput<'_>, word: Word) -> Option<RuleMatch> {
+    if word.len() > 3 || !word.char_kinds.only_digits() || input.at(word.end) != Some(b'.') {
         return None;
     }
     let end = input.run(word.start, 16, |b| b.is_ascii_digit() || b == b'.');
@@ -67,7 +67,7 @@ fn ipv4(input: Input<'_>, word: Word) -> Option<Found> {
     let address: Ipv4Addr = input.text[word.start..end].parse().ok()?;
     let span = word.start..end;
     let path = input.before(span.start) == Some(b'/') && !input.text[..span.start].ends_with("//");
-    if input.glued(&span) || matches!(input.before(span.start), Some(b'.' | b'-')) || path {
+    if input.touches_word(&span) || matches!(input.before(span.start), Some(b'.' | b'-')) || path {
         return None;
     }
     if input.at(end) == Some(b'-') && input.at(end + 1).is_some_and(|b| b.is_ascii_alphanumeric()) {
@@ -79,18 +79,18 @@ fn ipv4(input: Input<'_>, word: Word) -> Option<Found> {
     let word = before.rsplit(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or(before);
     let versioned = matches!(word, "version" | "ver" | "release" | "build" | "v");
     let octets = address.octets();
-    let nobody = octets[0] == 0 || octets[0] == 255 || address.is_loopback() || versioned;
-    Some(Found::pattern(span, if nobody { NOBODY } else { 0.85 }))
+    let not_a_host = octets[0] == 0 || octets[0] == 255 || address.is_loopback() || versioned;
+    Some(RuleMatch::pattern(span, if not_a_host { NOT_A_HOST } else { 0.85 }))
 }
 
-/// RFC 4291 text forms, as the standard library parses them.
-fn ipv6(input: Input<'_>, word: Word) -> Option<Found> {
+/// IPv6 address in the text forms of RFC 4291, as the standard library parses them.
+fn ipv6(input: RecognizerInput<'_>, word: Word) -> Option<RuleMatch> {
     let colon_before = input.bytes[..word.start].ends_with(b"::");
     if word.len() > 4 || input.at(word.end) != Some(b':') && !colon_before {
         return None;
     }
     let start = if colon_before { word.start - 2 } else { word.start };
-    if matches!(input.before(start), Some(b':' | b'.' | b'-')) || input.glued_left(start) {
+    if matches!(input.before(start), Some(b':' | b'.' | b'-')) || input.touches_word_left(start) {
         return None;
     }
     let end = input.run(start, 46, |b| b.is_ascii_hexdigit() || matches!(b, b':' | b'.'));
@@ -100,15 +100,15 @@ fn ipv6(input: Input<'_>, word: Word) -> Option<Found> {
     let groups = text.split(':').filter(|group| !group.is_empty()).count();
     let address: Ipv6Addr = text.parse().ok()?;
     let span = start..start + text.len();
-    if input.glued(&span) {
+    if input.touches_word(&span) {
         return None;
     }
-    let nobody = address.is_loopback() || address.is_unspecified();
+    let not_a_host = address.is_loopback() || address.is_unspecified();
     let score = match groups {
-        _ if nobody => NOBODY,
+        _ if not_a_host => NOT_A_HOST,
         // `c::B50` is also a path in several programming languages.
         0..=2 if matches!(text.find(':'), Some(1 | 2)) || !text.bytes().any(|b| b.is_ascii_digit()) => 0.3,
         _ => 0.85,
     };
-    Some(Found::pattern(span, score))
+    Some(RuleMatch::pattern(span, score))
 }

@@ -3,14 +3,14 @@
 use std::ops::Range;
 
 use crate::Entity;
-use crate::text::input::{Input, Word};
+use crate::text::input::{RecognizerInput, Word};
 
-use super::{Found, WordRule};
+use super::{RuleMatch, WordRule};
 
 pub(crate) const WORDS: &[WordRule] = &[WordRule { entity: Entity::PhoneNumber, name: "phone", find: phone }];
 
 /// Words that name a telephone number.
-const NAMES: &[&str] = &[
+const PHONE_WORDS: &[&str] = &[
     "phone",
     "telephone",
     "tel",
@@ -38,95 +38,98 @@ const NAMES: &[&str] = &[
     "our number",
 ];
 
-/// Words that only hint at one: enough for digits that already look like it.
-const HINTS: &[&str] = &["call", "sms", "dial", "contact", "ph", "mob", "handy", "text", "reach"];
+/// Words that hint at a telephone number: enough for digits in groups.
+const HINT_WORDS: &[&str] = &["call", "sms", "dial", "contact", "ph", "mob", "handy", "text", "reach"];
 
-/// E.164 allows fifteen digits; one more for a trunk zero, two for an international prefix.
+/// Most digits: fifteen by E.164, one more for a trunk zero, two for an international prefix.
 const MAX_DIGITS: usize = 18;
 const MAX_GROUPS: usize = 8;
 
-/// Bare digits: a word must name them.
-const ONLY_IN_CONTEXT: f32 = 0.1;
-/// Digits in groups: a word must hint at them.
+/// Score without context of digits without groups, which need a word that names them.
+const UNGROUPED: f32 = 0.1;
+/// Score without context of digits in groups, which need a word that hints at them.
 const GROUPED: f32 = 0.2;
 
-/// Digits as they were grouped on the page.
-struct Number {
+/// Digits with their groups.
+struct GroupedDigits {
     digits: [u8; MAX_DIGITS],
-    /// Digits up to the end of each group, and that end in bytes of the text.
+    /// Number of digits up to the end of each group, and that end in bytes of the text.
     ends: [(usize, usize); MAX_GROUPS],
     groups: usize,
     plus: bool,
     parenthesis: bool,
     separator: Option<u8>,
-    /// How many groups are parted by the same separator.
-    alike: usize,
+    /// Number of leading groups that are parted by one separator.
+    same_separator: usize,
 }
 
-fn phone(input: Input<'_>, word: Word) -> Option<Found> {
-    if word.len() > 15 || !word.kinds.only_digits() && input.before(word.start) != Some(b'+') {
+fn phone(input: RecognizerInput<'_>, word: Word) -> Option<RuleMatch> {
+    if word.len() > 15 || !word.char_kinds.only_digits() && input.before(word.start) != Some(b'+') {
         return None;
     }
-    let start = opening(input, word.start);
+    let start = number_start(input, word.start);
     // The seconds of a time of day are no start either.
     let clock =
         input.before(start) == Some(b':') && input.before(start - 1).is_some_and(|b| b.is_ascii_digit());
     // A plus begins a number whatever stands before it, such as the address that it was pasted after.
     let plus = input.at(start) == Some(b'+') && !input.before(start).is_some_and(|b| b.is_ascii_digit());
-    if clock || !plus && (input.glued_left(start) || input.continues_left(start)) {
+    if clock || !plus && (input.touches_word_left(start) || input.continues_left(start)) {
         return None;
     }
     if is_label_of_other(input, start) {
         return None;
     }
-    let number = read(input, start);
+    let number = parse_groups(input, start);
     // What follows a number may be another one: the best reading of the first groups counts.
     let (score, span) = (1..=number.groups)
-        .filter_map(|groups| number.reading(input, start, groups))
+        .filter_map(|groups| number.candidate(input, start, groups))
         .max_by(|a, b| a.0.total_cmp(&b.0).then(a.1.end.cmp(&b.1.end)))?;
-    let found = Found::in_context(input, span.clone(), score, NAMES);
-    if found.score > score || score <= ONLY_IN_CONTEXT {
+    let found = RuleMatch::in_context(input, span.clone(), score, PHONE_WORDS);
+    if found.score > score || score <= UNGROUPED {
         return Some(found);
     }
-    Some(Found::in_context(input, span, score, HINTS))
+    Some(RuleMatch::in_context(input, span, score, HINT_WORDS))
 }
 
-/// Names of numbers that people write in groups, too.
-const OTHERS: &[&str] = &[
+/// Names of other numbers that people write in groups.
+const OTHER_NUMBER_WORDS: &[&str] = &[
     "sku", "inv", "invoice", "order", "isbn", "ean", "upc", "ticket", "case", "docket", "serial", "part",
     "lot", "batch", "po", "ref", "item", "model", "asin", "tracking",
 ];
 
-/// Whether the word right before names another number: `SKU 093-6548-916`, `INV-0934-222123`.
-fn is_label_of_other(input: Input<'_>, start: usize) -> bool {
+/// True if the word right before names another number: `SKU 093-6548-916`, `INV-0934-222123`.
+fn is_label_of_other(input: RecognizerInput<'_>, start: usize) -> bool {
     let end = input.run_back(start, 2, |b| matches!(b, b' ' | b'-' | b'#' | b':'));
     let word = input.run_back(end, 9, |b| b.is_ascii_alphabetic());
     let word = &input.text[word..end];
-    end < start && OTHERS.iter().any(|other| word.eq_ignore_ascii_case(other))
+    end < start && OTHER_NUMBER_WORDS.iter().any(|other| word.eq_ignore_ascii_case(other))
 }
 
-/// Whether a hyphen and a word of letters follow, as in `212-555-0123-Office`.
-fn is_remark(input: Input<'_>, end: usize) -> bool {
+/// True if a hyphen and a word of letters follow, as in `212-555-0123-Office`.
+fn is_note_after(input: RecognizerInput<'_>, end: usize) -> bool {
     let word = input.run(end + 1, 16, |b| b.is_ascii_alphabetic());
-    input.at(end) == Some(b'-') && word > end + 2 && !input.glued_right(word) && !input.continues_right(word)
+    input.at(end) == Some(b'-')
+        && word > end + 2
+        && !input.touches_word_right(word)
+        && !input.continues_right(word)
 }
 
-/// Where the number starts when its first digit is at `digit`: before `+`, `(` or `+(`.
-fn opening(input: Input<'_>, digit: usize) -> usize {
+/// Start of a number whose first digit is at `digit`: before `+`, `(` or `+(`.
+fn number_start(input: RecognizerInput<'_>, digit: usize) -> usize {
     let parenthesis = if input.before(digit) == Some(b'(') { digit - 1 } else { digit };
     if input.before(parenthesis) == Some(b'+') { parenthesis - 1 } else { parenthesis }
 }
 
-fn read(input: Input<'_>, start: usize) -> Number {
+fn parse_groups(input: RecognizerInput<'_>, start: usize) -> GroupedDigits {
     let plus = input.at(start) == Some(b'+');
-    let mut number = Number {
+    let mut number = GroupedDigits {
         digits: [0; MAX_DIGITS],
         ends: [(0, 0); MAX_GROUPS],
         groups: 0,
         plus,
         parenthesis: false,
         separator: None,
-        alike: MAX_GROUPS,
+        same_separator: MAX_GROUPS,
     };
     let mut at = start + usize::from(plus);
     let mut count = 0;
@@ -148,7 +151,7 @@ fn read(input: Input<'_>, start: usize) -> Number {
         if let Some(separator) = between.iter().find(|b| matches!(b, b' ' | b'-' | b'.' | b'/'))
             && *number.separator.get_or_insert(*separator) != *separator
         {
-            number.alike = number.alike.min(number.groups);
+            number.same_separator = number.same_separator.min(number.groups);
         }
         // The trunk zero of `+44 (0)20` is not dialled.
         let trunk = plus && &input.bytes[gap..end] == b"0" && between.ends_with(b"(");
@@ -163,20 +166,27 @@ fn read(input: Input<'_>, start: usize) -> Number {
     number
 }
 
-impl Number {
+impl GroupedDigits {
     /// Score and span of the first `groups` groups.
-    fn reading(&self, input: Input<'_>, start: usize, groups: usize) -> Option<(f32, Range<usize>)> {
+    fn candidate(
+        &self,
+        input: RecognizerInput<'_>,
+        start: usize,
+        groups: usize,
+    ) -> Option<(f32, Range<usize>)> {
         let (digits, end) = self.ends[groups - 1];
         let score = self.score(groups, digits)?;
-        let in_row =
-            !self.plus && !self.parenthesis && self.separator == Some(b' ') && input.in_row(&(start..end));
-        let score = if in_row { score.min(ONLY_IN_CONTEXT) } else { score };
+        let in_row = !self.plus
+            && !self.parenthesis
+            && self.separator == Some(b' ')
+            && input.in_digit_row(&(start..end));
+        let score = if in_row { score.min(UNGROUPED) } else { score };
         let end = extension_end(input, end);
-        let ends = !input.continues_right(end) || is_remark(input, end);
-        (!input.glued_right(end) && ends).then_some((score, start..end))
+        let ends = !input.continues_right(end) || is_note_after(input, end);
+        (!input.touches_word_right(end) && ends).then_some((score, start..end))
     }
 
-    /// How much the first `groups` groups look like a telephone number; none when they are something else.
+    /// Score of the first `groups` groups as a telephone number; none if they are something else.
     fn score(&self, groups: usize, digits: usize) -> Option<f32> {
         let text = &self.digits[..digits];
         let sizes = self.sizes(groups);
@@ -192,7 +202,7 @@ impl Number {
             [10 | 11] if local.len() == 10 && area_code(local) && exchange(local) => Some(0.3),
             [3 | 2, 2, 4] | [4, 2, 2] => None,
             [_, _, _, _] if self.separator == Some(b'.') && sizes.iter().all(|size| *size <= 3) => None,
-            _ => national(text, &sizes).filter(|_| groups <= self.alike || self.parenthesis),
+            _ => national(text, &sizes).filter(|_| groups <= self.same_separator || self.parenthesis),
         }
     }
 
@@ -218,7 +228,7 @@ impl Number {
     }
 }
 
-/// Two to nine, then not N11 (ATIS-0300051).
+/// True for area codes: two to nine, then not 11 (ATIS-0300051).
 fn area_code(local: &[u8]) -> bool {
     matches!(local[0], b'2'..=b'9') && &local[1..3] != b"11"
 }
@@ -227,21 +237,20 @@ fn exchange(local: &[u8]) -> bool {
     matches!(local[3], b'2'..=b'9')
 }
 
-/// A trunk zero and nine to eleven digits in groups, as most of the world writes; else only context tells.
+/// Score of a national number: a trunk zero and nine to eleven digits in groups, as most of the world writes it,
+/// or digits that need context.
 fn national(text: &[u8], sizes: &[usize]) -> Option<f32> {
     let trunk = text.starts_with(b"0") && !text.starts_with(b"00") && (9..=11).contains(&text.len());
     let grouped = (2..=5).contains(&sizes.len()) && sizes.iter().all(|size| *size >= 2) && sizes[0] <= 5;
     match (trunk, grouped) {
         (true, true) => Some(0.5),
         (true, false) => Some(0.3),
-        (false, grouped) if (7..=15).contains(&text.len()) => {
-            Some(if grouped { GROUPED } else { ONLY_IN_CONTEXT })
-        }
+        (false, grouped) if (7..=15).contains(&text.len()) => Some(if grouped { GROUPED } else { UNGROUPED }),
         (false, _) => None,
     }
 }
 
-/// Lengths of the national number behind each calling code (ITU-T E.164 assignments, national plans).
+/// Least and most digits of the national number behind each calling code (ITU-T E.164 assignments, national plans).
 const CALLING_CODES: &[(&str, usize, usize)] = &[
     ("1", 10, 10),
     ("7", 10, 10),
@@ -291,7 +300,7 @@ const CALLING_CODES: &[(&str, usize, usize)] = &[
     ("98", 10, 10),
 ];
 
-/// How the three-digit calling codes begin.
+/// First digits of the three-digit calling codes.
 const THREE_DIGIT_CODES: &[&str] = &[
     "21", "22", "23", "24", "25", "26", "29", "35", "37", "38", "42", "50", "59", "67", "68", "69", "80",
     "85", "87", "88", "96", "97", "992", "993", "994", "995", "996", "998",
@@ -310,9 +319,9 @@ fn international(digits: &[u8]) -> bool {
     areas && (CALLING_CODES.iter().any(by_code) || three())
 }
 
-/// Takes along `x123`, `ext. 123`, `extension 123`, `#123`.
-fn extension_end(input: Input<'_>, end: usize) -> usize {
-    let rest = input.ahead(end, 20);
+/// End of a number with its extension: `x123`, `ext. 123`, `extension 123`, `#123`.
+fn extension_end(input: RecognizerInput<'_>, end: usize) -> usize {
+    let rest = input.lookahead(end, 20);
     let word = rest.trim_start_matches([' ', ',']);
     let Some(after) = ["extension", "ext.", "ext", "x", "#"].iter().find_map(|mark| {
         word.get(..mark.len()).filter(|w| w.eq_ignore_ascii_case(mark)).map(|_| &word[mark.len()..])

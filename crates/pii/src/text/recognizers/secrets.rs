@@ -1,4 +1,4 @@
-//! Secrets that can be told by their own format.
+//! Secrets that are recognised by their own format.
 
 use std::{ops::Range, sync::LazyLock};
 
@@ -6,33 +6,33 @@ use regex::Regex;
 
 use crate::{
     Entity,
-    text::input::{Input, Word},
+    text::input::{RecognizerInput, Word},
 };
 
-use super::{Edges, Found, Trigger, WordRule};
+use super::{LiteralRule, RuleMatch, WordEdges, WordRule, compile};
 
 pub(crate) const WORDS: &[WordRule] = &[
     WordRule { entity: Entity::ApiKey, name: "twilio_key", find: twilio },
     WordRule { entity: Entity::ApiKey, name: "telegram_bot_token", find: telegram },
 ];
 
-pub(crate) const TRIGGERS: &[Trigger] = &[
-    Trigger {
+pub(crate) const LITERAL_RULES: &[LiteralRule] = &[
+    LiteralRule {
         entity: Entity::PrivateKey,
         name: "pem_private_key",
         literals: &["-----begin"],
-        edges: Edges::Free,
+        edges: WordEdges::Free,
         find: pem,
     },
-    Trigger { entity: Entity::Jwt, name: "jwt", literals: &["eyj"], edges: Edges::Left, find: jwt },
-    Trigger {
+    LiteralRule { entity: Entity::Jwt, name: "jwt", literals: &["eyj"], edges: WordEdges::Left, find: jwt },
+    LiteralRule {
         entity: Entity::AwsAccessKey,
         name: "aws_access_key_id",
         literals: &["akia", "asia", "abia", "acca", "aroa", "aida"],
-        edges: Edges::Left,
+        edges: WordEdges::Left,
         find: aws_access_key,
     },
-    Trigger {
+    LiteralRule {
         entity: Entity::ApiKey,
         name: "vendor_api_key",
         literals: &[
@@ -106,10 +106,10 @@ pub(crate) const TRIGGERS: &[Trigger] = &[
             "tskey-",
             "nrak-",
         ],
-        edges: Edges::Left,
+        edges: WordEdges::Left,
         find: vendor_key,
     },
-    Trigger {
+    LiteralRule {
         entity: Entity::ConnectionString,
         name: "connection_string",
         literals: &[
@@ -142,20 +142,16 @@ pub(crate) const TRIGGERS: &[Trigger] = &[
             "ftps://",
             "ssh://",
         ],
-        edges: Edges::Left,
+        edges: WordEdges::Left,
         find: connection_string,
     },
 ];
 
-fn compile(pattern: &str) -> Regex {
-    Regex::new(pattern).expect("patterns of this module compile, every one is used in its tests")
-}
-
 /// RFC 7468 block whose label ends in `PRIVATE KEY`. One that was cut off is still a secret.
-fn pem(input: Input<'_>, begin: Range<usize>) -> Option<Found> {
+fn pem(input: RecognizerInput<'_>, begin: Range<usize>) -> Option<RuleMatch> {
     static LABEL: LazyLock<Regex> =
         LazyLock::new(|| compile(r"^ (?:[A-Z0-9]+ ){0,3}PRIVATE KEY(?: BLOCK)?-----"));
-    let label = LABEL.find(input.ahead(begin.end, 64))?;
+    let label = LABEL.find(input.lookahead(begin.end, 64))?;
     let body = begin.end + label.end();
     // Base64 lines, armour headers, and `\n` written out as in JSON.
     let body_byte = |b: u8| {
@@ -167,17 +163,17 @@ fn pem(input: Input<'_>, begin: Range<usize>) -> Option<Found> {
     while input.at(end) == Some(b'-') && input.at(end + 1).is_some_and(|b| b.is_ascii_alphanumeric()) {
         end = input.run(end + 1, usize::MAX, body_byte);
     }
-    let footer = input.ahead(end, 64);
+    let footer = input.lookahead(end, 64);
     if let Some(label) = footer.strip_prefix("-----END") {
         end += label.find("-----").map_or(8, |at| 8 + at + 5);
     } else {
         end = input.run_back(end, end - body, |b| matches!(b, b' ' | b'\r' | b'\n' | b'\\'));
     }
-    Some(Found::certain(begin.start..end, 1.0))
+    Some(RuleMatch::certain(begin.start..end, 1.0))
 }
 
 /// Three base64url parts, the first of which begins `{"` (RFC 7519).
-fn jwt(input: Input<'_>, start: Range<usize>) -> Option<Found> {
+fn jwt(input: RecognizerInput<'_>, start: Range<usize>) -> Option<RuleMatch> {
     let part =
         |from: usize| input.run(from, usize::MAX, |b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
     // Inside a hyphenated run it is not the start; reading on would cost a pass over the text per occurrence.
@@ -190,21 +186,21 @@ fn jwt(input: Input<'_>, start: Range<usize>) -> Option<Found> {
     let dotted = input.at(header) == Some(b'.') && input.at(claims) == Some(b'.');
     let sized = header - start.start >= 10 && claims.saturating_sub(header) > 8;
     (dotted && sized && input.bytes[header..].starts_with(b".ey"))
-        .then(|| Found::certain(start.start..signature, 1.0))
+        .then(|| RuleMatch::certain(start.start..signature, 1.0))
 }
 
 /// Sixteen characters of base 32 behind a four-letter prefix (AWS IAM, unique identifiers).
-fn aws_access_key(input: Input<'_>, prefix: Range<usize>) -> Option<Found> {
+fn aws_access_key(input: RecognizerInput<'_>, prefix: Range<usize>) -> Option<RuleMatch> {
     let end = input.run(prefix.start, 21, |b| {
         b.is_ascii_uppercase() || matches!(b, b'2'..=b'7' | b'0' | b'1' | b'8' | b'9')
     });
     let span = prefix.start..end;
     let has_digit = input.bytes[span.clone()].iter().any(u8::is_ascii_digit);
-    (span.len() == 20 && has_digit && !input.glued(&span)).then(|| Found::certain(span, 0.95))
+    (span.len() == 20 && has_digit && !input.touches_word(&span)).then(|| RuleMatch::certain(span, 0.95))
 }
 
 /// Formats that vendors publish so that scanners can find leaked keys.
-fn vendor_key(input: Input<'_>, prefix: Range<usize>) -> Option<Found> {
+fn vendor_key(input: RecognizerInput<'_>, prefix: Range<usize>) -> Option<RuleMatch> {
     static FORMATS: LazyLock<Regex> = LazyLock::new(|| {
         compile(concat!(
             r"^(?:sk-(?:ant-|proj-|svcacct-|admin-|or-v1-|lf-)?[A-Za-z0-9_-]{20,256}",
@@ -225,35 +221,35 @@ fn vendor_key(input: Input<'_>, prefix: Range<usize>) -> Option<Found> {
             r"|dapi[0-9a-f]{32}|vercel_[A-Za-z0-9]{24,64}|ntn_[A-Za-z0-9]{40,60}|EAAA[A-Za-z0-9_-]{60})",
         ))
     });
-    let found = FORMATS.find(input.ahead(prefix.start, 600))?;
+    let found = FORMATS.find(input.lookahead(prefix.start, 600))?;
     let span = prefix.start..prefix.start + found.end();
     // A long identifier of words has the alphabet of a key but not its digits.
     let digits = found.as_str().bytes().filter(u8::is_ascii_digit).count();
-    (digits >= 2 && !input.glued(&span)).then(|| Found::certain(span, 0.95))
+    (digits >= 2 && !input.touches_word(&span)).then(|| RuleMatch::certain(span, 0.95))
 }
 
 /// `SK` and 32 hexadecimal digits (Twilio, API keys).
-fn twilio(input: Input<'_>, word: Word) -> Option<Found> {
+fn twilio(input: RecognizerInput<'_>, word: Word) -> Option<RuleMatch> {
     let hex = input.text[word.start..word.end].strip_prefix("SK").filter(|hex| hex.len() == 32)?;
     let lower = hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
     let span = word.start..word.end;
-    (lower && !input.glued(&span)).then(|| Found::certain(span, 0.9))
+    (lower && !input.touches_word(&span)).then(|| RuleMatch::certain(span, 0.9))
 }
 
 /// The number of a bot, a colon, and 35 characters that begin with `AA` (Telegram, Bot API).
-fn telegram(input: Input<'_>, word: Word) -> Option<Found> {
-    if !(8..=10).contains(&word.len()) || !word.kinds.only_digits() || input.at(word.end) != Some(b':') {
+fn telegram(input: RecognizerInput<'_>, word: Word) -> Option<RuleMatch> {
+    if !(8..=10).contains(&word.len()) || !word.char_kinds.only_digits() || input.at(word.end) != Some(b':') {
         return None;
     }
     let start = word.end + 1;
     let end = input.run(start, 36, |b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'));
     let span = word.start..end;
-    (end - start == 35 && input.bytes[start..].starts_with(b"AA") && !input.glued(&span))
-        .then(|| Found::certain(span, 0.95))
+    (end - start == 35 && input.bytes[start..].starts_with(b"AA") && !input.touches_word(&span))
+        .then(|| RuleMatch::certain(span, 0.95))
 }
 
 /// A URI with a password in its authority (RFC 3986, 3.2.1).
-fn connection_string(input: Input<'_>, scheme: Range<usize>) -> Option<Found> {
+fn connection_string(input: RecognizerInput<'_>, scheme: Range<usize>) -> Option<RuleMatch> {
     let uri = |b: u8| {
         !b.is_ascii_whitespace()
             && !b.is_ascii_control()
@@ -269,5 +265,5 @@ fn connection_string(input: Input<'_>, scheme: Range<usize>) -> Option<Found> {
     let user_info = authority.rsplit_once('@').or_else(|| (!web).then(|| text.rsplit_once('@')).flatten())?.0;
     let (_, password) = user_info.split_once(':')?;
     let end = scheme.end + text.trim_end_matches(['.', ',', ';', ')', ']']).len();
-    (!password.is_empty()).then(|| Found::certain(scheme.start..end, 0.96))
+    (!password.is_empty()).then(|| RuleMatch::certain(scheme.start..end, 0.96))
 }

@@ -1,34 +1,34 @@
-//! Lines of an image as texts that the engine can search, and the way back.
+//! Reading orders of the lines of an image: texts that the engine can search, with positions that map back.
 //!
-//! A form has labels left of what they name, a letter goes on in the next line, a page may have columns: no single
-//! order suits all. Several are searched, and what any of them shows counts.
+//! A form has labels left of their values, a letter goes on in the next line, a page may have columns: no single
+//! order suits all. Several are searched, and a finding in any of them counts.
 
-use super::{Rect, ocr::Line};
+use super::{Rect, ocr::TextLine};
 
-/// A character of a line: index of the line, index in it.
-type Place = (usize, usize);
+/// Character of a line: index of the line, index in it.
+type CharPosition = (usize, usize);
 
-/// A text, and where each of its characters stands. Characters that only separate stand nowhere.
+/// Text in one reading order, with the position of each character; separators have none.
 #[derive(Default)]
-pub(crate) struct Reading {
+pub(crate) struct ImageReading {
     pub text: String,
-    places: Vec<Option<Place>>,
+    positions: Vec<Option<CharPosition>>,
 }
 
-impl Reading {
-    fn push(&mut self, character: char, place: Option<Place>) {
+impl ImageReading {
+    fn push(&mut self, character: char, position: Option<CharPosition>) {
         self.text.push(character);
-        self.places.push(place);
+        self.positions.push(position);
     }
 
-    /// The characters of a finding, by number of the first and one past the last.
-    pub(crate) fn places(&self, start: usize, end: usize) -> impl Iterator<Item = Place> {
-        self.places.get(start..end).unwrap_or_default().iter().flatten().copied()
+    /// Positions of the characters from `start` to before `end`.
+    pub(crate) fn positions(&self, start: usize, end: usize) -> impl Iterator<Item = CharPosition> {
+        self.positions.get(start..end).unwrap_or_default().iter().flatten().copied()
     }
 
-    /// `between` parts the lines of a row.
-    fn of(lines: &[Line], order: &[Vec<usize>], between: &str) -> Reading {
-        let mut reading = Reading::default();
+    /// Reads the rows of `order`, which are indices of lines. `between` separates the lines of a row.
+    fn of(lines: &[TextLine], order: &[Vec<usize>], between: &str) -> ImageReading {
+        let mut reading = ImageReading::default();
         for row in order {
             for (position, line) in row.iter().enumerate() {
                 if position > 0 {
@@ -43,11 +43,11 @@ impl Reading {
         reading
     }
 
-    /// Without spaces and line breaks around the marks that hold addresses and numbers together: reading sets too
-    /// many as well as too few, and long ones are broken at such marks.
-    fn tightened(&self) -> Reading {
+    /// Removes spaces and line breaks around the marks that join addresses and numbers: OCR adds some, and long
+    /// values are broken at such marks.
+    fn without_spaces_at_joiners(&self) -> ImageReading {
         let characters: Vec<char> = self.text.chars().collect();
-        let mut tight = Reading::default();
+        let mut joined = ImageReading::default();
         for (at, character) in characters.iter().enumerate() {
             let joins = |neighbour: Option<&char>| {
                 neighbour.is_some_and(|c| matches!(c, '@' | '.' | '-' | '_' | '/'))
@@ -58,40 +58,40 @@ impl Reading {
             if character.is_whitespace() && lone(before) && lone(after) && (joins(before) || joins(after)) {
                 continue;
             }
-            tight.push(if *character == '\n' { ' ' } else { *character }, self.places[at]);
+            joined.push(if *character == '\n' { ' ' } else { *character }, self.positions[at]);
         }
-        tight
+        joined
     }
 }
 
-/// The texts to search, without those that say the same.
-pub(crate) fn readings(lines: &[Line]) -> Vec<Reading> {
+/// Reading orders to search, different ones only.
+pub(crate) fn reading_orders(lines: &[TextLine]) -> Vec<ImageReading> {
     let rows = rows(lines);
-    let by_rows = Reading::of(lines, &rows, " ");
-    let mut readings = vec![by_rows.tightened()];
+    let by_rows = ImageReading::of(lines, &rows, " ");
+    let mut readings = vec![by_rows.without_spaces_at_joiners()];
     if rows.iter().any(|row| row.len() > 1) {
-        let by_columns = Reading::of(lines, &columns(lines, &rows), " ");
-        readings.push(by_columns.tightened());
+        let by_columns = ImageReading::of(lines, &columns(lines, &rows), " ");
+        readings.push(by_columns.without_spaces_at_joiners());
         // In a form the left one names what the right one is.
-        readings.push(Reading::of(lines, &rows, ": "));
+        readings.push(ImageReading::of(lines, &rows, ": "));
         readings.insert(0, by_columns);
     }
     readings.insert(0, by_rows);
     readings
 }
 
-fn bounds(line: &Line) -> Rect {
+fn bounds(line: &TextLine) -> Rect {
     line.chars.iter().copied().reduce(Rect::union).unwrap_or(Rect { x: 0, y: 0, width: 0, height: 0 })
 }
 
-/// Whether two spans share more than half of the shorter one.
-fn beside(a: (u32, u32), b: (u32, u32)) -> bool {
+/// True if two spans share more than half of the shorter one.
+fn overlaps_half(a: (u32, u32), b: (u32, u32)) -> bool {
     let common = a.1.min(b.1).saturating_sub(a.0.max(b.0));
     2 * common > (a.1 - a.0).min(b.1 - b.0)
 }
 
-/// Lines side by side, left to right, from top to bottom.
-fn rows(lines: &[Line]) -> Vec<Vec<usize>> {
+/// Rows of lines, from top to bottom, each from left to right.
+fn rows(lines: &[TextLine]) -> Vec<Vec<usize>> {
     let bounds: Vec<Rect> = lines.iter().map(bounds).collect();
     let middle = |rect: Rect| rect.y + rect.height / 2;
     let mut order: Vec<usize> = (0..lines.len()).collect();
@@ -102,8 +102,8 @@ fn rows(lines: &[Line]) -> Vec<Vec<usize>> {
         let fits = rows.last().is_some_and(|row| {
             row.iter().all(|other| {
                 let other = bounds[*other];
-                beside((rect.y, rect.bottom()), (other.y, other.bottom()))
-                    && !beside((rect.x, rect.right()), (other.x, other.right()))
+                overlaps_half((rect.y, rect.bottom()), (other.y, other.bottom()))
+                    && !overlaps_half((rect.x, rect.right()), (other.x, other.right()))
             })
         });
         match rows.last_mut() {
@@ -117,13 +117,13 @@ fn rows(lines: &[Line]) -> Vec<Vec<usize>> {
     rows
 }
 
-/// Each line followed by what starts below it at the same margin: columns one after the other.
-fn columns(lines: &[Line], rows: &[Vec<usize>]) -> Vec<Vec<usize>> {
-    let mut left: Vec<usize> = rows.iter().flatten().copied().collect();
+/// Lines by columns: each line is followed by the one that starts below it at the same margin.
+fn columns(lines: &[TextLine], rows: &[Vec<usize>]) -> Vec<Vec<usize>> {
+    let mut remaining: Vec<usize> = rows.iter().flatten().copied().collect();
     let mut order = Vec::new();
-    while let Some(first) = left.first().copied() {
+    while let Some(first) = remaining.first().copied() {
         let mut last = bounds(&lines[first]);
-        left.retain(|line| {
+        remaining.retain(|line| {
             let next = bounds(&lines[*line]);
             let follows = next.y > last.y && next.x.abs_diff(last.x) < 2 * last.height.min(next.height);
             if *line == first || follows {

@@ -1,4 +1,4 @@
-//! The texts of a page: its characters in the orders in which people might read them.
+//! Texts of a page: its characters in the orders in which people may read them.
 //!
 //! Files draw characters in any order: a table by columns, a line word by word, the letters of a heading
 //! one at a time. No one order is right for all, so up to three are examined: as drawn, along the lines,
@@ -6,41 +6,41 @@
 
 use hayro::kurbo::{Point, Vec2};
 
-use super::glyphs::Placed;
+use super::glyphs::PlacedGlyph;
 
 /// Gap between two characters, to the size of the font, from which a space is between them.
-const SPACE: f64 = 0.17;
-/// The same for what is no longer the same phrase: the next column or cell.
-const COLUMN: f64 = 1.8;
-/// How far a character may be off its line, to its size.
-const OFF_LINE: f64 = 0.4;
+const WORD_GAP: f64 = 0.17;
+/// Gap between two characters, to the size of the font, from which the next column or cell begins.
+const COLUMN_GAP: f64 = 1.8;
+/// Most distance of a character from its line, to its size.
+const MAX_BASELINE_OFFSET: f64 = 0.4;
 /// Line spacing, to the size, up to which two lines belong together.
-const LEADING: f64 = 2.2;
-/// How near, to its size, a character is to its copy when it is drawn twice to look bold.
-const TWICE: f64 = 0.15;
+const MAX_LINE_SPACING: f64 = 2.2;
+/// Most distance between a character and its copy that makes it look bold, to its size.
+const REPEAT_DISTANCE: f64 = 0.15;
 
-/// A text and where each of its characters is.
+/// Text in one reading order, with the glyph of each character.
 #[derive(Debug, Default)]
-pub(super) struct Reading {
+pub(super) struct PageReading {
     pub(super) text: String,
-    /// For each character of the text, the glyph that shows it, or none for what was put between.
+    /// Index of the glyph that shows each character; none for separators that were inserted.
     pub(super) shown_by: Vec<Option<usize>>,
 }
 
-impl Reading {
+impl PageReading {
     fn push(&mut self, text: &str, glyph: Option<usize>) {
         self.text.push_str(text);
         self.shown_by.extend(text.chars().map(|_| glyph));
     }
 
-    /// Adds a run of characters on one line, with spaces where there are gaps.
-    fn line(&mut self, glyphs: &[Placed], line: &[usize]) {
-        let mut last: Option<&Placed> = None;
+    /// Adds a phrase of characters on one line, with spaces where there are gaps.
+    fn line(&mut self, glyphs: &[PlacedGlyph], line: &[usize]) {
+        let mut last: Option<&PlacedGlyph> = None;
         let usual = usual_gap(glyphs, line);
         for index in line {
             let glyph = &glyphs[*index];
             if let Some(last) = last
-                && gap(last, glyph).0 > usual + SPACE * last.size.max(glyph.size)
+                && gap(last, glyph).0 > usual + WORD_GAP * last.size.max(glyph.size)
                 && !ends_blank(last)
                 && !starts_blank(glyph)
             {
@@ -51,10 +51,9 @@ impl Reading {
         }
     }
 
-    /// The same without ends of lines, and between which characters they were.
+    /// Returns the text without line breaks, and the character offsets at which they were.
     ///
-    /// Rules take the end of a line as an end. Here numbers go on behind it, and so do addresses that were
-    /// broken.
+    /// Rules end a match at the end of a line. Here numbers go on behind it, and so do addresses that were broken.
     pub(super) fn flowing(&self) -> (Self, Vec<usize>) {
         let (mut flowing, mut breaks) = (Self::default(), Vec::new());
         let mut lines = self.text.split('\n').peekable();
@@ -72,14 +71,14 @@ impl Reading {
         (flowing, breaks)
     }
 
-    /// Whether both have the same characters in the same order, whatever is between them.
+    /// True if both have the same glyphs in the same order, with any separators.
     fn same_order(&self, other: &Self) -> bool {
         let order = |reading: &Self| reading.shown_by.iter().flatten().copied().collect::<Vec<_>>();
         order(self) == order(other)
     }
 }
 
-/// Whether a word goes on in the next line.
+/// True if a word goes on in the next line.
 fn is_broken(line: &str, next: &str) -> bool {
     let joins = |c: char| matches!(c, '-' | '@' | '.' | '_' | '/');
     let word = line.rsplit(char::is_whitespace).next().unwrap_or_default();
@@ -89,16 +88,16 @@ fn is_broken(line: &str, next: &str) -> bool {
         || (line.ends_with(joins) && word.chars().any(|c| c.is_ascii_digit() || c == '@'))
 }
 
-/// The texts of a page, different ones only.
-pub(super) fn readings(glyphs: &[Placed]) -> Vec<Reading> {
-    let order = without_copies(glyphs);
-    let drawn = as_drawn(glyphs, &order);
-    with_others(drawn, glyphs, &order)
+/// Reading orders of a page, different ones only.
+pub(super) fn reading_orders(glyphs: &[PlacedGlyph]) -> Vec<PageReading> {
+    let order = without_repeated_glyphs(glyphs);
+    let drawn = in_drawing_order(glyphs, &order);
+    with_other_orders(drawn, glyphs, &order)
 }
 
-/// The texts of characters that come in lines, of so many each.
-pub(super) fn readings_of_lines(glyphs: &[Placed], lengths: &[usize]) -> Vec<Reading> {
-    let mut given = Reading::default();
+/// Reading orders of characters that come in lines; `lengths` is the number of characters of each line.
+pub(super) fn line_reading_orders(glyphs: &[PlacedGlyph], lengths: &[usize]) -> Vec<PageReading> {
+    let mut given = PageReading::default();
     let mut next = 0;
     for length in lengths {
         if next > 0 {
@@ -110,13 +109,13 @@ pub(super) fn readings_of_lines(glyphs: &[Placed], lengths: &[usize]) -> Vec<Rea
         next += length;
     }
     let order: Vec<usize> = (0..glyphs.len()).collect();
-    with_others(given, glyphs, &order)
+    with_other_orders(given, glyphs, &order)
 }
 
-fn with_others(first: Reading, glyphs: &[Placed], order: &[usize]) -> Vec<Reading> {
-    let runs = lines(glyphs, order);
+fn with_other_orders(first: PageReading, glyphs: &[PlacedGlyph], order: &[usize]) -> Vec<PageReading> {
+    let phrases = lines(glyphs, order);
     let mut readings = vec![first];
-    for reading in [along_lines(glyphs, &runs), down_columns(glyphs, &runs)] {
+    for reading in [along_lines(glyphs, &phrases), down_columns(glyphs, &phrases)] {
         if !readings.iter().any(|known| known.same_order(&reading)) {
             readings.push(reading);
         }
@@ -124,35 +123,35 @@ fn with_others(first: Reading, glyphs: &[Placed], order: &[usize]) -> Vec<Readin
     readings
 }
 
-fn ends_blank(glyph: &Placed) -> bool {
+fn ends_blank(glyph: &PlacedGlyph) -> bool {
     glyph.text.ends_with(char::is_whitespace)
 }
 
-fn starts_blank(glyph: &Placed) -> bool {
+fn starts_blank(glyph: &PlacedGlyph) -> bool {
     glyph.text.starts_with(char::is_whitespace)
 }
 
-/// The direction of a character's line.
-fn direction(glyph: &Placed) -> Vec2 {
+/// Direction of a character's line, of length 1.
+fn direction(glyph: &PlacedGlyph) -> Vec2 {
     let along = glyph.end - glyph.start;
     if along.hypot() > 1e-6 { along.normalize() } else { Vec2::new(1.0, 0.0) }
 }
 
-/// How far the second begins behind the end of the first, and how far beside its line.
-fn gap(first: &Placed, second: &Placed) -> (f64, f64) {
+/// Distance from the end of the first to the start of the second: along the line of the first, and across it.
+fn gap(first: &PlacedGlyph, second: &PlacedGlyph) -> (f64, f64) {
     let (along, between) = (direction(first), second.start - first.end);
     (between.dot(along), between.cross(along))
 }
 
-/// The gap that most characters of a line have between them: more than nothing when it is spaced out.
-fn usual_gap(glyphs: &[Placed], line: &[usize]) -> f64 {
+/// Median gap between the characters of a line, at least zero: letters may be spaced out.
+fn usual_gap(glyphs: &[PlacedGlyph], line: &[usize]) -> f64 {
     let mut gaps: Vec<f64> = line.windows(2).map(|two| gap(&glyphs[two[0]], &glyphs[two[1]]).0).collect();
     gaps.sort_by(f64::total_cmp);
     gaps.get(gaps.len() / 2).map_or(0.0, |gap| gap.max(0.0))
 }
 
-/// The characters without those that are drawn again at the same place.
-fn without_copies(glyphs: &[Placed]) -> Vec<usize> {
+/// Indices of the characters, without those that are drawn again at the same place.
+fn without_repeated_glyphs(glyphs: &[PlacedGlyph]) -> Vec<usize> {
     let mut by_place: Vec<usize> = (0..glyphs.len()).collect();
     by_place.sort_by(|a, b| glyphs[*a].start.x.total_cmp(&glyphs[*b].start.x).then(a.cmp(b)));
     let mut copy = vec![false; glyphs.len()];
@@ -160,7 +159,7 @@ fn without_copies(glyphs: &[Placed]) -> Vec<usize> {
         let glyph = &glyphs[*index];
         // Some 100 characters can begin at the same height of a page; a hostile file has more.
         for other in by_place[..at].iter().rev().take(200) {
-            let near = TWICE * glyph.size;
+            let near = REPEAT_DISTANCE * glyph.size;
             if glyph.start.x - glyphs[*other].start.x > near {
                 break;
             }
@@ -173,46 +172,49 @@ fn without_copies(glyphs: &[Placed]) -> Vec<usize> {
     (0..glyphs.len()).filter(|index| !copy[*index]).collect()
 }
 
-fn as_drawn(glyphs: &[Placed], order: &[usize]) -> Reading {
-    let mut reading = Reading::default();
-    let mut run: Vec<usize> = Vec::new();
+fn in_drawing_order(glyphs: &[PlacedGlyph], order: &[usize]) -> PageReading {
+    let mut reading = PageReading::default();
+    let mut line: Vec<usize> = Vec::new();
     for index in order {
-        let goes_on = run.last().is_none_or(|last| {
+        let goes_on = line.last().is_none_or(|last| {
             let (last, glyph) = (&glyphs[*last], &glyphs[*index]);
             let size = last.size.max(glyph.size);
             let (behind, beside) = gap(last, glyph);
-            beside.abs() < OFF_LINE * size && behind > -size && direction(last).dot(direction(glyph)) > 0.9
+            beside.abs() < MAX_BASELINE_OFFSET * size
+                && behind > -size
+                && direction(last).dot(direction(glyph)) > 0.9
         });
         if !goes_on {
-            reading.line(glyphs, &run);
+            reading.line(glyphs, &line);
             reading.push("\n", None);
-            run.clear();
+            line.clear();
         }
-        run.push(*index);
+        line.push(*index);
     }
-    reading.line(glyphs, &run);
+    reading.line(glyphs, &line);
     reading
 }
 
-/// A phrase on one line: characters without a large gap.
-struct Run {
+/// Phrase on one line: characters without a large gap.
+struct Phrase {
     glyphs: Vec<usize>,
-    /// Along and across its own direction.
+    /// Start and end along its own direction.
     start: f64,
     end: f64,
+    /// Position across its own direction.
     at: f64,
     size: f64,
-    /// Number of the line, for all directions.
+    /// Number of the line, counted through all directions.
     line: usize,
 }
 
-/// The phrases by lines, in each direction of text on its own.
-fn lines(glyphs: &[Placed], order: &[usize]) -> Vec<Run> {
+/// Phrases by line, each direction of text on its own.
+fn lines(glyphs: &[PlacedGlyph], order: &[usize]) -> Vec<Phrase> {
     #[expect(clippy::cast_possible_truncation, reason = "degrees")]
     let angle = |index: &usize| (direction(&glyphs[*index]).atan2().to_degrees() / 3.0).round() as i32;
     let mut turned: Vec<(i32, usize)> = order.iter().map(|index| (angle(index), *index)).collect();
     turned.sort_by_key(|(angle, _)| *angle);
-    let mut runs = Vec::new();
+    let mut phrases = Vec::new();
     for same in turned.chunk_by(|a, b| a.0 == b.0) {
         let along = Vec2::from_angle(f64::from(same[0].0 * 3).to_radians());
         let place = |point: Point| (point.to_vec2().dot(along), along.cross(point.to_vec2()));
@@ -228,61 +230,68 @@ fn lines(glyphs: &[Placed], order: &[usize]) -> Vec<Run> {
         for glyph in placed {
             let fits = line.last().is_none_or(|last| {
                 let size = glyphs[glyph.2].size.min(glyphs[line[0].2].size);
-                glyph.1 - last.1 < OFF_LINE * size && glyph.1 - line[0].1 < 2.0 * OFF_LINE * size
+                glyph.1 - last.1 < MAX_BASELINE_OFFSET * size
+                    && glyph.1 - line[0].1 < 2.0 * MAX_BASELINE_OFFSET * size
             });
             if !fits {
-                phrases(glyphs, &mut line, along, &mut runs);
+                split_phrases(glyphs, &mut line, along, &mut phrases);
             }
             line.push(glyph);
         }
-        phrases(glyphs, &mut line, along, &mut runs);
+        split_phrases(glyphs, &mut line, along, &mut phrases);
     }
-    runs
+    phrases
 }
 
-/// Cuts a line into phrases.
-fn phrases(glyphs: &[Placed], line: &mut Vec<(f64, f64, usize)>, along: Vec2, runs: &mut Vec<Run>) {
+/// Splits a line into phrases.
+fn split_phrases(
+    glyphs: &[PlacedGlyph],
+    line: &mut Vec<(f64, f64, usize)>,
+    along: Vec2,
+    phrases: &mut Vec<Phrase>,
+) {
     line.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let number = runs.last().map_or(0, |run| run.line + 1);
-    let mut current: Option<Run> = None;
+    let number = phrases.last().map_or(0, |phrase| phrase.line + 1);
+    let mut current: Option<Phrase> = None;
     for (start, at, index) in line.drain(..) {
         let glyph = &glyphs[index];
         let end = glyph.end.to_vec2().dot(along).max(start);
         match &mut current {
-            Some(run) if start - run.end <= COLUMN * run.size.max(glyph.size) => {
-                run.glyphs.push(index);
-                run.end = run.end.max(end);
-                run.size = run.size.max(glyph.size);
+            Some(phrase) if start - phrase.end <= COLUMN_GAP * phrase.size.max(glyph.size) => {
+                phrase.glyphs.push(index);
+                phrase.end = phrase.end.max(end);
+                phrase.size = phrase.size.max(glyph.size);
             }
             _ => {
-                runs.extend(current.take());
-                current = Some(Run { glyphs: vec![index], start, end, at, size: glyph.size, line: number });
+                phrases.extend(current.take());
+                current =
+                    Some(Phrase { glyphs: vec![index], start, end, at, size: glyph.size, line: number });
             }
         }
     }
-    runs.extend(current);
+    phrases.extend(current);
 }
 
-fn along_lines(glyphs: &[Placed], runs: &[Run]) -> Reading {
-    let mut reading = Reading::default();
+fn along_lines(glyphs: &[PlacedGlyph], phrases: &[Phrase]) -> PageReading {
+    let mut reading = PageReading::default();
     let mut last = None;
-    for run in runs {
+    for phrase in phrases {
         match last {
             None => {}
             // In a form the left one names what the right one is.
-            Some(line) if line == run.line => reading.push(": ", None),
+            Some(line) if line == phrase.line => reading.push(": ", None),
             Some(_) => reading.push("\n", None),
         }
-        reading.line(glyphs, &run.glyphs);
-        last = Some(run.line);
+        reading.line(glyphs, &phrase.glyphs);
+        last = Some(phrase.line);
     }
     reading
 }
 
-fn down_columns(glyphs: &[Placed], runs: &[Run]) -> Reading {
-    let mut reading = Reading::default();
-    let mut taken = vec![false; runs.len()];
-    for first in 0..runs.len() {
+fn down_columns(glyphs: &[PlacedGlyph], phrases: &[Phrase]) -> PageReading {
+    let mut reading = PageReading::default();
+    let mut taken = vec![false; phrases.len()];
+    for first in 0..phrases.len() {
         if taken[first] {
             continue;
         }
@@ -292,8 +301,8 @@ fn down_columns(glyphs: &[Placed], runs: &[Run]) -> Reading {
             if !reading.text.is_empty() {
                 reading.push("\n", None);
             }
-            reading.line(glyphs, &runs[at].glyphs);
-            match below(runs, &taken, at) {
+            reading.line(glyphs, &phrases[at].glyphs);
+            match below(phrases, &taken, at) {
                 Some(next) => at = next,
                 None => break,
             }
@@ -302,14 +311,15 @@ fn down_columns(glyphs: &[Placed], runs: &[Run]) -> Reading {
     reading
 }
 
-/// The phrase that continues one on the next line of its column.
-fn below(runs: &[Run], taken: &[bool], at: usize) -> Option<usize> {
-    let run = &runs[at];
-    let later = runs.iter().enumerate().skip(at + 1);
-    let near = later
-        .take_while(|(_, next)| next.at >= run.at && next.at - run.at <= LEADING * run.size.max(next.size));
-    near.filter(|(index, next)| !taken[*index] && next.line > run.line)
-        .find(|(_, next)| next.start < run.end && run.start < next.end)
+/// Index of the phrase that continues a phrase on the next line of its column.
+fn below(phrases: &[Phrase], taken: &[bool], at: usize) -> Option<usize> {
+    let phrase = &phrases[at];
+    let later = phrases.iter().enumerate().skip(at + 1);
+    let near = later.take_while(|(_, next)| {
+        next.at >= phrase.at && next.at - phrase.at <= MAX_LINE_SPACING * phrase.size.max(next.size)
+    });
+    near.filter(|(index, next)| !taken[*index] && next.line > phrase.line)
+        .find(|(_, next)| next.start < phrase.end && phrase.start < next.end)
         .map(|(index, _)| index)
 }
 
@@ -320,12 +330,12 @@ mod tests {
     use super::*;
 
     /// Ten points large, each letter six wide.
-    fn word(text: &str, x: f64, y: f64) -> Vec<Placed> {
+    fn word(text: &str, x: f64, y: f64) -> Vec<PlacedGlyph> {
         let chars = text.chars().zip(0_u32..);
         chars
             .map(|(c, at)| {
                 let x = x + 6.0 * f64::from(at);
-                Placed {
+                PlacedGlyph {
                     text: c.to_string(),
                     area: Rect::new(x, y - 8.0, x + 6.0, y + 2.0),
                     start: Point::new(x, y),
@@ -337,15 +347,15 @@ mod tests {
             .collect()
     }
 
-    fn texts(glyphs: &[Placed]) -> Vec<String> {
-        readings(glyphs).into_iter().map(|reading| reading.text).collect()
+    fn texts(glyphs: &[PlacedGlyph]) -> Vec<String> {
+        reading_orders(glyphs).into_iter().map(|reading| reading.text).collect()
     }
 
     #[test]
     fn plain_lines_are_read_once() {
         let page = [word("Call", 0.0, 20.0), word("me", 30.0, 20.0), word("now", 0.0, 32.0)].concat();
         assert_eq!(texts(&page), ["Call me\nnow"]);
-        assert!(readings(&[]).iter().all(|reading| reading.text.is_empty()));
+        assert!(reading_orders(&[]).iter().all(|reading| reading.text.is_empty()));
     }
 
     #[test]
@@ -376,7 +386,7 @@ mod tests {
             (["The end.", "Next"], "The end. Next"),
         ] {
             let page = [word(lines[0], 0.0, 20.0), word(lines[1], 0.0, 32.0)].concat();
-            let (flowing, breaks) = readings(&page)[0].flowing();
+            let (flowing, breaks) = reading_orders(&page)[0].flowing();
             assert_eq!((flowing.text.as_str(), breaks), (expected, vec![lines[0].len()]));
             assert_eq!(flowing.shown_by.len(), expected.len());
         }

@@ -1,29 +1,28 @@
-//! How much a file may become, counted before it is read: by whoever reads PDFs with lopdf.
+//! Upper bounds of the objects in a file, counted before lopdf reads it.
 
-/// How much text is looked at for one file, where objects are within each other.
-const MAX_LOOKED_AT: usize = 64 << 20;
+/// Most bytes scanned for one file, whose objects may be within each other.
+const MAX_SCANNED: usize = 64 << 20;
 
-/// The most that any one object of a file can hold: what follows each place where
-/// lopdf may begin to read. `None` when that takes too long to tell.
-#[must_use]
-pub fn largest(data: &[u8]) -> Option<usize> {
-    let (mut most, mut looked_at) = (0, 0);
+/// Most tokens of any one object of a file, from each position where lopdf may begin to read. `None` if counting
+/// takes too long.
+pub(super) fn max_object_tokens(data: &[u8]) -> Option<usize> {
+    let (mut most, mut scanned) = (0, 0);
     for (at, _) in data.windows(3).enumerate().filter(|(_, word)| [&b"obj"[..], b"ler"].contains(word)) {
         let before = data.get(..at).and_then(<[u8]>::last).copied().unwrap_or(b' ');
         // A number, or `trailer`.
         if before.is_ascii_digit() || before.is_ascii_whitespace() || before == 0 || before == b'i' {
             let (tokens, length) = object(data.get(at + 3..).unwrap_or_default());
             most = most.max(tokens);
-            looked_at += length;
+            scanned += length;
         }
-        if looked_at > MAX_LOOKED_AT {
+        if scanned > MAX_SCANNED {
             return None;
         }
     }
     Some(most)
 }
 
-/// The tokens of what can be read as objects here, and how long that is.
+/// Number of tokens that can be read as objects at the start of a text, and their length in bytes.
 fn object(text: &[u8]) -> (usize, usize) {
     let (mut at, mut count) = (0, 0);
     while let Some(rest) = text.get(at..).filter(|rest| !rest.is_empty()) {
@@ -41,11 +40,11 @@ fn object(text: &[u8]) -> (usize, usize) {
             }
             b'0'..=b'9' | b'+' | b'-' | b'.' | b't' | b'f' | b'n' | b'R' => {
                 let length = word(rest);
-                count += tokens(&rest[..length]);
+                count += max_tokens(&rest[..length]);
                 at += length;
                 continue;
             }
-            // No object begins so.
+            // No object begins with another byte.
             _ => break,
         };
         count += 1;
@@ -53,7 +52,7 @@ fn object(text: &[u8]) -> (usize, usize) {
     (count, at)
 }
 
-/// How long a string is, with what it holds in parentheses.
+/// Length of a string in bytes, with nested parentheses.
 fn string(text: &[u8]) -> usize {
     let (mut depth, mut at) = (0_usize, 0);
     while let Some(byte) = text.get(at) {
@@ -74,9 +73,8 @@ fn word(text: &[u8]) -> usize {
     text.iter().position(ends).unwrap_or(text.len())
 }
 
-/// The most objects that a text can be read as: every place where one may begin.
-#[must_use]
-pub fn tokens(text: &[u8]) -> usize {
+/// Most objects that a text can be read as: the number of positions where one may begin.
+pub(super) fn max_tokens(text: &[u8]) -> usize {
     let (mut count, mut last, mut run, mut dots) = (0, b' ', 0, 0);
     for byte in text {
         let kind = match byte {
@@ -102,16 +100,14 @@ pub fn tokens(text: &[u8]) -> usize {
     count
 }
 
-/// How many tables follow each other: `/Prev` and a number. In outlines it is a
-/// reference.
-#[must_use]
-pub fn tables(data: &[u8]) -> usize {
-    let after = |at: usize| data.get(at..).and_then(|rest| skip(rest, b"Prev"));
+/// Number of cross-reference tables with a predecessor: `/Prev` and a number. In outlines it is a reference.
+pub(super) fn xref_tables(data: &[u8]) -> usize {
+    let after = |at: usize| data.get(at..).and_then(|rest| after_name(rest, b"Prev"));
     let names = data.iter().enumerate().filter(|(_, byte)| **byte == b'/');
     names.filter_map(|(at, _)| after(at + 1)).filter(|rest| !is_reference(rest)).count()
 }
 
-/// Two numbers and an `R`.
+/// True if a text begins with two numbers and an `R`.
 fn is_reference(text: &[u8]) -> bool {
     let text = text.get(..text.len().min(32)).unwrap_or_default();
     let mut words = text.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
@@ -119,16 +115,14 @@ fn is_reference(text: &[u8]) -> bool {
     number() && number() && words.next().is_some_and(|word| word.starts_with(b"R"))
 }
 
-/// How often a name occurs in a file, in clear or with its characters escaped.
-#[must_use]
-pub fn times(data: &[u8], name: &[u8]) -> usize {
-    let after = |at: usize| data.get(at..).and_then(|rest| skip(rest, name));
+/// Number of occurrences of a name in a file, with its characters escaped or not.
+pub(super) fn name_occurrences(data: &[u8], name: &[u8]) -> usize {
+    let after = |at: usize| data.get(at..).and_then(|rest| after_name(rest, name));
     data.iter().enumerate().filter(|(at, byte)| **byte == b'/' && after(at + 1).is_some()).count()
 }
 
-/// How many bytes the objects of a file have, each from where it may begin to the next end of one.
-#[must_use]
-pub fn overlap(data: &[u8]) -> usize {
+/// Bytes of all objects of a file, each from where it may begin to the next end of one.
+pub(super) fn object_bytes(data: &[u8]) -> usize {
     let (mut sum, mut end) = (0_usize, data.len());
     for at in (0..data.len().saturating_sub(2)).rev() {
         if data[at..].starts_with(b"obj") {
@@ -142,8 +136,8 @@ pub fn overlap(data: &[u8]) -> usize {
     sum
 }
 
-/// What follows a name that stands here.
-fn skip<'a>(text: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+/// Text behind a name, if the text begins with it.
+fn after_name<'a>(text: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     let mut rest = text;
     for expected in name {
         let (byte, after) = unescape(rest)?;
@@ -182,7 +176,7 @@ mod tests {
             (b"/#4", false),
             (b"", false),
         ] {
-            assert_eq!(times(data, b"Encrypt") > 0, found, "{}", String::from_utf8_lossy(data));
+            assert_eq!(name_occurrences(data, b"Encrypt") > 0, found, "{}", String::from_utf8_lossy(data));
         }
     }
 
@@ -199,17 +193,17 @@ mod tests {
             ("truetruenull", 3),
             ("<</A 1>>", 3),
         ] {
-            assert!(tokens(text.as_bytes()) >= least, "{text}");
+            assert!(max_tokens(text.as_bytes()) >= least, "{text}");
         }
-        assert_eq!(tokens(b"123.45 -6.7 l\n"), 3);
+        assert_eq!(max_tokens(b"123.45 -6.7 l\n"), 3);
     }
 
     #[test]
     fn objects_within_each_other_are_counted_each() {
-        assert_eq!(overlap(b"1 0 obj 5 endobj 2 0 obj 6 endobj"), 2 * 9);
-        assert_eq!(overlap(b"1 0 obj 2 0 obj endobj"), 15 + 7);
-        assert_eq!(overlap(b"1 0 obj"), 3);
-        assert_eq!(overlap(b"ob"), 0);
+        assert_eq!(object_bytes(b"1 0 obj 5 endobj 2 0 obj 6 endobj"), 2 * 9);
+        assert_eq!(object_bytes(b"1 0 obj 2 0 obj endobj"), 15 + 7);
+        assert_eq!(object_bytes(b"1 0 obj"), 3);
+        assert_eq!(object_bytes(b"ob"), 0);
     }
 
     #[test]
@@ -218,7 +212,11 @@ mod tests {
             (0..100_000_u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_be_bytes()).collect();
         let noise =
             [b"1 0 obj <</Length 400000>> stream\n", noise.as_slice(), b"\nendstream endobj"].concat();
-        assert!(largest(&noise).is_some_and(|most| most < 1_000), "{:?}", largest(&noise));
+        assert!(
+            max_object_tokens(&noise).is_some_and(|most| most < 1_000),
+            "{:?}",
+            max_object_tokens(&noise)
+        );
         for (text, expected) in [
             ("1 0 obj [0 0 0] endobj 2 0 obj [0] endobj", 5),
             ("1 0 obj[(\\)(])) 0%]\n0]endobj", 6),
@@ -226,11 +224,11 @@ mod tests {
             ("endobj 0 0 0", 0),
             ("1 0 obj [/A 1] stream 0 0 0 0 0 0 0 0", 4),
         ] {
-            assert_eq!(largest(text.as_bytes()), Some(expected), "{text}");
+            assert_eq!(max_object_tokens(text.as_bytes()), Some(expected), "{text}");
         }
-        assert!(largest(&b"1 0 obj [ ".repeat(100_000)).is_some());
-        assert_eq!(largest(&b"1 0 obj 0 ".repeat(100_000)), Some(3));
-        assert_eq!(largest(&b"1 0 obj (".repeat(100_000)), None);
+        assert!(max_object_tokens(&b"1 0 obj [ ".repeat(100_000)).is_some());
+        assert_eq!(max_object_tokens(&b"1 0 obj 0 ".repeat(100_000)), Some(3));
+        assert_eq!(max_object_tokens(&b"1 0 obj (".repeat(100_000)), None);
     }
 
     #[test]
@@ -242,7 +240,7 @@ mod tests {
             (b"/Pr#65v%x\n123/Prev 5>>", 2),
             (b"/Previous 5", 0),
         ] {
-            assert_eq!(tables(data), expected, "{}", String::from_utf8_lossy(data));
+            assert_eq!(xref_tables(data), expected, "{}", String::from_utf8_lossy(data));
         }
     }
 }

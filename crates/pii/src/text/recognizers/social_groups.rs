@@ -1,14 +1,14 @@
 //! Nationalities, religions and political groups: special categories of personal data (GDPR, article 9).
 //!
-//! The words are everywhere, so that one counts only where the text says that somebody belongs to the group.
+//! The words are common, so that one counts only where the text says that somebody belongs to the group.
 
 use std::ops::Range;
 
-use crate::{Entity, text::input::Input};
+use crate::{Entity, text::input::RecognizerInput};
 
-use super::{Edges, Found, Trigger};
+use super::{LiteralRule, RuleMatch, WordEdges};
 
-pub(crate) const TRIGGERS: &[Trigger] = &[Trigger {
+pub(crate) const LITERAL_RULES: &[LiteralRule] = &[LiteralRule {
     entity: Entity::Nrp,
     name: "group_of_person",
     literals: &[
@@ -30,11 +30,11 @@ pub(crate) const TRIGGERS: &[Trigger] = &[Trigger {
         "she is",
         "she's",
     ],
-    edges: Edges::Both,
+    edges: WordEdges::Both,
     find: group,
 }];
 
-/// Members of groups, in order.
+/// Names of members of groups, in order.
 const GROUPS: &str = "\
 Afghan African Albanian Algerian American Amish Andorran Anglican Angolan Arab Argentine Argentinian \
 Armenian Asian Atheist Australian Austrian Azerbaijani Bahraini Bangladeshi Baptist Basque Bavarian \
@@ -54,17 +54,17 @@ Slovene Slovenian Socialist Somali Spanish Sudanese Sunni Swede Swedish Swiss Sy
 Tanzanian Thai Tibetan Togolese Tunisian Turk Turkish Turkmen Ugandan Ukrainian Uruguayan Uyghur Uzbek \
 Venezuelan Vietnamese Welsh Yemeni Zambian Zimbabwean Zoroastrian";
 
-/// A group right after the words that say that somebody belongs to it, and a few linking ones.
-fn group(input: Input<'_>, key: Range<usize>) -> Option<Found> {
-    let mut rest = input.ahead(key.end, 40).trim_start_matches(['"', '\'', ' ', ':', '=', ',']);
+/// Match of a group right behind the words that say that somebody belongs to it, and a few linking ones.
+fn group(input: RecognizerInput<'_>, key: Range<usize>) -> Option<RuleMatch> {
+    let mut rest = input.lookahead(key.end, 40).trim_start_matches(['"', '\'', ' ', ':', '=', ',']);
     for link in ["is ", "was ", "a ", "an ", "the ", "of ", "\""] {
         rest = rest.strip_prefix(link).unwrap_or(rest);
     }
     let word = rest.split(|c: char| !c.is_alphabetic()).next()?;
-    let gap = input.ahead(key.end, 40).len() - rest.len();
+    let gap = input.lookahead(key.end, 40).len() - rest.len();
     let start = key.end + gap;
     let known =
         word.starts_with(|c: char| c.is_ascii_uppercase()) && GROUPS.split(' ').any(|group| group == word);
     let span = start..start + word.len();
-    (known && gap > 0 && !input.glued(&span)).then(|| Found::keyed(span, 0.7))
+    (known && gap > 0 && !input.touches_word(&span)).then(|| RuleMatch::keyed(span, 0.7))
 }

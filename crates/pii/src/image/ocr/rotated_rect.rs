@@ -1,11 +1,11 @@
-//! A rectangle at any angle, and the picture inside of it.
+//! Rectangles at any angle, and the pixels inside of them.
 
 use image::RgbImage;
 
-/// Where a line of text stands: its middle, the direction that it is read in, and its size in pixels.
+/// Rectangle at any angle, such as the area of a line of text, in pixels of the image.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Frame {
-    /// Middle, in pixels from the upper left corner of the image.
+pub(crate) struct RotatedRect {
+    /// Centre, from the upper left corner of the image.
     pub center: (f32, f32),
     /// Reading direction, of length 1. Down is a quarter turn clockwise from it.
     pub along: (f32, f32),
@@ -15,16 +15,16 @@ pub(crate) struct Frame {
     pub height: f32,
 }
 
-impl Frame {
-    /// All of an image.
-    pub(crate) fn whole(image: &RgbImage) -> Frame {
+impl RotatedRect {
+    /// Rectangle of a whole image.
+    pub(crate) fn whole(image: &RgbImage) -> RotatedRect {
         let (width, height) = (float(image.width() as usize), float(image.height() as usize));
-        Frame::between((0.0, 0.0), (width, height))
+        RotatedRect::between((0.0, 0.0), (width, height))
     }
 
-    /// The upright rectangle between its upper left and its lower right corner.
-    pub(crate) fn between((left, top): (f32, f32), (right, bottom): (f32, f32)) -> Frame {
-        Frame {
+    /// Upright rectangle between its upper left and its lower right corner.
+    pub(crate) fn between((left, top): (f32, f32), (right, bottom): (f32, f32)) -> RotatedRect {
+        RotatedRect {
             center: (f32::midpoint(left, right), f32::midpoint(top, bottom)),
             along: (1.0, 0.0),
             width: right - left,
@@ -32,20 +32,20 @@ impl Frame {
         }
     }
 
-    /// A point inside: 0 to 1 along the reading direction, 0 to 1 downwards.
+    /// Point inside: 0 to 1 along the reading direction, 0 to 1 downwards.
     pub(crate) fn at(&self, along: f32, down: f32) -> (f32, f32) {
         let (across, below) = ((along - 0.5) * self.width, (down - 0.5) * self.height);
         let (cos, sin) = self.along;
         (self.center.0 + cos * across - sin * below, self.center.1 + sin * across + cos * below)
     }
 
-    /// The corners of the part between two points of the reading direction (0 to 1).
+    /// Corners of the part between two points of the reading direction (0 to 1).
     pub(crate) fn part(&self, from: f32, to: f32) -> [(f32, f32); 4] {
         [self.at(from, 0.0), self.at(to, 0.0), self.at(to, 1.0), self.at(from, 1.0)]
     }
 
-    /// Whether the middle of another line, nearly from end to end, lies inside.
-    pub(crate) fn holds(&self, other: &Frame) -> bool {
+    /// True if the middle line of another rectangle lies inside, from 0.1 to 0.9 of its width.
+    pub(crate) fn contains_midline(&self, other: &RotatedRect) -> bool {
         let (cos, sin) = self.along;
         [0.1, 0.5, 0.9].into_iter().all(|along| {
             let (x, y) = other.at(along, 0.5);
@@ -55,14 +55,14 @@ impl Frame {
         })
     }
 
-    /// The same place, read in a direction that is a quarter turn clockwise from this one.
-    pub(crate) fn turned(&self) -> Frame {
+    /// Same area with a reading direction a quarter turn clockwise from this one.
+    pub(crate) fn rotated_quarter(&self) -> RotatedRect {
         let (cos, sin) = self.along;
-        Frame { along: (-sin, cos), width: self.height, height: self.width, ..*self }
+        RotatedRect { along: (-sin, cos), width: self.height, height: self.width, ..*self }
     }
 
-    /// The picture inside, upright, as `width` by `height` pixels with a value of 0 to 255 for each colour:
-    /// first all of blue, then green, then red, the order that the models were trained with.
+    /// Pixels inside, upright, scaled to `width` by `height`, with values of 0 to 255: all of blue, then green, then
+    /// red, the order that the models were trained with.
     pub(crate) fn crop(&self, image: &RgbImage, width: usize, height: usize) -> Vec<f32> {
         // Where the crop is smaller than its source, several points of the source are averaged.
         let steps = samples(self.width, width).max(samples(self.height, height));
@@ -86,13 +86,13 @@ impl Frame {
     }
 }
 
-/// How many points of the source along each side make a pixel of the crop.
+/// Number of source points along each side that are averaged for a pixel of the crop.
 fn samples(source: f32, crop: usize) -> usize {
     let ratio = (source / float(crop.max(1))).round();
     (1..8).find(|steps| float(*steps) >= ratio).unwrap_or(8)
 }
 
-/// The colour at a point; beyond the edges, that of the nearest pixel.
+/// Colour at a point by bilinear interpolation; beyond the edges, that of the nearest pixel.
 fn bilinear(image: &RgbImage, point: (f32, f32)) -> [f32; 3] {
     let (x, y) = (point.0 - 0.5, point.1 - 0.5);
     let (left, top) = (x.floor(), y.floor());

@@ -1,48 +1,48 @@
-//! A text as it is meant to be read, with a way back to how it is written.
+//! Readable form of a text, with offsets that map back to its written form.
 //!
-//! Tool calls and their results are JSON inside of a string. Read as it stands, `\njane@example.com` begins with an
-//! `n`, and what is written with `\u0040` is no address at all. So the strings of JSON are unescaped before anyone
-//! looks, in one text with the names around them, which tell what a value is.
+//! Tool calls and their results are JSON in a string. As written, `\njane@example.com` begins with an `n`, and an
+//! address with `\u0040` is none. So JSON strings are unescaped before they are examined, in one text with the keys
+//! around them, which tell what a value is.
 
 use std::ops::Range;
 
 use serde::de::IgnoredAny;
 
-/// What to write instead of a stretch of the readable text.
-pub(super) struct Edit<'p> {
+/// Replacement of a span of the readable text.
+pub(super) struct TextEdit<'p> {
     pub(super) span: Range<usize>,
     pub(super) with: &'p str,
 }
 
-/// A text to examine.
-pub(super) enum View<'t> {
+/// Text to examine.
+pub(super) enum ReadableText<'t> {
     Plain(&'t str),
-    Json(Json<'t>),
+    Json(JsonText<'t>),
 }
 
-/// Valid JSON: an object or a list.
-pub(super) struct Json<'t> {
+/// Valid JSON: an object or an array.
+pub(super) struct JsonText<'t> {
     raw: &'t str,
-    /// The same with its strings unescaped.
+    /// The JSON with its strings unescaped.
     text: String,
-    tokens: Vec<Token>,
+    tokens: Vec<JsonToken>,
 }
 
-/// A string or a number.
-struct Token {
-    /// In the JSON, with its quotes.
+/// String or number of a JSON text.
+struct JsonToken {
+    /// Span in the JSON, quotes included.
     raw: Range<usize>,
-    /// In the readable text, without them.
+    /// Span in the readable text, without quotes.
     text: Range<usize>,
     is_string: bool,
 }
 
-impl<'t> View<'t> {
+impl<'t> ReadableText<'t> {
     pub(super) fn of(text: &'t str) -> Self {
-        Json::of(text).map_or(Self::Plain(text), Self::Json)
+        JsonText::of(text).map_or(Self::Plain(text), Self::Json)
     }
 
-    /// What to examine.
+    /// Readable text, to be examined.
     pub(super) fn text(&self) -> &str {
         match self {
             Self::Plain(text) => text,
@@ -50,8 +50,8 @@ impl<'t> View<'t> {
         }
     }
 
-    /// The stretches that are replaced where `span` was found. In JSON only strings and whole numbers can be: what
-    /// was found across several is replaced in each.
+    /// Spans to replace for a finding at `span`. In JSON, only parts of strings and whole numbers can be replaced: a
+    /// finding across several tokens is replaced in each.
     pub(super) fn parts(&self, span: Range<usize>) -> Vec<Range<usize>> {
         match self {
             Self::Plain(_) => vec![span],
@@ -59,8 +59,9 @@ impl<'t> View<'t> {
         }
     }
 
-    /// The text with `edits`, which are parts, in order and without overlaps.
-    pub(super) fn rewrite(&self, edits: &[Edit<'_>]) -> String {
+    /// Returns the written text with `edits` applied. Their spans are those of [`ReadableText::parts`], in order and
+    /// without overlaps.
+    pub(super) fn rewrite(&self, edits: &[TextEdit<'_>]) -> String {
         match self {
             Self::Plain(text) => splice(text, 0..text.len(), edits),
             Self::Json(json) => json.rewrite(edits),
@@ -68,7 +69,7 @@ impl<'t> View<'t> {
     }
 }
 
-impl<'t> Json<'t> {
+impl<'t> JsonText<'t> {
     fn of(raw: &'t str) -> Option<Self> {
         let begins = raw.trim_ascii_start().starts_with(['{', '[']);
         if !begins || serde_json::from_str::<IgnoredAny>(raw).is_err() {
@@ -107,7 +108,7 @@ impl<'t> Json<'t> {
             // Half a surrogate pair is valid JSON for some, and no text.
             Some(_) => self.text.push_str(&serde_json::from_str::<String>(written).ok()?),
         }
-        self.tokens.push(Token { raw, text: start..self.text.len(), is_string });
+        self.tokens.push(JsonToken { raw, text: start..self.text.len(), is_string });
         if is_string {
             self.text.push('"');
         }
@@ -129,7 +130,7 @@ impl<'t> Json<'t> {
             .collect()
     }
 
-    fn rewrite(&self, mut edits: &[Edit<'_>]) -> String {
+    fn rewrite(&self, mut edits: &[TextEdit<'_>]) -> String {
         let mut json = String::with_capacity(self.raw.len() + 16 * edits.len());
         let mut done = 0;
         for token in &self.tokens {
@@ -150,8 +151,8 @@ impl<'t> Json<'t> {
     }
 }
 
-/// `text[within]` with `edits`.
-fn splice(text: &str, within: Range<usize>, edits: &[Edit<'_>]) -> String {
+/// Returns `text[within]` with `edits` applied.
+fn splice(text: &str, within: Range<usize>, edits: &[TextEdit<'_>]) -> String {
     let mut spliced = String::with_capacity(within.len() + 16 * edits.len());
     let mut done = within.start;
     for edit in edits {
@@ -163,7 +164,7 @@ fn splice(text: &str, within: Range<usize>, edits: &[Edit<'_>]) -> String {
     spliced
 }
 
-/// The length of the string that valid JSON begins with.
+/// Bytes of the string that valid JSON begins with, quotes included.
 fn string_length(json: &str) -> usize {
     let mut escaped = false;
     for (at, byte) in json.bytes().enumerate().skip(1) {
@@ -186,10 +187,10 @@ mod tests {
     use super::*;
 
     fn replaced(text: &str, what: &str) -> String {
-        let view = View::of(text);
+        let view = ReadableText::of(text);
         let at = view.text().find(what).expect("it is in the readable text");
         let parts = view.parts(at..at + what.len());
-        view.rewrite(&parts.into_iter().map(|span| Edit { span, with: "[X_1]" }).collect::<Vec<_>>())
+        view.rewrite(&parts.into_iter().map(|span| TextEdit { span, with: "[X_1]" }).collect::<Vec<_>>())
     }
 
     #[test]
@@ -214,7 +215,7 @@ mod tests {
 
     #[test]
     fn names_stay_beside_their_values() {
-        let view = View::of(r#"{"password":"hunter2\u0021"}"#);
+        let view = ReadableText::of(r#"{"password":"hunter2\u0021"}"#);
         assert_eq!(view.text(), r#"{"password":"hunter2!"}"#);
     }
 }
