@@ -28,9 +28,10 @@ use crate::ledger::{Ledger, sweep};
 use crate::limits::{Buckets, Rate};
 use crate::meter::ChannelNotifier;
 use crate::money::Money;
-use crate::mpp::Issuer;
-use crate::mpp::offer::{Offer, OfferTerms};
-use crate::mpp::session::ChannelId;
+use crate::payments::Issuer;
+use crate::payments::Offer;
+use crate::payments::methods::tempo::ChargeTerms;
+use crate::payments::methods::tempo::session::ChannelId;
 use crate::services::chat::Models;
 use crate::services::pii::Examiner;
 use crate::services::preview;
@@ -104,7 +105,7 @@ pub struct Offers {
     pub account: Arc<[Offer]>,
     /// `POST /mpp/credits` and `POST /mpp/keys`, by pack.
     pub packs: HashMap<String, Arc<[Offer]>>,
-    terms: OfferTerms,
+    terms: ChargeTerms,
     currencies: Vec<Address>,
 }
 
@@ -271,7 +272,7 @@ impl App {
 
 impl Offers {
     fn new(config: &Config, sponsored: bool) -> Self {
-        let terms = OfferTerms {
+        let terms = ChargeTerms {
             recipient: config.payments.recipient,
             chain_id: config.chain.chain_id,
             modes: config.payments.modes.clone(),
@@ -281,7 +282,7 @@ impl Offers {
             .chain(config.chain.also_accepted.iter().copied())
             .collect();
         let each = |amount, sponsored, description: &str| -> Arc<[Offer]> {
-            let offer = |token: &Address| Offer::charge(&terms, *token, amount, sponsored, description);
+            let offer = |token: &Address| terms.offer(*token, amount, sponsored, description);
             currencies.iter().map(offer).collect()
         };
         let packs = config.billing.packs.iter().map(|pack| {
@@ -294,8 +295,7 @@ impl Offers {
             preview_sponsored: (sponsored && price.is_positive())
                 .then(|| each(price, true, "One PII preview, network fee included")),
             // A proof moves no money: one offer is enough.
-            account: [Offer::charge(
-                &terms,
+            account: [terms.offer(
                 config.chain.currency,
                 Money::ZERO,
                 false,
@@ -311,7 +311,7 @@ impl Offers {
     #[must_use]
     pub fn top_up(&self, amount: Money) -> Arc<[Offer]> {
         let words = format!("Add ${} of credits", amount.to_dollars());
-        let offer = |token: &Address| Offer::charge(&self.terms, *token, amount, false, &words);
+        let offer = |token: &Address| self.terms.offer(*token, amount, false, &words);
         self.currencies.iter().map(offer).collect()
     }
 }

@@ -10,7 +10,7 @@
 //! fetch     pages and PDFs that a request wants read
 //! wallet_auth  messages that wallets sign for what they own
 //! ledger    who has how much
-//! mpp       the Payment scheme, no I/O
+//! payments  the Payment scheme and its methods, no I/O
 //! chain     the Tempo RPC client
 //! db, money, id
 //! ```
@@ -22,6 +22,7 @@
 pub use farebox_db as db;
 pub use farebox_devnet as devnet;
 pub use farebox_ledger as ledger;
+pub use farebox_payments as payments;
 pub use farebox_types::{id, money};
 
 pub mod app;
@@ -34,7 +35,6 @@ pub mod http;
 pub mod keys;
 pub mod limits;
 pub mod meter;
-pub mod mpp;
 pub mod server;
 pub mod services;
 pub mod sessions;

@@ -17,7 +17,7 @@ use farebox::dev::{self, DevOptions};
 use farebox::id::Timestamp;
 use farebox::meter::ChannelNotifier;
 use farebox::money::Money;
-use farebox::mpp::session::ChannelId;
+use farebox::payments::methods::tempo::session::ChannelId;
 use farebox::services::chat::Models;
 use farebox::services::pii::Examiner;
 use farebox::sessions::Sessions;

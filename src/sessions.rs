@@ -12,8 +12,8 @@ use crate::funding::{FeeAccount, Sponsor};
 use crate::limits::Rate;
 use crate::meter::{ChannelNotifier, VoucherWindow};
 use crate::money::Money;
-use crate::mpp::Issuer;
-use crate::mpp::session::{SessionOffer, SessionTerms};
+use crate::payments::Issuer;
+use crate::payments::methods::tempo::session::{SessionOffer, SessionTerms};
 use crate::services::chat::{Catalog, ChatRequest, Models, Upstreams};
 
 /// Streamed chat, paid from channels.

@@ -8,7 +8,7 @@ use tempo_contracts::precompiles::ITIP20ChannelReserve as Reserve;
 
 use super::{Chain, ChainError, ChainReceipt, SignedTransaction};
 use crate::money::Money;
-use crate::mpp::session::{ChannelId, Descriptor};
+use crate::payments::methods::tempo::session::{ChannelId, Descriptor};
 
 /// How far our clock and a validator's may be apart.
 const CLOCK_SKEW_SECONDS: u64 = 10;

@@ -16,7 +16,6 @@ mod privacy;
 mod sessions;
 mod wallet_auth;
 
-use std::fmt;
 use std::net::SocketAddr;
 
 use alloy::primitives::{Address, address};
@@ -25,6 +24,8 @@ use serde::{Deserialize, Serialize};
 use crate::money::Money;
 
 pub use billing::{BillingConfig, Pack, is_whole_cents};
+pub use farebox_payments::methods::tempo::SubmissionMode;
+pub use farebox_types::secret::Secret;
 pub use fetch::{FetchConfig, Network};
 pub use key_sale::KeySaleConfig;
 pub use keys::KeysConfig;
@@ -122,31 +123,10 @@ pub struct PaymentsConfig {
     /// Account that receives payments.
     pub recipient: Address,
     /// How a charge may be submitted.
-    pub modes: Vec<Mode>,
+    pub modes: Vec<SubmissionMode>,
     /// How long the answer to a request with an `Idempotency-Key` can be
     /// fetched again, in hours.
     pub answer_retention_hours: u64,
-}
-
-/// Submission modes of a Tempo charge (draft-tempo-charge-00, "Submission Modes").
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Mode {
-    /// The client signs, the server broadcasts.
-    Pull,
-    /// The client broadcasts and sends the transaction hash.
-    Push,
-}
-
-impl Mode {
-    /// The wire name.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Pull => "pull",
-            Self::Push => "push",
-        }
-    }
 }
 
 /// The Tempo node and the token that prices are paid in.
@@ -249,7 +229,7 @@ impl Default for PaymentsConfig {
             previous_secret: None,
             challenge_ttl_seconds: 300,
             recipient: Address::ZERO,
-            modes: vec![Mode::Pull, Mode::Push],
+            modes: vec![SubmissionMode::Pull, SubmissionMode::Push],
             answer_retention_hours: 24,
         }
     }
@@ -398,41 +378,4 @@ fn host_of(url: &str) -> Option<&str> {
     let host = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"))?;
     let plain = !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-.:[]".contains(&b));
     plain.then_some(host)
-}
-
-/// A value that must not be printed: its Debug and Serialize forms hide it.
-#[derive(Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(transparent)]
-pub struct Secret(String);
-
-impl Secret {
-    /// The value itself, for the code that needs it.
-    #[must_use]
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl From<&str> for Secret {
-    fn from(value: &str) -> Self {
-        Self(value.to_owned())
-    }
-}
-
-impl From<String> for Secret {
-    fn from(value: String) -> Self {
-        Self(value)
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("[hidden]")
-    }
-}
-
-impl Serialize for Secret {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str("[hidden]")
-    }
 }

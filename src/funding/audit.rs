@@ -25,7 +25,7 @@ impl fmt::Display for Disagreement {
 const RULES: [(&str, &str); 7] = [
     (
         "a settled payment is not credited with its amount to its payer, or the account it tops up",
-        "SELECT p.id AS id FROM payments p LEFT JOIN credits c ON c.source = 'tx:' || p.tx_hash \
+        "SELECT p.id AS id FROM payments p LEFT JOIN credits c ON c.source = 'tx:' || p.reference \
          WHERE p.state IN ('settled', 'delivered') AND p.amount > 0 \
          AND (c.source IS NULL OR c.amount <> p.amount OR c.account <> coalesce(p.account, 'wallet:' || p.payer))",
     ),
@@ -39,7 +39,7 @@ const RULES: [(&str, &str); 7] = [
     ),
     (
         "a transaction is credited although its payment is not settled",
-        "SELECT c.source AS id FROM credits c JOIN payments p ON c.source = 'tx:' || p.tx_hash \
+        "SELECT c.source AS id FROM credits c JOIN payments p ON c.source = 'tx:' || p.reference \
          WHERE p.state NOT IN ('settled', 'delivered')",
     ),
     (

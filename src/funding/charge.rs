@@ -2,86 +2,72 @@
 //! answer, one durable step at a time.
 //!
 //! ```text
-//! claim -> validate -> work -> record the transaction -> broadcast -> settle -> deliver
+//! claim -> validate -> work -> record the transfer -> execute -> settle -> deliver
 //! ```
 //!
 //! Invariants:
-//! * the answer is made before money moves and stored with the transaction, so
-//!   whoever finds the transaction mined can hand the answer over;
-//! * the bytes of a transaction are written down before they leave, so after a
-//!   crash the chain can be asked what became of them;
+//! * the answer is made before money moves and stored with the transfer, so
+//!   whoever finds that it happened can hand the answer over;
+//! * a transfer is written down before it leaves, so after a
+//!   crash the network can be asked what became of it;
 //! * credit, entry and `settled` are one database transaction;
 //! * an outcome nobody knows is never answered with a new challenge.
 
-use std::sync::Arc;
-use std::time::Duration;
-
-use alloy::primitives::Address;
-use mpp::protocol::traits::ChargeMethod as _;
-use mpp::server::TempoChargeMethod;
-
-use super::goods::Made;
-use super::outcome::{Delivery, Denied, deliver, invalid, refused};
-use super::payment::{self, Payment, Presented, Step};
+use super::goods::WorkResult;
+use super::method::{ChargeMethod, Due};
+use super::outcome::{deliver, refused};
 use super::payment_lease;
-use super::settle::Settling;
-use super::sponsor::{self, Sponsor};
+use super::settle::ChargeSettlement;
+use super::sponsor::Sponsor;
 use super::store::{Claim, Payments, StoreError};
-use crate::chain::{Chain, Provider, SignedTransaction, SimulationOutcome};
+use super::tempo::TempoCharges;
+use crate::chain::Chain;
 use crate::config::Config;
-use crate::id::{AccountId, RequestId, Timestamp};
+use crate::id::Timestamp;
 use crate::money::Money;
-use crate::mpp::{Credential, Issuer, Offer, Proof, Refusal, Route};
+use crate::payments::core::payment::{self, NextStep, Presented};
+use crate::payments::{
+    ChallengeError, Credential, Delivery, Issuer, Method, Offer, Offered as _, Payer, Payment, PaymentState,
+    RedeemError, Requirement, Submission,
+};
 
-/// How long a request waits for a pushed transaction's block.
-const PUSH_WAIT: Duration = Duration::from_secs(4);
-
-/// One-time charges on Tempo.
+/// One-time charges of this server.
 #[derive(Clone)]
 pub struct Charges {
     pub(super) payments: Payments,
-    pub(super) chain: Chain,
-    pub(super) sponsor: Option<Sponsor>,
-    pub(super) recipient: Address,
     issuer: Issuer,
-    verifier: TempoChargeMethod<Provider>,
-}
-
-/// What a request wants to buy.
-#[derive(Debug, Clone)]
-pub struct Order {
-    pub route: Route,
-    /// RFC 9530 digest of the request body.
-    pub digest: Option<String>,
-    /// Every offer this route makes; a credential must be for one of them.
-    pub offers: Arc<[Offer]>,
-    /// The ledger's name of what is sold.
-    pub service: &'static str,
-    pub request_id: RequestId,
-    pub idempotency_key: Option<String>,
-    /// The account that is topped up; none when an answer is bought.
-    pub account: Option<AccountId>,
+    tempo: ChargeMethod,
 }
 
 /// Proof that a credential was validated and claimed for exactly this request.
 /// Only [`Charges::redeem`] makes one, so work that demands it cannot run unpaid.
 #[derive(Debug)]
 pub struct Paid {
-    payer: Address,
+    payer: Payer,
     amount: Money,
 }
 
 impl Paid {
-    /// The paying account.
+    /// The paying party.
     #[must_use]
-    pub fn payer(&self) -> Address {
-        self.payer
+    pub const fn payer(&self) -> &Payer {
+        &self.payer
     }
 
+    /// The amount that was paid.
     #[must_use]
-    pub fn amount(&self) -> Money {
+    pub const fn amount(&self) -> Money {
         self.amount
     }
+}
+
+/// A credential with the offer that it is for.
+struct Redemption<'a> {
+    requirement: &'a Requirement,
+    credential: &'a Credential,
+    offer: &'a Offer,
+    method: &'a ChargeMethod,
+    expires: Timestamp,
 }
 
 impl Charges {
@@ -94,24 +80,24 @@ impl Charges {
         issuer: Issuer,
         sponsor: Option<Sponsor>,
     ) -> Self {
-        let mut verifier = TempoChargeMethod::new(chain.provider().clone());
-        if let Some(sponsor) = &sponsor {
-            verifier = verifier
-                .with_fee_payer(sponsor.signer())
-                .with_fee_payer_fee_token(sponsor.fee_token())
-                .with_fee_payer_allowed_fee_tokens(vec![sponsor.fee_token()])
-                .with_fee_payer_policy_override(sponsor.policy());
-        }
-        Self { payments, chain, issuer, verifier, sponsor, recipient: config.payments.recipient }
+        let tempo = TempoCharges::new(chain, sponsor, config.payments.recipient);
+        Self { payments, issuer, tempo: ChargeMethod::Tempo(Box::new(tempo)) }
     }
 
     /// The table behind the charges.
     #[must_use]
-    pub fn payments(&self) -> &Payments {
+    pub const fn payments(&self) -> &Payments {
         &self.payments
     }
 
-    /// The answer to a settled payment was not delivered: the same credential
+    /// A method by its identifier.
+    pub(super) const fn method(&self, method: Method) -> &ChargeMethod {
+        match method {
+            Method::Tempo => &self.tempo,
+        }
+    }
+
+    /// Releases a settled payment whose answer was not delivered: the same credential
     /// may come again at once.
     ///
     /// # Errors
@@ -126,49 +112,56 @@ impl Charges {
     /// Run it in a task of its own: a caller that goes away must not stop it.
     ///
     /// # Errors
-    /// [`Denied`] says what the payer should do next.
+    /// [`RedeemError`] says what the payer should do next.
     pub async fn redeem<E, A, F, W>(
         &self,
-        order: &Order,
+        requirement: &Requirement,
         credential: &Credential,
         now: Timestamp,
         work: F,
-    ) -> Result<Delivery, Denied<E>>
+    ) -> Result<Delivery, RedeemError<E>>
     where
         F: FnOnce(Paid) -> W,
         W: Future<Output = Result<A, E>>,
-        A: Into<Made>,
+        A: Into<WorkResult>,
     {
         let id = &credential.challenge().id;
-        let verified =
-            self.issuer.verify(credential.challenge(), &order.offers, &order.route, order.digest.as_deref());
-        let (offer, expires) = match verified {
-            Ok(verified) => (verified.offer, verified.expires),
+        let Requirement { offers, resource, digest, .. } = requirement;
+        let verified = match self.issuer.verify(credential.challenge(), offers, resource, digest.as_deref()) {
+            Ok(verified) => verified,
             // A secret rotated away or a price changed since then must not ask
             // for money again: what was paid is known by its row.
-            Err(refusal @ (Refusal::Foreign | Refusal::OtherTerms)) => {
-                return self.complete_known(order, credential, refusal, now).await;
+            Err(error @ (ChallengeError::Foreign | ChallengeError::OtherTerms)) => {
+                return self.complete_known(requirement, credential, error, now).await;
             }
-            Err(refusal) => return Err(Denied::Challenge(refusal)),
+            Err(error) => return Err(RedeemError::Challenge(error)),
+        };
+        let redemption = Redemption {
+            requirement,
+            credential,
+            offer: verified.offer,
+            method: self.method(verified.offer.method()),
+            expires: verified.expires,
         };
         let stored = self.payments.find(id).await?;
-        let step = payment::decide(stored.as_ref(), &presented(order, credential, expires), now);
+        let step =
+            payment::decide(stored.as_ref(), &presented(requirement, credential, verified.expires), now);
         tracing::debug!(?step, "credential presented");
         let lease = payment_lease::until(now);
         match (step, stored) {
-            (Step::Claim, _) => {
-                self.claim(order, credential, offer, expires, lease, now).await?;
-                self.holding(id, lease, self.earn(order, credential, offer, expires, work)).await
+            (NextStep::Claim, _) => {
+                self.claim(&redemption, lease, now).await?;
+                self.holding(id, lease, self.earn(&redemption, work)).await
             }
-            (Step::TakeOver, Some(stored)) => {
-                self.take_over(&stored, order.idempotency_key.as_deref(), lease).await?;
-                self.holding(id, lease, self.earn(order, credential, offer, expires, work)).await
+            (NextStep::TakeOver, Some(stored)) => {
+                self.take_over(&stored, requirement.idempotency_key.as_deref(), lease).await?;
+                self.holding(id, lease, self.earn(&redemption, work)).await
             }
-            (Step::Refuse(why), _) => Err(refused(why)),
-            (Step::Reconcile | Step::Deliver | Step::Repeat, Some(stored)) => {
+            (NextStep::Refuse(reason), _) => Err(refused(reason)),
+            (NextStep::Reconcile | NextStep::Deliver | NextStep::Repeat, Some(stored)) => {
                 self.complete(step, stored, now).await
             }
-            (Step::TakeOver | Step::Reconcile | Step::Deliver | Step::Repeat, None) => {
+            (NextStep::TakeOver | NextStep::Reconcile | NextStep::Deliver | NextStep::Repeat, None) => {
                 unreachable!("these steps are decided from a stored payment")
             }
         }
@@ -178,62 +171,69 @@ impl Charges {
     /// that is under way or made goes on; nothing new begins on old terms.
     async fn complete_known<E>(
         &self,
-        order: &Order,
+        requirement: &Requirement,
         credential: &Credential,
-        refusal: Refusal,
+        error: ChallengeError,
         now: Timestamp,
-    ) -> Result<Delivery, Denied<E>> {
-        let known = self.payments.find(&credential.challenge().id).await?.filter(|stored| {
-            stored.fingerprint == credential.fingerprint()
-                && stored.route == order.route.name()
-                && stored.digest == order.digest.as_deref().unwrap_or_default()
-        });
+    ) -> Result<Delivery, RedeemError<E>> {
+        let known =
+            self.payments.find(&credential.challenge().id).await?.filter(|stored| {
+                stored.fingerprint == credential.fingerprint() && is_for(stored, requirement)
+            });
         let Some(stored) = known else {
-            return Err(Denied::Challenge(refusal));
+            return Err(RedeemError::Challenge(error));
         };
-        match payment::decide(Some(&stored), &presented(order, credential, stored.expires_at), now) {
-            step @ (Step::Reconcile | Step::Deliver | Step::Repeat) => self.complete(step, stored, now).await,
-            Step::Refuse(why) => Err(refused(why)),
-            Step::Claim | Step::TakeOver => Err(Denied::Challenge(refusal)),
+        match payment::decide(Some(&stored), &presented(requirement, credential, stored.expires_at), now) {
+            step @ (NextStep::Reconcile | NextStep::Deliver | NextStep::Repeat) => {
+                self.complete(step, stored, now).await
+            }
+            NextStep::Refuse(reason) => Err(refused(reason)),
+            NextStep::Claim | NextStep::TakeOver => Err(RedeemError::Challenge(error)),
         }
     }
 
-    /// Goes on with a payment whose transaction is out, or hands its answer over.
-    async fn complete<E>(&self, step: Step, stored: Payment, now: Timestamp) -> Result<Delivery, Denied<E>> {
-        if step != Step::Repeat {
+    /// Goes on with a payment whose transfer is out, or hands its answer over.
+    async fn complete<E>(
+        &self,
+        step: NextStep,
+        stored: Payment,
+        now: Timestamp,
+    ) -> Result<Delivery, RedeemError<E>> {
+        if step != NextStep::Repeat {
             self.take_over(&stored, stored.idempotency_key.as_deref(), payment_lease::until(now)).await?;
         }
-        if step == Step::Reconcile {
-            return self.holding(&stored.id, payment_lease::until(now), self.reconcile(&stored, now)).await;
+        if step == NextStep::Reconcile {
+            let lease = payment_lease::until(now);
+            return self.holding(&stored.id, lease, self.reconcile(&stored, now)).await;
         }
         deliver(stored)
     }
 
     async fn claim<E>(
         &self,
-        order: &Order,
-        credential: &Credential,
-        offer: &Offer,
-        expires: Timestamp,
+        redemption: &Redemption<'_>,
         lease: Timestamp,
         now: Timestamp,
-    ) -> Result<(), Denied<E>> {
+    ) -> Result<(), RedeemError<E>> {
+        let Redemption { requirement, credential, offer, method, expires } = redemption;
         let claim = Claim {
             id: &credential.challenge().id,
             fingerprint: credential.fingerprint(),
-            proof: credential.proof(),
-            route: order.route.name(),
-            digest: order.digest.as_deref().unwrap_or_default(),
+            method: method.id(),
+            network: &method.network(),
+            submission: credential.submission(),
+            resource: requirement.resource.name(),
+            digest: requirement.digest.as_deref().unwrap_or_default(),
             amount: offer.amount(),
-            currency: &format!("{:#x}", offer.currency()),
+            currency: offer.currency(),
             // The key becomes binding with the payer, who is known only later.
-            idempotency_key: order.idempotency_key.as_deref(),
-            request_id: order.request_id.as_str(),
-            account: order.account.as_ref(),
-            expires,
+            idempotency_key: requirement.idempotency_key.as_deref(),
+            request_id: requirement.request_id.as_str(),
+            top_up: requirement.top_up.as_ref(),
+            expires: *expires,
             lease_until: lease,
         };
-        if self.payments.claim(&claim, now).await? { Ok(()) } else { Err(Denied::InProgress) }
+        if self.payments.claim(&claim, now).await? { Ok(()) } else { Err(RedeemError::InProgress) }
     }
 
     async fn take_over<E>(
@@ -241,35 +241,29 @@ impl Charges {
         stored: &Payment,
         key: Option<&str>,
         lease: Timestamp,
-    ) -> Result<(), Denied<E>> {
-        if self.payments.take_over(stored, key, lease).await? { Ok(()) } else { Err(Denied::InProgress) }
+    ) -> Result<(), RedeemError<E>> {
+        if self.payments.take_over(stored, key, lease).await? { Ok(()) } else { Err(RedeemError::InProgress) }
     }
 
     /// Everything after the claim. Whatever goes wrong, the claim does not stay
     /// behind to block a retry.
-    async fn earn<E, A, F, W>(
-        &self,
-        order: &Order,
-        credential: &Credential,
-        offer: &Offer,
-        expires: Timestamp,
-        work: F,
-    ) -> Result<Delivery, Denied<E>>
+    async fn earn<E, A, F, W>(&self, redemption: &Redemption<'_>, work: F) -> Result<Delivery, RedeemError<E>>
     where
         F: FnOnce(Paid) -> W,
         W: Future<Output = Result<A, E>>,
-        A: Into<Made>,
+        A: Into<WorkResult>,
     {
-        let id = &credential.challenge().id;
-        let result = self.earn_claimed(order, credential, offer, expires, work).await;
-        if let Err(denied) = &result {
+        let id = &redemption.credential.challenge().id;
+        let result = self.earn_claimed(redemption, work).await;
+        if let Err(error) = &result {
             // Whoever pushed has paid already. Unless that payment is known to
             // be no good, its claim stays, so that it can come back after the
             // challenge's expiry.
-            let no_good = matches!(denied, Denied::Invalid(_) | Denied::Spent(_) | Denied::Expired);
-            if no_good || credential.proof() != Proof::Hash {
-                // Only a row still `claimed` is forgotten: the chain may yet
-                // contradict the node that refused a broadcast.
+            let no_good =
+                matches!(error, RedeemError::Invalid(_) | RedeemError::Spent(_) | RedeemError::Expired);
+            if no_good || redemption.credential.submission() != Submission::Push {
+                // Only a row still `claimed` is forgotten: the network may yet
+                // contradict the node that refused a transfer.
                 self.payments.forget(id).await?;
             }
             self.payments.release(id).await?;
@@ -279,156 +273,102 @@ impl Charges {
 
     async fn earn_claimed<E, A, F, W>(
         &self,
-        order: &Order,
-        credential: &Credential,
-        offer: &Offer,
-        expires: Timestamp,
+        redemption: &Redemption<'_>,
         work: F,
-    ) -> Result<Delivery, Denied<E>>
+    ) -> Result<Delivery, RedeemError<E>>
     where
         F: FnOnce(Paid) -> W,
         W: Future<Output = Result<A, E>>,
-        A: Into<Made>,
+        A: Into<WorkResult>,
     {
-        let payer = self.validate(credential, offer).await?;
-        if let Some(earlier) = self.same_key(order, credential, payer).await? {
+        let Redemption { requirement, credential, offer, method, expires } = redemption;
+        let payer = method.validate(credential, offer).await?;
+        if let Some(earlier) = self.same_key(requirement, credential, &payer).await? {
             return deliver(earlier);
         }
-        let paid = Paid { payer, amount: offer.amount() };
-        let made: Made = work(paid).await.map_err(Denied::Work)?.into();
-        let settling = Settling {
+        let paid = Paid { payer: payer.clone(), amount: offer.amount() };
+        let made: WorkResult = work(paid).await.map_err(RedeemError::Work)?.into();
+        let settlement = ChargeSettlement {
             id: &credential.challenge().id,
-            payer,
-            amount: offer.amount(),
-            currency: offer.currency(),
-            request_id: &order.request_id,
-            service: order.service,
-            account: order.account.as_ref(),
+            method,
+            payer: &payer,
+            due: Due { amount: offer.amount(), currency: offer.currency() },
+            request_id: &requirement.request_id,
+            service: requirement.service,
+            top_up: requirement.top_up.as_ref(),
             answer: &made.answer,
             goods: made.goods.as_ref(),
         };
-        match credential.proof() {
-            Proof::Transaction => {
-                let transaction = self.prepare(credential, offer)?;
-                self.refuse_reverting(&transaction).await?;
-                if expires <= Timestamp::now() {
-                    return Err(Denied::Expired);
+        match credential.submission() {
+            Submission::Pull => {
+                let transfer = method.prepare(credential, offer).await?;
+                if *expires <= Timestamp::now() {
+                    return Err(RedeemError::Expired);
                 }
-                self.record(&settling, &transaction, offer).await?;
-                self.broadcast(&settling, &transaction).await
+                self.record(&settlement, &transfer).await?;
+                self.execute(&settlement, &transfer).await
             }
-            Proof::Hash => {
-                let hash = credential.payload().data().to_ascii_lowercase();
-                self.settle(&settling, Some(&hash), None, Timestamp::now()).await
+            Submission::Push => {
+                let reference = method.pushed(credential)?;
+                self.settle(&settlement, Some(&reference), None, Timestamp::now()).await
             }
-            Proof::Signature => {
-                if expires <= Timestamp::now() {
-                    return Err(Denied::Expired);
+            Submission::Proof => {
+                if *expires <= Timestamp::now() {
+                    return Err(RedeemError::Expired);
                 }
-                self.settle(&settling, None, None, Timestamp::now()).await
+                self.settle(&settlement, None, None, Timestamp::now()).await
             }
         }
-    }
-
-    /// Checks the payment itself; returns who pays.
-    async fn validate<E>(&self, credential: &Credential, offer: &Offer) -> Result<Address, Denied<E>> {
-        // draft-tempo-charge-00, "Hash Settlement": a sponsored charge cannot
-        // have been broadcast by the payer.
-        if offer.is_sponsored() && credential.proof() == Proof::Hash {
-            return Err(Denied::Invalid(
-                "a sponsored charge is paid with a transaction credential, not with a hash".into(),
-            ));
-        }
-        if offer.is_sponsored() && self.sponsor.is_none() {
-            return Err(Denied::Invalid("this server no longer sponsors network fees".into()));
-        }
-        // The verifier keeps the first chain id it hears: it must not be a wrong one.
-        if let Err(error) = self.chain.confirm().await {
-            tracing::warn!(%error, "payment cannot be verified");
-            return Err(Denied::Unavailable("the chain"));
-        }
-        if credential.proof() == Proof::Hash {
-            // A pushed transaction may be a moment away from its block.
-            let hash =
-                credential.payload().data().parse().map_err(|_| {
-                    Denied::Invalid("the transaction hash is not 0x and 64 hex digits".into())
-                })?;
-            if !matches!(self.chain.await_receipt(hash, PUSH_WAIT).await, Ok(Some(_))) {
-                return Err(Denied::Pending);
-            }
-        }
-        let checked = self
-            .verifier
-            .validate(credential.as_wire(), offer.request())
-            .await
-            .map_err(|error| invalid(&error))?;
-        checked
-            .payer
-            .as_deref()
-            .and_then(|payer| payer.parse().ok())
-            .ok_or_else(|| Denied::Invalid("the payment's transfers come from several accounts".into()))
     }
 
     /// The payment this payer made before under the same idempotency key.
     async fn same_key<E>(
         &self,
-        order: &Order,
+        requirement: &Requirement,
         credential: &Credential,
-        payer: Address,
-    ) -> Result<Option<Payment>, Denied<E>> {
-        let Some(key) = &order.idempotency_key else {
+        payer: &Payer,
+    ) -> Result<Option<Payment>, RedeemError<E>> {
+        let Some(key) = &requirement.idempotency_key else {
             return Ok(None);
         };
-        let payer = format!("{payer:#x}");
-        let Some(earlier) = self.payments.find_key(&payer, key).await? else {
+        let Some(earlier) = self.payments.find_key(payer, key).await? else {
             return Ok(None);
         };
         if earlier.id == credential.challenge().id {
             return Ok(None);
         }
-        if earlier.route != order.route.name()
-            || earlier.digest != order.digest.as_deref().unwrap_or_default()
-        {
-            return Err(Denied::KeyReused);
+        if !is_for(&earlier, requirement) {
+            return Err(RedeemError::KeyReused);
         }
-        match (credential.proof(), earlier.answer.is_some(), &earlier.receipt) {
-            // A second transaction that is already on the chain is not covered
+        match (credential.submission(), &earlier.state) {
+            // A second transfer that has happened already is not covered
             // by the first one's answer; it buys an answer of its own.
-            (Proof::Hash, ..) => Err(Denied::KeyReused),
-            (_, true, Some(_)) => Ok(Some(earlier)),
-            _ => Err(Denied::InProgress),
-        }
-    }
-
-    fn prepare<E>(&self, credential: &Credential, offer: &Offer) -> Result<SignedTransaction, Denied<E>> {
-        sponsor::ready(self.sponsor.as_ref(), credential.payload().data(), offer.is_sponsored())
-            .map_err(|error| Denied::Invalid(error.to_string()))
-    }
-
-    /// A transaction that would fail in its block would cost its fee for
-    /// nothing, the payer's or ours.
-    async fn refuse_reverting<E>(&self, transaction: &SignedTransaction) -> Result<(), Denied<E>> {
-        match self.chain.simulate(transaction).await {
-            Ok(SimulationOutcome::Succeeds) => Ok(()),
-            Ok(SimulationOutcome::Insufficient) => Err(Denied::Insufficient(
-                "the account's token balance does not cover the amount; nothing was sent".into(),
-            )),
-            Ok(SimulationOutcome::Reverts(reason)) => Err(Denied::Invalid(format!(
-                "the transaction would fail on the chain ({reason}); nothing was sent"
-            ))),
-            Err(error) => {
-                tracing::warn!(%error, "transaction cannot be simulated");
-                Err(Denied::Unavailable("the chain"))
+            (Submission::Push, _) => Err(RedeemError::KeyReused),
+            (_, PaymentState::Settled(settled) | PaymentState::Delivered(settled))
+                if settled.answer.is_some() =>
+            {
+                Ok(Some(earlier))
             }
+            _ => Err(RedeemError::InProgress),
         }
     }
 }
 
-fn presented<'a>(order: &'a Order, credential: &'a Credential, expires: Timestamp) -> Presented<'a> {
+/// True if a stored payment was made for this very request.
+fn is_for(stored: &Payment, requirement: &Requirement) -> bool {
+    stored.resource == requirement.resource.name()
+        && stored.digest == requirement.digest.as_deref().unwrap_or_default()
+}
+
+fn presented<'a>(
+    requirement: &'a Requirement,
+    credential: &'a Credential,
+    expires: Timestamp,
+) -> Presented<'a> {
     Presented {
         fingerprint: credential.fingerprint(),
-        proof: credential.proof(),
-        idempotency_key: order.idempotency_key.as_deref(),
+        submission: credential.submission(),
+        idempotency_key: requirement.idempotency_key.as_deref(),
         expires,
     }
 }

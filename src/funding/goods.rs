@@ -8,9 +8,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::income;
-use super::settle::Settling;
+use super::settle::ChargeSettlement;
 use crate::db::Tx;
-use crate::id::{AccountId, SourceRef, Timestamp};
+use crate::id::{SourceRef, Timestamp};
 use crate::keys::{self, KeyId, KeyLimits, KeysError, NewKey, SecretHash};
 use crate::ledger::{Credited, LedgerError};
 use crate::money::Money;
@@ -18,7 +18,7 @@ use crate::money::Money;
 /// Bought with a charge.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Goods {
-    /// What the payer's account gets: at least what was paid.
+    /// The credit of the payer's account: at least what was paid.
     pub credits: Money,
     pub key: Option<SoldKey>,
 }
@@ -32,14 +32,14 @@ pub struct SoldKey {
     pub hash: String,
 }
 
-/// What work makes of a paid request.
+/// The result of work for a paid request.
 #[derive(Debug)]
-pub struct Made {
+pub struct WorkResult {
     pub answer: String,
     pub goods: Option<Goods>,
 }
 
-impl From<String> for Made {
+impl From<String> for WorkResult {
     fn from(answer: String) -> Self {
         Self { answer, goods: None }
     }
@@ -55,20 +55,18 @@ impl Goods {
 /// Hands the goods of a payment over.
 pub(super) async fn hand_over(
     tx: &mut Tx,
-    settling: &Settling<'_>,
+    settlement: &ChargeSettlement<'_>,
     goods: &Goods,
-    hash: &str,
+    reference: &str,
     now: Timestamp,
 ) -> Result<(), LedgerError> {
-    let corrupt = |what: &str| LedgerError::Corrupt(format!("{what} of payment {}", settling.id));
-    let payer = settling.payer_text();
-    let account = AccountId::wallet(&payer).map_err(|_| corrupt("payer"))?;
-    let bonus = goods.credits.checked_sub(settling.amount).ok_or_else(|| corrupt("credits"))?;
-    let (paid, given) = (format!("tx:{hash}"), format!("bonus:{}", settling.id));
-    for (amount, source) in [(settling.amount, paid), (bonus, given)] {
-        let source = SourceRef::parse(&source).map_err(|_| corrupt("transaction"))?;
+    let corrupt = |what: &str| settlement.corrupt(what);
+    let (payer, paid) = (settlement.payer, settlement.due.amount);
+    let bonus = goods.credits.checked_sub(paid).ok_or_else(|| corrupt("credits"))?;
+    let given = SourceRef::parse(&format!("bonus:{}", settlement.id)).map_err(|_| corrupt("id"))?;
+    for (amount, source) in [(paid, settlement.source(reference)?), (bonus, given)] {
         if amount.is_positive()
-            && income::credit(tx, &account, amount, &source, now).await? == Credited::Replayed
+            && income::credit(tx, payer.account(), amount, &source, now).await? == Credited::Replayed
         {
             return Err(LedgerError::CreditConflict(source));
         }
@@ -77,13 +75,19 @@ pub(super) async fn hand_over(
     let id = KeyId::parse(&key.id).ok_or_else(|| corrupt("key id"))?;
     let hash = SecretHash::from_hex(&key.hash).ok_or_else(|| corrupt("key hash"))?;
     let limits = KeyLimits::default();
-    let new =
-        NewKey { id: &id, owner: &payer, name: &key.name, limits: &limits, expires_at: None, hash: &hash };
+    let new = NewKey {
+        id: &id,
+        owner: payer.name(),
+        name: &key.name,
+        limits: &limits,
+        expires_at: None,
+        hash: &hash,
+    };
     keys::create(tx, &new, now).await.map_err(|error| match error {
         KeysError::Database(error) => error.into(),
         KeysError::Ledger(error) => error,
         KeysError::Owner(_) | KeysError::Corrupt(_) => corrupt("key"),
     })?;
-    tracing::info!(wallet = payer, key = key.id, "API key sold");
+    tracing::info!(wallet = payer.name(), key = key.id, "API key sold");
     Ok(())
 }

@@ -2,7 +2,7 @@
 //!
 //! A one-time charge ([`charge`]) follows one row of the `payments` table
 //! through `claimed -> broadcast -> settled -> delivered`. What to do next with
-//! a credential is decided by a pure function ([`payment::decide`]); the driver
+//! a credential is decided by a pure function ([`decide`](crate::payments::core::payment::decide)); the driver
 //! carries it out, and [`recover`] finishes what a crash left open.
 //! [`channel`] is the same for payment channels, and [`key_sale`] follows what a
 //! contract sells. Whatever stays on a wallet's account goes through [`income`],
@@ -16,20 +16,19 @@ mod fees;
 mod goods;
 mod income;
 pub mod key_sale;
+mod method;
 mod outcome;
-pub mod payment;
 mod payment_lease;
 pub mod recover;
 mod settle;
 pub mod sponsor;
 mod store;
+mod tempo;
 mod worker_lease;
 
-pub use charge::{Charges, Order, Paid};
+pub use charge::{Charges, Paid};
 pub use fees::FeeAccount;
-pub use goods::{Goods, Made, SoldKey};
+pub use goods::{Goods, SoldKey, WorkResult};
 pub use key_sale::KeySales;
-pub use outcome::{Delivery, Denied};
-pub use payment::{Payment, PaymentState};
 pub use sponsor::Sponsor;
 pub use store::{Payments, StoreError};

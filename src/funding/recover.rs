@@ -10,13 +10,13 @@ use std::time::Duration;
 use alloy::primitives::B256;
 
 use super::charge::Charges;
-use super::outcome::Denied;
-use super::payment::Payment;
+use super::method::TransferStatus;
 use super::payment_lease;
 use super::settle::OpenPayment;
 use super::store::StoreError;
 use crate::chain::Chain;
 use crate::id::Timestamp;
+use crate::payments::{Payment, PaymentState, RedeemError};
 
 /// How often open payments are looked at.
 const EVERY: Duration = Duration::from_secs(5);
@@ -28,10 +28,16 @@ const CLOCK_MARGIN_MS: i64 = 60_000;
 /// How long a transaction without a last valid moment is asked for.
 const OPEN_ENDED_MS: i64 = 24 * 3_600_000;
 
-/// The last moment at which the transaction of an open payment is asked for.
+/// The last moment at which the transfer of an open payment is asked for.
 pub(super) fn last_moment(payment: &Payment) -> Timestamp {
     let open_end = || payment.updated_at.checked_add_millis(OPEN_ENDED_MS).unwrap_or(payment.updated_at);
-    payment.valid_before.unwrap_or_else(open_end)
+    match &payment.state {
+        PaymentState::Broadcast { transfer, .. } => transfer.valid_before.unwrap_or_else(open_end),
+        PaymentState::Claimed
+        | PaymentState::Settled(_)
+        | PaymentState::Delivered(_)
+        | PaymentState::Failed { .. } => open_end(),
+    }
 }
 
 /// Whether a transaction whose last valid moment was `last` is in no block and
@@ -85,22 +91,19 @@ pub async fn pass(charges: &Charges, now: Timestamp) -> Result<usize, StoreError
 }
 
 async fn look(charges: &Charges, payment: &Payment, now: Timestamp) -> Result<bool, StoreError> {
-    let open = OpenPayment::read(payment)?;
-    let hash = open.transaction.hash();
-    match charges.chain.receipt(hash).await {
-        Ok(Some(receipt)) => {
-            let settling = open.settling(payment);
-            let ended: Result<_, Denied<std::convert::Infallible>> = charges.mined(&settling, &receipt).await;
+    let open = OpenPayment::read(charges, payment)?;
+    let (settlement, reference) = (open.settlement(), &open.transfer.reference);
+    match settlement.method.status(reference, settlement.due).await {
+        TransferStatus::Missing => {
+            let is_dead = settlement.method.is_dead(reference, last_moment(payment), now).await;
+            if is_dead { charges.payments().fail(&payment.id, now).await } else { Ok(false) }
+        }
+        TransferStatus::Unknown => Ok(false),
+        status => {
+            let ended: Result<_, RedeemError<std::convert::Infallible>> =
+                charges.conclude(&settlement, reference, status).await;
             tracing::info!(payment = payment.id, settled = ended.is_ok(), "open payment looked up");
-            Ok(!matches!(ended, Err(Denied::Pending | Denied::Unavailable(_))))
-        }
-        Ok(None) if is_dead(&charges.chain, hash, last_moment(payment), now).await => {
-            charges.payments().fail(&payment.id, now).await
-        }
-        Ok(None) => Ok(false),
-        Err(error) => {
-            tracing::warn!(%error, "open payment cannot be looked up");
-            Ok(false)
+            Ok(!matches!(ended, Err(RedeemError::Pending | RedeemError::Unavailable(_))))
         }
     }
 }

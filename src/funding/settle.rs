@@ -1,68 +1,80 @@
-//! From a recorded transaction to a settled payment.
+//! From a recorded transfer to a settled payment.
 //!
-//! The bytes of a transaction are written down before they leave; credit, entry
+//! A transfer is written down before it leaves; credit, entry
 //! and `settled` are one database transaction.
-
-use alloy::network::ReceiptResponse as _;
-use alloy::primitives::Address;
 
 use super::charge::Charges;
 use super::goods::{self, Goods};
 use super::income;
-use super::outcome::{Delivery, Denied, refused};
-use super::payment::{Payment, Why};
+use super::method::{ChargeMethod, Due, TransferStatus};
+use super::outcome::refused;
 use super::recover;
-use super::sponsor::{self, Exhausted};
-use super::store::{self, Dispatch, StoreError};
-use crate::chain::{ChainReceipt, SendOutcome, SignedTransaction};
+use super::sponsor;
+use super::store::{self, Dispatch, SettlementRecord, StoreError};
 use crate::db::{DbError, Tx, TxError};
-use crate::id::{AccountId, RequestId, RequestKey, SourceRef, Timestamp};
+use crate::id::{RequestId, RequestKey, SourceRef, Timestamp};
 use crate::ledger::{self, EntryDetails, EntryKind, LedgerError, SpendOutcome};
 use crate::money::Money;
-use crate::mpp::{Offer, Receipt};
+use crate::payments::core::payment::RefusalReason;
+use crate::payments::{
+    Delivery, Intent, Method, Payer, Payment, PaymentState, Receipt, RedeemError, Transfer, http,
+};
+
+/// Everything that settling a payment needs.
+pub(super) struct ChargeSettlement<'a> {
+    /// The challenge id.
+    pub id: &'a str,
+    pub method: &'a ChargeMethod,
+    pub payer: &'a Payer,
+    pub due: Due<'a>,
+    pub request_id: &'a RequestId,
+    pub service: &'a str,
+    /// The account that is topped up; `None` when an answer is bought.
+    pub top_up: Option<&'a crate::id::AccountId>,
+    pub answer: &'a str,
+    /// Goods that are bought beyond the answer.
+    pub goods: Option<&'a Goods>,
+}
+
+impl ChargeSettlement<'_> {
+    /// The source of the credit that a transfer is evidence of. On Tempo, whose transaction hashes
+    /// came first, it is `tx:<hash>`; other methods name themselves and their network.
+    pub(super) fn source(&self, reference: &str) -> Result<SourceRef, LedgerError> {
+        let text = match self.method.id() {
+            Method::Tempo => format!("tx:{reference}"),
+        };
+        SourceRef::parse(&text).map_err(|_| self.corrupt("transaction"))
+    }
+
+    pub(super) fn corrupt(&self, what: &str) -> LedgerError {
+        LedgerError::Corrupt(format!("{what} of payment {}", self.id))
+    }
+}
 
 impl Charges {
-    /// Writes the transaction down, and reserves the sponsor's budget, before
+    /// Writes the transfer down, and reserves what it may cost the server, before
     /// anything leaves.
     pub(super) async fn record<E>(
         &self,
-        settling: &Settling<'_>,
-        transaction: &SignedTransaction,
-        offer: &Offer,
-    ) -> Result<(), Denied<E>> {
-        let payer = settling.payer_text();
-        let tx_hash = format!("{:#x}", transaction.hash());
-        let raw_tx = alloy::hex::encode_prefixed(transaction.raw());
-        let sponsor = self.sponsor.as_ref().filter(|_| offer.is_sponsored());
-        let fee_limit = match sponsor {
-            Some(_) => {
-                transaction.highest_fee().ok_or_else(|| Denied::Invalid(Exhausted::Fee.to_string()))?
-            }
-            None => Money::ZERO,
-        };
-        let goods = settling.goods.map(Goods::to_json);
+        settlement: &ChargeSettlement<'_>,
+        transfer: &Transfer,
+    ) -> Result<(), RedeemError<E>> {
+        let goods = settlement.goods.map(Goods::to_json);
         let dispatch = &Dispatch {
-            id: settling.id,
+            id: settlement.id,
             goods: goods.as_deref(),
-            payer: &payer,
-            tx_hash: &tx_hash,
-            raw_tx: &raw_tx,
-            answer: settling.answer,
-            fee_limit,
-            valid_before: transaction
-                .valid_before()
-                .and_then(|s| i64::try_from(s).ok()?.checked_mul(1000))
-                .map(Timestamp::from_millis),
+            payer: settlement.payer,
+            transfer,
+            answer: settlement.answer,
         };
         let now = Timestamp::now();
         let recorded = self
             .payments
             .db()
             .transaction(|mut tx| async move {
-                if let Some(sponsor) = sponsor
-                    && let Err(exhausted) = sponsor.reserve(&mut tx, dispatch.payer, fee_limit, now).await?
-                {
-                    return Err(RecordError::Exhausted(exhausted));
+                let reserved = settlement.method.reserve_fee(&mut tx, dispatch.payer, transfer, now).await?;
+                if let Err(reason) = reserved {
+                    return Err(RecordError::NotSponsored(reason));
                 }
                 let done = store::dispatch(&mut tx, dispatch, now).await?;
                 Ok((tx, done))
@@ -70,132 +82,117 @@ impl Charges {
             .await;
         match recorded {
             Ok(true) => Ok(()),
-            Ok(false) => Err(Denied::InProgress),
-            Err(RecordError::Exhausted(why)) => Err(Denied::Invalid(format!(
-                "the network fee is not sponsored now: {why}; pay it with a new challenge"
-            ))),
+            Ok(false) => Err(RedeemError::InProgress),
+            Err(RecordError::NotSponsored(reason)) => Err(RedeemError::Invalid(reason)),
             // The same payer races itself with one idempotency key: one of them pays.
-            Err(RecordError::Db(error)) if store::is_unique_violation(&error) => Err(Denied::InProgress),
+            Err(RecordError::Db(error)) if store::is_unique_violation(&error) => Err(RedeemError::InProgress),
             Err(RecordError::Db(error)) => Err(StoreError::Db(error).into()),
         }
     }
 
-    pub(super) async fn broadcast<E>(
+    /// Makes a recorded transfer happen, and settles its payment.
+    pub(super) async fn execute<E>(
         &self,
-        settling: &Settling<'_>,
-        transaction: &SignedTransaction,
-    ) -> Result<Delivery, Denied<E>> {
-        match self.chain.send(transaction).await {
-            SendOutcome::Mined(receipt) => self.mined(settling, &receipt).await,
-            SendOutcome::Refused { reason } => Err(Denied::Invalid(format!(
-                "the chain refused the transaction ({reason}); nothing was paid"
-            ))),
-            SendOutcome::Unknown => Err(Denied::Pending),
-        }
+        settlement: &ChargeSettlement<'_>,
+        transfer: &Transfer,
+    ) -> Result<Delivery, RedeemError<E>> {
+        let status = settlement.method.execute(transfer, settlement.due).await;
+        self.conclude(settlement, &transfer.reference, status).await
     }
 
-    /// A transaction of ours is in a block: money moved, or it failed for good.
-    pub(super) async fn mined<E>(
+    /// Settles or fails a payment, as its transfer's status says.
+    pub(super) async fn conclude<E>(
         &self,
-        settling: &Settling<'_>,
-        receipt: &ChainReceipt,
-    ) -> Result<Delivery, Denied<E>> {
+        settlement: &ChargeSettlement<'_>,
+        reference: &str,
+        status: TransferStatus,
+    ) -> Result<Delivery, RedeemError<E>> {
         let now = Timestamp::now();
-        let moved = crate::chain::transferred(receipt, settling.currency, self.recipient, settling.amount);
-        if receipt.status() != moved {
-            // The validated calls cannot succeed without this transfer, nor
-            // can it be left of a failure: the node contradicts itself. Taking
-            // no decision keeps every way open.
-            tracing::error!(payment = settling.id, moved, "status and transfers of a receipt disagree");
-            metrics::counter!("farebox_chain_contradictions_total").increment(1);
-            return Err(Denied::Pending);
+        match status {
+            TransferStatus::Settled { fee } => self.settle(settlement, Some(reference), fee, now).await,
+            TransferStatus::Failed => {
+                self.payments.fail(settlement.id, now).await?;
+                Err(refused(RefusalReason::Failed))
+            }
+            TransferStatus::Refused(reason) => Err(RedeemError::Invalid(format!(
+                "the chain refused the transaction ({reason}); nothing was paid"
+            ))),
+            TransferStatus::Missing | TransferStatus::Unknown => Err(RedeemError::Pending),
         }
-        if !moved {
-            self.payments.fail(settling.id, now).await?;
-            return Err(refused(Why::Failed));
-        }
-        let hash = format!("{:#x}", receipt.transaction_hash());
-        let fee = crate::chain::fee_paid(receipt);
-        self.settle(settling, Some(&hash), fee, now).await
     }
 
     /// Credits the payer, posts the entry and marks the payment: one transaction.
     pub(super) async fn settle<E>(
         &self,
-        settling: &Settling<'_>,
-        tx_hash: Option<&str>,
+        settlement: &ChargeSettlement<'_>,
+        reference: Option<&str>,
         fee: Option<Money>,
         now: Timestamp,
-    ) -> Result<Delivery, Denied<E>> {
-        let payer = settling.payer_text();
-        let receipt = self.receipt(settling, tx_hash, now).to_header();
-        let credit = tx_hash.filter(|_| settling.amount.is_positive());
-        let goods = settling.goods.map(Goods::to_json);
-        let (payer, receipt, goods) = (payer.as_str(), receipt.as_str(), goods.as_deref());
+    ) -> Result<Delivery, RedeemError<E>> {
+        let receipt = receipt(settlement, reference, now);
+        let header = http::receipt(&receipt);
+        let goods = settlement.goods.map(Goods::to_json);
+        let record = &SettlementRecord {
+            payer: settlement.payer,
+            reference,
+            answer: settlement.answer,
+            goods: goods.as_deref(),
+            receipt: &header,
+        };
+        let credited = reference.filter(|_| settlement.due.amount.is_positive());
         let done = self
             .payments
             .db()
             .transaction(|mut tx| async move {
-                let paid = store::Paid { payer, tx_hash, answer: settling.answer, goods, receipt };
-                if !store::settle(&mut tx, settling.id, &paid, now).await? {
-                    return Ok((tx, Settled::Before));
+                if !store::settle(&mut tx, settlement.id, record, now).await? {
+                    return Ok((tx, SettleOutcome::Before));
                 }
-                match (credit, settling.goods) {
-                    (Some(hash), Some(goods)) => {
-                        goods::hand_over(&mut tx, settling, goods, hash, now).await?;
+                match (credited, settlement.goods) {
+                    (Some(reference), Some(goods)) => {
+                        goods::hand_over(&mut tx, settlement, goods, reference, now).await?;
                     }
-                    (Some(hash), None) => credit_and_spend(&mut tx, settling, hash, now).await?,
+                    (Some(reference), None) => credit_and_spend(&mut tx, settlement, reference, now).await?,
                     (None, _) => {}
                 }
                 if let Some(fee) = fee {
-                    return_unused_fee(&mut tx, settling.id, fee).await?;
+                    return_unused_fee(&mut tx, settlement.id, fee).await?;
                 }
-                Ok::<_, LedgerError>((tx, Settled::Now))
+                Ok::<_, LedgerError>((tx, SettleOutcome::Now))
             })
             .await;
         match done {
-            Ok(Settled::Now) => {
-                tracing::info!(payment = settling.id, payer, amount = %settling.amount, tx_hash, "settled");
+            Ok(SettleOutcome::Now) => {
+                let (payer, amount) = (settlement.payer.name(), settlement.due.amount);
+                tracing::info!(payment = settlement.id, payer, %amount, reference, "settled");
                 metrics::counter!("farebox_settled_micros_total")
-                    .increment(u64::try_from(settling.amount.micros()).unwrap_or(0));
+                    .increment(u64::try_from(amount.micros()).unwrap_or(0));
                 metrics::counter!("farebox_payments_settled_total").increment(1);
                 Ok(Delivery {
-                    payment: settling.id.to_owned(),
-                    answer: settling.answer.to_owned(),
-                    receipt: receipt.to_owned(),
+                    payment: settlement.id.to_owned(),
+                    answer: settlement.answer.to_owned(),
+                    receipt,
                 })
             }
-            Ok(Settled::Before) => Err(Denied::InProgress),
-            Err(LedgerError::CreditConflict(_)) => Err(refused(Why::Spent)),
-            Err(LedgerError::Database(error)) if store::is_unique_violation(&error) => Err(Denied::KeyReused),
-            // The money is on the chain and the row says where: retry completes it.
+            Ok(SettleOutcome::Before) => Err(RedeemError::InProgress),
+            Err(LedgerError::CreditConflict(_)) => Err(refused(RefusalReason::Spent)),
+            Err(LedgerError::Database(error)) if store::is_unique_violation(&error) => {
+                Err(RedeemError::KeyReused)
+            }
+            // The money arrived and the row says where: retry completes it.
             Err(error) => {
-                tracing::error!(payment = settling.id, %error, "paid, but not recorded yet");
-                Err(Denied::Pending)
+                tracing::error!(payment = settlement.id, %error, "paid, but not recorded yet");
+                Err(RedeemError::Pending)
             }
         }
     }
 
-    fn receipt(&self, settling: &Settling<'_>, tx_hash: Option<&str>, now: Timestamp) -> Receipt {
-        let amount = settling.amount.to_base_units();
-        Receipt {
-            status: "success".into(),
-            method: crate::mpp::offer::METHOD.into(),
-            intent: crate::mpp::offer::CHARGE.into(),
-            timestamp: now.to_rfc3339(),
-            reference: tx_hash.unwrap_or(settling.id).to_owned(),
-            challenge_id: settling.id.to_owned(),
-            currency: format!("{:#x}", settling.currency),
-            chain_id: self.chain.chain_id(),
-            units: "1".into(),
-            unit_price: amount.clone(),
-            amount,
-        }
-    }
-
-    /// Finds out what became of a transaction that was handed out before, and
-    /// sends the same bytes again where that can still help.
-    pub(super) async fn reconcile<E>(&self, stored: &Payment, now: Timestamp) -> Result<Delivery, Denied<E>> {
+    /// Finds out what became of a transfer that was handed out before, and
+    /// makes it happen again where that can still help.
+    pub(super) async fn reconcile<E>(
+        &self,
+        stored: &Payment,
+        now: Timestamp,
+    ) -> Result<Delivery, RedeemError<E>> {
         let result = self.reconcile_leased(stored, now).await;
         if result.is_err() {
             self.payments.release(&stored.id).await?;
@@ -203,105 +200,103 @@ impl Charges {
         result
     }
 
-    async fn reconcile_leased<E>(&self, stored: &Payment, now: Timestamp) -> Result<Delivery, Denied<E>> {
-        let open = OpenPayment::read(stored)?;
-        let settling = open.settling(stored);
-        let hash = open.transaction.hash();
-        match self.chain.receipt(hash).await {
-            Ok(Some(receipt)) => return self.mined(&settling, &receipt).await,
-            Ok(None) => {}
-            Err(error) => {
-                tracing::warn!(%error, "open payment cannot be looked up");
-                return Err(Denied::Pending);
-            }
+    async fn reconcile_leased<E>(
+        &self,
+        stored: &Payment,
+        now: Timestamp,
+    ) -> Result<Delivery, RedeemError<E>> {
+        let open = OpenPayment::read(self, stored)?;
+        let (settlement, transfer) = (open.settlement(), open.transfer);
+        match settlement.method.status(&transfer.reference, settlement.due).await {
+            TransferStatus::Missing => {}
+            known => return self.conclude(&settlement, &transfer.reference, known).await,
         }
         if stored.expires_at > now {
-            return self.broadcast(&settling, &open.transaction).await;
+            return self.execute(&settlement, transfer).await;
         }
-        if recover::is_dead(&self.chain, hash, recover::last_moment(stored), now).await {
+        let last = recover::last_moment(stored);
+        if settlement.method.is_dead(&transfer.reference, last, now).await {
             self.payments.fail(&stored.id, now).await?;
-            return Err(Denied::Expired);
+            return Err(RedeemError::Expired);
         }
-        Err(Denied::Pending)
+        Err(RedeemError::Pending)
     }
 }
 
-/// Everything that settling a payment needs.
-#[derive(Debug)]
-pub(super) struct Settling<'a> {
-    pub id: &'a str,
-    pub payer: Address,
-    pub amount: Money,
-    pub currency: Address,
-    pub request_id: &'a RequestId,
-    pub service: &'a str,
-    /// The account that is topped up; none when an answer is bought.
-    pub account: Option<&'a AccountId>,
-    pub answer: &'a str,
-    /// What is bought beyond the answer.
-    pub goods: Option<&'a Goods>,
-}
-
-impl Settling<'_> {
-    pub(super) fn payer_text(&self) -> String {
-        format!("{:#x}", self.payer)
+fn receipt(settlement: &ChargeSettlement<'_>, reference: Option<&str>, now: Timestamp) -> Receipt {
+    let amount = settlement.due.amount.to_base_units();
+    Receipt {
+        status: "success".into(),
+        method: settlement.method.id().as_str().into(),
+        intent: Intent::Charge.as_str().into(),
+        timestamp: now.to_rfc3339(),
+        reference: reference.unwrap_or(settlement.id).to_owned(),
+        challenge_id: settlement.id.to_owned(),
+        currency: settlement.due.currency.to_owned(),
+        chain_id: settlement.method.network().chain_id(),
+        units: "1".into(),
+        unit_price: amount.clone(),
+        amount,
     }
 }
 
-/// A stored payment whose transaction is out.
-pub(super) struct OpenPayment {
-    pub transaction: SignedTransaction,
-    request_id: RequestId,
-    currency: Address,
-    answer: String,
+/// A stored payment whose transfer is out.
+pub(super) struct OpenPayment<'a> {
+    stored: &'a Payment,
+    method: &'a ChargeMethod,
+    payer: &'a Payer,
+    pub transfer: &'a Transfer,
+    answer: &'a str,
     goods: Option<Goods>,
+    request_id: RequestId,
 }
 
-impl OpenPayment {
-    pub(super) fn read(stored: &Payment) -> Result<Self, StoreError> {
-        let corrupt = |column, value: &str| StoreError::Corrupt {
-            id: stored.id.clone(),
-            column,
-            value: value.to_owned(),
+impl<'a> OpenPayment<'a> {
+    /// # Errors
+    /// When the payment is in another state, or was made on a network that this server does not serve
+    /// any more.
+    pub(super) fn read(charges: &'a Charges, stored: &'a Payment) -> Result<Self, StoreError> {
+        let corrupt =
+            |column, value: &str| StoreError::Corrupt { id: stored.id.clone(), column, value: value.into() };
+        let PaymentState::Broadcast { payer, transfer, purchase } = &stored.state else {
+            return Err(corrupt("state", stored.state.as_str()));
         };
-        let raw = stored.raw_tx.as_deref().unwrap_or_default();
-        let transaction = SignedTransaction::parse(raw).map_err(|_| corrupt("raw_tx", "(not shown)"))?;
-        let currency = stored.currency.parse().map_err(|_| corrupt("currency", &stored.currency))?;
-        let answer = stored.answer.clone().ok_or_else(|| corrupt("answer", "(none)"))?;
-        let goods = stored.goods.as_deref().map(serde_json::from_str).transpose();
+        let method = charges.method(stored.method);
+        let network = stored.network.as_str();
+        // Without a name it is of the time when there was one network only.
+        if !network.is_empty() && *network != *method.network().as_str() {
+            return Err(corrupt("network", network));
+        }
+        let goods = purchase.goods.as_deref().map(serde_json::from_str).transpose();
         let goods = goods.map_err(|_| corrupt("goods", "(not shown)"))?;
-        Ok(Self {
-            goods,
-            transaction,
-            request_id: RequestId::accept(Some(&stored.request_id)),
-            currency,
-            answer,
-        })
+        let request_id = RequestId::accept(Some(&stored.request_id));
+        Ok(Self { stored, method, payer, transfer, answer: &purchase.answer, goods, request_id })
     }
 
-    pub(super) fn settling<'a>(&'a self, stored: &'a Payment) -> Settling<'a> {
-        Settling {
-            id: &stored.id,
-            payer: self.transaction.sender(),
-            amount: stored.amount,
-            currency: self.currency,
+    pub(super) fn settlement(&self) -> ChargeSettlement<'_> {
+        ChargeSettlement {
+            id: &self.stored.id,
+            method: self.method,
+            payer: self.payer,
+            due: Due { amount: self.stored.amount, currency: &self.stored.currency },
             request_id: &self.request_id,
-            service: &stored.route,
-            account: stored.account.as_ref(),
-            answer: &self.answer,
+            service: &self.stored.resource,
+            top_up: self.stored.top_up.as_ref(),
+            answer: self.answer,
             goods: self.goods.as_ref(),
         }
     }
 }
 
-enum Settled {
+enum SettleOutcome {
     Now,
     Before,
 }
 
 #[derive(Debug)]
 enum RecordError {
-    Exhausted(Exhausted),
+    /// The text is for the payer.
+    NotSponsored(String),
     Db(DbError),
 }
 
@@ -314,7 +309,7 @@ impl From<DbError> for RecordError {
 impl TxError for RecordError {
     fn db(&self) -> Option<&DbError> {
         match self {
-            Self::Exhausted(_) => None,
+            Self::NotSponsored(_) => None,
             Self::Db(error) => Some(error),
         }
     }
@@ -322,22 +317,19 @@ impl TxError for RecordError {
 
 async fn credit_and_spend(
     tx: &mut Tx,
-    settling: &Settling<'_>,
-    hash: &str,
+    settlement: &ChargeSettlement<'_>,
+    reference: &str,
     now: Timestamp,
 ) -> Result<(), LedgerError> {
-    let corrupt = |what: &str| LedgerError::Corrupt(format!("{what} of payment {}", settling.id));
-    let account = match settling.account {
-        Some(account) => account.clone(),
-        None => AccountId::wallet(&settling.payer_text()).map_err(|_| corrupt("payer"))?,
-    };
-    let source = SourceRef::parse(&format!("tx:{hash}")).map_err(|_| corrupt("transaction"))?;
-    let key = RequestKey::parse(&format!("charge:{}", settling.id)).map_err(|_| corrupt("id"))?;
-    let topped_up = settling.account.is_some();
+    let (id, amount) = (settlement.id, settlement.due.amount);
+    let account = settlement.top_up.unwrap_or(settlement.payer.account());
+    let source = settlement.source(reference)?;
+    let key = RequestKey::parse(&format!("charge:{id}")).map_err(|_| settlement.corrupt("id"))?;
+    let topped_up = settlement.top_up.is_some();
     let credited = if topped_up {
-        income::credit(tx, &account, settling.amount, &source, now).await?
+        income::credit(tx, account, amount, &source, now).await?
     } else {
-        ledger::credit(tx, &account, settling.amount, &source, now).await?
+        ledger::credit(tx, account, amount, &source, now).await?
     };
     if credited == ledger::Credited::Replayed {
         return Err(LedgerError::CreditConflict(source));
@@ -347,19 +339,19 @@ async fn credit_and_spend(
     }
     let details = EntryDetails {
         kind: EntryKind::Purchase,
-        request_id: Some(settling.request_id.clone()),
-        service: settling.service.to_owned(),
+        request_id: Some(settlement.request_id.clone()),
+        service: settlement.service.to_owned(),
         units: 1,
-        unit_price: settling.amount,
-        meta: serde_json::json!({ "challenge": settling.id, "transaction": hash }),
+        unit_price: amount,
+        meta: serde_json::json!({ "challenge": id, "transaction": reference }),
     };
-    match ledger::spend(tx, &account, settling.amount, &key, &details, now).await? {
+    match ledger::spend(tx, account, amount, &key, &details, now).await? {
         SpendOutcome::Spent(_) => Ok(()),
         SpendOutcome::Replayed(_) => {
-            Err(LedgerError::Corrupt(format!("payment {} was charged before it was credited", settling.id)))
+            Err(LedgerError::Corrupt(format!("payment {id} was charged before it was credited")))
         }
         SpendOutcome::Short { .. } => {
-            Err(LedgerError::Corrupt(format!("payment {} is not covered by its own credit", settling.id)))
+            Err(LedgerError::Corrupt(format!("payment {id} is not covered by its own credit")))
         }
     }
 }

@@ -3,13 +3,14 @@
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
-use super::payment::{Payment, PaymentState};
 use crate::db::{Db, DbError, Tx};
 use crate::id::{AccountId, Timestamp};
 use crate::money::Money;
-use crate::mpp::Proof;
+use crate::payments::{
+    Method, Network, Payer, Payment, PaymentState, Purchase, Settled, Submission, Transfer,
+};
 
-/// Why the table could not be read or written.
+/// Reason that the table could not be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     #[error(transparent)]
@@ -35,44 +36,43 @@ pub struct Payments {
 pub(super) struct Claim<'a> {
     pub id: &'a str,
     pub fingerprint: &'a str,
-    pub proof: Proof,
-    pub route: &'a str,
+    pub method: Method,
+    pub network: &'a Network,
+    pub submission: Submission,
+    pub resource: &'a str,
     pub digest: &'a str,
     pub amount: Money,
     pub currency: &'a str,
     pub idempotency_key: Option<&'a str>,
     pub request_id: &'a str,
-    pub account: Option<&'a AccountId>,
+    pub top_up: Option<&'a AccountId>,
     pub expires: Timestamp,
     pub lease_until: Timestamp,
 }
 
-/// What is written down before a transaction leaves.
+/// The record that is written before a transfer leaves.
 #[derive(Debug)]
 pub(super) struct Dispatch<'a> {
     pub id: &'a str,
-    pub payer: &'a str,
-    pub tx_hash: &'a str,
-    pub raw_tx: &'a str,
+    pub payer: &'a Payer,
+    pub transfer: &'a Transfer,
     pub answer: &'a str,
     pub goods: Option<&'a str>,
-    pub fee_limit: Money,
-    pub valid_before: Option<Timestamp>,
 }
 
-/// What is written down when the money arrived.
+/// The record that is written when the money arrived.
 #[derive(Debug)]
-pub(super) struct Paid<'a> {
-    pub payer: &'a str,
-    pub tx_hash: Option<&'a str>,
+pub(super) struct SettlementRecord<'a> {
+    pub payer: &'a Payer,
+    pub reference: Option<&'a str>,
     pub answer: &'a str,
     pub goods: Option<&'a str>,
     pub receipt: &'a str,
 }
 
-const COLUMNS: &str = "id, fingerprint, proof, state, route, digest, amount, currency, payer, \
-    idempotency_key, request_id, tx_hash, raw_tx, answer, goods, receipt, fee_limit, valid_before, \
-    expires_at, lease_until, created_at, updated_at, account";
+const COLUMNS: &str = "id, fingerprint, method, network, proof, state, route, digest, amount, currency, \
+    payer, idempotency_key, request_id, reference, instruction, answer, goods, receipt, fee_limit, \
+    valid_before, expires_at, lease_until, created_at, updated_at, account";
 
 impl Payments {
     #[must_use]
@@ -93,8 +93,8 @@ impl Payments {
     }
 
     /// The payment a payer made under an idempotency key.
-    pub(super) async fn find_key(&self, payer: &str, key: &str) -> Result<Option<Payment>, StoreError> {
-        self.one("payer = $1 AND idempotency_key = $2", &[payer, key]).await
+    pub(super) async fn find_key(&self, payer: &Payer, key: &str) -> Result<Option<Payment>, StoreError> {
+        self.one("payer = $1 AND idempotency_key = $2", &[payer.name(), key]).await
     }
 
     async fn one(&self, condition: &str, values: &[&str]) -> Result<Option<Payment>, StoreError> {
@@ -144,14 +144,15 @@ impl Payments {
                 let done = sqlx::query(
                     "INSERT INTO payments (id, fingerprint, proof, state, route, digest, amount, \
                      currency, idempotency_key, request_id, expires_at, lease_until, created_at, \
-                     updated_at, account) \
-                     VALUES ($1, $2, $3, 'claimed', $4, $5, $6, $7, $8, $9, $10, $11, $12, $12, $13) \
+                     updated_at, account, method, network) \
+                     VALUES ($1, $2, $3, 'claimed', $4, $5, $6, $7, $8, $9, $10, $11, $12, $12, $13, $14, \
+                     $15) \
                      ON CONFLICT (id) DO NOTHING",
                 )
                 .bind(claim.id.to_owned())
                 .bind(claim.fingerprint.to_owned())
-                .bind(claim.proof.as_str())
-                .bind(claim.route.to_owned())
+                .bind(claim.submission.as_str())
+                .bind(claim.resource.to_owned())
                 .bind(claim.digest.to_owned())
                 .bind(claim.amount.micros())
                 .bind(claim.currency.to_owned())
@@ -160,7 +161,9 @@ impl Payments {
                 .bind(claim.expires.millis())
                 .bind(claim.lease_until.millis())
                 .bind(now.millis())
-                .bind(claim.account.map(|account| account.as_str().to_owned()))
+                .bind(claim.top_up.map(|account| account.as_str().to_owned()))
+                .bind(claim.method.as_str())
+                .bind(claim.network.as_str().to_owned())
                 .execute(tx.conn())
                 .await
                 .map_err(DbError::from)?;
@@ -226,7 +229,7 @@ impl Payments {
     /// The transaction can never pay any more.
     pub(super) async fn fail(&self, id: &str, now: Timestamp) -> Result<bool, StoreError> {
         self.update(
-            "UPDATE payments SET state = 'failed', raw_tx = NULL, answer = NULL, updated_at = $2 \
+            "UPDATE payments SET state = 'failed', instruction = NULL, answer = NULL, updated_at = $2 \
              WHERE id = $1 AND state = 'broadcast'",
             &[Bind::Text(id), Bind::Int(now.millis())],
         )
@@ -322,21 +325,21 @@ pub(super) fn is_unique_violation(error: &DbError) -> bool {
     }
 }
 
-/// Records, before it leaves, the transaction that will pay.
+/// Records, before it leaves, the transfer that will pay.
 pub(super) async fn dispatch(tx: &mut Tx, dispatch: &Dispatch<'_>, now: Timestamp) -> Result<bool, DbError> {
     let done = run(
         tx,
-        "UPDATE payments SET state = 'broadcast', payer = $2, tx_hash = $3, raw_tx = $4, \
+        "UPDATE payments SET state = 'broadcast', payer = $2, reference = $3, instruction = $4, \
          answer = $5, fee_limit = $6, valid_before = $7, updated_at = $8, goods = $9 \
          WHERE id = $1 AND state = 'claimed'",
         &[
             Bind::Text(dispatch.id),
-            Bind::Text(dispatch.payer),
-            Bind::Text(dispatch.tx_hash),
-            Bind::Text(dispatch.raw_tx),
+            Bind::Text(dispatch.payer.name()),
+            Bind::Text(&dispatch.transfer.reference),
+            Bind::Text(&dispatch.transfer.instruction),
             Bind::Text(dispatch.answer),
-            Bind::Int(dispatch.fee_limit.micros()),
-            Bind::OptionalInt(dispatch.valid_before.map(Timestamp::millis)),
+            Bind::Int(dispatch.transfer.fee_limit.micros()),
+            Bind::OptionalInt(dispatch.transfer.valid_before.map(Timestamp::millis)),
             Bind::Int(now.millis()),
             Bind::OptionalText(dispatch.goods),
         ],
@@ -346,20 +349,25 @@ pub(super) async fn dispatch(tx: &mut Tx, dispatch: &Dispatch<'_>, now: Timestam
 }
 
 /// Records that the money arrived. `false` when that had been recorded before.
-pub(super) async fn settle(tx: &mut Tx, id: &str, paid: &Paid<'_>, now: Timestamp) -> Result<bool, DbError> {
+pub(super) async fn settle(
+    tx: &mut Tx,
+    id: &str,
+    record: &SettlementRecord<'_>,
+    now: Timestamp,
+) -> Result<bool, DbError> {
     let done = run(
         tx,
-        "UPDATE payments SET state = 'settled', payer = $2, tx_hash = $3, answer = $4, \
-         receipt = $5, raw_tx = NULL, updated_at = $6, goods = $7 \
+        "UPDATE payments SET state = 'settled', payer = $2, reference = $3, answer = $4, \
+         receipt = $5, instruction = NULL, updated_at = $6, goods = $7 \
          WHERE id = $1 AND state IN ('claimed', 'broadcast')",
         &[
             Bind::Text(id),
-            Bind::Text(paid.payer),
-            Bind::OptionalText(paid.tx_hash),
-            Bind::Text(paid.answer),
-            Bind::Text(paid.receipt),
+            Bind::Text(record.payer.name()),
+            Bind::OptionalText(record.reference),
+            Bind::Text(record.answer),
+            Bind::Text(record.receipt),
             Bind::Int(now.millis()),
-            Bind::OptionalText(paid.goods),
+            Bind::OptionalText(record.goods),
         ],
     )
     .await?;
@@ -368,38 +376,71 @@ pub(super) async fn settle(tx: &mut Tx, id: &str, paid: &Paid<'_>, now: Timestam
 
 fn payment(row: &AnyRow) -> Result<Payment, StoreError> {
     let id: String = row.try_get("id")?;
-    let corrupt = |column, value| StoreError::Corrupt { id: id.clone(), column, value };
-    let proof: String = row.try_get("proof")?;
-    let state: String = row.try_get("state")?;
+    let corrupt = |column, value: &str| StoreError::Corrupt { id: id.clone(), column, value: value.into() };
+    let (proof, method): (String, String) = (row.try_get("proof")?, row.try_get("method")?);
     let account: Option<String> = row.try_get("account")?;
-    let account = account.map(|text| AccountId::parse(&text).map_err(|_| corrupt("account", text.clone())));
+    let account = account.map(|text| AccountId::parse(&text).map_err(|_| corrupt("account", &text)));
     let time = |column| row.try_get::<i64, _>(column).map(Timestamp::from_millis).map_err(StoreError::from);
     Ok(Payment {
-        proof: Proof::parse(&proof).ok_or_else(|| corrupt("proof", proof.clone()))?,
-        state: PaymentState::ALL
-            .into_iter()
-            .find(|s| s.as_str() == state)
-            .ok_or_else(|| corrupt("state", state.clone()))?,
+        state: state(row, &corrupt)?,
+        method: Method::parse(&method).ok_or_else(|| corrupt("method", &method))?,
+        network: Network::from_stored(row.try_get::<&str, _>("network")?),
+        submission: Submission::parse(&proof).ok_or_else(|| corrupt("proof", &proof))?,
         fingerprint: row.try_get("fingerprint")?,
-        route: row.try_get("route")?,
+        resource: row.try_get("route")?,
         digest: row.try_get("digest")?,
         amount: Money::from_micros(row.try_get("amount")?),
         currency: row.try_get("currency")?,
-        payer: row.try_get("payer")?,
         idempotency_key: row.try_get("idempotency_key")?,
         request_id: row.try_get("request_id")?,
-        tx_hash: row.try_get("tx_hash")?,
-        raw_tx: row.try_get("raw_tx")?,
-        answer: row.try_get("answer")?,
-        goods: row.try_get("goods")?,
-        receipt: row.try_get("receipt")?,
-        fee_limit: Money::from_micros(row.try_get("fee_limit")?),
-        valid_before: row.try_get::<Option<i64>, _>("valid_before")?.map(Timestamp::from_millis),
+        top_up: account.transpose()?,
         expires_at: time("expires_at")?,
         lease_until: time("lease_until")?,
         created_at: time("created_at")?,
         updated_at: time("updated_at")?,
-        account: account.transpose()?,
         id,
     })
+}
+
+/// The state of a row, with what is known at it.
+fn state(
+    row: &AnyRow,
+    corrupt: &impl Fn(&'static str, &str) -> StoreError,
+) -> Result<PaymentState, StoreError> {
+    let text = |column: &'static str| row.try_get::<Option<String>, _>(column).map_err(StoreError::from);
+    let required = |column| text(column)?.ok_or_else(|| corrupt(column, "(none)"));
+    let payer = || {
+        let name = required("payer")?;
+        Payer::wallet(&name).map_err(|_| corrupt("payer", &name))
+    };
+    let settled = || {
+        Ok::<_, StoreError>(Settled {
+            payer: payer()?,
+            reference: text("reference")?,
+            answer: text("answer")?,
+            goods: text("goods")?,
+            receipt: required("receipt")?,
+        })
+    };
+    let name: String = row.try_get("state")?;
+    match name.as_str() {
+        "claimed" => Ok(PaymentState::Claimed),
+        "broadcast" => Ok(PaymentState::Broadcast {
+            payer: payer()?,
+            transfer: Transfer {
+                reference: required("reference")?,
+                instruction: required("instruction")?,
+                fee_limit: Money::from_micros(row.try_get("fee_limit")?),
+                valid_before: row.try_get::<Option<i64>, _>("valid_before")?.map(Timestamp::from_millis),
+            },
+            purchase: Purchase { answer: required("answer")?, goods: text("goods")? },
+        }),
+        "settled" => settled().map(PaymentState::Settled),
+        "delivered" => settled().map(PaymentState::Delivered),
+        "failed" => {
+            let payer = text("payer")?.is_some().then(payer).transpose()?;
+            Ok(PaymentState::Failed { payer, reference: text("reference")? })
+        }
+        other => Err(corrupt("state", other)),
+    }
 }

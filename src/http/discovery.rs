@@ -15,8 +15,7 @@ use utoipa::ToSchema;
 use super::{State, openapi};
 use crate::app::Offers;
 use crate::config::Config;
-use crate::mpp::offer::{CHARGE, METHOD};
-use crate::mpp::session::SESSION;
+use crate::payments::{Intent, Method};
 use crate::sessions::Sessions;
 
 /// draft-payment-discovery-00, "Caching".
@@ -119,8 +118,12 @@ impl Index {
             operations,
             payment: PaymentTerms {
                 scheme: "Payment",
-                method: METHOD,
-                intents: if sessions.is_some() { vec![CHARGE, SESSION] } else { vec![CHARGE] },
+                method: Method::Tempo.as_str(),
+                intents: if sessions.is_some() {
+                    vec![Intent::Charge.as_str(), Intent::Session.as_str()]
+                } else {
+                    vec![Intent::Charge.as_str()]
+                },
                 chain_id: config.chain.chain_id,
                 currency: format!("{:#x}", config.chain.currency),
                 currency_name: config.chain.currency_name.clone(),
@@ -195,7 +198,10 @@ fn llms_text(config: &Config, document: &Value) -> String {
             || if path.starts_with("/v1/") { "prepaid, with an API key" } else { "free" }.to_owned(),
             |dollars| {
                 let payment = &operation["x-payment-info"];
-                match (payment["offers"][0]["intent"] == SESSION, payment["price"]["mode"] == "dynamic") {
+                match (
+                    payment["offers"][0]["intent"] == Intent::Session.as_str(),
+                    payment["price"]["mode"] == "dynamic",
+                ) {
                     (true, _) => format!("${dollars} per chunk"),
                     (false, true) => format!("from ${dollars}"),
                     (false, false) => format!("${dollars} per request"),

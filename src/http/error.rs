@@ -17,7 +17,7 @@ use utoipa::ToSchema;
 pub use super::code::Code;
 use crate::id::RequestId;
 use crate::money::Money;
-use crate::mpp::Challenge;
+use crate::payments::http::ChallengeHeader;
 
 /// A failed request. `detail` is for the caller: it says what to do and holds
 /// no credential, key, prompt or signature.
@@ -26,7 +26,7 @@ pub struct HttpError {
     pub code: Code,
     pub detail: String,
     /// Sent with a 402, which must carry at least one.
-    pub challenges: Vec<Challenge>,
+    pub challenges: Vec<ChallengeHeader>,
     /// Seconds after which the same request makes sense again.
     pub retry_after: Option<u32>,
     /// How much more a voucher must allow, or an account must have.
@@ -53,7 +53,7 @@ impl HttpError {
     }
 
     #[must_use]
-    pub fn with_challenges(mut self, challenges: Vec<Challenge>) -> Self {
+    pub fn with_challenges(mut self, challenges: Vec<ChallengeHeader>) -> Self {
         self.challenges = challenges;
         self
     }
@@ -154,7 +154,7 @@ pub fn render(response: Response, shape: Shape, id: &RequestId) -> Response {
     headers.remove(CONTENT_LENGTH);
     for challenge in &error.challenges {
         // Ours, and made of visible ASCII only.
-        if let Ok(value) = HeaderValue::try_from(challenge.header.as_str()) {
+        if let Ok(value) = HeaderValue::try_from(challenge.value.as_str()) {
             headers.append(WWW_AUTHENTICATE, value);
         }
     }

@@ -1,4 +1,5 @@
-//! The gate in front of paid work.
+//! The payment gate in front of paid work. It only translates: what must be paid, what was presented and
+//! what becomes of it are the payment core's.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -21,11 +22,12 @@ use super::State;
 use super::error::{Code, HttpError};
 use super::request::Received;
 use crate::app::App;
-use crate::funding::{Delivery, Denied, Made, Order, Paid};
-use crate::id::Timestamp;
-use crate::mpp::credential::{HEADERS, locate};
-use crate::mpp::offer::by_preference;
-use crate::mpp::{Challenge, Credential, CredentialError, Offer, Refusal, Route};
+use crate::funding::{Paid, WorkResult};
+use crate::id::{AccountId, Timestamp};
+use crate::payments::http::{CREDENTIAL_HEADERS, ChallengeHeader, by_preference};
+use crate::payments::{
+    ChallengeError, Credential, CredentialError, Delivery, Offer, RedeemError, Requirement, Resource,
+};
 
 /// Carries the receipt of a paid answer.
 pub const PAYMENT_RECEIPT: HeaderName = HeaderName::from_static("payment-receipt");
@@ -48,7 +50,7 @@ pub async fn charge<A, F, W>(
 where
     F: FnOnce(Paid) -> W + Send + 'static,
     W: Future<Output = Result<A, HttpError>> + Send + 'static,
-    A: Into<Made> + 'static,
+    A: Into<WorkResult> + 'static,
 {
     let delivery = sell(app, request, offers, service, work).await?;
     Ok(deliver(Arc::clone(app), delivery))
@@ -68,50 +70,59 @@ pub async fn sell<A, F, W>(
 where
     F: FnOnce(Paid) -> W + Send + 'static,
     W: Future<Output = Result<A, HttpError>> + Send + 'static,
-    A: Into<Made> + 'static,
+    A: Into<WorkResult> + 'static,
 {
-    let gate = PaymentGate::new(app, request, request.route.clone(), &offers);
+    let requirement = requirement(request, request.resource.clone(), offers, service);
+    let mut gate = PaymentGate::new(app, request, requirement);
     let Some(credential) = gate.credential()? else {
-        return Err(gate.ask(
+        return Err(gate.require_payment(
             Code::PaymentRequired,
             "Pay one of the challenges in WWW-Authenticate and send the same request again.",
         ));
     };
-    let order = Order {
-        route: request.route.clone(),
-        digest: gate.digest.clone(),
-        offers: Arc::clone(&offers),
-        service,
-        request_id: request.id.clone(),
-        idempotency_key: request.idempotency_key()?,
-        account: None,
-    };
-    redeem(&gate, order, credential, work).await
+    gate.requirement.idempotency_key = request.idempotency_key()?;
+    redeem(gate, credential, work).await
 }
 
-/// Carries a payment out.
+/// The requirement of a request: to pay one of `offers` for `resource`, once, with this very body.
+pub(super) fn requirement(
+    request: &Received,
+    resource: Resource,
+    offers: Arc<[Offer]>,
+    service: &'static str,
+) -> Requirement {
+    Requirement {
+        resource,
+        digest: digest(&request.body),
+        offers,
+        service,
+        request_id: request.id.clone(),
+        idempotency_key: None,
+        top_up: None,
+    }
+}
+
+/// Redeems a credential, in a task of its own.
 ///
 /// # Errors
 /// See [`charge`].
 pub(super) async fn redeem<A, F, W>(
-    gate: &PaymentGate<'_>,
-    order: Order,
+    gate: PaymentGate<'_>,
     credential: Credential,
     work: F,
 ) -> Result<Delivery, HttpError>
 where
     F: FnOnce(Paid) -> W + Send + 'static,
     W: Future<Output = Result<A, HttpError>> + Send + 'static,
-    A: Into<Made> + 'static,
+    A: Into<WorkResult> + 'static,
 {
-    let app = gate.app;
-    let charges = app.charges.clone();
-    let redeem = async move { charges.redeem(&order, &credential, Timestamp::now(), work).await };
-    let redeemed = app.tasks.spawn(redeem.in_current_span());
+    let (charges, requirement) = (gate.app.charges.clone(), gate.requirement.clone());
+    let redeem = async move { charges.redeem(&requirement, &credential, Timestamp::now(), work).await };
+    let redeemed = gate.app.tasks.spawn(redeem.in_current_span());
     match redeemed.await {
         Ok(Ok(delivery)) => Ok(delivery),
-        Ok(Err(denied)) => {
-            let error = gate.deny(denied);
+        Ok(Err(error)) => {
+            let error = gate.refusal(error);
             metrics::counter!("farebox_payments_denied_total", "code" => error.code.as_str()).increment(1);
             Err(error)
         }
@@ -122,27 +133,30 @@ where
     }
 }
 
-/// One request at the gate.
+/// The gate in front of one request: it translates between the payment core and HTTP headers.
 pub(super) struct PaymentGate<'a> {
     app: &'a App,
     request: &'a Received,
-    /// What challenges are bound to: the route, and the digest of the body.
-    route: Route,
-    pub(super) digest: Option<String>,
-    offers: &'a [Offer],
+    requirement: Requirement,
     /// The header that credentials must come in, where it is not `Authorization`.
     carrier: Option<&'static str>,
 }
 
 impl<'a> PaymentGate<'a> {
-    pub(super) fn new(app: &'a App, request: &'a Received, route: Route, offers: &'a [Offer]) -> Self {
-        Self { app, request, route, digest: digest(&request.body), offers, carrier: None }
+    pub(super) fn new(app: &'a App, request: &'a Received, requirement: Requirement) -> Self {
+        Self { app, request, requirement, carrier: None }
     }
 
     /// For requests whose `Authorization` is taken: challenges say where
     /// credentials are to be sent.
     pub(super) fn carried_by(self, header: &'static str) -> Self {
         Self { carrier: Some(header), ..self }
+    }
+
+    /// For payments that top an account up instead of buying an answer.
+    pub(super) fn topping_up(mut self, account: AccountId) -> Self {
+        self.requirement.top_up = Some(account);
+        self
     }
 
     /// The credential that came, if one did.
@@ -154,51 +168,44 @@ impl<'a> PaymentGate<'a> {
             .and_then(|credential| credential.map(Credential::read).transpose());
         read.map_err(|error| match error {
             CredentialError::Several => HttpError::new(Code::SeveralCredentials, error.to_string()),
-            CredentialError::Malformed(_) => self.ask(Code::MalformedCredential, &error.to_string()),
+            CredentialError::Malformed(_) => {
+                self.require_payment(Code::MalformedCredential, &error.to_string())
+            }
         })
     }
 
     /// 402 with a fresh challenge for each offer. Nothing is written.
-    pub(super) fn ask(&self, code: Code, detail: &str) -> HttpError {
+    pub(super) fn require_payment(&self, code: Code, detail: &str) -> HttpError {
         metrics::counter!("farebox_challenges_total").increment(1);
         let issuer = &self.app.issuer;
         let expires = issuer.expiry(Timestamp::now());
-        let accept = self.request.header("accept-payment");
-        let opaque = self.route.opaque(Uuid::new_v4());
-        let challenges: Vec<Challenge> = by_preference(self.offers, accept)
-            .into_iter()
-            .map(|offer| issuer.issue(offer, &opaque, self.digest.as_deref(), expires))
-            .map(|challenge| match self.carrier {
-                Some(name) => {
-                    Challenge { header: format!("{}, header=\"{name}\"", challenge.header), ..challenge }
-                }
-                None => challenge,
-            })
-            .collect();
-        HttpError::new(code, detail).with_challenges(challenges)
+        let offers = by_preference(&self.requirement.offers, self.request.header("accept-payment"));
+        let challenges = self.requirement.challenges(issuer, offers, Uuid::new_v4(), expires);
+        let headers = challenges.iter().map(|challenge| ChallengeHeader::new(challenge, self.carrier));
+        HttpError::new(code, detail).with_challenges(headers.collect())
     }
 
-    fn deny(&self, denied: Denied<HttpError>) -> HttpError {
-        let (code, detail) = match denied {
-            Denied::Work(error) => return error,
-            Denied::Challenge(refusal @ Refusal::Unsupported) => {
+    fn refusal(&self, error: RedeemError<HttpError>) -> HttpError {
+        let (code, detail) = match error {
+            RedeemError::Work(error) => return error,
+            RedeemError::Challenge(refusal @ ChallengeError::Unsupported) => {
                 return HttpError::new(Code::MethodUnsupported, refusal.to_string());
             }
-            Denied::Spent(detail) => return HttpError::new(Code::CredentialSpent, detail),
-            Denied::InProgress => {
+            RedeemError::Spent(detail) => return HttpError::new(Code::CredentialSpent, detail),
+            RedeemError::InProgress => {
                 return HttpError::new(
                     Code::PaymentInProgress,
                     "another request is working on this credential; send this one again in a moment",
                 )
                 .retry_after(1);
             }
-            Denied::KeyReused => {
+            RedeemError::KeyReused => {
                 return HttpError::new(
                     Code::IdempotencyKeyReused,
                     "this Idempotency-Key was used for another request; use a new one",
                 );
             }
-            Denied::Pending => {
+            RedeemError::Pending => {
                 return HttpError::new(
                     Code::SettlementPending,
                     "the transaction's outcome is not known yet; send the same request with the \
@@ -206,7 +213,7 @@ impl<'a> PaymentGate<'a> {
                 )
                 .retry_after(2);
             }
-            Denied::Unavailable(what) => {
+            RedeemError::Unavailable(what) => {
                 return HttpError::new(
                     Code::ServiceUnavailable,
                     format!(
@@ -216,17 +223,17 @@ impl<'a> PaymentGate<'a> {
                 )
                 .retry_after(2);
             }
-            Denied::Challenge(refusal) => (Code::InvalidChallenge, refusal.to_string()),
-            Denied::Expired => {
+            RedeemError::Challenge(refusal) => (Code::InvalidChallenge, refusal.to_string()),
+            RedeemError::Expired => {
                 (Code::PaymentExpired, "the challenge expired before it was paid; pay the new one".to_owned())
             }
-            Denied::UsedChallenge => {
+            RedeemError::UsedChallenge => {
                 (Code::InvalidChallenge, "the challenge has been used; pay the new one".to_owned())
             }
-            Denied::Insufficient(detail) => (Code::PaymentInsufficient, detail),
-            Denied::Invalid(detail) => (Code::VerificationFailed, detail),
+            RedeemError::Insufficient(detail) => (Code::PaymentInsufficient, detail),
+            RedeemError::Invalid(detail) => (Code::VerificationFailed, detail),
         };
-        self.ask(code, &detail)
+        self.require_payment(code, &detail)
     }
 }
 
@@ -235,7 +242,9 @@ impl<'a> PaymentGate<'a> {
 /// # Errors
 /// When there are several, or it is malformed.
 pub fn credential(headers: &HeaderMap) -> Result<Option<PaymentCredential>, CredentialError> {
-    locate(HEADERS.iter().flat_map(|name| headers.get_all(*name)).map(HeaderValue::as_bytes))
+    crate::payments::http::credential(
+        CREDENTIAL_HEADERS.iter().flat_map(|name| headers.get_all(*name)).map(HeaderValue::as_bytes),
+    )
 }
 
 /// RFC 9530 digest of a request body (draft-httpauth-payment-00, "Request Body
@@ -246,7 +255,7 @@ fn digest(body: &[u8]) -> Option<String> {
 
 /// Sends a paid answer, and notes that it left.
 pub fn deliver(app: State, delivery: Delivery) -> Response {
-    let receipt = HeaderValue::try_from(delivery.receipt);
+    let receipt = HeaderValue::try_from(crate::payments::http::receipt(&delivery.receipt));
     let body = Handover {
         inner: Full::new(Bytes::from(delivery.answer)),
         left: false,

@@ -13,12 +13,12 @@ use super::error::{Code, HttpError, Problem};
 use super::gate;
 use super::request::{Received, ReceivedWithFiles};
 use crate::app::App;
-use crate::funding::{Paid, Payment};
+use crate::funding::Paid;
 use crate::id::AccountId;
 use crate::ledger::{Balance, LedgerError};
 use crate::money::Money;
-use crate::mpp::Offer;
-use crate::mpp::credential::HEADERS;
+use crate::payments::http::CREDENTIAL_HEADERS;
+use crate::payments::{Offer, Payment};
 use crate::services::pii::ExaminationError;
 use crate::services::preview::{PreviewAnswer, PreviewBody, PreviewError, PreviewRequest};
 
@@ -80,7 +80,7 @@ fn sponsored_offers<'a>(app: &'a App, request: &Received) -> Result<&'a Arc<[Off
 /// What to do instead.
 pub fn check_sponsor(app: &App, request: &Received) -> Result<(), HttpError> {
     let sponsor = app.sponsor.as_ref().ok_or_else(not_sponsored)?;
-    let pays = HEADERS.iter().any(|name| request.headers.contains_key(*name));
+    let pays = CREDENTIAL_HEADERS.iter().any(|name| request.headers.contains_key(*name));
     if pays || sponsor.account().is_funded() {
         return Ok(());
     }
@@ -152,8 +152,7 @@ pub struct PaymentView {
 pub async fn account(AppState(app): AppState<State>, request: Received) -> Result<Response, HttpError> {
     let seller = app.clone();
     gate::charge(&app, &request, app.offers.account.clone(), "account", move |paid: Paid| async move {
-        let payer = format!("{:#x}", paid.payer());
-        statement(&seller, payer).await
+        statement(&seller, paid.payer().name().to_owned()).await
     })
     .await
 }
@@ -197,14 +196,14 @@ impl BalanceView {
 impl From<Payment> for PaymentView {
     fn from(payment: Payment) -> Self {
         Self {
-            challenge_id: payment.id,
             state: payment.state.as_str(),
-            route: payment.route,
             amount: payment.amount.to_dollars(),
-            currency: payment.currency,
-            transaction: payment.tx_hash,
-            receipt: payment.receipt,
+            transaction: payment.reference().map(str::to_owned),
+            receipt: payment.receipt().map(str::to_owned),
             created_at: payment.created_at.to_rfc3339(),
+            challenge_id: payment.id,
+            route: payment.resource,
+            currency: payment.currency,
         }
     }
 }

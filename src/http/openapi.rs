@@ -7,9 +7,7 @@ use super::error::Shape;
 use crate::app::Offers;
 use crate::config::Config;
 use crate::money::Money;
-use crate::mpp::Offer;
-use crate::mpp::offer::{CHARGE, METHOD, Offered as _};
-use crate::mpp::session::SESSION;
+use crate::payments::{Intent, Method, Offer, Offered as _};
 use crate::sessions::Sessions;
 
 /// What an agent should know before its first call.
@@ -121,8 +119,8 @@ fn session_info(sessions: &Sessions, config: &Config) -> Value {
         .offers()
         .map(|(model, offer)| {
             json!({
-                "intent": SESSION,
-                "method": METHOD,
+                "intent": Intent::Session.as_str(),
+                "method": Method::Tempo.as_str(),
                 "amount": offer.unit_price().to_base_units(),
                 "currency": currency,
                 "description": format!("One chunk of {model}"),
@@ -138,7 +136,7 @@ fn session_info(sessions: &Sessions, config: &Config) -> Value {
     json!({
         "offers": listed,
         "price": { "mode": "dynamic", "currency": "USD", "min": least.to_dollars(), "max": most.to_dollars() },
-        "protocols": [{ "mpp": { "method": METHOD, "intent": SESSION, "currency": currency } }],
+        "protocols": [{ "mpp": { "method": Method::Tempo.as_str(), "intent": Intent::Session.as_str(), "currency": currency } }],
     })
 }
 
@@ -188,10 +186,10 @@ fn payment_info(offers: &[&Offer], config: &Config) -> Value {
         .iter()
         .map(|offer| {
             json!({
-                "intent": CHARGE,
-                "method": METHOD,
+                "intent": Intent::Charge.as_str(),
+                "method": Method::Tempo.as_str(),
                 "amount": offer.amount().to_base_units(),
-                "currency": format!("{:#x}", offer.currency()),
+                "currency": offer.currency(),
                 "description": offer.description(),
             })
         })
@@ -200,7 +198,7 @@ fn payment_info(offers: &[&Offer], config: &Config) -> Value {
     json!({
         "offers": listed,
         "price": { "mode": "fixed", "currency": "USD", "amount": price },
-        "protocols": [{ "mpp": { "method": METHOD, "intent": CHARGE, "currency": currency } }],
+        "protocols": [{ "mpp": { "method": Method::Tempo.as_str(), "intent": Intent::Charge.as_str(), "currency": currency } }],
     })
 }
 

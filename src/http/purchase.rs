@@ -7,7 +7,6 @@
 
 use std::sync::Arc;
 
-use alloy::primitives::Address;
 use axum::extract::State as AppState;
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -28,8 +27,9 @@ use super::schema::Packs;
 use super::wallet::answer;
 use crate::app::App;
 use crate::config::{Pack, Secret};
-use crate::funding::{Delivery, Goods, Made, Paid, SoldKey};
+use crate::funding::{Goods, Paid, SoldKey, WorkResult};
 use crate::keys::{KeyId, Minted, SecretHash};
+use crate::payments::{Delivery, Offer, Payer};
 
 /// Keeps derived secrets apart from everything else that the server's secret signs.
 const DERIVATION: &[u8] = b"farebox: secret of a sold API key\0";
@@ -87,7 +87,7 @@ pub async fn credits(AppState(app): AppState<State>, request: Received) -> Resul
     let (pack, offers) = pack(&app, &body.pack_id)?;
     gate::charge(&app, &request, offers, "credits", move |paid: Paid| async move {
         let answer = bought(&pack, paid.payer()).to_string();
-        Ok(Made { answer, goods: Some(Goods { credits: pack.credits, key: None }) })
+        Ok(WorkResult { answer, goods: Some(Goods { credits: pack.credits, key: None }) })
     })
     .await
 }
@@ -130,7 +130,7 @@ pub async fn keys(AppState(app): AppState<State>, request: Received) -> Result<R
         fields["secretIsYours"] = json!(own_hash.is_some());
         let key = SoldKey { id: id.to_string(), name, hash };
         let goods = Goods { credits: pack.credits, key: Some(key) };
-        Ok(Made { answer: fields.to_string(), goods: Some(goods) })
+        Ok(WorkResult { answer: fields.to_string(), goods: Some(goods) })
     });
     let mut delivery = sold.await?;
     complete(&app, &mut delivery)?;
@@ -181,14 +181,14 @@ fn body<T: serde::de::DeserializeOwned>(request: &Received) -> Result<T, HttpErr
     Params::of(request)?.read()
 }
 
-fn pack(app: &App, id: &str) -> Result<(Pack, Arc<[crate::mpp::Offer]>), HttpError> {
+fn pack(app: &App, id: &str) -> Result<(Pack, Arc<[Offer]>), HttpError> {
     let found = app.config.billing.pack(id).cloned().zip(app.offers.packs.get(id).cloned());
     found.ok_or_else(|| HttpError::invalid("there is no such pack; GET /mpp/keys lists them"))
 }
 
-fn bought(pack: &Pack, payer: Address) -> Value {
+fn bought(pack: &Pack, payer: &Payer) -> Value {
     json!({
-        "wallet": format!("{payer:#x}"),
+        "wallet": payer.name(),
         "packId": pack.id,
         "priceUsd": pack.price.to_dollars(),
         "creditsUsd": pack.credits.to_dollars(),

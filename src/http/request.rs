@@ -17,7 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::State;
 use super::error::{Code, HttpError};
 use crate::id::RequestId;
-use crate::mpp::Route;
+use crate::payments::Resource;
 
 /// Longest `Idempotency-Key` accepted.
 const KEY_LIMIT: usize = 255;
@@ -36,7 +36,7 @@ pub struct Peer(pub IpAddr);
 /// A request with its body read.
 #[derive(Debug)]
 pub struct Received {
-    pub route: Route,
+    pub resource: Resource,
     pub headers: HeaderMap,
     pub uri: Uri,
     pub body: Bytes,
@@ -98,7 +98,7 @@ async fn read(request: Request, app: &State, limit: usize) -> Result<Received, H
         }
     };
     Ok(Received {
-        route: Route::new(parts.method.as_str(), parts.uri.path(), parts.uri.query()),
+        resource: Resource::http(parts.method.as_str(), parts.uri.path(), parts.uri.query()),
         id: id_of(&parts),
         headers: parts.headers,
         uri: parts.uri,

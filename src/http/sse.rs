@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::meter::{ChannelBalance, StreamEnd, StreamSummary};
 use crate::money::Money;
-use crate::mpp::session::ChannelId;
+use crate::payments::methods::tempo::session::ChannelId;
 
 /// Chunks of the answer, an event each.
 pub fn data(chunks: &[Bytes]) -> Bytes {

@@ -11,7 +11,7 @@ use super::stream::{StreamEnd, StreamEvent};
 use crate::funding::channel::{ChannelRefusal, Channels};
 use crate::ledger::{ChargeOutcome, EntryDetails, EntryKind, Owed};
 use crate::money::Money;
-use crate::mpp::session::ChannelId;
+use crate::payments::methods::tempo::session::ChannelId;
 use crate::services::chat::{Chunk, Completion};
 
 /// How often a waiting stream looks at its channel without being notified: should

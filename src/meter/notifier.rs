@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::sync::{mpsc, watch};
 
-use crate::mpp::session::ChannelId;
+use crate::payments::methods::tempo::session::ChannelId;
 
 /// Notifications for other instances that may wait to be sent. More than that are
 /// dropped: a stream that is not notified looks by itself a moment later.

@@ -49,7 +49,11 @@ pub struct Asked {
 impl Asked {
     pub fn parse(header: &str) -> Self {
         let challenge = mpp::parse_www_authenticate(header).expect("a challenge that the SDK reads");
-        let echo = serde_json::to_value(challenge.to_echo()).expect("JSON");
+        Self::from_json(serde_json::to_value(challenge.to_echo()).expect("JSON"))
+    }
+
+    /// A challenge that came as a JSON object.
+    pub fn from_json(echo: Value) -> Self {
         let text = |name: &str| echo[name].as_str().unwrap_or_default().to_owned();
         let request = URL_SAFE_NO_PAD.decode(text("request")).expect("base64url");
         Self {

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use farebox::devnet::{Fault, Rule};
 use farebox::id::Timestamp;
-use farebox::mpp::Route;
+use farebox::payments::Resource;
+use farebox::payments::http::ChallengeHeader;
 use serde_json::json;
 
 use crate::agent::{Asked, now_seconds};
@@ -12,9 +13,10 @@ use crate::harness::{BODY, SECRET, Server, digest, funded, own_chain, run, share
 
 /// The server's own challenge for the usual request, with an expiry of the test's choosing.
 fn expiring(server: &Server, expires: Timestamp) -> Asked {
-    let opaque = Route::new("POST", crate::harness::PREVIEW, None).opaque(uuid::Uuid::new_v4());
+    let opaque = Resource::http("POST", crate::harness::PREVIEW, None).opaque(uuid::Uuid::new_v4());
     let offer = &server.app.offers.preview[0];
-    Asked::parse(&server.app.issuer.issue(offer, &opaque, Some(&digest(BODY)), expires).header)
+    let challenge = server.app.issuer.issue(offer, &opaque, Some(&digest(BODY)), expires);
+    Asked::parse(&ChallengeHeader::new(&challenge, None).value)
 }
 
 fn in_millis(millis: i64) -> Timestamp {

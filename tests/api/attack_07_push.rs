@@ -172,16 +172,16 @@ fn attack_07_unreadable_hashes() {
 #[test]
 fn a_mode_that_is_not_offered_is_refused() {
     run(async {
-        use farebox::config::Mode;
+        use farebox::config::SubmissionMode;
         let chain = shared_chain().await;
         let agent = funded(chain).await;
-        let server = Server::tuned(|config| config.payments.modes = vec![Mode::Pull]).await;
+        let server = Server::tuned(|config| config.payments.modes = vec![SubmissionMode::Pull]).await;
         let asked = server.ask().await;
         assert_eq!(asked.request["methodDetails"]["supportedModes"], json!(["pull"]));
         let paid = broadcast(chain, &agent, &asked).await;
         server.pay(&pushed(&agent, &asked, &paid)).await.assert(402, "verification_failed");
 
-        let server = Server::tuned(|config| config.payments.modes = vec![Mode::Push]).await;
+        let server = Server::tuned(|config| config.payments.modes = vec![SubmissionMode::Push]).await;
         let asked = server.ask().await;
         assert_eq!(asked.request["methodDetails"]["supportedModes"], json!(["push"]));
         server.pay(&agent.pull(&asked)).await.assert(402, "verification_failed");

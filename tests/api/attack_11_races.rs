@@ -136,7 +136,7 @@ fn attack_11_one_delivery_even_while_it_is_being_noted() {
         let (lock, first) = tokio::join!(
             async {
                 eventually("settled", async || {
-                    server.payment(&asked.id).await.filter(|payment| payment.receipt.is_some())
+                    server.payment(&asked.id).await.filter(|payment| payment.receipt().is_some())
                 })
                 .await;
                 other.begin().await.expect("the writer's lock")

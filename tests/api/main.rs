@@ -31,6 +31,7 @@ mod discovery;
 mod files;
 mod harness;
 mod idempotency;
+mod json;
 mod musts;
 mod offers;
 mod raw;

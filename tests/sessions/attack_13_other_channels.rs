@@ -5,7 +5,7 @@ use farebox::config::Secret;
 use farebox::devnet::TOKENS;
 use farebox::funding::channel::Phase;
 use farebox::money::Money;
-use farebox::mpp::session::ChannelId;
+use farebox::payments::methods::tempo::session::ChannelId;
 use reqwest::Method;
 use serde_json::json;
 

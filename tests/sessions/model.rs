@@ -23,7 +23,7 @@ use farebox::config::PATH_USD;
 use farebox::devnet::Devnet;
 use farebox::funding::channel::{Channel, Phase};
 use farebox::id::Timestamp;
-use farebox::mpp::session::ChannelId;
+use farebox::payments::methods::tempo::session::ChannelId;
 use futures_util::future::join_all;
 use serde_json::json;
 use sqlx::Row as _;

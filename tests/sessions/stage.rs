@@ -10,7 +10,7 @@ use farebox::funding::channel::{Channel, Phase, worker};
 use farebox::id::Timestamp;
 use farebox::ledger::audit::audit;
 use farebox::money::Money;
-use farebox::mpp::session::ChannelId;
+use farebox::payments::methods::tempo::session::ChannelId;
 use farebox::services::chat::scripted::Scripted;
 use reqwest::Method;
 use serde_json::{Value, json};

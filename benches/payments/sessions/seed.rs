@@ -8,7 +8,7 @@ use anyhow::Result;
 use farebox::config::PATH_USD;
 use farebox::db::{Db, DbError};
 use farebox::id::Timestamp;
-use farebox::mpp::session::{ChannelId, Descriptor, SignedVoucher};
+use farebox::payments::methods::tempo::session::{ChannelId, Descriptor, SignedVoucher};
 use mpp::PaymentChallenge;
 use mpp::protocol::core::PaymentCredential;
 use mpp::protocol::methods::tempo::precompile_voucher::precompile_voucher_signing_hash_with_escrow;

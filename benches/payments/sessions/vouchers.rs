@@ -14,7 +14,7 @@ use farebox::id::Timestamp;
 use farebox::ledger::audit::audit;
 use farebox::limits::Rate;
 use farebox::money::Money;
-use farebox::mpp::session::{Descriptor, SessionTerms, SignedVoucher};
+use farebox::payments::methods::tempo::session::{Descriptor, SessionTerms, SignedVoucher};
 use k256::ecdsa::{RecoveryId, Signature, VerifyingKey};
 use secp256k1::ecdsa::{RecoverableSignature, RecoveryId as LibRecoveryId};
 use secp256k1::{Message, SECP256K1};

@@ -8,7 +8,7 @@ use crate::db::{DbError, Tx};
 use crate::funding::StoreError;
 use crate::id::{HoldId, RequestId};
 use crate::money::Money;
-use crate::mpp::session::ChannelId;
+use crate::payments::methods::tempo::session::ChannelId;
 
 /// An open hold of a channel's account, and what it is for.
 #[derive(Debug, Clone)]

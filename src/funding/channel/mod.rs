@@ -22,7 +22,6 @@ pub mod worker;
 
 use std::sync::Arc;
 
-use alloy::primitives::Address;
 use alloy::signers::local::PrivateKeySigner;
 
 pub use open::Funded;
@@ -38,7 +37,8 @@ use crate::chain::{Chain, Fees};
 use crate::db::{Db, DbError, TxError};
 use crate::ledger::LedgerError;
 use crate::limits::{Buckets, Rate};
-use crate::mpp::session::{ChannelId, SessionTerms, VoucherError};
+use crate::payments::Payer;
+use crate::payments::methods::tempo::session::{ChannelId, SessionTerms, VoucherError};
 
 /// The channels of this server.
 #[derive(Debug, Clone)]
@@ -149,8 +149,8 @@ impl Channels {
     ///
     /// # Errors
     /// When the database cannot be asked.
-    pub async fn of_payer(&self, payer: Address) -> Result<Option<Channel>, StoreError> {
-        store::of_payer(&self.db, &format!("{payer:#x}"), &format!("{:#x}", self.terms.currency)).await
+    pub async fn of_payer(&self, payer: &Payer) -> Result<Option<Channel>, StoreError> {
+        store::of_payer(&self.db, payer.name(), &format!("{:#x}", self.terms.currency)).await
     }
 
     /// Channels for an operator's eyes, the newest first.

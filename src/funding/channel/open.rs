@@ -13,7 +13,7 @@ use crate::funding::sponsor::{self, Exhausted};
 use crate::funding::{StoreError, recover};
 use crate::id::Timestamp;
 use crate::money::Money;
-use crate::mpp::session::{ChannelId, Descriptor, SignedVoucher, VoucherError};
+use crate::payments::methods::tempo::session::{ChannelId, Descriptor, SignedVoucher, VoucherError};
 
 /// The longest a funding transaction may be valid, in seconds. Clients sign for
 /// 25; the payer's grace period, after which it may withdraw, is 900.

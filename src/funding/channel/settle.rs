@@ -12,7 +12,7 @@ use crate::db::Tx;
 use crate::id::{HoldId, Timestamp};
 use crate::ledger::{self, EntryDetails, EntryKind, HoldOutcome, IdempotencyStatus};
 use crate::money::Money;
-use crate::mpp::session::{ChannelId, Descriptor, SignedVoucher};
+use crate::payments::methods::tempo::session::{ChannelId, Descriptor, SignedVoucher};
 
 /// How long a transaction of ours is valid, in seconds: within the 30 that the
 /// chain allows for expiring nonces.

@@ -2,7 +2,7 @@
 
 use crate::id::{RequestId, Timestamp};
 use crate::money::Money;
-use crate::mpp::session::{ChannelId, Descriptor, SignedVoucher, Snapshot};
+use crate::payments::methods::tempo::session::{ChannelId, Descriptor, SignedVoucher, Snapshot};
 
 /// How far a channel has come. See `migrations/0003_channels.sql`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -12,7 +12,7 @@ use crate::db::{Db, DbError, Tx};
 use crate::funding::StoreError;
 use crate::id::{AccountId, Timestamp};
 use crate::money::Money;
-use crate::mpp::session::{ChannelId, Descriptor, SignedVoucher};
+use crate::payments::methods::tempo::session::{ChannelId, Descriptor, SignedVoucher};
 
 const COLUMNS: &str = "c.id, c.payer, c.payee, c.operator, c.token, c.salt, c.authorized_signer, \
     c.expiring_nonce_hash, c.state, c.deposit, c.settled, c.published, c.close_requested_at, c.pending_kind, \

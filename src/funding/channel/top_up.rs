@@ -9,7 +9,7 @@ use crate::chain::reserve::{self, Funding};
 use crate::chain::{ChainReceipt, SignedTransaction};
 use crate::id::Timestamp;
 use crate::money::Money;
-use crate::mpp::session::{ChannelId, Descriptor};
+use crate::payments::methods::tempo::session::{ChannelId, Descriptor};
 
 impl Channels {
     /// Adds to a channel's deposit with the payer's transaction. Safe to repeat.

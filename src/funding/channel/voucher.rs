@@ -4,7 +4,7 @@ use super::state::Channel;
 use super::voucher_queue::{VerifiedVoucher, VoucherOutcome};
 use super::{ChannelError, Channels};
 use crate::id::Timestamp;
-use crate::mpp::session::{Descriptor, SignedVoucher, VoucherError};
+use crate::payments::methods::tempo::session::{Descriptor, SignedVoucher, VoucherError};
 
 impl Channels {
     /// Accepts a voucher. The signature comes first: before it is good, nothing

@@ -16,7 +16,7 @@ use crate::db::{Db, Tx};
 use crate::id::{AccountId, SourceRef, Timestamp};
 use crate::ledger::{self, LedgerError};
 use crate::money::Money;
-use crate::mpp::session::{ChannelId, SignedVoucher};
+use crate::payments::methods::tempo::session::{ChannelId, SignedVoucher};
 
 /// The most vouchers in one transaction: bounds how long a commit keeps others waiting.
 const LARGEST_BATCH: usize = 256;

@@ -20,7 +20,7 @@ use crate::id::Timestamp;
 use crate::meter::{
     self, AnswerError, ChannelSource, ChannelTerms, MeteredRequest, MeteredStream, StreamEvent,
 };
-use crate::mpp::session::{SessionAction, SessionCredential};
+use crate::payments::methods::tempo::session::{SessionAction, SessionCredential};
 use crate::services::chat::{ChatRequest, Outgoing, RequestLimits};
 
 /// How long a metered may be open before the sweeper takes its request for lost.

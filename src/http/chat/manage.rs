@@ -14,7 +14,7 @@ use super::session_request::SessionRequest;
 use crate::http::error::HttpError;
 use crate::http::gate;
 use crate::id::Timestamp;
-use crate::mpp::session::SessionAction;
+use crate::payments::methods::tempo::session::SessionAction;
 
 /// How the channel of a client stands.
 const PAYMENT_SESSION_SNAPSHOT: HeaderName = HeaderName::from_static("payment-session-snapshot");

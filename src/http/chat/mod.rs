@@ -20,7 +20,7 @@ use utoipa::ToSchema;
 use super::State;
 use super::error::{HttpError, Problem};
 use super::request::{Received, ReceivedWithFiles};
-use crate::mpp::session::SESSION;
+use crate::payments::Intent;
 use crate::services::chat::{Counts, ModelView};
 use crate::services::preview::ConfigBody;
 use session_request::SessionRequest;
@@ -77,7 +77,7 @@ pub async fn completions(
 pub async fn head(AppState(app): AppState<State>, request: Received) -> Result<Response, HttpError> {
     let session = SessionRequest::new(&app, &request)?;
     match session.credential()? {
-        Some(credential) if credential.challenge.intent.as_str() == SESSION => {
+        Some(credential) if credential.challenge.intent.as_str() == Intent::Session.as_str() => {
             session.manage(&credential).await
         }
         Some(_) | None => session.bootstrap().await,

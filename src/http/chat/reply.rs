@@ -10,7 +10,8 @@ use crate::http::error::{Code, HttpError};
 use crate::id::Timestamp;
 use crate::meter::ChannelBalance;
 use crate::money::Money;
-use crate::mpp::session::{SESSION, SessionReceipt};
+use crate::payments::methods::tempo::session::SessionReceipt;
+use crate::payments::{Intent, Method};
 use crate::services::chat::{ChatError, UpstreamError};
 
 /// Names the channel of a client that has one.
@@ -28,8 +29,8 @@ pub(super) fn receipt(
     tx_hash: Option<String>,
 ) -> SessionReceipt {
     SessionReceipt {
-        method: crate::mpp::offer::METHOD.into(),
-        intent: SESSION.into(),
+        method: Method::Tempo.as_str().into(),
+        intent: Intent::Session.as_str().into(),
         status: "success".into(),
         timestamp: Timestamp::now().to_rfc3339(),
         reference: channel.id.to_string(),

@@ -10,8 +10,9 @@ use crate::http::error::{Code, HttpError};
 use crate::http::request::Received;
 use crate::http::{State, gate};
 use crate::id::Timestamp;
-use crate::mpp::session::{ChannelId, SessionCredential, SessionOffer, VoucherError};
-use crate::mpp::{Challenge, CredentialError, Refusal, Route};
+use crate::payments::http::ChallengeHeader;
+use crate::payments::methods::tempo::session::{ChannelId, SessionCredential, SessionOffer, VoucherError};
+use crate::payments::{ChallengeError, CredentialError, Method, Resource};
 use crate::services::chat::ChatRequest;
 use crate::sessions::Sessions;
 
@@ -20,7 +21,7 @@ pub(super) struct SessionRequest<'a> {
     pub(super) app: &'a State,
     pub(super) sessions: &'a Arc<Sessions>,
     pub(super) request: &'a Received,
-    pub(super) route: Route,
+    pub(super) resource: Resource,
     /// `?feePayer=true`: the server pays the fees of opening and topping up.
     pub(super) sponsored: bool,
 }
@@ -34,7 +35,7 @@ impl<'a> SessionRequest<'a> {
         if sponsored {
             crate::http::mpp::check_sponsor(app, request)?;
         }
-        Ok(Self { app, sessions, request, route: Route::resource(request.uri.path()), sponsored })
+        Ok(Self { app, sessions, request, resource: Resource::path(request.uri.path()), sponsored })
     }
 
     pub(super) fn offer(&self, chat: Option<&ChatRequest>) -> SessionOffer {
@@ -74,9 +75,11 @@ impl<'a> SessionRequest<'a> {
         HttpError::new(code, detail).with_challenges(vec![challenge])
     }
 
-    pub(super) fn challenge(&self, offer: &SessionOffer) -> Challenge {
+    pub(super) fn challenge(&self, offer: &SessionOffer) -> ChallengeHeader {
         let issuer = &self.sessions.issuer;
-        issuer.issue(offer, &self.route.opaque(Uuid::new_v4()), None, issuer.expiry(Timestamp::now()))
+        let challenge =
+            issuer.issue(offer, &self.resource.opaque(Uuid::new_v4()), None, issuer.expiry(Timestamp::now()));
+        ChallengeHeader::new(&challenge, None)
     }
 
     /// Reads a session credential and checks that its challenge is ours and in time.
@@ -85,19 +88,26 @@ impl<'a> SessionRequest<'a> {
         credential: &PaymentCredential,
         chat: Option<&ChatRequest>,
     ) -> Result<SessionCredential, HttpError> {
-        let (request, expires) =
-            self.sessions.issuer.verify_session(&credential.challenge, &self.route).map_err(|refusal| {
+        let (request, expires) = self
+            .sessions
+            .issuer
+            .verify_session(&credential.challenge, Method::Tempo, &self.resource)
+            .map_err(|refusal| {
                 match refusal {
                     // "TopUp Payload" has its own word for it.
-                    Refusal::Foreign if action(credential) == Some("topUp") => {
+                    ChallengeError::Foreign if action(credential) == Some("topUp") => {
                         self.ask(Code::ChallengeNotFound, &refusal.to_string(), chat, None)
                     }
-                    Refusal::Unsupported => HttpError::new(Code::MethodUnsupported, refusal.to_string()),
-                    Refusal::Foreign
-                    | Refusal::OtherRoute
-                    | Refusal::OtherTerms
-                    | Refusal::OtherBody
-                    | Refusal::NoExpiry => self.ask(Code::InvalidChallenge, &refusal.to_string(), chat, None),
+                    ChallengeError::Unsupported => {
+                        HttpError::new(Code::MethodUnsupported, refusal.to_string())
+                    }
+                    ChallengeError::Foreign
+                    | ChallengeError::OtherResource
+                    | ChallengeError::OtherTerms
+                    | ChallengeError::OtherBody
+                    | ChallengeError::NoExpiry => {
+                        self.ask(Code::InvalidChallenge, &refusal.to_string(), chat, None)
+                    }
                 }
             })?;
         if expires <= Timestamp::now() {

@@ -11,14 +11,13 @@ use axum::http::header::CACHE_CONTROL;
 use axum::response::Response;
 
 use super::Bearer;
-use crate::funding::{Delivery, Order};
 use crate::http::error::{Code, HttpError};
-use crate::http::gate::{self, PaymentGate};
+use crate::http::gate::{self as payment_gate, PaymentGate};
 use crate::http::request::Received;
 use crate::http::wallet::unavailable;
 use crate::http::{PAYMENT_RECEIPT, State};
 use crate::money::Money;
-use crate::mpp::Route;
+use crate::payments::{Delivery, Resource};
 
 /// Where credentials come.
 const CARRIER: &str = "Payment-Authorization";
@@ -26,30 +25,19 @@ const CARRIER: &str = "Payment-Authorization";
 /// Credits what a request brings along, before it is served.
 ///
 /// # Errors
-/// See [`gate::charge`].
+/// See [`payment_gate::charge`].
 pub(super) async fn redeem(
     app: &State,
     bearer: &Bearer,
     request: &Received,
 ) -> Result<Option<Delivery>, HttpError> {
-    let route = route(bearer, request);
     let asked = amount_asked(request).unwrap_or(app.config.keys.top_up);
-    let offers = app.offers.top_up(asked);
-    let gate = PaymentGate::new(app, request, route.clone(), &offers).carried_by(CARRIER);
+    let gate = gate(app, bearer, request, asked);
     let Some(credential) = gate.credential()? else {
         return Ok(None);
     };
-    let order = Order {
-        route,
-        digest: gate.digest.clone(),
-        offers: offers.clone(),
-        service: "credits",
-        request_id: request.id.clone(),
-        idempotency_key: None,
-        account: Some(bearer.key().account()),
-    };
     // The answer comes from the account, once it is topped up.
-    gate::redeem(&gate, order, credential, |_paid| async { Ok(String::new()) }).await.map(Some)
+    payment_gate::redeem(gate, credential, |_paid| async { Ok(String::new()) }).await.map(Some)
 }
 
 /// What is answered: with the receipt of what was paid, or, where credits are
@@ -71,10 +59,11 @@ pub(super) async fn conclude(
             if let Some(delivery) = paid {
                 let headers = response.headers_mut();
                 headers.insert(CACHE_CONTROL, HeaderValue::from_static("private"));
-                if let Ok(receipt) = HeaderValue::try_from(delivery.receipt) {
+                if let Ok(receipt) = HeaderValue::try_from(crate::payments::http::receipt(&delivery.receipt))
+                {
                     headers.insert(PAYMENT_RECEIPT, receipt);
                 }
-                gate::delivered(app, delivery.payment);
+                payment_gate::delivered(app, delivery.payment);
             }
             Ok(response)
         }
@@ -93,8 +82,7 @@ async fn ask(app: &State, bearer: &Bearer, request: &Received, error: &HttpError
     let step = app.config.keys.top_up;
     let missing = error.missing.unwrap_or(step);
     let amount = missing.checked_add(debt).and_then(|sum| whole(sum, step)).unwrap_or(step);
-    let offers = app.offers.top_up(amount);
-    let gate = PaymentGate::new(app, request, route(bearer, request), &offers).carried_by(CARRIER);
+    let gate = gate(app, bearer, request, amount);
     let owed =
         if debt.is_zero() { String::new() } else { format!(", of which ${} is owed", debt.to_dollars()) };
     let words = format!(
@@ -103,7 +91,7 @@ async fn ask(app: &State, bearer: &Bearer, request: &Received, error: &HttpError
         error.detail,
         amount.to_dollars()
     );
-    gate.ask(Code::InsufficientCredits, &words).missing(error.missing)
+    gate.require_payment(Code::InsufficientCredits, &words).missing(error.missing)
 }
 
 /// `sum` in whole steps, at least one.
@@ -112,18 +100,25 @@ fn whole(sum: Money, step: Money) -> Option<Money> {
     step.checked_mul(sum.div_ceil(step.micros().unsigned_abs().max(1)))
 }
 
-/// A challenge is for this request and for this account.
-fn route(bearer: &Bearer, request: &Received) -> Route {
+/// The gate of a top-up of the key owner's account by `amount`.
+fn gate<'a>(app: &'a State, bearer: &Bearer, request: &'a Received, amount: Money) -> PaymentGate<'a> {
+    let offers = app.offers.top_up(amount);
+    let requirement = payment_gate::requirement(request, resource(bearer, request), offers, "credits");
+    PaymentGate::new(app, request, requirement).carried_by(CARRIER).topping_up(bearer.key().account())
+}
+
+/// The resource of a top-up: a challenge is for this request and for this account.
+fn resource(bearer: &Bearer, request: &Received) -> Resource {
     let account = bearer.key().account();
-    let name = request.route.name();
+    let name = request.resource.name();
     let (method, path) = name.split_once(' ').unwrap_or(("", name));
-    Route::new(method, path, Some(&format!("account={account}")))
+    Resource::http(method, path, Some(&format!("account={account}")))
 }
 
 /// What the challenge asked for that the credential answers. Believed no further
 /// than to find the offer again: the challenge itself is verified against it.
 fn amount_asked(request: &Received) -> Option<Money> {
-    let credential = gate::credential(&request.headers).ok()??;
+    let credential = payment_gate::credential(&request.headers).ok()??;
     let asked = credential.challenge.request.decode_value().ok()?;
     Money::parse_base_units(asked["amount"].as_str()?).ok().filter(|amount| amount.is_positive())
 }

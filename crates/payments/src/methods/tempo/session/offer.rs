@@ -1,5 +1,7 @@
 //! What a metered route asks for: a price per unit, paid from a channel.
 
+use std::sync::Arc;
+
 use alloy::primitives::Address;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -7,10 +9,9 @@ use mpp::protocol::core::Base64UrlJson;
 use mpp::protocol::methods::tempo::session::{SessionSnapshot, SnapshotVoucher};
 use serde_json::{Value, json};
 
-use super::SESSION;
 use super::voucher::{ChannelId, Descriptor, SignedVoucher};
-use crate::money::Money;
-use crate::mpp::offer::Offered;
+use crate::core::{Intent, Method, Offered};
+use farebox_types::money::Money;
 
 /// What all session offers of a server have in common.
 #[derive(Debug, Clone)]
@@ -32,9 +33,9 @@ pub struct SessionTerms {
 #[derive(Debug, Clone)]
 pub struct SessionOffer {
     unit_price: Money,
-    description: String,
+    description: Arc<str>,
     request: Value,
-    encoded: String,
+    encoded: Arc<str>,
 }
 
 /// How a channel stands, for a client that resumes it ("Session Snapshot").
@@ -85,11 +86,11 @@ impl SessionOffer {
             "unitType": unit,
             "methodDetails": details,
         });
-        Self::encode(unit_price, description.to_owned(), request)
+        Self::encode(unit_price, description.into(), request)
     }
 
-    fn encode(unit_price: Money, description: String, request: Value) -> Self {
-        let encoded = Base64UrlJson::from_value(&request).expect("canonical JSON").raw().to_owned();
+    fn encode(unit_price: Money, description: Arc<str>, request: Value) -> Self {
+        let encoded = Base64UrlJson::from_value(&request).expect("canonical JSON").raw().into();
         Self { unit_price, description, request, encoded }
     }
 
@@ -125,15 +126,19 @@ impl SessionOffer {
 }
 
 impl Offered for SessionOffer {
-    fn intent(&self) -> &'static str {
-        SESSION
+    fn method(&self) -> Method {
+        Method::Tempo
     }
 
-    fn encoded_request(&self) -> &str {
+    fn intent(&self) -> Intent {
+        Intent::Session
+    }
+
+    fn encoded_request(&self) -> &Arc<str> {
         &self.encoded
     }
 
-    fn description(&self) -> &str {
+    fn description(&self) -> &Arc<str> {
         &self.description
     }
 }

@@ -10,6 +10,3 @@ pub use credential::{SessionAction, SessionCredential};
 pub use offer::{SessionOffer, SessionTerms, Snapshot};
 pub use receipt::SessionReceipt;
 pub use voucher::{ChannelId, Descriptor, SignedVoucher, VoucherError};
-
-/// Intent of a metered payment channel.
-pub const SESSION: &str = "session";

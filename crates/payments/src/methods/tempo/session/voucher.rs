@@ -12,7 +12,7 @@ use mpp::protocol::methods::tempo::session::ChannelDescriptor;
 
 use tempo_alloy::primitives::transaction::{PrimitiveSignature, TempoSignature};
 
-use crate::money::Money;
+use farebox_types::money::Money;
 
 /// Longest signature accepted: a WebAuthn assertion with its client data.
 const MAX_SIGNATURE: usize = 2048;

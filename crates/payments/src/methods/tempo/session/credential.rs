@@ -5,7 +5,7 @@ use mpp::protocol::core::PaymentCredential;
 use mpp::protocol::methods::tempo::session::SessionCredentialPayload as Wire;
 
 use super::voucher::{ChannelId, Descriptor, SignedVoucher, VoucherError};
-use crate::money::Money;
+use farebox_types::money::Money;
 
 /// A parsed session credential. Form has been checked, nothing else.
 #[derive(Debug)]

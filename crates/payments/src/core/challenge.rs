@@ -4,6 +4,8 @@
 //! (draft-httpauth-payment-00, "Challenge Binding"), so the server remembers
 //! nothing of an unpaid request and still recognises each challenge it issued.
 
+use std::sync::Arc;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, Mac};
@@ -11,38 +13,50 @@ use mpp::{Base64UrlJson, ChallengeEcho};
 use sha2::Sha256;
 use subtle::ConstantTimeEq;
 
-use super::offer::{CHARGE, METHOD, Offer, Offered, Route};
-use super::session::SESSION;
-use crate::config::Secret;
-use crate::id::Timestamp;
+use super::{Intent, Method, Offer, Offered, Resource};
+use farebox_types::id::Timestamp;
+use farebox_types::secret::Secret;
 
-/// Issues and verifies the challenges of one server.
+/// Issuer and verifier of one server's challenges.
 #[derive(Clone)]
 pub struct Issuer {
-    realm: String,
+    realm: Arc<str>,
     /// Keyed MAC state of the signing secret; cloning it skips the key schedule.
     signing: Hmac<Sha256>,
     previous: Option<Hmac<Sha256>>,
     ttl_millis: i64,
 }
 
-/// A challenge as it goes out.
+/// An offer bound to one request, free of its presentation: [`http`](crate::http) and
+/// [`json`](crate::json) write it.
 #[derive(Debug, Clone)]
 pub struct Challenge {
+    /// The MAC over the parameters, base64url.
     pub id: String,
-    /// The value of the `WWW-Authenticate` header.
-    pub header: String,
+    pub realm: Arc<str>,
+    pub method: Method,
+    pub intent: Intent,
+    /// Base64url of canonical JSON, whose meaning is the method's.
+    pub request: Arc<str>,
+    /// RFC 3339.
+    pub expires: String,
+    /// The digest of the request's content, where it has any.
+    pub digest: Option<String>,
+    /// [`Resource::opaque`].
+    pub opaque: String,
+    /// Text for people, not under the MAC.
+    pub description: Arc<str>,
 }
 
-/// Why an echoed challenge was refused, in the order of the checks.
+/// Reason that an echoed challenge was refused, in the order of the checks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
+pub enum ChallengeError {
     #[error("the payment method or intent is not one of those offered here")]
     Unsupported,
     #[error("this server did not issue the challenge, or one of its parameters was changed")]
     Foreign,
     #[error("the challenge was issued for another route")]
-    OtherRoute,
+    OtherResource,
     #[error("the challenge's amount or terms are not (or no longer) those of this route")]
     OtherTerms,
     #[error("the request body is not the one the challenge was issued for")]
@@ -51,41 +65,41 @@ pub enum Refusal {
     NoExpiry,
 }
 
-/// A challenge of ours, echoed for this route, these terms and this body.
+/// A challenge of ours, echoed for this resource, these terms and this content.
 /// It may have expired: a payment made in time can still be completed.
 #[derive(Debug)]
-pub struct Verified<'a> {
+pub struct VerifiedChallenge<'a> {
     pub offer: &'a Offer,
     pub expires: Timestamp,
 }
 
 impl Issuer {
-    /// `secret` signs and verifies, `previous` only verifies (rotation).
+    /// An issuer for a realm. `secret` signs and verifies, `previous` only verifies (rotation).
     #[must_use]
     pub fn new(realm: &str, secret: &Secret, previous: Option<&Secret>, ttl_seconds: u64) -> Self {
         Self {
-            realm: realm.to_owned(),
+            realm: realm.into(),
             signing: keyed(secret),
             previous: previous.map(keyed),
             ttl_millis: i64::try_from(ttl_seconds.saturating_mul(1000)).unwrap_or(i64::MAX),
         }
     }
 
-    /// The protection space all challenges name.
+    /// The protection space that all challenges name.
     #[must_use]
     pub fn realm(&self) -> &str {
         &self.realm
     }
 
-    /// When a challenge issued at `now` stops being payable.
+    /// The moment at which a challenge issued at `now` stops being payable.
     #[must_use]
     pub fn expiry(&self, now: Timestamp) -> Timestamp {
         now.checked_add_millis(self.ttl_millis).unwrap_or(now)
     }
 
-    /// A challenge for one offer of a route, which `opaque` names
-    /// ([`Route::opaque`]). `digest` is the RFC 9530 digest of the request
-    /// body, present when the request has one.
+    /// A challenge for one offer of a resource, which `opaque` names
+    /// ([`Resource::opaque`]). `digest` is the digest of the request's content,
+    /// present when the request has any.
     #[must_use]
     pub fn issue(
         &self,
@@ -97,70 +111,81 @@ impl Issuer {
         let expires = expires.to_rfc3339();
         let bound = BoundParameters {
             realm: &self.realm,
-            method: METHOD,
-            intent: offer.intent(),
+            method: offer.method().as_str(),
+            intent: offer.intent().as_str(),
             request: offer.encoded_request(),
             expires: &expires,
             digest: digest.unwrap_or_default(),
             opaque,
         };
         let id = URL_SAFE_NO_PAD.encode(bound.mac(&self.signing).finalize().into_bytes());
-        let header = bound.header(&id, offer.description());
-        Challenge { id, header }
+        Challenge {
+            id,
+            realm: Arc::clone(&self.realm),
+            method: offer.method(),
+            intent: offer.intent(),
+            request: Arc::clone(offer.encoded_request()),
+            expires,
+            digest: digest.map(str::to_owned),
+            opaque: opaque.to_owned(),
+            description: Arc::clone(offer.description()),
+        }
     }
 
-    /// Checks an echoed challenge against what this route would have issued.
+    /// Checks an echoed challenge against what this resource would have issued.
     ///
     /// # Errors
     /// The first check that fails; the MAC is compared before anything that
-    /// would tell a stranger about the server's terms.
+    /// would tell an unauthenticated caller about the server's terms.
     pub fn verify<'a>(
         &self,
         echo: &ChallengeEcho,
         offers: &'a [Offer],
-        route: &Route,
+        resource: &Resource,
         digest: Option<&str>,
-    ) -> Result<Verified<'a>, Refusal> {
-        let expires = self.recognise(echo, CHARGE, route)?;
-        let offer = offers
-            .iter()
-            .find(|offer| offer.encoded_request() == echo.request.raw())
-            .ok_or(Refusal::OtherTerms)?;
-        if echo.digest.as_deref() != digest {
-            return Err(Refusal::OtherBody);
+    ) -> Result<VerifiedChallenge<'a>, ChallengeError> {
+        let offered = offers.iter().filter(|offer| is_for(echo, offer.method(), offer.intent()));
+        if offered.clone().next().is_none() {
+            return Err(ChallengeError::Unsupported);
         }
-        Ok(Verified { offer, expires })
+        let expires = self.recognise(echo, resource)?;
+        let mut offered = offered.filter(|offer| **offer.encoded_request() == *echo.request.raw());
+        let offer = offered.next().ok_or(ChallengeError::OtherTerms)?;
+        if echo.digest.as_deref() != digest {
+            return Err(ChallengeError::OtherBody);
+        }
+        Ok(VerifiedChallenge { offer, expires })
     }
 
     /// Checks an echoed session challenge: issued by us for this resource.
     /// Whether its terms are those of the model that is asked for now is up to
-    /// the caller ([`has_terms_of`](super::session::SessionOffer::has_terms_of)).
-    /// Returns its request and its expiry.
+    /// the caller. Returns its request and its expiry.
     ///
     /// # Errors
     /// The first check that fails.
     pub fn verify_session(
         &self,
         echo: &ChallengeEcho,
-        route: &Route,
-    ) -> Result<(serde_json::Value, Timestamp), Refusal> {
-        let expires = self.recognise(echo, SESSION, route)?;
-        let request = echo.request.decode_value().map_err(|_| Refusal::OtherTerms)?;
+        method: Method,
+        resource: &Resource,
+    ) -> Result<(serde_json::Value, Timestamp), ChallengeError> {
+        if !is_for(echo, method, Intent::Session) {
+            return Err(ChallengeError::Unsupported);
+        }
+        let expires = self.recognise(echo, resource)?;
+        let request = echo.request.decode_value().map_err(|_| ChallengeError::OtherTerms)?;
         Ok((request, expires))
     }
 
-    /// What every challenge of ours must pass: method and intent, MAC, route.
-    fn recognise(&self, echo: &ChallengeEcho, intent: &str, route: &Route) -> Result<Timestamp, Refusal> {
-        if echo.method.as_str() != METHOD || echo.intent.as_str() != intent {
-            return Err(Refusal::Unsupported);
+    /// Checks what every challenge of ours must pass: MAC and resource. Returns its expiry.
+    fn recognise(&self, echo: &ChallengeEcho, resource: &Resource) -> Result<Timestamp, ChallengeError> {
+        if echo.realm != *self.realm || !self.issued(echo) {
+            return Err(ChallengeError::Foreign);
         }
-        if echo.realm != self.realm || !self.issued(echo) {
-            return Err(Refusal::Foreign);
+        if !echo.opaque.as_ref().is_some_and(|opaque| resource.is_named_by(opaque)) {
+            return Err(ChallengeError::OtherResource);
         }
-        if !echo.opaque.as_ref().is_some_and(|opaque| route.is_named_by(opaque)) {
-            return Err(Refusal::OtherRoute);
-        }
-        echo.expires.as_deref().and_then(Timestamp::parse_rfc3339).ok_or(Refusal::NoExpiry)
+        echo.expires.as_deref().and_then(Timestamp::parse_rfc3339).ok_or(ChallengeError::NoExpiry)
     }
 
     fn issued(&self, echo: &ChallengeEcho) -> bool {
@@ -186,6 +211,10 @@ impl Issuer {
         };
         matches(&self.signing) || self.previous.as_ref().is_some_and(matches)
     }
+}
+
+fn is_for(echo: &ChallengeEcho, method: Method, intent: Intent) -> bool {
+    echo.method.as_str() == method.as_str() && echo.intent.as_str() == intent.as_str()
 }
 
 fn keyed(secret: &Secret) -> Hmac<Sha256> {
@@ -218,49 +247,6 @@ impl BoundParameters<'_> {
         }
         mac
     }
-
-    /// Every value is ours and free of quotes and controls, except the
-    /// description, which is quoted.
-    fn header(&self, id: &str, description: &str) -> String {
-        let mut header = String::with_capacity(256 + self.request.len() + self.opaque.len());
-        header.push_str("Payment id=\"");
-        header.push_str(id);
-        for (name, value) in [
-            ("realm", self.realm),
-            ("method", self.method),
-            ("intent", self.intent),
-            ("request", self.request),
-            ("expires", self.expires),
-            ("digest", self.digest),
-            ("opaque", self.opaque),
-        ] {
-            if !value.is_empty() {
-                header.push_str("\", ");
-                header.push_str(name);
-                header.push_str("=\"");
-                header.push_str(value);
-            }
-        }
-        header.push_str("\", description=\"");
-        push_quoted(&mut header, description);
-        header.push('"');
-        header
-    }
-}
-
-/// The inside of a quoted-string (RFC 9110, section 5.6.4): ASCII only, so
-/// that no intermediary can read it differently.
-fn push_quoted(out: &mut String, text: &str) {
-    for c in text.chars() {
-        match c {
-            '"' | '\\' => {
-                out.push('\\');
-                out.push(c);
-            }
-            ' '..='~' => out.push(c),
-            _ => out.push('?'),
-        }
-    }
 }
 
 #[cfg(test)]
@@ -271,9 +257,11 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::config::{Mode, PATH_USD};
-    use crate::money::Money;
-    use crate::mpp::offer::OfferTerms;
+    use crate::http::ChallengeHeader;
+    use crate::methods::tempo::{ChargeTerms, SubmissionMode};
+    use farebox_types::money::Money;
+
+    const TOKEN: Address = Address::repeat_byte(0x20);
 
     const SECRET: &str = "0123456789abcdef0123456789abcdef";
     const DIGEST: &str = "sha-256=:X48E9qOokqqrvdts8nOJRJN3OWDUoyWxBf7kbu9DBPE=:";
@@ -284,23 +272,24 @@ mod tests {
     }
 
     fn offer(cents: i64) -> Offer {
-        let terms = OfferTerms {
+        let terms = ChargeTerms {
             recipient: Address::repeat_byte(0xaa),
             chain_id: 1337,
-            modes: vec![Mode::Pull, Mode::Push],
+            modes: vec![SubmissionMode::Pull, SubmissionMode::Push],
         };
-        Offer::charge(&terms, PATH_USD, Money::from_micros(cents * 10_000), false, "a \"b\" \\ é\r\n")
+        terms.offer(TOKEN, Money::from_micros(cents * 10_000), false, "a \"b\" \\ é\r\n")
     }
 
-    fn route() -> Route {
-        Route::new("POST", "/mpp/pii/preview", None)
+    fn resource() -> Resource {
+        Resource::http("POST", "/mpp/pii/preview", None)
     }
 
     fn echo(issuer: &Issuer, offer: &Offer) -> ChallengeEcho {
         let expires = issuer.expiry(Timestamp::from_millis(1_800_000_000_000));
-        let opaque = route().opaque(Uuid::from_u128(7));
+        let opaque = resource().opaque(Uuid::from_u128(7));
         let challenge = issuer.issue(offer, &opaque, Some(DIGEST), expires);
-        mpp::parse_www_authenticate(&challenge.header).expect("the SDK reads our header").to_echo()
+        let header = ChallengeHeader::new(&challenge, None);
+        mpp::parse_www_authenticate(&header.value).expect("the SDK reads our header").to_echo()
     }
 
     #[test]
@@ -316,7 +305,7 @@ mod tests {
             offer.encoded_request(),
             echo.expires.as_deref(),
             Some(DIGEST),
-            Some(&route().opaque(Uuid::from_u128(7))),
+            Some(&resource().opaque(Uuid::from_u128(7))),
         );
         assert_eq!(echo.id, expected);
         assert_eq!(echo.description.as_deref(), Some("a \"b\" \\ ???"));
@@ -327,7 +316,7 @@ mod tests {
         let issuer = issuer(SECRET, None);
         let offers = [offer(5)];
         let good = echo(&issuer, &offers[0]);
-        let verified = issuer.verify(&good, &offers, &route(), Some(DIGEST)).expect("accepted");
+        let verified = issuer.verify(&good, &offers, &resource(), Some(DIGEST)).expect("accepted");
         assert_eq!(verified.expires, Timestamp::from_millis(1_800_000_300_000));
     }
 
@@ -336,21 +325,21 @@ mod tests {
         let issuer = issuer(SECRET, None);
         let offers = [offer(5)];
         let good = echo(&issuer, &offers[0]);
-        let check = |route: Route, digest: &str| {
-            issuer.verify(&good, &offers, &route, Some(digest)).expect_err("refused")
+        let check = |resource: Resource, digest: &str| {
+            issuer.verify(&good, &offers, &resource, Some(digest)).expect_err("refused")
         };
         for other in [
-            Route::new("POST", "/mpp/pii/preview", Some("a=1")),
-            Route::new("GET", "/mpp/pii/preview", None),
-            Route::new("POST", "/mpp/keys", None),
+            Resource::http("POST", "/mpp/pii/preview", Some("a=1")),
+            Resource::http("GET", "/mpp/pii/preview", None),
+            Resource::http("POST", "/mpp/keys", None),
         ] {
-            assert_eq!(check(other, DIGEST), Refusal::OtherRoute);
+            assert_eq!(check(other, DIGEST), ChallengeError::OtherResource);
         }
-        assert_eq!(check(route(), "sha-256=:AAAA:"), Refusal::OtherBody);
+        assert_eq!(check(resource(), "sha-256=:AAAA:"), ChallengeError::OtherBody);
         let pricier = [offer(500)];
         assert_eq!(
-            issuer.verify(&good, &pricier, &route(), Some(DIGEST)).expect_err("refused"),
-            Refusal::OtherTerms
+            issuer.verify(&good, &pricier, &resource(), Some(DIGEST)).expect_err("refused"),
+            ChallengeError::OtherTerms
         );
     }
 
@@ -362,21 +351,21 @@ mod tests {
         let refusal = |change: fn(&mut ChallengeEcho)| {
             let mut forged = good.clone();
             change(&mut forged);
-            issuer.verify(&forged, &offers, &route(), Some(DIGEST)).expect_err("refused")
+            issuer.verify(&forged, &offers, &resource(), Some(DIGEST)).expect_err("refused")
         };
-        assert_eq!(refusal(|e| e.realm = "evil.example".into()), Refusal::Foreign);
-        assert_eq!(refusal(|e| e.id.push('A')), Refusal::Foreign);
-        assert_eq!(refusal(|e| e.id.clear()), Refusal::Foreign);
-        assert_eq!(refusal(|e| e.expires = None), Refusal::Foreign);
-        assert_eq!(refusal(|e| e.expires = Some("2099-01-01T00:00:00Z".into())), Refusal::Foreign);
-        assert_eq!(refusal(|e| e.request = Base64UrlJson::from_raw("e30")), Refusal::Foreign);
+        assert_eq!(refusal(|e| e.realm = "evil.example".into()), ChallengeError::Foreign);
+        assert_eq!(refusal(|e| e.id.push('A')), ChallengeError::Foreign);
+        assert_eq!(refusal(|e| e.id.clear()), ChallengeError::Foreign);
+        assert_eq!(refusal(|e| e.expires = None), ChallengeError::Foreign);
+        assert_eq!(refusal(|e| e.expires = Some("2099-01-01T00:00:00Z".into())), ChallengeError::Foreign);
+        assert_eq!(refusal(|e| e.request = Base64UrlJson::from_raw("e30")), ChallengeError::Foreign);
         // The same bytes under the MAC, cut at another place.
         assert_eq!(
             refusal(|e| {
                 let joined = format!("{}|{}", e.expires.take().expect("set"), e.digest.take().expect("set"));
                 e.expires = Some(joined);
             }),
-            Refusal::Foreign
+            ChallengeError::Foreign
         );
     }
 
@@ -386,8 +375,9 @@ mod tests {
         let offers = [offer(5)];
         let challenge = echo(&old, &offers[0]);
         let other = "ffffffffffffffffffffffffffffffff";
-        let verify = |issuer: Issuer| issuer.verify(&challenge, &offers, &route(), Some(DIGEST)).map(|_| ());
+        let verify =
+            |issuer: Issuer| issuer.verify(&challenge, &offers, &resource(), Some(DIGEST)).map(|_| ());
         assert_eq!(verify(issuer(other, Some(SECRET))), Ok(()));
-        assert_eq!(verify(issuer(other, None)), Err(Refusal::Foreign));
+        assert_eq!(verify(issuer(other, None)), Err(ChallengeError::Foreign));
     }
 }

@@ -1,0 +1,138 @@
+//! Payment methods with their networks behind them: they validate payments, make transfers happen and
+//! find out what became of them.
+//!
+//! The driver of charges knows no chain: it asks the method of a payment. A new method is a variant
+//! here, a folder in `farebox_payments::methods` and a section of the configuration.
+
+use super::tempo::TempoCharges;
+use crate::db::{DbError, Tx};
+use crate::id::Timestamp;
+use crate::money::Money;
+use crate::payments::{Credential, Method, Network, Offer, Payer, Transfer};
+
+/// Reason that a method does not accept a payment now.
+#[derive(Debug)]
+pub(super) enum MethodError {
+    /// The payment is not what was asked for, or cannot be made. The text is for the payer.
+    Invalid(String),
+    /// The payer's balance does not cover the amount. The text is for the payer.
+    Insufficient(String),
+    /// The payment was used before. The text is for the payer.
+    Spent(String),
+    /// The challenge has expired.
+    Expired,
+    /// The transfer is not known to have happened yet.
+    Pending,
+    /// The network is unreachable; the text names it.
+    Unavailable(&'static str),
+}
+
+/// Progress of a transfer.
+#[derive(Debug)]
+pub(super) enum TransferStatus {
+    /// The money arrived. `fee` is the network fee that the server paid, where it is known.
+    Settled { fee: Option<Money> },
+    /// It failed for good; no money moved.
+    Failed,
+    /// The network refused it and does not know it. The text is the network's reason.
+    Refused(String),
+    /// The network does not know it, and nothing was sent now.
+    Missing,
+    /// Nobody can say yet. It may still happen.
+    Unknown,
+}
+
+/// The money that a transfer must move.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Due<'a> {
+    pub amount: Money,
+    /// The currency, as the method names it.
+    pub currency: &'a str,
+}
+
+/// A method that charges are paid by.
+#[derive(Clone)]
+pub enum ChargeMethod {
+    Tempo(Box<TempoCharges>),
+}
+
+impl ChargeMethod {
+    /// The method's identifier.
+    pub(super) const fn id(&self) -> Method {
+        match self {
+            Self::Tempo(_) => Method::Tempo,
+        }
+    }
+
+    /// The network that it moves money on.
+    pub(super) fn network(&self) -> Network {
+        match self {
+            Self::Tempo(tempo) => tempo.network(),
+        }
+    }
+
+    /// Checks the payment of a credential against its offer. Returns who pays.
+    pub(super) async fn validate(
+        &self,
+        credential: &Credential,
+        offer: &Offer,
+    ) -> Result<Payer, MethodError> {
+        match self {
+            Self::Tempo(tempo) => tempo.validate(credential, offer).await,
+        }
+    }
+
+    /// The method's name of the transfer that a payer made before it presented the credential (push).
+    pub(super) fn pushed(&self, credential: &Credential) -> Result<String, MethodError> {
+        match self {
+            Self::Tempo(_) => TempoCharges::pushed(credential),
+        }
+    }
+
+    /// The transfer that a validated credential authorises (pull), checked as far as the network can
+    /// check it without making it.
+    pub(super) async fn prepare(
+        &self,
+        credential: &Credential,
+        offer: &Offer,
+    ) -> Result<Transfer, MethodError> {
+        match self {
+            Self::Tempo(tempo) => tempo.prepare(credential, offer).await,
+        }
+    }
+
+    /// Reserves what a transfer may cost the server, within the caller's transaction. The inner error
+    /// says, for the payer, why the server does not bear that cost now.
+    pub(super) async fn reserve_fee(
+        &self,
+        tx: &mut Tx,
+        payer: &Payer,
+        transfer: &Transfer,
+        now: Timestamp,
+    ) -> Result<Result<(), String>, DbError> {
+        match self {
+            Self::Tempo(tempo) => tempo.reserve_fee(tx, payer, transfer, now).await,
+        }
+    }
+
+    /// Makes a transfer happen, and waits for it. Safe to repeat.
+    pub(super) async fn execute(&self, transfer: &Transfer, due: Due<'_>) -> TransferStatus {
+        match self {
+            Self::Tempo(tempo) => tempo.execute(transfer, due).await,
+        }
+    }
+
+    /// Finds out what became of a transfer, without making it happen.
+    pub(super) async fn status(&self, reference: &str, due: Due<'_>) -> TransferStatus {
+        match self {
+            Self::Tempo(tempo) => tempo.status(reference, due).await,
+        }
+    }
+
+    /// True if the transfer has not happened and never will: its last moment was `last`.
+    pub(super) async fn is_dead(&self, reference: &str, last: Timestamp, now: Timestamp) -> bool {
+        match self {
+            Self::Tempo(tempo) => tempo.is_dead(reference, last, now).await,
+        }
+    }
+}

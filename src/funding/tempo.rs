@@ -1,0 +1,228 @@
+//! Charges on the Tempo chain: validation by the `mpp` crate's verifier, simulation, broadcast and
+//! receipts.
+
+use std::time::Duration;
+
+use alloy::network::ReceiptResponse as _;
+use alloy::primitives::{Address, B256};
+use mpp::protocol::traits::{ChargeMethod as _, ErrorCode, VerificationError};
+use mpp::server::TempoChargeMethod;
+
+use super::method::{Due, MethodError, TransferStatus};
+use super::recover;
+use super::sponsor::{self, Exhausted, Sponsor};
+use crate::chain::{Chain, ChainReceipt, Provider, SendOutcome, SignedTransaction, SimulationOutcome};
+use crate::db::{DbError, Tx};
+use crate::id::Timestamp;
+use crate::money::Money;
+use crate::payments::methods::tempo;
+use crate::payments::{Credential, Network, Offer, Payer, Submission, Transfer};
+
+/// Longest wait of a request for a pushed transaction's block.
+const PUSH_WAIT: Duration = Duration::from_secs(4);
+
+/// One-time charges on Tempo.
+#[derive(Clone)]
+pub struct TempoCharges {
+    chain: Chain,
+    sponsor: Option<Sponsor>,
+    recipient: Address,
+    verifier: TempoChargeMethod<Provider>,
+}
+
+impl TempoCharges {
+    /// Charges that pay `recipient`, whose network fees `sponsor` pays where an offer says so.
+    pub(super) fn new(chain: Chain, sponsor: Option<Sponsor>, recipient: Address) -> Self {
+        let mut verifier = TempoChargeMethod::new(chain.provider().clone());
+        if let Some(sponsor) = &sponsor {
+            verifier = verifier
+                .with_fee_payer(sponsor.signer())
+                .with_fee_payer_fee_token(sponsor.fee_token())
+                .with_fee_payer_allowed_fee_tokens(vec![sponsor.fee_token()])
+                .with_fee_payer_policy_override(sponsor.policy());
+        }
+        Self { chain, sponsor, recipient, verifier }
+    }
+
+    pub(super) fn network(&self) -> Network {
+        Network::evm(self.chain.chain_id())
+    }
+
+    pub(super) async fn validate(
+        &self,
+        credential: &Credential,
+        offer: &Offer,
+    ) -> Result<Payer, MethodError> {
+        // draft-tempo-charge-00, "Hash Settlement": a sponsored charge cannot
+        // have been broadcast by the payer.
+        if offer.is_sponsored() && credential.submission() == Submission::Push {
+            return Err(MethodError::Invalid(
+                "a sponsored charge is paid with a transaction credential, not with a hash".into(),
+            ));
+        }
+        if offer.is_sponsored() && self.sponsor.is_none() {
+            return Err(MethodError::Invalid("this server no longer sponsors network fees".into()));
+        }
+        // The verifier keeps the first chain id it hears: it must not be a wrong one.
+        if let Err(error) = self.chain.confirm().await {
+            tracing::warn!(%error, "payment cannot be verified");
+            return Err(MethodError::Unavailable("the chain"));
+        }
+        if credential.submission() == Submission::Push {
+            // A pushed transaction may be a moment away from its block.
+            let hash = Self::pushed(credential)?.parse().map_err(|_| {
+                MethodError::Invalid("the transaction hash is not 0x and 64 hex digits".into())
+            })?;
+            if !matches!(self.chain.await_receipt(hash, PUSH_WAIT).await, Ok(Some(_))) {
+                return Err(MethodError::Pending);
+            }
+        }
+        let request = tempo::charge_request(offer)
+            .ok_or_else(|| MethodError::Invalid("the offer is not a charge on Tempo".into()))?;
+        let checked =
+            self.verifier.validate(credential.as_wire(), &request).await.map_err(|error| refusal(&error))?;
+        checked
+            .payer
+            .as_deref()
+            .and_then(|payer| payer.parse::<Address>().ok())
+            .and_then(|payer| Payer::wallet(&format!("{payer:#x}")).ok())
+            .ok_or_else(|| MethodError::Invalid("the payment's transfers come from several accounts".into()))
+    }
+
+    pub(super) fn pushed(credential: &Credential) -> Result<String, MethodError> {
+        Ok(payload(credential)?.data().to_ascii_lowercase())
+    }
+
+    pub(super) async fn prepare(
+        &self,
+        credential: &Credential,
+        offer: &Offer,
+    ) -> Result<Transfer, MethodError> {
+        let payload = payload(credential)?;
+        let transaction = sponsor::ready(self.sponsor.as_ref(), payload.data(), offer.is_sponsored())
+            .map_err(|error| MethodError::Invalid(error.to_string()))?;
+        self.refuse_reverting(&transaction).await?;
+        let sponsored = self.sponsor.is_some() && offer.is_sponsored();
+        let fee_limit = if sponsored {
+            let highest = transaction.highest_fee();
+            highest.ok_or_else(|| MethodError::Invalid(Exhausted::Fee.to_string()))?
+        } else {
+            Money::ZERO
+        };
+        Ok(Transfer {
+            reference: format!("{:#x}", transaction.hash()),
+            instruction: alloy::hex::encode_prefixed(transaction.raw()),
+            fee_limit,
+            valid_before: transaction
+                .valid_before()
+                .and_then(|s| i64::try_from(s).ok()?.checked_mul(1000))
+                .map(Timestamp::from_millis),
+        })
+    }
+
+    pub(super) async fn reserve_fee(
+        &self,
+        tx: &mut Tx,
+        payer: &Payer,
+        transfer: &Transfer,
+        now: Timestamp,
+    ) -> Result<Result<(), String>, DbError> {
+        let Some(sponsor) = self.sponsor.as_ref().filter(|_| transfer.fee_limit.is_positive()) else {
+            return Ok(Ok(()));
+        };
+        let reserved = sponsor.reserve(tx, payer.name(), transfer.fee_limit, now).await?;
+        Ok(reserved.map_err(|why| {
+            format!("the network fee is not sponsored now: {why}; pay it with a new challenge")
+        }))
+    }
+
+    /// A transaction that would fail in its block would cost its fee for
+    /// nothing, the payer's or ours.
+    async fn refuse_reverting(&self, transaction: &SignedTransaction) -> Result<(), MethodError> {
+        match self.chain.simulate(transaction).await {
+            Ok(SimulationOutcome::Succeeds) => Ok(()),
+            Ok(SimulationOutcome::Insufficient) => Err(MethodError::Insufficient(
+                "the account's token balance does not cover the amount; nothing was sent".into(),
+            )),
+            Ok(SimulationOutcome::Reverts(reason)) => Err(MethodError::Invalid(format!(
+                "the transaction would fail on the chain ({reason}); nothing was sent"
+            ))),
+            Err(error) => {
+                tracing::warn!(%error, "transaction cannot be simulated");
+                Err(MethodError::Unavailable("the chain"))
+            }
+        }
+    }
+
+    pub(super) async fn execute(&self, transfer: &Transfer, due: Due<'_>) -> TransferStatus {
+        let Ok(transaction) = SignedTransaction::parse(&transfer.instruction) else {
+            tracing::error!(transfer = transfer.reference, "a stored transaction cannot be read");
+            return TransferStatus::Unknown;
+        };
+        match self.chain.send(&transaction).await {
+            SendOutcome::Mined(receipt) => self.mined(&receipt, due),
+            SendOutcome::Refused { reason } => TransferStatus::Refused(reason),
+            SendOutcome::Unknown => TransferStatus::Unknown,
+        }
+    }
+
+    pub(super) async fn status(&self, reference: &str, due: Due<'_>) -> TransferStatus {
+        let Ok(hash) = reference.parse::<B256>() else { return TransferStatus::Unknown };
+        match self.chain.receipt(hash).await {
+            Ok(Some(receipt)) => self.mined(&receipt, due),
+            Ok(None) => TransferStatus::Missing,
+            Err(error) => {
+                tracing::warn!(%error, "open payment cannot be looked up");
+                TransferStatus::Unknown
+            }
+        }
+    }
+
+    pub(super) async fn is_dead(&self, reference: &str, last: Timestamp, now: Timestamp) -> bool {
+        match reference.parse() {
+            Ok(hash) => recover::is_dead(&self.chain, hash, last, now).await,
+            Err(_) => false,
+        }
+    }
+
+    /// A transaction is in a block: money moved, or it failed for good.
+    fn mined(&self, receipt: &ChainReceipt, due: Due<'_>) -> TransferStatus {
+        let moved = due
+            .currency
+            .parse()
+            .is_ok_and(|currency| crate::chain::transferred(receipt, currency, self.recipient, due.amount));
+        if receipt.status() != moved {
+            // The validated calls cannot succeed without this transfer, nor
+            // can it be left of a failure: the node contradicts itself. Taking
+            // no decision keeps every way open.
+            let hash = receipt.transaction_hash();
+            tracing::error!(%hash, moved, "status and transfers of a receipt disagree");
+            metrics::counter!("farebox_chain_contradictions_total").increment(1);
+            return TransferStatus::Unknown;
+        }
+        if moved {
+            TransferStatus::Settled { fee: crate::chain::fee_paid(receipt) }
+        } else {
+            TransferStatus::Failed
+        }
+    }
+}
+
+fn payload(credential: &Credential) -> Result<mpp::PaymentPayload, MethodError> {
+    tempo::charge_payload(credential.as_wire()).map_err(|error| MethodError::Invalid(error.to_string()))
+}
+
+fn refusal(error: &VerificationError) -> MethodError {
+    if error.retryable {
+        return MethodError::Unavailable("the chain");
+    }
+    match error.code {
+        Some(ErrorCode::NetworkError | ErrorCode::Internal | ErrorCode::ChainIdMismatch) => {
+            tracing::error!(code = ?error.code, "payment cannot be verified");
+            MethodError::Unavailable("the chain")
+        }
+        Some(ErrorCode::CredentialReplayed) => MethodError::Spent(error.message.clone()),
+        Some(ErrorCode::Expired) => MethodError::Expired,
+        _ => MethodError::Invalid(error.message.clone()),
+    }
+}
