@@ -381,7 +381,7 @@ async fn watch_keys(keys: Keys) {
     loop {
         tokio::time::sleep(keys::POLL_INTERVAL).await;
         let now = Timestamp::now();
-        match keys.end_inactive(since, now).await {
+        match keys.cancel_inactive(since, now).await {
             Ok(()) => since = now,
             Err(error) => tracing::warn!(%error, "ended keys cannot be looked for"),
         }
@@ -392,7 +392,7 @@ async fn watch_keys(keys: Keys) {
 async fn note_use(keys: Keys, rates: Rates) {
     loop {
         tokio::time::sleep(NOTE_EVERY).await;
-        let noted = keys.flush().await.and(rates.forget(Timestamp::now()).await);
+        let noted = keys.flush().await.and(rates.delete_expired(Timestamp::now()).await);
         if let Err(error) = noted {
             tracing::warn!(%error, "the use of keys cannot be noted");
         }

@@ -18,7 +18,7 @@ use crate::id::{AccountId, SourceRef, Timestamp};
 use crate::keys::{self, KeyLimits, KeysError, NewKey};
 use crate::ledger;
 use crate::money::Money;
-use crate::services::chat::scripted::Scripted;
+use crate::services::chat::scripted::ScriptedUpstream;
 
 /// What the agent's wallet starts with, in base units: $100.
 const AGENT_FUNDS: u64 = 100_000_000;
@@ -73,7 +73,7 @@ pub struct DevInfo {
 pub struct DevServer {
     pub devnet: Devnet,
     /// The scripted upstream; it ends with this value.
-    pub upstream: Scripted,
+    pub upstream: ScriptedUpstream,
     pub listener: TcpListener,
     pub config: Config,
     pub info: DevInfo,
@@ -141,7 +141,7 @@ pub async fn prepare(options: &DevOptions) -> Result<DevServer, DevError> {
     config.chain.chain_id = DevnetConfig::default().chain_id;
     config.sponsor.private_key = Some(Secret::from(hex::encode(sponsor.to_bytes())));
     config.sessions.operator_key = Some(Secret::from(hex::encode(operator.to_bytes())));
-    let upstream = Scripted::start().await.map_err(DevError::UpstreamConfig)?;
+    let upstream = ScriptedUpstream::start().await.map_err(DevError::UpstreamConfig)?;
     config.upstreams = vec![UpstreamConfig {
         name: "scripted".into(),
         base_url: upstream.base_url(),

@@ -242,7 +242,7 @@ async fn operate(command: ChannelsCommand) -> anyhow::Result<()> {
     let config = configuration.load()?;
     let db = Db::connect(config.database.url.expose(), 2).await?;
     let chain = Chain::new(&config.chain)?;
-    let models = Models::new(&config, Examiner::bare())?;
+    let models = Models::new(&config, Examiner::without_models())?;
     let sessions = Sessions::new(&config, &models, &db, &chain, None, ChannelNotifier::new().0)?
         .context("no channels here: set sessions.operator_key and at least one model")?;
     let Some(id) = id else {

@@ -1,4 +1,4 @@
-//! Channels, models, upstreams and offers that the session route needs, built once.
+//! Everything that the session route needs, built once: channels, models, upstreams, offers.
 
 use std::collections::HashMap;
 
@@ -16,32 +16,33 @@ use crate::payments::Issuer;
 use crate::payments::methods::tempo::session::{SessionOffer, SessionTerms};
 use crate::services::chat::{Catalog, ChatRequest, Models, Upstreams};
 
-/// Streamed chat, paid from channels.
+/// Chat that is paid from channels.
 pub struct Sessions {
     pub channels: Channels,
     pub notifier: ChannelNotifier,
     pub catalog: Catalog,
     pub upstreams: Upstreams,
-    /// Session challenges live long: vouchers echo theirs for a whole stream.
+    /// Issuer of session challenges. They are valid for long: the vouchers of a stream all carry its challenge.
     pub issuer: Issuer,
     pub window: VoucherWindow,
-    plain: OfferSet,
-    /// The same with the network fees of opening and topping up paid by us.
+    /// Offers whose payers pay the network fees.
+    unsponsored: OfferSet,
+    /// Offers for which this server pays the network fees of opening and topping up.
     sponsored: Option<OfferSet>,
 }
 
-/// Offers on the same terms.
+/// Offers with common terms.
 struct OfferSet {
     terms: SessionTerms,
-    /// By model, for streamed answers.
+    /// Offers for streamed answers, by the model's id.
     streamed: HashMap<String, SessionOffer>,
 }
 
 impl Sessions {
-    /// The sessions of a configuration; `None` when it offers none.
+    /// Creates the sessions of a configuration; `None` if it offers none.
     ///
     /// # Errors
-    /// When a key cannot be used.
+    /// [`ConfigError`] if `sessions.operator_key` is not a private key.
     pub fn new(
         config: &Config,
         models: &Models,
@@ -57,13 +58,13 @@ impl Sessions {
             key: "sessions.operator_key".into(),
             why: "is not 0x and 64 hex digits of a private key".into(),
         })?;
-        let own = signer.address() == config.payments.recipient;
+        let is_recipient = signer.address() == config.payments.recipient;
         let terms = SessionTerms {
             currency: config.chain.currency,
             recipient: config.payments.recipient,
             chain_id: config.chain.chain_id,
             escrow: config.sessions.escrow,
-            operator: if own { alloy::primitives::Address::ZERO } else { signer.address() },
+            operator: if is_recipient { alloy::primitives::Address::ZERO } else { signer.address() },
             min_voucher_delta: config.sessions.min_voucher_delta,
             sponsored: false,
         };
@@ -84,7 +85,7 @@ impl Sessions {
                 sponsor.cloned(),
                 Operator { signer, fees, account },
                 terms.clone(),
-                policy(config),
+                settlement_policy(config),
                 Rate::new(
                     config.sessions.vouchers_per_second,
                     config.sessions.vouchers_per_second.saturating_mul(10),
@@ -103,43 +104,44 @@ impl Sessions {
                 size: config.sessions.window_size,
                 step: config.sessions.min_voucher_delta,
             },
-            plain: OfferSet::new(terms, &catalog, units),
+            unsponsored: OfferSet::new(terms, &catalog, units),
             sponsored: sponsor.map(|_| OfferSet::new(sponsored, &catalog, units)),
             catalog,
         }))
     }
 
-    /// What one chunk of the answer costs.
+    /// Returns the price of one chunk of the answer.
     #[must_use]
-    pub fn price(&self, chat: &ChatRequest) -> Money {
+    pub fn price_per_chunk(&self, chat: &ChatRequest) -> Money {
         chat.model().price_per_chunk
     }
 
-    /// What a request must be able to spend before it is served: one chunk of a
-    /// streamed answer, all that a whole one can cost. Without a request, the
-    /// cheapest chunk there is.
+    /// Returns the amount that a channel must be able to spend before a request is
+    /// served: the price of one chunk of a streamed answer, or the highest price of a
+    /// non-streaming one. Without a request, the price of the cheapest chunk.
     #[must_use]
-    pub fn minimum(&self, chat: Option<&ChatRequest>) -> Money {
+    pub fn required_amount(&self, chat: Option<&ChatRequest>) -> Money {
         match chat {
-            Some(chat) if !chat.stream() => {
-                self.price(chat).checked_mul(chat.max_tokens()).unwrap_or(Money::from_micros(i64::MAX))
-            }
-            Some(chat) => self.price(chat),
+            Some(chat) if !chat.stream() => self
+                .price_per_chunk(chat)
+                .checked_mul(chat.max_tokens())
+                .unwrap_or(Money::from_micros(i64::MAX)),
+            Some(chat) => self.price_per_chunk(chat),
             None => self.catalog.iter().map(|model| model.price_per_chunk).min().unwrap_or(Money::ZERO),
         }
     }
 
-    /// What a request is offered; `None` when fees are to be sponsored and are not.
-    /// Without a request (a voucher, a close) any model's offer serves.
+    /// Returns the offer for a request; `None` if `sponsored` is set and this server
+    /// sponsors no fees. Without a request (a voucher, a close) the cheapest model's offer.
     #[must_use]
     pub fn offer(&self, chat: Option<&ChatRequest>, sponsored: bool) -> Option<SessionOffer> {
-        let menu = if sponsored { self.sponsored.as_ref()? } else { &self.plain };
-        Some(menu.offer(chat, self.minimum(chat)))
+        let offers = if sponsored { self.sponsored.as_ref()? } else { &self.unsponsored };
+        Some(offers.offer(chat, self.required_amount(chat)))
     }
 
-    /// Every model's offer for streamed answers, by the model's id.
+    /// Returns the offers for streamed answers, with the ids of their models.
     pub fn offers(&self) -> impl Iterator<Item = (&str, &SessionOffer)> {
-        self.plain.streamed.iter().map(|(model, offer)| (model.as_str(), offer))
+        self.unsponsored.streamed.iter().map(|(model, offer)| (model.as_str(), offer))
     }
 }
 
@@ -150,21 +152,21 @@ impl OfferSet {
             .map(|model| {
                 let price = model.price_per_chunk;
                 let deposit = price.checked_mul(suggested_units).unwrap_or(price);
-                let words = format!("One chunk of {}", model.id);
-                (model.id.clone(), SessionOffer::new(&terms, "chunk", price, deposit, &words))
+                let description = format!("One chunk of {}", model.id);
+                (model.id.clone(), SessionOffer::new(&terms, "chunk", price, deposit, &description))
             })
             .collect();
         Self { terms, streamed }
     }
 
-    /// A streamed answer costs per chunk, and asks for vouchers on the way. A
-    /// whole answer cannot ask, so its challenge is for the most it can cost,
-    /// and its real length is charged.
-    fn offer(&self, chat: Option<&ChatRequest>, minimum: Money) -> SessionOffer {
+    /// Returns the offer for a request that costs `maximum` at the most. A streamed
+    /// answer is priced by the chunk and requests vouchers on the way. A non-streaming
+    /// one cannot, so its challenge is for `maximum`, and its actual length is charged.
+    fn offer(&self, chat: Option<&ChatRequest>, maximum: Money) -> SessionOffer {
         let offer = match chat {
             Some(chat) if !chat.stream() => {
-                let words = format!("One answer of {}, at most", chat.model().id);
-                Some(SessionOffer::new(&self.terms, "request", minimum, minimum, &words))
+                let description = format!("One answer of {}, at most", chat.model().id);
+                Some(SessionOffer::new(&self.terms, "request", maximum, maximum, &description))
             }
             Some(chat) => self.streamed.get(&chat.model().id).cloned(),
             None => self.streamed.values().min_by_key(|offer| offer.unit_price()).cloned(),
@@ -173,7 +175,7 @@ impl OfferSet {
     }
 }
 
-fn policy(config: &Config) -> SettlementPolicy {
+fn settlement_policy(config: &Config) -> SettlementPolicy {
     let millis = |seconds: u64| i64::try_from(seconds.saturating_mul(1000)).unwrap_or(i64::MAX);
     SettlementPolicy {
         settle_above: config.sessions.settle_above,

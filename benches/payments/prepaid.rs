@@ -14,7 +14,7 @@ use farebox::id::{AccountId, SourceRef, Timestamp};
 use farebox::keys::{self, KeyLimits, Keys, KeysError, NewKey};
 use farebox::ledger;
 use farebox::money::Money;
-use farebox::services::chat::scripted::Scripted;
+use farebox::services::chat::scripted::ScriptedUpstream;
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
@@ -289,7 +289,7 @@ pub fn run_upstream() -> Result<()> {
     end_with_parent();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let upstream = Scripted::start().await?;
+        let upstream = ScriptedUpstream::start().await?;
         let url = upstream.base_url();
         let address = url.trim_start_matches("http://").split('/').next().context("an address")?;
         println!("{address}");

@@ -197,7 +197,7 @@ pub async fn revoke(
         })
         .await?;
     if revoked {
-        app.keys.end(&id);
+        app.keys.cancel_requests(&id);
         tracing::info!(wallet = owner, key = %id, "API key revoked");
     }
     let key = find(&app, &owner, &id).await?;
@@ -237,7 +237,7 @@ pub async fn rotate(
     };
     let id = KeyId::parse(signed.key_id()).ok_or_else(no_such_key)?;
     let until = now.checked_add_millis(i64::from(grace) * 1000).unwrap_or(now);
-    let minted = app.keys.mint_for(&id);
+    let minted = app.keys.mint_secret(&id);
     let (by, owned, new) = (&signed, owner.as_str(), &minted);
     app.db
         .transaction(|mut tx| async move {
@@ -248,7 +248,7 @@ pub async fn rotate(
             Ok((tx, ()))
         })
         .await?;
-    app.keys.changed(&id);
+    app.keys.forget_cached(&id);
     tracing::info!(wallet = owner, key = %id, grace, "API key rotated");
     let key = find(&app, &owner, &id).await?;
     let mut fields = view(&app, &key, now);

@@ -63,7 +63,7 @@ pub async fn preview(
     let offers = if sponsored { sponsored_offers(&app, &request)? } else { &app.offers.preview };
     let examiner = app.examiner.clone();
     gate::charge(&app, &request, offers.clone(), "pii.preview", move |paid: Paid| async move {
-        Ok(preview.run(&examiner).await?.open(&paid))
+        Ok(preview.run(&examiner).await?.release(&paid))
     })
     .await
 }
@@ -211,8 +211,8 @@ impl From<Payment> for PaymentView {
 impl From<PreviewError> for HttpError {
     fn from(error: PreviewError) -> Self {
         match error {
-            PreviewError::ExaminationError(why) => why.into(),
-            error if error.is_size() => Self::new(Code::PayloadTooLarge, error.to_string()),
+            PreviewError::Examination(why) => why.into(),
+            error if error.is_too_large() => Self::new(Code::PayloadTooLarge, error.to_string()),
             error => Self::new(Code::InvalidParams, error.to_string()),
         }
     }
@@ -222,8 +222,8 @@ impl From<ExaminationError> for HttpError {
     fn from(why: ExaminationError) -> Self {
         match why {
             ExaminationError::Busy => Self::new(Code::ServiceUnavailable, why.to_string()).retry_after(2),
-            ExaminationError::Slow(_) => Self::new(Code::InvalidParams, why.to_string()),
-            ExaminationError::Broken => Self::new(Code::InternalError, why.to_string()),
+            ExaminationError::TooSlow(_) => Self::new(Code::InvalidParams, why.to_string()),
+            ExaminationError::Failed => Self::new(Code::InternalError, why.to_string()),
         }
     }
 }

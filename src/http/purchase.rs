@@ -28,7 +28,7 @@ use super::wallet::answer;
 use crate::app::App;
 use crate::config::{Pack, Secret};
 use crate::funding::{Goods, Paid, SoldKey, WorkResult};
-use crate::keys::{KeyId, Minted, SecretHash};
+use crate::keys::{KeyId, MintedKey, SecretHash};
 use crate::payments::{Delivery, Offer, Payer};
 
 /// Keeps derived secrets apart from everything else that the server's secret signs.
@@ -163,12 +163,12 @@ fn complete(app: &App, delivery: &mut Delivery) -> Result<(), HttpError> {
 }
 
 /// The key whose secret follows from the server's secret and a challenge.
-fn derive(app: &App, secret: &Secret, id: &KeyId, challenge: &str) -> Minted {
+fn derive(app: &App, secret: &Secret, id: &KeyId, challenge: &str) -> MintedKey {
     let mut mac =
         Hmac::<Sha256>::new_from_slice(secret.expose().as_bytes()).expect("HMAC takes keys of any length");
     mac.update(DERIVATION);
     mac.update(challenge.as_bytes());
-    app.keys.mint_of(id, &mac.finalize().into_bytes().into())
+    app.keys.mint_from_bytes(id, &mac.finalize().into_bytes().into())
 }
 
 /// The challenge of the request's credential.

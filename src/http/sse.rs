@@ -54,7 +54,7 @@ pub fn end(delivered: &StreamSummary, receipt: &str) -> Bytes {
 
 fn complaint(end: &StreamEnd) -> Option<(&'static str, String)> {
     let message = match end {
-        StreamEnd::Complete | StreamEnd::Gone => return None,
+        StreamEnd::Complete | StreamEnd::ClientGone => return None,
         StreamEnd::Upstream(error) => error.to_string(),
         StreamEnd::NoVoucher => "no voucher came within a minute; what was delivered is paid".to_owned(),
         StreamEnd::OutOfCredit => "the account has no more; what was delivered is paid".to_owned(),
@@ -64,7 +64,7 @@ fn complaint(end: &StreamEnd) -> Option<(&'static str, String)> {
         StreamEnd::Superseded => {
             "a newer request on this channel, or its close, ended this stream".to_owned()
         }
-        StreamEnd::Ledger => "the ledger cannot be written; what was delivered is paid".to_owned(),
+        StreamEnd::LedgerUnavailable => "the ledger cannot be written; what was delivered is paid".to_owned(),
     };
     Some((end.as_str(), message))
 }

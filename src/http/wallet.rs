@@ -132,7 +132,7 @@ impl UnverifiedRequest {
         // Anybody can send such signatures: they are counted like guesses at keys.
         let may_ask = || {
             let taken = self.address.map_or(Ok(()), |address| app.unauthenticated_limiter.take(address, now));
-            taken.map_err(|often| u32::try_from(often.wait / 1000).unwrap_or(u32::MAX).saturating_add(1))
+            taken.map_err(|often| u32::try_from(often.wait_ms / 1000).unwrap_or(u32::MAX).saturating_add(1))
         };
         let purpose = RequestedAction { action: P::ACTION, key_id: self.key_id.as_deref() };
         let signed = verify(&app.chain, &app.message_rules, fields, purpose, now, may_ask).await;

@@ -1,4 +1,4 @@
-//! Keys read a moment ago. They only ever let a request in: a refusal is looked up anew.
+//! Cache of keys read a moment ago. It only lets requests in: before one is refused, its key is read again.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,15 +8,15 @@ use super::revocation::POLL_INTERVAL;
 use super::store::StoredKey;
 use crate::id::Timestamp;
 
-/// Keys remembered before all are forgotten.
+/// Number of cached keys at which the cache is emptied.
 const MAX_CACHED: usize = 10_000;
 
-/// What was read, and when. As long as streams of an ended key may run on, so may its requests: for [`POLL_INTERVAL`], and on
-/// other instances only than the one that ended it.
+/// Keys, and the times at which they were read. An entry is valid for [`POLL_INTERVAL`]: a key that another instance
+/// revoked opens new requests for no longer than its running streams go on.
 #[derive(Debug, Clone, Default)]
-pub(super) struct KeyCache(Arc<Mutex<CachedKey>>);
+pub(super) struct KeyCache(Arc<Mutex<CacheEntries>>);
 
-type CachedKey = HashMap<KeyId, (Arc<StoredKey>, Timestamp)>;
+type CacheEntries = HashMap<KeyId, (Arc<StoredKey>, Timestamp)>;
 
 impl KeyCache {
     pub(super) fn get(&self, id: &KeyId, now: Timestamp) -> Option<Arc<StoredKey>> {
@@ -27,7 +27,7 @@ impl KeyCache {
         fresh.then(|| Arc::clone(stored))
     }
 
-    pub(super) fn remember(&self, stored: StoredKey, now: Timestamp) -> Arc<StoredKey> {
+    pub(super) fn insert(&self, stored: StoredKey, now: Timestamp) -> Arc<StoredKey> {
         let stored = Arc::new(stored);
         let mut cache = self.lock();
         if cache.len() >= MAX_CACHED {
@@ -37,11 +37,11 @@ impl KeyCache {
         stored
     }
 
-    pub(super) fn forget(&self, id: &KeyId) {
+    pub(super) fn remove(&self, id: &KeyId) {
         self.lock().remove(id);
     }
 
-    fn lock(&self) -> MutexGuard<'_, CachedKey> {
+    fn lock(&self) -> MutexGuard<'_, CacheEntries> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,8 +1,8 @@
-//! API keys: who may spend a wallet's prepaid credits over `/v1`, and how much.
+//! API keys: secrets that spend a wallet's prepaid credits over `/v1`, within limits.
 //!
 //! A key's text is the prefix, a public id and a secret. The row is found by the
 //! id; of the secret only the SHA-256 is stored, and compared in constant time.
-//! What a key spends is money of its owner's account, `wallet:<owner>`.
+//! A key spends the money of its owner's account, `wallet:<owner>`.
 
 mod cache;
 mod rates;
@@ -21,28 +21,28 @@ pub use revocation::{POLL_INTERVAL, RevocationToken};
 pub use spend::{KeyPaid, PurchaseOutcome};
 use store::StoredKey;
 pub use store::{BoughtKey, KeysError, NewKey, count_active, create, create_bought, revoke, rotate};
-pub use text::{KeyId, Minted, SecretHash};
+pub use text::{KeyId, MintedKey, SecretHash};
 
 use crate::db::Db;
 use crate::id::{AccountId, Timestamp};
 use crate::money::Money;
 
-/// What a key may do; nothing set is the server's defaults and no budget.
+/// Limits of a key. Those that are not set are the server's default rates, and no budget.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct KeyLimits {
     /// Requests a minute.
     pub rpm: Option<u32>,
     /// Tokens a minute.
     pub tpm: Option<u32>,
-    /// The most it may spend on a UTC day.
+    /// Budget for one UTC day.
     pub daily: Option<Money>,
-    /// The most it may ever spend.
+    /// Budget for the lifetime of the key.
     pub total: Option<Money>,
-    /// The models it may use; all when absent.
+    /// Ids of the models it may use; all models when absent.
     pub models: Option<Vec<String>>,
 }
 
-/// A key as its owner sees it.
+/// An API key without its secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Key {
     pub id: KeyId,
@@ -50,7 +50,7 @@ pub struct Key {
     pub owner: String,
     pub name: String,
     pub created_at: Timestamp,
-    /// Accurate to some seconds.
+    /// Time of the latest request with it, accurate to some seconds.
     pub last_used_at: Option<Timestamp>,
     pub revoked_at: Option<Timestamp>,
     pub expires_at: Option<Timestamp>,
@@ -58,48 +58,48 @@ pub struct Key {
 }
 
 impl Key {
-    /// Whose money it spends.
+    /// Returns the account that it spends: its owner's.
     #[must_use]
     pub fn account(&self) -> AccountId {
         AccountId::wallet(&self.owner).expect("checked when the key was stored and read")
     }
 
-    /// Neither revoked nor expired.
+    /// Returns true if it is neither revoked nor expired.
     #[must_use]
     pub fn is_active(&self, now: Timestamp) -> bool {
         self.revoked_at.is_none() && self.expires_at.is_none_or(|expires| now < expires)
     }
 
-    /// Whether it may use a model.
+    /// Returns true if it may use the model with this id.
     #[must_use]
     pub fn allows(&self, model: &str) -> bool {
         self.limits.models.as_ref().is_none_or(|models| models.iter().any(|allowed| allowed == model))
     }
 }
 
-/// Why a text opens nothing.
+/// Reason for which a presented key is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyRejection {
     #[error("there is no API key")]
     Missing,
-    /// Another form, an unknown id or a wrong secret: not told apart.
+    /// Another form, an unknown id or a wrong secret: clients cannot tell which.
     #[error("the API key is not valid")]
     Invalid,
-    /// Known, and revoked or expired.
+    /// Valid key that was revoked or has expired.
     #[error("the API key was revoked or has expired")]
     Inactive,
-    /// Nothing is known about the key.
-    #[error("API keys cannot be read")]
+    /// The database failed.
+    #[error("the API key cannot be checked: the database is unreachable; try again later")]
     Unavailable(KeysError),
 }
 
-/// All keys. Clones share what they remember.
+/// All API keys. Clones share the cache and the times of use.
 #[derive(Debug, Clone)]
 pub struct Keys {
     db: Db,
     prefix: Arc<str>,
-    /// When keys were last used, since that was last written down.
-    used: Arc<Mutex<HashMap<KeyId, Timestamp>>>,
+    /// Times at which keys were last used, as far as they are not written yet.
+    last_used: Arc<Mutex<HashMap<KeyId, Timestamp>>>,
     cache: KeyCache,
     revocations: RevocationTokens,
 }
@@ -110,31 +110,31 @@ impl Keys {
         Self {
             db,
             prefix: prefix.into(),
-            used: Arc::default(),
+            last_used: Arc::default(),
             cache: KeyCache::default(),
             revocations: RevocationTokens::default(),
         }
     }
 
-    /// The text and hash of a new key; [`create`] stores it.
+    /// Creates the text and hash of a new key; [`create`] stores it.
     #[must_use]
-    pub fn mint(&self) -> Minted {
-        Minted::new(&self.prefix, KeyId::random())
+    pub fn mint(&self) -> MintedKey {
+        MintedKey::new(&self.prefix, KeyId::random())
     }
 
-    /// A new secret for a key there is; [`rotate`] stores it.
+    /// Creates a new secret for an existing key; [`rotate`] stores it.
     #[must_use]
-    pub fn mint_for(&self, id: &KeyId) -> Minted {
-        Minted::new(&self.prefix, id.clone())
+    pub fn mint_secret(&self, id: &KeyId) -> MintedKey {
+        MintedKey::new(&self.prefix, id.clone())
     }
 
-    /// A key whose secret is these 32 bytes, for one that must be found again without being stored.
+    /// Creates a key whose secret is these 32 bytes: for a key that can be derived again without being stored.
     #[must_use]
-    pub fn mint_of(&self, id: &KeyId, secret: &[u8; 32]) -> Minted {
-        Minted::of(&self.prefix, id.clone(), secret)
+    pub fn mint_from_bytes(&self, id: &KeyId, secret: &[u8; 32]) -> MintedKey {
+        MintedKey::from_bytes(&self.prefix, id.clone(), secret)
     }
 
-    /// The key of this text, if it can be used now.
+    /// Returns the key of this text if it can be used now.
     ///
     /// # Errors
     /// [`KeyRejection`].
@@ -143,78 +143,79 @@ impl Keys {
             return Err(KeyRejection::Missing);
         }
         let (id, hash) = text::parse(&self.prefix, text).ok_or(KeyRejection::Invalid)?;
-        let remembered = self.cache.get(&id, now).and_then(|stored| opened(Some(&stored), &hash, now).ok());
-        let key = if let Some(key) = remembered {
+        let cached = self.cache.get(&id, now).and_then(|stored| verify(Some(&stored), &hash, now).ok());
+        let key = if let Some(key) = cached {
             key
         } else {
-            let stored = store::secrets(&self.db, &id).await.map_err(KeyRejection::Unavailable)?;
-            let stored = stored.map(|stored| self.cache.remember(stored, now));
-            opened(stored.as_deref(), &hash, now)?
+            let stored = store::load(&self.db, &id).await.map_err(KeyRejection::Unavailable)?;
+            let stored = stored.map(|stored| self.cache.insert(stored, now));
+            verify(stored.as_deref(), &hash, now)?
         };
-        self.used().insert(key.id.clone(), now);
+        self.lock_last_used().insert(key.id.clone(), now);
         Ok(key)
     }
 
-    /// For a key whose secret was changed: the one before it opens nothing more here, grace aside.
-    pub fn changed(&self, id: &KeyId) {
-        self.cache.forget(id);
+    /// Removes a key from the cache after its secret was changed: from now on this instance refuses the
+    /// secret before it, unless its grace period lasts.
+    pub fn forget_cached(&self, id: &KeyId) {
+        self.cache.remove(id);
     }
 
-    /// The keys of an owner, revoked ones included, the newest first.
+    /// Returns the keys of an owner, revoked ones included, the newest first.
     ///
     /// # Errors
-    /// When the database fails.
+    /// [`KeysError`] if the database fails.
     pub async fn list(&self, owner: &str) -> Result<Vec<Key>, KeysError> {
         let keys = store::list(&self.db, owner).await?;
-        Ok(keys.into_iter().map(|key| self.with_use(key)).collect())
+        Ok(keys.into_iter().map(|key| self.with_last_use(key)).collect())
     }
 
-    /// One key of an owner.
+    /// Returns one key of an owner.
     ///
     /// # Errors
-    /// When the database fails.
+    /// [`KeysError`] if the database fails.
     pub async fn find(&self, owner: &str, id: &KeyId) -> Result<Option<Key>, KeysError> {
-        Ok(store::find(&self.db, owner, id).await?.map(|key| self.with_use(key)))
+        Ok(store::find(&self.db, owner, id).await?.map(|key| self.with_last_use(key)))
     }
 
-    /// Writes down when keys were last used.
+    /// Stores the times at which keys were last used.
     ///
     /// # Errors
-    /// When the database fails; they are written with the next ones then.
+    /// [`KeysError`] if the database fails; the times are then kept for the next call.
     pub async fn flush(&self) -> Result<(), KeysError> {
-        let used = std::mem::take(&mut *self.used());
+        let used = std::mem::take(&mut *self.lock_last_used());
         if used.is_empty() {
             return Ok(());
         }
-        let written = store::set_used(&self.db, &used).await;
+        let written = store::set_last_used(&self.db, &used).await;
         if written.is_err() {
-            let mut since = self.used();
+            let mut newer = self.lock_last_used();
             for (id, at) in used {
-                since.entry(id).or_insert(at);
+                newer.entry(id).or_insert(at);
             }
         }
         written
     }
 
-    fn with_use(&self, key: Key) -> Key {
-        let last_used_at = self.used().get(&key.id).copied().max(key.last_used_at);
+    fn with_last_use(&self, key: Key) -> Key {
+        let last_used_at = self.lock_last_used().get(&key.id).copied().max(key.last_used_at);
         Key { last_used_at, ..key }
     }
 
-    fn used(&self) -> MutexGuard<'_, HashMap<KeyId, Timestamp>> {
-        self.used.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock_last_used(&self) -> MutexGuard<'_, HashMap<KeyId, Timestamp>> {
+        self.last_used.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The key that `hash` opens now.
-fn opened(stored: Option<&StoredKey>, hash: &SecretHash, now: Timestamp) -> Result<Key, KeyRejection> {
+/// Returns the stored key if `hash` is that of a secret of it, and it is active.
+fn verify(stored: Option<&StoredKey>, hash: &SecretHash, now: Timestamp) -> Result<Key, KeyRejection> {
     // An unknown id costs the same comparisons as a known one.
-    let nobody = SecretHash::of("");
+    let no_secret = SecretHash::of_secret("");
     let (current, previous) = match stored {
-        Some(stored) => (&stored.hash, stored.previous(now).unwrap_or(&nobody)),
-        None => (&nobody, &nobody),
+        Some(stored) => (&stored.hash, stored.previous_hash(now).unwrap_or(&no_secret)),
+        None => (&no_secret, &no_secret),
     };
-    let opens = hash.matches(current) | hash.matches(previous);
-    let key = &stored.filter(|_| opens).ok_or(KeyRejection::Invalid)?.key;
+    let is_match = hash.matches(current) | hash.matches(previous);
+    let key = &stored.filter(|_| is_match).ok_or(KeyRejection::Invalid)?.key;
     if key.is_active(now) { Ok(key.clone()) } else { Err(KeyRejection::Inactive) }
 }

@@ -1,11 +1,11 @@
-//! Requests and tokens a minute, per key.
+//! Rates of API keys: requests and tokens a minute.
 //!
 //! A window is a minute of the clock. On SQLite there is one process and the
 //! count is exact. On PostgreSQL instances take slices of a tenth of the limit
-//! from a row of the minute, so that a request seldom asks the database. What
-//! is promised then: **all instances together never let through more than the
-//! limit in a window**; one may refuse while others hold up to a slice each
-//! that they have not used. Counts start anew when a process does.
+//! from a row of the minute, so that few requests need the database. Then
+//! **all instances together never admit more than the limit in a window**; one
+//! may refuse a request while others each hold up to a slice that they have not
+//! used. Counts start anew with the process.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,30 +18,30 @@ use crate::id::Timestamp;
 use crate::limits::Share;
 
 const MINUTE_MS: i64 = 60_000;
-/// Keys remembered before those of earlier minutes are dropped.
+/// Number of keys in memory at which those of earlier minutes are dropped.
 const MAX_TRACKED: usize = 10_000;
-/// Minutes whose rows are kept.
-const KEPT_MINUTES: i64 = 5;
+/// Minutes for which rows are kept.
+const RETENTION_MINUTES: i64 = 5;
 
-/// What is counted.
+/// Unit of a rate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RateUnit {
     Requests,
     Tokens,
 }
 
-/// The minutes of all keys. Clones share them.
+/// Rate limiter of all keys. Clones share its counts.
 #[derive(Debug, Clone)]
 pub struct Rates {
     db: Db,
     windows: Arc<Mutex<HashMap<KeyId, MinuteWindow>>>,
-    /// Held while a slice is asked for.
-    leasing: Arc<tokio::sync::Mutex<()>>,
+    /// Held while a slice is leased from the database.
+    lease_lock: Arc<tokio::sync::Mutex<()>>,
     rpm: u32,
     tpm: u32,
 }
 
-/// One key's current minute.
+/// Counts of one key in its current minute.
 #[derive(Debug, Clone, Copy)]
 struct MinuteWindow {
     minute: i64,
@@ -49,16 +49,16 @@ struct MinuteWindow {
     tokens: Share,
 }
 
-/// How a key stands in its minute.
+/// Limits of a key in its current minute, and the part that is left of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RateView {
     pub requests: Share,
     pub tokens: Share,
-    /// When the next minute begins, in seconds.
+    /// Seconds until the next minute begins.
     pub reset: u32,
 }
 
-/// Tokens set aside for a request. What was not used is given back when this is dropped.
+/// Token reservation of a request. Dropping it releases the tokens that were not used.
 #[derive(Debug)]
 pub struct TokenReservation {
     rates: Rates,
@@ -69,34 +69,33 @@ pub struct TokenReservation {
 }
 
 impl Rates {
-    /// `rpm` and `tpm` are for keys that have no limits of their own.
+    /// Creates a limiter; `rpm` and `tpm` are for keys that have no limits of their own.
     #[must_use]
     pub fn new(db: Db, rpm: u32, tpm: u32) -> Self {
-        Self { db, windows: Arc::default(), leasing: Arc::default(), rpm, tpm }
+        Self { db, windows: Arc::default(), lease_lock: Arc::default(), rpm, tpm }
     }
 
-    /// Counts a request. False when it is one too many.
+    /// Counts a request; returns false if it is beyond the limit.
     ///
     /// # Errors
-    /// When the database cannot say.
-    pub async fn request(&self, key: &Key, now: Timestamp) -> Result<bool, KeysError> {
+    /// [`KeysError`] if the database fails.
+    pub async fn take_request(&self, key: &Key, now: Timestamp) -> Result<bool, KeysError> {
         self.take(key, RateUnit::Requests, 1, now).await
     }
 
-    /// Sets tokens aside, the whole minute's at the most: a request that may
-    /// need more than that is served when there is nothing beside it. `None`
-    /// when there are not enough left.
+    /// Reserves tokens for a request, at the most all of a minute: a request that may
+    /// need more is served while it is the only one. `None` if not enough are left.
     ///
     /// # Errors
-    /// When the database cannot say.
-    pub async fn tokens(
+    /// [`KeysError`] if the database fails.
+    pub async fn reserve_tokens(
         &self,
         key: &Key,
         estimate: u64,
         now: Timestamp,
     ) -> Result<Option<TokenReservation>, KeysError> {
         let reserved = estimate.min(self.view(key, now).tokens.limit());
-        let taken = self.take(key, RateUnit::Tokens, reserved, now).await?;
+        let is_reserved = self.take(key, RateUnit::Tokens, reserved, now).await?;
         let reservation = || TokenReservation {
             rates: self.clone(),
             key: key.id.clone(),
@@ -104,10 +103,10 @@ impl Rates {
             reserved,
             used: 0,
         };
-        Ok(taken.then(reservation))
+        Ok(is_reserved.then(reservation))
     }
 
-    /// How a key stands.
+    /// Returns the limits of a key in its current minute, and the part that is left.
     #[must_use]
     pub fn view(&self, key: &Key, now: Timestamp) -> RateView {
         let window = self.window(&mut self.lock(), key, now);
@@ -116,36 +115,37 @@ impl Rates {
         RateView { requests: window.requests, tokens: window.tokens, reset }
     }
 
-    /// Removes the rows of past minutes.
+    /// Deletes the rows of past minutes.
     ///
     /// # Errors
-    /// When the database fails.
-    pub async fn forget(&self, now: Timestamp) -> Result<(), KeysError> {
+    /// [`KeysError`] if the database fails.
+    pub async fn delete_expired(&self, now: Timestamp) -> Result<(), KeysError> {
         sqlx::query("DELETE FROM key_minutes WHERE minute < $1")
-            .bind(minute(now) - KEPT_MINUTES)
+            .bind(minute(now) - RETENTION_MINUTES)
             .execute(&self.db.pool)
             .await?;
         Ok(())
     }
 
-    async fn take(&self, key: &Key, what: RateUnit, amount: u64, now: Timestamp) -> Result<bool, KeysError> {
-        if self.with(key, what, now, |share| share.take(amount)).is_ok() {
+    /// Takes `amount` of a key's current minute; returns false if that is beyond the limit.
+    async fn take(&self, key: &Key, unit: RateUnit, amount: u64, now: Timestamp) -> Result<bool, KeysError> {
+        if self.with_share(key, unit, now, |share| share.take(amount)).is_ok() {
             return Ok(true);
         }
         if self.db.engine == Engine::Sqlite {
             return Ok(false);
         }
-        // One asks for a slice, and whoever waited finds it there.
-        let _leasing = self.leasing.lock().await;
-        // What was granted may be used by others before it is taken: three tries are plenty.
+        // One request leases a slice; the others wait and then find it.
+        let _lease = self.lease_lock.lock().await;
+        // Other requests may use the slice before this one does: three tries are plenty.
         for _ in 0..3 {
             let minute = self.window(&mut self.lock(), key, now).minute;
-            let tried = self.with(key, what, now, |share| {
-                share.take(amount).map_err(|missing| (missing, share.slice(missing), share.limit()))
+            let tried = self.with_share(key, unit, now, |share| {
+                share.take(amount).map_err(|missing| (missing, share.slice_size(missing), share.limit()))
             });
             let Err(wanted) = tried else { return Ok(true) };
-            let (granted, taken) = self.lease(key, what, wanted, minute).await?;
-            self.grant(key, what, minute, (granted, taken));
+            let (granted, taken) = self.lease(key, unit, wanted, minute).await?;
+            self.grant(key, unit, minute, (granted, taken));
             if granted == 0 {
                 return Ok(false);
             }
@@ -153,32 +153,39 @@ impl Rates {
         Ok(false)
     }
 
-    /// Adds a slice of a minute to that minute, if it is still the key's.
-    fn grant(&self, key: &Key, what: RateUnit, minute: i64, (granted, taken): (u64, u64)) {
+    /// Adds a leased slice to the minute that it is of, if that is still the key's current one.
+    fn grant(&self, key: &Key, unit: RateUnit, minute: i64, (granted, taken): (u64, u64)) {
         if let Some(window) = self.lock().get_mut(&key.id).filter(|window| window.minute == minute) {
-            window.of(what).grant(granted, taken);
+            window.share_mut(unit).grant(granted, taken);
         }
     }
 
-    /// Looks at a share of a key's current minute, or changes it.
-    fn with<T>(&self, key: &Key, what: RateUnit, now: Timestamp, work: impl FnOnce(&mut Share) -> T) -> T {
+    /// Calls `work` with a share of a key's current minute.
+    fn with_share<T>(
+        &self,
+        key: &Key,
+        unit: RateUnit,
+        now: Timestamp,
+        work: impl FnOnce(&mut Share) -> T,
+    ) -> T {
         let mut windows = self.lock();
         let mut window = self.window(&mut windows, key, now);
-        let done = work(window.of(what));
+        let done = work(window.share_mut(unit));
         windows.insert(key.id.clone(), window);
         done
     }
 
-    /// Takes a slice of what all instances share, or the rest of it where that
-    /// is enough. What was taken, and what all have taken.
+    /// Takes a slice of a minute for this instance in the database, or what is left of
+    /// the minute if that is enough. Returns the amount granted (zero if there is not
+    /// enough), and the amount taken by all instances.
     async fn lease(
         &self,
         key: &Key,
-        what: RateUnit,
+        unit: RateUnit,
         (missing, slice, limit): (u64, u64, u64),
         minute: i64,
     ) -> Result<(u64, u64), KeysError> {
-        let column = match what {
+        let column = match unit {
             RateUnit::Requests => "requests",
             RateUnit::Tokens => "tokens",
         };
@@ -223,8 +230,8 @@ impl Rates {
         Ok((0, limit))
     }
 
-    /// The current minute of a key; a new one begins full. A request that comes a little late, when
-    /// others have begun the next minute, counts there: the clock of a key never goes back.
+    /// Returns the current minute of a key; a new one begins unused. A request whose time lies before that
+    /// minute counts in it: the clock of a key never goes back.
     fn window(&self, windows: &mut HashMap<KeyId, MinuteWindow>, key: &Key, now: Timestamp) -> MinuteWindow {
         let minute = minute(now);
         if let Some(window) = windows.get(&key.id).filter(|window| window.minute >= minute) {
@@ -234,8 +241,8 @@ impl Rates {
             windows.retain(|_, window| window.minute >= minute);
         }
         let share = |limit: u32| match self.db.engine {
-            Engine::Sqlite => Share::whole(limit.into()),
-            Engine::Postgres => Share::empty(limit.into()),
+            Engine::Sqlite => Share::exclusive(limit.into()),
+            Engine::Postgres => Share::leased(limit.into()),
         };
         let window = MinuteWindow {
             minute,
@@ -252,8 +259,8 @@ impl Rates {
 }
 
 impl MinuteWindow {
-    fn of(&mut self, what: RateUnit) -> &mut Share {
-        match what {
+    fn share_mut(&mut self, unit: RateUnit) -> &mut Share {
+        match unit {
             RateUnit::Requests => &mut self.requests,
             RateUnit::Tokens => &mut self.tokens,
         }
@@ -261,8 +268,8 @@ impl MinuteWindow {
 }
 
 impl TokenReservation {
-    /// What the request came to.
-    pub fn used(mut self, tokens: u64) {
+    /// Counts the tokens that the request used, and releases the others.
+    pub fn use_tokens(mut self, tokens: u64) {
         self.used = tokens;
     }
 }
@@ -270,14 +277,15 @@ impl TokenReservation {
 impl Drop for TokenReservation {
     fn drop(&mut self) {
         let mut windows = self.rates.lock();
-        // The tokens of an earlier minute are gone with it.
+        // Tokens of an earlier minute are not counted any more.
         if let Some(window) = windows.get_mut(&self.key).filter(|window| window.minute == self.minute) {
-            window.tokens.give_back(self.reserved);
-            window.tokens.overdraw(self.used);
+            window.tokens.release(self.reserved);
+            window.tokens.use_unchecked(self.used);
         }
     }
 }
 
+/// Returns the number of the minute since 1970.
 fn minute(now: Timestamp) -> i64 {
     now.millis().div_euclid(MINUTE_MS)
 }

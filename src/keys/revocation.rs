@@ -1,4 +1,4 @@
-//! Ending what runs with a key when the key ends.
+//! Cancels running requests of a key that is revoked or expires.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -10,31 +10,31 @@ use tokio_util::sync::CancellationToken;
 use super::{KeyId, Keys, KeysError};
 use crate::id::Timestamp;
 
-/// How often ended keys are looked for while requests run: a stream ends within
-/// twice this.
+/// Interval at which revoked and expired keys are looked for while requests run: a stream
+/// ends within twice this time.
 pub const POLL_INTERVAL: Duration = Duration::from_millis(400);
-/// How far back each look reaches: clocks of instances differ, and a commit
-/// takes its time.
-const BACK_MS: i64 = 60_000;
+/// Time that each search reaches back, in milliseconds: clocks of instances differ, and a
+/// commit takes its time.
+const LOOKBACK_MS: i64 = 60_000;
 
-/// The keys that requests run with.
+/// Revocation tokens of the keys that requests run with.
 #[derive(Debug, Clone, Default)]
 pub(super) struct RevocationTokens(Arc<Mutex<HashMap<KeyId, Weak<RevocationToken>>>>);
 
-/// Held by a request: tells when its key ends.
+/// Token of a key, held by its requests: cancelled when the key is revoked or expires.
 #[derive(Debug)]
 pub struct RevocationToken(CancellationToken);
 
 impl RevocationToken {
-    /// Cancelled when the key was revoked or has expired.
+    /// Returns the token that is cancelled when the key is revoked or expires.
     #[must_use]
-    pub fn ended(&self) -> CancellationToken {
+    pub fn cancellation(&self) -> CancellationToken {
         self.0.clone()
     }
 }
 
 impl RevocationTokens {
-    fn of(&self, id: &KeyId) -> Arc<RevocationToken> {
+    fn token(&self, id: &KeyId) -> Arc<RevocationToken> {
         let mut revocations = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(token) = revocations.get(id).and_then(Weak::upgrade) {
             return token;
@@ -44,15 +44,15 @@ impl RevocationTokens {
         token
     }
 
-    fn end(&self, id: &KeyId) {
+    fn cancel(&self, id: &KeyId) {
         let revocations = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(token) = revocations.get(id).and_then(Weak::upgrade) {
             token.0.cancel();
         }
     }
 
-    /// Forgets keys without requests; whether any are left.
-    fn any(&self) -> bool {
+    /// Drops the tokens that no request holds; returns true if any are left.
+    fn retain_held(&self) -> bool {
         let mut revocations = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         revocations.retain(|_, token| token.strong_count() > 0);
         !revocations.is_empty()
@@ -60,28 +60,29 @@ impl RevocationTokens {
 }
 
 impl Keys {
-    /// For a request that may run for long.
+    /// Returns the token of a key, for a request to hold while it runs.
     #[must_use]
-    pub fn watch(&self, id: &KeyId) -> Arc<RevocationToken> {
-        self.revocations.of(id)
+    pub fn revocation_token(&self, id: &KeyId) -> Arc<RevocationToken> {
+        self.revocations.token(id)
     }
 
-    /// Ends what runs in this process with a key. The other instances find out
-    /// by themselves, as this one would.
-    pub fn end(&self, id: &KeyId) {
-        self.cache.forget(id);
-        self.revocations.end(id);
+    /// Cancels the requests that run in this process with a key. Other instances cancel
+    /// theirs within twice [`POLL_INTERVAL`].
+    pub fn cancel_requests(&self, id: &KeyId) {
+        self.cache.remove(id);
+        self.revocations.cancel(id);
     }
 
-    /// Ends what runs with keys that were revoked or have expired since `since`.
+    /// Cancels the requests that run in this process with keys that were revoked or have
+    /// expired since `since`.
     ///
     /// # Errors
-    /// When the database fails.
-    pub async fn end_inactive(&self, since: Timestamp, now: Timestamp) -> Result<(), KeysError> {
-        if !self.revocations.any() {
+    /// [`KeysError`] if the database fails.
+    pub async fn cancel_inactive(&self, since: Timestamp, now: Timestamp) -> Result<(), KeysError> {
+        if !self.revocations.retain_held() {
             return Ok(());
         }
-        let since = since.checked_sub_millis(BACK_MS).unwrap_or(since);
+        let since = since.checked_sub_millis(LOOKBACK_MS).unwrap_or(since);
         let rows = sqlx::query(
             "SELECT id FROM api_keys WHERE revoked_at > $1 \
              UNION SELECT id FROM api_keys WHERE expires_at > $1 AND expires_at <= $2",
@@ -92,7 +93,7 @@ impl Keys {
         .await?;
         for row in rows {
             if let Some(id) = KeyId::parse(row.try_get("id")?) {
-                self.end(&id);
+                self.cancel_requests(&id);
             }
         }
         Ok(())

@@ -1,5 +1,5 @@
-//! Spending with a key: its budgets are checked in the transaction that sets the money aside or
-//! takes it, under the lock of its owner's account.
+//! Spending with an API key. Its budgets are checked in the transaction that reserves or charges the
+//! money, under the lock of its owner's account.
 
 use sha2::{Digest as _, Sha256};
 
@@ -9,22 +9,23 @@ use crate::id::{RequestKey, Timestamp};
 use crate::ledger::{self, Budget, EntryDetails, Estimate, HoldRequest, SpendOutcome, SpendingLimit, budget};
 use crate::money::Money;
 
-/// Proof that an answer of known price was charged. Only [`Keys::spend`] makes one.
+/// Proof that a known price was charged. Only [`Keys::spend`] makes one.
 #[derive(Debug)]
 pub struct KeyPaid(());
 
-/// What became of a purchase.
+/// Outcome of charging a known price.
 #[derive(Debug)]
 pub enum PurchaseOutcome {
-    /// Charged, now or by the same request before.
-    Done(KeyPaid),
-    /// The `Idempotency-Key` belongs to a request with another body.
+    /// Charged now, or before by the same request.
+    Paid(KeyPaid),
+    /// The `Idempotency-Key` was used for a request with another body.
     KeyReused,
+    /// The account or a budget of the key has not enough.
     Short(SpendingLimit),
 }
 
 impl Key {
-    /// A hold to be opened on the account of the key's owner.
+    /// Returns a request for a hold on the account of the key's owner, within the key's budgets.
     #[must_use]
     pub fn hold_request(
         &self,
@@ -35,7 +36,7 @@ impl Key {
     ) -> HoldRequest {
         HoldRequest {
             account: self.account(),
-            idempotency_key: idempotency_key.map(|given| format!("{}\n{given}", self.id)),
+            idempotency_key: idempotency_key.map(|client_key| format!("{}\n{client_key}", self.id)),
             budget: Some(self.budget(now)),
             estimate,
             now,
@@ -43,30 +44,30 @@ impl Key {
         }
     }
 
-    /// What the key spends is counted within this, and bounded by it.
+    /// Returns the budget that bounds the key's spending.
     fn budget(&self, now: Timestamp) -> Budget {
         Budget::on(self.id.as_str(), now, self.limits.daily, self.limits.total)
     }
 }
 
 impl Keys {
-    /// Charges a known price. `digest` names the request's body: the same
-    /// `Idempotency-Key` with the same body is charged once.
+    /// Charges a known price. `idempotency` is the client's `Idempotency-Key` with the digest of the
+    /// request's body: both together are charged once.
     ///
     /// # Errors
-    /// When the database fails.
+    /// [`KeysError`] if the database fails.
     pub async fn spend(
         &self,
         key: &Key,
         price: Money,
-        repeat: Option<(&str, &str)>,
+        idempotency: Option<(&str, &str)>,
         details: &EntryDetails,
         now: Timestamp,
     ) -> Result<PurchaseOutcome, KeysError> {
         self.db
             .transaction(|mut tx| async move {
-                let bought = spend(&mut tx, key, price, repeat, details, now).await?;
-                Ok((tx, bought))
+                let outcome = spend(&mut tx, key, price, idempotency, details, now).await?;
+                Ok((tx, outcome))
             })
             .await
     }
@@ -76,15 +77,15 @@ async fn spend(
     tx: &mut Tx,
     key: &Key,
     price: Money,
-    repeat: Option<(&str, &str)>,
+    idempotency: Option<(&str, &str)>,
     details: &EntryDetails,
     now: Timestamp,
 ) -> Result<PurchaseOutcome, KeysError> {
     let account = key.account();
     let balance = ledger::lock(tx, &account).await?;
-    let (request_key, digest) = match repeat {
-        Some((given, digest)) => {
-            let hash = hex::encode(Sha256::digest(format!("{}\n{given}", key.id)));
+    let (request_key, digest) = match idempotency {
+        Some((idempotency_key, digest)) => {
+            let hash = hex::encode(Sha256::digest(format!("{}\n{idempotency_key}", key.id)));
             let name = format!("purchase:{hash}");
             let request_key = RequestKey::parse(&name).map_err(|_| KeysError::Corrupt(key.id.clone()))?;
             (request_key, digest)
@@ -94,25 +95,26 @@ async fn spend(
     let mut details = details.clone();
     details.meta["key"] = key.id.as_str().into();
     details.meta["digest"] = digest.into();
-    let within = key.budget(now);
-    let left = budget::left(tx, &account, &within, balance.available()).await?;
-    // A repetition costs nothing, so the ledger is asked before the budget.
-    if price > left.affordable && !is_known(tx, &account, &request_key).await? {
-        return Ok(PurchaseOutcome::Short(left));
+    let budget = key.budget(now);
+    let limit = budget::left(tx, &account, &budget, balance.available()).await?;
+    // A repeated request costs nothing, so it is looked up before it is refused.
+    if price > limit.affordable && !is_known(tx, &account, &request_key).await? {
+        return Ok(PurchaseOutcome::Short(limit));
     }
     match ledger::spend(tx, &account, price, &request_key, &details, now).await? {
         SpendOutcome::Spent(_) => {
-            budget::count(tx, &within, price).await?;
-            Ok(PurchaseOutcome::Done(KeyPaid(())))
+            budget::count(tx, &budget, price).await?;
+            Ok(PurchaseOutcome::Paid(KeyPaid(())))
         }
         SpendOutcome::Replayed(entry) if entry.meta["digest"] == details.meta["digest"] => {
-            Ok(PurchaseOutcome::Done(KeyPaid(())))
+            Ok(PurchaseOutcome::Paid(KeyPaid(())))
         }
         SpendOutcome::Replayed(_) => Ok(PurchaseOutcome::KeyReused),
-        SpendOutcome::Short { .. } => Ok(PurchaseOutcome::Short(left)),
+        SpendOutcome::Short { .. } => Ok(PurchaseOutcome::Short(limit)),
     }
 }
 
+/// Returns true if the account has a request with this key.
 async fn is_known(
     tx: &mut Tx,
     account: &crate::id::AccountId,

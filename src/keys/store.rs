@@ -1,4 +1,4 @@
-//! The SQL of keys.
+//! SQL of API keys.
 
 use std::collections::HashMap;
 
@@ -14,21 +14,21 @@ use crate::money::Money;
 const COLUMNS: &str = "id, owner, name, hash, previous_hash, previous_until, created_at, last_used_at, \
      revoked_at, expires_at, rpm, tpm, daily_limit, total_limit, models";
 
-/// What a key is called that nobody could name.
+/// Name of a key that was bought on the chain: the purchase carries none.
 const BOUGHT_NAME: &str = "bought on the chain";
 
-/// Why keys could not be read or written.
+/// Reason for which keys could not be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum KeysError {
     #[error(transparent)]
     Database(#[from] DbError),
     #[error(transparent)]
     Ledger(#[from] LedgerError),
-    /// The owner of a new key is no wallet address.
+    /// The owner of a new key is not a wallet address.
     #[error(transparent)]
     Owner(#[from] IdError),
-    /// A row that nothing here writes.
-    #[error("key {0} is stored in a form that cannot be read")]
+    /// A row that this module does not write.
+    #[error("the row of key {0} in `api_keys` is malformed; restore it from a backup")]
     Corrupt(KeyId),
 }
 
@@ -63,7 +63,7 @@ pub struct NewKey<'a> {
 /// Stores a minted key.
 ///
 /// # Errors
-/// [`KeysError::Owner`], or when the database fails.
+/// [`KeysError::Owner`], or another if the database fails.
 pub async fn create(tx: &mut Tx, new: &NewKey<'_>, now: Timestamp) -> Result<(), KeysError> {
     let limits = new.limits;
     let models = limits.models.as_ref().map(|models| serde_json::json!(models).to_string());
@@ -72,7 +72,7 @@ pub async fn create(tx: &mut Tx, new: &NewKey<'_>, now: Timestamp) -> Result<(),
          total_limit, models) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
     )
     .bind(new.id.as_str().to_owned())
-    .bind(address(new.owner)?)
+    .bind(wallet_address(new.owner)?)
     .bind(new.name.to_owned())
     .bind(new.hash.to_hex())
     .bind(now.millis())
@@ -87,10 +87,10 @@ pub async fn create(tx: &mut Tx, new: &NewKey<'_>, now: Timestamp) -> Result<(),
     Ok(())
 }
 
-/// The keys of an owner that can be used now.
+/// Returns the number of keys of an owner that can be used now.
 ///
 /// # Errors
-/// When the database fails.
+/// [`KeysError`] if the database fails.
 pub async fn count_active(tx: &mut Tx, owner: &str, now: Timestamp) -> Result<i64, KeysError> {
     let row = sqlx::query(
         "SELECT count(*) AS keys FROM api_keys \
@@ -109,23 +109,23 @@ pub struct BoughtKey<'a> {
     pub hash: &'a SecretHash,
     /// Wallet address; letter case does not matter.
     pub owner: &'a str,
-    /// Of the credit that came with it.
+    /// Source of the credit that came with it.
     pub source: &'a SourceRef,
 }
 
-/// Stores a bought key under the id that its hash gives it, unless that id is taken: by the same
-/// purchase, when it is read again, or by another, for which `false` is answered.
+/// Stores a bought key under the id that follows from its hash. Returns false if that id is taken by
+/// another purchase; storing the same purchase again changes nothing.
 ///
 /// # Errors
-/// [`KeysError::Owner`], or when the database fails.
+/// [`KeysError::Owner`], or another if the database fails.
 pub async fn create_bought(tx: &mut Tx, key: &BoughtKey<'_>, now: Timestamp) -> Result<bool, KeysError> {
-    let id = KeyId::of_hash(key.hash);
+    let id = KeyId::from_hash(key.hash);
     sqlx::query(
         "INSERT INTO api_keys (id, owner, name, hash, source, created_at) VALUES ($1, $2, $3, $4, $5, $6) \
          ON CONFLICT (id) DO NOTHING",
     )
     .bind(id.as_str().to_owned())
-    .bind(address(key.owner)?)
+    .bind(wallet_address(key.owner)?)
     .bind(BOUGHT_NAME)
     .bind(key.hash.to_hex())
     .bind(key.source.as_str().to_owned())
@@ -140,12 +140,12 @@ pub async fn create_bought(tx: &mut Tx, key: &BoughtKey<'_>, now: Timestamp) -> 
     Ok(source.as_deref() == Some(key.source.as_str()))
 }
 
-/// Ends a key for good. False when the owner has no such key, or it was revoked before.
+/// Revokes a key. Returns false if the owner has no such key, or it was revoked before.
 ///
-/// Requests that run with it end within a second of the commit.
+/// Requests that run with it are cancelled within a second of the commit.
 ///
 /// # Errors
-/// When the database fails.
+/// [`KeysError`] if the database fails.
 pub async fn revoke(tx: &mut Tx, owner: &str, id: &KeyId, now: Timestamp) -> Result<bool, KeysError> {
     let done = sqlx::query(
         "UPDATE api_keys SET revoked_at = $3 WHERE id = $1 AND owner = $2 AND revoked_at IS NULL",
@@ -158,11 +158,11 @@ pub async fn revoke(tx: &mut Tx, owner: &str, id: &KeyId, now: Timestamp) -> Res
     Ok(done.rows_affected() == 1)
 }
 
-/// Gives a key a new secret; the one it had works until `grace_until`. Id, limits and what was
-/// spent stay. False when the owner has no such key, or it was revoked or has expired.
+/// Gives a key a new secret; the old one works until `grace_until`. The id, the limits and the
+/// amounts spent stay. Returns false if the owner has no such key, or it was revoked or has expired.
 ///
 /// # Errors
-/// When the database fails.
+/// [`KeysError`] if the database fails.
 pub async fn rotate(
     tx: &mut Tx,
     owner: &str,
@@ -185,7 +185,7 @@ pub async fn rotate(
     Ok(done.rows_affected() == 1)
 }
 
-/// A key with what opens it.
+/// A key with the hashes of its secrets.
 #[derive(Debug)]
 pub(super) struct StoredKey {
     pub key: Key,
@@ -194,21 +194,21 @@ pub(super) struct StoredKey {
 }
 
 impl StoredKey {
-    /// The secret before the last rotation, while it still works.
-    pub(super) fn previous(&self, now: Timestamp) -> Option<&SecretHash> {
+    /// Returns the hash of the secret before the last rotation, while it still works.
+    pub(super) fn previous_hash(&self, now: Timestamp) -> Option<&SecretHash> {
         self.previous.as_ref().filter(|(_, until)| now < *until).map(|(hash, _)| hash)
     }
 }
 
-pub(super) async fn secrets(db: &Db, id: &KeyId) -> Result<Option<StoredKey>, KeysError> {
+pub(super) async fn load(db: &Db, id: &KeyId) -> Result<Option<StoredKey>, KeysError> {
     let sql = format!("SELECT {COLUMNS} FROM api_keys WHERE id = $1");
     let row =
         sqlx::query(sqlx::AssertSqlSafe(sql)).bind(id.as_str().to_owned()).fetch_optional(&db.pool).await?;
-    row.map(|row| stored(&row)).transpose()
+    row.map(|row| read_row(&row)).transpose()
 }
 
 pub(super) async fn find(db: &Db, owner: &str, id: &KeyId) -> Result<Option<Key>, KeysError> {
-    let stored = secrets(db, id).await?.map(|stored| stored.key);
+    let stored = load(db, id).await?.map(|stored| stored.key);
     Ok(stored.filter(|key| key.owner.eq_ignore_ascii_case(owner)))
 }
 
@@ -216,13 +216,13 @@ pub(super) async fn list(db: &Db, owner: &str) -> Result<Vec<Key>, KeysError> {
     let sql = format!("SELECT {COLUMNS} FROM api_keys WHERE owner = $1 ORDER BY created_at DESC, id");
     let rows =
         sqlx::query(sqlx::AssertSqlSafe(sql)).bind(owner.to_ascii_lowercase()).fetch_all(&db.pool).await?;
-    rows.iter().map(|row| stored(row).map(|stored| stored.key)).collect()
+    rows.iter().map(|row| read_row(row).map(|stored| stored.key)).collect()
 }
 
-/// Several at once share a commit; the later of two instances' times stays.
-pub(super) async fn set_used(db: &Db, used: &HashMap<KeyId, Timestamp>) -> Result<(), KeysError> {
+/// Stores the times at which keys were last used, in one commit. The latest time of all instances stays.
+pub(super) async fn set_last_used(db: &Db, used: &HashMap<KeyId, Timestamp>) -> Result<(), KeysError> {
     let mut ordered: Vec<_> = used.iter().collect();
-    // One order for everybody, so that two instances never wait for each other.
+    // All instances lock the rows in the same order, so that they cannot deadlock.
     ordered.sort_unstable();
     let ordered = &ordered;
     db.transaction(|mut tx| async move {
@@ -241,12 +241,12 @@ pub(super) async fn set_used(db: &Db, used: &HashMap<KeyId, Timestamp>) -> Resul
     .await
 }
 
-fn stored(row: &AnyRow) -> Result<StoredKey, KeysError> {
+fn read_row(row: &AnyRow) -> Result<StoredKey, KeysError> {
     let text: String = row.try_get("id")?;
     let corrupt = || KeysError::Corrupt(KeyId::parse(&text).unwrap_or_else(KeyId::random));
     let id = KeyId::parse(&text).ok_or_else(corrupt)?;
     let number = |column: &str| row.try_get::<Option<i64>, _>(column);
-    let moment = |column: &str| number(column).map(|millis| millis.map(Timestamp::from_millis));
+    let timestamp = |column: &str| number(column).map(|millis| millis.map(Timestamp::from_millis));
     let money = |column: &str| number(column).map(|micros| micros.map(Money::from_micros));
     let rate = |column: &str| -> Result<Option<u32>, KeysError> {
         number(column)?.map(u32::try_from).transpose().map_err(|_| corrupt())
@@ -256,7 +256,7 @@ fn stored(row: &AnyRow) -> Result<StoredKey, KeysError> {
     let models = models.map(|models| serde_json::from_str(&models)).transpose().map_err(|_| corrupt())?;
     let owner: String = row.try_get("owner")?;
     AccountId::wallet(&owner).map_err(|_| corrupt())?;
-    let previous = match (row.try_get::<Option<String>, _>("previous_hash")?, moment("previous_until")?) {
+    let previous = match (row.try_get::<Option<String>, _>("previous_hash")?, timestamp("previous_until")?) {
         (Some(text), Some(until)) => Some((hash(&text)?, until)),
         _ => None,
     };
@@ -265,9 +265,9 @@ fn stored(row: &AnyRow) -> Result<StoredKey, KeysError> {
         owner,
         name: row.try_get("name")?,
         created_at: Timestamp::from_millis(row.try_get("created_at")?),
-        last_used_at: moment("last_used_at")?,
-        revoked_at: moment("revoked_at")?,
-        expires_at: moment("expires_at")?,
+        last_used_at: timestamp("last_used_at")?,
+        revoked_at: timestamp("revoked_at")?,
+        expires_at: timestamp("expires_at")?,
         limits: KeyLimits {
             rpm: rate("rpm")?,
             tpm: rate("tpm")?,
@@ -279,7 +279,8 @@ fn stored(row: &AnyRow) -> Result<StoredKey, KeysError> {
     Ok(StoredKey { key, hash: hash(&row.try_get::<String, _>("hash")?)?, previous })
 }
 
-fn address(owner: &str) -> Result<String, IdError> {
+/// Returns the wallet address in lower case.
+fn wallet_address(owner: &str) -> Result<String, IdError> {
     AccountId::wallet(owner)?;
     Ok(owner.to_ascii_lowercase())
 }

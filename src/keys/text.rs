@@ -1,4 +1,4 @@
-//! The text of a key: prefix, public id, secret.
+//! Text of an API key: prefix, public id, secret.
 
 use std::fmt;
 
@@ -9,18 +9,18 @@ use subtle::ConstantTimeEq as _;
 
 use crate::config::Secret;
 
-/// Characters of the public id.
+/// Length of the public id, in characters.
 const ID_LENGTH: usize = 16;
-/// Characters of the secret: 32 bytes in base64url.
+/// Length of the secret, in characters: 32 bytes in base64url.
 const SECRET_LENGTH: usize = 43;
 const ID_ALPHABET: &[u8; 36] = b"abcdefghijklmnopqrstuvwxyz0123456789";
 
-/// The public name of a key: stable when its secret is rotated, safe in logs.
+/// Public id of a key: it stays when the secret is rotated, and may be logged.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KeyId(String);
 
 impl KeyId {
-    /// A new random id.
+    /// Creates a random id.
     #[must_use]
     pub fn random() -> Self {
         let mut id = String::with_capacity(ID_LENGTH);
@@ -28,24 +28,24 @@ impl KeyId {
             let mut bytes = [0; 2 * ID_LENGTH];
             getrandom::fill(&mut bytes).expect("the system has randomness");
             // 252 is seven times 36: every character is equally likely.
-            let fair = bytes.into_iter().filter(|byte| *byte < 252);
-            id.extend(fair.map(|byte| char::from(ID_ALPHABET[usize::from(byte) % 36])));
+            let unbiased = bytes.into_iter().filter(|byte| *byte < 252);
+            id.extend(unbiased.map(|byte| char::from(ID_ALPHABET[usize::from(byte) % 36])));
         }
         id.truncate(ID_LENGTH);
         Self(id)
     }
 
-    /// The id of a key that was bought by the hash of its secret alone, so that its buyer knows it
-    /// beforehand: of the hash's own SHA-256, the first 16 bytes modulo 36, as characters of
-    /// `[a-z0-9]`. Hashed again, because an id that were part of the hash could be taken by anybody
-    /// who sees a purchase coming.
+    /// Returns the id of a key that was bought with the hash of its secret alone, so that its buyer
+    /// knows it beforehand: the first 16 bytes of the hash's own SHA-256, each modulo 36, as characters
+    /// of `[a-z0-9]`. Hashed again, because an id that was part of the hash could be taken by anybody
+    /// who sees the purchase before it is mined.
     #[must_use]
-    pub fn of_hash(hash: &SecretHash) -> Self {
+    pub fn from_hash(hash: &SecretHash) -> Self {
         let digest = Sha256::digest(hash.0);
         Self(digest.iter().take(ID_LENGTH).map(|b| char::from(ID_ALPHABET[usize::from(*b) % 36])).collect())
     }
 
-    /// Reads an id: 16 characters of `[a-z0-9]`.
+    /// Reads an id: 16 characters of `[a-z0-9]`; `None` for any other text.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let fits = text.len() == ID_LENGTH && text.bytes().all(|b| ID_ALPHABET.contains(&b));
@@ -64,13 +64,13 @@ impl fmt::Display for KeyId {
     }
 }
 
-/// The SHA-256 of a secret: all that is stored of it. A secret is 256 random
-/// bits, so a fast hash without salt tells nothing.
+/// SHA-256 of a secret: all that is stored of it. A secret is 256 random bits, so a
+/// fast hash without salt cannot be reversed.
 #[derive(Clone, Copy)]
 pub struct SecretHash([u8; 32]);
 
 impl SecretHash {
-    pub(super) fn of(secret: &str) -> Self {
+    pub(super) fn of_secret(secret: &str) -> Self {
         Self(Sha256::digest(secret.as_bytes()).into())
     }
 
@@ -82,19 +82,19 @@ impl SecretHash {
         Some(Self(bytes))
     }
 
-    /// A hash that was made elsewhere.
+    /// Wraps a hash that the caller computed or read.
     #[must_use]
-    pub fn of_bytes(bytes: [u8; 32]) -> Self {
+    pub fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 
-    /// In lower case.
+    /// Returns 64 hexadecimal digits, in lower case.
     #[must_use]
     pub fn to_hex(self) -> String {
         hex::encode(self.0)
     }
 
-    /// Whether both are of the same secret, in constant time.
+    /// Returns true if both are of the same secret; compares in constant time.
     pub(super) fn matches(&self, other: &Self) -> bool {
         self.0.ct_eq(&other.0).into()
     }
@@ -106,40 +106,40 @@ impl fmt::Debug for SecretHash {
     }
 }
 
-/// A new key or secret. Its text exists here only and is shown once.
+/// A new key, or a new secret of a key. Its text exists here only and is shown once.
 #[derive(Debug)]
-pub struct Minted {
+pub struct MintedKey {
     pub id: KeyId,
-    /// The whole key. Debug hides it.
+    /// Complete text of the key; `Debug` hides it.
     pub text: Secret,
     pub hash: SecretHash,
 }
 
-impl Minted {
+impl MintedKey {
     pub(super) fn new(prefix: &str, id: KeyId) -> Self {
         let mut bytes = [0; 32];
         getrandom::fill(&mut bytes).expect("the system has randomness");
-        Self::of(prefix, id, &bytes)
+        Self::from_bytes(prefix, id, &bytes)
     }
 
-    /// A key whose secret is made of these bytes.
-    pub(super) fn of(prefix: &str, id: KeyId, bytes: &[u8; 32]) -> Self {
+    /// Creates a key whose secret is these bytes.
+    pub(super) fn from_bytes(prefix: &str, id: KeyId, bytes: &[u8; 32]) -> Self {
         let secret = URL_SAFE_NO_PAD.encode(bytes);
         let text = Secret::from(format!("{prefix}{id}{secret}"));
-        Self { id, text, hash: SecretHash::of(&secret) }
+        Self { id, text, hash: SecretHash::of_secret(&secret) }
     }
 }
 
-/// Takes a key apart; `None` when it has another form. Nothing but the exact
-/// prefix and length is read, so a longer prefix is not taken for an id.
+/// Splits the text of a key into its id and the hash of its secret; `None` if it has
+/// another form. The prefix and the length must match exactly.
 pub(super) fn parse(prefix: &str, text: &str) -> Option<(KeyId, SecretHash)> {
     let rest = text.strip_prefix(prefix)?;
     let (id, secret) = rest.split_at_checked(ID_LENGTH)?;
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
-    if secret.len() != SECRET_LENGTH || !secret.bytes().all(plain) {
+    let is_base64url = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+    if secret.len() != SECRET_LENGTH || !secret.bytes().all(is_base64url) {
         return None;
     }
-    Some((KeyId::parse(id)?, SecretHash::of(secret)))
+    Some((KeyId::parse(id)?, SecretHash::of_secret(secret)))
 }
 
 #[cfg(test)]
@@ -148,7 +148,7 @@ mod tests {
 
     #[test]
     fn a_minted_key_is_read_back() {
-        let minted = Minted::new("pryv_", KeyId::random());
+        let minted = MintedKey::new("pryv_", KeyId::random());
         let (id, hash) = parse("pryv_", minted.text.expose()).expect("its own form");
         assert!(id == minted.id && hash.matches(&minted.hash));
         assert_eq!(minted.text.expose().len(), 5 + 16 + 43);
@@ -158,13 +158,13 @@ mod tests {
 
     #[test]
     fn the_id_of_a_hash_is_what_the_readme_says() {
-        let hash = SecretHash::of("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA");
-        assert_eq!(KeyId::of_hash(&hash).as_str(), "d8zy9ky01xdubctd");
+        let hash = SecretHash::of_secret("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA");
+        assert_eq!(KeyId::from_hash(&hash).as_str(), "d8zy9ky01xdubctd");
     }
 
     #[test]
     fn attack_24_only_the_exact_form_is_a_key() {
-        let minted = Minted::new("pryv_", KeyId::random());
+        let minted = MintedKey::new("pryv_", KeyId::random());
         let text = minted.text.expose();
         for wrong in [
             String::new(),
@@ -191,7 +191,7 @@ mod tests {
 
     #[test]
     fn attack_28_keys_and_hashes_are_not_printed() {
-        let minted = Minted::new("pryv_", KeyId::random());
+        let minted = MintedKey::new("pryv_", KeyId::random());
         let shown = format!("{minted:?} {:?}", minted.hash);
         assert!(!shown.contains(&minted.text.expose()[21..]) && !shown.contains(&minted.hash.to_hex()));
         assert!(shown.contains(minted.id.as_str()));

@@ -1,11 +1,11 @@
-//! Paying from a channel, chunk by chunk, and asking for vouchers on the way.
+//! Funding source of a channel: charges chunk by chunk and requests vouchers on the way.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::notifier::Waiter;
-use super::source::{CLIENT_TIMEOUT, FundingSource, MeteredRequest, PING_INTERVAL, StreamContext};
+use super::source::{FundingSource, MeteredRequest, PING_INTERVAL, StreamContext};
 use super::state::{ChannelBalance, VoucherRequest, VoucherWindow};
 use super::stream::{StreamEnd, StreamEvent};
 use crate::funding::channel::{ChannelRefusal, Channels};
@@ -14,33 +14,36 @@ use crate::money::Money;
 use crate::payments::methods::tempo::session::ChannelId;
 use crate::services::chat::{Chunk, Completion};
 
-/// How often a waiting stream looks at its channel without being notified: should
-/// word of a voucher that another instance got be lost.
+/// Interval at which a waiting stream reads its channel without a notification: the
+/// notification of a voucher that another instance accepted may be lost.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
+/// Time that a stream waits for a voucher ("Insufficient Balance During Streaming").
+const VOUCHER_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// What a channel pays with.
+/// Funding source of an answer that a channel pays for.
 pub struct ChannelSource {
     channels: Channels,
     waiter: Waiter,
     terms: ChannelTerms,
     units: u64,
-    /// When the first chunk came.
-    began: Instant,
-    asked: Option<Money>,
-    /// What had been accepted then.
-    accepted_when_asked: Money,
+    /// Time of the first chunk.
+    first_chunk_at: Option<Instant>,
+    /// Amount that was requested last.
+    requested: Option<Money>,
+    /// Amount that was accepted when it was requested.
+    accepted_at_request: Money,
 }
 
-/// A request on a channel.
+/// Terms on which a channel pays for an answer.
 #[derive(Debug, Clone)]
 pub struct ChannelTerms {
     pub channel: ChannelId,
-    /// The id of the challenge that the request came with.
+    /// Id of the challenge that the request answered.
     pub challenge: String,
     pub price: Money,
     pub window: VoucherWindow,
-    /// The most units the answer can have.
-    pub most_units: u64,
+    /// Largest number of units that the answer can have.
+    pub max_units: u64,
     pub balance: ChannelBalance,
 }
 
@@ -52,40 +55,48 @@ impl ChannelSource {
             waiter,
             terms,
             units: 0,
-            began: Instant::now(),
-            asked: None,
-            accepted_when_asked: Money::ZERO,
+            first_chunk_at: None,
+            requested: None,
+            accepted_at_request: Money::ZERO,
         }
     }
 
+    /// Returns the voucher window at the rate of this stream.
     fn window(&self) -> VoucherWindow {
-        let millis = self.began.elapsed().as_millis();
+        let millis = self.first_chunk_at.map_or(0, |first| first.elapsed().as_millis());
         self.terms.window.at_rate(self.units, u64::try_from(millis).unwrap_or(u64::MAX))
     }
 
-    fn more(&self) -> u64 {
-        self.terms.most_units.saturating_sub(self.units)
+    /// Returns the number of units that the answer can still have.
+    fn remaining_units(&self) -> u64 {
+        self.terms.max_units.saturating_sub(self.units)
     }
 
-    async fn ask(&mut self, context: &StreamContext, ask: VoucherRequest) -> Result<(), StreamEnd> {
-        self.asked = Some(ask.required);
-        self.accepted_when_asked = self.terms.balance.accepted;
+    async fn request_voucher(
+        &mut self,
+        context: &StreamContext,
+        request: VoucherRequest,
+    ) -> Result<(), StreamEnd> {
+        self.requested = Some(request.required);
+        self.accepted_at_request = self.terms.balance.accepted;
         let balance = self.terms.balance;
-        context.send(StreamEvent::NeedVoucher { required: ask.required, balance }).await
+        context.send(StreamEvent::NeedVoucher { required: request.required, balance }).await
     }
 
-    /// Asks, unless that has been asked already, and waits until the channel
-    /// pays for a unit.
+    /// Requests a voucher, unless it was requested already, and waits until the
+    /// channel can pay for a unit.
     async fn wait_for_voucher(&mut self, context: &StreamContext) -> Result<(), StreamEnd> {
-        self.refresh().await?;
-        let deadline = Instant::now() + CLIENT_TIMEOUT;
+        self.refresh_balance().await?;
+        let deadline = Instant::now() + VOUCHER_TIMEOUT;
         let mut next_ping = Instant::now() + PING_INTERVAL;
         while self.terms.balance.affordable(self.terms.price, 1) == 0 {
-            let ask = self.terms.balance.request_now(self.terms.price, self.window(), self.more());
-            let accepted = self.terms.balance.accepted;
-            // A voucher for less than was asked is an answer too: ask for the rest.
-            if self.asked.is_none_or(|asked| asked <= accepted || self.accepted_when_asked < accepted) {
-                self.ask(context, ask).await?;
+            let balance = self.terms.balance;
+            let request = balance.request_now(self.terms.price, self.window(), self.remaining_units());
+            let accepted = balance.accepted;
+            // A voucher for less than was requested is an answer too: request the difference.
+            let is_answered = |requested: Money| requested <= accepted || self.accepted_at_request < accepted;
+            if self.requested.is_none_or(is_answered) {
+                self.request_voucher(context, request).await?;
             }
             let now = Instant::now();
             if now >= deadline {
@@ -96,18 +107,18 @@ impl ChannelSource {
                 next_ping = now + PING_INTERVAL;
             }
             tokio::select! {
-                () = context.events.closed() => return Err(StreamEnd::Gone),
+                () = context.events.closed() => return Err(StreamEnd::ClientGone),
                 () = self.waiter.notified() => {}
                 () = tokio::time::sleep(POLL_INTERVAL) => {}
             }
-            self.refresh().await?;
+            self.refresh_balance().await?;
         }
         Ok(())
     }
 
-    /// How the channel stands now.
-    async fn refresh(&mut self) -> Result<(), StreamEnd> {
-        // Boxed, here and below: a stream keeps the room of all that it may ever wait for.
+    /// Reads the channel's balance.
+    async fn refresh_balance(&mut self) -> Result<(), StreamEnd> {
+        // Boxed, here and below: the future of a stream is as large as the largest one that it awaits.
         match Box::pin(self.channels.find(self.terms.channel)).await {
             Ok(Some(channel)) => {
                 match channel.usable() {
@@ -115,7 +126,7 @@ impl ChannelSource {
                     Err(ChannelRefusal::Closed | ChannelRefusal::Closing) => {
                         return Err(StreamEnd::Superseded);
                     }
-                    Err(_) => return Err(StreamEnd::Ledger),
+                    Err(_) => return Err(StreamEnd::LedgerUnavailable),
                 }
                 self.terms.balance = ChannelBalance {
                     accepted: channel.accepted(),
@@ -124,21 +135,21 @@ impl ChannelSource {
                 };
                 Ok(())
             }
-            Ok(None) => Err(StreamEnd::Ledger),
+            Ok(None) => Err(StreamEnd::LedgerUnavailable),
             Err(error) => {
-                tracing::error!(%error, "channel cannot be read");
-                Err(StreamEnd::Ledger)
+                tracing::error!(%error, "a channel cannot be read");
+                Err(StreamEnd::LedgerUnavailable)
             }
         }
     }
 }
 
 impl FundingSource for ChannelSource {
-    fn began(&mut self) {
-        self.began = Instant::now();
+    fn on_first_chunk(&mut self) {
+        self.first_chunk_at = Some(Instant::now());
     }
 
-    async fn pay(&mut self, context: &StreamContext, chunks: &[&Chunk]) -> Result<u64, StreamEnd> {
+    async fn charge_chunks(&mut self, context: &StreamContext, chunks: &[&Chunk]) -> Result<u64, StreamEnd> {
         let units = chunks.iter().filter(|chunk| chunk.billable).count() as u64;
         if units == 0 {
             return Ok(0);
@@ -149,45 +160,45 @@ impl FundingSource for ChannelSource {
                 Box::pin(self.wait_for_voucher(context)).await?;
                 continue;
             }
-            let cost = self.terms.price.checked_mul(affordable).ok_or(StreamEnd::Ledger)?;
-            // Nothing else runs on the channel, so what a voucher added is set aside as a whole.
+            let cost = self.terms.price.checked_mul(affordable).ok_or(StreamEnd::LedgerUnavailable)?;
+            // Nothing else runs on the channel, so all that a voucher added is reserved at once.
             let ahead = self.terms.balance.left();
             match context.ledger.charge_ahead(&context.request.hold, cost, ahead).await {
                 Ok(ChargeOutcome::Charged { .. }) => {
                     self.units += affordable;
                     let balance = &mut self.terms.balance;
-                    balance.spent = balance.spent.checked_add(cost).ok_or(StreamEnd::Ledger)?;
+                    balance.spent = balance.spent.checked_add(cost).ok_or(StreamEnd::LedgerUnavailable)?;
                     return Ok(affordable);
                 }
-                // Our picture was too good: look again before the next try.
-                Ok(ChargeOutcome::Short { .. }) => self.refresh().await?,
+                // The balance read before was too high: read it again before the next try.
+                Ok(ChargeOutcome::Short { .. }) => self.refresh_balance().await?,
                 Ok(ChargeOutcome::Closed) => return Err(StreamEnd::Superseded),
                 Err(error) => {
-                    tracing::error!(%error, "a chunk cannot be charged");
-                    return Err(StreamEnd::Ledger);
+                    tracing::error!(%error, "chunks cannot be charged");
+                    return Err(StreamEnd::LedgerUnavailable);
                 }
             }
         }
     }
 
-    async fn sent(&mut self, context: &StreamContext) -> Result<(), StreamEnd> {
-        let (price, window, more) = (self.terms.price, self.window(), self.more());
-        match self.terms.balance.request_early(price, window, more, self.asked) {
-            Some(ask) => self.ask(context, ask).await,
+    async fn on_sent(&mut self, context: &StreamContext) -> Result<(), StreamEnd> {
+        let (price, window, remaining) = (self.terms.price, self.window(), self.remaining_units());
+        match self.terms.balance.request_early(price, window, remaining, self.requested) {
+            Some(request) => self.request_voucher(context, request).await,
             None => Ok(()),
         }
     }
 
-    /// The challenge asked for the most that a non-streaming answer can cost, so it is
-    /// always covered.
-    fn owed_non_streaming(&mut self, completion: &Completion) -> Owed {
-        let units = completion.tokens().clamp(1, self.terms.most_units);
+    /// The challenge asked for the most that a non-streaming answer can cost, so the
+    /// vouchers always cover it.
+    fn owed_for_completion(&mut self, completion: &Completion) -> Owed {
+        let units = completion.tokens().clamp(1, self.terms.max_units);
         self.units = self.terms.balance.affordable(self.terms.price, units);
         Owed::Exactly(self.terms.price.checked_mul(self.units).unwrap_or(Money::ZERO))
     }
 
-    /// The receipt must say what the channel's record says, whoever wrote it.
-    async fn balance(&mut self) -> Option<ChannelBalance> {
+    /// Read anew: the receipt must agree with the channel's record, whichever request wrote it.
+    async fn channel_balance(&mut self) -> Option<ChannelBalance> {
         if let Ok(Some(channel)) = Box::pin(self.channels.find(self.terms.channel)).await {
             self.terms.balance.accepted = channel.accepted();
             self.terms.balance.spent = channel.spent;
@@ -199,14 +210,14 @@ impl FundingSource for ChannelSource {
         self.units
     }
 
-    fn details(&self, request: &MeteredRequest, units: u64, end: &str) -> EntryDetails {
+    fn entry_details(&self, request: &MeteredRequest, units: u64, end: &str) -> EntryDetails {
         EntryDetails {
             kind: EntryKind::Usage,
             request_id: Some(request.request_id.clone()),
             service: request.model.clone(),
             units,
             unit_price: self.terms.price,
-            meta: request.noted(serde_json::json!({
+            meta: request.entry_meta(serde_json::json!({
                 "channel": self.terms.channel.to_string(), "challenge": self.terms.challenge, "end": end,
             })),
         }

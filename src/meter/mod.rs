@@ -1,11 +1,11 @@
-//! Charge before delivery.
+//! The meter: charges an answer before it is delivered.
 //!
-//! [`state`] decides (pure): how much of what is ready can be paid for, and
-//! when to ask for the next voucher. [`stream`] carries it out: it reads the
-//! upstream, charges the request on the ledger, and only then hands chunks on.
-//! [`non_streaming`] is the same for answers that come in one piece. What pays is a
-//! [`FundingSource`]: a channel with its [`ChannelSource`], or [`PrepaidSource`] credits, a request that
-//! has no vouchers to ask for.
+//! [`state`] is the pure part: it decides how many chunks a channel can pay for
+//! and when the next voucher is requested. [`stream`] drives a streamed answer:
+//! it reads the upstream, charges the hold on the ledger, and only then sends the
+//! chunks. [`non_streaming`] charges an answer that is sent in one piece. Both take
+//! the money from a [`FundingSource`]: a channel ([`ChannelSource`]), which can
+//! request vouchers, or prepaid credits ([`PrepaidSource`]), which cannot.
 
 mod channel;
 mod non_streaming;

@@ -1,35 +1,35 @@
-//! A non-streaming answer: its real length is charged, then it leaves.
+//! Charging of a non-streaming answer: the hold is captured at its actual length, then it is sent.
 
 use super::source::{FundingSource, MeteredRequest};
 use crate::id::Timestamp;
 use crate::ledger::{Capture, CloseOutcome, Ledger};
 use crate::services::chat::{Completion, UpstreamError};
 
-/// An answer that is paid for.
+/// A non-streaming answer that was charged.
 #[derive(Debug)]
 pub struct PaidAnswer {
     pub completion: Completion,
-    /// What was charged, in units of the request's price.
+    /// Number of units charged: tokens.
     pub units: u64,
 }
 
-/// Why there is no answer. Nothing was charged, unless the ledger cannot say.
+/// Reason for which there is no answer. Nothing was charged, except perhaps with [`AnswerError::LedgerUnavailable`].
 #[derive(Debug)]
 pub enum AnswerError {
     Upstream(UpstreamError),
-    /// A newer request took the channel over, or it is being closed.
+    /// A newer request took the channel over, or the channel is being closed.
     Superseded,
-    /// The ledger could not be written.
-    Ledger,
+    /// The ledger could not be written; the charge may have been made.
+    LedgerUnavailable,
     /// The key was revoked or has expired.
     KeyEnded,
-    /// The client went away before the answer was there.
-    Gone,
+    /// The client disconnected before the answer came.
+    ClientGone,
 }
 
-/// Waits for the answer, charges it and closes its request. Once `gone` completes
-/// nothing is charged any more: run this in a task of its own, so that a client
-/// that goes away cannot leave the request open.
+/// Waits for the answer and captures the hold at its price. If `client_gone` completes
+/// before the answer, nothing is charged: run this in a task of its own, so that a
+/// client that disconnects cannot leave the hold open.
 ///
 /// # Errors
 /// [`AnswerError`].
@@ -37,69 +37,73 @@ pub async fn non_streaming<P: FundingSource>(
     request: MeteredRequest,
     mut source: P,
     ledger: &Ledger,
-    start: impl Future<Output = Result<Completion, UpstreamError>>,
-    gone: impl Future<Output = ()>,
+    answer: impl Future<Output = Result<Completion, UpstreamError>>,
+    client_gone: impl Future<Output = ()>,
 ) -> Result<PaidAnswer, AnswerError> {
     let answered = tokio::select! {
-        () = gone => Err(AnswerError::Gone),
-        _ = source.stopped() => Err(AnswerError::KeyEnded),
-        answered = start => answered.map_err(AnswerError::Upstream),
+        () = client_gone => Err(AnswerError::ClientGone),
+        _ = source.cancelled() => Err(AnswerError::KeyEnded),
+        answered = answer => answered.map_err(AnswerError::Upstream),
     };
+    // Read when the answer is there: it may have taken minutes.
+    let now = Timestamp::now();
     match answered {
-        Ok(completion) => settle(&request, &mut source, ledger, completion).await,
-        Err(failed) => {
-            close(&request, &source, ledger, &failed).await;
-            Err(failed)
+        Ok(completion) => capture(&request, &mut source, ledger, completion, now).await,
+        Err(error) => {
+            close(&request, &source, ledger, &error, now).await;
+            Err(error)
         }
     }
 }
 
-/// Charges an answer and closes its request, at once.
-async fn settle<P: FundingSource>(
+/// Charges an answer and closes its hold, in one step.
+async fn capture<P: FundingSource>(
     request: &MeteredRequest,
     source: &mut P,
     ledger: &Ledger,
     completion: Completion,
+    now: Timestamp,
 ) -> Result<PaidAnswer, AnswerError> {
-    let owed = source.owed_non_streaming(&completion);
+    let owed = source.owed_for_completion(&completion);
     let units = source.units();
-    let details = source.details(request, units, "complete");
-    match ledger.capture(Capture { hold: request.hold.clone(), owed, details, now: Timestamp::now() }).await {
+    let details = source.entry_details(request, units, "complete");
+    match ledger.capture(Capture { hold: request.hold.clone(), owed, details, now }).await {
         Ok(CloseOutcome::Closed { .. }) => Ok(PaidAnswer { completion, units }),
         Ok(CloseOutcome::AlreadyClosed { .. }) => Err(AnswerError::Superseded),
         Ok(CloseOutcome::Short { .. }) => {
-            close(request, source, ledger, &AnswerError::Superseded).await;
+            close(request, source, ledger, &AnswerError::Superseded, now).await;
             Err(AnswerError::Superseded)
         }
         Err(error) => {
             tracing::error!(%error, "an answer cannot be charged");
-            Err(AnswerError::Ledger)
+            Err(AnswerError::LedgerUnavailable)
         }
     }
 }
 
-/// Closes the request of an answer that there is not.
+/// Closes the hold of a request that got no answer, with an entry that charges nothing.
 async fn close<P: FundingSource>(
     request: &MeteredRequest,
     source: &P,
     ledger: &Ledger,
-    failed: &AnswerError,
+    error: &AnswerError,
+    now: Timestamp,
 ) {
-    let details = source.details(request, 0, failed.as_str());
-    if let Err(error) = ledger.close(&request.hold, &details, Timestamp::now()).await {
-        tracing::error!(%error, "a request is left to the sweeper");
+    let details = source.entry_details(request, 0, error.as_str());
+    if let Err(error) = ledger.close(&request.hold, &details, now).await {
+        tracing::error!(%error, "a hold cannot be closed; the sweep will close it");
     }
 }
 
 impl AnswerError {
-    /// Stable name, as kept in the entry.
+    /// Returns the stable name of the error, as the entry keeps it.
     fn as_str(&self) -> &'static str {
         match self {
             Self::Upstream(_) => "upstream_failed",
             Self::Superseded => "superseded",
-            Self::Ledger => "ledger_unavailable",
+            Self::LedgerUnavailable => "ledger_unavailable",
             Self::KeyEnded => "key_ended",
-            Self::Gone => "client_gone",
+            Self::ClientGone => "client_gone",
         }
     }
 }

@@ -1,8 +1,8 @@
-//! Waking a stream when something happened to its channel: a voucher, a top-up,
-//! a newer request, a close.
+//! Notifications that something happened to a channel: a voucher, a top-up, a newer
+//! request, a close. They wake the stream that runs on it.
 //!
-//! A notify is a hint to look at the channel, never the news itself: nothing is
-//! lost when one gets lost, only time.
+//! A notification says that the channel has to be read, not what happened: one that is
+//! lost costs time and nothing else.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -11,19 +11,19 @@ use tokio::sync::{mpsc, watch};
 
 use crate::payments::methods::tempo::session::ChannelId;
 
-/// Notifications for other instances that may wait to be sent. More than that are
-/// dropped: a stream that is not notified looks by itself a moment later.
+/// Capacity of the queue of notifications for other instances. What does not fit is
+/// dropped: a stream that is not notified reads its channel by itself a moment later.
 const OUTBOUND_QUEUE: usize = 1024;
 
-/// The streams of this process that may be waiting, by channel.
+/// Notifier of the streams in this process, by channel. Clones share them.
 #[derive(Debug, Clone)]
 pub struct ChannelNotifier {
     waiters: Arc<Mutex<HashMap<ChannelId, watch::Sender<()>>>>,
-    /// Where other instances are told.
+    /// Queue of the notifications for other instances.
     outbound: mpsc::Sender<ChannelId>,
 }
 
-/// Hears every notify of a channel since it was made.
+/// Receiver of a channel's notifications, from its creation on.
 #[derive(Debug)]
 pub struct Waiter {
     channel: ChannelId,
@@ -32,22 +32,22 @@ pub struct Waiter {
 }
 
 impl ChannelNotifier {
-    /// Nobody waits yet. What comes out is to be told to other instances, and
-    /// may be dropped where there are none.
+    /// Creates a notifier without waiters, and the receiver of the notifications for
+    /// other instances. Drop the receiver if there are none.
     #[must_use]
     pub fn new() -> (Self, mpsc::Receiver<ChannelId>) {
         let (outbound, notifications) = mpsc::channel(OUTBOUND_QUEUE);
         (Self { waiters: Arc::default(), outbound }, notifications)
     }
 
-    /// A waiter of a channel.
+    /// Creates a waiter for a channel.
     #[must_use]
     pub fn waiter(&self, channel: ChannelId) -> Waiter {
         let notifications = self.lock().entry(channel).or_default().subscribe();
         Waiter { channel, notifications, notifier: self.clone() }
     }
 
-    /// Wakes the streams of a channel, here and on other instances.
+    /// Wakes the streams of a channel, in this process and on other instances.
     pub fn notify(&self, channel: ChannelId) {
         self.notify_local(channel);
         let _ = self.outbound.try_send(channel);
@@ -66,10 +66,10 @@ impl ChannelNotifier {
 }
 
 impl Waiter {
-    /// Waits for a notify that was not tally yet.
+    /// Waits for a notification that this waiter has not received yet.
     pub async fn notified(&mut self) {
         if self.notifications.changed().await.is_err() {
-            // The sender lives as long as this waiter; without one, there is nothing to hear.
+            // The sender lives as long as this waiter; without it no notification can come.
             std::future::pending::<()>().await;
         }
     }
@@ -78,7 +78,7 @@ impl Waiter {
 impl Drop for Waiter {
     fn drop(&mut self) {
         let mut waiters = self.notifier.lock();
-        // This one still counts.
+        // The receiver of this waiter is still counted.
         if waiters.get(&self.channel).is_some_and(|waiter| waiter.receiver_count() <= 1) {
             waiters.remove(&self.channel);
         }
@@ -102,20 +102,20 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn every_bell_of_a_channel_hears_a_ring_and_hears_it_once() {
+    async fn every_waiter_of_a_channel_gets_a_notification_and_gets_it_once() {
         let (notifier, mut outbound) = ChannelNotifier::new();
         let (mut old, mut new) = (notifier.waiter(CHANNEL), notifier.waiter(CHANNEL));
         assert!(!is_notified(&mut old).await);
         notifier.notify(CHANNEL);
-        // A notify before the wait is not lost, and one stream does not take another's.
+        // A notification before the wait is not lost, and one stream does not take another's.
         assert!(is_notified(&mut old).await && is_notified(&mut new).await);
         assert!(!is_notified(&mut old).await && !is_notified(&mut new).await);
         assert_eq!(outbound.recv().await, Some(CHANNEL));
     }
 
     #[tokio::test]
-    async fn bells_are_forgotten_with_their_last_holder() {
-        let (notifier, _abroad) = ChannelNotifier::new();
+    async fn a_channel_without_waiters_is_forgotten() {
+        let (notifier, _outbound) = ChannelNotifier::new();
         let (first, mut second) = (notifier.waiter(CHANNEL), notifier.waiter(CHANNEL));
         drop(first);
         notifier.notify_local(CHANNEL);

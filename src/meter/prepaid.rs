@@ -1,9 +1,10 @@
-//! Paying from an account by the token: what is charged while an answer streams
-//! is at least what it will turn out to be, and its reported usage settles it.
+//! Funding source of an account: charges by the token. While an answer streams, it
+//! charges only what the answer costs at the least; the reported usage decides the
+//! remainder.
 //!
-//! A request cannot be charged less than before, so until usage is known a chunk
-//! counts as a token or less, and the prompt as the least it can be. The hold
-//! covers the rest meanwhile.
+//! A charge cannot be taken back, so until usage is known a chunk counts as a token or
+//! less, and the prompt as the smallest number of tokens it can be. The hold covers
+//! the difference meanwhile.
 
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
@@ -14,40 +15,40 @@ use crate::ledger::{ChargeOutcome, EntryDetails, EntryKind, Ledger, Owed};
 use crate::money::Money;
 use crate::services::chat::{Chunk, Completion, PromptSize, Tariff, Usage};
 
-/// What an account pays with.
+/// Funding source of an answer that prepaid credits pay for.
 pub struct PrepaidSource {
     tariff: Tariff,
     prompt: PromptSize,
-    /// Completion tokens that are charged at the most.
-    most: u64,
-    /// Whether that is less than the request allows, for want of money.
-    shortened: bool,
-    /// The public id of the key.
+    /// Largest number of completion tokens that are charged.
+    max_tokens: u64,
+    /// True if that is less than the request allows, because the account has no more.
+    is_shortened: bool,
+    /// Public id of the API key.
     key: String,
-    /// Cancelled when the key ends.
-    ended: CancellationToken,
+    /// Cancelled when the key is revoked or expires.
+    key_ended: CancellationToken,
     tally: UsageTally,
     charged: Money,
-    /// Whether an answer, were it an empty one, is there to be paid for.
+    /// True if an answer was delivered that is to be paid for, even an empty one.
     is_due: bool,
 }
 
-/// What an account buys.
+/// Terms on which prepaid credits pay for an answer.
 #[derive(Debug, Clone)]
 pub struct PrepaidTerms {
     pub tariff: Tariff,
     pub prompt: PromptSize,
-    /// Completion tokens that were set aside for.
-    pub most_tokens: u64,
-    /// Whether that is less than the request allows, for want of money.
-    pub shortened: bool,
-    /// The public id of the key.
+    /// Completion tokens that the hold reserves money for.
+    pub max_tokens: u64,
+    /// True if that is less than the request allows, because the account has no more.
+    pub is_shortened: bool,
+    /// Public id of the API key.
     pub key: String,
-    /// Cancelled when the key ends.
-    pub ended: CancellationToken,
+    /// Cancelled when the key is revoked or expires.
+    pub key_ended: CancellationToken,
 }
 
-/// What there is to pay for so far.
+/// Usage of an answer so far: counted, and reported.
 #[derive(Debug, Clone, Copy, Default)]
 struct UsageTally {
     chunks: u64,
@@ -62,72 +63,80 @@ impl UsageTally {
         self.usage = chunk.usage.or(self.usage);
     }
 
-    /// A chunk is a token, unless chunks are shorter than tokens are.
-    fn counted(&self) -> u64 {
+    /// Returns the number of tokens counted by chunks: a token each, fewer if chunks
+    /// are shorter than tokens are.
+    fn counted_tokens(&self) -> u64 {
         self.chunks.min(self.bytes / 3 + 1)
     }
 
-    /// Completion tokens, at least: as counted, or more where chunks are much
-    /// longer than a token is.
+    /// Returns a lower bound of the completion tokens: as counted, as reported, or by
+    /// length where chunks are much longer than a token is.
     fn tokens(&self) -> u64 {
         let reported = self.usage.map_or(0, |usage| usage.completion_tokens);
-        self.counted().max(self.bytes / 8).max(reported)
+        self.counted_tokens().max(self.bytes / 8).max(reported)
     }
 }
 
 impl PrepaidSource {
     #[must_use]
-    pub fn new(request: PrepaidTerms) -> Self {
-        let PrepaidTerms { tariff, prompt, most_tokens: most, shortened, key, ended } = request;
+    pub fn new(terms: PrepaidTerms) -> Self {
+        let PrepaidTerms { tariff, prompt, max_tokens, is_shortened, key, key_ended } = terms;
         let (tally, charged) = (UsageTally::default(), Money::ZERO);
-        Self { tariff, prompt, most, shortened, key, ended, tally, charged, is_due: false }
+        Self { tariff, prompt, max_tokens, is_shortened, key, key_ended, tally, charged, is_due: false }
     }
 
-    /// Prompt tokens as reported, where that is possible, else as estimated.
+    /// Returns the prompt tokens as reported if that many are possible, else as estimated.
     fn prompt_tokens(&self) -> u64 {
         let reported = self.tally.usage.map(|usage| usage.prompt_tokens);
-        reported.filter(|tokens| *tokens <= self.prompt.most()).unwrap_or(self.prompt.likely())
+        reported
+            .filter(|tokens| *tokens <= self.prompt.max_tokens())
+            .unwrap_or(self.prompt.estimated_tokens())
     }
 
     fn completion_tokens(&self) -> u64 {
-        self.tally.tokens().min(self.most)
+        self.tally.tokens().min(self.max_tokens)
     }
 
-    /// What is owed for `prompt` and `completion` tokens beyond what was charged.
-    fn due(&self, prompt: u64, completion: u64) -> Option<Money> {
+    /// Returns the price of `prompt` and `completion` tokens less the amount charged
+    /// already; `None` if the price is out of range.
+    fn amount_due(&self, prompt: u64, completion: u64) -> Option<Money> {
         let owed = self.tariff.cost(prompt, completion)?.checked_sub(self.charged)?;
         Some(owed.max(Money::ZERO))
     }
 
+    /// Charges the hold; `false` if the account has not enough.
     async fn charge(
         &mut self,
         ledger: &Ledger,
         request: &MeteredRequest,
-        due: Money,
-    ) -> Result<Option<Money>, StreamEnd> {
-        if due.is_zero() {
-            return Ok(None);
+        amount: Money,
+    ) -> Result<bool, StreamEnd> {
+        if amount.is_zero() {
+            return Ok(true);
         }
-        match ledger.charge(&request.hold, due).await {
+        match ledger.charge(&request.hold, amount).await {
             Ok(ChargeOutcome::Charged { total }) => {
                 self.charged = total;
-                Ok(None)
+                Ok(true)
             }
-            Ok(ChargeOutcome::Short { by }) => Ok(Some(by)),
+            Ok(ChargeOutcome::Short { .. }) => Ok(false),
             Ok(ChargeOutcome::Closed) => Err(StreamEnd::Superseded),
             Err(error) => {
                 tracing::error!(%error, "an answer cannot be charged");
-                Err(StreamEnd::Ledger)
+                Err(StreamEnd::LedgerUnavailable)
             }
         }
     }
 
-    /// What reported usage says is due beyond what was charged.
-    fn rest(&self) -> Owed {
-        let due = self.due(self.prompt_tokens(), self.completion_tokens());
+    /// Returns the amount still owed for the usage of the whole answer.
+    fn remaining_due(&self) -> Owed {
+        let due = self.amount_due(self.prompt_tokens(), self.completion_tokens());
         due.map_or_else(
             || {
-                tracing::error!(key = self.key, "what an answer costs is beyond what can be recorded");
+                tracing::error!(
+                    key = self.key,
+                    "the price of an answer is out of range; only what was charged before is kept"
+                );
                 Owed::NOTHING
             },
             Owed::AtMost,
@@ -135,9 +144,9 @@ impl PrepaidSource {
     }
 }
 
-/// The part of `chunks` up to its billable chunk number `billable`, and past
-/// the last one all of it.
-fn part<'a>(chunks: &'a [&'a Chunk], billable: u64) -> &'a [&'a Chunk] {
+/// Returns the chunks from the front up to the first billable one after `billable`
+/// billable ones; all chunks if there is none.
+fn billable_prefix<'a>(chunks: &'a [&'a Chunk], billable: u64) -> &'a [&'a Chunk] {
     let mut left = billable;
     let end = chunks.iter().position(|chunk| {
         let beyond = chunk.billable && left == 0;
@@ -148,25 +157,26 @@ fn part<'a>(chunks: &'a [&'a Chunk], billable: u64) -> &'a [&'a Chunk] {
 }
 
 impl FundingSource for PrepaidSource {
-    async fn pay(&mut self, context: &StreamContext, chunks: &[&Chunk]) -> Result<u64, StreamEnd> {
+    async fn charge_chunks(&mut self, context: &StreamContext, chunks: &[&Chunk]) -> Result<u64, StreamEnd> {
         let mut units = chunks.iter().filter(|chunk| chunk.billable).count() as u64;
         let before = self.tally;
         loop {
             self.tally = before;
-            for chunk in part(chunks, units) {
+            for chunk in billable_prefix(chunks, units) {
                 self.tally.add(chunk);
             }
-            // Usage that comes with the stream settles the prompt; until then it is the least.
+            // Reported usage decides the length of the prompt; until then it counts as short as it can be.
             let prompt = match self.tally.usage {
                 Some(_) => self.prompt_tokens(),
-                None => self.prompt.least(),
+                None => self.prompt.min_tokens(),
             };
-            let due = self.due(prompt, self.completion_tokens()).ok_or(StreamEnd::Ledger)?;
-            let exhausted = self.shortened && self.tally.counted() > self.most;
-            if !exhausted {
+            let due =
+                self.amount_due(prompt, self.completion_tokens()).ok_or(StreamEnd::LedgerUnavailable)?;
+            let is_exhausted = self.is_shortened && self.tally.counted_tokens() > self.max_tokens;
+            if !is_exhausted {
                 match self.charge(&context.ledger, &context.request, due).await {
-                    Ok(None) => return Ok(units),
-                    Ok(Some(_short)) => {}
+                    Ok(true) => return Ok(units),
+                    Ok(false) => {}
                     Err(end) => {
                         self.tally = before;
                         return Err(end);
@@ -174,7 +184,7 @@ impl FundingSource for PrepaidSource {
                 }
             }
             if units == 0 {
-                // Nothing to pay for: only usage, whose rest the end charges.
+                // No billable chunk, only usage: the capture at the end charges the difference.
                 return Ok(0);
             }
             if units == 1 {
@@ -185,32 +195,32 @@ impl FundingSource for PrepaidSource {
         }
     }
 
-    async fn stopped(&mut self) -> StreamEnd {
-        self.ended.cancelled().await;
+    async fn cancelled(&mut self) -> StreamEnd {
+        self.key_ended.cancelled().await;
         StreamEnd::KeyEnded
     }
 
-    /// Nothing delivered is nothing owed, unless the model had nothing to say. And when nobody knows
-    /// whether the last charge was made, nothing is charged that may have been already.
-    fn owed(&mut self, end: &StreamEnd) -> Owed {
-        if *end == StreamEnd::Ledger || (self.tally.chunks == 0 && *end != StreamEnd::Complete) {
+    /// Nothing is owed if nothing was delivered, unless the answer is complete and empty. Nothing is
+    /// charged after a charge of unknown outcome, which may have been made.
+    fn owed_for_stream(&mut self, end: &StreamEnd) -> Owed {
+        if *end == StreamEnd::LedgerUnavailable || (self.tally.chunks == 0 && *end != StreamEnd::Complete) {
             return Owed::NOTHING;
         }
         self.is_due = true;
-        self.rest()
+        self.remaining_due()
     }
 
-    fn owed_non_streaming(&mut self, completion: &Completion) -> Owed {
+    fn owed_for_completion(&mut self, completion: &Completion) -> Owed {
         self.tally = UsageTally {
             chunks: completion.tokens(),
             bytes: completion.content_bytes as u64,
             usage: completion.usage,
         };
         self.is_due = true;
-        self.rest()
+        self.remaining_due()
     }
 
-    /// Tokens of prompt and answer.
+    /// Tokens of prompt and completion.
     fn units(&self) -> u64 {
         if self.charged.is_zero() && !self.is_due {
             return 0;
@@ -218,8 +228,8 @@ impl FundingSource for PrepaidSource {
         self.prompt_tokens().saturating_add(self.completion_tokens())
     }
 
-    /// Prices are per million tokens, which a price of one unit cannot say.
-    fn details(&self, request: &MeteredRequest, units: u64, end: &str) -> EntryDetails {
+    /// The price of one unit is zero: prices are per million tokens and stand in the metadata.
+    fn entry_details(&self, request: &MeteredRequest, units: u64, end: &str) -> EntryDetails {
         let (prompt, completion) =
             if units == 0 { (0, 0) } else { (self.prompt_tokens(), self.completion_tokens()) };
         EntryDetails {
@@ -228,7 +238,7 @@ impl FundingSource for PrepaidSource {
             service: request.model.clone(),
             units,
             unit_price: Money::ZERO,
-            meta: request.noted(json!({
+            meta: request.entry_meta(json!({
                 "key": self.key,
                 "end": end,
                 "promptTokens": prompt,
@@ -258,21 +268,21 @@ mod tests {
             usage: None,
             usage_only: false,
             finish: false,
-            rest: None,
+            held_back: None,
         }
     }
 
     #[test]
-    fn a_part_ends_before_the_next_billable_chunk() {
+    fn a_prefix_ends_before_the_next_billable_chunk() {
         let (yes, no) = (chunk(true), chunk(false));
         let chunks = [&no, &yes, &no, &yes, &no];
         for (billable, length) in [(0, 1), (1, 3), (2, 5), (9, 5)] {
-            assert_eq!(part(&chunks, billable).len(), length, "{billable}");
+            assert_eq!(billable_prefix(&chunks, billable).len(), length, "{billable}");
         }
     }
 
     #[test]
-    fn attack_30_a_charge_of_unknown_outcome_is_not_made_again_when_the_tab_closes() {
+    fn attack_30_a_charge_of_unknown_outcome_is_not_made_again_when_the_hold_is_captured() {
         let catalog = Catalog::new(&[config::ModelConfig {
             id: "small".into(),
             price_per_million_output: Money::from_micros(1_000_000),
@@ -280,19 +290,20 @@ mod tests {
         }]);
         let body = r#"{"model":"small","messages":[{"role":"user","content":"hi"}]}"#;
         let chat = ChatRequest::parse(body, &catalog, RequestLimits::default()).expect("valid");
-        for (end, owed) in
-            [(StreamEnd::Complete, Owed::AtMost(Money::from_micros(3))), (StreamEnd::Ledger, Owed::NOTHING)]
-        {
+        for (end, owed) in [
+            (StreamEnd::Complete, Owed::AtMost(Money::from_micros(3))),
+            (StreamEnd::LedgerUnavailable, Owed::NOTHING),
+        ] {
             let mut source = PrepaidSource::new(PrepaidTerms {
                 tariff: chat.model().tariff(),
                 prompt: chat.prompt(),
-                most_tokens: 10,
-                shortened: false,
+                max_tokens: 10,
+                is_shortened: false,
                 key: "key".into(),
-                ended: CancellationToken::new(),
+                key_ended: CancellationToken::new(),
             });
             source.tally = UsageTally { chunks: 3, bytes: 18, usage: None };
-            assert_eq!(source.owed(&end), owed);
+            assert_eq!(source.owed_for_stream(&end), owed);
         }
     }
 

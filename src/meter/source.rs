@@ -1,5 +1,5 @@
-//! What pays for an answer. There are two: a channel's vouchers, which may have
-//! to be asked for, and prepaid credits, which are there or not.
+//! Funding sources: a channel, whose vouchers may have to be requested, and prepaid
+//! credits, of which no more can be requested.
 
 use std::time::Duration;
 
@@ -10,30 +10,29 @@ use super::state::ChannelBalance;
 use super::stream::{StreamEnd, StreamEvent};
 use crate::id::{HoldId, RequestId};
 use crate::ledger::{EntryDetails, Ledger, Owed};
-use crate::services::chat::{Chunk, Completion, Counts};
+use crate::services::chat::{Chunk, Completion, EntityCounts};
 
-/// How long a client may take nothing, and a stream may wait for a voucher
-/// ("Insufficient Balance During Streaming").
-pub(super) const CLIENT_TIMEOUT: Duration = Duration::from_mins(1);
-/// How often a silent stream shows that it lives.
+/// Time within which a client must accept an event; after it the client counts as gone.
+const SEND_TIMEOUT: Duration = Duration::from_mins(1);
+/// Interval between the keep-alive events of a stream that has nothing to send.
 pub(super) const PING_INTERVAL: Duration = Duration::from_secs(10);
 
-/// The request that an answer charges.
+/// A request whose answer is charged to a hold.
 #[derive(Debug, Clone)]
 pub struct MeteredRequest {
     pub hold: HoldId,
     pub request_id: RequestId,
     pub model: String,
-    /// Whether the client asked for usage within the stream.
+    /// True if the client asked for usage within the stream.
     pub wants_usage: bool,
-    /// Personal data that was replaced in the request, by type.
-    pub replaced: Counts,
+    /// Numbers of findings that were replaced in the request, by entity.
+    pub replaced: EntityCounts,
 }
 
 impl MeteredRequest {
-    /// What is noted of a request in its entry, completed with what every entry
-    /// has: counts, never values.
-    pub(super) fn noted(&self, mut meta: Value) -> Value {
+    /// Returns the metadata of the request's entry: `meta` and the numbers of
+    /// replaced findings, never their values.
+    pub(super) fn entry_meta(&self, mut meta: Value) -> Value {
         if !self.replaced.is_empty() {
             meta["pii"] = serde_json::json!(self.replaced);
         }
@@ -41,7 +40,7 @@ impl MeteredRequest {
     }
 }
 
-/// Where charges and events go.
+/// The hold that a stream charges, the ledger, and the client's queue of events.
 pub struct StreamContext {
     pub(super) request: MeteredRequest,
     pub(super) ledger: Ledger,
@@ -50,53 +49,60 @@ pub struct StreamContext {
 
 impl StreamContext {
     pub(super) async fn send(&self, event: StreamEvent) -> Result<(), StreamEnd> {
-        // A client that takes nothing for so long holds a request and a model for nothing.
-        match tokio::time::timeout(CLIENT_TIMEOUT, self.events.send(event)).await {
+        // A client that accepts nothing for so long keeps a hold open and a model busy for nothing.
+        match tokio::time::timeout(SEND_TIMEOUT, self.events.send(event)).await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) | Err(_) => Err(StreamEnd::Gone),
+            Ok(Err(_)) | Err(_) => Err(StreamEnd::ClientGone),
         }
     }
 }
 
-/// Pays for one answer.
+/// Payer of one answer.
 pub trait FundingSource: Send {
-    /// The first chunk is there.
-    fn began(&mut self) {}
+    /// Notes that the upstream has begun to answer.
+    fn on_first_chunk(&mut self) {}
 
     /// Charges for as many of the billable `chunks`, from the front, as can be
-    /// paid for: at least one when there is one, waiting where that helps.
-    fn pay(
+    /// paid for, and returns their number: at least one if there is one. Waits for
+    /// money where more can come.
+    ///
+    /// # Errors
+    /// The reason for which the stream ends.
+    fn charge_chunks(
         &mut self,
         context: &StreamContext,
         chunks: &[&Chunk],
     ) -> impl Future<Output = Result<u64, StreamEnd>> + Send;
 
-    /// What was paid for has left.
-    fn sent(&mut self, _till: &StreamContext) -> impl Future<Output = Result<(), StreamEnd>> + Send {
+    /// Notes that the charged chunks were sent.
+    fn on_sent(&mut self, _context: &StreamContext) -> impl Future<Output = Result<(), StreamEnd>> + Send {
         std::future::ready(Ok(()))
     }
 
-    /// Completes when the answer must end at once.
-    fn stopped(&mut self) -> impl Future<Output = StreamEnd> + Send {
+    /// Completes when the answer must end at once, with the reason.
+    fn cancelled(&mut self) -> impl Future<Output = StreamEnd> + Send {
         std::future::pending()
     }
 
-    /// The stream is over: what is still owed for it.
-    fn owed(&mut self, _end: &StreamEnd) -> Owed {
+    /// Returns the amount still owed for a stream that has ended.
+    fn owed_for_stream(&mut self, _end: &StreamEnd) -> Owed {
         Owed::NOTHING
     }
 
-    /// What is owed for a non-streaming answer.
-    fn owed_non_streaming(&mut self, completion: &Completion) -> Owed;
+    /// Returns the amount owed for a non-streaming answer.
+    fn owed_for_completion(&mut self, completion: &Completion) -> Owed;
 
-    /// How the channel stands after the close, where there is one.
-    fn balance(&mut self) -> impl Future<Output = Option<ChannelBalance>> + Send {
+    /// Reads the balance of the channel after the hold was closed; `None` for
+    /// prepaid credits.
+    fn channel_balance(&mut self) -> impl Future<Output = Option<ChannelBalance>> + Send {
         std::future::ready(None)
     }
 
-    /// What was charged for so far, or is owed.
+    /// Returns the number of units charged so far or owed: chunks of a channel's
+    /// stream, tokens of prepaid credits.
     fn units(&self) -> u64;
 
-    /// What is posted of the request. `end` is a stable name of how it ended.
-    fn details(&self, request: &MeteredRequest, units: u64, end: &str) -> EntryDetails;
+    /// Returns the entry to post for the request. `end` is the stable name of the
+    /// reason for which it ended.
+    fn entry_details(&self, request: &MeteredRequest, units: u64, end: &str) -> EntryDetails;
 }

@@ -1,4 +1,4 @@
-//! The driver of one metered stream.
+//! Driver of one metered stream: reads the upstream, charges the hold, sends the chunks.
 
 use std::collections::VecDeque;
 
@@ -14,39 +14,40 @@ use crate::ledger::{Capture, Ledger};
 use crate::money::Money;
 use crate::services::chat::{Chunk, ChunkStream, UpstreamError};
 
-/// Chunks that one charge covers at the most.
+/// Largest number of chunks that one charge covers.
 const BATCH: usize = 16;
-/// Chunks read ahead of the charge.
+/// Largest number of chunks that are read ahead of the charge.
 const READ_AHEAD: usize = 64;
-/// Runs of charged chunks that may wait for the client. With the run that waits
-/// to join them and the one that is being written, what a disconnect can cost.
-const IN_FLIGHT: usize = 1;
+/// Capacity of a client's queue of events. A client that disconnects has paid at the
+/// most for the batches in the queue, the one that waits to enter it, and the one that
+/// is being written.
+const EVENT_QUEUE: usize = 1;
 
 type ReadResult = Result<Chunk, UpstreamError>;
 
-/// What a client is sent.
+/// Event of a stream, to be sent to the client.
 #[derive(Debug)]
 pub enum StreamEvent {
-    /// Chunks that are paid for, in their order.
+    /// Charged chunks, in their order.
     Chunks(Vec<Bytes>),
-    /// Nothing to say.
+    /// Keep-alive of a stream that has nothing to send.
     Ping,
-    /// The next voucher must reach this.
+    /// Request for a voucher that reaches `required`.
     NeedVoucher { required: Money, balance: ChannelBalance },
-    /// The stream is over.
+    /// End of the stream.
     End(Box<StreamSummary>),
 }
 
-/// How a stream ended, with what it cost.
+/// End of a stream, and the units that it cost.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StreamSummary {
     pub end: StreamEnd,
     pub units: u64,
-    /// How the channel stands that paid for it.
+    /// Balance of the channel that paid for it; `None` for prepaid credits.
     pub balance: Option<ChannelBalance>,
 }
 
-/// Why a stream ended.
+/// Reason for which a stream ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StreamEnd {
     Complete,
@@ -54,81 +55,85 @@ pub enum StreamEnd {
     Upstream(UpstreamError),
     /// No voucher came in time.
     NoVoucher,
-    /// The account has no more.
+    /// The account has no more credit.
     OutOfCredit,
     /// The key was revoked or has expired.
     KeyEnded,
-    /// A newer request took the channel over, or it is being closed; or the request
-    /// was closed as lost.
+    /// A newer request took the channel over, the channel is being closed, or the
+    /// sweep closed the hold.
     Superseded,
-    /// The ledger could not be written.
-    Ledger,
-    /// The client went away.
-    Gone,
+    /// The ledger could not be read or written.
+    LedgerUnavailable,
+    /// The client disconnected.
+    ClientGone,
 }
 
-/// A running stream.
+/// A stream that charges its chunks before it sends them.
 pub struct MeteredStream<P> {
     context: StreamContext,
     source: P,
-    /// What is held back behind the last chunk that was sent.
-    rest: Option<Bytes>,
+    /// Text held back behind the last chunk that was sent, as one more chunk.
+    held_back: Option<Bytes>,
 }
 
 impl<P: FundingSource> MeteredStream<P> {
-    /// A stream and where its events come out. Boxed, as is everything that is
-    /// handed on here: a future keeps room for each place that a value was in.
+    /// Creates a stream, and the receiver of its events. Boxed, as is every value that
+    /// is passed on here: a future has room for each variable that held a value.
     #[must_use]
     pub fn new(
         request: MeteredRequest,
         source: P,
         ledger: Ledger,
     ) -> (Box<Self>, mpsc::Receiver<StreamEvent>) {
-        let (events, receiver) = mpsc::channel(IN_FLIGHT);
-        (Box::new(Self { context: StreamContext { request, ledger, events }, source, rest: None }), receiver)
+        let (events, receiver) = mpsc::channel(EVENT_QUEUE);
+        (
+            Box::new(Self { context: StreamContext { request, ledger, events }, source, held_back: None }),
+            receiver,
+        )
     }
 
-    /// Runs to the end and closes the request at what was charged. `start` asks
-    /// the upstream; it is dropped when the client goes away meanwhile.
+    /// Runs the stream to its end and captures the hold. `start` sends the request to
+    /// the upstream; it is dropped if the client disconnects meanwhile.
     pub async fn run(
         mut self: Box<Self>,
         start: BoxFuture<'_, Result<ChunkStream, UpstreamError>>,
     ) -> StreamSummary {
-        let end = match self.begin(start).await {
+        let end = match self.wait_for_upstream(start).await {
             Ok(upstream) => {
-                self.source.began();
-                Box::pin(self.pump(upstream)).await
+                self.source.on_first_chunk();
+                Box::pin(self.deliver(upstream)).await
             }
             Err(end) => end,
         };
         self.close(end).await
     }
 
-    /// Waits for the upstream's first chunk, which a busy model may take a minute for.
-    async fn begin(
+    /// Waits for the upstream's first chunk, which can take a busy model a minute.
+    async fn wait_for_upstream(
         &mut self,
         mut start: BoxFuture<'_, Result<ChunkStream, UpstreamError>>,
     ) -> Result<ChunkStream, StreamEnd> {
         loop {
             tokio::select! {
-                () = self.context.events.closed() => return Err(StreamEnd::Gone),
-                end = self.source.stopped() => return Err(end),
+                () = self.context.events.closed() => return Err(StreamEnd::ClientGone),
+                end = self.source.cancelled() => return Err(end),
                 begun = &mut start => return begun.map_err(StreamEnd::Upstream),
                 () = tokio::time::sleep(PING_INTERVAL) => self.context.send(StreamEvent::Ping).await?,
             }
         }
     }
 
-    async fn pump(&mut self, upstream: ChunkStream) -> StreamEnd {
-        let mut ahead = ReadAhead { upstream, ready: VecDeque::with_capacity(BATCH), is_over: false };
+    /// Charges and sends all chunks of the upstream, reading ahead meanwhile.
+    async fn deliver(&mut self, upstream: ChunkStream) -> StreamEnd {
+        let mut ahead = ReadAhead { upstream, ready: VecDeque::with_capacity(BATCH), is_finished: false };
         loop {
             while ahead.ready.is_empty() {
-                if ahead.is_over {
+                if ahead.is_finished {
                     return StreamEnd::Complete;
                 }
                 let waited = tokio::select! {
-                    () = self.context.events.closed() => return StreamEnd::Gone,
-                    end = self.source.stopped() => return end,
+                    () = self.context.events.closed() => return StreamEnd::ClientGone,
+                    end = self.source.cancelled() => return end,
                     waited = tokio::time::timeout(PING_INTERVAL, ahead.read()) => waited,
                 };
                 if waited.is_err()
@@ -137,49 +142,52 @@ impl<P: FundingSource> MeteredStream<P> {
                     return end;
                 }
             }
-            let mut delivering = std::pin::pin!(self.deliver(ahead.run()));
-            let delivered = loop {
+            let mut sending = std::pin::pin!(self.charge_and_send(ahead.take_batch()));
+            let sent = loop {
                 tokio::select! {
                     biased;
-                    delivered = &mut delivering => break delivered,
+                    sent = &mut sending => break sent,
                     () = ahead.read(), if ahead.has_room() => {}
                 }
             };
-            if let Err(end) = delivered {
+            if let Err(end) = sent {
                 return end;
             }
         }
     }
 
-    /// Charges a run of chunks, then sends them.
-    async fn deliver(&mut self, mut run: VecDeque<ReadResult>) -> Result<(), StreamEnd> {
-        while !run.is_empty() {
-            let chunks: Vec<&Chunk> = run.iter().flatten().collect();
-            let paid = self.source.pay(&self.context, &chunks).await?;
-            self.send_paid(&mut run, paid).await?;
-            self.source.sent(&self.context).await?;
+    /// Charges a batch of chunks, then sends them.
+    async fn charge_and_send(&mut self, mut batch: VecDeque<ReadResult>) -> Result<(), StreamEnd> {
+        while !batch.is_empty() {
+            let chunks: Vec<&Chunk> = batch.iter().flatten().collect();
+            let charged = self.source.charge_chunks(&self.context, &chunks).await?;
+            self.send_charged(&mut batch, charged).await?;
+            self.source.on_sent(&self.context).await?;
         }
         Ok(())
     }
 
-    /// Sends chunks from the front until `paid` billable ones are sent and the
-    /// next billable one is not paid for.
-    async fn send_paid(&mut self, run: &mut VecDeque<ReadResult>, mut paid: u64) -> Result<(), StreamEnd> {
-        let mut chunks = Vec::with_capacity(run.len());
-        let mut rest = None;
+    /// Sends chunks from the front, up to the first billable one after the `charged` ones.
+    async fn send_charged(
+        &mut self,
+        batch: &mut VecDeque<ReadResult>,
+        mut charged: u64,
+    ) -> Result<(), StreamEnd> {
+        let mut chunks = Vec::with_capacity(batch.len());
+        let mut held_back = None;
         let mut failed = Ok(());
-        while let Some(next) = run.front() {
+        while let Some(next) = batch.front() {
             if matches!(next, Ok(chunk) if chunk.billable) {
-                if paid == 0 {
+                if charged == 0 {
                     break;
                 }
-                paid -= 1;
+                charged -= 1;
             }
-            match run.pop_front() {
-                // It is always asked for upstream, not always by the client.
+            match batch.pop_front() {
+                // Usage is always requested from the upstream, though not every client requests it.
                 Some(Ok(chunk)) if chunk.usage_only && !self.context.request.wants_usage => {}
                 Some(Ok(chunk)) => {
-                    rest = chunk.rest;
+                    held_back = chunk.held_back;
                     chunks.push(chunk.data);
                 }
                 Some(Err(error)) => failed = Err(StreamEnd::Upstream(error)),
@@ -188,7 +196,7 @@ impl<P: FundingSource> MeteredStream<P> {
         }
         if !chunks.is_empty() {
             self.send(StreamEvent::Chunks(chunks)).await?;
-            self.rest = rest;
+            self.held_back = held_back;
         }
         failed
     }
@@ -196,36 +204,36 @@ impl<P: FundingSource> MeteredStream<P> {
     async fn send(&mut self, event: StreamEvent) -> Result<(), StreamEnd> {
         tokio::select! {
             biased;
-            end = self.source.stopped() => Err(end),
+            end = self.source.cancelled() => Err(end),
             sent = self.context.send(event) => sent,
         }
     }
 
-    /// Closes the request at what was charged, and tells the client.
+    /// Captures the hold and sends the client the end of the stream.
     async fn close(mut self: Box<Self>, end: StreamEnd) -> StreamSummary {
-        // What was charged leaves in full, however the stream ended.
-        if let Some(rest) = self.rest.take().filter(|_| end != StreamEnd::Gone) {
-            let _ = self.context.send(StreamEvent::Chunks(vec![rest])).await;
+        // The client gets all that was charged, however the stream ended.
+        if let Some(chunk) = self.held_back.take().filter(|_| end != StreamEnd::ClientGone) {
+            let _ = self.context.send(StreamEvent::Chunks(vec![chunk])).await;
         }
-        let owed = self.source.owed(&end);
+        let owed = self.source.owed_for_stream(&end);
         let units = self.source.units();
         let StreamContext { request, ledger, .. } = &self.context;
-        let details = self.source.details(request, units, end.as_str());
+        let details = self.source.entry_details(request, units, end.as_str());
         let capture = Capture { hold: request.hold.clone(), owed, details, now: Timestamp::now() };
         if let Err(error) = Box::pin(ledger.capture(capture)).await {
-            tracing::error!(%error, "a request is left to the sweeper");
+            tracing::error!(%error, "a hold cannot be captured; the sweep will close it");
         }
-        let balance = self.source.balance().await;
-        let delivered = StreamSummary { end, units, balance };
-        if delivered.end != StreamEnd::Gone {
-            let _ = self.context.send(StreamEvent::End(Box::new(delivered.clone()))).await;
+        let balance = self.source.channel_balance().await;
+        let summary = StreamSummary { end, units, balance };
+        if summary.end != StreamEnd::ClientGone {
+            let _ = self.context.send(StreamEvent::End(Box::new(summary.clone()))).await;
         }
-        delivered
+        summary
     }
 }
 
 impl StreamEnd {
-    /// Stable name, as kept in the entry.
+    /// Returns the stable name of the reason, as the entry keeps it.
     #[must_use]
     pub fn as_str(&self) -> &'static str {
         match self {
@@ -235,33 +243,33 @@ impl StreamEnd {
             Self::OutOfCredit => "out_of_credit",
             Self::KeyEnded => "key_ended",
             Self::Superseded => "superseded",
-            Self::Ledger => "ledger_unavailable",
-            Self::Gone => "client_gone",
+            Self::LedgerUnavailable => "ledger_unavailable",
+            Self::ClientGone => "client_gone",
         }
     }
 }
 
-/// An answer, read while what came before is charged and sent.
+/// Answer of an upstream, read while earlier chunks are charged and sent.
 struct ReadAhead {
     upstream: ChunkStream,
     ready: VecDeque<ReadResult>,
-    is_over: bool,
+    is_finished: bool,
 }
 
 impl ReadAhead {
     fn has_room(&self) -> bool {
-        !self.is_over && self.ready.len() < READ_AHEAD
+        !self.is_finished && self.ready.len() < READ_AHEAD
     }
 
-    /// Waits for the next chunk, or the end.
+    /// Reads the next chunk, the error that ends the answer, or its end.
     async fn read(&mut self) {
         let next = self.upstream.next().await;
-        self.is_over = !matches!(next, Some(Ok(_)));
+        self.is_finished = !matches!(next, Some(Ok(_)));
         self.ready.extend(next);
     }
 
-    /// What one charge covers. Nothing stands behind an error.
-    fn run(&mut self) -> VecDeque<ReadResult> {
+    /// Takes the chunks that one charge covers. An error is the last item of a batch.
+    fn take_batch(&mut self) -> VecDeque<ReadResult> {
         let rest = self.ready.split_off(BATCH.min(self.ready.len()));
         std::mem::replace(&mut self.ready, rest)
     }

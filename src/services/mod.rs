@@ -1,5 +1,5 @@
-//! What we sell. Services know nothing of HTTP; work that is sold takes a proof
-//! of payment ([`crate::funding::Paid`]), so it cannot run unpaid.
+//! Services that are sold: chat, and previews of personal data. They know nothing of
+//! HTTP. Paid results are released for a proof of payment ([`crate::funding::Paid`]) only.
 
 pub mod chat;
 pub mod pii;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use alloy::primitives::{Address, B256};
 use farebox::devnet::{Devnet, TOKENS};
-use farebox::services::chat::scripted::Scripted;
+use farebox::services::chat::scripted::ScriptedUpstream;
 use reqwest::{Response, StatusCode};
 use serde_json::{Value, json};
 use sqlx::Row as _;
@@ -46,7 +46,7 @@ pub struct Shop {
     pub devnet: Devnet,
     pub setup: Setup,
     http: reqwest::Client,
-    _model: Scripted,
+    _model: ScriptedUpstream,
     _config: TempDir,
 }
 
@@ -64,7 +64,7 @@ pub struct ChannelRecord {
 impl Shop {
     pub async fn new(db: &TestDb) -> Self {
         let devnet = crate::devnet().await;
-        let model = Scripted::start().await.expect("a free port");
+        let model = ScriptedUpstream::start().await.expect("a free port");
         let folder = tempfile::tempdir().expect("temporary folder");
         let path = folder.path().join("farebox.toml");
         // Only the file can hold models.

@@ -23,7 +23,7 @@ fn a_key_is_bought_with_one_batch_and_brings_its_credit() {
         let row = row.fetch_one(&shop.server.db.db.pool).await.expect("one key");
         let text = |column: &str| row.try_get::<String, _>(column).expect("text");
         assert_eq!(text("hash"), hex::encode(sold.hash));
-        assert_eq!(text("id"), KeyId::of_hash(&SecretHash::of_bytes(sold.hash.0)).as_str());
+        assert_eq!(text("id"), KeyId::from_hash(&SecretHash::from_bytes(sold.hash.0)).as_str());
         assert_eq!(text("owner"), format!("{:#x}", buyer.address()));
         let source = format!("log:{}:0", receipt["transactionHash"].as_str().expect("a hash"));
         assert_eq!(text("source"), source);

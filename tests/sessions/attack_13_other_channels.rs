@@ -116,7 +116,7 @@ fn attack_13_an_open_below_one_unit_is_refused_before_broadcast() {
         for payer in [&small, &payer, &poor] {
             unknown(&stage, payer).await;
         }
-        assert_eq!((chain.broadcasts(), stage.upstream.seen().requests), (sent, 0));
+        assert_eq!((chain.broadcasts(), stage.upstream.observed().requests), (sent, 0));
         stage.server.finish(chain).await;
     });
 }

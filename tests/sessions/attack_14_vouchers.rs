@@ -83,7 +83,7 @@ fn attack_14_forged_vouchers_change_nothing_and_learn_nothing() {
             tells_nothing(&reply);
         }
         assert_eq!(stage.standing(&payer).await, before);
-        assert_eq!(stage.upstream.seen().requests, 1, "no refused voucher started the model");
+        assert_eq!(stage.upstream.observed().requests, 1, "no refused voucher started the model");
         assert_eq!(stage.close(&payer).await, 44_400);
     }));
 }
@@ -131,7 +131,7 @@ fn attack_14_lower_equal_and_above_the_deposit() {
             stage.server.count("SELECT CAST(coalesce(sum(amount), 0) AS BIGINT) FROM credits").await,
             2000
         );
-        assert_eq!(stage.upstream.seen().requests, 0);
+        assert_eq!(stage.upstream.observed().requests, 0);
         assert_eq!(stage.close(&payer).await, 0);
     }));
 }

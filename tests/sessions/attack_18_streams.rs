@@ -86,7 +86,7 @@ fn attack_18_a_disconnect_pays_for_what_was_delivered() {
         }
         drop(stream);
         stage.idle().await;
-        eventually("the model is stopped", async || (stage.upstream.seen().cancelled == 1).then_some(()))
+        eventually("the model is stopped", async || (stage.upstream.observed().cancelled == 1).then_some(()))
             .await;
         let charged = stage.close(&payer).await / PRICE;
         assert!((50..=50 + IN_FLIGHT).contains(&charged), "{charged}");
@@ -125,7 +125,7 @@ fn attack_18_the_model_starts_only_when_the_channel_can_pay() {
             .reply(&payer, payer.voucher(PRICE - 1), &body(&json!({}), true))
             .await
             .assert(402, "insufficient_balance");
-        assert_eq!(stage.upstream.seen().requests, 0);
+        assert_eq!(stage.upstream.observed().requests, 0);
         assert_eq!(stage.close(&payer).await, 0);
     }));
 }
@@ -143,7 +143,7 @@ fn attack_18_a_client_that_never_reads_is_let_go() {
         while stage.open_holds().await > 0 && tokio::time::Instant::now() < deadline {
             tokio::time::sleep(std::time::Duration::from_millis(200)).await;
         }
-        let (holds, sent) = (stage.open_holds().await, stage.upstream.seen().sent);
+        let (holds, sent) = (stage.open_holds().await, stage.upstream.observed().sent);
         assert!(sent < 2_000, "{sent} chunks of 16 KiB were read ahead");
         assert_eq!(holds, 0, "its hold is open after 75 s ({sent} chunks were read from the model)");
         drop(stream);

@@ -241,11 +241,15 @@ fn attack_21_a_model_that_has_not_begun_is_waited_for_aloud_and_can_be_left() {
             let script = json!({"chunks": 3, "firstMs": 60_000});
             let (_, accepted, ..) = stage.standing(payer).await;
             let left = stage.stream(payer, payer.voucher(accepted), &script).await;
-            eventually("the model is asked", async || (stage.upstream.seen().requests == 2).then_some(()))
-                .await;
+            eventually("the model is asked", async || {
+                (stage.upstream.observed().requests == 2).then_some(())
+            })
+            .await;
             drop(left);
-            eventually("the model is left", async || (stage.upstream.seen().cancelled == 1).then_some(()))
-                .await;
+            eventually("the model is left", async || {
+                (stage.upstream.observed().cancelled == 1).then_some(())
+            })
+            .await;
             assert_eq!(spent(stage, payer).await, 3 * PRICE);
             goes_on(stage, payer, &script).await;
         },

@@ -191,7 +191,7 @@ fn attack_30_a_voucher_needs_no_chain_until_what_is_known_is_old() {
         assert_open(Step::Open, &refused);
         let refused = stage.reply(&payer, payer.voucher(3 * PRICE), &body(&json!({"chunks": 2}), true)).await;
         assert_open(Step::Open, &refused);
-        assert_eq!((stage.standing(&payer).await.1, stage.upstream.seen().requests), (2 * PRICE, 0));
+        assert_eq!((stage.standing(&payer).await.1, stage.upstream.observed().requests), (2 * PRICE, 0));
         chain.faults().clear();
         let transcript = stage.run(&payer, payer.voucher(3 * PRICE), &json!({"chunks": 2})).await;
         assert_eq!((transcript.texts.len(), transcript.cost()), (2, 2 * PRICE));
@@ -243,7 +243,7 @@ fn attack_30_an_outcome_that_cannot_be_looked_up_stays_open_until_it_can() {
                 ] {
                     assert_open(step, &reply);
                 }
-                assert_eq!(stage.upstream.seen().requests, 0);
+                assert_eq!(stage.upstream.observed().requests, 0);
             }
             chain.faults().clear();
             assert_eq!(next.attempt(&stage).await, Answer::Done, "{step:?}");

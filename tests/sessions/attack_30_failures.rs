@@ -163,7 +163,7 @@ fn attack_30_a_database_that_is_gone_is_503_for_every_action() {
             }
             assert_open(&stage.reply(&new, new.open(40 * PRICE), &request).await);
             assert_open(&stage.reply(&open, open.voucher(40 * PRICE), &request).await);
-            assert_eq!((chain.broadcasts(), stage.upstream.seen().requests), (sent, 0));
+            assert_eq!((chain.broadcasts(), stage.upstream.observed().requests), (sent, 0));
             // Asking writes nothing, so it goes on.
             stage.ask().await;
 
@@ -277,8 +277,10 @@ fn attack_30_an_answer_that_was_charged_is_delivered_though_the_channel_cannot_b
         stage.done(&payer, payer.open(10 * PRICE)).await;
         let other = stage.server.db.connect_again().await;
         let lock = async {
-            eventually("the model is asked", async || (stage.upstream.seen().requests == 1).then_some(()))
-                .await;
+            eventually("the model is asked", async || {
+                (stage.upstream.observed().requests == 1).then_some(())
+            })
+            .await;
             let mut tx = other.begin().await.expect("a transaction");
             let lock = sqlx::query("LOCK TABLE channels IN ACCESS EXCLUSIVE MODE").execute(tx.conn()).await;
             lock.expect("the table is locked");

@@ -107,7 +107,7 @@ fn unknown_fields_are_ignored_and_unknown_actions_refused() {
             let reply = stage.reply(&payer, payload, &body(&json!({}), true)).await;
             reply.assert(402, "malformed_credential");
         }
-        assert_eq!((stage.standing(&payer).await, stage.upstream.seen().requests), (before, 0));
+        assert_eq!((stage.standing(&payer).await, stage.upstream.observed().requests), (before, 0));
         stage.done(&payer, extended(payer.close(2 * PRICE))).await;
         assert_eq!(stage.closed(&payer).await, 0);
         stage.finish().await;

@@ -43,7 +43,7 @@ fn placeholders_go_to_the_model_and_originals_come_back() {
         let body = asking(json!({"stream": true, "privacyMode": "placeholder"}));
         let (content, receipt) = streamed(stage, &payer, 100 * PRICE, &body).await;
         assert_eq!(content, TEXT);
-        assert_eq!(stage.upstream.seen().body["messages"][0]["content"], SENT);
+        assert_eq!(stage.upstream.observed().body["messages"][0]["content"], SENT);
         let words = SENT.split(' ').count() as u64;
         assert_eq!(receipt["units"], words);
         stage.idle().await;
@@ -109,7 +109,7 @@ fn a_refused_request_leaves_the_channel_alone() {
         answer.assert(400, "invalid_params");
         assert!(answer.text.contains("without the OCR model"), "{}", answer.text);
         assert_eq!(stage.standing(&payer).await, before);
-        assert_eq!(stage.upstream.seen().requests, 0);
+        assert_eq!(stage.upstream.observed().requests, 0);
         assert_eq!(stage.close(&payer).await, 0);
         stage.finish().await;
     });

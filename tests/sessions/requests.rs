@@ -89,7 +89,7 @@ fn attack_18_a_client_gone_before_the_first_chunk_leaves_no_tab_and_no_model_run
     run(on_every_engine(async |stage| {
         for stream in [true, false] {
             let payer = stage.opened(DEPOSIT, 100 * PRICE).await;
-            let before = stage.upstream.seen();
+            let before = stage.upstream.observed();
             let script = json!({"hangAfter": 0});
             let (asking, body) = if stream {
                 (payer.clone(), body(&script, true))
@@ -100,13 +100,13 @@ fn attack_18_a_client_gone_before_the_first_chunk_leaves_no_tab_and_no_model_run
             let request = request.header("authorization", asking.authorization(payer.voucher(100 * PRICE)));
             let waiting = tokio::spawn(async move { request.send().await?.bytes().await });
             eventually("the model is asked", async || {
-                (stage.upstream.seen().requests > before.requests).then_some(())
+                (stage.upstream.observed().requests > before.requests).then_some(())
             })
             .await;
             waiting.abort();
             stage.idle().await;
             eventually("the model is stopped", async || {
-                (stage.upstream.seen().cancelled > before.cancelled).then_some(())
+                (stage.upstream.observed().cancelled > before.cancelled).then_some(())
             })
             .await;
             assert_eq!(stage.close(&payer).await, 0);

@@ -101,7 +101,7 @@ fn a_descriptor_of_another_channel_is_refused_with_every_action() {
             reply.assert(402, "malformed_credential");
         }
         assert_eq!(stage.standing(&payer).await, before);
-        assert_eq!(stage.upstream.seen().requests, 0);
+        assert_eq!(stage.upstream.observed().requests, 0);
         assert_eq!((stage.close(&payer).await, stage.close(&other).await), (0, 0));
     }));
 }

@@ -11,7 +11,7 @@ use farebox::id::Timestamp;
 use farebox::ledger::audit::audit;
 use farebox::money::Money;
 use farebox::payments::methods::tempo::session::ChannelId;
-use farebox::services::chat::scripted::Scripted;
+use farebox::services::chat::scripted::ScriptedUpstream;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -31,7 +31,7 @@ pub const DEPOSIT: u64 = 1000 * PRICE;
 /// Server, model and chain.
 pub struct Stage<'a> {
     pub server: Server,
-    pub upstream: Arc<Scripted>,
+    pub upstream: Arc<ScriptedUpstream>,
     pub chain: &'a Devnet,
 }
 
@@ -101,14 +101,14 @@ impl Stage<'static> {
 
 impl<'a> Stage<'a> {
     pub async fn on(db: TestDb, chain: &'a Devnet, tune: impl FnOnce(&mut Config)) -> Self {
-        let upstream = Arc::new(Scripted::start().await.expect("a free port"));
+        let upstream = Arc::new(ScriptedUpstream::start().await.expect("a free port"));
         Self::with(db, chain, upstream, tune).await
     }
 
     pub async fn with(
         db: TestDb,
         chain: &'a Devnet,
-        upstream: Arc<Scripted>,
+        upstream: Arc<ScriptedUpstream>,
         tune: impl FnOnce(&mut Config),
     ) -> Self {
         let base_url = upstream.base_url();

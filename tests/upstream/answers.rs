@@ -56,7 +56,7 @@ async fn attack_27_an_upstream_sees_the_request_and_nothing_else() {
             {"type": "text", "text": "hi"}, {"type": "image_url", "image_url": {"url": "data:,x"}}]}]});
     let stream = shop.ask(&body).await.expect("begins");
     all(stream).await;
-    let seen = scripted.seen();
+    let seen = scripted.observed();
     let mut expected = body.clone();
     let fields = expected.as_object_mut().expect("an object");
     fields.retain(|name, _| !["skip_pii_redaction", "urls"].contains(&name.as_str()));
@@ -80,5 +80,5 @@ async fn connections_are_used_again() {
         // The pool learns of it in a task of its own.
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
-    assert_eq!(scripted.seen().connections.len(), 1);
+    assert_eq!(scripted.observed().connections.len(), 1);
 }

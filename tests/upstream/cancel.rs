@@ -14,7 +14,7 @@ async fn attack_18_dropping_a_stream_ends_the_request_upstream() {
     for _ in 0..3 {
         stream.next().await.expect("a chunk").expect("no error");
     }
-    assert_eq!(scripted.seen().cancelled, 0);
+    assert_eq!(scripted.observed().cancelled, 0);
     let start = Instant::now();
     drop(stream);
     until(&scripted, |seen| seen.cancelled == 1).await;

@@ -1,13 +1,13 @@
 //! Several upstreams: another one is asked only before anything was said.
 
-use farebox::services::chat::scripted::Scripted;
-use farebox::services::chat::{Reason, UpstreamError};
+use farebox::services::chat::scripted::ScriptedUpstream;
+use farebox::services::chat::{RefusalReason, UpstreamError};
 use serde_json::{Value, json};
 
 use crate::harness::{Shop, all, events, raw, shop, text, until, upstream};
 
-async fn scripted() -> Scripted {
-    Scripted::start().await.expect("a port")
+async fn scripted() -> ScriptedUpstream {
+    ScriptedUpstream::start().await.expect("a port")
 }
 
 /// The failures of a first upstream that happen before the first byte.
@@ -52,7 +52,7 @@ async fn the_next_upstream_is_asked_before_the_first_byte() {
         let shop = Shop::new(&[upstream("first", base_url), upstream("second", second.base_url())]);
         let (chunks, error) = all(shop.stream(&json!("one two")).await.expect(name)).await;
         assert_eq!((text(&chunks).as_str(), error), ("one two", None), "{name}");
-        assert_eq!(second.seen().requests, 1, "{name}");
+        assert_eq!(second.observed().requests, 1, "{name}");
     }
 }
 
@@ -73,7 +73,7 @@ async fn a_slow_start_is_a_failure() {
     let shop = Shop::new(&[slow, upstream("second", second.base_url())]);
     let (chunks, _) = all(shop.stream(&json!({"firstMs": 200, "chunks": 2})).await.expect("begins")).await;
     assert_eq!(text(&chunks), " word0 word1");
-    assert_eq!((first.seen().requests, second.seen().requests), (1, 1));
+    assert_eq!((first.observed().requests, second.observed().requests), (1, 1));
     until(&first, |seen| seen.cancelled == 1).await;
 }
 
@@ -91,7 +91,7 @@ async fn attack_21_nobody_else_is_asked_once_something_was_said() {
         let shop = Shop::new(&[upstream("first", first.base_url()), upstream("second", second.base_url())]);
         let (chunks, error) = all(shop.stream(&script).await.expect("begins")).await;
         assert_eq!((text(&chunks).as_str(), error), (" word0 word1 word2", Some(expected)), "{script}");
-        assert_eq!(second.seen().requests, 0, "{script}");
+        assert_eq!(second.observed().requests, 0, "{script}");
     }
 }
 
@@ -100,7 +100,7 @@ async fn refused(script: Value) -> UpstreamError {
     let shop = Shop::new(&[upstream("first", first.base_url()), upstream("second", second.base_url())]);
     let streamed = shop.stream(&script).await.expect_err("refused");
     assert_eq!(shop.whole(&script).await.expect_err("refused"), streamed);
-    assert_eq!(second.seen().requests, 0);
+    assert_eq!(second.observed().requests, 0);
     streamed
 }
 
@@ -109,12 +109,20 @@ async fn what_is_the_callers_to_change_is_said_without_the_upstreams_words() {
     for (script, reason, field) in [
         (
             json!({"status": 400, "error": {"message": "secret", "param": "messages"}}),
-            Reason::Invalid,
+            RefusalReason::Invalid,
             Some("messages"),
         ),
-        (json!({"status": 400, "error": {"message": "secret", "param": "secret"}}), Reason::Invalid, None),
-        (json!({"status": 400, "error": {"code": "context_length_exceeded"}}), Reason::ContextLength, None),
-        (json!({"status": 413, "error": {"message": "secret"}}), Reason::TooLarge, None),
+        (
+            json!({"status": 400, "error": {"message": "secret", "param": "secret"}}),
+            RefusalReason::Invalid,
+            None,
+        ),
+        (
+            json!({"status": 400, "error": {"code": "context_length_exceeded"}}),
+            RefusalReason::ContextLength,
+            None,
+        ),
+        (json!({"status": 413, "error": {"message": "secret"}}), RefusalReason::TooLarge, None),
     ] {
         let error = refused(script).await;
         assert_eq!(error, UpstreamError::Refused { reason, field: field.map(str::to_owned) });

@@ -3,11 +3,12 @@
 use std::time::{Duration, Instant};
 
 use farebox::config::{ModelConfig, PrivacyMode, Source, UpstreamConfig};
+use farebox::id::Timestamp;
 use farebox::money::Money;
-use farebox::services::chat::scripted::{ObservedRequests, Scripted};
+use farebox::services::chat::scripted::{ObservedRequests, ScriptedUpstream};
 use farebox::services::chat::{
-    Catalog, ChatRequest, Chunk, ChunkStream, Completion, Outgoing, Privacy, RequestLimits, UpstreamError,
-    Upstreams,
+    Catalog, ChatRequest, Chunk, ChunkStream, Completion, Privacy, ProtectedRequest, RequestLimits,
+    UpstreamError, Upstreams,
 };
 use farebox::services::pii::Examiner;
 use futures_util::StreamExt as _;
@@ -59,13 +60,13 @@ impl Shop {
         Self {
             catalog: Catalog::new(&models),
             upstreams: Upstreams::new(upstreams, &models).expect("a TLS configuration"),
-            privacy: Privacy::new(Examiner::bare(), PrivacyMode::Off),
+            privacy: Privacy::new(Examiner::without_models(), PrivacyMode::Off),
         }
     }
 
     /// Streams the answer to a request.
     pub async fn ask(&self, body: &Value) -> Result<ChunkStream, UpstreamError> {
-        self.upstreams.stream(&self.request(body).await).await
+        self.upstreams.stream(&self.request(body).await, Timestamp::now()).await
     }
 
     /// Streams the answer to a script.
@@ -77,23 +78,23 @@ impl Shop {
     pub async fn whole(&self, script: &Value) -> Result<Completion, UpstreamError> {
         let mut body = streaming(script);
         body["stream"] = json!(false);
-        self.upstreams.whole(&self.request(&body).await).await
+        self.upstreams.non_streaming(&self.request(&body).await, Timestamp::now()).await
     }
 
-    async fn request(&self, body: &Value) -> Outgoing {
+    async fn request(&self, body: &Value) -> ProtectedRequest {
         let request = ChatRequest::parse(&body.to_string(), &self.catalog, RequestLimits::default());
         request.expect("a valid request").protect(&self.privacy).await.expect("nothing to refuse")
     }
 }
 
 /// A shop with one scripted upstream.
-pub async fn shop() -> (Shop, Scripted) {
+pub async fn shop() -> (Shop, ScriptedUpstream) {
     shop_with(|_| {}).await
 }
 
 /// The same with other limits.
-pub async fn shop_with(limits: impl FnOnce(&mut UpstreamConfig)) -> (Shop, Scripted) {
-    let scripted = Scripted::start().await.expect("a port");
+pub async fn shop_with(limits: impl FnOnce(&mut UpstreamConfig)) -> (Shop, ScriptedUpstream) {
+    let scripted = ScriptedUpstream::start().await.expect("a port");
     let mut only = upstream("only", scripted.base_url());
     limits(&mut only);
     (Shop::new(&[only]), scripted)
@@ -140,10 +141,13 @@ pub fn text(chunks: &[Chunk]) -> String {
 }
 
 /// Waits until the scripted upstream has seen something.
-pub async fn until(scripted: &Scripted, what: impl Fn(&ObservedRequests) -> bool) -> ObservedRequests {
+pub async fn until(
+    scripted: &ScriptedUpstream,
+    what: impl Fn(&ObservedRequests) -> bool,
+) -> ObservedRequests {
     let start = Instant::now();
     loop {
-        let seen = scripted.seen();
+        let seen = scripted.observed();
         if what(&seen) {
             return seen;
         }

@@ -110,7 +110,7 @@ async fn attack_27_marks_of_the_upstream_do_not_reach_the_client() {
     let (shop, scripted) = shop().await;
     let (chunks, _) = all(shop.stream(&json!({"chunks": 2})).await.expect("begins")).await;
     let whole = shop.whole(&json!({"chunks": 2})).await.expect("an answer");
-    assert_eq!(scripted.seen().requests, 2);
+    assert_eq!(scripted.observed().requests, 2);
     for data in chunks.iter().map(|c| &c.data).chain([&whole.data]) {
         let shown = String::from_utf8_lossy(data);
         assert!(!shown.contains("scripted") && !shown.contains("vendor"), "{shown}");

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use farebox::services::chat::{UpstreamError, Wait};
+use farebox::services::chat::{TimeoutKind, UpstreamError};
 use futures_util::StreamExt as _;
 use serde_json::json;
 
@@ -14,7 +14,10 @@ async fn attack_21_an_upstream_that_falls_silent_is_left() {
     let start = Instant::now();
     let (chunks, error) =
         all(shop.stream(&json!({"chunks": 5, "hangAfter": 2})).await.expect("begins")).await;
-    assert_eq!((text(&chunks).as_str(), error), (" word0 word1", Some(UpstreamError::Timeout(Wait::Idle))));
+    assert_eq!(
+        (text(&chunks).as_str(), error),
+        (" word0 word1", Some(UpstreamError::Timeout(TimeoutKind::Idle)))
+    );
     assert!(start.elapsed() < Duration::from_secs(2));
 }
 
@@ -38,7 +41,7 @@ async fn comments_do_not_count_as_life() {
     let shop = raw_shop(pieces, |limits| limits.idle_timeout_ms = 200).await;
     let start = Instant::now();
     let (_, error) = all(shop.stream(&json!("x")).await.expect("begins")).await;
-    assert_eq!(error, Some(UpstreamError::Timeout(Wait::Idle)));
+    assert_eq!(error, Some(UpstreamError::Timeout(TimeoutKind::Idle)));
     assert!(start.elapsed() < Duration::from_secs(2));
 }
 
@@ -47,7 +50,7 @@ async fn a_first_token_that_does_not_come_is_not_awaited_for_ever() {
     let (shop, scripted) = shop_with(|limits| limits.first_token_timeout_ms = 200).await;
     for script in [json!({"hangAfter": 0}), json!({"firstMs": 60_000})] {
         let error = shop.stream(&script).await.expect_err("too late");
-        assert_eq!(error, UpstreamError::Timeout(Wait::FirstToken));
+        assert_eq!(error, UpstreamError::Timeout(TimeoutKind::FirstToken));
     }
     until(&scripted, |seen| seen.cancelled == 2).await;
 }
@@ -61,7 +64,7 @@ async fn a_connection_that_does_not_come_about_is_not_awaited_for_ever() {
     limited.connect_timeout_ms = 200;
     let shop = Shop::new(&[limited]);
     let error = shop.stream(&json!("x")).await.expect_err("too late");
-    assert_eq!(error, UpstreamError::Timeout(Wait::Connect));
+    assert_eq!(error, UpstreamError::Timeout(TimeoutKind::Connect));
 }
 
 #[tokio::test]
@@ -69,9 +72,9 @@ async fn every_answer_has_an_end() {
     let (shop, _scripted) = shop_with(|limits| limits.total_timeout_ms = 400).await;
     let script = json!({"endless": true, "intervalMs": 50});
     let (_, error) = all(shop.stream(&script).await.expect("begins")).await;
-    assert_eq!(error, Some(UpstreamError::Timeout(Wait::Total)));
+    assert_eq!(error, Some(UpstreamError::Timeout(TimeoutKind::Total)));
     let error = shop.whole(&json!({"hangAfter": 0})).await.expect_err("too late");
-    assert_eq!(error, UpstreamError::Timeout(Wait::Total));
+    assert_eq!(error, UpstreamError::Timeout(TimeoutKind::Total));
 }
 
 #[tokio::test]
@@ -115,9 +118,9 @@ async fn attack_18_a_client_that_never_reads_holds_the_upstream_back() {
     let text = "x".repeat(64 << 10);
     let stream = shop.stream(&json!({"endless": true, "text": text})).await.expect("begins");
     tokio::time::sleep(Duration::from_millis(300)).await;
-    let sent = scripted.seen().sent;
+    let sent = scripted.observed().sent;
     tokio::time::sleep(Duration::from_millis(300)).await;
-    assert_eq!(scripted.seen().sent, sent, "the upstream goes on sending");
+    assert_eq!(scripted.observed().sent, sent, "the upstream goes on sending");
     assert!(sent * (64 << 10) < 32 << 20, "{sent} pieces were taken");
     drop(stream);
 }

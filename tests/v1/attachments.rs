@@ -66,7 +66,7 @@ fn attachments_are_protected_like_messages() {
         let inline = STANDARD.encode(pdf("Mail jane@example.com", ""));
         let more = json!({"pdfs": [inline], "privacyMode": "placeholder"});
         assert_eq!(chat(&shop, &customer, &more).await.status, 200);
-        let sent = shop.upstream.seen().body.to_string();
+        let sent = shop.upstream.observed().body.to_string();
         assert!(sent.contains("[EMAIL_ADDRESS_1]") && !sent.contains("jane@"), "{sent}");
         let mut blocked = more;
         blocked["privacyMode"] = json!("block");

@@ -26,7 +26,7 @@ fn attack_24_a_revoked_key_ends_its_running_stream_within_a_second() {
         assert!(transcript.done);
         assert_eq!(listen(&mut other).await.texts, 200, "another key's stream runs on");
         shop.idle().await;
-        eventually("the model is stopped", async || (shop.upstream.seen().cancelled == 1).then_some(()))
+        eventually("the model is stopped", async || (shop.upstream.observed().cancelled == 1).then_some(()))
             .await;
         let ends: Vec<_> = shop.entries(&customer).await.iter().map(|e| e.meta["end"].clone()).collect();
         assert!(ends.contains(&json!("key_ended")) && ends.contains(&json!("complete")), "{ends:?}");
@@ -41,7 +41,8 @@ fn attack_24_a_revoked_key_ends_its_waiting_request() {
         let script = json!({"chunks": 3, "firstMs": 20_000});
         let request = shop.post(&customer, CHAT, &body(&script, &json!({})));
         let waiting = tokio::spawn(reply(request));
-        eventually("the model is asked", async || (shop.upstream.seen().requests == 1).then_some(())).await;
+        eventually("the model is asked", async || (shop.upstream.observed().requests == 1).then_some(()))
+            .await;
         shop.revoke(&customer).await;
         let answer = tokio::time::timeout(Duration::from_secs(3), waiting).await.expect("at once");
         refused(&answer.expect("no panic"), 401, "inactive_api_key");

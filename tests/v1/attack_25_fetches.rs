@@ -22,7 +22,7 @@ const METADATA: &str = "http://169.254.169.254/latest/meta-data/iam/security-cre
 
 /// Refused by name and with these words; nothing is charged, held, or said to the model.
 async fn is_free(shop: &Shop, customer: &Customer, more: &Value, field: &str, words: &str) {
-    let (before, asked) = (shop.left(customer).await, shop.upstream.seen().requests);
+    let (before, asked) = (shop.left(customer).await, shop.upstream.observed().requests);
     for stream in [false, true] {
         let mut more = more.clone();
         more["stream"] = json!(stream);
@@ -33,7 +33,7 @@ async fn is_free(shop: &Shop, customer: &Customer, more: &Value, field: &str, wo
         assert!(!answer.text.contains("secret"), "{}", answer.text);
     }
     assert_eq!(shop.left(customer).await, before, "{more}");
-    assert_eq!(shop.upstream.seen().requests, asked, "{more}");
+    assert_eq!(shop.upstream.observed().requests, asked, "{more}");
 }
 
 #[test]

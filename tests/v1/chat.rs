@@ -87,7 +87,7 @@ fn a_small_balance_shortens_the_answer_instead_of_refusing_it() {
     run(on_every_engine(async |shop| {
         let customer = shop.customer(30 * PRICE).await;
         let transcript = shop.run(&customer, &json!({"chunks": 1000}), &json!({})).await;
-        assert_eq!(shop.upstream.seen().body["max_tokens"], 30);
+        assert_eq!(shop.upstream.observed().body["max_tokens"], 30);
         assert_eq!((transcript.texts, transcript.errors.len()), (30, 0), "{transcript:?}");
         assert_eq!(shop.left(&customer).await, 0);
         let broke = shop.ask(&customer, &json!({"chunks": 1}), &json!({})).await;
@@ -113,7 +113,8 @@ fn a_stream_that_runs_out_of_credit_says_so_and_ends() {
         assert_eq!(shop.left(&customer).await, 0);
         let entry = shop.entries(&customer).await.remove(0);
         assert_eq!(entry.meta["end"], "out_of_credit");
-        eventually("the model is stopped", async || (shop.upstream.seen().cancelled > 0).then_some(())).await;
+        eventually("the model is stopped", async || (shop.upstream.observed().cancelled > 0).then_some(()))
+            .await;
     }));
 }
 
@@ -170,23 +171,23 @@ fn a_client_that_goes_away_pays_for_what_it_got() {
         drop(stream);
         let paid = 1_000_000 - shop.left(&customer).await;
         assert!((10 * PRICE..=(10 + 45) * PRICE).contains(&paid), "{paid}");
-        eventually("the model is stopped", async || (shop.upstream.seen().cancelled == 1).then_some(()))
+        eventually("the model is stopped", async || (shop.upstream.observed().cancelled == 1).then_some(()))
             .await;
         assert_eq!(shop.entries(&customer).await[0].meta["end"], "client_gone");
 
         for stream in [false, true] {
-            let before = shop.upstream.seen();
+            let before = shop.upstream.observed();
             let request =
                 shop.post(&customer, CHAT, &body(&json!({"hangAfter": 0}), &json!({"stream": stream})));
             let waiting = tokio::spawn(async move { request.send().await?.bytes().await });
             eventually("the model is asked", async || {
-                (shop.upstream.seen().requests > before.requests).then_some(())
+                (shop.upstream.observed().requests > before.requests).then_some(())
             })
             .await;
             waiting.abort();
             assert_eq!(shop.left(&customer).await, 1_000_000 - paid, "nothing came, nothing is charged");
             eventually("the model is stopped", async || {
-                (shop.upstream.seen().cancelled > before.cancelled).then_some(())
+                (shop.upstream.observed().cancelled > before.cancelled).then_some(())
             })
             .await;
         }

@@ -187,7 +187,7 @@ fn a_model_gets_images_and_pdfs_without_personal_data() {
         let more = json!({ "messages": messages, "privacyMode": "placeholder" });
         let answer = shop.ask(&customer, &json!({}), &more).await;
         assert_eq!(answer.status, 200, "{}", answer.text);
-        let seen = shop.upstream.seen().body;
+        let seen = shop.upstream.observed().body;
         let parts = &seen["messages"][0]["content"];
         assert_eq!(parts[0]["text"], "From [EMAIL_ADDRESS_1]:");
         assert_eq!(parts[1]["image_url"]["detail"], "high");
@@ -205,7 +205,7 @@ fn a_model_gets_images_and_pdfs_without_personal_data() {
         assert!(error["message"].as_str().is_some_and(|text| text.contains("US_SSN")), "{error}");
         let off = json!({ "messages": messages, "skip_pii_redaction": true });
         assert_eq!(shop.ask(&customer, &json!({}), &off).await.status, 200);
-        assert_eq!(shop.upstream.seen().body["messages"], messages);
+        assert_eq!(shop.upstream.observed().body["messages"], messages);
         shop.finish().await;
     });
 }
@@ -237,11 +237,11 @@ fn attack_25_images_that_are_examined_are_fetched_with_care() {
             let message = error["message"].as_str().expect("text");
             assert!(message.contains(expected) && !message.contains("secret"), "{message}");
         }
-        assert_eq!((shop.upstream.seen().requests, shop.left(&customer).await), (0, 1_000_000));
+        assert_eq!((shop.upstream.observed().requests, shop.left(&customer).await), (0, 1_000_000));
         let answer = shop.ask(&customer, &json!({}), &asking(site.url("form.png"))).await;
         assert_eq!(answer.status, 200, "{}", answer.text);
         assert_eq!(answer.header("x-pii-redacted"), Some("4"));
-        let seen = shop.upstream.seen().body;
+        let seen = shop.upstream.observed().body;
         let left = read(&seen["messages"][0]["content"][0]["image_url"]["url"]).join("\n");
         assert!(left.contains("brownfox") && !left.contains("maria"), "{left}");
         shop.finish().await;

@@ -33,7 +33,7 @@ fn a_request_without_a_usable_key_gets_401_and_says_which_way() {
         }
         let other_name = shop.server.get("/v1/models").header("x-api-key", &customer.key);
         refused(&reply(other_name).await, 401, "missing_api_key");
-        assert_eq!(shop.upstream.seen().requests, 0);
+        assert_eq!(shop.upstream.observed().requests, 0);
         shop.revoke(&customer).await;
         refused(&reply(shop.get(&customer, "/v1/models")).await, 401, "inactive_api_key");
     }));
@@ -78,7 +78,7 @@ fn a_key_uses_the_models_it_is_allowed() {
 fn a_rotated_secret_works_until_its_grace_ends_and_the_key_stays_the_same() {
     run(on_every_engine(async |shop| {
         let customer = shop.customer(1_000_000).await;
-        let minted = shop.server.app.keys.mint_for(&customer.id);
+        let minted = shop.server.app.keys.mint_secret(&customer.id);
         let rotate = async |grace_ms: i64| {
             let (owner, id, hash) = (customer.owner.as_str(), &customer.id, &minted.hash);
             let now = Timestamp::now();

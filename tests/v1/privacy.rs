@@ -91,7 +91,7 @@ fn placeholders_go_to_the_model_and_originals_come_back() {
         assert_eq!(whole.status, 200, "{}", whole.text);
         assert_eq!(whole.json()["choices"][0]["message"]["content"], text);
         assert_eq!(whole.header("x-pii-redacted"), Some("3"));
-        let seen = shop.upstream.seen().body;
+        let seen = shop.upstream.observed().body;
         let expected = "Write to [EMAIL_ADDRESS_1] about SSN [US_SSN_1], then to [EMAIL_ADDRESS_1] again.";
         assert_eq!(seen["messages"][0]["content"], expected);
         assert!(seen.get("privacyMode").is_none(), "{seen}");
@@ -103,7 +103,7 @@ fn placeholders_go_to_the_model_and_originals_come_back() {
             (transcript.content.as_str(), transcript.done, transcript.errors.len()),
             (text.as_str(), true, 0)
         );
-        assert_eq!(shop.upstream.seen().body["messages"][0]["content"], expected);
+        assert_eq!(shop.upstream.observed().body["messages"][0]["content"], expected);
 
         let words = i64::try_from(text.split(' ').count()).expect("few");
         assert_eq!(shop.left(&customer).await, 1_000_000 - 2 * words * PRICE);
@@ -113,7 +113,7 @@ fn placeholders_go_to_the_model_and_originals_come_back() {
         // Without a mode nothing is looked for, and nothing noted.
         let plain = shop.ask(&customer, &json!({}), &user(&text)).await;
         assert_eq!((plain.status, plain.header("x-pii-redacted")), (200, None));
-        assert_eq!(shop.upstream.seen().body["messages"][0]["content"], text);
+        assert_eq!(shop.upstream.observed().body["messages"][0]["content"], text);
         shop.idle().await;
         assert!(shop.entries(&customer).await[0].meta.get("pii").is_none());
     }));
@@ -240,7 +240,7 @@ fn the_whole_history_is_protected() {
             ],
         });
         assert_eq!(shop.ask(&customer, &json!({}), &more).await.status, 200);
-        let seen = shop.upstream.seen().body;
+        let seen = shop.upstream.observed().body;
         let messages = &seen["messages"];
         assert_eq!(messages[0]["content"], "You serve [EMAIL_ADDRESS_1].");
         assert_eq!(messages[1]["content"][0]["text"], "SSN [US_SSN_1]");
@@ -264,7 +264,7 @@ fn a_placeholder_of_the_prompt_is_never_taken_for_ours() {
         let text = format!("[EMAIL_ADDRESS_1] is not {MAIL}");
         let more = with(user(&text), json!({ "privacyMode": "placeholder" }));
         assert_eq!(said(&shop, &customer, &more).await.content, text);
-        let seen = shop.upstream.seen().body;
+        let seen = shop.upstream.observed().body;
         assert_eq!(seen["messages"][0]["content"], "[EMAIL_ADDRESS_1] is not [EMAIL_ADDRESS_2]");
         shop.finish().await;
     });
@@ -297,7 +297,7 @@ fn a_blocked_request_is_free_and_told_what_was_found() {
             assert!(message.contains("(2 EMAIL_ADDRESS, 1 US_SSN)") && !message.contains(SSN), "{message}");
             assert_eq!(error["param"], "messages");
         }
-        assert_eq!(shop.upstream.seen().requests, 0);
+        assert_eq!(shop.upstream.observed().requests, 0);
         assert_eq!((shop.left(&customer).await, shop.entries(&customer).await.len()), (1_000_000, 0));
         let clean =
             shop.ask(&customer, &json!({}), &with(user("hello"), json!({ "privacyMode": "block" }))).await;
@@ -331,7 +331,7 @@ fn what_cannot_be_honoured_is_refused() {
             let message = error["message"].as_str().expect("text");
             assert!(message.contains(expected), "{message}");
         }
-        assert_eq!(shop.upstream.seen().requests, 0);
+        assert_eq!(shop.upstream.observed().requests, 0);
         let skipped = with(picture, json!({ "skip_pii_redaction": true }));
         assert_eq!(shop.ask(&customer, &json!({}), &skipped).await.status, 200);
         shop.finish().await;
@@ -356,7 +356,7 @@ fn an_operator_can_protect_every_prompt() {
                 text,
                 "{more}"
             );
-            assert_eq!(shop.upstream.seen().body["messages"][0]["content"], sent, "{more}");
+            assert_eq!(shop.upstream.observed().body["messages"][0]["content"], sent, "{more}");
         }
         shop.finish().await;
     });
@@ -404,7 +404,7 @@ fn large_prompts_cost_what_the_model_gets() {
             {"role": "user", "content": script},
         ]});
         assert_eq!(shop.ask(&customer, &json!({}), &more).await.status, 200);
-        let sent = shop.upstream.seen().body["messages"].clone();
+        let sent = shop.upstream.observed().body["messages"].clone();
         let bytes: usize = [0, 1].map(|at| sent[at]["content"].as_str().expect("text").len()).iter().sum();
         assert!(
             sent[0]["content"]

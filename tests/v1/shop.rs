@@ -8,7 +8,7 @@ use farebox::keys::{self, KeyId, KeyLimits, KeysError, NewKey};
 use farebox::ledger::audit::audit;
 use farebox::ledger::{Balance, Entry};
 use farebox::money::Money;
-use farebox::services::chat::scripted::Scripted;
+use farebox::services::chat::scripted::ScriptedUpstream;
 use reqwest::RequestBuilder;
 use serde_json::{Value, json};
 
@@ -26,7 +26,7 @@ pub const PRICE: i64 = 100;
 
 pub struct Shop {
     pub server: Server,
-    pub upstream: Arc<Scripted>,
+    pub upstream: Arc<ScriptedUpstream>,
 }
 
 /// A wallet with credits and a key.
@@ -84,7 +84,7 @@ impl Shop {
     }
 
     pub async fn on(db: TestDb, tune: impl FnOnce(&mut Config)) -> Self {
-        let upstream = Arc::new(Scripted::start().await.expect("a free port"));
+        let upstream = Arc::new(ScriptedUpstream::start().await.expect("a free port"));
         let base_url = upstream.base_url();
         let server = Server::on(db, &shared_chain().await.rpc_url(), |config| {
             sell(config, base_url);
@@ -147,7 +147,7 @@ impl Shop {
         });
         assert!(revoked.await.expect("the database answers"));
         // As the route does; the key's streams are left to the look that all instances take.
-        self.server.app.keys.changed(id);
+        self.server.app.keys.forget_cached(id);
     }
 
     pub async fn balance(&self, customer: &Customer) -> Balance {

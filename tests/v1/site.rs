@@ -40,7 +40,7 @@ pub async fn chat(shop: &Shop, customer: &Customer, more: &Value) -> Reply {
 
 /// What the model was sent, message by message.
 pub fn prompts_sent(shop: &Shop) -> Vec<String> {
-    let body = shop.upstream.seen().body;
+    let body = shop.upstream.observed().body;
     assert!(body.get("urls").is_none() && body.get("pdfs").is_none(), "{body}");
     let messages = body["messages"].as_array().expect("messages").clone();
     messages.iter().map(|message| message["content"].as_str().expect("text").to_owned()).collect()

@@ -22,6 +22,7 @@ use axum::routing::post;
 use axum::serve::ListenerExt as _;
 use farebox::config::PrivacyMode;
 use farebox::http::sse;
+use farebox::id::Timestamp;
 use farebox::services::chat::{Catalog, ChatRequest, ChunkStream, Privacy, RequestLimits, Upstreams};
 use farebox::services::pii::Examiner;
 use futures_util::StreamExt as _;
@@ -65,7 +66,7 @@ fn run(address: &str, store: Option<Arc<InMemoryChannelStore>>) -> Result<()> {
     let peer = Peer {
         catalog: Catalog::new(&models),
         upstreams: Upstreams::new(&[upstream(address)], &models)?,
-        privacy: Privacy::new(Examiner::bare(), PrivacyMode::Off),
+        privacy: Privacy::new(Examiner::without_models(), PrivacyMode::Off),
         store,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -88,7 +89,7 @@ async fn complete(State(peer): State<Arc<Peer>>, headers: HeaderMap, body: Strin
     let Ok(chat) = chat.protect(&peer.privacy).await else {
         return StatusCode::BAD_REQUEST.into_response();
     };
-    let Ok(chunks) = peer.upstreams.stream(&chat).await else {
+    let Ok(chunks) = peer.upstreams.stream(&chat, Timestamp::now()).await else {
         return StatusCode::BAD_GATEWAY.into_response();
     };
     let body = match &peer.store {

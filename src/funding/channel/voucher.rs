@@ -21,7 +21,7 @@ impl Channels {
     ) -> Result<Channel, ChannelError> {
         self.check_descriptor(descriptor, voucher.channel)?;
         self.check_signature(descriptor, voucher)?;
-        self.limiter.take(voucher.channel, now).map_err(|often| ChannelError::TooOften(often.wait))?;
+        self.limiter.take(voucher.channel, now).map_err(|limited| ChannelError::TooOften(limited.wait_ms))?;
         let presented = VerifiedVoucher { voucher: voucher.clone(), now, is_fresh: false };
         match self.vouchers.take(presented.clone()).await? {
             VoucherOutcome::Stale(channel) => {

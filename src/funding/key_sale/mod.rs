@@ -355,7 +355,7 @@ async fn activate(
     source: &SourceRef,
     now: Timestamp,
 ) -> Result<(), KeysError> {
-    let bought = BoughtKey { hash: &SecretHash::of_bytes(key.hash.0), owner, source };
+    let bought = BoughtKey { hash: &SecretHash::from_bytes(key.hash.0), owner, source };
     if !keys::create_bought(tx, &bought, now).await? {
         tracing::error!(%source, owner, "a bought key's id is taken; its owner has the credit and no key");
         metrics::counter!("farebox_key_sale_taken_ids_total").increment(1);

@@ -6,9 +6,10 @@ use axum::body::Body;
 use axum::http::HeaderValue;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::Response;
-use futures_util::StreamExt as _;
 use mpp::protocol::core::PaymentCredential;
 use tokio::sync::oneshot;
+use tokio_stream::StreamExt as _;
+use tokio_stream::wrappers::ReceiverStream;
 
 use super::reply::{pending, receipt, refused, standing, unavailable, upstream_failed, with_receipt};
 use super::session_request::SessionRequest;
@@ -21,7 +22,7 @@ use crate::meter::{
     self, AnswerError, ChannelSource, ChannelTerms, MeteredRequest, MeteredStream, StreamEvent,
 };
 use crate::payments::methods::tempo::session::{SessionAction, SessionCredential};
-use crate::services::chat::{ChatRequest, Outgoing, RequestLimits};
+use crate::services::chat::{ChatRequest, ProtectedRequest, RequestLimits};
 
 /// How long a metered may be open before the sweeper takes its request for lost.
 const HOLD_TTL_MS: i64 = 2 * 3_600_000;
@@ -33,7 +34,7 @@ impl SessionRequest<'_> {
             ChatRequest::parse(self.request.json_text()?, &self.sessions.catalog, RequestLimits::default())
                 .map_err(|error| refused(&error))?;
         let privacy = &self.app.models.privacy;
-        chat.check_readable(privacy).map_err(|error| refused(&error))?;
+        chat.check_examinable(privacy).map_err(|error| refused(&error))?;
         let Some(credential) = credential else {
             return Err(self.ask(
                 Code::PaymentRequired,
@@ -56,8 +57,8 @@ impl SessionRequest<'_> {
             Some(channel) => channel,
             None => self.authorise(&session, &chat).await?,
         };
-        let price = self.sessions.price(&chat);
-        let least = self.sessions.minimum(Some(&*chat));
+        let price = self.sessions.price_per_chunk(&chat);
+        let least = self.sessions.required_amount(Some(&*chat));
         let standing = standing(&channel);
         if standing.left() < least {
             return Err(self
@@ -97,14 +98,14 @@ impl SessionRequest<'_> {
             challenge: challenge_id,
             price,
             window: self.sessions.window,
-            most_units: if chat.stream() { chat.max_chunks() } else { chat.max_tokens() },
+            max_units: if chat.stream() { chat.max_chunks() } else { chat.max_tokens() },
             balance: standing,
         };
         let replaced = chat.replaced().cloned();
         let answer = if chat.stream() {
-            self.stream(metered, terms, chat, channel)
+            self.stream(metered, terms, chat, channel, now)
         } else {
-            self.non_streaming(metered, terms, chat, channel).await?
+            self.non_streaming(metered, terms, chat, channel, now).await?
         };
         Ok(with_replaced(answer, replaced.as_ref()))
     }
@@ -119,7 +120,7 @@ impl SessionRequest<'_> {
         let now = Timestamp::now();
         let authorised = match &session.action {
             SessionAction::Open { transaction, voucher } => {
-                let least = self.sessions.minimum(Some(chat));
+                let least = self.sessions.required_amount(Some(chat));
                 if voucher.amount < least {
                     return Err(self
                         .ask(
@@ -156,8 +157,9 @@ impl SessionRequest<'_> {
         &self,
         metered: MeteredRequest,
         terms: ChannelTerms,
-        chat: Outgoing,
+        chat: ProtectedRequest,
         channel: Channel,
+        now: Timestamp,
     ) -> Response {
         let (id, price, challenge_id) = (channel.id, terms.price, terms.challenge.clone());
         let first = receipt(&challenge_id, &channel, channel.accepted(), Some((0, price)), None);
@@ -166,13 +168,10 @@ impl SessionRequest<'_> {
         let (metered, events) = MeteredStream::new(metered, source, self.app.ledger.clone());
         let sessions = Arc::clone(self.sessions);
         self.app.tasks.spawn(async move {
-            let delivered = metered.run(Box::pin(sessions.upstreams.stream(&chat))).await;
+            let delivered = metered.run(Box::pin(sessions.upstreams.stream(&chat, now))).await;
             tracing::info!(channel = %id, units = delivered.units, end = delivered.end.as_str(), "stream ended");
         });
-        let frames = futures_util::stream::unfold(events, |mut events| async move {
-            events.recv().await.map(|event| (event, events))
-        })
-        .map(move |event| {
+        let frames = ReceiverStream::new(events).map(move |event| {
             Ok::<_, std::convert::Infallible>(match event {
                 StreamEvent::Chunks(chunks) => sse::data(&chunks),
                 StreamEvent::Ping => sse::PING,
@@ -198,8 +197,9 @@ impl SessionRequest<'_> {
         &self,
         metered: MeteredRequest,
         terms: ChannelTerms,
-        chat: Outgoing,
+        chat: ProtectedRequest,
         channel: Channel,
+        now: Timestamp,
     ) -> Result<Response, HttpError> {
         let (price, challenge_id) = (terms.price, terms.challenge.clone());
         let waiter = self.sessions.notifier.waiter(channel.id);
@@ -207,7 +207,7 @@ impl SessionRequest<'_> {
         let (sessions, ledger) = (Arc::clone(self.sessions), self.app.ledger.clone());
         let (mut answer, answered) = oneshot::channel();
         self.app.tasks.spawn(async move {
-            let start = sessions.upstreams.whole(&chat);
+            let start = sessions.upstreams.non_streaming(&chat, now);
             let served = meter::non_streaming(metered, source, &ledger, start, answer.closed()).await;
             // Nobody waits any more when the client went away.
             let _ = answer.send(served);
@@ -218,7 +218,9 @@ impl SessionRequest<'_> {
                 Code::PaymentInProgress,
                 "another request took this channel over; nothing was charged for this one",
             ),
-            AnswerError::Ledger | AnswerError::KeyEnded | AnswerError::Gone => unavailable("the ledger"),
+            AnswerError::LedgerUnavailable | AnswerError::KeyEnded | AnswerError::ClientGone => {
+                unavailable("the ledger")
+            }
         })?;
         // It is charged, so it leaves, whatever can be read now: sent again, the
         // request would be charged again.

@@ -29,7 +29,7 @@ impl SessionRequest<'_> {
         let challenge_id = session.challenge().id.clone();
         // A task of its own: a client that goes away must not stop a
         // transaction half-way.
-        let least = self.sessions.minimum(None);
+        let least = self.sessions.required_amount(None);
         let sponsored = self.sponsored;
         let managed = self.app.tasks.spawn(async move {
             match &session.action {

@@ -21,7 +21,7 @@ use super::State;
 use super::error::{HttpError, Problem};
 use super::request::{Received, ReceivedWithFiles};
 use crate::payments::Intent;
-use crate::services::chat::{Counts, ModelView};
+use crate::services::chat::{EntityCounts, ModelView};
 use crate::services::preview::ConfigBody;
 use session_request::SessionRequest;
 
@@ -87,7 +87,7 @@ pub async fn head(AppState(app): AppState<State>, request: Received) -> Result<R
 /// How many pieces of personal data were replaced in the request, where they were looked for.
 pub(super) const PII_REDACTED: HeaderName = HeaderName::from_static("x-pii-redacted");
 
-pub(super) fn with_replaced(mut response: Response, replaced: Option<&Counts>) -> Response {
+pub(super) fn with_replaced(mut response: Response, replaced: Option<&EntityCounts>) -> Response {
     if let Some(counts) = replaced {
         response.headers_mut().insert(PII_REDACTED, counts.values().sum::<usize>().into());
     }
@@ -141,7 +141,7 @@ fn is_management(credential: &PaymentCredential) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::services::chat::{Attachments, Catalog, ChatRequest, RequestLimits};
+    use crate::services::chat::{AttachmentPolicy, Catalog, ChatRequest, RequestLimits};
 
     #[test]
     fn the_documented_body_is_what_is_read() {
@@ -160,7 +160,7 @@ mod tests {
             pdfs: Some(Vec::new()),
         };
         let body = serde_json::to_string(&body).expect("JSON");
-        let limits = RequestLimits { attachments: Attachments::UpTo(1), ..RequestLimits::default() };
+        let limits = RequestLimits { attachments: AttachmentPolicy::UpTo(1), ..RequestLimits::default() };
         ChatRequest::parse(&body, &Catalog::new(&[model]), limits).expect("everything is understood");
     }
 }

@@ -63,10 +63,10 @@ pub(super) fn no_content(receipt: &SessionReceipt) -> Response {
 
 pub(super) fn refused(error: &ChatError) -> HttpError {
     match error {
-        ChatError::ExaminationError(why) => (*why).into(),
+        ChatError::Examination(why) => (*why).into(),
         ChatError::Syntax(_)
         | ChatError::UnknownModel { .. }
-        | ChatError::Refused { .. }
+        | ChatError::InvalidField { .. }
         | ChatError::Selection(_)
         | ChatError::File { .. } => HttpError::invalid(error.to_string()),
     }
@@ -89,6 +89,6 @@ pub(super) fn unavailable(what: &str) -> HttpError {
 }
 
 pub(super) fn upstream_failed(error: &UpstreamError) -> HttpError {
-    let code = if error.is_callers() { Code::InvalidParams } else { Code::UpstreamFailed };
+    let code = if error.is_client_error() { Code::InvalidParams } else { Code::UpstreamFailed };
     HttpError::new(code, format!("{error}; nothing was charged"))
 }

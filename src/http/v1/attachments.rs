@@ -11,13 +11,13 @@ use crate::fetch::{FetchError, FetchFailure, FetchRequest, FetchedBytes, Fetched
 use crate::http::State;
 use crate::http::error::{Code, HttpError};
 use crate::id::Timestamp;
-use crate::limits::TooOften;
-use crate::services::chat::{Attachment, Attachments, ChatRequest};
+use crate::limits::RateLimited;
+use crate::services::chat::{Attachment, AttachmentPolicy, ChatRequest};
 
 /// Whether this server reads any.
-pub(super) fn offered(app: &State) -> Attachments {
+pub(super) fn offered(app: &State) -> AttachmentPolicy {
     let fetch = &app.config.fetch;
-    if fetch.enabled { Attachments::UpTo(fetch.max_attachments) } else { Attachments::Off }
+    if fetch.enabled { AttachmentPolicy::UpTo(fetch.max_attachments) } else { AttachmentPolicy::Disabled }
 }
 
 /// The same request with what its attachments say, and with the images that are examined before a model gets them.
@@ -32,8 +32,8 @@ pub(super) async fn read(
 ) -> Result<ChatRequest, HttpError> {
     let mut attachments = chat.attachments().to_vec();
     let texts = attachments.len();
-    if let Attachments::UpTo(most) = offered(app) {
-        attachments.extend(chat.elsewhere(&app.models.privacy).map_err(|error| reply::refused(&error))?);
+    if let AttachmentPolicy::UpTo(most) = offered(app) {
+        attachments.extend(chat.remote_files(&app.models.privacy).map_err(|error| reply::refused(&error))?);
         if attachments.len() > most {
             let what = format!("a request can have {most} attachments and images that are fetched");
             return Err(HttpError::invalid(what).param("messages"));
@@ -55,12 +55,16 @@ pub(super) async fn read(
             FetchedItem::File(FetchedBytes(bytes)) => files.push(bytes),
         }
     }
-    let chat = chat.brought(files);
-    if said.is_empty() { Ok(chat) } else { chat.attached(said).map_err(|error| reply::refused(&error)) }
+    let chat = chat.with_fetched_files(files);
+    if said.is_empty() {
+        Ok(chat)
+    } else {
+        chat.with_attachments(said).map_err(|error| reply::refused(&error))
+    }
 }
 
-fn too_often(TooOften { wait }: TooOften) -> HttpError {
-    let seconds = u32::try_from(wait / 1000).unwrap_or(u32::MAX).saturating_add(1);
+fn too_often(RateLimited { wait_ms }: RateLimited) -> HttpError {
+    let seconds = u32::try_from(wait_ms / 1000).unwrap_or(u32::MAX).saturating_add(1);
     HttpError::new(
         Code::RateLimitExceededRpm,
         format!("this account has too much read; try again in {seconds} s, or put the text into `messages`"),

@@ -12,7 +12,7 @@ use crate::http::error::{Code, HttpError};
 use crate::http::request::Peer;
 use crate::id::Timestamp;
 use crate::keys::{Key, KeyRejection, KeysError, RateView, Rates, TokenReservation};
-use crate::limits::TooOften;
+use crate::limits::RateLimited;
 
 /// Proof that a request came with a usable key and within its rate. Only this
 /// gate makes one, so a handler that takes it cannot be reached without a key.
@@ -35,7 +35,7 @@ impl FromRequestParts<State> for Bearer {
             }
         };
         let bearer = Self { key, rates: app.rates.clone() };
-        match bearer.rates.request(&bearer.key, now).await {
+        match bearer.rates.take_request(&bearer.key, now).await {
             Ok(true) => Ok(bearer),
             Ok(false) => {
                 let view = bearer.view();
@@ -62,7 +62,7 @@ impl Bearer {
     /// # Errors
     /// 429 when there are too few left, 503 when nobody knows.
     pub async fn tokens(&self, estimate: u64) -> Result<TokenReservation, HttpError> {
-        let taken = self.rates.tokens(&self.key, estimate, Timestamp::now()).await;
+        let taken = self.rates.reserve_tokens(&self.key, estimate, Timestamp::now()).await;
         taken.map_err(|error| unreadable(&error))?.ok_or_else(|| {
             let view = self.view();
             HttpError::new(
@@ -140,12 +140,12 @@ fn count_invalid_key(app: &State, address: Option<IpAddr>, error: HttpError, now
     if error.code == Code::ServiceUnavailable {
         return error;
     }
-    let Some(TooOften { wait }) =
+    let Some(RateLimited { wait_ms }) =
         address.and_then(|address| app.unauthenticated_limiter.take(address, now).err())
     else {
         return error;
     };
-    let seconds = u32::try_from(wait / 1000).unwrap_or(u32::MAX).saturating_add(1);
+    let seconds = u32::try_from(wait_ms / 1000).unwrap_or(u32::MAX).saturating_add(1);
     HttpError::new(
         Code::RateLimitExceededRpm,
         "too many requests without a valid API key came from this address; try again later",

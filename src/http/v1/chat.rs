@@ -9,9 +9,10 @@ use axum::extract::State as AppState;
 use axum::http::HeaderValue;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::Response;
-use futures_util::StreamExt as _;
 use serde_json::json;
 use tokio::sync::{mpsc, oneshot};
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_stream::{Stream, StreamExt as _};
 use tracing::Instrument as _;
 
 use super::reply::{self, OpenAiError, in_progress, ledger_unavailable, reused, short};
@@ -29,7 +30,7 @@ use crate::meter::{
     StreamSummary,
 };
 use crate::money::Money;
-use crate::services::chat::{ChatRequest, Outgoing, RequestLimits};
+use crate::services::chat::{ChatRequest, ProtectedRequest, RequestLimits};
 
 /// How long a metered may be open before the sweeper takes its request for lost.
 const HOLD_TTL_MS: i64 = 2 * 3_600_000;
@@ -87,11 +88,11 @@ async fn serve(app: &State, bearer: &Bearer, request: &Received) -> Result<Respo
     }
     let chat = chat.protect(&app.models.privacy).await.map_err(|error| reply::refused(&error))?;
     let replaced = chat.replaced().cloned();
-    let estimate = chat.prompt().likely().saturating_add(chat.max_tokens());
+    let estimate = chat.prompt().estimated_tokens().saturating_add(chat.max_tokens());
     let accepted = AcceptedRequest {
         app: Arc::clone(app),
         key: bearer.key().clone(),
-        revocation: app.keys.watch(&bearer.key().id),
+        revocation: app.keys.revocation_token(&bearer.key().id),
         request_id: request.id.clone(),
         idempotency_key,
         reservation: bearer.tokens(estimate).await?,
@@ -109,13 +110,13 @@ struct AcceptedRequest {
     request_id: RequestId,
     idempotency_key: Option<String>,
     reservation: TokenReservation,
-    chat: Outgoing,
+    chat: ProtectedRequest,
 }
 
 /// The same, with its metered.
 struct HeldRequest {
     app: State,
-    chat: Outgoing,
+    chat: ProtectedRequest,
     metered: MeteredRequest,
     source: PrepaidSource,
     reservation: TokenReservation,
@@ -136,33 +137,33 @@ impl ServingPlan {
     /// The longest answer that `affordable` pays for; `None` when that is not
     /// even a minimal one, however short the prompt turns out to be.
     fn new(chat: &ChatRequest, affordable: Money) -> Option<Self> {
-        let (tariff, prompt, asked) = (chat.model().tariff(), chat.prompt().likely(), chat.max_tokens());
+        let (tariff, prompt, asked) =
+            (chat.model().tariff(), chat.prompt().estimated_tokens(), chat.max_tokens());
         if tariff.cost(prompt, asked).is_some_and(|cost| cost <= affordable) {
             return Some(Self { tokens: asked, shortened: false });
         }
         if least(chat)? > affordable {
             return None;
         }
-        let tokens = tariff.affordable(affordable, prompt, asked).max(chat.minimal_tokens());
+        let tokens = tariff.affordable_tokens(affordable, prompt, asked).max(chat.min_useful_tokens());
         Some(Self { tokens, shortened: true })
     }
 }
 
 /// What is set aside for a request.
 fn estimate(chat: &ChatRequest) -> Estimate {
-    let cost = chat.model().tariff().cost(chat.prompt().likely(), chat.max_tokens());
+    let cost = chat.model().tariff().cost(chat.prompt().estimated_tokens(), chat.max_tokens());
     Estimate { wanted: cost.unwrap_or(LARGEST), least: least(chat).unwrap_or(LARGEST) }
 }
 
 /// What a request costs at the very least.
 pub(super) fn least(chat: &ChatRequest) -> Option<Money> {
-    chat.model().tariff().cost(chat.prompt().least(), chat.minimal_tokens())
+    chat.model().tariff().cost(chat.prompt().min_tokens(), chat.min_useful_tokens())
 }
 
 impl AcceptedRequest {
     /// Opens the metered.
-    async fn open(self) -> Result<HeldRequest, HttpError> {
-        let now = Timestamp::now();
+    async fn open(self, now: Timestamp) -> Result<HeldRequest, HttpError> {
         let until = now.checked_add_millis(HOLD_TTL_MS).unwrap_or(now);
         let opening =
             self.key.hold_request(self.idempotency_key.as_deref(), estimate(&self.chat), now, until);
@@ -178,16 +179,16 @@ impl AcceptedRequest {
         let shortened = ServingPlan::new(&self.chat, reserved).filter(|plan| plan.shortened);
         let is_shortened = shortened.is_some();
         let chat = match shortened {
-            Some(plan) => self.chat.shortened(plan.tokens),
+            Some(plan) => self.chat.with_max_tokens(plan.tokens),
             None => self.chat,
         };
         let source = PrepaidSource::new(PrepaidTerms {
             tariff: chat.model().tariff(),
             prompt: chat.prompt(),
-            most_tokens: chat.max_tokens(),
-            shortened: is_shortened,
+            max_tokens: chat.max_tokens(),
+            is_shortened,
             key: self.key.id.to_string(),
-            ended: self.revocation.ended(),
+            key_ended: self.revocation.cancellation(),
         });
         let metered = MeteredRequest {
             hold,
@@ -213,7 +214,8 @@ async fn stream(accepted: AcceptedRequest) -> Result<Response, HttpError> {
     let tasks = accepted.app.tasks.clone();
     let (begin, begun) = oneshot::channel();
     let held = async move {
-        let held = match accepted.open().await {
+        let now = Timestamp::now();
+        let held = match accepted.open(now).await {
             Ok(held) => held,
             Err(error) => return drop(begin.send(Err(error))),
         };
@@ -221,8 +223,8 @@ async fn stream(accepted: AcceptedRequest) -> Result<Response, HttpError> {
         let (metered, events) = MeteredStream::new(metered, source, app.ledger.clone());
         // Nobody there: dropping the events tells the stream at once.
         drop(begin.send(Ok(events)));
-        let delivered = metered.run(Box::pin(app.models.upstreams.stream(&chat))).await;
-        reservation.used(delivered.units);
+        let delivered = metered.run(Box::pin(app.models.upstreams.stream(&chat, now))).await;
+        reservation.use_tokens(delivered.units);
         tracing::info!(tokens = delivered.units, end = delivered.end.as_str(), "prepaid stream ended");
     };
     tasks.spawn(held.in_current_span());
@@ -247,7 +249,9 @@ async fn stream(accepted: AcceptedRequest) -> Result<Response, HttpError> {
 /// The error of a stream that ended before it began.
 fn refusal(delivered: &StreamSummary) -> Option<HttpError> {
     match &delivered.end {
-        StreamEnd::Upstream(_) | StreamEnd::KeyEnded | StreamEnd::Ledger if delivered.units == 0 => {
+        StreamEnd::Upstream(_) | StreamEnd::KeyEnded | StreamEnd::LedgerUnavailable
+            if delivered.units == 0 =>
+        {
             reply::broken_off(&delivered.end)
         }
         _ => None,
@@ -257,11 +261,8 @@ fn refusal(delivered: &StreamSummary) -> Option<HttpError> {
 fn frames(
     first: StreamEvent,
     events: mpsc::Receiver<StreamEvent>,
-) -> impl futures_util::Stream<Item = Result<Bytes, Infallible>> {
-    let rest = futures_util::stream::unfold(events, |mut events| async move {
-        events.recv().await.map(|event| (event, events))
-    });
-    futures_util::stream::once(std::future::ready(first)).chain(rest).map(|event| Ok(frame(&event)))
+) -> impl Stream<Item = Result<Bytes, Infallible>> {
+    tokio_stream::once(first).chain(ReceiverStream::new(events)).map(|event| Ok(frame(&event)))
 }
 
 fn frame(event: &StreamEvent) -> Bytes {
@@ -280,11 +281,12 @@ async fn non_streaming(accepted: AcceptedRequest) -> Result<Response, HttpError>
     let tasks = accepted.app.tasks.clone();
     let (mut answer, answered) = oneshot::channel();
     let held = async move {
-        let served = match accepted.open().await {
+        let now = Timestamp::now();
+        let served = match accepted.open(now).await {
             Ok(HeldRequest { app, chat, metered, source, reservation, _revocation }) => {
-                let start = app.models.upstreams.whole(&chat);
+                let start = app.models.upstreams.non_streaming(&chat, now);
                 let served = meter::non_streaming(metered, source, &app.ledger, start, answer.closed()).await;
-                reservation.used(served.as_ref().map_or(0, |served| served.units));
+                reservation.use_tokens(served.as_ref().map_or(0, |served| served.units));
                 served.map_err(|failed| reply::failed(&failed))
             }
             Err(error) => Err(error),

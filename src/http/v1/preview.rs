@@ -60,7 +60,7 @@ async fn serve(app: &State, bearer: &Bearer, request: &Received) -> Result<Respo
         Some(bought) => bought,
         None => buy(app, bearer, request).await?,
     };
-    let mut response = Response::new(Body::from(answer.open(&bought)));
+    let mut response = Response::new(Body::from(answer.release(&bought)));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     Ok(response)
 }
@@ -87,7 +87,7 @@ async fn buy(app: &State, bearer: &Bearer, request: &Received) -> Result<KeyPaid
     let idempotency_key = request.idempotency_key()?;
     let repeat = idempotency_key.as_deref().map(|key| (key, digest.as_str()));
     match app.keys.spend(bearer.key(), price, repeat, &details, Timestamp::now()).await {
-        Ok(PurchaseOutcome::Done(bought)) => Ok(bought),
+        Ok(PurchaseOutcome::Paid(bought)) => Ok(bought),
         Ok(PurchaseOutcome::KeyReused) => Err(reused()),
         Ok(PurchaseOutcome::Short(found)) => Err(short(found, price)),
         Err(error) => Err(ledger_unavailable(&error)),

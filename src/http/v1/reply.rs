@@ -83,9 +83,9 @@ pub(super) fn billing() -> HttpError {
 pub(super) fn refused(error: &ChatError) -> HttpError {
     match error {
         ChatError::UnknownModel { nearest } => return super::models::unknown(nearest.as_deref()),
-        ChatError::ExaminationError(why) => return (*why).into(),
+        ChatError::Examination(why) => return (*why).into(),
         ChatError::Syntax(_)
-        | ChatError::Refused { .. }
+        | ChatError::InvalidField { .. }
         | ChatError::Selection(_)
         | ChatError::File { .. } => {}
     }
@@ -97,7 +97,7 @@ pub(super) fn refused(error: &ChatError) -> HttpError {
 }
 
 pub(super) fn upstream(error: &UpstreamError) -> HttpError {
-    let code = if error.is_callers() { Code::InvalidParams } else { Code::UpstreamFailed };
+    let code = if error.is_client_error() { Code::InvalidParams } else { Code::UpstreamFailed };
     HttpError::new(code, error.to_string())
 }
 
@@ -106,21 +106,21 @@ pub(super) fn failed(failed: &AnswerError) -> HttpError {
     match failed {
         AnswerError::Upstream(error) => upstream(error),
         AnswerError::KeyEnded => key_ended(),
-        AnswerError::Superseded | AnswerError::Ledger | AnswerError::Gone => billing(),
+        AnswerError::Superseded | AnswerError::LedgerUnavailable | AnswerError::ClientGone => billing(),
     }
 }
 
 /// What a stream ends with, unless it is complete.
 pub(super) fn broken_off(end: &StreamEnd) -> Option<HttpError> {
     Some(match end {
-        StreamEnd::Complete | StreamEnd::Gone => return None,
+        StreamEnd::Complete | StreamEnd::ClientGone => return None,
         StreamEnd::Upstream(error) => upstream(error),
         StreamEnd::OutOfCredit => HttpError::new(
             Code::InsufficientCredits,
             "the account's credits are used up; what was delivered is paid, add credits for more",
         ),
         StreamEnd::KeyEnded => key_ended(),
-        StreamEnd::NoVoucher | StreamEnd::Superseded | StreamEnd::Ledger => HttpError::new(
+        StreamEnd::NoVoucher | StreamEnd::Superseded | StreamEnd::LedgerUnavailable => HttpError::new(
             Code::BillingError,
             "the answer could not be charged any further; what was delivered is paid",
         ),

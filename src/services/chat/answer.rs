@@ -1,85 +1,85 @@
-//! Answers of a model, rebuilt so that they are safe to pass on.
+//! Rewriting of an upstream's answer, so that it is safe to send to a client.
 //!
-//! An upstream is not trusted with the shape of what clients receive: the JSON is
-//! written anew (one line, whatever the model said), ids and the model's name are
-//! ours, and members that are not part of the API are left out, because they
-//! name the upstream and what it charges.
+//! The JSON is written anew: on one line whatever the model wrote, with ids and the
+//! model's name of this server. Members that are not part of the API are left out,
+//! because they name the upstream and its prices.
 
 use bytes::Bytes;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::privacy::{Restorer, Restoring};
-use super::upstream_event::{Billable, Malformed, UpstreamChoice, UpstreamEvent, billable};
-use super::usage::{Bounds, Usage};
+use super::privacy::{AnswerRestorer, StreamRestorer};
+use super::upstream_event::{BillableContent, MalformedEvent, UpstreamChoice, UpstreamEvent, content_size};
+use super::usage::{Usage, UsageBounds};
 
-/// One piece of a streamed answer.
+/// Chunk of a streamed answer, as the client gets it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Chunk {
-    /// The JSON of one `data:` line: an object, without line breaks.
+    /// JSON of one `data:` line: an object, without line breaks.
     pub data: Bytes,
-    /// Whether it holds something to pay for: text, reasoning, a tool call.
+    /// True if it has content to pay for: text, reasoning, a tool call.
     pub billable: bool,
-    /// Bytes of text, reasoning and tool calls in it.
+    /// Bytes of its content: text, reasoning and tool calls.
     pub content_bytes: usize,
-    /// What the upstream says was used up to here, when that is possible.
+    /// Usage up to this chunk, if the upstream reports a possible one.
     pub usage: Option<Usage>,
-    /// Whether it only reports usage: not for clients that did not ask.
+    /// True if it only reports usage: not for clients that did not request usage.
     pub usage_only: bool,
-    /// Whether a choice ends with it.
+    /// True if a choice ends with it.
     pub finish: bool,
-    /// What is held back behind it, as one more chunk: it follows when the stream
-    /// ends here, however it ends, and costs nothing.
-    pub rest: Option<Bytes>,
+    /// Text held back after it, as one more chunk: sent, free of charge, if the stream
+    /// ends after this chunk for any reason.
+    pub held_back: Option<Bytes>,
 }
 
-/// A whole answer.
+/// Non-streaming answer, as the client gets it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Completion {
-    /// The JSON of the body.
+    /// JSON of the body.
     pub data: Bytes,
     pub usage: Option<Usage>,
-    /// Bytes of text, reasoning and tool calls: what is left to bill by when the
-    /// upstream reports no usage.
+    /// Bytes of text, reasoning and tool calls: the base of the price if the upstream
+    /// reports no usage.
     pub content_bytes: usize,
 }
 
 impl Completion {
-    /// Tokens of the answer as reported, or about four bytes each.
+    /// Returns the completion tokens as reported, or one for every four bytes.
     #[must_use]
     pub fn tokens(&self) -> u64 {
-        let guess = self.content_bytes.div_ceil(4) as u64;
-        self.usage.as_ref().map_or(guess, |usage| usage.completion_tokens)
+        let estimate = self.content_bytes.div_ceil(4) as u64;
+        self.usage.as_ref().map_or(estimate, |usage| usage.completion_tokens)
     }
 }
 
-/// How an answer is presented, and what it may claim.
+/// Rewriter of one answer.
 #[derive(Debug, Clone)]
-pub struct Identity {
-    /// `chatcmpl-…`, the same in every chunk.
+pub struct AnswerRewriter {
+    /// Id of the answer, `chatcmpl-…`, in every chunk.
     pub id: String,
-    /// The model's name as clients know it.
+    /// Name of the model as clients know it.
     pub model: String,
-    /// When the answer began, in seconds since 1970.
+    /// Time of the request, in seconds since 1970.
     pub created: i64,
-    pub bounds: Bounds,
-    /// Whether the client asked for usage within the stream.
+    /// Largest usage that the upstream may report.
+    pub bounds: UsageBounds,
+    /// True if the client asked for usage within the stream.
     pub wants_usage: bool,
-    /// What puts originals in place of placeholders, where there are any.
-    pub(super) restoring: Option<Restoring>,
+    /// Restorer of original values; `None` if no placeholders were sent.
+    pub(super) restorer: Option<AnswerRestorer>,
 }
 
-/// What an event of a stream says.
+/// Content of one event of a stream.
 #[derive(Debug, PartialEq)]
 pub(super) enum ParsedEvent {
     Chunk(Chunk),
-    /// Well-formed, with nothing in it for the client.
-    Nothing,
-    /// An error object.
+    /// Well-formed event without anything for the client.
+    Empty,
+    /// Error object of the upstream.
     Error(Value),
 }
 
-/// The same as clients get it.
+/// Event or answer as clients get it.
 #[derive(Serialize)]
 struct ClientEvent<'a> {
     id: &'a str,
@@ -89,7 +89,7 @@ struct ClientEvent<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     system_fingerprint: Option<&'a str>,
     choices: Vec<ClientChoice<'a>>,
-    /// `Some(Null)` is written as `null`.
+    /// Usage; `Some(Null)` is written as `null`.
     #[serde(skip_serializing_if = "Option::is_none")]
     usage: Option<Value>,
 }
@@ -107,7 +107,7 @@ struct ClientChoice<'a> {
 }
 
 impl UpstreamChoice {
-    fn client_event<'a>(
+    fn to_client<'a>(
         &'a self,
         delta: Option<&'a Map<String, Value>>,
         message: Option<&'a Map<String, Value>>,
@@ -122,48 +122,50 @@ impl UpstreamChoice {
     }
 }
 
-impl Identity {
-    /// Reads the data of one event.
+impl AnswerRewriter {
+    /// Rewrites the data of one event of a stream.
     pub(super) fn event(
         &self,
         data: &[u8],
-        restorer: Option<&mut Restorer>,
-    ) -> Result<ParsedEvent, Malformed> {
+        restorer: Option<&mut StreamRestorer>,
+    ) -> Result<ParsedEvent, MalformedEvent> {
         let mut event = UpstreamEvent::read(data)?;
         if let Some(error) = event.error {
             return Ok(ParsedEvent::Error(error));
         }
         if event.choices.is_none() && event.usage.is_none() {
-            return Err(Malformed("an event without choices"));
+            return Err(MalformedEvent("an event without choices"));
         }
-        let Billable { billable, content_bytes, rest } = Billable::of(&mut event, restorer);
-        let rest = (!rest.is_empty()).then(|| self.rest(&rest, &event));
+        let BillableContent { is_billable, content_bytes, held_back } =
+            BillableContent::restore(&mut event, restorer);
+        let held_back = (!held_back.is_empty()).then(|| self.held_back_chunk(&held_back, &event));
         let choices = event.choices.as_deref().unwrap_or_default();
         let usage = self.usage(event.usage.as_ref());
         if choices.is_empty() && usage.is_none() {
-            return Ok(ParsedEvent::Nothing);
+            return Ok(ParsedEvent::Empty);
         }
         let usage_only = choices.is_empty();
-        let nothing = Map::new();
-        let shown = choices.iter().map(|c| c.client_event(Some(c.delta.as_ref().unwrap_or(&nothing)), None));
+        let no_delta = Map::new();
+        let client_choices =
+            choices.iter().map(|c| c.to_client(Some(c.delta.as_ref().unwrap_or(&no_delta)), None));
         let client_event = ClientEvent {
-            choices: shown.collect(),
+            choices: client_choices.collect(),
             usage: (self.wants_usage || usage_only).then(|| usage.map_or(Value::Null, Usage::to_json)),
             ..self.frame("chat.completion.chunk", &event)
         };
         Ok(ParsedEvent::Chunk(Chunk {
-            data: written(&client_event, data.len()),
-            billable,
+            data: to_json(&client_event, data.len()),
+            billable: is_billable,
             content_bytes,
             usage,
             usage_only,
             finish: choices.iter().any(|choice| choice.reason().is_some()),
-            rest,
+            held_back,
         }))
     }
 
-    /// A chunk that says what is held back.
-    fn rest(&self, rest: &[(u64, Map<String, Value>)], event: &UpstreamEvent) -> Bytes {
+    /// Returns a chunk of the deltas that are held back.
+    fn held_back_chunk(&self, deltas: &[(u64, Map<String, Value>)], event: &UpstreamEvent) -> Bytes {
         let choice = |(index, delta)| ClientChoice {
             index,
             delta: Some(delta),
@@ -172,46 +174,47 @@ impl Identity {
             finish_reason: None,
         };
         let client_event = ClientEvent {
-            choices: rest.iter().map(|(index, delta)| choice((*index, delta))).collect(),
+            choices: deltas.iter().map(|(index, delta)| choice((*index, delta))).collect(),
             usage: self.wants_usage.then_some(Value::Null),
             ..self.frame("chat.completion.chunk", event)
         };
-        written(&client_event, 0)
+        to_json(&client_event, 0)
     }
 
-    /// Reads a whole answer; an error object in it is `Err(Ok(error))`.
-    pub(super) fn completion(&self, body: &[u8]) -> Result<Completion, Result<Value, Malformed>> {
+    /// Rewrites a non-streaming answer; an error object in it is `Err(Ok(error))`.
+    pub(super) fn completion(&self, body: &[u8]) -> Result<Completion, Result<Value, MalformedEvent>> {
         let mut event = UpstreamEvent::read(body).map_err(Err)?;
         if let Some(error) = event.error {
             return Err(Ok(error));
         }
         let choices = event.choices.as_deref_mut().unwrap_or_default();
         if choices.is_empty() {
-            return Err(Err(Malformed("an answer without choices")));
+            return Err(Err(MalformedEvent("an answer without choices")));
         }
         let mut content_bytes = 0;
         for choice in choices {
-            let message = choice.message.as_mut().ok_or(Err(Malformed("a choice without a message")))?;
-            content_bytes += billable(message);
-            if let Some(restoring) = &self.restoring {
-                restoring.message(message);
+            let message = choice.message.as_mut().ok_or(Err(MalformedEvent("a choice without a message")))?;
+            content_bytes += content_size(message);
+            if let Some(restorer) = &self.restorer {
+                restorer.restore_message(message);
             }
         }
         let choices = event.choices.as_deref().unwrap_or_default();
-        let shown = choices.iter().map(|choice| choice.client_event(None, choice.message.as_ref())).collect();
+        let client_choices = choices.iter().map(|choice| choice.to_client(None, choice.message.as_ref()));
         let usage = self.usage(event.usage.as_ref());
         let client_event = ClientEvent {
-            choices: shown,
+            choices: client_choices.collect(),
             usage: usage.map(Usage::to_json),
             ..self.frame("chat.completion", &event)
         };
-        Ok(Completion { data: written(&client_event, body.len()), usage, content_bytes })
+        Ok(Completion { data: to_json(&client_event, body.len()), usage, content_bytes })
     }
 
+    /// Reads reported usage; usage that is impossible is ignored.
     fn usage(&self, reported: Option<&Value>) -> Option<Usage> {
-        Usage::parse(reported?, self.bounds).unwrap_or_else(|absurd| {
-            // It may come with every chunk: counted, and not to fill the log.
-            tracing::debug!(model = self.model, %absurd, "usage dropped");
+        Usage::parse(reported?, self.bounds).unwrap_or_else(|impossible| {
+            // Counted instead of logged as a warning: it may come with every chunk.
+            tracing::debug!(model = self.model, %impossible, "reported usage ignored");
             metrics::counter!("farebox_upstream_impossible_usage_total", "model" => self.model.clone())
                 .increment(1);
             None
@@ -231,8 +234,8 @@ impl Identity {
     }
 }
 
-/// About as long as what it was made of.
-fn written(client_event: &ClientEvent<'_>, length: usize) -> Bytes {
+/// Serialises an event; `length` is about that of the upstream's.
+fn to_json(client_event: &ClientEvent<'_>, length: usize) -> Bytes {
     let mut json = Vec::with_capacity(length + 128);
     serde_json::to_writer(&mut json, client_event).expect("plain data is valid JSON");
     json.into()
@@ -244,26 +247,26 @@ mod tests {
 
     use super::*;
 
-    fn identity(wants_usage: bool) -> Identity {
-        Identity {
+    fn rewriter(wants_usage: bool) -> AnswerRewriter {
+        AnswerRewriter {
             id: "chatcmpl-1".into(),
             model: "ours".into(),
             created: 7,
-            bounds: Bounds { prompt_tokens: 1000, completion_tokens: 100 },
+            bounds: UsageBounds { prompt_tokens: 1000, completion_tokens: 100 },
             wants_usage,
-            restoring: None,
+            restorer: None,
         }
     }
 
     fn chunk(event: &Value) -> Chunk {
-        match identity(true).event(event.to_string().as_bytes(), None).expect("well-formed") {
+        match rewriter(true).event(event.to_string().as_bytes(), None).expect("well-formed") {
             ParsedEvent::Chunk(chunk) => chunk,
             other => panic!("{other:?}"),
         }
     }
 
     #[test]
-    fn what_is_billable() {
+    fn content_is_billable_and_structure_is_not() {
         for (delta, billable) in [
             (json!({"role": "assistant"}), false),
             (json!({"role": "assistant", "content": ""}), false),
@@ -307,20 +310,20 @@ mod tests {
     }
 
     #[test]
-    fn usage_is_shown_when_asked_for_and_always_known() {
+    fn usage_is_sent_when_requested_and_always_known() {
         let event = br#"{"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":1}}"#;
         for wants in [true, false] {
-            let Ok(ParsedEvent::Chunk(chunk)) = identity(wants).event(event, None) else { panic!("a chunk") };
+            let Ok(ParsedEvent::Chunk(chunk)) = rewriter(wants).event(event, None) else { panic!("a chunk") };
             assert!(chunk.usage_only && !chunk.billable && chunk.usage.is_some());
         }
         let event =
             br#"{"choices":[{"delta":{"content":"a"}}],"usage":{"prompt_tokens":3,"completion_tokens":1}}"#;
-        let Ok(ParsedEvent::Chunk(chunk)) = identity(false).event(event, None) else { panic!("a chunk") };
+        let Ok(ParsedEvent::Chunk(chunk)) = rewriter(false).event(event, None) else { panic!("a chunk") };
         assert!(chunk.usage.is_some() && !String::from_utf8_lossy(&chunk.data).contains("usage"));
     }
 
     #[test]
-    fn attack_21_what_is_not_an_answer_is_refused() {
+    fn attack_21_events_that_are_no_answer_are_refused() {
         for event in [
             "",
             "x",
@@ -331,20 +334,20 @@ mod tests {
             r#"{"choices":[5]}"#,
             r#"{"choices":[{"delta":5}]}"#,
         ] {
-            assert!(identity(true).event(event.as_bytes(), None).is_err(), "{event}");
+            assert!(rewriter(true).event(event.as_bytes(), None).is_err(), "{event}");
         }
-        assert!(identity(true).event(&[b'{', 0xff, b'}'], None).is_err());
-        assert!(identity(true).event("[".repeat(100_000).as_bytes(), None).is_err());
+        assert!(rewriter(true).event(&[b'{', 0xff, b'}'], None).is_err());
+        assert!(rewriter(true).event("[".repeat(100_000).as_bytes(), None).is_err());
         let absurd = br#"{"choices":[],"usage":{"prompt_tokens":-3,"completion_tokens":1}}"#;
-        assert_eq!(identity(true).event(absurd, None), Ok(ParsedEvent::Nothing));
+        assert_eq!(rewriter(true).event(absurd, None), Ok(ParsedEvent::Empty));
         assert_eq!(
-            identity(true).event(br#"{"error":{"code":1}}"#, None),
+            rewriter(true).event(br#"{"error":{"code":1}}"#, None),
             Ok(ParsedEvent::Error(json!({"code": 1})))
         );
     }
 
-    /// Token by token: what is held back is free until it leaves, the rest costs
-    /// what it cost the model, and never more chunks than it sent.
+    /// Text is free while it is held back. The client pays for the tokens that the model
+    /// wrote, however long the originals are, and never for more chunks than it sent.
     #[test]
     fn placeholders_cost_no_more_than_the_model_wrote() {
         for (pieces, billable) in [
@@ -353,13 +356,13 @@ mod tests {
             (&["a [EMAIL"], 1),
             (&["[EMAIL"], 0),
         ] {
-            let identity = Identity { restoring: Some(Restoring::of_jane()), ..identity(false) };
-            let mut restorer = identity.restoring.clone().map(Restoring::begin);
+            let rewriter = AnswerRewriter { restorer: Some(AnswerRestorer::of_jane()), ..rewriter(false) };
+            let mut restorer = rewriter.restorer.clone().map(AnswerRestorer::into_stream);
             let deltas = pieces.iter().map(|text| json!({"choices": [{"delta": {"content": text}}]}));
             let end = json!({"choices": [{"delta": {}, "finish_reason": "stop"}]});
             let mut chunks = Vec::new();
             for event in deltas.chain([end]) {
-                match identity.event(event.to_string().as_bytes(), restorer.as_mut()) {
+                match rewriter.event(event.to_string().as_bytes(), restorer.as_mut()) {
                     Ok(ParsedEvent::Chunk(chunk)) => chunks.push(chunk),
                     other => panic!("{other:?}"),
                 }
@@ -367,7 +370,7 @@ mod tests {
             let text: String = pieces.concat();
             assert_eq!(chunks.iter().filter(|chunk| chunk.billable).count(), billable, "{pieces:?}");
             assert_eq!(chunks.iter().map(|chunk| chunk.content_bytes).sum::<usize>(), text.len());
-            assert!(chunks.last().is_some_and(|last| last.finish && last.rest.is_none()));
+            assert!(chunks.last().is_some_and(|last| last.finish && last.held_back.is_none()));
             let event: String = chunks
                 .iter()
                 .map(|chunk| serde_json::from_slice::<Value>(&chunk.data).expect("JSON"))
@@ -378,19 +381,19 @@ mod tests {
     }
 
     #[test]
-    fn whole_answers() {
+    fn non_streaming_answers_are_rewritten() {
         let body = json!({"id": "up", "provider": "hidden", "choices": [{"index": 0, "finish_reason": "stop",
             "message": {"role": "assistant", "content": "four", "reasoning": "abc"}}],
             "usage": {"prompt_tokens": 3, "completion_tokens": 1}});
-        let completion = identity(false).completion(body.to_string().as_bytes()).expect("an answer");
+        let completion = rewriter(false).completion(body.to_string().as_bytes()).expect("an answer");
         assert_eq!(completion.content_bytes, 7);
         let shown: Value = serde_json::from_slice(&completion.data).expect("JSON");
         assert_eq!(shown["choices"][0]["message"]["content"], "four");
         assert_eq!((&shown["usage"]["total_tokens"], &shown["id"]), (&json!(4), &json!("chatcmpl-1")));
         assert!(!shown.to_string().contains("hidden"));
         for body in ["x", "[]", "{}", r#"{"choices":[]}"#, r#"{"choices":[{}]}"#] {
-            assert!(matches!(identity(false).completion(body.as_bytes()), Err(Err(_))), "{body}");
+            assert!(matches!(rewriter(false).completion(body.as_bytes()), Err(Err(_))), "{body}");
         }
-        assert!(matches!(identity(false).completion(br#"{"error":"x"}"#), Err(Ok(_))));
+        assert!(matches!(rewriter(false).completion(br#"{"error":"x"}"#), Err(Ok(_))));
     }
 }

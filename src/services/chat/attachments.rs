@@ -1,43 +1,45 @@
-//! `urls` and `pdfs`: what a request wants read for its model.
+//! Attachments of a request: `urls` and `pdfs` that are read for its model.
 
 use serde_json::{Map, Value, json};
 
-use super::refusal::ChatError;
+use super::chat_error::ChatError;
 use super::request::ChatRequest;
 use crate::fetch::{FetchRequest, FetchedText};
 
+/// Kind of the entries of a field.
 type AttachmentKind = fn(String) -> FetchRequest;
 
-/// The fields, with what their entries are.
+/// Fields of attachments, with the kinds of their entries.
 const FIELDS: [(&str, AttachmentKind); 2] = [("urls", FetchRequest::Page), ("pdfs", FetchRequest::Pdf)];
 
-/// Whether a door reads attachments.
+/// Rule of a route on attachments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Attachments {
-    /// Only `/v1` does: where chunks are priced, a prompt of any length would be
-    /// given away.
-    OnV1,
-    /// This server does not.
-    Off,
-    /// So many of one request.
+pub enum AttachmentPolicy {
+    /// Refused, and available at `/v1`: where chunks are priced, a prompt of any length
+    /// would be free.
+    OnlyOnV1,
+    /// Refused: this server reads no attachments.
+    Disabled,
+    /// Read, up to this number in one request.
     UpTo(usize),
 }
 
-/// One entry of a field.
+/// One attachment of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attachment {
-    /// Where it stands: `urls[0]`.
+    /// Position in the request: `urls[0]`.
     pub field: String,
+    /// Page or file to read.
     pub wanted: FetchRequest,
 }
 
-/// Takes the fields out of a request.
+/// Takes the attachments out of a request.
 ///
 /// # Errors
-/// When they are not lists of strings, too many, or not available.
+/// [`ChatError::InvalidField`] if a field is not a list of strings, is not available, or there are too many entries.
 pub(super) fn take(
     body: &mut Map<String, Value>,
-    offered: Attachments,
+    policy: AttachmentPolicy,
 ) -> Result<Vec<Attachment>, ChatError> {
     let mut attachments = Vec::new();
     for (name, kind) in FIELDS {
@@ -45,34 +47,36 @@ pub(super) fn take(
             None | Some(Value::Null | Value::Bool(false)) => continue,
             Some(Value::Array(entries)) => entries,
             Some(Value::String(one)) if one.is_empty() => continue,
-            Some(_) => return Err(ChatError::refused(name, "must be a list of strings")),
+            Some(_) => return Err(ChatError::invalid(name, "must be a list of strings")),
         };
-        let most = match offered {
+        let max = match policy {
             _ if entries.is_empty() => continue,
-            Attachments::UpTo(most) => most,
-            Attachments::OnV1 => {
-                return Err(ChatError::refused(
+            AttachmentPolicy::UpTo(max) => max,
+            AttachmentPolicy::OnlyOnV1 => {
+                return Err(ChatError::invalid(
                     name,
-                    "is not available here: a chunk has one price, however long the prompt; it is at POST \
+                    "is not available here: a chunk has one price, however long the prompt; use POST \
                      /v1/chat/completions, or put the text into `messages`",
                 ));
             }
-            Attachments::Off => {
-                return Err(ChatError::refused(
+            AttachmentPolicy::Disabled => {
+                return Err(ChatError::invalid(
                     name,
                     "is not available on this server; put the text into `messages`",
                 ));
             }
         };
-        if attachments.len() + entries.len() > most {
-            let what = format!("has too many entries: a request can have {most} attachments");
-            return Err(ChatError::refused(name, &what));
+        if attachments.len() + entries.len() > max {
+            let problem = format!(
+                "has too many entries: a request can have {max} attachments in `urls` and `pdfs`; send fewer"
+            );
+            return Err(ChatError::invalid(name, &problem));
         }
         for (at, entry) in entries.into_iter().enumerate() {
             let field = format!("{name}[{at}]");
             match entry {
                 Value::String(text) => attachments.push(Attachment { field, wanted: kind(text) }),
-                _ => return Err(ChatError::refused(&field, "must be a string")),
+                _ => return Err(ChatError::invalid(&field, "must be a string")),
             }
         }
     }
@@ -80,24 +84,25 @@ pub(super) fn take(
 }
 
 impl ChatRequest {
-    /// The same request with what its attachments say, each as a message of its
-    /// own before the last one of the user.
+    /// Adds the texts of the attachments, each as a message of its own before the
+    /// user's last one.
     ///
     /// # Errors
-    /// When the prompt has become longer than the model's context.
-    pub fn attached(self, texts: Vec<FetchedText>) -> Result<Self, ChatError> {
+    /// [`ChatError::InvalidField`] if the prompt is then longer than the model's context.
+    pub fn with_attachments(self, texts: Vec<FetchedText>) -> Result<Self, ChatError> {
         let chat = self.with_messages(|messages| insert(messages, texts));
-        if chat.prompt().fits() {
+        if chat.prompt().may_fit() {
             return Ok(chat);
         }
-        let what = format!(
-            "and what is attached are longer than the {} tokens of this model's context; attach less",
+        let problem = format!(
+            "and the attachments together are longer than this model's context of {} tokens; attach less",
             chat.model().context_length
         );
-        Err(ChatError::refused("messages", &what))
+        Err(ChatError::invalid("messages", &problem))
     }
 }
 
+/// Inserts texts as messages before the user's last one.
 fn insert(messages: &mut Vec<Value>, texts: Vec<FetchedText>) {
     let last = messages.iter().rposition(|message| message["role"] == "user").unwrap_or(messages.len());
     let attached = (1..).zip(texts).map(|(number, FetchedText { source, text })| {
@@ -110,16 +115,16 @@ fn insert(messages: &mut Vec<Value>, texts: Vec<FetchedText>) {
 mod tests {
     use super::*;
 
-    fn taken(body: &Value, offered: Attachments) -> Result<(Vec<Attachment>, Value), String> {
+    fn taken(body: &Value, policy: AttachmentPolicy) -> Result<(Vec<Attachment>, Value), String> {
         let mut body = body.as_object().expect("an object").clone();
-        let attachments = take(&mut body, offered).map_err(|error| error.to_string())?;
+        let attachments = take(&mut body, policy).map_err(|error| error.to_string())?;
         Ok((attachments, Value::Object(body)))
     }
 
     #[test]
     fn entries_are_named_by_their_place() {
         let body = json!({"urls": ["a", "b"], "x": 1, "pdfs": ["c"]});
-        let (attachments, left) = taken(&body, Attachments::UpTo(3)).expect("valid");
+        let (attachments, left) = taken(&body, AttachmentPolicy::UpTo(3)).expect("valid");
         let fields: Vec<&str> = attachments.iter().map(|attachment| attachment.field.as_str()).collect();
         assert_eq!(fields, ["urls[0]", "urls[1]", "pdfs[0]"]);
         assert_eq!(attachments[2].wanted, FetchRequest::Pdf("c".into()));
@@ -127,25 +132,25 @@ mod tests {
     }
 
     #[test]
-    fn asking_for_nothing_is_allowed_everywhere() {
+    fn empty_fields_are_allowed_everywhere() {
         let body = json!({"urls": [], "pdfs": null});
-        for offered in [Attachments::OnV1, Attachments::Off, Attachments::UpTo(1)] {
-            assert_eq!(taken(&body, offered), Ok((Vec::new(), json!({}))));
+        for policy in [AttachmentPolicy::OnlyOnV1, AttachmentPolicy::Disabled, AttachmentPolicy::UpTo(1)] {
+            assert_eq!(taken(&body, policy), Ok((Vec::new(), json!({}))));
         }
     }
 
     #[test]
     fn wrong_entries_are_refused_by_name() {
-        use Attachments::{Off, OnV1, UpTo};
-        for (body, offered, expected) in [
-            (json!({"urls": ["secret"]}), OnV1, "`urls` is not available here: a chunk has one price"),
-            (json!({"pdfs": ["secret"]}), Off, "`pdfs` is not available on this server"),
+        use AttachmentPolicy::{Disabled, OnlyOnV1, UpTo};
+        for (body, policy, expected) in [
+            (json!({"urls": ["secret"]}), OnlyOnV1, "`urls` is not available here: a chunk has one price"),
+            (json!({"pdfs": ["secret"]}), Disabled, "`pdfs` is not available on this server"),
             (json!({"urls": "secret"}), UpTo(9), "`urls` must be a list of strings"),
             (json!({"urls": {"secret": 1}}), UpTo(9), "`urls` must be a list of strings"),
             (json!({"urls": ["x", 5]}), UpTo(9), "`urls[1]` must be a string"),
             (json!({"urls": ["x"], "pdfs": ["secret", "y"]}), UpTo(2), "`pdfs` has too many entries"),
         ] {
-            let error = taken(&body, offered).expect_err("refused");
+            let error = taken(&body, policy).expect_err("refused");
             assert!(error.contains(expected) && !error.contains("secret"), "{error}");
         }
     }

@@ -1,4 +1,4 @@
-//! The models that are sold.
+//! Catalog of the models that are sold.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,19 +10,20 @@ use super::tariff::Tariff;
 use crate::config;
 use crate::money::Money;
 
-/// Least likeness of a name that is suggested for a mistyped one.
-const ALIKE: f64 = 0.75;
+/// Smallest similarity of an id that is suggested for a mistyped one, 0 to 1.
+const MIN_SIMILARITY: f64 = 0.75;
 
 /// A model that is sold.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Model {
-    /// The name clients use.
+    /// Name that clients use.
     pub id: String,
     pub description: String,
-    /// What one billable chunk costs.
+    /// Price of one billable chunk.
     pub price_per_chunk: Money,
-    /// What a million tokens cost.
+    /// Price of a million prompt tokens.
     pub price_per_million_input: Money,
+    /// Price of a million completion tokens.
     pub price_per_million_output: Money,
     /// Tokens of prompt and answer together.
     pub context_length: u64,
@@ -31,14 +32,14 @@ pub struct Model {
 }
 
 impl Model {
-    /// What its tokens cost.
+    /// Returns the prices of its tokens.
     #[must_use]
     pub fn tariff(&self) -> Tariff {
         Tariff { input: self.price_per_million_input, output: self.price_per_million_output }
     }
 }
 
-/// All models, in the order of the configuration.
+/// Models that are sold, in the order of the configuration.
 #[derive(Debug, Clone, Default)]
 pub struct Catalog {
     models: Vec<Arc<Model>>,
@@ -46,45 +47,45 @@ pub struct Catalog {
 }
 
 impl Catalog {
-    /// The catalog of a checked configuration.
+    /// Creates the catalog of a checked configuration.
     #[must_use]
     pub fn new(models: &[config::ModelConfig]) -> Self {
         let models: Vec<_> = models.iter().map(|model| Arc::new(Model::from(model))).collect();
-        let by_id = models.iter().enumerate().map(|(at, model)| (model.id.clone(), at)).collect();
+        let by_id = models.iter().enumerate().map(|(index, model)| (model.id.clone(), index)).collect();
         Self { models, by_id }
     }
 
-    /// The model with exactly this id.
+    /// Returns the model with exactly this id.
     #[must_use]
     pub fn get(&self, id: &str) -> Option<&Arc<Model>> {
-        self.by_id.get(id).map(|&at| &self.models[at])
+        self.by_id.get(id).map(|&index| &self.models[index])
     }
 
-    /// The id that a mistyped one most likely means.
+    /// Returns the id that a mistyped one most likely means.
     #[must_use]
     pub fn nearest(&self, id: &str) -> Option<&str> {
-        // Comparing costs length times length: an id is never this long.
+        // The comparison takes quadratic time: ids of models are shorter than this.
         let id: String = id.chars().take(128).collect();
         self.models
             .iter()
             .map(|model| (strsim::jaro_winkler(&id, &model.id), model.id.as_str()))
-            .filter(|(likeness, _)| *likeness > ALIKE)
+            .filter(|(similarity, _)| *similarity > MIN_SIMILARITY)
             .max_by(|a, b| a.0.total_cmp(&b.0))
             .map(|(_, id)| id)
     }
 
-    /// All models, in the order of the configuration.
+    /// Returns all models, in the order of the configuration.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &Arc<Model>> {
         self.models.iter()
     }
 
-    /// Whether nothing is sold.
+    /// Returns true if no model is sold.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.models.is_empty()
     }
 
-    /// What clients may know: no upstream, no key.
+    /// Returns the public part of the models: no upstreams, no keys.
     #[must_use]
     pub fn view(&self) -> Vec<ModelView> {
         self.models.iter().map(|model| ModelView::from(&**model)).collect()
@@ -114,7 +115,7 @@ pub struct ModelView {
     pub id: String,
     #[serde(skip_serializing_if = "String::is_empty")]
     pub description: String,
-    /// For one piece of a streamed answer.
+    /// Price of one chunk of a streamed answer.
     #[schema(example = "0.0001")]
     pub price_per_chunk: String,
     #[schema(example = "0.20")]

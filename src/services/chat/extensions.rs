@@ -1,13 +1,13 @@
-//! Request fields that are ours, not the model's: they never reach an upstream.
+//! Request fields that this server reads itself: they never reach an upstream.
 
 use serde_json::{Map, Value};
 
+use super::chat_error::ChatError;
 use super::privacy;
-use super::refusal::ChatError;
 
-/// Fields by which gateways let a request choose another model, server, key or
+/// Fields by which some gateways let a request choose another model, server, key or
 /// price class than the one that is paid for.
-const STEERING: [&str; 16] = [
+const ROUTING_FIELDS: [&str; 16] = [
     "models",
     "fallbacks",
     "model_list",
@@ -26,37 +26,38 @@ const STEERING: [&str; 16] = [
     "extra_headers",
 ];
 
-/// Takes the extensions out of a request.
+/// Takes this server's fields out of a request, and the routing fields that change nothing.
 ///
 /// # Errors
-/// An extension that asks for what is not available, a misspelt one (which would
-/// send unredacted text), and a field that steers the upstream.
+/// [`ChatError`] for a field with an unsupported value, a misspelt field (ignoring it
+/// would send personal data), and a routing field.
 pub(super) fn take(body: &mut Map<String, Value>) -> Result<privacy::PrivacyOptions, ChatError> {
     let privacy = privacy::PrivacyOptions::take(body)?;
     for (name, value) in body.iter() {
-        if STEERING.contains(&name.as_str()) && !is_default(value) {
-            return Err(ChatError::refused(
+        if ROUTING_FIELDS.contains(&name.as_str()) && !is_default(value) {
+            return Err(ChatError::invalid(
                 name,
-                "is not available: what answers is chosen by `model` alone; leave it out",
+                "is not available: only `model` chooses the model that answers; leave this field out",
             ));
         }
-        let plain: String = name.chars().filter(char::is_ascii_alphabetic).take(64).collect();
-        let plain = plain.to_lowercase();
-        if plain.contains("pii") || plain.starts_with("privacy") {
-            let near = privacy::PrivacyOptions::names()
-                .max_by(|a, b| strsim::jaro_winkler(a, &plain).total_cmp(&strsim::jaro_winkler(b, &plain)));
-            return Err(ChatError::refused(
-                &plain,
+        let letters: String = name.chars().filter(char::is_ascii_alphabetic).take(64).collect();
+        let letters = letters.to_lowercase();
+        if letters.contains("pii") || letters.starts_with("privacy") {
+            let similarity = |field: &str| strsim::jaro_winkler(field, &letters);
+            let near =
+                privacy::PrivacyOptions::names().max_by(|a, b| similarity(a).total_cmp(&similarity(b)));
+            return Err(ChatError::invalid(
+                &letters,
                 &format!("is not a field of this API; did you mean `{}`?", near.unwrap_or_default()),
             ));
         }
     }
-    body.retain(|name, _| !STEERING.contains(&name.as_str()));
+    body.retain(|name, _| !ROUTING_FIELDS.contains(&name.as_str()));
     Ok(privacy)
 }
 
-/// What a steering field holds when it steers nowhere. An empty object does not
-/// count: `web_search_options` searches with one.
+/// Returns true if a routing field with this value changes nothing. An empty object is
+/// not such a value: with one, `web_search_options` searches.
 fn is_default(value: &Value) -> bool {
     match value {
         Value::Null | Value::Bool(false) => true,
@@ -86,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_available_is_refused_by_name() {
+    fn unsupported_fields_are_refused_by_name() {
         for (body, expected) in [
             (json!({"privacyMode": "strict secret"}), "`privacyMode` must be"),
             (json!({"web_search_options": {}}), "`web_search_options` is not available"),

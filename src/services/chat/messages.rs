@@ -1,77 +1,82 @@
-//! The shape of `messages`: enough to refuse what no model takes, no more.
+//! Shape of `messages`: only requests that no model would accept are refused.
 
 use serde_json::{Map, Value};
 
-use super::refusal::ChatError;
+use super::chat_error::ChatError;
 
-/// Longest role, in bytes.
-const MAX_ROLE: usize = 64;
+/// Length of the longest role, in bytes.
+const MAX_ROLE_BYTES: usize = 64;
 
-/// Checks a conversation. Parts of any type pass, tools and their calls too.
+/// Checks the messages of a conversation; `limit` is the largest number of messages, and of parts in
+/// a message. Parts of unknown types are accepted.
+///
+/// # Errors
+/// [`ChatError::InvalidField`] with the position of the field.
 pub(super) fn check(messages: Option<&Value>, limit: usize) -> Result<(), ChatError> {
     let list = match messages {
         Some(Value::Array(list)) => list,
-        Some(_) => return Err(ChatError::refused("messages", "must be a list of messages")),
+        Some(_) => return Err(ChatError::invalid("messages", "must be a list of messages")),
         None => {
-            return Err(ChatError::refused("messages", "is missing; send a list of messages"));
+            return Err(ChatError::invalid("messages", "is missing; send a list of messages"));
         }
     };
     if list.is_empty() {
-        return Err(ChatError::refused("messages", "is empty; send at least one message"));
+        return Err(ChatError::invalid("messages", "is empty; send at least one message"));
     }
     if list.len() > limit {
-        return Err(ChatError::refused("messages", &format!("can have {limit} messages at most")));
+        return Err(ChatError::invalid("messages", &format!("has too many messages: send at most {limit}")));
     }
     for (index, value) in list.iter().enumerate() {
-        message(value, limit)
-            .map_err(|(place, what)| ChatError::refused(&format!("messages[{index}]{place}"), &what))?;
+        check_message(value, limit)
+            .map_err(|(place, problem)| ChatError::invalid(&format!("messages[{index}]{place}"), &problem))?;
     }
     Ok(())
 }
 
+/// Position of a field within its message, and the problem with it.
 type MessageError = (String, String);
 
-fn wrong(place: &str, what: &str) -> MessageError {
-    (place.to_owned(), what.to_owned())
+fn invalid(place: &str, problem: &str) -> MessageError {
+    (place.to_owned(), problem.to_owned())
 }
 
-fn message(value: &Value, limit: usize) -> Result<(), MessageError> {
+fn check_message(value: &Value, limit: usize) -> Result<(), MessageError> {
     let Value::Object(message) = value else {
-        return Err(wrong("", "must be an object with `role` and `content`"));
+        return Err(invalid("", "must be an object with `role` and `content`"));
     };
     match message.get("role") {
-        Some(Value::String(role)) if (1..=MAX_ROLE).contains(&role.len()) => {}
-        Some(_) => return Err(wrong(".role", "must be a string such as \"user\"")),
-        None => return Err(wrong(".role", "is missing")),
+        Some(Value::String(role)) if (1..=MAX_ROLE_BYTES).contains(&role.len()) => {}
+        Some(_) => return Err(invalid(".role", "must be a string such as \"user\"")),
+        None => return Err(invalid(".role", "is missing")),
     }
     match message.get("content") {
         None | Some(Value::Null | Value::String(_)) => {}
-        Some(Value::Array(list)) => parts(list, limit)?,
-        Some(_) => return Err(wrong(".content", "must be a string or a list of parts")),
+        Some(Value::Array(list)) => check_parts(list, limit)?,
+        Some(_) => return Err(invalid(".content", "must be a string or a list of parts")),
     }
-    tool_calls(message)
+    check_tool_calls(message)
 }
 
-fn parts(list: &[Value], limit: usize) -> Result<(), MessageError> {
+fn check_parts(list: &[Value], limit: usize) -> Result<(), MessageError> {
     if list.len() > limit {
-        return Err(wrong(".content", &format!("can have {limit} parts at most")));
+        return Err(invalid(".content", &format!("has too many parts: send at most {limit}")));
     }
-    for (at, part) in list.iter().enumerate() {
+    for (index, part) in list.iter().enumerate() {
         if !part.is_object() || !part["type"].is_string() {
-            return Err(wrong(&format!(".content[{at}]"), "must be an object with a `type`"));
+            return Err(invalid(&format!(".content[{index}]"), "must be an object with a `type`"));
         }
         if part["type"] == "text" && !part["text"].is_string() {
-            return Err(wrong(&format!(".content[{at}].text"), "must be a string"));
+            return Err(invalid(&format!(".content[{index}].text"), "must be a string"));
         }
     }
     Ok(())
 }
 
-fn tool_calls(message: &Map<String, Value>) -> Result<(), MessageError> {
+fn check_tool_calls(message: &Map<String, Value>) -> Result<(), MessageError> {
     match message.get("tool_calls") {
         None | Some(Value::Null) => Ok(()),
         Some(Value::Array(calls)) if calls.iter().all(Value::is_object) => Ok(()),
-        Some(_) => Err(wrong(".tool_calls", "must be a list of objects")),
+        Some(_) => Err(invalid(".tool_calls", "must be a list of objects")),
     }
 }
 
@@ -97,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn wrong_shapes_are_named_by_their_place() {
+    fn wrong_shapes_are_named_by_their_position() {
         for (messages, expected) in [
             (json!(null), "`messages` must be a list"),
             (json!("secret"), "`messages` must be a list"),

@@ -1,45 +1,45 @@
-//! Chat completions: what is asked, who answers, and what may be passed on.
+//! Chat completions: requests are checked, sent to an upstream, and their answers rewritten.
 //!
 //! ```text
 //! body -> ChatRequest::parse -> protect -> Upstreams::stream -> ChunkStream -> Chunk, Chunk, …
-//!         catalog, extensions   privacy    fallback             sse, answer, privacy
+//!         catalog, extensions   privacy    upstream             sse, answer, privacy
 //! ```
 //!
-//! Neither side is trusted with the other: a request reaches an upstream only
-//! as far as it concerns the model, and an answer is written anew.
+//! Neither clients nor upstreams are trusted: an upstream gets only the part of a
+//! request that is for the model, and a client gets an answer that was written anew.
 
 mod answer;
 mod attachments;
 mod catalog;
-mod error;
+mod chat_error;
 mod extensions;
 mod messages;
 mod privacy;
-mod refusal;
 mod request;
 pub mod scripted;
 mod sse;
 mod stream;
 mod tariff;
 mod upstream;
+mod upstream_error;
 mod upstream_event;
 mod usage;
 
 pub use answer::{Chunk, Completion};
-pub use attachments::{Attachment, Attachments};
+pub use attachments::{Attachment, AttachmentPolicy};
 pub use catalog::{Catalog, Model, ModelView};
-pub use error::{Reason, UpstreamError, Wait};
-pub use privacy::{Counts, Outgoing, Privacy};
-pub use refusal::ChatError;
+pub use chat_error::ChatError;
+pub use privacy::{EntityCounts, Privacy, ProtectedRequest};
 pub use request::{ChatRequest, RequestLimits};
 pub use stream::ChunkStream;
 pub use tariff::{PromptSize, Tariff};
 pub use upstream::Upstreams;
-pub use usage::{Bounds, Usage};
+pub use upstream_error::{RefusalReason, TimeoutKind, UpstreamError};
+pub use usage::{Usage, UsageBounds};
 
 use crate::services::pii::Examiner;
 
-/// What is sold and where it comes from. Cheap to clone.
+/// Models that are sold, their upstreams, and the protection of personal data. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Models {
     pub catalog: Catalog,
@@ -48,10 +48,10 @@ pub struct Models {
 }
 
 impl Models {
-    /// Those of a checked configuration.
+    /// Creates the models of a checked configuration.
     ///
     /// # Errors
-    /// When the system's TLS roots cannot be loaded.
+    /// An error if the system's TLS roots cannot be loaded.
     pub fn new(config: &crate::config::Config, examiner: Examiner) -> Result<Self, reqwest::Error> {
         let upstreams = Upstreams::new(&config.upstreams, &config.models)?;
         let privacy = Privacy::new(examiner, config.privacy.default_mode);

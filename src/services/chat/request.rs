@@ -1,4 +1,4 @@
-//! Chat requests, read once: after this, only the upstream's answer can go wrong.
+//! Chat requests: read and checked before anything is charged.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,33 +6,34 @@ use std::sync::Arc;
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
 use serde_json::{Map, Value, json};
 
-use super::attachments::{self, Attachment, Attachments};
+use super::attachments::{self, Attachment, AttachmentPolicy};
 use super::catalog::{Catalog, Model};
-use super::refusal::ChatError;
+use super::chat_error::ChatError;
 use super::tariff::PromptSize;
-use super::usage::Bounds;
+use super::usage::UsageBounds;
 use super::{extensions, messages, privacy};
 
-/// Answers asked for at once, at most.
+/// Largest number of choices of one answer.
 const MAX_CHOICES: u64 = 128;
 
-/// Tokens of the shortest answer billable asking for.
-const MINIMAL: u64 = 16;
+/// Completion tokens of the shortest answer that is worth requesting.
+const MIN_USEFUL_TOKENS: u64 = 16;
 
-/// The fields that bound an answer, the older first.
-const LENGTHS: [&str; 2] = ["max_tokens", "max_completion_tokens"];
+/// Fields that bound the length of an answer, the older one first.
+const LENGTH_FIELDS: [&str; 2] = ["max_tokens", "max_completion_tokens"];
 
-/// What a request may contain.
+/// Limits of a request.
 #[derive(Debug, Clone, Copy)]
 pub struct RequestLimits {
-    /// Messages of one request, and parts of one message.
+    /// Largest number of messages, and of parts of one message.
     pub messages: usize,
-    pub attachments: Attachments,
+    /// Rule on attachments.
+    pub attachments: AttachmentPolicy,
 }
 
 impl Default for RequestLimits {
     fn default() -> Self {
-        Self { messages: 4096, attachments: Attachments::OnV1 }
+        Self { messages: 4096, attachments: AttachmentPolicy::OnlyOnV1 }
     }
 }
 
@@ -40,20 +41,20 @@ impl Default for RequestLimits {
 #[derive(Clone)]
 pub struct ChatRequest {
     model: Arc<Model>,
-    /// What goes upstream, in the caller's order; `model` is filled in later.
+    /// Body for the upstream, with the fields in the client's order; `model` is filled in later.
     body: Map<String, Value>,
     stream: bool,
     wants_usage: bool,
     max_tokens: u64,
     choices: u64,
     prompt: PromptSize,
-    /// What is to happen to personal data in it.
+    /// Options on the personal data in it.
     privacy: privacy::PrivacyOptions,
-    /// Still to be read.
+    /// Attachments that are still to be read.
     attachments: Vec<Attachment>,
 }
 
-/// Without the contents: prompts do not belong into logs.
+/// Without the contents: prompts do not belong in logs.
 impl fmt::Debug for ChatRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ChatRequest")
@@ -69,41 +70,41 @@ impl ChatRequest {
     /// Reads and checks a request body.
     ///
     /// # Errors
-    /// A sentence that says which field to change.
+    /// [`ChatError`], which names the field to change.
     pub fn parse(body: &str, catalog: &Catalog, limits: RequestLimits) -> Result<Self, ChatError> {
-        let body: Value = serde_json::from_str(body).map_err(|e| ChatError::Syntax(where_of(&e)))?;
+        let body: Value = serde_json::from_str(body).map_err(|e| ChatError::Syntax(syntax_error(&e)))?;
         let Value::Object(mut body) = body else {
-            return Err(ChatError::refused("", "the body must be a JSON object with `model` and `messages`"));
+            return Err(ChatError::invalid("", "the body must be a JSON object with `model` and `messages`"));
         };
         let model = match body.get("model") {
             Some(Value::String(id)) => catalog
                 .get(id)
                 .cloned()
                 .ok_or_else(|| ChatError::UnknownModel { nearest: catalog.nearest(id).map(str::to_owned) })?,
-            Some(_) => return Err(ChatError::refused("model", "must be a string")),
-            None => return Err(ChatError::refused("model", "is missing; GET /mpp/models lists the models")),
+            Some(_) => return Err(ChatError::invalid("model", "must be a string")),
+            None => return Err(ChatError::invalid("model", "is missing; GET /mpp/models lists the models")),
         };
         let attachments = attachments::take(&mut body, limits.attachments)?;
         let privacy = extensions::take(&mut body)?;
         messages::check(body.get("messages"), limits.messages)?;
-        let stream = flag(&body, "stream")?;
+        let stream = boolean(&body, "stream")?;
         let wants_usage = stream_options(&mut body, stream)?;
-        let choices = positive(&body, "n")?.unwrap_or(1);
+        let choices = positive_integer(&body, "n")?.unwrap_or(1);
         if choices > MAX_CHOICES {
-            return Err(ChatError::refused("n", &format!("can be {MAX_CHOICES} at most")));
+            return Err(ChatError::invalid("n", &format!("must be {MAX_CHOICES} or less")));
         }
         let mut max_tokens = model.max_output_tokens;
-        for name in LENGTHS {
-            if let Some(asked) = positive(&body, name)? {
-                max_tokens = max_tokens.min(asked);
-                body.insert(name.into(), asked.min(model.max_output_tokens).into());
+        for name in LENGTH_FIELDS {
+            if let Some(requested) = positive_integer(&body, name)? {
+                max_tokens = max_tokens.min(requested);
+                body.insert(name.into(), requested.min(model.max_output_tokens).into());
             }
         }
         let prompt = PromptSize::of(&body, model.context_length);
         Ok(Self { model, body, stream, wants_usage, max_tokens, choices, prompt, privacy, attachments })
     }
 
-    /// The same request with other messages, and nothing left to be read.
+    /// Changes the messages; the attachments count as read.
     pub(super) fn with_messages(mut self, change: impl FnOnce(&mut Vec<Value>)) -> Self {
         if let Some(Value::Array(messages)) = self.body.get_mut("messages") {
             change(messages);
@@ -113,77 +114,78 @@ impl ChatRequest {
         self
     }
 
-    /// What is to be read before it is served.
+    /// Returns the attachments that are to be read before the request is served.
     #[must_use]
     pub fn attachments(&self) -> &[Attachment] {
         &self.attachments
     }
 
-    /// The same request for an answer of no more than `tokens`, all choices
-    /// together; each has one at least.
+    /// Limits the answer to `tokens` completion tokens, all choices together; each
+    /// choice has at least one.
     #[must_use]
-    pub fn shortened(mut self, tokens: u64) -> Self {
+    pub fn with_max_tokens(mut self, tokens: u64) -> Self {
         let each = (tokens / self.choices).clamp(1, self.max_tokens);
         self.max_tokens = each;
-        let own: Vec<&str> =
-            LENGTHS.into_iter().filter(|name| self.body.get(*name).is_some_and(Value::is_u64)).collect();
-        for name in if own.is_empty() { vec![LENGTHS[0]] } else { own } {
+        let is_set = |name: &&str| self.body.get(*name).is_some_and(Value::is_u64);
+        let set: Vec<&str> = LENGTH_FIELDS.into_iter().filter(is_set).collect();
+        for name in if set.is_empty() { vec![LENGTH_FIELDS[0]] } else { set } {
             self.body.insert(name.into(), each.into());
         }
         self
     }
 
-    /// The shortest answer billable asking for, in tokens of all choices together.
+    /// Returns the completion tokens of the shortest answer that is worth requesting, all
+    /// choices together.
     #[must_use]
-    pub fn minimal_tokens(&self) -> u64 {
-        self.max_tokens.min(MINIMAL).saturating_mul(self.choices)
+    pub fn min_useful_tokens(&self) -> u64 {
+        self.max_tokens.min(MIN_USEFUL_TOKENS).saturating_mul(self.choices)
     }
 
-    /// How long the prompt is.
+    /// Returns the length of the prompt, as far as it is known.
     #[must_use]
     pub fn prompt(&self) -> PromptSize {
         self.prompt
     }
 
-    /// The model that was asked for.
+    /// Returns the requested model.
     #[must_use]
     pub fn model(&self) -> &Arc<Model> {
         &self.model
     }
 
-    /// Whether the answer is to be streamed.
+    /// Returns true if the answer is to be streamed.
     #[must_use]
     pub fn stream(&self) -> bool {
         self.stream
     }
 
-    /// Whether the client asked for usage within the stream.
+    /// Returns true if the client asked for usage within the stream.
     #[must_use]
     pub fn wants_usage(&self) -> bool {
         self.wants_usage
     }
 
-    /// The most tokens that all choices together can have. Models send about a
-    /// token in a chunk, so it is also a good guess of the longest stream.
+    /// Returns the largest number of completion tokens, all choices together. Models send
+    /// about a token in a chunk, so it also estimates the longest stream.
     #[must_use]
     pub fn max_tokens(&self) -> u64 {
         self.max_tokens.saturating_mul(self.choices)
     }
 
-    /// The most billable chunks that a stream delivers: it is cut off beyond.
-    /// Some servers send less than a token in a chunk, hence the slack.
+    /// Returns the largest number of billable chunks of a stream, beyond which it is cut
+    /// off. Twice the tokens: some servers send less than a token in a chunk.
     #[must_use]
     pub fn max_chunks(&self) -> u64 {
         self.max_tokens().saturating_mul(2).saturating_add(64)
     }
 
-    /// What the upstream can have used for it.
+    /// Returns the largest usage that the upstream can have for it.
     #[must_use]
-    pub fn bounds(&self) -> Bounds {
-        Bounds { prompt_tokens: self.model.context_length, completion_tokens: self.max_tokens() }
+    pub fn usage_bounds(&self) -> UsageBounds {
+        UsageBounds { prompt_tokens: self.model.context_length, completion_tokens: self.max_tokens() }
     }
 
-    pub(super) fn options(&self) -> &privacy::PrivacyOptions {
+    pub(super) fn privacy_options(&self) -> &privacy::PrivacyOptions {
         &self.privacy
     }
 
@@ -195,28 +197,29 @@ impl ChatRequest {
         &mut self.body
     }
 
-    /// The same request with other texts.
+    /// Replaces the body.
     pub(super) fn with_body(self, body: Map<String, Value>) -> Self {
         let prompt = PromptSize::of(&body, self.model.context_length);
         Self { body, prompt, ..self }
     }
 
-    /// The answers asked for at once.
+    /// Returns the number of choices.
     pub(super) fn choices(&self) -> u64 {
         self.choices
     }
 
-    /// The names of the caller's fields.
+    /// Returns the names of the request's fields.
     pub(super) fn fields(&self) -> Vec<&str> {
         self.body.keys().map(String::as_str).collect()
     }
 
-    /// The body for an upstream that knows the model as `model`.
+    /// Returns the body for an upstream that knows the model as `model`.
     pub(super) fn upstream_body(&self, model: &str) -> Vec<u8> {
         serde_json::to_vec(&UpstreamBody { body: &self.body, model }).expect("a JSON value is valid JSON")
     }
 }
 
+/// Body of a request with the upstream's name of the model.
 struct UpstreamBody<'a> {
     body: &'a Map<String, Value>,
     model: &'a str,
@@ -236,42 +239,43 @@ impl Serialize for UpstreamBody<'_> {
     }
 }
 
-/// serde's words for a syntax error hold no contents, but might some day.
-fn where_of(error: &serde_json::Error) -> String {
-    let kind = if error.is_eof() { "it ends too early" } else { "there is a mistake" };
+/// Describes a syntax error by its position. The message of serde is not used: a later version of it
+/// might quote the contents.
+fn syntax_error(error: &serde_json::Error) -> String {
+    let kind = if error.is_eof() { "it ends too early" } else { "there is an error" };
     format!("{kind} at line {} column {}", error.line(), error.column())
 }
 
-fn flag(body: &Map<String, Value>, name: &str) -> Result<bool, ChatError> {
+fn boolean(body: &Map<String, Value>, name: &str) -> Result<bool, ChatError> {
     match body.get(name) {
         None | Some(Value::Null) => Ok(false),
-        Some(Value::Bool(flag)) => Ok(*flag),
-        Some(_) => Err(ChatError::refused(name, "must be true or false")),
+        Some(Value::Bool(value)) => Ok(*value),
+        Some(_) => Err(ChatError::invalid(name, "must be true or false")),
     }
 }
 
-fn positive(body: &Map<String, Value>, name: &str) -> Result<Option<u64>, ChatError> {
+fn positive_integer(body: &Map<String, Value>, name: &str) -> Result<Option<u64>, ChatError> {
     match body.get(name) {
         None | Some(Value::Null) => Ok(None),
         Some(value) => match value.as_u64() {
             Some(number) if number > 0 => Ok(Some(number)),
-            _ => Err(ChatError::refused(name, "must be a whole number above zero")),
+            _ => Err(ChatError::invalid(name, "must be a whole number above zero")),
         },
     }
 }
 
-/// Usage is always asked for upstream. Answers whether the client did.
+/// Sets `stream_options` so that the upstream reports usage. Returns true if the client asked for usage.
 fn stream_options(body: &mut Map<String, Value>, stream: bool) -> Result<bool, ChatError> {
     let mut options = match body.get_mut("stream_options").map(Value::take) {
         None | Some(Value::Null) => Map::new(),
         Some(Value::Object(options)) => options,
-        Some(_) => return Err(ChatError::refused("stream_options", "must be an object")),
+        Some(_) => return Err(ChatError::invalid("stream_options", "must be an object")),
     };
     let wants = match options.get("include_usage") {
         None | Some(Value::Null) => false,
         Some(Value::Bool(wants)) => *wants,
         Some(_) => {
-            return Err(ChatError::refused("stream_options.include_usage", "must be true or false"));
+            return Err(ChatError::invalid("stream_options.include_usage", "must be true or false"));
         }
     };
     if stream {
@@ -320,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn usage_is_always_asked_for_and_the_clients_wish_remembered() {
+    fn usage_is_always_requested_and_the_clients_option_is_kept() {
         let messages = json!([{"role": "user", "content": "hi"}]);
         for (options, wants) in
             [(json!(null), false), (json!({}), false), (json!({"include_usage": true, "x": 1}), true)]
@@ -359,7 +363,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shortened_request_says_so_upstream() {
+    fn a_shorter_answer_is_requested_upstream() {
         let messages = json!([{"role": "user", "content": "hi"}]);
         for (more, field, sent) in [
             (json!({}), "max_tokens", 9),
@@ -371,10 +375,10 @@ mod tests {
         ] {
             let mut body = json!({"model": "small", "messages": messages});
             body.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
-            let request = parse(&body).expect("valid").shortened(9);
+            let request = parse(&body).expect("valid").with_max_tokens(9);
             let upstream: Value = serde_json::from_slice(&request.upstream_body("x")).expect("JSON");
             assert_eq!(upstream[field], sent, "{body}");
-            let other = LENGTHS.into_iter().find(|name| *name != field).expect("two");
+            let other = LENGTH_FIELDS.into_iter().find(|name| *name != field).expect("two");
             assert!(upstream.get(other).is_none(), "{upstream}");
         }
     }
@@ -404,7 +408,7 @@ mod tests {
                 json!({"model": "small", "messages": messages, "max_completion_tokens": 1.5}),
                 "`max_completion_tokens` must",
             ),
-            (json!({"model": "small", "messages": messages, "n": 1000}), "`n` can be 128"),
+            (json!({"model": "small", "messages": messages, "n": 1000}), "`n` must be 128 or less"),
             (json!({"model": "small", "messages": messages, "urls": ["secret"]}), "`urls` is not available"),
         ] {
             let error = parse(&body).expect_err("refused");

@@ -1,45 +1,45 @@
-//! Server-sent events, read as they come (WHATWG HTML, "Server-sent events").
+//! Parser of server-sent events (WHATWG HTML, "Server-sent events").
 //!
-//! Bytes go in as the network cut them, whole events come out. What an upstream
-//! can make us remember is bounded by [`MAX_EVENT`].
+//! It takes bytes as the network delivers them and returns complete events. Its memory is
+//! bounded by [`MAX_EVENT`], whatever an upstream sends.
 
-/// The largest event, and the longest line, in bytes.
+/// Size of the largest event, and length of the longest line, in bytes.
 pub const MAX_EVENT: usize = 1 << 20;
-/// A buffer that grew beyond this is given back when it is empty.
-const KEEP: usize = 16 << 10;
+/// Capacity up to which an empty buffer is kept, in bytes.
+const MAX_KEPT_CAPACITY: usize = 16 << 10;
 
-/// One event that has data.
+/// Event with data.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
-    /// The `data` lines, joined by line feeds.
+    /// Contents of the `data` lines, joined by line feeds.
     pub data: Vec<u8>,
-    /// Whether its type is `error`.
+    /// True if its type is `error`.
     pub is_error: bool,
 }
 
-/// An event or a line is larger than [`MAX_EVENT`].
+/// Error of an event or a line that is larger than [`MAX_EVENT`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("an event is larger than {MAX_EVENT} bytes")]
 pub struct TooLarge;
 
-/// The reader of one stream.
+/// Parser of one stream.
 #[derive(Debug, Default)]
 pub struct Parser {
-    /// Bytes that do not make a line yet.
+    /// Beginning of a line whose end has not come yet.
     line: Vec<u8>,
-    /// The last byte was a carriage return, whose line feed may follow.
+    /// True if the last byte was a carriage return, after which a line feed may follow.
     after_cr: bool,
-    /// Whether the first line was seen: only that may begin with a byte order mark.
+    /// True after the first line, which alone may begin with a byte order mark.
     started: bool,
     data: Option<Vec<u8>>,
     is_error: bool,
 }
 
 impl Parser {
-    /// Takes the next bytes and hands out the events that they complete.
+    /// Parses the next bytes and appends the events that they complete to `events`.
     ///
     /// # Errors
-    /// [`TooLarge`]; the stream is of no use any more.
+    /// [`TooLarge`]; the parser cannot be used after it.
     pub fn push(&mut self, mut bytes: &[u8], events: &mut Vec<Event>) -> Result<(), TooLarge> {
         if self.after_cr
             && let Some((&first, rest)) = bytes.split_first()
@@ -68,10 +68,10 @@ impl Parser {
         Ok(())
     }
 
-    /// The stream has ended: the event that an empty line would have completed.
+    /// Ends the stream: returns the event that an empty line would have completed.
     pub fn finish(&mut self) -> Option<Event> {
         let mut events = Vec::new();
-        // The two line ends cannot make anything too large that was not before.
+        // Two line ends cannot make an event too large.
         let _ = self.push(b"\n", &mut events).and_then(|()| self.push(b"\n", &mut events));
         events.pop()
     }
@@ -83,7 +83,7 @@ impl Parser {
         let mut line = std::mem::take(&mut self.line);
         line.extend_from_slice(tail);
         let result = self.line(&line, events);
-        if line.capacity() <= KEEP {
+        if line.capacity() <= MAX_KEPT_CAPACITY {
             line.clear();
             self.line = line;
         }
@@ -112,7 +112,7 @@ impl Parser {
                 self.is_error = value == b"error";
                 Ok(())
             }
-            // Comments, `id`, `retry` and whatever the future brings.
+            // Comments, `id`, `retry` and unknown fields.
             _ => Ok(()),
         }
     }
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn events_of_every_spelling() {
+    fn events_in_all_forms_are_read() {
         for (text, expected) in [
             ("data: a\n\ndata: b\n\n", vec!["a", "b"]),
             ("data: a\r\n\r\ndata: b\r\n\r\n", vec!["a", "b"]),
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn error_events_are_told_apart() {
+    fn error_events_are_marked() {
         let events = parse([&b"event: error\ndata: {}\n\ndata: {}\n\n"[..]]).expect("small");
         assert_eq!(events.iter().map(|event| event.is_error).collect::<Vec<_>>(), [true, false]);
     }

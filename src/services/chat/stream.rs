@@ -1,4 +1,4 @@
-//! A streamed answer, as it comes.
+//! Streamed answer of an upstream.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -11,28 +11,31 @@ use futures_util::stream::{BoxStream, Stream, StreamExt as _};
 use serde_json::Value;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
-use super::answer::{Chunk, Identity, ParsedEvent};
-use super::error::{UpstreamError, UpstreamReport, Wait};
-use super::privacy::{Restorer, Restoring};
+use super::answer::{AnswerRewriter, Chunk, ParsedEvent};
+use super::privacy::{AnswerRestorer, StreamRestorer};
 use super::sse::{Event, Parser};
+use super::upstream_error::{TimeoutKind, UpstreamError, UpstreamReport};
 
-/// How long the rest of a finished answer is awaited so that its connection can
-/// be used again.
-const DRAIN: Duration = Duration::from_secs(1);
+/// Time in which the body of a finished answer must end, so that its connection can be used
+/// again.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// What one answer may amount to.
+/// Bytes after the end of an answer, beyond which its connection is closed instead.
+const MAX_DRAINED_BYTES: usize = 1 << 10;
+
+/// Limits of one answer.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct AnswerLimits {
-    /// Chunks that hold something to pay for.
+    /// Billable chunks.
     pub billable: u64,
     /// Events of any kind.
     pub events: u64,
-    /// Bytes on the wire.
+    /// Bytes of the body.
     pub bytes: u64,
 }
 
 impl AnswerLimits {
-    /// What a request with these limits can need.
+    /// Returns the limits of an answer of `max_chunks` billable chunks.
     pub(super) fn of(max_chunks: u64) -> Self {
         Self {
             billable: max_chunks,
@@ -43,83 +46,87 @@ impl AnswerLimits {
     }
 }
 
-/// The chunks of one answer. The first has arrived when this exists. Dropping it
-/// ends the request upstream at once. After an error it is over.
+/// Stream of an answer's chunks, the first of which has arrived. Dropping it cancels the
+/// request at the upstream at once. It ends after an error.
 pub struct ChunkStream {
-    /// Gone when the answer is over.
+    /// Body of the response; `None` after the end of the answer.
     body: Option<BoxStream<'static, reqwest::Result<Bytes>>>,
-    identity: Identity,
-    restorer: Option<Restorer>,
-    budget: AnswerLimits,
+    rewriter: AnswerRewriter,
+    restorer: Option<StreamRestorer>,
+    /// Limits of the answer, less the amounts read so far.
+    limits: AnswerLimits,
     parser: Parser,
     events: Vec<Event>,
     ready: VecDeque<Chunk>,
     failure: Option<UpstreamError>,
-    /// Choices that have not ended. With none left nothing is missing.
-    unfinished: u64,
-    idle: Duration,
-    /// Runs while a chunk is waited for, not while nobody asks for one.
-    silence: Option<Pin<Box<Sleep>>>,
-    end: Pin<Box<Sleep>>,
+    /// Number of choices that have not ended; the answer is complete when it is zero.
+    open_choices: u64,
+    idle_timeout: Duration,
+    /// Timer of the idle timeout; `None` while no chunk is waited for.
+    idle_timer: Option<Pin<Box<Sleep>>>,
+    total_timer: Pin<Box<Sleep>>,
 }
 
 impl fmt::Debug for ChunkStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ChunkStream").field("identity", &self.identity).finish_non_exhaustive()
+        f.debug_struct("ChunkStream").field("rewriter", &self.rewriter).finish_non_exhaustive()
     }
 }
 
 impl ChunkStream {
     pub(super) fn new(
         body: impl Stream<Item = reqwest::Result<Bytes>> + Send + 'static,
-        identity: Identity,
+        rewriter: AnswerRewriter,
         choices: u64,
-        budget: AnswerLimits,
-        idle: Duration,
-        end: Instant,
+        limits: AnswerLimits,
+        idle_timeout: Duration,
+        deadline: Instant,
     ) -> Self {
         Self {
             body: Some(body.boxed()),
-            restorer: identity.restoring.clone().map(Restoring::begin),
-            identity,
-            budget,
+            restorer: rewriter.restorer.clone().map(AnswerRestorer::into_stream),
+            rewriter,
+            limits,
             parser: Parser::default(),
             events: Vec::new(),
             ready: VecDeque::new(),
             failure: None,
-            unfinished: choices,
-            idle,
-            silence: None,
-            end: Box::pin(sleep_until(end)),
+            open_choices: choices,
+            idle_timeout,
+            idle_timer: None,
+            total_timer: Box::pin(sleep_until(deadline)),
         }
     }
 
-    /// Reads up to the first chunk with something in it, which stays in line.
-    /// Until then another upstream can still be asked.
-    pub(super) async fn begin(mut self) -> Result<Self, UpstreamError> {
-        let begun = |chunk: &Chunk| chunk.billable || chunk.finish;
-        let mut seen = 0;
-        while self.body.is_some() && !self.ready.range(seen..).any(begun) {
-            seen = self.ready.len();
+    /// Reads up to the first chunk with content, and keeps the chunks in the queue. If it
+    /// fails, another upstream can still be tried.
+    ///
+    /// # Errors
+    /// [`UpstreamError`] if the answer fails or ends before it.
+    pub(super) async fn wait_for_content(mut self) -> Result<Self, UpstreamError> {
+        let has_content = |chunk: &Chunk| chunk.billable || chunk.finish;
+        let mut examined = 0;
+        while self.body.is_some() && !self.ready.range(examined..).any(has_content) {
+            examined = self.ready.len();
             std::future::poll_fn(|cx| self.poll_read(cx)).await;
         }
-        if self.ready.iter().any(begun) {
+        if self.ready.iter().any(has_content) {
             return Ok(self);
         }
         Err(self.failure.unwrap_or(UpstreamError::Malformed("the answer is empty")))
     }
 
-    /// The next chunk, or what went wrong, of what was read.
-    fn taken(&mut self) -> Option<Result<Chunk, UpstreamError>> {
+    /// Returns the next chunk of those that were read, then the error.
+    fn next_ready(&mut self) -> Option<Result<Chunk, UpstreamError>> {
         let next = match self.ready.pop_front() {
             Some(chunk) => Ok(chunk),
             None => Err(self.failure.take()?),
         };
-        self.silence = None;
+        self.idle_timer = None;
         Some(next)
     }
 
-    /// Reads once, into `ready`, `failure` or the end of `body`.
+    /// Reads the body once: adds to `ready`, sets `failure`, or ends `body`.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(body) = &mut self.body else {
             return Poll::Ready(());
@@ -137,10 +144,10 @@ impl ChunkStream {
 
     fn read(&mut self, bytes: &[u8]) {
         let length = bytes.len() as u64;
-        if length > self.budget.bytes {
+        if length > self.limits.bytes {
             return self.fail(UpstreamError::TooLong);
         }
-        self.budget.bytes -= length;
+        self.limits.bytes -= length;
         let mut events = std::mem::take(&mut self.events);
         let result = self.parser.push(bytes, &mut events);
         for event in events.drain(..) {
@@ -157,59 +164,61 @@ impl ChunkStream {
             return;
         }
         if event.data.trim_ascii() == b"[DONE]" {
-            return self.done();
+            return self.drain();
         }
-        if self.budget.events == 0 {
+        if self.limits.events == 0 {
             return self.fail(UpstreamError::TooLong);
         }
-        self.budget.events -= 1;
+        self.limits.events -= 1;
         if event.is_error {
             let error = serde_json::from_slice::<Value>(&event.data).unwrap_or_default();
-            return self.reported(error.get("error").unwrap_or(&error));
+            return self.fail_with_report(error.get("error").unwrap_or(&error));
         }
-        match self.identity.event(&event.data, self.restorer.as_mut()) {
+        match self.rewriter.event(&event.data, self.restorer.as_mut()) {
             Ok(ParsedEvent::Chunk(chunk)) => self.chunk(chunk),
-            Ok(ParsedEvent::Nothing) => {}
-            Ok(ParsedEvent::Error(error)) => self.reported(&error),
+            Ok(ParsedEvent::Empty) => {}
+            Ok(ParsedEvent::Error(error)) => self.fail_with_report(&error),
             Err(malformed) => self.fail(UpstreamError::Malformed(malformed.0)),
         }
     }
 
     fn chunk(&mut self, chunk: Chunk) {
         if chunk.billable {
-            if self.budget.billable == 0 {
+            if self.limits.billable == 0 {
                 return self.fail(UpstreamError::TooLong);
             }
-            self.budget.billable -= 1;
+            self.limits.billable -= 1;
         }
-        self.unfinished = self.unfinished.saturating_sub(u64::from(chunk.finish));
+        self.open_choices = self.open_choices.saturating_sub(u64::from(chunk.finish));
         self.ready.push_back(chunk);
     }
 
-    fn reported(&mut self, error: &Value) {
-        self.fail(UpstreamReport::of_event(error).judge(&[], None));
+    /// Ends with the error that the upstream reports.
+    fn fail_with_report(&mut self, error: &Value) {
+        self.fail(UpstreamReport::from_event(error).classify(&[], None));
     }
 
-    /// Ends with an error, unless the answer was complete before it.
+    /// Ends with an error, unless the answer is complete.
     fn fail(&mut self, failure: UpstreamError) {
         if self.body.take().is_none() {
             return;
         }
-        if self.unfinished == 0 {
+        if self.open_choices == 0 {
             tracing::debug!(code = failure.code(), "upstream failed after its answer was complete");
         } else {
             self.failure = Some(failure);
         }
     }
 
-    /// `[DONE]`: what follows is the end of the body, which frees the connection.
-    fn done(&mut self) {
+    /// Ends after `[DONE]`, and reads the end of the body in the background, which frees the
+    /// connection.
+    fn drain(&mut self) {
         if let Some(mut body) = self.body.take() {
-            tokio::spawn(tokio::time::timeout(DRAIN, async move {
-                let mut rest = 0;
+            tokio::spawn(tokio::time::timeout(DRAIN_TIMEOUT, async move {
+                let mut read = 0;
                 while let Some(Ok(bytes)) = body.next().await {
-                    rest += bytes.len();
-                    if rest > 1 << 10 {
+                    read += bytes.len();
+                    if read > MAX_DRAINED_BYTES {
                         break;
                     }
                 }
@@ -217,13 +226,13 @@ impl ChunkStream {
         }
     }
 
-    /// An answer that is complete needs no `[DONE]`.
+    /// Ends with the body: an error, unless the answer is complete. `[DONE]` may be missing.
     fn end_of_body(&mut self) {
         if let Some(event) = self.parser.finish() {
-            // Half an event is no event: the connection was cut within it.
-            let whole = event.data.trim_ascii() == b"[DONE]"
+            // An event that is not complete was cut off with the connection.
+            let is_complete = event.data.trim_ascii() == b"[DONE]"
                 || serde_json::from_slice::<serde::de::IgnoredAny>(&event.data).is_ok();
-            if whole {
+            if is_complete {
                 self.event(&event);
             }
         }
@@ -236,7 +245,7 @@ impl Stream for ChunkStream {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         loop {
-            if let Some(chunk) = self.taken() {
+            if let Some(chunk) = self.next_ready() {
                 return Poll::Ready(Some(chunk));
             }
             if self.body.is_none() {
@@ -245,12 +254,12 @@ impl Stream for ChunkStream {
             if self.poll_read(cx).is_ready() {
                 continue;
             }
-            let idle = self.idle;
-            let silence = self.silence.get_or_insert_with(|| Box::pin(sleep(idle)));
-            if silence.as_mut().poll(cx).is_ready() {
-                self.fail(UpstreamError::Timeout(Wait::Idle));
-            } else if self.end.as_mut().poll(cx).is_ready() {
-                self.fail(UpstreamError::Timeout(Wait::Total));
+            let idle_timeout = self.idle_timeout;
+            let idle_timer = self.idle_timer.get_or_insert_with(|| Box::pin(sleep(idle_timeout)));
+            if idle_timer.as_mut().poll(cx).is_ready() {
+                self.fail(UpstreamError::Timeout(TimeoutKind::Idle));
+            } else if self.total_timer.as_mut().poll(cx).is_ready() {
+                self.fail(UpstreamError::Timeout(TimeoutKind::Total));
             } else {
                 return Poll::Pending;
             }

@@ -1,8 +1,8 @@
-//! The servers that models come from: one pool of connections each, asked in
-//! order until one begins to answer.
+//! Upstreams: the servers that models come from, each with a pool of connections. They are
+//! tried in order until one begins to answer.
 //!
-//! reqwest is the client: it is hyper with what every caller would have to add
-//! (pool, TLS, a limit for connecting) and hands the body on as it comes.
+//! reqwest is the client: hyper with a pool, TLS and a timeout for connecting, and with
+//! bodies that can be read while they arrive.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,50 +14,52 @@ use reqwest::{Client, Response};
 use serde_json::Value;
 use tokio::time::{Instant, timeout};
 
-use super::answer::{Completion, Identity};
-use super::error::{UpstreamError, UpstreamReport, Wait};
-use super::privacy::Outgoing;
+use super::answer::{AnswerRewriter, Completion};
+use super::privacy::ProtectedRequest;
 use super::stream::{AnswerLimits, ChunkStream};
+use super::upstream_error::{TimeoutKind, UpstreamError, UpstreamReport};
 use crate::config::{self, Secret};
 use crate::id::Timestamp;
 
-/// Most of an error's body that is read.
-const MAX_ERROR: usize = 64 << 10;
-/// Largest whole answer.
-const MAX_ANSWER: u64 = 64 << 20;
-/// Longest wait an upstream can make us advise, in seconds.
+/// Size up to which the body of an error is read, in bytes.
+const MAX_ERROR_BYTES: usize = 64 << 10;
+/// Size of the largest non-streaming answer, in bytes.
+const MAX_ANSWER_BYTES: u64 = 64 << 20;
+/// Longest `Retry-After` of an upstream that clients are told, in seconds.
 const MAX_RETRY_AFTER: u32 = 3600;
 
-/// All upstreams and the models they serve. Cheap to clone.
+/// All upstreams, and the models that they serve. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Upstreams {
-    /// By the model's id, in order of preference.
+    /// Routes by the model's id, in order of preference.
     routes: Arc<HashMap<String, Vec<ModelRoute>>>,
 }
 
+/// Upstream that serves a model.
 #[derive(Debug, Clone)]
 struct ModelRoute {
     server: Arc<UpstreamServer>,
-    /// The model's id there.
+    /// Name of the model at the upstream.
     model: String,
 }
 
+/// Connection pool and settings of an upstream.
 #[derive(Debug)]
 struct UpstreamServer {
     name: String,
     url: String,
     key: Option<Secret>,
     client: Client,
-    first_token: Duration,
-    idle: Duration,
-    total: Duration,
+    first_token_timeout: Duration,
+    idle_timeout: Duration,
+    total_timeout: Duration,
 }
 
 impl Upstreams {
-    /// The upstreams of a checked configuration. Nothing is connected yet.
+    /// Creates the upstreams of a checked configuration, without connecting.
     ///
     /// # Errors
-    /// When the system's TLS roots cannot be loaded.
+    /// An error if the system's TLS roots cannot be loaded.
     pub fn new(
         upstreams: &[config::UpstreamConfig],
         models: &[config::ModelConfig],
@@ -77,55 +79,71 @@ impl Upstreams {
         Ok(Self { routes: Arc::new(routes.collect()) })
     }
 
-    /// Sends a request and waits for its stream to begin. The next upstream is
-    /// asked when one fails before that, never after. Dropping the future, or
-    /// the stream it gives, ends the request upstream.
+    /// Sends a request and waits for its stream to begin. An upstream that fails before
+    /// that is replaced by the next one, never after. Dropping the future, or the stream,
+    /// cancels the request at the upstream. `now` is the time of the request.
     ///
     /// # Errors
-    /// [`UpstreamError`]: what the caller is to change, or that nobody answered.
-    pub async fn stream(&self, request: &Outgoing) -> Result<ChunkStream, UpstreamError> {
-        self.first(request, |route, identity| async move { route.stream(request, identity).await }).await
+    /// [`UpstreamError`] of the request, or of the upstreams if none answered.
+    pub async fn stream(
+        &self,
+        request: &ProtectedRequest,
+        now: Timestamp,
+    ) -> Result<ChunkStream, UpstreamError> {
+        let send = |route: ModelRoute, rewriter: AnswerRewriter| async move {
+            route.stream(request, rewriter).await
+        };
+        self.first_answer(request, now, send).await
     }
 
-    /// Sends a request and waits for all of its answer; otherwise like [`Upstreams::stream`].
+    /// Sends a request and waits for its non-streaming answer; otherwise like
+    /// [`Upstreams::stream`].
     ///
     /// # Errors
     /// [`UpstreamError`].
-    pub async fn whole(&self, request: &Outgoing) -> Result<Completion, UpstreamError> {
-        self.first(request, |route, identity| async move { route.whole(request, &identity).await }).await
+    pub async fn non_streaming(
+        &self,
+        request: &ProtectedRequest,
+        now: Timestamp,
+    ) -> Result<Completion, UpstreamError> {
+        let send = |route: ModelRoute, rewriter: AnswerRewriter| async move {
+            route.non_streaming(request, &rewriter).await
+        };
+        self.first_answer(request, now, send).await
     }
 
-    /// The first answer that `ask` gets from the upstreams of a model.
-    async fn first<T, Asked>(
+    /// Returns the first answer that `send` gets from the upstreams of a model.
+    async fn first_answer<T, Sent>(
         &self,
-        request: &Outgoing,
-        ask: impl Fn(ModelRoute, Identity) -> Asked,
+        request: &ProtectedRequest,
+        now: Timestamp,
+        send: impl Fn(ModelRoute, AnswerRewriter) -> Sent,
     ) -> Result<T, UpstreamError>
     where
-        Asked: Future<Output = Result<T, UpstreamError>>,
+        Sent: Future<Output = Result<T, UpstreamError>>,
     {
         let id = &request.model().id;
-        let identity = Identity {
+        let rewriter = AnswerRewriter {
             id: format!("chatcmpl-{}", uuid::Uuid::new_v4().simple()),
             model: id.clone(),
-            created: Timestamp::now().seconds(),
-            bounds: request.bounds(),
+            created: now.seconds(),
+            bounds: request.usage_bounds(),
             wants_usage: request.wants_usage(),
-            restoring: request.restoring(),
+            restorer: request.restorer(),
         };
         let mut failure = UpstreamError::Unavailable;
         for route in self.routes.get(id).map(Vec::as_slice).unwrap_or_default() {
-            let asked = ask(route.clone(), identity.clone()).await;
-            let outcome = asked.as_ref().map_or_else(UpstreamError::code, |_| "answered");
+            let answer = send(route.clone(), rewriter.clone()).await;
+            let outcome = answer.as_ref().map_or_else(UpstreamError::code, |_| "answered");
             metrics::counter!("farebox_upstream_requests_total", "model" => id.clone(), "outcome" => outcome)
                 .increment(1);
-            match asked {
+            match answer {
                 Ok(answer) => return Ok(answer),
-                Err(error) if error.is_callers() => return Err(error),
+                Err(error) if error.is_client_error() => return Err(error),
                 Err(error) => {
                     let upstream = &route.server.name;
                     tracing::warn!(upstream, model = id, code = error.code(), ?error, "upstream failed");
-                    // "Try again in 5 s" is the most useful of several failures.
+                    // Of several errors, one that says when to try again is the most useful.
                     if !matches!(failure, UpstreamError::Busy { .. }) {
                         failure = error;
                     }
@@ -137,39 +155,48 @@ impl Upstreams {
 }
 
 impl ModelRoute {
-    async fn stream(&self, request: &Outgoing, identity: Identity) -> Result<ChunkStream, UpstreamError> {
+    async fn stream(
+        &self,
+        request: &ProtectedRequest,
+        rewriter: AnswerRewriter,
+    ) -> Result<ChunkStream, UpstreamError> {
         let server = &*self.server;
-        let end = Instant::now() + server.total;
+        let deadline = Instant::now() + server.total_timeout;
         let begin = async {
             let response = self.send(request).await?;
             let kind = response.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
             if !kind.is_some_and(|kind| kind.to_ascii_lowercase().starts_with("text/event-stream")) {
                 return Err(not_a_stream(response, request).await);
             }
-            let budget = AnswerLimits::of(request.max_chunks());
-            let body = response.bytes_stream();
-            ChunkStream::new(body, identity, request.choices(), budget, server.idle, end).begin().await
+            let limits = AnswerLimits::of(request.max_chunks());
+            let (body, choices) = (response.bytes_stream(), request.choices());
+            let stream = ChunkStream::new(body, rewriter, choices, limits, server.idle_timeout, deadline);
+            stream.wait_for_content().await
         };
-        let late = |_| UpstreamError::Timeout(Wait::FirstToken);
-        timeout(server.first_token.min(server.total), begin).await.map_err(late)?
+        let late = |_| UpstreamError::Timeout(TimeoutKind::FirstToken);
+        timeout(server.first_token_timeout.min(server.total_timeout), begin).await.map_err(late)?
     }
 
-    async fn whole(&self, request: &Outgoing, identity: &Identity) -> Result<Completion, UpstreamError> {
+    async fn non_streaming(
+        &self,
+        request: &ProtectedRequest,
+        rewriter: &AnswerRewriter,
+    ) -> Result<Completion, UpstreamError> {
         let answer = async {
             let response = self.send(request).await?;
-            let limit = AnswerLimits::of(request.max_chunks()).bytes.min(MAX_ANSWER);
+            let limit = AnswerLimits::of(request.max_chunks()).bytes.min(MAX_ANSWER_BYTES);
             let body = read(response, usize::try_from(limit).unwrap_or(usize::MAX)).await?;
-            identity.completion(&body).map_err(|wrong| match wrong {
-                Ok(error) => UpstreamReport::of_event(&error).judge(&request.fields(), None),
+            rewriter.completion(&body).map_err(|error| match error {
+                Ok(error) => UpstreamReport::from_event(&error).classify(&request.fields(), None),
                 Err(malformed) => UpstreamError::Malformed(malformed.0),
             })
         };
-        let late = |_| UpstreamError::Timeout(Wait::Total);
-        timeout(self.server.total, answer).await.map_err(late)?
+        let late = |_| UpstreamError::Timeout(TimeoutKind::Total);
+        timeout(self.server.total_timeout, answer).await.map_err(late)?
     }
 
-    /// Sends the request; answers only when the upstream accepted it.
-    async fn send(&self, request: &Outgoing) -> Result<Response, UpstreamError> {
+    /// Sends the request, and returns the response if the upstream accepted it.
+    async fn send(&self, request: &ProtectedRequest) -> Result<Response, UpstreamError> {
         let server = &*self.server;
         let accept = if request.stream() { "text/event-stream" } else { "application/json" };
         let mut message = server
@@ -182,9 +209,13 @@ impl ModelRoute {
             message = message.bearer_auth(key.expose());
         }
         let response = message.send().await.map_err(|error| {
-            let slow = error.is_connect() && error.is_timeout();
-            tracing::debug!(upstream = server.name, error = %error.without_url(), "no answer");
-            if slow { UpstreamError::Timeout(Wait::Connect) } else { UpstreamError::Unavailable }
+            let is_connect_timeout = error.is_connect() && error.is_timeout();
+            tracing::debug!(upstream = server.name, error = %error.without_url(), "no response");
+            if is_connect_timeout {
+                UpstreamError::Timeout(TimeoutKind::Connect)
+            } else {
+                UpstreamError::Unavailable
+            }
         })?;
         if response.status().is_success() {
             return Ok(response);
@@ -196,9 +227,9 @@ impl ModelRoute {
             .and_then(|value| value.to_str().ok()?.parse::<u32>().ok())
             .map(|seconds| seconds.min(MAX_RETRY_AFTER));
         tracing::debug!(upstream = server.name, status, "refused");
-        let body = read(response, MAX_ERROR).await.unwrap_or_default();
+        let body = read(response, MAX_ERROR_BYTES).await.unwrap_or_default();
         let body: Value = serde_json::from_slice(&body).unwrap_or_default();
-        Err(UpstreamReport::of_answer(status, &body).judge(&request.fields(), retry_after))
+        Err(UpstreamReport::from_response(status, &body).classify(&request.fields(), retry_after))
     }
 }
 
@@ -206,10 +237,10 @@ impl UpstreamServer {
     fn new(config: &config::UpstreamConfig) -> Result<Self, reqwest::Error> {
         let client = Client::builder()
             .connect_timeout(Duration::from_millis(config.connect_timeout_ms))
-            // A redirect would carry the prompt, and maybe the key, elsewhere.
+            // A redirect would send the prompt, and maybe the key, to another server.
             .redirect(reqwest::redirect::Policy::none())
             .referer(false)
-            // The environment was read once, at the start.
+            // The environment is read once, by the configuration.
             .no_proxy()
             .user_agent(concat!("farebox/", env!("CARGO_PKG_VERSION")))
             .build()?;
@@ -218,33 +249,34 @@ impl UpstreamServer {
             url: format!("{}/chat/completions", config.base_url),
             key: config.api_key.clone(),
             client,
-            first_token: Duration::from_millis(config.first_token_timeout_ms),
-            idle: Duration::from_millis(config.idle_timeout_ms),
-            total: Duration::from_millis(config.total_timeout_ms),
+            first_token_timeout: Duration::from_millis(config.first_token_timeout_ms),
+            idle_timeout: Duration::from_millis(config.idle_timeout_ms),
+            total_timeout: Duration::from_millis(config.total_timeout_ms),
         })
     }
 }
 
-/// Some servers report errors with status 200 and a JSON body.
-async fn not_a_stream(response: Response, request: &Outgoing) -> UpstreamError {
-    let body = read(response, MAX_ERROR).await.unwrap_or_default();
+/// Returns the error of a response that is not an event stream: some servers report errors with
+/// status 200 and a JSON body.
+async fn not_a_stream(response: Response, request: &ProtectedRequest) -> UpstreamError {
+    let body = read(response, MAX_ERROR_BYTES).await.unwrap_or_default();
     let body: Value = serde_json::from_slice(&body).unwrap_or_default();
     match body.get("error") {
-        Some(error) => UpstreamReport::of_event(error).judge(&request.fields(), None),
+        Some(error) => UpstreamReport::from_event(error).classify(&request.fields(), None),
         None => UpstreamError::Malformed("not an event stream"),
     }
 }
 
-/// The body, if it is no larger than `limit` bytes.
+/// Reads a body of at most `limit` bytes.
 async fn read(response: Response, limit: usize) -> Result<Vec<u8>, UpstreamError> {
     let mut body = Vec::new();
-    let mut pieces = response.bytes_stream();
-    while let Some(piece) = pieces.next().await {
-        let piece = piece.map_err(|_| UpstreamError::Interrupted)?;
-        if body.len() + piece.len() > limit {
+    let mut parts = response.bytes_stream();
+    while let Some(part) = parts.next().await {
+        let part = part.map_err(|_| UpstreamError::Interrupted)?;
+        if body.len() + part.len() > limit {
             return Err(UpstreamError::TooLong);
         }
-        body.extend_from_slice(&piece);
+        body.extend_from_slice(&part);
     }
     Ok(body)
 }

@@ -1,16 +1,16 @@
-//! Events and answers as upstreams write them, and what there is to pay for in them.
+//! Events and answers as upstreams write them, and the content in them that is billed.
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::privacy::Restorer;
+use super::privacy::StreamRestorer;
 
-/// What came is not an answer; the text says in which way.
+/// Error of data that is not an answer; the text says why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Malformed(pub(super) &'static str);
+pub(super) struct MalformedEvent(pub(super) &'static str);
 
-/// An event or an answer as upstreams write it. What is not named here is not
-/// passed on.
+/// Event or answer as upstreams write it. Members that are not listed here are not sent
+/// to clients.
 #[derive(Deserialize)]
 pub(super) struct UpstreamEvent {
     pub(super) error: Option<Value>,
@@ -19,6 +19,7 @@ pub(super) struct UpstreamEvent {
     pub(super) system_fingerprint: Option<Value>,
 }
 
+/// Choice of an event or an answer.
 #[derive(Deserialize)]
 pub(super) struct UpstreamChoice {
     index: Option<Value>,
@@ -29,13 +30,13 @@ pub(super) struct UpstreamChoice {
 }
 
 impl UpstreamEvent {
-    pub(super) fn read(json: &[u8]) -> Result<Self, Malformed> {
-        // A derived reader would also take a list, member by member.
+    pub(super) fn read(json: &[u8]) -> Result<Self, MalformedEvent> {
+        // serde would also accept a list of the members' values.
         if !json.trim_ascii_start().starts_with(b"{") {
-            return Err(Malformed("not a JSON object"));
+            return Err(MalformedEvent("not a JSON object"));
         }
         serde_json::from_slice(json).map_err(|error| {
-            Malformed(if error.is_data() { "JSON of another shape" } else { "not a JSON object" })
+            MalformedEvent(if error.is_data() { "JSON of another shape" } else { "not a JSON object" })
         })
     }
 }
@@ -45,56 +46,62 @@ impl UpstreamChoice {
         self.index.as_ref().and_then(Value::as_u64).unwrap_or(0)
     }
 
-    /// Why it ended, if it did; some servers write `""` until then.
+    /// Returns the reason for which the choice ended; `None` while it goes on, for which some
+    /// servers write `""`.
     pub(super) fn reason(&self) -> Option<&str> {
         self.finish_reason.as_ref().and_then(Value::as_str).filter(|reason| !reason.is_empty())
     }
 }
 
-/// What there is to pay for in a piece of a stream: what the model said of it,
-/// however long the originals are.
-pub(super) struct Billable {
-    pub(super) billable: bool,
+/// Content of a stream's event that is billed: as long as the model wrote it, however
+/// long the original values are.
+pub(super) struct BillableContent {
+    /// True if there is content to pay for.
+    pub(super) is_billable: bool,
+    /// Bytes of the content.
     pub(super) content_bytes: usize,
-    /// What is held back, by choice.
-    pub(super) rest: Vec<(u64, Map<String, Value>)>,
+    /// Deltas that are held back, by choice.
+    pub(super) held_back: Vec<(u64, Map<String, Value>)>,
 }
 
-impl Billable {
-    /// Restores the piece, too. A chunk of which all is held back is free, and
-    /// counts when its text leaves with the next one; so there is never more to
-    /// pay for than was said, and nothing is paid for that does not leave.
-    pub(super) fn of(event: &mut UpstreamEvent, restorer: Option<&mut Restorer>) -> Self {
+impl BillableContent {
+    /// Puts the original values into an event, and returns its billable content. Text that
+    /// is held back is free, and billed with the event that releases it: clients never pay
+    /// for more than the model wrote, nor for text that they do not get.
+    pub(super) fn restore(event: &mut UpstreamEvent, restorer: Option<&mut StreamRestorer>) -> Self {
         let choices = event.choices.as_deref_mut().unwrap_or_default();
-        let said: usize = choices.iter().filter_map(|choice| choice.delta.as_ref()).map(billable).sum();
-        let logprobs: usize = choices.iter().filter_map(|choice| choice.logprobs.as_ref()).map(weight).sum();
+        let written: usize =
+            choices.iter().filter_map(|choice| choice.delta.as_ref()).map(content_size).sum();
+        let logprobs: usize =
+            choices.iter().filter_map(|choice| choice.logprobs.as_ref()).map(value_size).sum();
         let Some(restorer) = restorer else {
-            return Self { billable: said + logprobs > 0, content_bytes: said, rest: Vec::new() };
+            let is_billable = written + logprobs > 0;
+            return Self { is_billable, content_bytes: written, held_back: Vec::new() };
         };
-        let before = restorer.held();
+        let held_before = restorer.held_bytes();
         for choice in choices {
             let (index, is_last) = (choice.index(), choice.reason().is_some());
-            restorer.piece(index, choice.delta.get_or_insert_default(), is_last);
+            restorer.restore_delta(index, choice.delta.get_or_insert_default(), is_last);
         }
-        let content_bytes = (said + before).saturating_sub(restorer.held());
-        let billable = if said > 0 { content_bytes > 0 } else { logprobs > 0 };
-        Self { billable, content_bytes, rest: restorer.rest() }
+        let content_bytes = (written + held_before).saturating_sub(restorer.held_bytes());
+        let is_billable = if written > 0 { content_bytes > 0 } else { logprobs > 0 };
+        Self { is_billable, content_bytes, held_back: restorer.held_back() }
     }
 }
 
-/// How much there is to pay for in a message or a part of one. Everything counts
-/// but the role: members that future models add are not to be free.
-pub(super) fn billable(message: &Map<String, Value>) -> usize {
-    message.iter().filter(|(name, _)| *name != "role").map(|(_, value)| weight(value)).sum()
+/// Returns the size of a message's or delta's content. All members count but the role:
+/// members that future models add must not be free.
+pub(super) fn content_size(message: &Map<String, Value>) -> usize {
+    message.iter().filter(|(name, _)| *name != "role").map(|(_, value)| value_size(value)).sum()
 }
 
-/// Bytes of text; numbers and the like count as one.
-fn weight(value: &Value) -> usize {
+/// Returns the bytes of the text in a value; numbers and booleans count as one.
+fn value_size(value: &Value) -> usize {
     match value {
         Value::Null => 0,
         Value::Bool(_) | Value::Number(_) => 1,
         Value::String(text) => text.len(),
-        Value::Array(items) => items.iter().map(weight).sum(),
-        Value::Object(members) => members.values().map(weight).sum(),
+        Value::Array(items) => items.iter().map(value_size).sum(),
+        Value::Object(members) => members.values().map(value_size).sum(),
     }
 }

@@ -1,4 +1,4 @@
-//! What an upstream says it used: believed only as far as it is possible.
+//! Usage that an upstream reports: used only if it is possible.
 
 use serde_json::{Map, Value, json};
 
@@ -7,44 +7,44 @@ use serde_json::{Map, Value, json};
 pub struct Usage {
     pub prompt_tokens: u64,
     pub completion_tokens: u64,
-    /// Of the prompt, those that were cached.
+    /// Prompt tokens that were cached.
     pub cached_tokens: Option<u64>,
-    /// Of the completion, those that were reasoning.
+    /// Completion tokens that were reasoning.
     pub reasoning_tokens: Option<u64>,
 }
 
-/// The most that a request can have used.
+/// Largest usage that a request can have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Bounds {
+pub struct UsageBounds {
     pub prompt_tokens: u64,
-    /// Of all choices together.
+    /// Completion tokens, all choices together.
     pub completion_tokens: u64,
 }
 
-/// The usage is impossible: negative, fractional, contradictory or larger than
-/// the request allows. It is not to be billed by.
+/// Error of usage that is impossible: negative, fractional, contradictory, or larger than
+/// the request allows. Nothing is charged by it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the reported usage is impossible")]
 pub struct ImpossibleUsage;
 
 impl Usage {
-    /// Reads a `usage` member; `null` is none.
+    /// Reads a `usage` member; `null` is no usage.
     ///
     /// # Errors
     /// [`ImpossibleUsage`].
-    pub fn parse(value: &Value, bounds: Bounds) -> Result<Option<Self>, ImpossibleUsage> {
+    pub fn parse(value: &Value, bounds: UsageBounds) -> Result<Option<Self>, ImpossibleUsage> {
         if value.is_null() {
             return Ok(None);
         }
-        let part = |of: &str, name: &str| match &value[of][name] {
+        let detail = |details: &str, name: &str| match &value[details][name] {
             Value::Null => Ok(None),
             number => number.as_u64().map(Some).ok_or(ImpossibleUsage),
         };
         let usage = Self {
             prompt_tokens: value["prompt_tokens"].as_u64().ok_or(ImpossibleUsage)?,
             completion_tokens: value["completion_tokens"].as_u64().ok_or(ImpossibleUsage)?,
-            cached_tokens: part("prompt_tokens_details", "cached_tokens")?,
-            reasoning_tokens: part("completion_tokens_details", "reasoning_tokens")?,
+            cached_tokens: detail("prompt_tokens_details", "cached_tokens")?,
+            reasoning_tokens: detail("completion_tokens_details", "reasoning_tokens")?,
         };
         let possible = usage.prompt_tokens <= bounds.prompt_tokens
             && usage.completion_tokens <= bounds.completion_tokens
@@ -53,14 +53,14 @@ impl Usage {
         if possible { Ok(Some(usage)) } else { Err(ImpossibleUsage) }
     }
 
-    /// Prompt and completion together.
+    /// Returns the tokens of prompt and completion together.
     #[must_use]
     pub fn total_tokens(&self) -> u64 {
         self.prompt_tokens.saturating_add(self.completion_tokens)
     }
 
-    /// The `usage` member as clients get it: tokens, and nothing of what the
-    /// upstream charges its operator.
+    /// Returns the `usage` member for clients: tokens, without the prices that the upstream
+    /// charges its operator.
     #[must_use]
     pub fn to_json(self) -> Value {
         let mut json = Map::new();
@@ -81,7 +81,7 @@ impl Usage {
 mod tests {
     use super::*;
 
-    const BOUNDS: Bounds = Bounds { prompt_tokens: 1000, completion_tokens: 100 };
+    const BOUNDS: UsageBounds = UsageBounds { prompt_tokens: 1000, completion_tokens: 100 };
 
     #[test]
     fn possible_usage_is_read() {
@@ -89,14 +89,14 @@ mod tests {
             "prompt_tokens_details": {"cached_tokens": 7}, "completion_tokens_details": {"reasoning_tokens": 3}});
         let usage = Usage::parse(&value, BOUNDS).expect("possible").expect("present");
         assert_eq!((usage.cached_tokens, usage.reasoning_tokens), (Some(7), Some(3)));
-        let shown = usage.to_json();
-        assert_eq!(shown["total_tokens"], 1100);
-        assert!(shown.get("cost").is_none());
+        let json = usage.to_json();
+        assert_eq!(json["total_tokens"], 1100);
+        assert!(json.get("cost").is_none());
         assert_eq!(Usage::parse(&Value::Null, BOUNDS), Ok(None));
     }
 
     #[test]
-    fn attack_21_absurd_usage_is_dropped() {
+    fn attack_21_impossible_usage_is_refused() {
         for value in [
             json!({}),
             json!([]),

@@ -1,4 +1,4 @@
-//! One image or PDF, examined.
+//! Examination of one image or PDF.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,48 +9,49 @@ use farebox_pii::image::{ImageError, ImageLimits, ImageModels, RedactedImage, im
 use farebox_pii::pdf::{self, PdfError, PdfModels, RedactedPdf, pdf_bytes, redact_pdf};
 use farebox_pii::{FileOptions, PiiEngine, Selection, Stopped};
 
-/// Bytes of a redacted PDF: its pages are pictures, which are larger than text.
-const PDF_OUTPUT: usize = 32 << 20;
+/// Size of the largest redacted PDF, in bytes: its pages are images, which are larger than text.
+const MAX_REDACTED_PDF_BYTES: usize = 32 << 20;
 
-/// What a file is.
+/// Kind of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FileKind {
     Image,
     Pdf,
 }
 
-/// A file as it was sent.
+/// File as the client sent it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct File {
     kind: FileKind,
     bytes: Vec<u8>,
 }
 
-/// Without what it holds.
+/// Without the contents.
 impl fmt::Debug for File {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("File").field("kind", &self.kind).field("bytes", &self.bytes.len()).finish()
     }
 }
 
-/// A file without what was found in it.
+/// File whose findings were redacted.
 #[derive(Debug, Clone)]
-pub enum Examined {
+pub enum RedactedFile {
     Image(RedactedImage),
     Pdf(RedactedPdf),
 }
 
-/// Why a file was not examined. The text says what to do, and quotes nothing of it.
+/// Reason for which a file was not examined. The text says what to do, and quotes nothing of the file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FileError {
     #[error("{0}")]
     Image(ImageError),
     #[error("{0}")]
     Pdf(PdfError),
+    /// Both examinations of images are turned off.
     #[error(
         "nothing is looked for in images: turn on `faceBlur` or `ocr` in `piiConfig`, or leave the image out"
     )]
-    NothingWanted,
+    NothingSelected,
     #[error(
         "text in images cannot be read here: this server runs without the OCR model (`scripts/models.sh` fetches it, \
          `pii.models` names its folder); with `\"ocr\": false` in `piiConfig` only faces are covered"
@@ -87,44 +88,44 @@ impl From<PdfError> for FileError {
 }
 
 impl FileError {
-    /// Whether the fault is this server's: a model failed.
+    /// Returns true if the server is at fault: a model failed.
     #[must_use]
-    pub fn is_fault(&self) -> bool {
+    pub fn is_server_fault(&self) -> bool {
         matches!(self, Self::Image(ImageError::ModelFailed { .. }) | Self::Pdf(PdfError::ModelFailed { .. }))
     }
 
-    /// Whether it is the size that was wrong.
+    /// Returns true if the file is too large.
     #[must_use]
-    pub fn is_size(&self) -> bool {
+    pub fn is_too_large(&self) -> bool {
         matches!(self, Self::Image(ImageError::TooManyBytes { .. }) | Self::Pdf(PdfError::TooLarge { .. }))
     }
 }
 
-/// What is accepted.
+/// Limits of files.
 #[derive(Debug, Clone, Copy)]
 pub struct FileLimits {
     image: ImageLimits,
     pdf: pdf::PdfLimits,
-    /// In one request.
+    /// Largest number of files in one request.
     files: usize,
 }
 
 impl FileLimits {
-    /// Those of a configuration.
+    /// Returns the limits of a configuration.
     #[must_use]
     pub fn new(config: &config::PiiConfig) -> Self {
         let image = ImageLimits { max_bytes: config.max_file_bytes, ..ImageLimits::default() };
         let pdf = pdf::PdfLimits {
             bytes: config.max_file_bytes,
             pages: config.max_pdf_pages,
-            output: PDF_OUTPUT,
+            output: MAX_REDACTED_PDF_BYTES,
             ..pdf::PdfLimits::default()
         };
         Self { image, pdf, files: config.max_files }
     }
 }
 
-/// Examines files with the models that are loaded. Cheap to clone.
+/// Examiner of files, with the models that are loaded. Cheap to clone.
 #[derive(Clone)]
 pub struct FileExaminer {
     engine: PiiEngine,
@@ -150,23 +151,23 @@ impl FileExaminer {
         &self.engine
     }
 
-    /// The most files of one request.
+    /// Returns the largest number of files in one request.
     #[must_use]
-    pub fn most(&self) -> usize {
+    pub fn max_files(&self) -> usize {
         self.limits.files
     }
 
-    /// Whether files of this kind can be examined as `options` say: what has no model must not pass for clean. For
-    /// PDFs that also depends on their pages.
+    /// Checks that files of this kind can be examined with `options`: an image must not pass unexamined because a model
+    /// is missing. PDFs pass: the models they need depend on their pages.
     ///
     /// # Errors
-    /// What is missing.
+    /// [`FileError`] of the model or setting that is missing.
     pub fn check(&self, kind: FileKind, options: &FileOptions) -> Result<(), FileError> {
         if kind == FileKind::Pdf {
             return Ok(());
         }
         if options.faces.is_none() && !options.ocr {
-            return Err(FileError::NothingWanted);
+            return Err(FileError::NothingSelected);
         }
         if options.ocr && self.models.ocr.is_none() {
             return Err(FileError::NoOcrModel);
@@ -177,10 +178,10 @@ impl FileExaminer {
         Ok(())
     }
 
-    /// The file that base64 or a data URL holds.
+    /// Decodes a file from base64 or a data URL.
     ///
     /// # Errors
-    /// When it is neither, or too large.
+    /// [`FileError`] if `data` is neither, or too large.
     pub fn read(&self, kind: FileKind, data: &str) -> Result<File, FileError> {
         let bytes = match kind {
             FileKind::Image => image_bytes(data, self.limits.image.max_bytes)?,
@@ -189,22 +190,22 @@ impl FileExaminer {
         Ok(File { kind, bytes })
     }
 
-    /// Finds what is asked for, and takes it out.
+    /// Examines a file and redacts the findings.
     ///
     /// # Errors
-    /// Whatever could not be examined; also soon after `stop` is set.
-    pub fn examine(
+    /// [`FileError`] if the file cannot be examined; [`FileError::Stopped`] soon after `stop` is set.
+    pub fn redact(
         &self,
         file: &File,
         selection: &Selection,
         options: &FileOptions,
         stop: &AtomicBool,
-    ) -> Result<Examined, FileError> {
+    ) -> Result<RedactedFile, FileError> {
         match file.kind {
             FileKind::Image => {
                 let options = options.image(self.limits.image);
                 redact_image(&self.engine, &self.models, &file.bytes, selection, &options, stop)
-                    .map(Examined::Image)
+                    .map(RedactedFile::Image)
                     .map_err(FileError::from)
             }
             FileKind::Pdf => {
@@ -213,15 +214,15 @@ impl FileExaminer {
                 let selection =
                     threshold.map_or_else(|| selection.clone(), |t| selection.clone().with_threshold(t));
                 redact_pdf(&self.engine, models, &file.bytes, &selection, &options.pdf(self.limits.pdf), stop)
-                    .map(Examined::Pdf)
+                    .map(RedactedFile::Pdf)
                     .map_err(FileError::from)
             }
         }
     }
 }
 
-impl Examined {
-    /// The redacted file as a data URL.
+impl RedactedFile {
+    /// Returns the file as a data URL.
     #[must_use]
     pub fn data_url(&self) -> String {
         use base64::Engine as _;
@@ -235,8 +236,8 @@ impl Examined {
         url
     }
 
-    /// What was found, by name: entities, and [`FACE`].
-    pub fn found(&self) -> impl Iterator<Item = &'static str> {
+    /// Returns the names of all findings: entities, and [`FACE`] for each face.
+    pub fn finding_names(&self) -> impl Iterator<Item = &'static str> {
         let (entities, faces): (Vec<&'static str>, usize) = match self {
             Self::Image(image) => {
                 (image.findings.iter().map(|finding| finding.entity.name()).collect(), image.faces.len())
@@ -249,5 +250,5 @@ impl Examined {
     }
 }
 
-/// What a face counts as beside entities.
+/// Name of a face among the entities.
 pub const FACE: &str = "FACE";

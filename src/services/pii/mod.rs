@@ -1,8 +1,8 @@
-//! What finds personal data in texts, images and PDFs: the engine, the models that are loaded, and how much of it runs
-//! at once. Previews sell it, and it stands in front of prompts.
+//! Examiner of texts, images and PDFs for personal data: the engine, the models that are loaded, and limits on the
+//! number of examinations at once. It serves previews, and protects prompts.
 //!
-//! All of it is computation, away from the threads that serve connections. Texts take milliseconds and files seconds,
-//! so they do not wait for each other.
+//! Examinations run away from the threads that serve connections. Texts take milliseconds and files seconds, so each
+//! kind has permits of its own.
 
 mod file;
 mod part;
@@ -17,23 +17,24 @@ use tokio::time::timeout;
 use crate::config;
 use farebox_pii::PiiEngine;
 use farebox_pii::image::ImageModels;
-pub use file::{Examined, FACE, File, FileError, FileExaminer, FileKind, FileLimits};
-pub use part::{FilePart, is_elsewhere};
+pub use file::{FACE, File, FileError, FileExaminer, FileKind, FileLimits, RedactedFile};
+pub use part::{FilePart, is_remote};
 
-/// With [`config::PiiConfig::limit_seconds`] it stays below the time for which a signed transaction is valid, some 25 s.
-const PATIENCE: Duration = Duration::from_secs(4);
+/// Time that a request with files waits for a permit. Together with [`config::PiiConfig::limit_seconds`] it is shorter
+/// than the time for which a signed transaction is valid, some 25 s.
+const PERMIT_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// Finds personal data. Cheap to clone.
+/// Examiner of texts and files for personal data. Cheap to clone.
 #[derive(Clone)]
 pub struct Examiner {
     files: FileExaminer,
-    /// How long a file waits for its turn.
-    patience: Duration,
-    /// The longest that one request is examined.
-    limit: Duration,
-    /// One for each text that is examined at once.
+    /// Time that a request with files waits for a permit.
+    permit_timeout: Duration,
+    /// Time in which the examination of a request must end.
+    time_limit: Duration,
+    /// Permits of requests with texts only.
     text_permits: Arc<Semaphore>,
-    /// The same for requests with files.
+    /// Permits of requests with files.
     file_permits: Arc<Semaphore>,
 }
 
@@ -43,33 +44,36 @@ impl std::fmt::Debug for Examiner {
     }
 }
 
-/// Why a request was not examined. Nothing of it is the caller's mistake but too much at once.
+/// Reason for which a request was not examined. The client is at fault only for a request that is too large.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ExaminationError {
+    /// No permit became free in time.
     #[error("too many files are being examined at the moment; nothing was charged, send the request again")]
     Busy,
+    /// The examination took longer than this number of seconds.
     #[error(
         "examining this takes longer than {0} seconds: send less text, fewer images or fewer pages in one request"
     )]
-    Slow(u64),
+    TooSlow(u64),
+    /// A model or a library failed.
     #[error("the request could not be examined for personal data; nothing was charged, send it again")]
-    Broken,
+    Failed,
 }
 
 impl Examiner {
-    /// With the models of a checked configuration.
+    /// Loads the models of a checked configuration.
     ///
     /// # Errors
-    /// When a file of a model is missing or is no such model.
+    /// [`config::ConfigError`] if the file of a model is missing or is not such a model.
     pub fn load(config: &config::PiiConfig) -> Result<Self, config::ConfigError> {
         let engine = PiiEngine::with_classifiers(config.networks()?);
         let models = config.image_models()?;
         Ok(Self::new(FileExaminer::new(engine, models, FileLimits::new(config)), config))
     }
 
-    /// Without models.
+    /// Creates an examiner without models.
     #[must_use]
-    pub fn bare() -> Self {
+    pub fn without_models() -> Self {
         let config = config::PiiConfig::default();
         let files = FileExaminer::new(PiiEngine::new(), ImageModels::default(), FileLimits::new(&config));
         Self::new(files, &config)
@@ -77,13 +81,13 @@ impl Examiner {
 
     fn new(files: FileExaminer, config: &config::PiiConfig) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let at_once = if config.files_at_once == 0 { (cores / 2).max(1) } else { config.files_at_once };
+        let file_permits = if config.files_at_once == 0 { (cores / 2).max(1) } else { config.files_at_once };
         Self {
             files,
-            patience: PATIENCE,
-            limit: Duration::from_secs(config.limit_seconds),
+            permit_timeout: PERMIT_TIMEOUT,
+            time_limit: Duration::from_secs(config.limit_seconds),
             text_permits: Arc::new(Semaphore::new(cores)),
-            file_permits: Arc::new(Semaphore::new(at_once)),
+            file_permits: Arc::new(Semaphore::new(file_permits)),
         }
     }
 
@@ -97,35 +101,36 @@ impl Examiner {
         &self.files
     }
 
-    /// Examines texts. `work` is to look at the flag: it is set when the future is dropped.
+    /// Runs `work`, which examines texts. It must end soon after the flag is set: when the future is dropped.
     ///
     /// # Errors
-    /// When there is not enough time.
-    pub async fn texts<T: Send + 'static>(
+    /// [`ExaminationError`] if `work` takes too long or panics.
+    pub async fn examine_texts<T: Send + 'static>(
         &self,
         work: impl FnOnce(&FileExaminer, &AtomicBool) -> T + Send + 'static,
     ) -> Result<T, ExaminationError> {
-        let permit =
-            Arc::clone(&self.text_permits).acquire_owned().await.map_err(|_| ExaminationError::Broken)?;
-        self.at(permit, work).await
+        let permit = Arc::clone(&self.text_permits).acquire_owned().await;
+        self.run(permit.map_err(|_| ExaminationError::Failed)?, work).await
     }
 
-    /// Examines a request with files. `work` is to look at the flag: it is set when the future is dropped.
+    /// Runs `work`, which examines a request with files. It must end soon after the flag is set: when the future is
+    /// dropped.
     ///
     /// # Errors
-    /// When there is no permit for it, or not enough time.
-    pub async fn request<T: Send + 'static>(
+    /// [`ExaminationError`] if no permit is free, or if `work` takes too long or panics.
+    pub async fn examine_files<T: Send + 'static>(
         &self,
         work: impl FnOnce(&FileExaminer, &AtomicBool) -> T + Send + 'static,
     ) -> Result<T, ExaminationError> {
-        let turn = timeout(self.patience, Arc::clone(&self.file_permits).acquire_owned()).await;
-        let Ok(Ok(permit)) = turn else { return Err(counted(ExaminationError::Busy)) };
-        let done = self.at(permit, work).await.map_err(counted)?;
+        let permit = timeout(self.permit_timeout, Arc::clone(&self.file_permits).acquire_owned()).await;
+        let Ok(Ok(permit)) = permit else { return Err(count_error(ExaminationError::Busy)) };
+        let result = self.run(permit, work).await.map_err(count_error)?;
         count("examined");
-        Ok(done)
+        Ok(result)
     }
 
-    async fn at<T: Send + 'static>(
+    /// Runs `work` on another thread, which keeps the permit until it ends.
+    async fn run<T: Send + 'static>(
         &self,
         permit: OwnedSemaphorePermit,
         work: impl FnOnce(&FileExaminer, &AtomicBool) -> T + Send + 'static,
@@ -133,21 +138,21 @@ impl Examiner {
         let (files, stop) = (self.files.clone(), StopOnDrop::default());
         let flag = Arc::clone(&stop.0);
         let work = tokio::task::spawn_blocking(move || {
-            // Kept until the work ends, also when nobody waits any more.
-            let _desk = permit;
+            // Kept until the work ends, even if the future was dropped.
+            let _permit = permit;
             work(&files, &flag)
         });
-        match timeout(self.limit, work).await {
-            Ok(Ok(done)) => Ok(done),
-            Ok(Err(_)) => Err(ExaminationError::Broken),
-            Err(_) => Err(ExaminationError::Slow(self.limit.as_secs())),
+        match timeout(self.time_limit, work).await {
+            Ok(Ok(result)) => Ok(result),
+            Ok(Err(_)) => Err(ExaminationError::Failed),
+            Err(_) => Err(ExaminationError::TooSlow(self.time_limit.as_secs())),
         }
     }
 }
 
 #[cfg(test)]
 impl Examiner {
-    /// Completes when no text is being examined.
+    /// Waits until no text is being examined.
     pub async fn idle(&self) {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let all = self.text_permits.acquire_many(u32::try_from(cores).expect("few")).await;
@@ -155,20 +160,20 @@ impl Examiner {
     }
 }
 
-fn counted(why: ExaminationError) -> ExaminationError {
-    count(match why {
+fn count_error(error: ExaminationError) -> ExaminationError {
+    count(match error {
         ExaminationError::Busy => "busy",
-        ExaminationError::Slow(_) => "slow",
-        ExaminationError::Broken => "broken",
+        ExaminationError::TooSlow(_) => "slow",
+        ExaminationError::Failed => "broken",
     });
-    why
+    error
 }
 
 fn count(outcome: &'static str) {
     metrics::counter!("farebox_pii_files_total", "outcome" => outcome).increment(1);
 }
 
-/// Tells work on another thread that nobody waits for it.
+/// Flag for work on another thread, set when nobody waits for the work any more.
 #[derive(Default)]
 struct StopOnDrop(Arc<AtomicBool>);
 
@@ -189,33 +194,34 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_takes_too_long_is_stopped_and_leaves_its_desk() {
+    async fn an_examination_that_takes_too_long_is_stopped_and_frees_its_permit() {
         let examiner = examiner(0);
         let endless = |stop: &AtomicBool| {
             while !stop.load(Ordering::Relaxed) {
                 std::thread::yield_now();
             }
         };
-        let slow = examiner.request(move |_, stop| endless(stop)).await;
-        assert_eq!(slow, Err(ExaminationError::Slow(0)));
+        let slow = examiner.examine_files(move |_, stop| endless(stop)).await;
+        assert_eq!(slow, Err(ExaminationError::TooSlow(0)));
         assert!(examiner.file_permits.acquire().await.is_ok(), "the work has ended");
-        assert_eq!(examiner.texts(move |_, stop| endless(stop)).await, Err(ExaminationError::Slow(0)));
+        let slow = examiner.examine_texts(move |_, stop| endless(stop)).await;
+        assert_eq!(slow, Err(ExaminationError::TooSlow(0)));
         examiner.idle().await;
     }
 
     #[tokio::test]
-    async fn whoever_finds_no_desk_is_told_so() {
-        let examiner = Examiner { patience: Duration::ZERO, ..examiner(1) };
+    async fn a_request_without_a_permit_is_busy() {
+        let examiner = Examiner { permit_timeout: Duration::ZERO, ..examiner(1) };
         let taken = examiner.file_permits.acquire().await.expect("never closed");
-        assert_eq!(examiner.request(|_, _| ()).await, Err(ExaminationError::Busy));
-        assert_eq!(examiner.texts(|_, _| 7).await, Ok(7), "texts do not wait for files");
+        assert_eq!(examiner.examine_files(|_, _| ()).await, Err(ExaminationError::Busy));
+        assert_eq!(examiner.examine_texts(|_, _| 7).await, Ok(7), "texts do not wait for files");
         drop(taken);
-        assert_eq!(examiner.request(|_, _| 7).await, Ok(7));
+        assert_eq!(examiner.examine_files(|_, _| 7).await, Ok(7));
     }
 
     #[tokio::test]
-    async fn work_that_breaks_is_not_the_callers_fault() {
-        let broken = examiner(1).request(|_, _| panic!("as a library might")).await;
-        assert_eq!(broken, Err::<(), _>(ExaminationError::Broken));
+    async fn work_that_panics_is_a_failure() {
+        let failed = examiner(1).examine_files(|_, _| panic!("as a library might")).await;
+        assert_eq!(failed, Err::<(), _>(ExaminationError::Failed));
     }
 }

@@ -1,4 +1,4 @@
-//! The answer of a preview.
+//! Answer of a preview.
 
 use std::collections::BTreeMap;
 
@@ -10,53 +10,53 @@ use farebox_pii::Finding;
 use farebox_pii::image::{Rect, RedactedImage};
 use farebox_pii::pdf::{FindingSource, PdfRect, RedactedPdf};
 
-/// What was found, and the input with placeholders such as `<EMAIL_ADDRESS>`.
+/// Findings of a preview, and the input with placeholders such as `<EMAIL_ADDRESS>` in their place.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PreviewAnswer {
     #[schema(example = "pii.preview")]
     pub(super) object: &'static str,
-    /// The model that ran.
+    /// Model that found names.
     #[schema(example = "fast")]
     pub(super) model: String,
-    /// In texts, in order of appearance.
+    /// Findings in texts, in order of appearance.
     pub(super) entities: Vec<FoundEntity>,
-    /// Findings by entity, in texts, images and PDFs; faces as `FACE`.
+    /// Numbers of findings by entity, in texts, images and PDFs; faces as `FACE`.
     pub(super) counts: BTreeMap<&'static str, usize>,
-    /// For a request with `text`.
+    /// Redacted `text`, if the request had one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) redacted_text: Option<String>,
-    /// For a request with `messages`.
+    /// Redacted `messages`, if the request had any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) redacted_messages: Option<Vec<RedactedMessage>>,
-    /// What was found in images, in the order of the request.
+    /// Findings in images, in the order of the request.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) images: Vec<ExaminedImage>,
-    /// What was found in PDFs, in the order of the request.
+    /// Findings in PDFs, in the order of the request.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) pdfs: Vec<ExaminedPdf>,
 }
 
-/// An image, and what was found in it.
+/// Image, with its findings.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ExaminedImage {
-    /// Where it was in the request.
+    /// Position in the request.
     #[schema(example = "images[0]")]
     path: String,
-    /// Pixels, upright: an orientation in EXIF has been applied.
+    /// Size in pixels, after an orientation in EXIF has been applied.
     width: u32,
     height: u32,
-    /// In its text.
+    /// Findings in its text.
     entities: Vec<ImageEntity>,
-    /// Faces that were covered.
+    /// Faces, which were covered.
     faces: Vec<FoundFace>,
-    /// The redacted image as a data URL, without metadata. An image within `messages` is in `redactedMessages`.
+    /// Redacted image as a data URL, without metadata. An image within `messages` is in `redactedMessages`.
     #[serde(skip_serializing_if = "Option::is_none")]
     redacted: Option<String>,
 }
 
-/// A rectangle. Of an image in pixels, of a page in points (1/72 inch), from the top left corner.
+/// Rectangle, in pixels of an image or points (1/72 inch) of a page, from the top left corner.
 #[derive(Debug, Clone, Copy, Serialize, ToSchema)]
 pub struct Area {
     x: f64,
@@ -65,56 +65,57 @@ pub struct Area {
     height: f64,
 }
 
-/// A finding in the text of an image.
+/// Finding in the text of an image.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ImageEntity {
     #[serde(rename = "type")]
     #[schema(example = "EMAIL_ADDRESS")]
     entity: &'static str,
-    /// What was painted over, line by line.
+    /// Areas that were painted over, one for each line.
     boxes: Vec<Area>,
-    /// 0 to 1.
+    /// Confidence, 0 to 1.
     score: f32,
     recognizer: &'static str,
 }
 
+/// Face in an image.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct FoundFace {
     #[serde(rename = "box")]
     area: Area,
-    /// 0 to 1.
+    /// Confidence, 0 to 1.
     score: f32,
 }
 
-/// A PDF, and what was found in it.
+/// PDF, with its findings.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ExaminedPdf {
-    /// Where it was in the request.
+    /// Position in the request.
     #[schema(example = "pdfs[0]")]
     path: String,
-    /// Pages that were examined: all that the redacted file has.
+    /// Number of pages that were examined: all pages of the redacted file.
     pages: u32,
     entities: Vec<PdfEntity>,
-    /// Faces in pictures that were covered.
+    /// Faces in images, which were covered.
     faces: Vec<PdfFace>,
-    /// The redacted PDF as a data URL: a picture of each page, without text, metadata, attachments or earlier
+    /// Redacted PDF as a data URL: an image of each page, without text, metadata, attachments or earlier
     /// revisions. A PDF within `messages` is in `redactedMessages`.
     #[serde(skip_serializing_if = "Option::is_none")]
     redacted: Option<String>,
 }
 
-/// A face on a page.
+/// Face on a page.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct PdfFace {
     /// The page of the file that was sent, from 1.
     page: u32,
     #[serde(rename = "box")]
     area: Area,
-    /// 0 to 1.
+    /// Confidence, 0 to 1.
     score: f32,
 }
 
-/// A finding on a page.
+/// Finding on a page.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct PdfEntity {
     #[serde(rename = "type")]
@@ -123,10 +124,10 @@ pub struct PdfEntity {
     /// The page of the file that was sent, from 1.
     page: u32,
     boxes: Vec<Area>,
-    /// 0 to 1.
+    /// Confidence, 0 to 1.
     score: f32,
     recognizer: &'static str,
-    /// `text`: in the page's own text; `ocr`: in a picture.
+    /// Place of the finding: `text` in the page's own text, `ocr` in an image.
     #[schema(example = "text")]
     source: &'static str,
 }
@@ -183,25 +184,25 @@ impl ExaminedPdf {
     }
 }
 
-/// One finding. Offsets count from the start of the text it was found in, as
-/// you sent it; `end` is exclusive.
+/// Finding in a text. Offsets count from the start of the text as it was sent; `end` is
+/// exclusive.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct FoundEntity {
     #[serde(rename = "type")]
     #[schema(example = "EMAIL_ADDRESS")]
     entity: &'static str,
-    /// The text it was found in, for a request with `messages`.
+    /// Position of the text, for a request with `messages`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "messages[0].content")]
     path: Option<String>,
-    /// Characters (Unicode scalar values).
+    /// Offsets in characters (Unicode scalar values).
     start: usize,
     end: usize,
-    /// Bytes of UTF-8.
+    /// Offsets in bytes of UTF-8.
     start_byte: usize,
     end_byte: usize,
-    /// 0 to 1.
+    /// Confidence, 0 to 1.
     score: f32,
     recognizer: &'static str,
 }
@@ -221,12 +222,14 @@ impl FoundEntity {
     }
 }
 
+/// Redacted message.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct RedactedMessage {
     pub(super) role: String,
     pub(super) content: RedactedContent,
 }
 
+/// Content of a redacted message: text, or parts.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
 pub enum RedactedContent {
@@ -234,15 +237,17 @@ pub enum RedactedContent {
     Parts(Vec<RedactedPart>),
 }
 
+/// Part of a redacted message.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
 pub enum RedactedPart {
     Text(TextPart),
-    /// An image or a PDF: the part as it was sent, holding the redacted file.
+    /// Part of the form that was sent, with the redacted image or PDF.
     #[schema(value_type = Object)]
     File(Value),
 }
 
+/// Redacted text of a message's part.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct TextPart {
     #[serde(rename = "type")]

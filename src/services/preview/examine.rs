@@ -1,4 +1,4 @@
-//! Examining: findings of all kinds of input, put together for the answer.
+//! Examination of a preview's input: collects the findings of all kinds of input for the answer.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
@@ -10,10 +10,10 @@ use super::answer::{
 };
 use super::input::{Content, InputPart, Message, PreviewInput};
 use super::{PreviewError, PreviewRequest};
-use crate::services::pii::{ExaminationError, Examined, File, FileExaminer};
+use crate::services::pii::{ExaminationError, File, FileExaminer, RedactedFile};
 use farebox_pii::{self as pii, FileOptions, Selection};
 
-/// What was found so far.
+/// Examination in progress, with the findings so far.
 pub(super) struct Examination<'a> {
     examiner: &'a FileExaminer,
     selection: &'a Selection,
@@ -26,7 +26,7 @@ pub(super) struct Examination<'a> {
 }
 
 impl<'a> Examination<'a> {
-    /// Examines all that a request holds.
+    /// Examines the whole input of a request.
     pub(super) fn run(
         request: &'a PreviewRequest,
         examiner: &'a FileExaminer,
@@ -48,11 +48,11 @@ impl<'a> Examination<'a> {
         let redacted_messages =
             messages.as_ref().map(|messages| examination.messages(messages)).transpose()?;
         for (name, files) in [("images", images), ("pdfs", pdfs)] {
-            for (at, file) in files.iter().enumerate() {
-                let place = format!("{name}[{at}]");
-                let examined = examination.file(file, &place)?;
-                let redacted = Some(examined.data_url());
-                examination.note(examined, place, redacted);
+            for (index, file) in files.iter().enumerate() {
+                let path = format!("{name}[{index}]");
+                let redacted = examination.file(file, &path)?;
+                let data_url = Some(redacted.data_url());
+                examination.record(redacted, path, data_url);
             }
         }
         Ok(PreviewAnswer {
@@ -67,12 +67,13 @@ impl<'a> Examination<'a> {
         })
     }
 
+    /// Redacts a text and records its findings.
     fn redact(&mut self, text: &str, path: Option<&str>) -> Result<String, PreviewError> {
         let engine = self.examiner.engine();
-        // Nobody waits any more when it was stopped.
+        // It stops only when the client has disconnected, so no one reads this error.
         let findings = engine
             .analyze_until(text, self.selection, self.stop, NonZeroUsize::MIN)
-            .map_err(|_| ExaminationError::Broken)?;
+            .map_err(|_| ExaminationError::Failed)?;
         for finding in &findings {
             *self.counts.entry(finding.entity.name()).or_default() += 1;
             self.entities.push(FoundEntity::new(finding, path));
@@ -81,7 +82,7 @@ impl<'a> Examination<'a> {
     }
 
     fn messages(&mut self, messages: &[Message]) -> Result<Vec<RedactedMessage>, PreviewError> {
-        let each = messages.iter().enumerate().map(|(index, message)| {
+        let results = messages.iter().enumerate().map(|(index, message)| {
             let path = format!("messages[{index}].content");
             let content = match &message.content {
                 Content::Text(text) => RedactedContent::Text(self.redact(text, Some(&path))?),
@@ -93,7 +94,7 @@ impl<'a> Examination<'a> {
             };
             Ok(RedactedMessage { role: message.role.clone(), content })
         });
-        each.collect()
+        results.collect()
     }
 
     fn part(&mut self, part: &InputPart, path: &str) -> Result<RedactedPart, PreviewError> {
@@ -102,32 +103,33 @@ impl<'a> Examination<'a> {
                 let text = self.redact(text, Some(&format!("{path}.text")))?;
                 Ok(RedactedPart::Text(TextPart { kind: "text", text }))
             }
-            InputPart::File(place, file) => {
-                let path = path.to_owned() + &place.place();
-                let examined = self.file(file, &path)?;
-                let redacted = place.holding(examined.data_url());
-                self.note(examined, path, None);
-                Ok(RedactedPart::File(redacted))
+            InputPart::File(form, file) => {
+                let path = path.to_owned() + &form.data_path();
+                let redacted = self.file(file, &path)?;
+                let part = form.with_data(redacted.data_url());
+                self.record(redacted, path, None);
+                Ok(RedactedPart::File(part))
             }
         }
     }
 
-    fn file(&self, file: &File, place: &str) -> Result<Examined, PreviewError> {
-        self.examiner.examine(file, self.selection, self.files, self.stop).map_err(|error| {
-            if error.is_fault() {
-                return ExaminationError::Broken.into();
+    fn file(&self, file: &File, path: &str) -> Result<RedactedFile, PreviewError> {
+        self.examiner.redact(file, self.selection, self.files, self.stop).map_err(|error| {
+            if error.is_server_fault() {
+                return ExaminationError::Failed.into();
             }
-            PreviewError::File { place: place.to_owned(), error }
+            PreviewError::File { path: path.to_owned(), error }
         })
     }
 
-    fn note(&mut self, examined: Examined, path: String, redacted: Option<String>) {
-        for name in examined.found() {
+    /// Records the findings of a file; `data_url` is the redacted file, unless it stands in `messages`.
+    fn record(&mut self, redacted: RedactedFile, path: String, data_url: Option<String>) {
+        for name in redacted.finding_names() {
             *self.counts.entry(name).or_default() += 1;
         }
-        match examined {
-            Examined::Image(image) => self.images.push(ExaminedImage::new(&image, path, redacted)),
-            Examined::Pdf(pdf) => self.pdfs.push(ExaminedPdf::new(&pdf, path, redacted)),
+        match redacted {
+            RedactedFile::Image(image) => self.images.push(ExaminedImage::new(&image, path, data_url)),
+            RedactedFile::Pdf(pdf) => self.pdfs.push(ExaminedPdf::new(&pdf, path, data_url)),
         }
     }
 }

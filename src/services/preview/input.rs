@@ -1,15 +1,15 @@
-//! What a preview is to examine, read from its body.
+//! Input of a preview, read from the body of its request.
 
 use serde_json::{Map, Value};
 
 use super::PreviewError;
-use crate::services::pii::{File, FileExaminer, FileKind, FilePart, is_elsewhere};
+use crate::services::pii::{File, FileExaminer, FileKind, FilePart, is_remote};
 use farebox_pii::FileOptions;
 
-/// Most messages of one request, and most parts in them.
-const MAX_PIECES: usize = 2_000;
+/// Largest number of messages and parts of one request, together.
+const MAX_MESSAGES_AND_PARTS: usize = 2_000;
 
-/// Everything to be examined.
+/// Texts and files to examine.
 #[derive(Debug, Default)]
 pub(super) struct PreviewInput {
     pub(super) text: Option<String>,
@@ -18,80 +18,85 @@ pub(super) struct PreviewInput {
     pub(super) pdfs: Vec<File>,
 }
 
-/// A chat message; its content is text, or parts.
+/// Chat message.
 #[derive(Debug)]
 pub(super) struct Message {
     pub(super) role: String,
     pub(super) content: Content,
 }
 
+/// Content of a message.
 #[derive(Debug)]
 pub(super) enum Content {
     Text(String),
     Parts(Vec<InputPart>),
 }
 
+/// Part of a message.
 #[derive(Debug)]
 pub(super) enum InputPart {
     Text(String),
+    /// File, and the form of the part that holds it.
     File(FilePart, File),
 }
 
-/// Which files are accepted.
-pub(super) struct Accepts<'a> {
+/// Examiner and settings that decide which files are accepted.
+pub(super) struct FileRules<'a> {
     pub(super) examiner: &'a FileExaminer,
     pub(super) options: &'a FileOptions,
 }
 
 impl PreviewInput {
-    /// Reads all fields. `limit` is in bytes of text, all pieces together.
+    /// Reads all fields. `limit` is the largest number of bytes of text, all texts together.
     pub(super) fn read(
         body: &mut Map<String, Value>,
         limit: usize,
-        accepts: &Accepts,
+        rules: &FileRules,
     ) -> Result<Self, PreviewError> {
         let mut input = Self {
-            images: files(body.remove("images"), "images", FileKind::Image, accepts)?,
-            pdfs: files(body.remove("pdfs"), "pdfs", FileKind::Pdf, accepts)?,
+            images: files(body.remove("images"), "images", FileKind::Image, rules)?,
+            pdfs: files(body.remove("pdfs"), "pdfs", FileKind::Pdf, rules)?,
             ..Self::default()
         };
-        match (given(body.remove("text")), given(body.remove("messages"))) {
+        match (non_null(body.remove("text")), non_null(body.remove("messages"))) {
             (Some(Value::String(text)), None) => input.text = Some(text),
             (Some(_), None) => return Err(shape("`text` must be a string")),
-            (None, Some(Value::Array(list))) => input.messages = Some(messages(list, accepts)?),
+            (None, Some(Value::Array(list))) => input.messages = Some(messages(list, rules)?),
             (None, Some(_)) => return Err(shape("`messages` must be a list of messages")),
             (Some(_), Some(_)) => return Err(shape("send either `text` or `messages`, not both")),
             (None, None) if input.has_files() => {}
             (None, None) => return Err(shape("send `text`, `messages`, `images` or `pdfs`")),
         }
-        input.check_size(limit, accepts.examiner.most())?;
+        input.check_size(limit, rules.examiner.max_files())?;
         Ok(input)
     }
 
-    fn check_size(&self, limit: usize, most_files: usize) -> Result<(), PreviewError> {
-        let (mut bytes, mut pieces, mut files) = (0, 0, self.images.len() + self.pdfs.len());
+    fn check_size(&self, limit: usize, max_files: usize) -> Result<(), PreviewError> {
+        let (mut bytes, mut count, mut files) = (0, 0, self.images.len() + self.pdfs.len());
         bytes += self.text.as_ref().map_or(0, String::len);
         for message in self.messages.iter().flatten() {
-            pieces += 1;
+            count += 1;
             match &message.content {
                 Content::Text(text) => bytes += text.len(),
                 Content::Parts(parts) => parts.iter().for_each(|part| match part {
-                    InputPart::Text(text) => (pieces, bytes) = (pieces + 1, bytes + text.len()),
+                    InputPart::Text(text) => (count, bytes) = (count + 1, bytes + text.len()),
                     InputPart::File(..) => files += 1,
                 }),
             }
         }
-        if files > most_files {
-            return Err(shape(&format!("send at most {most_files} images and PDFs in one request")));
+        if files > max_files {
+            return Err(shape(&format!("send at most {max_files} images and PDFs in one request")));
         }
         if bytes == 0 && files == 0 {
-            return Err(shape("there is no text to examine"));
+            return Err(shape("there is no text to examine: `text` or `messages` is empty"));
         }
         if bytes > limit {
             return Err(PreviewError::TooLong { limit });
         }
-        if pieces > MAX_PIECES {
-            return Err(shape(&format!("send at most {MAX_PIECES} messages and parts")));
+        if count > MAX_MESSAGES_AND_PARTS {
+            return Err(shape(&format!(
+                "send at most {MAX_MESSAGES_AND_PARTS} messages and parts of messages in one request"
+            )));
         }
         Ok(())
     }
@@ -108,11 +113,11 @@ impl PreviewInput {
     }
 }
 
-fn shape(what: &str) -> PreviewError {
-    PreviewError::Shape(what.to_owned())
+fn shape(problem: &str) -> PreviewError {
+    PreviewError::Shape(problem.to_owned())
 }
 
-fn given(value: Option<Value>) -> Option<Value> {
+fn non_null(value: Option<Value>) -> Option<Value> {
     value.filter(|value| !value.is_null())
 }
 
@@ -120,87 +125,86 @@ fn files(
     value: Option<Value>,
     name: &str,
     kind: FileKind,
-    accepts: &Accepts,
+    rules: &FileRules,
 ) -> Result<Vec<File>, PreviewError> {
-    let entries = match given(value) {
+    let entries = match non_null(value) {
         None => return Ok(Vec::new()),
         Some(Value::Array(entries)) => entries,
         Some(_) => return Err(shape(&format!("`{name}` must be a list"))),
     };
-    let each = entries.iter().enumerate().map(|(at, entry)| {
-        let place = format!("{name}[{at}]");
+    let results = entries.iter().enumerate().map(|(index, entry)| {
+        let path = format!("{name}[{index}]");
         let data = match entry {
             Value::String(data) => Some(data.as_str()),
             part => FilePart::of(part).filter(|found| found.kind == kind).and_then(|found| found.data(part)),
         };
         match data {
-            Some(data) => file(kind, data, &place, accepts),
-            None => Err(shape(&format!("`{place}` must be a string: base64 or a data: URL"))),
+            Some(data) => file(kind, data, &path, rules),
+            None => Err(shape(&format!("`{path}` must be a string: base64 or a data: URL"))),
         }
     });
-    each.collect()
+    results.collect()
 }
 
-fn file(kind: FileKind, data: &str, place: &str, accepts: &Accepts) -> Result<File, PreviewError> {
-    if is_elsewhere(data) {
-        let what = "is a URL, and files are not fetched for a preview; send the file itself, as base64 or a data: URL";
-        return Err(shape(&format!("`{place}` {what}")));
+fn file(kind: FileKind, data: &str, path: &str, rules: &FileRules) -> Result<File, PreviewError> {
+    if is_remote(data) {
+        return Err(shape(&format!(
+            "`{path}` is a URL, and files are not fetched for a preview; send the file itself, as base64 or a data: URL"
+        )));
     }
-    let file = accepts.examiner.check(kind, accepts.options).and_then(|()| accepts.examiner.read(kind, data));
-    file.map_err(|error| PreviewError::File { place: place.to_owned(), error })
+    let file = rules.examiner.check(kind, rules.options).and_then(|()| rules.examiner.read(kind, data));
+    file.map_err(|error| PreviewError::File { path: path.to_owned(), error })
 }
 
-fn messages(list: Vec<Value>, accepts: &Accepts) -> Result<Vec<Message>, PreviewError> {
-    list.into_iter().enumerate().map(|(index, value)| message(index, value, accepts)).collect()
+fn messages(list: Vec<Value>, rules: &FileRules) -> Result<Vec<Message>, PreviewError> {
+    list.into_iter().enumerate().map(|(index, value)| message(index, value, rules)).collect()
 }
 
-fn message(index: usize, value: Value, accepts: &Accepts) -> Result<Message, PreviewError> {
-    let wrong = |what: &str| shape(&format!("messages[{index}]{what}"));
+fn message(index: usize, value: Value, rules: &FileRules) -> Result<Message, PreviewError> {
+    let invalid = |problem: &str| shape(&format!("messages[{index}]{problem}"));
     let Value::Object(mut fields) = value else {
-        return Err(wrong(" must be an object with `role` and `content`"));
+        return Err(invalid(" must be an object with `role` and `content`"));
     };
-    if let Some(other) = fields.keys().find(|key| !["role", "content"].contains(&key.as_str())) {
-        let other: String = other.chars().take(64).collect();
-        return Err(wrong(&format!(
-            " has the field `{other}`, which is not examined; send `role` and `content`"
+    if let Some(unknown) = fields.keys().find(|key| !["role", "content"].contains(&key.as_str())) {
+        let unknown: String = unknown.chars().take(64).collect();
+        return Err(invalid(&format!(
+            " has the field `{unknown}`, which is not examined; send `role` and `content`"
         )));
     }
     let Some(Value::String(role)) = fields.remove("role") else {
-        return Err(wrong(".role must be a string"));
+        return Err(invalid(".role must be a string"));
     };
-    let content = match given(fields.remove("content")) {
+    let content = match non_null(fields.remove("content")) {
         None => Content::Text(String::new()),
         Some(Value::String(text)) => Content::Text(text),
         Some(Value::Array(parts)) => {
             let parts = parts.iter().enumerate();
             let parts =
-                parts.map(|(at, value)| part(&format!("messages[{index}].content[{at}]"), value, accepts));
+                parts.map(|(at, value)| part(&format!("messages[{index}].content[{at}]"), value, rules));
             Content::Parts(parts.collect::<Result<_, _>>()?)
         }
-        Some(_) => return Err(wrong(".content must be a string or a list of parts")),
+        Some(_) => return Err(invalid(".content must be a string or a list of parts")),
     };
     Ok(Message { role, content })
 }
 
-fn part(place: &str, part: &Value, accepts: &Accepts) -> Result<InputPart, PreviewError> {
-    let wrong = |what: &str| shape(&format!("{place}{what}"));
+fn part(path: &str, part: &Value, rules: &FileRules) -> Result<InputPart, PreviewError> {
+    let invalid = |problem: &str| shape(&format!("{path}{problem}"));
     if let Some(found) = FilePart::of(part) {
-        let data = found.data(part).ok_or_else(|| wrong(&format!("{} must be a string", found.place())))?;
-        return Ok(InputPart::File(
-            found,
-            file(found.kind, data, &(place.to_owned() + &found.place()), accepts)?,
-        ));
+        let data_path = found.data_path();
+        let data = found.data(part).ok_or_else(|| invalid(&format!("{data_path} must be a string")))?;
+        return Ok(InputPart::File(found, file(found.kind, data, &(path.to_owned() + &data_path), rules)?));
     }
     match (part["type"].as_str(), part["text"].as_str()) {
         (Some("text"), Some(text)) => Ok(InputPart::Text(text.to_owned())),
-        (Some("text"), None) => Err(wrong(".text must be a string")),
+        (Some("text"), None) => Err(invalid(".text must be a string")),
         (Some(kind), _) => {
             let kind: String = kind.chars().take(64).collect();
-            Err(wrong(&format!(
+            Err(invalid(&format!(
                 " is of type `{kind}`, which cannot be examined; there are `text`, `image_url` and `file` (a PDF in \
                  `file_data`)"
             )))
         }
-        (None, _) => Err(wrong(" must be an object with `type` and `text`")),
+        (None, _) => Err(invalid(" must be an object with `type` and `text`")),
     }
 }

@@ -1,8 +1,8 @@
-//! The PII preview: what would be found in texts, images and PDFs, and the same without it.
+//! Preview: examines texts, images and PDFs for personal data, and returns them without it.
 //!
 //! ```text
-//! body -> PreviewRequest::parse -> run -> Sealed -> open(PreviewPayment) -> the answer
-//!         input                    examine           funding
+//! body -> PreviewRequest::parse -> run -> UnpaidAnswer -> release(PreviewPayment) -> the answer
+//!         input                    examine                 funding
 //! ```
 
 mod answer;
@@ -22,9 +22,9 @@ pub use answer::{
 };
 pub use body::{ConfigBody, ContentBody, MessageBody, PartBody, PreviewBody};
 use examine::Examination;
-use input::{Accepts, PreviewInput};
+use input::{FileRules, PreviewInput};
 
-/// That a preview is paid for: by a credential, or from an account.
+/// Proof that a preview is paid for: by a credential, or from an account.
 #[derive(Debug, Clone, Copy)]
 pub enum PreviewPayment<'a> {
     Paid(&'a Paid),
@@ -38,17 +38,17 @@ impl<'a> From<&'a Paid> for PreviewPayment<'a> {
 }
 
 impl<'a> From<&'a KeyPaid> for PreviewPayment<'a> {
-    fn from(bought: &'a KeyPaid) -> Self {
-        Self::KeyPaid(bought)
+    fn from(paid: &'a KeyPaid) -> Self {
+        Self::KeyPaid(paid)
     }
 }
 
-/// What a preview may ask for.
+/// Limits of a preview.
 #[derive(Debug, Clone, Copy)]
 pub struct PreviewLimits<'a> {
-    /// Bytes of text, all pieces together.
+    /// Largest number of bytes of text, all texts together.
     pub text_bytes: usize,
-    /// The models to choose from.
+    /// Models to choose from.
     pub offer: &'a AvailableModels,
 }
 
@@ -60,47 +60,51 @@ pub struct PreviewRequest {
     files: FileOptions,
 }
 
-/// An answer that waits for its payment: a file can turn out to be unreadable, so it is made before money moves.
+/// Answer that is not paid for yet: a file can turn out to be unreadable, so it is made before the payment.
 #[derive(Debug)]
-pub struct Sealed(String);
+pub struct UnpaidAnswer(String);
 
-impl Sealed {
-    /// The answer, for who holds a proof of payment.
+impl UnpaidAnswer {
+    /// Returns the answer as JSON in exchange for a proof of payment.
     #[must_use]
-    pub fn open<'a>(self, _proof: impl Into<PreviewPayment<'a>>) -> String {
+    pub fn release<'a>(self, _proof: impl Into<PreviewPayment<'a>>) -> String {
         self.0
     }
 }
 
-/// Why a request was refused. The text quotes names of fields, never contents.
+/// Reason for which a preview is refused. The text quotes names of fields, never contents.
 #[derive(Debug, thiserror::Error)]
 pub enum PreviewError {
     #[error("the body is not valid JSON: {0}")]
     Syntax(String),
+    /// A field is missing, unknown or of a wrong type.
     #[error("{0}")]
     Shape(String),
+    /// The texts together are too long.
     #[error("the text is longer than {limit} bytes; send it in several requests")]
     TooLong { limit: usize },
     #[error(transparent)]
     Selection(#[from] pii::PiiConfigError),
-    #[error("`{place}`: {error}")]
-    File { place: String, error: FileError },
+    /// A file cannot be examined; `path` is its position.
+    #[error("`{path}`: {error}")]
+    File { path: String, error: FileError },
     #[error(transparent)]
-    ExaminationError(#[from] ExaminationError),
+    Examination(#[from] ExaminationError),
 }
 
 impl PreviewError {
-    /// Whether it is the size that was wrong.
+    /// Returns true if a text or a file is too large.
     #[must_use]
-    pub fn is_size(&self) -> bool {
+    pub fn is_too_large(&self) -> bool {
         match self {
             Self::TooLong { .. } => true,
-            Self::File { error, .. } => error.is_size(),
-            Self::Syntax(_) | Self::Shape(_) | Self::Selection(_) | Self::ExaminationError(_) => false,
+            Self::File { error, .. } => error.is_too_large(),
+            Self::Syntax(_) | Self::Shape(_) | Self::Selection(_) | Self::Examination(_) => false,
         }
     }
 }
 
+/// Names of all fields of the body.
 const FIELDS: [&str; 8] =
     ["text", "messages", "images", "pdfs", "piiEntities", "pii_entities", "piiConfig", "pii_config"];
 
@@ -108,8 +112,8 @@ impl PreviewRequest {
     /// Reads and checks a request body.
     ///
     /// # Errors
-    /// A sentence that says which field to change.
-    pub fn parse(body: &str, terms: PreviewLimits, examiner: &Examiner) -> Result<Self, PreviewError> {
+    /// [`PreviewError`], which names the field to change.
+    pub fn parse(body: &str, limits: PreviewLimits, examiner: &Examiner) -> Result<Self, PreviewError> {
         let body: Value = serde_json::from_str(body).map_err(|e| PreviewError::Syntax(e.to_string()))?;
         let Value::Object(mut body) = body else {
             return Err(PreviewError::Shape(
@@ -119,37 +123,40 @@ impl PreviewRequest {
         if let Some(unknown) = body.keys().find(|key| !FIELDS.contains(&key.as_str())) {
             return Err(PreviewError::Shape(unknown_field(unknown)));
         }
-        let selection = Selection::from_request(&body, terms.offer)?;
+        let selection = Selection::from_request(&body, limits.offer)?;
         let files = FileOptions::from_request(&body)?;
-        let accepts = Accepts { examiner: examiner.files(), options: &files };
-        let input = PreviewInput::read(&mut body, terms.text_bytes, &accepts)?;
+        let rules = FileRules { examiner: examiner.files(), options: &files };
+        let input = PreviewInput::read(&mut body, limits.text_bytes, &rules)?;
         Ok(Self { input, selection, files })
     }
 
-    /// Runs the preview. Dropping the future ends the work.
+    /// Examines the input. Dropping the future ends the work.
     ///
     /// # Errors
-    /// A file that cannot be examined, and what takes too long.
-    pub async fn run(self, examiner: &Examiner) -> Result<Sealed, PreviewError> {
+    /// [`PreviewError`] of a file that cannot be examined, or if the examination takes too long.
+    pub async fn run(self, examiner: &Examiner) -> Result<UnpaidAnswer, PreviewError> {
         let answer = if self.input.has_files() {
-            examiner.request(move |examiner, stop| Examination::run(&self, examiner, stop)).await?
+            examiner.examine_files(move |examiner, stop| Examination::run(&self, examiner, stop)).await?
         } else {
-            examiner.texts(move |examiner, stop| Examination::run(&self, examiner, stop)).await?
+            examiner.examine_texts(move |examiner, stop| Examination::run(&self, examiner, stop)).await?
         };
-        Ok(Sealed(serde_json::to_string(&answer?).expect("plain data is valid JSON")))
+        Ok(UnpaidAnswer(serde_json::to_string(&answer?).expect("plain data is valid JSON")))
     }
 }
+
+/// Smallest similarity of a field that is suggested for an unknown one, 0 to 1.
+const MIN_SIMILARITY: f64 = 0.8;
 
 fn unknown_field(name: &str) -> String {
     let name: String = name.chars().take(64).collect();
     let nearest = FIELDS
         .iter()
         .map(|field| (strsim::jaro_winkler(&name, field), field))
-        .filter(|(likeness, _)| *likeness > 0.8)
+        .filter(|(similarity, _)| *similarity > MIN_SIMILARITY)
         .max_by(|a, b| a.0.total_cmp(&b.0));
     match nearest {
         Some((_, field)) => format!("unknown field `{name}`; did you mean `{field}`?"),
-        None => format!("unknown field `{name}`; use {}", FIELDS.join(", ")),
+        None => format!("unknown field `{name}`; the fields are {}", FIELDS.join(", ")),
     }
 }
 
@@ -163,18 +170,19 @@ mod tests {
     use super::*;
 
     fn parse(body: &Value) -> Result<PreviewRequest, String> {
-        let terms = PreviewLimits { text_bytes: 1000, offer: &AvailableModels::default() };
-        PreviewRequest::parse(&body.to_string(), terms, &Examiner::bare()).map_err(|error| error.to_string())
+        let limits = PreviewLimits { text_bytes: 1000, offer: &AvailableModels::default() };
+        PreviewRequest::parse(&body.to_string(), limits, &Examiner::without_models())
+            .map_err(|error| error.to_string())
     }
 
     #[tokio::test]
-    async fn text_and_messages_are_examined_where_they_stand() {
+    async fn findings_have_the_positions_of_their_texts() {
         let body = json!({"messages": [
             {"role": "system", "content": "Be kind."},
             {"role": "user", "content": [{"type": "text", "text": "ok"}, {"type": "text", "text": "é jane@example.com"}]},
         ]});
-        let sealed = parse(&body).expect("valid").run(&Examiner::bare()).await.expect("examined");
-        let answer: Value = serde_json::from_str(&sealed.0).expect("JSON");
+        let unpaid = parse(&body).expect("valid").run(&Examiner::without_models()).await.expect("examined");
+        let answer: Value = serde_json::from_str(&unpaid.0).expect("JSON");
         assert_eq!(answer["counts"], json!({"EMAIL_ADDRESS": 1}));
         let found = &answer["entities"][0];
         assert_eq!(found["path"], "messages[1].content[1].text");
@@ -230,12 +238,12 @@ mod tests {
             assert!(error.contains(expected) && !error.contains("secret"), "{error}");
         }
         let deep = "[".repeat(100_000);
-        let terms = PreviewLimits { text_bytes: 1000, offer: &AvailableModels::default() };
-        assert!(PreviewRequest::parse(&deep, terms, &Examiner::bare()).is_err());
+        let limits = PreviewLimits { text_bytes: 1000, offer: &AvailableModels::default() };
+        assert!(PreviewRequest::parse(&deep, limits, &Examiner::without_models()).is_err());
     }
 
     #[test]
-    fn the_documented_body_is_what_is_read() {
+    fn the_documented_body_is_accepted() {
         let config = ConfigBody {
             threshold: Some(0.5),
             thresholds: Some(BTreeMap::new()),

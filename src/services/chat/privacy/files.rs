@@ -1,4 +1,4 @@
-//! Images and PDFs within messages: out of a request before its texts are examined, and back in without what was found.
+//! Images and PDFs within messages: extracted from a request before its texts are examined, and put back redacted.
 
 use std::sync::atomic::AtomicBool;
 
@@ -7,35 +7,41 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
 
 use super::super::attachments::Attachment;
-use super::super::refusal::ChatError;
+use super::super::chat_error::ChatError;
 use crate::fetch::FetchRequest;
-use crate::services::pii::{ExaminationError, Examined, FileExaminer, FilePart, is_elsewhere};
+use crate::services::pii::{ExaminationError, FileExaminer, FilePart, RedactedFile, is_remote};
 use farebox_pii::{FileOptions, Selection};
 
 /// Types of parts that are text.
-const TEXT: [&str; 3] = ["text", "refusal", "thinking"];
-/// Members of messages by which some servers take what is not text.
-const ATTACHED: [&str; 4] = ["images", "videos", "files", "attachments"];
+const TEXT_PARTS: [&str; 3] = ["text", "refusal", "thinking"];
+/// Members of messages in which some servers accept files.
+const FILE_MEMBERS: [&str; 4] = ["images", "videos", "files", "attachments"];
 
-/// A file that was taken out of its message.
-pub(super) struct TakenFile {
+/// File that was extracted from its message.
+pub(super) struct ExtractedFile {
+    /// Index of the message.
     message: usize,
+    /// Index of the part.
     part: usize,
-    found: FilePart,
+    position: FilePart,
     data: String,
 }
 
-impl TakenFile {
-    fn place(&self) -> String {
-        place(self.message, self.part, self.found)
+impl ExtractedFile {
+    fn path(&self) -> String {
+        file_path(self.message, self.part, self.position)
     }
 }
 
-fn place(message: usize, part: usize, file: FilePart) -> String {
-    format!("messages[{message}].content[{part}]{}", file.place())
+/// Returns the position of a file's data: `messages[0].content[1].image_url.url`.
+fn file_path(message: usize, part: usize, file: FilePart) -> String {
+    format!("messages[{message}].content[{part}]{}", file.data_path())
 }
 
-/// Refuses what cannot be examined: it must not pass as if it were clean.
+/// Checks that all files and parts of a request can be examined.
+///
+/// # Errors
+/// [`ChatError`] of the first that cannot: a model must not get it unexamined.
 pub(super) fn check(
     body: &Map<String, Value>,
     examiner: &FileExaminer,
@@ -44,44 +50,48 @@ pub(super) fn check(
     let messages = body.get("messages").and_then(Value::as_array);
     let mut files = 0;
     for (index, message) in messages.into_iter().flatten().enumerate() {
-        if let Some(name) = ATTACHED.iter().find(|name| !message[**name].is_null()) {
-            return Err(unreadable(&format!("messages[{index}].{name}")));
+        if let Some(name) = FILE_MEMBERS.iter().find(|name| !message[**name].is_null()) {
+            return Err(not_examinable(&format!("messages[{index}].{name}")));
         }
         let parts = message["content"].as_array();
-        for (at, part) in parts.into_iter().flatten().enumerate() {
-            let place = format!("messages[{index}].content[{at}]");
-            if TEXT.contains(&part["type"].as_str().unwrap_or_default()) {
+        for (part_index, part) in parts.into_iter().flatten().enumerate() {
+            let path = format!("messages[{index}].content[{part_index}]");
+            if TEXT_PARTS.contains(&part["type"].as_str().unwrap_or_default()) {
                 continue;
             }
-            let found = FilePart::of(part).ok_or_else(|| unreadable(&place))?;
-            let place = place + &found.place();
-            let data = found.data(part).ok_or_else(|| unreadable(&place))?;
-            if is_elsewhere(data) {
-                return Err(ChatError::refused(&place, ELSEWHERE));
+            let file = FilePart::of(part).ok_or_else(|| not_examinable(&path))?;
+            let path = path + &file.data_path();
+            let data = file.data(part).ok_or_else(|| not_examinable(&path))?;
+            if is_remote(data) {
+                return Err(ChatError::invalid(&path, REMOTE_FILE));
             }
-            examiner.check(found.kind, options).map_err(|error| ChatError::File { place, error })?;
+            examiner.check(file.kind, options).map_err(|error| ChatError::File { path, error })?;
             files += 1;
         }
     }
-    if files > examiner.most() {
-        let what = format!("can hold {} images and PDFs that are examined at most", examiner.most());
-        return Err(ChatError::refused("messages", &what));
+    if files > examiner.max_files() {
+        let problem = format!(
+            "has too many images and PDFs to examine: send at most {} in one request",
+            examiner.max_files()
+        );
+        return Err(ChatError::invalid("messages", &problem));
     }
     Ok(())
 }
 
-const ELSEWHERE: &str = "is a URL, which the model's server would fetch unseen; send the image itself as a data: URL, or \
-                         `skip_pii_redaction: true` to send everything as it is";
+/// Problem of a file that is given as a URL and was not fetched.
+const REMOTE_FILE: &str = "is a URL, which the model's server would fetch unexamined; send the image itself as a data: \
+                           URL, or `skip_pii_redaction: true` to send everything as it is";
 
-fn unreadable(place: &str) -> ChatError {
-    ChatError::refused(
-        place,
+fn not_examinable(path: &str) -> ChatError {
+    ChatError::invalid(
+        path,
         "cannot be examined for personal data; leave it out, or send `skip_pii_redaction: true` to send everything as \
          it is",
     )
 }
 
-/// All parts of messages, with the numbers of the message and the part.
+/// Returns all parts of messages, with the indices of the message and the part.
 fn parts(body: &Map<String, Value>) -> impl Iterator<Item = (usize, usize, &Value)> {
     let messages = body.get("messages").and_then(Value::as_array).into_iter().flatten();
     messages.enumerate().flat_map(|(message, value)| {
@@ -90,7 +100,7 @@ fn parts(body: &Map<String, Value>) -> impl Iterator<Item = (usize, usize, &Valu
     })
 }
 
-/// The same, to be changed.
+/// Returns all parts of messages to be changed, with the indices of the message and the part.
 fn parts_mut(body: &mut Map<String, Value>) -> impl Iterator<Item = (usize, usize, &mut Value)> {
     let messages = body.get_mut("messages").and_then(Value::as_array_mut).into_iter().flatten();
     messages.enumerate().flat_map(|(message, value)| {
@@ -99,40 +109,40 @@ fn parts_mut(body: &mut Map<String, Value>) -> impl Iterator<Item = (usize, usiz
     })
 }
 
-/// Whether there are any.
+/// Returns true if there are files.
 pub(super) fn has_any(body: &Map<String, Value>) -> bool {
     parts(body).any(|(_, _, part)| FilePart::of(part).is_some())
 }
 
-/// Those that are somewhere else.
+/// Returns the files that are given as URLs.
 ///
 /// # Errors
-/// When one could not be examined if it was here.
-pub(super) fn elsewhere(
+/// [`ChatError::File`] of the first that cannot be examined on this server.
+pub(super) fn remote(
     body: &Map<String, Value>,
     examiner: &FileExaminer,
     options: &FileOptions,
 ) -> Result<Vec<Attachment>, ChatError> {
-    let mut found = Vec::new();
+    let mut remote = Vec::new();
     for (message, part, value) in parts(body) {
         let Some(file) = FilePart::of(value) else { continue };
-        if let Some(url) = file.data(value).filter(|data| is_elsewhere(data)) {
-            let field = place(message, part, file);
+        if let Some(url) = file.data(value).filter(|data| is_remote(data)) {
+            let field = file_path(message, part, file);
             if let Err(error) = examiner.check(file.kind, options) {
-                return Err(ChatError::File { place: field, error });
+                return Err(ChatError::File { path: field, error });
             }
-            found.push(Attachment { field, wanted: FetchRequest::File(url.to_owned()) });
+            remote.push(Attachment { field, wanted: FetchRequest::File(url.to_owned()) });
         }
     }
-    Ok(found)
+    Ok(remote)
 }
 
-/// Puts what was fetched where [`elsewhere`] found it, in the same order.
-pub(super) fn bring(body: &mut Map<String, Value>, files: Vec<Vec<u8>>) {
+/// Replaces the URLs that [`remote`] returned by the files, in the same order.
+pub(super) fn insert_fetched(body: &mut Map<String, Value>, files: Vec<Vec<u8>>) {
     let mut files = files.into_iter();
     for (_, _, part) in parts_mut(body) {
         if let Some(file) = FilePart::of(part)
-            && let Some(data) = file.data_mut(part).filter(|data| is_elsewhere(data))
+            && let Some(data) = file.data_mut(part).filter(|data| is_remote(data))
             && let Some(bytes) = files.next()
         {
             *data = STANDARD.encode(bytes);
@@ -140,50 +150,50 @@ pub(super) fn bring(body: &mut Map<String, Value>, files: Vec<Vec<u8>>) {
     }
 }
 
-/// Takes them out.
-pub(super) fn take(body: &mut Map<String, Value>) -> Vec<TakenFile> {
-    let mut held = Vec::new();
+/// Extracts the data of all files.
+pub(super) fn extract(body: &mut Map<String, Value>) -> Vec<ExtractedFile> {
+    let mut extracted = Vec::new();
     for (message, part, value) in parts_mut(body) {
-        if let Some(found) = FilePart::of(value)
-            && let Some(data) = found.data_mut(value)
+        if let Some(position) = FilePart::of(value)
+            && let Some(data) = position.data_mut(value)
         {
-            held.push(TakenFile { message, part, found, data: std::mem::take(data) });
+            extracted.push(ExtractedFile { message, part, position, data: std::mem::take(data) });
         }
     }
-    held
+    extracted
 }
 
-/// Examines all of them.
+/// Examines files.
 ///
 /// # Errors
-/// The first that cannot be.
+/// [`ChatError`] of the first that cannot be examined.
 pub(super) fn examine(
-    held: Vec<TakenFile>,
+    extracted: Vec<ExtractedFile>,
     examiner: &FileExaminer,
     selection: &Selection,
     options: &FileOptions,
     stop: &AtomicBool,
-) -> Result<Vec<(TakenFile, Examined)>, ChatError> {
-    let each = held.into_iter().map(|held| {
-        let file = examiner.read(held.found.kind, &held.data);
-        let examined = file.and_then(|file| examiner.examine(&file, selection, options, stop));
-        match examined {
-            Ok(examined) => Ok((held, examined)),
-            Err(error) if error.is_fault() => Err(ExaminationError::Broken.into()),
-            Err(error) => Err(ChatError::File { place: held.place(), error }),
+) -> Result<Vec<(ExtractedFile, RedactedFile)>, ChatError> {
+    let results = extracted.into_iter().map(|extracted| {
+        let file = examiner.read(extracted.position.kind, &extracted.data);
+        let redacted = file.and_then(|file| examiner.redact(&file, selection, options, stop));
+        match redacted {
+            Ok(redacted) => Ok((extracted, redacted)),
+            Err(error) if error.is_server_fault() => Err(ExaminationError::Failed.into()),
+            Err(error) => Err(ChatError::File { path: extracted.path(), error }),
         }
     });
-    each.collect()
+    results.collect()
 }
 
-/// Puts one back where it was, redacted.
-pub(super) fn put_back(body: &mut Map<String, Value>, held: &TakenFile, examined: &Examined) {
+/// Puts a redacted file where it was extracted.
+pub(super) fn put_back(body: &mut Map<String, Value>, file: &ExtractedFile, redacted: &RedactedFile) {
     let part = body
         .get_mut("messages")
-        .and_then(|messages| messages.get_mut(held.message))
-        .and_then(|message| message.get_mut("content")?.get_mut(held.part));
-    if let Some(data) = part.and_then(|part| held.found.data_mut(part)) {
-        *data = examined.data_url();
+        .and_then(|messages| messages.get_mut(file.message))
+        .and_then(|message| message.get_mut("content")?.get_mut(file.part));
+    if let Some(data) = part.and_then(|part| file.position.data_mut(part)) {
+        *data = redacted.data_url();
     }
 }
 
@@ -198,7 +208,7 @@ mod tests {
         let options = json!({ "piiConfig": config });
         let options = FileOptions::from_request(options.as_object().expect("an object")).expect("valid");
         let body = body.as_object().expect("an object");
-        check(body, Examiner::bare().files(), &options).map_err(|error| error.to_string())
+        check(body, Examiner::without_models().files(), &options).map_err(|error| error.to_string())
     }
 
     fn body(part: &Value) -> Value {
@@ -207,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_refused_by_its_place() {
+    fn parts_that_cannot_be_examined_are_refused_by_position() {
         for kind in ["input_audio", "file", "video_url", "something_new"] {
             let error = checked(&body(&json!({"type": kind, kind: {"url": "secret"}})), &json!(null))
                 .expect_err(kind);
@@ -241,17 +251,21 @@ mod tests {
         let pdf = json!({"type": "file", "file": {"file_data": "AQID"}});
         checked(&body(&pdf), &json!(null)).expect("PDFs are read without models");
         let many = json!({"messages": [{"role": "user", "content": vec![pdf; 9]}]});
-        assert!(checked(&many, &json!(null)).expect_err("refused").contains("can hold 8 images and PDFs"));
+        assert!(
+            checked(&many, &json!(null))
+                .expect_err("refused")
+                .contains("images and PDFs to examine: send at most 8")
+        );
     }
 
     #[test]
-    fn files_leave_nothing_but_their_place() {
+    fn extracted_files_leave_only_their_parts() {
         let mut body = body(&json!({"type": "file", "file": {"file_data": "AQID", "filename": "f"}}));
         let body = body.as_object_mut().expect("an object");
         assert!(has_any(body));
-        let held = take(body);
-        assert_eq!((held.len(), held[0].data.as_str()), (1, "AQID"));
-        assert_eq!(held[0].place(), "messages[1].content[1].file.file_data");
+        let extracted = extract(body);
+        assert_eq!((extracted.len(), extracted[0].data.as_str()), (1, "AQID"));
+        assert_eq!(extracted[0].path(), "messages[1].content[1].file.file_data");
         assert_eq!(
             body["messages"][1]["content"][1],
             json!({"type": "file", "file": {"file_data": "", "filename": "f"}})

@@ -1,11 +1,12 @@
-//! Personal data stays here: out of a request before it goes to a model, and back into the answer.
+//! Protection of personal data: it is replaced in a request before the request goes to a model, and put back into the
+//! answer.
 //!
 //! ```text
-//! ChatRequest -> protect -> Outgoing -> Upstreams        data out: options, texts, files
-//!                Restoring <- answer <- ChunkStream       originals in: restore
+//! ChatRequest -> protect -> ProtectedRequest -> Upstreams      replaces data: options, texts, files
+//!                AnswerRestorer <- answer <- ChunkStream       puts it back: restore
 //! ```
 //!
-//! Only an [`Outgoing`] can be sent, and only [`ChatRequest::protect`] makes one, so no request gets round it.
+//! Upstreams accept only a [`ProtectedRequest`], and only [`ChatRequest::protect`] makes one.
 
 mod files;
 mod options;
@@ -20,39 +21,40 @@ use std::sync::atomic::AtomicBool;
 use serde_json::{Map, Value};
 
 use super::attachments::Attachment;
-use super::refusal::ChatError;
+use super::chat_error::ChatError;
 use super::request::ChatRequest;
 use crate::config::PrivacyMode;
 use crate::services::pii::{ExaminationError, Examiner};
 use farebox_pii::{self as pii, Concealed, ExistingPlaceholders, PiiEngine, RecognitionModel, Selection};
 pub(super) use options::PrivacyOptions;
-pub(super) use restore::{Restorer, Restoring};
+pub(super) use restore::{AnswerRestorer, StreamRestorer};
 
-/// A prompt of more bytes of text than this is examined away from the threads that serve connections.
-const LARGE: usize = 8 << 10;
+/// Bytes of text up to which a prompt is examined on the thread that serves the connection.
+const INLINE_LIMIT: usize = 8 << 10;
 
-/// How personal data is found, and what happens to it unless a request says so. Cheap to clone.
+/// Protection of personal data on this server. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Privacy {
     examiner: Examiner,
+    /// Mode of requests that set none.
     default: PrivacyMode,
-    everything: Arc<Selection>,
+    /// Selection of requests that make none.
+    all_entities: Arc<Selection>,
 }
 
-/// What was replaced in a request, by entity's name.
-pub type Counts = BTreeMap<&'static str, usize>;
+/// Numbers of findings that were replaced in a request, by the entity's name.
+pub type EntityCounts = BTreeMap<&'static str, usize>;
 
-/// A request as it may go to a model.
+/// Request that may go to a model: its personal data was treated as the request or the server demands.
 #[derive(Debug, Clone)]
-pub struct Outgoing {
+pub struct ProtectedRequest {
     request: ChatRequest,
-    /// What was replaced; `None` when nobody looked.
-    replaced: Option<Counts>,
-    restoring: Option<Restoring>,
+    replaced: Option<EntityCounts>,
+    restorer: Option<AnswerRestorer>,
 }
 
-/// All that matters beside the text is as it was asked for.
-impl Deref for Outgoing {
+/// Everything but the text is as the client sent it.
+impl Deref for ProtectedRequest {
     type Target = ChatRequest;
 
     fn deref(&self) -> &ChatRequest {
@@ -60,126 +62,129 @@ impl Deref for Outgoing {
     }
 }
 
-impl Outgoing {
-    /// The same request for a shorter answer: [`ChatRequest::shortened`].
+impl ProtectedRequest {
+    /// Limits the length of the answer: [`ChatRequest::with_max_tokens`].
     #[must_use]
-    pub fn shortened(self, tokens: u64) -> Self {
-        Self { request: self.request.shortened(tokens), ..self }
+    pub fn with_max_tokens(self, tokens: u64) -> Self {
+        Self { request: self.request.with_max_tokens(tokens), ..self }
     }
 
-    /// What was replaced; `None` when nothing was looked for.
+    /// Returns the numbers of findings that were replaced; `None` if the request was not examined.
     #[must_use]
-    pub fn replaced(&self) -> Option<&Counts> {
+    pub fn replaced(&self) -> Option<&EntityCounts> {
         self.replaced.as_ref()
     }
 
-    /// What puts the originals back; `None` when there are none.
-    pub(super) fn restoring(&self) -> Option<Restoring> {
-        self.restoring.clone()
+    /// Returns the restorer of the original values; `None` if there are none.
+    pub(super) fn restorer(&self) -> Option<AnswerRestorer> {
+        self.restorer.clone()
     }
 }
 
 impl Privacy {
     #[must_use]
     pub fn new(examiner: Examiner, default: PrivacyMode) -> Self {
-        Self { examiner, default, everything: Arc::new(Selection::all(RecognitionModel::Fast)) }
+        Self { examiner, default, all_entities: Arc::new(Selection::all(RecognitionModel::Fast)) }
     }
 }
 
 impl ChatRequest {
-    /// Refuses what [`ChatRequest::protect`] would refuse whatever the text is; costs nothing.
+    /// Checks that all parts of the request can be examined, without examining them.
     ///
     /// # Errors
-    /// A part that cannot be examined.
-    pub fn check_readable(&self, privacy: &Privacy) -> Result<(), ChatError> {
-        if self.options().mode(privacy.default) == PrivacyMode::Off {
+    /// [`ChatError`] of a part for which [`ChatRequest::protect`] would fail.
+    pub fn check_examinable(&self, privacy: &Privacy) -> Result<(), ChatError> {
+        if self.privacy_options().mode(privacy.default) == PrivacyMode::Off {
             return Ok(());
         }
-        files::check(self.body(), privacy.examiner.files(), &self.options().files)
+        files::check(self.body(), privacy.examiner.files(), &self.privacy_options().files)
     }
 
-    /// Whether [`ChatRequest::protect`] has files to examine, which takes seconds.
+    /// Returns true if [`ChatRequest::protect`] has files to examine, which takes seconds.
     #[must_use]
     pub fn has_files_to_examine(&self, privacy: &Privacy) -> bool {
-        self.options().mode(privacy.default) != PrivacyMode::Off && files::has_any(self.body())
+        self.privacy_options().mode(privacy.default) != PrivacyMode::Off && files::has_any(self.body())
     }
 
-    /// Images and PDFs that are to be examined and are somewhere else: [`ChatRequest::protect`] refuses them unless they
-    /// are brought first.
+    /// Returns the images and PDFs that are to be examined and are given as URLs: [`ChatRequest::protect`] refuses them
+    /// unless [`with_fetched_files`](Self::with_fetched_files) replaced the URLs.
     ///
     /// # Errors
-    /// When they could not be examined if they were here.
-    pub fn elsewhere(&self, privacy: &Privacy) -> Result<Vec<Attachment>, ChatError> {
-        if self.options().mode(privacy.default) == PrivacyMode::Off {
+    /// [`ChatError`] of a file that cannot be examined on this server.
+    pub fn remote_files(&self, privacy: &Privacy) -> Result<Vec<Attachment>, ChatError> {
+        if self.privacy_options().mode(privacy.default) == PrivacyMode::Off {
             return Ok(Vec::new());
         }
-        files::elsewhere(self.body(), privacy.examiner.files(), &self.options().files)
+        files::remote(self.body(), privacy.examiner.files(), &self.privacy_options().files)
     }
 
-    /// The same request with the files that are [`elsewhere`](Self::elsewhere), in their order.
+    /// Replaces the URLs of [`remote_files`](Self::remote_files) by the files, in the same order.
     #[must_use]
-    pub fn brought(mut self, files: Vec<Vec<u8>>) -> Self {
-        files::bring(self.body_mut(), files);
+    pub fn with_fetched_files(mut self, files: Vec<Vec<u8>>) -> Self {
+        files::insert_fetched(self.body_mut(), files);
         self
     }
 
-    /// Does with personal data what the request, or the server, wants done with it. Dropping the future ends the work
+    /// Finds personal data and treats it as the request, or else the server, demands. Dropping the future ends the work
     /// at the next text.
     ///
     /// # Errors
-    /// A part that cannot be examined, and personal data where it is not to be; the text counts, and never quotes.
-    pub async fn protect(mut self, privacy: &Privacy) -> Result<Outgoing, ChatError> {
-        let mode = self.options().mode(privacy.default);
+    /// [`ChatError`] of a part that cannot be examined, or of personal data in mode `block`; its text has the numbers of
+    /// findings and never quotes them.
+    pub async fn protect(mut self, privacy: &Privacy) -> Result<ProtectedRequest, ChatError> {
+        let mode = self.privacy_options().mode(privacy.default);
         if mode == PrivacyMode::Off {
-            return Ok(Outgoing { request: self, replaced: None, restoring: None });
+            return Ok(ProtectedRequest { request: self, replaced: None, restorer: None });
         }
-        self.check_readable(privacy)?;
-        let asked = self.options().selection.clone();
-        let selection = asked.map_or_else(|| Arc::clone(&privacy.everything), Arc::new);
+        self.check_examinable(privacy)?;
+        let selection = self.privacy_options().selection.clone();
+        let selection = selection.map_or_else(|| Arc::clone(&privacy.all_entities), Arc::new);
         let mut body = std::mem::take(self.body_mut());
-        let held = files::take(&mut body);
+        let extracted = files::extract(&mut body);
         let (mut body, mut concealed) = privacy.examine_texts(Arc::clone(&selection), body).await?;
-        let refused = |counts: &Counts| mode == PrivacyMode::Block && !counts.is_empty();
-        if !held.is_empty() && !refused(&concealed.counts) {
-            let options = self.options().files.clone();
-            let work = privacy
-                .examiner
-                .request(move |examiner, stop| files::examine(held, examiner, &selection, &options, stop));
-            for (held, examined) in work.await?? {
-                examined.found().for_each(|name| *concealed.counts.entry(name).or_default() += 1);
-                files::put_back(&mut body, &held, &examined);
+        let is_blocked = |counts: &EntityCounts| mode == PrivacyMode::Block && !counts.is_empty();
+        if !extracted.is_empty() && !is_blocked(&concealed.counts) {
+            let options = self.privacy_options().files.clone();
+            let work = privacy.examiner.examine_files(move |examiner, stop| {
+                files::examine(extracted, examiner, &selection, &options, stop)
+            });
+            for (file, redacted) in work.await?? {
+                redacted.finding_names().for_each(|name| *concealed.counts.entry(name).or_default() += 1);
+                files::put_back(&mut body, &file, &redacted);
             }
         }
-        if refused(&concealed.counts) {
+        if is_blocked(&concealed.counts) {
             return Err(blocked(&concealed.counts));
         }
-        let json_content = asks_for_json(&body);
-        let restoring = (mode == PrivacyMode::Placeholder && !concealed.originals.is_empty())
-            .then(|| Restoring::new(Arc::new(concealed.originals), json_content));
-        Ok(Outgoing { request: self.with_body(body), replaced: Some(concealed.counts), restoring })
+        let is_json = requests_json(&body);
+        let restorer = (mode == PrivacyMode::Placeholder && !concealed.originals.is_empty())
+            .then(|| AnswerRestorer::new(Arc::new(concealed.originals), is_json));
+        Ok(ProtectedRequest { request: self.with_body(body), replaced: Some(concealed.counts), restorer })
     }
 }
 
 type ExaminedTexts = (Map<String, Value>, Concealed);
 
 impl Privacy {
-    /// Small prompts are examined on the spot.
+    /// Examines the texts of a request: small ones on this thread, large ones on another.
     async fn examine_texts(
         &self,
         selection: Arc<Selection>,
         body: Map<String, Value>,
     ) -> Result<ExaminedTexts, ExaminationError> {
-        let examined = if texts::length(&body) <= LARGE {
+        let examined = if texts::total_bytes(&body) <= INLINE_LIMIT {
             examine(self.examiner.engine(), &selection, body, &AtomicBool::new(false))
         } else {
-            let work =
-                self.examiner.texts(move |examiner, stop| examine(examiner.engine(), &selection, body, stop));
+            let work = self
+                .examiner
+                .examine_texts(move |examiner, stop| examine(examiner.engine(), &selection, body, stop));
             work.await?
         };
-        examined.ok_or(ExaminationError::Broken)
+        examined.ok_or(ExaminationError::Failed)
     }
 }
 
+/// Replaces the personal data in the texts of a request; `None` if it was stopped.
 fn examine(
     engine: &PiiEngine,
     selection: &Selection,
@@ -188,24 +193,25 @@ fn examine(
 ) -> Option<ExaminedTexts> {
     let mut taken = ExistingPlaceholders::default();
     for value in body.values() {
-        texts::each(value, &mut |text| taken.record(text));
+        texts::for_each_string(value, &mut |text| taken.record(text));
     }
-    let concealed = pii::conceal(engine, selection, &taken, &mut texts::of_request(&mut body), stop)?;
+    let concealed = pii::conceal(engine, selection, &taken, &mut texts::request_texts(&mut body), stop)?;
     Some((body, concealed))
 }
 
-/// Whether the answer is to be JSON: what is put back is then a part of a JSON string.
-fn asks_for_json(body: &Map<String, Value>) -> bool {
+/// Returns true if the answer is to be JSON: original values are then put into JSON strings.
+fn requests_json(body: &Map<String, Value>) -> bool {
     let kind = body.get("response_format").and_then(|format| format["type"].as_str());
     kind.is_some_and(|kind| ["json_object", "json_schema"].contains(&kind))
 }
 
-fn blocked(counts: &Counts) -> ChatError {
+/// Returns the error of a request whose personal data must not be sent.
+fn blocked(counts: &EntityCounts) -> ChatError {
     let found: Vec<String> = counts.iter().map(|(entity, count)| format!("{count} {entity}")).collect();
-    ChatError::refused(
+    ChatError::invalid(
         "messages",
         &format!(
-            "holds personal data or secrets ({}), which this request or this server does not send to a model; remove \
+            "holds personal data or secrets ({}), which must not be sent to a model in mode `block`; remove \
              it, or send `privacyMode: \"placeholder\"`",
             found.join(", ")
         ),
@@ -233,47 +239,47 @@ mod tests {
         ChatRequest::parse(&body, &Catalog::new(&[model]), RequestLimits::default()).expect("valid")
     }
 
-    fn sent(request: &Outgoing) -> Value {
+    fn sent(request: &ProtectedRequest) -> Value {
         serde_json::from_slice(&request.upstream_body("m")).expect("JSON")
     }
 
     #[tokio::test]
     async fn a_prompt_is_priced_as_it_is_sent() {
-        let privacy = Privacy::new(Examiner::bare(), PrivacyMode::Placeholder);
+        let privacy = Privacy::new(Examiner::without_models(), PrivacyMode::Placeholder);
         let long = format!("https://quokka.example.com/{}", "path/".repeat(40));
         let messages = json!([{"role": "user", "content": long}]);
         let plain = request(&messages, "");
-        let outgoing = plain.clone().protect(&privacy).await.expect("protected");
-        assert_eq!(sent(&outgoing)["messages"][0]["content"], "[URL_1]");
-        assert!(outgoing.prompt().likely() < plain.prompt().likely());
+        let protected = plain.clone().protect(&privacy).await.expect("protected");
+        assert_eq!(sent(&protected)["messages"][0]["content"], "[URL_1]");
+        assert!(protected.prompt().estimated_tokens() < plain.prompt().estimated_tokens());
         let skipped =
             request(&messages, r#","skip_pii_redaction":true"#).protect(&privacy).await.expect("as it is");
         assert_eq!(skipped.prompt(), plain.prompt());
-        assert!(skipped.replaced().is_none() && skipped.restoring().is_none());
-        assert!(!format!("{outgoing:?}{privacy:?}").contains("quokka"));
+        assert!(skipped.replaced().is_none() && skipped.restorer().is_none());
+        assert!(!format!("{protected:?}{privacy:?}").contains("quokka"));
     }
 
     #[tokio::test]
     async fn large_and_small_prompts_are_treated_alike() {
-        let privacy = Privacy::new(Examiner::bare(), PrivacyMode::Redact);
+        let privacy = Privacy::new(Examiner::without_models(), PrivacyMode::Redact);
         let small = json!([{"role": "user", "content": "jane@example.com"}]);
-        let large = json!([{"role": "user", "content": "jane@example.com"}, {"role": "user", "content": "x ".repeat(LARGE)}]);
+        let large = json!([{"role": "user", "content": "jane@example.com"}, {"role": "user", "content": "x ".repeat(INLINE_LIMIT)}]);
         for messages in [small, large] {
-            let outgoing = request(&messages, "").protect(&privacy).await.expect("protected");
-            assert_eq!(sent(&outgoing)["messages"][0]["content"], "[EMAIL_ADDRESS_1]");
-            assert_eq!(outgoing.replaced(), Some(&Counts::from([("EMAIL_ADDRESS", 1)])));
-            assert!(outgoing.restoring().is_none(), "redacted stays redacted");
+            let protected = request(&messages, "").protect(&privacy).await.expect("protected");
+            assert_eq!(sent(&protected)["messages"][0]["content"], "[EMAIL_ADDRESS_1]");
+            assert_eq!(protected.replaced(), Some(&EntityCounts::from([("EMAIL_ADDRESS", 1)])));
+            assert!(protected.restorer().is_none(), "redacted values are not put back");
         }
     }
 
     #[tokio::test]
-    async fn a_client_that_goes_away_ends_the_work_for_it() {
-        let privacy = Privacy::new(Examiner::bare(), PrivacyMode::Placeholder);
+    async fn a_client_that_disconnects_ends_its_examination() {
+        let privacy = Privacy::new(Examiner::without_models(), PrivacyMode::Placeholder);
         let text = "Call 212-555-0123, SSN 536-22-8765. ".repeat(100);
         let messages = Value::from(vec![json!({"role": "user", "content": text}); 1_000]);
         let request = request(&messages, "");
-        let left = tokio::time::timeout(Duration::from_millis(5), request.protect(&privacy)).await;
-        assert!(left.is_err(), "it takes longer than that");
+        let cancelled = tokio::time::timeout(Duration::from_millis(5), request.protect(&privacy)).await;
+        assert!(cancelled.is_err(), "it takes longer than that");
         let freed = tokio::time::timeout(Duration::from_secs(2), privacy.examiner.idle()).await;
         assert!(freed.is_ok(), "the permit is free as soon as a text is read");
     }

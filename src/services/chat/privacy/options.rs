@@ -1,92 +1,97 @@
-//! What a request says about the personal data in it.
+//! Privacy options of a request.
 
 use serde_json::{Map, Value};
 
-use super::super::refusal::ChatError;
+use super::super::chat_error::ChatError;
 use crate::config::PrivacyMode;
 use farebox_pii::{AvailableModels, FileOptions, RecognitionModel, Selection};
 
-/// The fields of the public API, with their aliases.
-const MODE: [&str; 2] = ["privacyMode", "privacy_mode"];
-const SELECTION: [&str; 4] = ["piiEntities", "pii_entities", "piiConfig", "pii_config"];
-const SKIP: [&str; 4] = ["skip_pii_redaction", "skipPiiRedaction", "no_pii_redaction", "noPiiRedaction"];
+/// Names of the field that sets the mode.
+const MODE_FIELDS: [&str; 2] = ["privacyMode", "privacy_mode"];
+/// Names of the fields that select entities and configure their detection.
+const SELECTION_FIELDS: [&str; 4] = ["piiEntities", "pii_entities", "piiConfig", "pii_config"];
+/// Names of the field that turns protection off.
+const SKIP_FIELDS: [&str; 4] =
+    ["skip_pii_redaction", "skipPiiRedaction", "no_pii_redaction", "noPiiRedaction"];
 
-/// The models that may stand in front of a prompt: those that take no time.
+/// Returns the models that may examine prompts: those that are fast.
 fn offer() -> AvailableModels {
     AvailableModels::built_in(RecognitionModel::Fast)
 }
 
-/// What a request wants.
+/// Privacy options of a request.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(in super::super) struct PrivacyOptions {
-    asked: RequestedPrivacy,
-    /// What counts as personal data, where the request says so.
+    requested: RequestedPrivacy,
+    /// Entities that count as personal data; `None` for the server's selection.
     pub(super) selection: Option<Selection>,
-    /// What is looked for in images and PDFs.
+    /// Settings for images and PDFs.
     pub(super) files: FileOptions,
 }
 
+/// Mode that a request sets.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 enum RequestedPrivacy {
-    /// Whatever the server does.
+    /// No mode: the server's default applies.
     #[default]
-    Nothing,
-    /// Protection, of the server's kind if it has one.
+    ServerDefault,
+    /// Any mode that protects: the server's default if it does.
     Protection,
+    /// This mode.
     Mode(PrivacyMode),
 }
 
 impl PrivacyOptions {
-    /// The names of all fields.
+    /// Returns the names of all fields.
     pub(in super::super) fn names() -> impl Iterator<Item = &'static str> {
-        MODE.into_iter().chain(SELECTION).chain(SKIP)
+        MODE_FIELDS.into_iter().chain(SELECTION_FIELDS).chain(SKIP_FIELDS)
     }
 
-    /// Takes the fields out of a request.
+    /// Takes the options out of a request.
     ///
     /// # Errors
-    /// Whatever cannot be honoured, and contradictions: guessing wrong would send personal data.
+    /// [`ChatError`] of options that are invalid or contradict each other: a wrong guess would send personal data.
     pub(in super::super) fn take(body: &mut Map<String, Value>) -> Result<Self, ChatError> {
         let fields: Map<String, Value> = Self::names()
             .filter_map(|name| body.shift_remove_entry(name))
             .filter(|(_, v)| !v.is_null())
             .collect();
-        let mode = one_of(&fields, &MODE)?;
-        let skip = one_of(&fields, &SKIP)?;
-        let asked_mode = mode.map(|(name, value)| read_mode(name, value)).transpose()?;
-        let asked_skip = skip.map(|(name, value)| read_skip(name, value)).transpose()?;
-        let selects = SELECTION.iter().any(|name| fields.contains_key(*name));
+        let mode = single(&fields, &MODE_FIELDS)?;
+        let skip = single(&fields, &SKIP_FIELDS)?;
+        let requested_mode = mode.map(|(name, value)| read_mode(name, value)).transpose()?;
+        let requested_skip = skip.map(|(name, value)| read_skip(name, value)).transpose()?;
+        let selects = SELECTION_FIELDS.iter().any(|name| fields.contains_key(*name));
         let selection = selects.then(|| Selection::from_request(&fields, &offer())).transpose()?;
         let files = FileOptions::from_request(&fields)?;
-        let asked = match (asked_skip, asked_mode) {
+        let requested = match (requested_skip, requested_mode) {
             (Some(true), None | Some(PrivacyMode::Off)) => RequestedPrivacy::Mode(PrivacyMode::Off),
             (Some(skip), Some(mode)) if skip != (mode == PrivacyMode::Off) => {
                 let (mode, skip) = (mode_name(mode), skip_name(skip));
-                return Err(ChatError::refused(
-                    MODE[0],
+                return Err(ChatError::invalid(
+                    MODE_FIELDS[0],
                     &format!("{mode} contradicts {skip}; send one of them"),
                 ));
             }
             (_, Some(mode)) => RequestedPrivacy::Mode(mode),
             (Some(_), None) => RequestedPrivacy::Protection,
             (None, None) if selects => RequestedPrivacy::Protection,
-            (None, None) => RequestedPrivacy::Nothing,
+            (None, None) => RequestedPrivacy::ServerDefault,
         };
-        Ok(Self { asked, selection, files })
+        Ok(Self { requested, selection, files })
     }
 
-    /// What happens on a server with this default.
+    /// Returns the mode that applies on a server with this default.
     pub(super) fn mode(&self, default: PrivacyMode) -> PrivacyMode {
-        match self.asked {
+        match self.requested {
             RequestedPrivacy::Mode(mode) => mode,
             RequestedPrivacy::Protection if default == PrivacyMode::Off => PrivacyMode::Placeholder,
-            RequestedPrivacy::Protection | RequestedPrivacy::Nothing => default,
+            RequestedPrivacy::Protection | RequestedPrivacy::ServerDefault => default,
         }
     }
 }
 
-/// The one of several spellings that a request uses.
-fn one_of<'f>(
+/// Returns the field that a request sets among several names of the same option.
+fn single<'f>(
     fields: &'f Map<String, Value>,
     names: &[&'static str],
 ) -> Result<Option<(&'static str, &'f Value)>, ChatError> {
@@ -94,13 +99,13 @@ fn one_of<'f>(
     let first = given.next();
     match (first, given.next()) {
         (Some((first, _)), Some((second, _))) => {
-            Err(ChatError::refused(second, &format!("is the same as `{first}`; send one of them")))
+            Err(ChatError::invalid(second, &format!("is the same as `{first}`; send one of them")))
         }
         _ => Ok(first),
     }
 }
 
-/// Words of other gateways for the same are understood too.
+/// Reads a mode; values that other gateways use for the modes are accepted too.
 fn read_mode(name: &str, value: &Value) -> Result<PrivacyMode, ChatError> {
     let word = match value {
         Value::Bool(on) => if *on { "on" } else { "off" }.to_owned(),
@@ -112,12 +117,12 @@ fn read_mode(name: &str, value: &Value) -> Result<PrivacyMode, ChatError> {
         "placeholder" | "on" | "true" | "strict" | "auto" => PrivacyMode::Placeholder,
         "redact" => PrivacyMode::Redact,
         "block" => PrivacyMode::Block,
-        _ => return Err(ChatError::refused(name, "must be `off`, `placeholder`, `redact` or `block`")),
+        _ => return Err(ChatError::invalid(name, "must be `off`, `placeholder`, `redact` or `block`")),
     })
 }
 
 fn read_skip(name: &str, value: &Value) -> Result<bool, ChatError> {
-    value.as_bool().ok_or_else(|| ChatError::refused(name, "must be true or false"))
+    value.as_bool().ok_or_else(|| ChatError::invalid(name, "must be true or false"))
 }
 
 fn mode_name(mode: PrivacyMode) -> &'static str {
@@ -148,8 +153,8 @@ mod tests {
     }
 
     #[test]
-    fn what_is_asked_and_what_is_done() {
-        // On a server that does nothing by itself, one that redacts, and one that refuses.
+    fn requested_modes_and_defaults_combine() {
+        // On servers with the defaults off, redact and block.
         for (body, done) in [
             (json!({}), [Off, Redact, Block]),
             (json!({"privacyMode": null, "skip_pii_redaction": null}), [Off, Redact, Block]),
@@ -174,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_honoured_is_refused_by_name() {
+    fn invalid_options_are_refused_by_name() {
         for (body, expected) in [
             (json!({"privacyMode": "stict secret"}), "`privacyMode` must be `off`, `placeholder`"),
             (json!({"privacy_mode": 1}), "`privacy_mode` must be"),

@@ -1,64 +1,67 @@
-//! Originals back into an answer, chunk by chunk.
+//! Restorer of an answer: puts original values in place of placeholders, chunk by chunk.
 //!
-//! Each text of an answer has its own place: a choice, and in it a member such as `content`, or the arguments of one
-//! tool call. A place holds back what may be the beginning of a placeholder until its next piece, or until its choice
-//! ends. Nothing is ever held back for long: see [`Originals::push`].
+//! Each text of an answer has a location: a choice, and in it a member such as `content`, or the arguments of one tool
+//! call. The end of a text that may be the beginning of a placeholder is held back until the next delta of the location,
+//! or until its choice ends. Only a few bytes are ever held back: see [`Originals::push`].
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::texts::STRUCTURE;
+use super::texts::STRUCTURAL_MEMBERS;
 use farebox_pii::{Escape, Originals};
 
-/// Places that may hold something back at once. An answer has a few; what an upstream makes us remember is bounded.
-const MOST_PLACES: usize = 256;
+/// Largest number of locations with text held back. An answer has a few; the limit bounds the memory that an upstream can
+/// make this server use.
+const MAX_HELD_LOCATIONS: usize = 256;
 
-/// What restores one answer.
+/// Restorer of an answer.
 #[derive(Debug, Clone)]
-pub(in super::super) struct Restoring {
+pub(in super::super) struct AnswerRestorer {
     originals: Arc<Originals>,
-    /// Whether `content` is JSON, as the request asked for.
-    json_content: bool,
+    /// True if `content` is JSON, as the request demands.
+    is_json: bool,
 }
 
-/// The same for one that comes in pieces, with what it holds back.
+/// Restorer of a streamed answer, with the texts that it holds back.
 #[derive(Debug)]
-pub(in super::super) struct Restorer {
-    restoring: Restoring,
-    held: BTreeMap<TextPlace, String>,
+pub(in super::super) struct StreamRestorer {
+    restorer: AnswerRestorer,
+    held: BTreeMap<TextLocation, String>,
 }
 
-/// A choice, and the way to a text in it.
-type TextPlace = (u64, Vec<PathStep>);
+/// Location of a text: the index of its choice, and the path within it.
+type TextLocation = (u64, Vec<PathStep>);
 
+/// Step of a path.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum PathStep {
     Member(String),
-    /// By its `index` where it has one.
+    /// Item of a list, by its member `index` if it has one, else by its position.
     Item(u64),
 }
 
-/// A way as it is walked: nothing is copied where nothing is held back.
+/// Path to the value that is being visited; it is copied only for text that is held back.
 #[derive(Clone, Copy)]
-struct BorrowedPath<'w> {
-    before: Option<&'w BorrowedPath<'w>>,
-    here: TreeWalk<'w>,
+struct BorrowedPath<'p> {
+    parent: Option<&'p BorrowedPath<'p>>,
+    step: BorrowedStep<'p>,
 }
 
+/// Step of a [`BorrowedPath`].
 #[derive(Clone, Copy)]
-enum TreeWalk<'w> {
-    Member(&'w str),
+enum BorrowedStep<'p> {
+    Member(&'p str),
     Item(u64),
 }
 
-impl Restoring {
-    pub(super) fn new(originals: Arc<Originals>, json_content: bool) -> Self {
-        Self { originals, json_content }
+impl AnswerRestorer {
+    pub(super) fn new(originals: Arc<Originals>, is_json: bool) -> Self {
+        Self { originals, is_json }
     }
 
-    /// Of an answer in which `[EMAIL_ADDRESS_1]` is Jane's.
+    /// Creates a restorer that replaces `[EMAIL_ADDRESS_1]` by `jane@example.com`.
     #[cfg(test)]
     pub(in super::super) fn of_jane() -> Self {
         let mut text = "jane@example.com".to_owned();
@@ -69,118 +72,131 @@ impl Restoring {
         Self::new(Arc::new(concealed.expect("not stopped").originals), false)
     }
 
-    /// Restores a whole message.
-    pub(in super::super) fn message(&self, message: &mut Map<String, Value>) {
-        each_text(message, None, &mut |way, text| {
+    /// Restores the message of a non-streaming answer.
+    pub(in super::super) fn restore_message(&self, message: &mut Map<String, Value>) {
+        visit_members(message, None, &mut |path, text| {
             if text.contains('[') {
-                *text = self.originals.restore(text, self.escape(way));
+                *text = self.originals.restore(text, self.escape(path));
             }
         });
     }
 
-    pub(in super::super) fn begin(self) -> Restorer {
-        Restorer { restoring: self, held: BTreeMap::new() }
+    /// Returns the restorer of a streamed answer.
+    pub(in super::super) fn into_stream(self) -> StreamRestorer {
+        StreamRestorer { restorer: self, held: BTreeMap::new() }
     }
 
-    /// Arguments of functions are JSON, so what is put into their strings is escaped.
-    fn escape(&self, way: BorrowedPath<'_>) -> Escape {
-        match way.here {
-            TreeWalk::Member("arguments") => Escape::Json,
-            TreeWalk::Member("content") if self.json_content && way.before.is_none() => Escape::Json,
-            TreeWalk::Member(_) | TreeWalk::Item(_) => Escape::None,
+    /// Returns the escape for values that are put into the text at `path`: arguments of functions are JSON.
+    fn escape(&self, path: BorrowedPath<'_>) -> Escape {
+        match path.step {
+            BorrowedStep::Member("arguments") => Escape::Json,
+            BorrowedStep::Member("content") if self.is_json && path.parent.is_none() => Escape::Json,
+            BorrowedStep::Member(_) | BorrowedStep::Item(_) => Escape::None,
         }
     }
 }
 
-impl Restorer {
-    /// Restores the next piece of a choice; the last piece takes along what was held back.
-    pub(in super::super) fn piece(&mut self, choice: u64, delta: &mut Map<String, Value>, is_last: bool) {
-        let Self { restoring, held } = self;
-        each_text(delta, None, &mut |way, text| {
+impl StreamRestorer {
+    /// Restores the next delta of a choice; the last one also gets the text that is held back.
+    pub(in super::super) fn restore_delta(
+        &mut self,
+        choice: u64,
+        delta: &mut Map<String, Value>,
+        is_last: bool,
+    ) {
+        let Self { restorer, held } = self;
+        visit_members(delta, None, &mut |path, text| {
             if held.is_empty() && !text.contains('[') {
                 return;
             }
-            let place = (choice, way.steps());
-            let mut rest = held.remove(&place).unwrap_or_default();
-            let mut restored = restoring.originals.push(&mut rest, text, restoring.escape(way));
-            if held.len() < MOST_PLACES {
-                if !rest.is_empty() {
-                    held.insert(place, rest);
+            let location = (choice, path.steps());
+            let mut tail = held.remove(&location).unwrap_or_default();
+            let mut restored = restorer.originals.push(&mut tail, text, restorer.escape(path));
+            if held.len() < MAX_HELD_LOCATIONS {
+                if !tail.is_empty() {
+                    held.insert(location, tail);
                 }
             } else {
-                restored.push_str(&rest);
+                restored.push_str(&tail);
             }
             *text = restored;
         });
         if is_last {
-            self.give_out(choice, delta);
+            self.release(choice, delta);
         }
     }
 
-    /// Bytes held back, all places together.
-    pub(in super::super) fn held(&self) -> usize {
+    /// Returns the bytes held back, all locations together.
+    pub(in super::super) fn held_bytes(&self) -> usize {
         self.held.values().map(String::len).sum()
     }
 
-    /// What a last chunk would have to say for each choice if the answer ended here.
-    pub(in super::super) fn rest(&self) -> Vec<(u64, Map<String, Value>)> {
-        let mut rest: Vec<(u64, Map<String, Value>)> = Vec::new();
+    /// Returns the text held back, as a delta for each choice: the last ones if the answer ended here.
+    pub(in super::super) fn held_back(&self) -> Vec<(u64, Map<String, Value>)> {
+        let mut deltas: Vec<(u64, Map<String, Value>)> = Vec::new();
         for ((choice, steps), text) in &self.held {
-            if rest.last().is_none_or(|(last, _)| last != choice) {
-                rest.push((*choice, Map::new()));
+            if deltas.last().is_none_or(|(last, _)| last != choice) {
+                deltas.push((*choice, Map::new()));
             }
-            if let Some((_, delta)) = rest.last_mut() {
+            if let Some((_, delta)) = deltas.last_mut() {
                 append(delta, steps, text);
             }
         }
-        rest
+        deltas
     }
 
-    fn give_out(&mut self, choice: u64, delta: &mut Map<String, Value>) {
-        self.held.retain(|(of, steps), text| {
-            let stays = *of != choice;
-            if !stays {
+    /// Appends the text held back for a choice to its last delta.
+    fn release(&mut self, choice: u64, delta: &mut Map<String, Value>) {
+        self.held.retain(|(held_choice, steps), text| {
+            let is_other = *held_choice != choice;
+            if !is_other {
                 append(delta, steps, text);
             }
-            stays
+            is_other
         });
     }
 }
 
 impl BorrowedPath<'_> {
     fn steps(self) -> Vec<PathStep> {
-        let mut steps = self.before.map_or_else(Vec::new, |before| before.steps());
-        steps.push(match self.here {
-            TreeWalk::Member(name) => PathStep::Member(name.to_owned()),
-            TreeWalk::Item(index) => PathStep::Item(index),
+        let mut steps = self.parent.map_or_else(Vec::new, |parent| parent.steps());
+        steps.push(match self.step {
+            BorrowedStep::Member(name) => PathStep::Member(name.to_owned()),
+            BorrowedStep::Item(index) => PathStep::Item(index),
         });
         steps
     }
 }
 
-fn each_text(
+/// Calls `visit` with every text of an object and the path to it.
+fn visit_members(
     members: &mut Map<String, Value>,
-    before: Option<&BorrowedPath<'_>>,
-    see: &mut impl FnMut(BorrowedPath<'_>, &mut String),
+    parent: Option<&BorrowedPath<'_>>,
+    visit: &mut impl FnMut(BorrowedPath<'_>, &mut String),
 ) {
     for (name, value) in members.iter_mut() {
-        if !STRUCTURE.contains(&name.as_str()) {
-            each_in(value, BorrowedPath { before, here: TreeWalk::Member(name) }, see);
+        if !STRUCTURAL_MEMBERS.contains(&name.as_str()) {
+            visit_value(value, BorrowedPath { parent, step: BorrowedStep::Member(name) }, visit);
         }
     }
 }
 
-fn each_in(value: &mut Value, way: BorrowedPath<'_>, see: &mut impl FnMut(BorrowedPath<'_>, &mut String)) {
+fn visit_value(
+    value: &mut Value,
+    path: BorrowedPath<'_>,
+    visit: &mut impl FnMut(BorrowedPath<'_>, &mut String),
+) {
     match value {
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
-        Value::String(text) => see(way, text),
+        Value::String(text) => visit(path, text),
         Value::Array(items) => {
             for (position, item) in items.iter_mut().enumerate() {
                 let index = index_of(item).unwrap_or(position as u64);
-                each_in(item, BorrowedPath { before: Some(&way), here: TreeWalk::Item(index) }, see);
+                let step = BorrowedStep::Item(index);
+                visit_value(item, BorrowedPath { parent: Some(&path), step }, visit);
             }
         }
-        Value::Object(members) => each_text(members, Some(&way), see),
+        Value::Object(members) => visit_members(members, Some(&path), visit),
     }
 }
 
@@ -188,13 +204,13 @@ fn index_of(item: &Value) -> Option<u64> {
     item.get("index").and_then(Value::as_u64)
 }
 
-/// Adds text to the end of the text at a place, which is made where it is missing.
+/// Appends text to the text at a path, whose missing values are created.
 fn append(delta: &mut Map<String, Value>, steps: &[PathStep], text: &str) {
     let Some((PathStep::Member(name), rest)) = steps.split_first() else { return };
-    append_in(delta.entry(name.as_str()).or_insert(Value::Null), rest, text);
+    append_to_value(delta.entry(name.as_str()).or_insert(Value::Null), rest, text);
 }
 
-fn append_in(value: &mut Value, steps: &[PathStep], text: &str) {
+fn append_to_value(value: &mut Value, steps: &[PathStep], text: &str) {
     match steps.split_first() {
         None => match value {
             Value::String(before) => before.push_str(text),
@@ -213,19 +229,20 @@ fn append_in(value: &mut Value, steps: &[PathStep], text: &str) {
                 *value = Value::Array(Vec::new());
             }
             if let Value::Array(items) = value {
-                append_in(item(items, *index), rest, text);
+                append_to_value(item_at(items, *index), rest, text);
             }
         }
     }
 }
 
-fn item(items: &mut Vec<Value>, index: u64) -> &mut Value {
-    let is_it = |(position, item): (usize, &Value)| index_of(item).unwrap_or(position as u64) == index;
-    let at = items.iter().enumerate().position(is_it).unwrap_or(items.len());
-    if at == items.len() {
+/// Returns the item with this index, which is created where it is missing.
+fn item_at(items: &mut Vec<Value>, index: u64) -> &mut Value {
+    let has_index = |(position, item): (usize, &Value)| index_of(item).unwrap_or(position as u64) == index;
+    let position = items.iter().enumerate().position(has_index).unwrap_or(items.len());
+    if position == items.len() {
         items.push(serde_json::json!({ "index": index }));
     }
-    &mut items[at]
+    &mut items[position]
 }
 
 #[cfg(test)]
@@ -238,15 +255,15 @@ mod tests {
 
     const KEY: &str = "-----BEGIN PRIVATE KEY-----\nTUlJRXZRSUJBREFO\n-----END PRIVATE KEY-----";
 
-    /// Of `[EMAIL_ADDRESS_1]` and, of more than one line, `[PRIVATE_KEY_1]`.
-    fn restoring(json_content: bool) -> Restoring {
+    /// Creates a restorer of `[EMAIL_ADDRESS_1]` and of `[PRIVATE_KEY_1]`, which has several lines.
+    fn restorer(is_json: bool) -> AnswerRestorer {
         let mut text = format!("jane@example.com {KEY}");
         let stop = std::sync::atomic::AtomicBool::new(false);
         let (engine, selection, taken) =
             (PiiEngine::new(), Selection::default(), ExistingPlaceholders::default());
         let concealed = conceal(&engine, &selection, &taken, &mut [&mut text], &stop).expect("not stopped");
         assert_eq!(text, "[EMAIL_ADDRESS_1] [PRIVATE_KEY_1]");
-        Restoring::new(Arc::new(concealed.originals), json_content)
+        AnswerRestorer::new(Arc::new(concealed.originals), is_json)
     }
 
     fn message(content: &str, reasoning: &str, arguments: [&str; 2]) -> Map<String, Value> {
@@ -261,13 +278,13 @@ mod tests {
     }
 
     #[test]
-    fn originals_stand_everywhere_but_in_names() {
+    fn originals_are_restored_everywhere_but_in_names() {
         let mut whole = message(
             "to [EMAIL_ADDRESS_1]: [PRIVATE_KEY_1]",
             "[EMAIL_ADDRESS_1]?",
             [r#"{"to":"[EMAIL_ADDRESS_1]","key":"[PRIVATE_KEY_1]"}"#, "[US_SSN_1]"],
         );
-        restoring(false).message(&mut whole);
+        restorer(false).restore_message(&mut whole);
         assert_eq!(whole["content"], format!("to jane@example.com: {KEY}"));
         assert_eq!(whole["reasoning_content"], "jane@example.com?");
         let function = &whole["tool_calls"][0]["function"];
@@ -277,12 +294,12 @@ mod tests {
         assert_eq!(arguments, json!({"to": "jane@example.com", "key": KEY}));
         assert_eq!(whole["tool_calls"][1]["function"]["arguments"], "[US_SSN_1]", "unknown: left as it is");
         let mut json = message(r#"{"key":"[PRIVATE_KEY_1]"}"#, "", ["", ""]);
-        restoring(true).message(&mut json);
+        restorer(true).restore_message(&mut json);
         let content: Value = serde_json::from_str(json["content"].as_str().expect("text")).expect("JSON");
         assert_eq!(content["key"], KEY);
     }
 
-    /// What a client makes of the deltas of one choice.
+    /// Texts that a client assembles from the deltas of one choice.
     fn assembled(deltas: &[Map<String, Value>]) -> [String; 4] {
         let mut texts: [String; 4] = Default::default();
         for delta in deltas {
@@ -307,71 +324,71 @@ mod tests {
     }
 
     #[test]
-    fn the_last_piece_takes_along_what_was_held_back() {
-        let mut restorer = restoring(false).begin();
+    fn the_last_delta_gets_the_text_held_back() {
+        let mut restorer = restorer(false).into_stream();
         let mut pieces = [delta(0, "a[EMAIL_"), delta(2, "{[PRIV"), delta(3, "x")];
         for piece in &mut pieces {
-            restorer.piece(0, piece, false);
+            restorer.restore_delta(0, piece, false);
         }
         let mut other = delta(0, "[");
-        restorer.piece(1, &mut other, false);
-        assert_eq!((&pieces[0]["content"], restorer.held()), (&json!("a"), 7 + 5 + 1));
-        let rest = restorer.rest();
+        restorer.restore_delta(1, &mut other, false);
+        assert_eq!((&pieces[0]["content"], restorer.held_bytes()), (&json!("a"), 7 + 5 + 1));
+        let rest = restorer.held_back();
         assert_eq!(
             (rest.len(), &rest[0].1["content"], &rest[1].1["content"]),
             (2, &json!("[EMAIL_"), &json!("["))
         );
         let mut last = Map::new();
-        restorer.piece(0, &mut last, true);
+        restorer.restore_delta(0, &mut last, true);
         assert_eq!(
             Value::Object(last),
             json!({"content": "[EMAIL_",
             "tool_calls": [{"index": 0, "function": {"arguments": "[PRIV"}}]})
         );
-        assert_eq!(restorer.rest().len(), 1, "the other choice goes on");
+        assert_eq!(restorer.held_back().len(), 1, "the other choice goes on");
     }
 
     #[test]
-    fn attack_21_an_upstream_cannot_make_us_remember_much() {
-        let mut restorer = restoring(false).begin();
+    fn attack_21_the_text_held_back_is_bounded() {
+        let mut restorer = restorer(false).into_stream();
         for index in 0..10_000 {
             let mut piece = json!({"tool_calls": [{"index": index, "function": {"arguments": "[EMAIL_"}}]});
-            restorer.piece(0, piece.as_object_mut().expect("an object"), false);
+            restorer.restore_delta(0, piece.as_object_mut().expect("an object"), false);
         }
-        assert_eq!(restorer.held(), 7 * MOST_PLACES);
+        assert_eq!(restorer.held_bytes(), 7 * MAX_HELD_LOCATIONS);
     }
 
     proptest! {
-        /// However an answer is cut, whichever of its parts come first, and whether it ends properly or breaks off.
+        /// For any division into deltas, any order of them, and answers that end properly or break off.
         #[test]
-        fn a_stream_says_what_the_whole_answer_says(
+        fn a_stream_has_the_texts_of_a_non_streaming_answer(
             pieces in proptest::collection::vec((0_u64..2, 0_usize..4,
                 r#"\[|\[EMAIL|_ADDRESS_1|_1\]|\]|\[PRIVATE_KEY_1\]|[a-zé😀"\\]{0,3}"#), 0..40),
             ends in any::<bool>(),
         ) {
-            let restoring = restoring(false);
-            let mut restorer = restoring.clone().begin();
+            let whole_restorer = restorer(false);
+            let mut restorer = whole_restorer.clone().into_stream();
             let mut received: [Vec<Map<String, Value>>; 2] = Default::default();
             let mut whole: [[String; 4]; 2] = Default::default();
             for (choice, field, text) in &pieces {
                 let at = usize::from(*choice > 0);
                 let mut piece = delta(*field, text);
-                restorer.piece(*choice, &mut piece, false);
+                restorer.restore_delta(*choice, &mut piece, false);
                 whole[at][*field].push_str(text);
                 received[at].push(piece);
             }
             for (at, choice) in [0_u64, 1].into_iter().enumerate().filter(|_| ends) {
                 let mut last = Map::new();
-                restorer.piece(choice, &mut last, true);
+                restorer.restore_delta(choice, &mut last, true);
                 received[at].push(last);
             }
-            prop_assert!(!ends || restorer.rest().is_empty());
-            for (choice, rest) in restorer.rest() {
+            prop_assert!(!ends || restorer.held_back().is_empty());
+            for (choice, rest) in restorer.held_back() {
                 received[usize::from(choice > 0)].push(rest);
             }
             for (texts, received) in whole.iter().zip(&received) {
                 let mut message = message(&texts[0], &texts[1], [&texts[2], &texts[3]]);
-                restoring.message(&mut message);
+                whole_restorer.restore_message(&mut message);
                 prop_assert_eq!(assembled(&[message]), assembled(received));
             }
         }

@@ -1,21 +1,21 @@
-//! Where a request holds text that could be personal.
+//! Texts of a request that may hold personal data.
 
 use serde_json::{Map, Value};
 
-/// Members of messages and answers that say what something is or belongs to. Everything else is text: what future
-/// models add is protected before anyone has heard of it.
-pub(super) const STRUCTURE: [&str; 9] =
+/// Members of messages and answers that identify or describe something. All other members are text: those that future
+/// models add are protected too.
+pub(super) const STRUCTURAL_MEMBERS: [&str; 9] =
     ["role", "name", "type", "id", "index", "tool_call_id", "format", "signature", "cache_control"];
 
-/// Fields beside `messages` that hold the caller's text. Definitions of tools and schemas are the program's own words
-/// and are left alone.
-const BESIDES: [&str; 5] = ["prediction", "metadata", "user", "safety_identifier", "documents"];
+/// Fields beside `messages` that hold the client's text. Definitions of tools and schemas are part of the client's
+/// program and are not examined.
+const OTHER_TEXT_FIELDS: [&str; 5] = ["prediction", "metadata", "user", "safety_identifier", "documents"];
 
-/// All texts of a request, in their order.
-pub(super) fn of_request(body: &mut Map<String, Value>) -> Vec<&mut String> {
+/// Returns all texts of a request, in their order.
+pub(super) fn request_texts(body: &mut Map<String, Value>) -> Vec<&mut String> {
     let mut texts = Vec::new();
     for (name, value) in body {
-        if name == "messages" || BESIDES.contains(&name.as_str()) {
+        if name == "messages" || OTHER_TEXT_FIELDS.contains(&name.as_str()) {
             collect(value, &mut texts);
         }
     }
@@ -28,28 +28,28 @@ fn collect<'v>(value: &'v mut Value, texts: &mut Vec<&'v mut String>) {
         Value::String(text) => texts.push(text),
         Value::Array(items) => items.iter_mut().for_each(|item| collect(item, texts)),
         Value::Object(members) => {
-            let text = members.iter_mut().filter(|(name, _)| !STRUCTURE.contains(&name.as_str()));
+            let text = members.iter_mut().filter(|(name, _)| !STRUCTURAL_MEMBERS.contains(&name.as_str()));
             text.for_each(|(_, value)| collect(value, texts));
         }
     }
 }
 
-/// Bytes of all texts of a request, about.
-pub(super) fn length(body: &Map<String, Value>) -> usize {
-    let mut length = 0;
-    body.values().for_each(|value| each(value, &mut |text| length += text.len()));
-    length
+/// Returns the bytes of all strings of a request.
+pub(super) fn total_bytes(body: &Map<String, Value>) -> usize {
+    let mut bytes = 0;
+    body.values().for_each(|value| for_each_string(value, &mut |text| bytes += text.len()));
+    bytes
 }
 
-/// Calls `see` with every string that a model may get to see.
-pub(super) fn each(value: &Value, see: &mut impl FnMut(&str)) {
+/// Calls `visit` with every string that a model may get: names of members and values.
+pub(super) fn for_each_string(value: &Value, visit: &mut impl FnMut(&str)) {
     match value {
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
-        Value::String(text) => see(text),
-        Value::Array(items) => items.iter().for_each(|item| each(item, see)),
+        Value::String(text) => visit(text),
+        Value::Array(items) => items.iter().for_each(|item| for_each_string(item, visit)),
         Value::Object(members) => members.iter().for_each(|(name, value)| {
-            see(name);
-            each(value, see);
+            visit(name);
+            for_each_string(value, visit);
         }),
     }
 }
@@ -73,7 +73,7 @@ mod tests {
             ],
             "prediction": {"type": "no", "content": "g"},
         });
-        let mut texts: Vec<String> = of_request(body.as_object_mut().expect("an object"))
+        let mut texts: Vec<String> = request_texts(body.as_object_mut().expect("an object"))
             .into_iter()
             .map(|text| text.clone())
             .collect();

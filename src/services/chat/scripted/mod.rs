@@ -1,7 +1,8 @@
-//! The scripted upstream: a stand-in for a model, for `farebox dev` and tests.
+//! Scripted upstream: a stand-in for a model, for `farebox dev` and tests.
 //!
-//! It speaks chat completions on a loopback port and does what it is told,
-//! failures included. It is called "scripted" wherever it can be seen.
+//! It serves chat completions on a loopback port and follows the script in a request,
+//! failures included. Its models and answers carry the word "scripted", so that nobody
+//! takes them for a model's.
 
 mod script;
 
@@ -26,48 +27,51 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 pub use script::{Script, UsageReport};
 use script::{ScriptStep, ScriptedRequest};
 
-/// How long the last words need to get on their way before a cut.
-const FLUSH: Duration = Duration::from_millis(20);
+/// Time for the last chunks to leave the buffers before the connection is cut.
+const FLUSH_DELAY: Duration = Duration::from_millis(20);
 
-/// A running scripted upstream. Dropping it stops it.
+/// Running scripted upstream. Dropping it stops the server.
 #[derive(Debug)]
-pub struct Scripted {
+pub struct ScriptedUpstream {
     address: SocketAddr,
-    seen: Arc<Mutex<ObservedRequests>>,
+    observed: SharedObservations,
     _stop: DropGuard,
 }
 
-/// What the scripted upstream observed.
+/// Requests and answers that the scripted upstream observed.
 #[derive(Debug, Clone, Default)]
 pub struct ObservedRequests {
-    /// Chat requests, and how they ended: sent to the end, or dropped before.
+    /// Number of chat requests.
     pub requests: u64,
+    /// Number of answers that were sent to their end.
     pub completed: u64,
+    /// Number of answers whose connection was closed before their end.
     pub cancelled: u64,
-    /// Pieces handed to the connection.
+    /// Number of chunks written to connections.
     pub sent: u64,
-    /// Peers: one for each connection.
+    /// Addresses of the peers, one for each connection.
     pub connections: Vec<SocketAddr>,
-    /// The latest request.
+    /// Headers of the latest request.
     pub headers: HeaderMap,
+    /// Body of the latest request.
     pub body: Value,
 }
 
-impl Scripted {
-    /// Starts on a free loopback port.
+impl ScriptedUpstream {
+    /// Starts a scripted upstream on a free loopback port.
     ///
     /// # Errors
-    /// When there is no port to listen on.
+    /// An error if it cannot listen on a port.
     pub async fn start() -> std::io::Result<Self> {
         let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
         let address = listener.local_addr()?;
-        // A piece leaves when it is said, not when the one before has been acknowledged.
+        // A chunk is sent at once, not when the one before has been acknowledged.
         let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
-        let seen = Arc::new(Mutex::new(ObservedRequests::default()));
+        let observed = SharedObservations::default();
         let routes = Router::new()
             .route("/v1/chat/completions", post(complete))
             .route("/v1/models", get(models))
-            .with_state(Arc::clone(&seen))
+            .with_state(Arc::clone(&observed))
             .into_make_service_with_connect_info::<SocketAddr>();
         let stop = CancellationToken::new();
         let stopped = stop.clone();
@@ -77,27 +81,27 @@ impl Scripted {
                 _ = axum::serve(listener, routes).into_future() => {}
             }
         });
-        Ok(Self { address, seen, _stop: stop.drop_guard() })
+        Ok(Self { address, observed, _stop: stop.drop_guard() })
     }
 
-    /// For `base_url` of an upstream.
+    /// Returns the `base_url` for the configuration of an upstream.
     #[must_use]
     pub fn base_url(&self) -> String {
         format!("http://{}/v1", self.address)
     }
 
-    /// What was observed so far.
+    /// Returns the observations so far.
     #[must_use]
-    pub fn seen(&self) -> ObservedRequests {
-        lock(&self.seen).clone()
+    pub fn observed(&self) -> ObservedRequests {
+        lock(&self.observed).clone()
     }
 }
 
-type ObservedRequest = Arc<Mutex<ObservedRequests>>;
+type SharedObservations = Arc<Mutex<ObservedRequests>>;
 
-fn lock(seen: &Mutex<ObservedRequests>) -> MutexGuard<'_, ObservedRequests> {
-    // Counters stay usable whatever happened to another holder.
-    seen.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock(observed: &Mutex<ObservedRequests>) -> MutexGuard<'_, ObservedRequests> {
+    // The counters are valid even if another holder panicked.
+    observed.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 async fn models() -> Json<Value> {
@@ -107,26 +111,26 @@ async fn models() -> Json<Value> {
 }
 
 async fn complete(
-    State(seen): State<ObservedRequest>,
+    State(observed): State<SharedObservations>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
     let body: Value = serde_json::from_slice(&body).unwrap_or_default();
-    let asked = ScriptedRequest::read(&body);
-    let ending = Ending { seen: Arc::clone(&seen), completed: false };
+    let request = ScriptedRequest::read(&body);
+    let recorder = EndRecorder { observed: Arc::clone(&observed), is_complete: false };
     {
-        let mut seen = lock(&seen);
-        seen.requests += 1;
-        if !seen.connections.contains(&peer) {
-            seen.connections.push(peer);
+        let mut observed = lock(&observed);
+        observed.requests += 1;
+        if !observed.connections.contains(&peer) {
+            observed.connections.push(peer);
         }
-        (seen.headers, seen.body) = (headers, body);
+        (observed.headers, observed.body) = (headers, body);
     }
-    let script = match Script::of(&asked) {
+    let script = match Script::of(&request) {
         Ok(script) => script,
-        Err(why) => {
-            return failure(StatusCode::BAD_REQUEST, &json!({"message": why, "param": "messages"}));
+        Err(message) => {
+            return failure(StatusCode::BAD_REQUEST, &json!({"message": message, "param": "messages"}));
         }
     };
     if let Some(status) = script.status {
@@ -134,18 +138,18 @@ async fn complete(
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         return failure(status, &script.failure());
     }
-    if asked.stream {
-        return streamed(script, asked, ending);
+    if request.stream {
+        return streamed(script, request, recorder);
     }
-    whole(&script, &asked, ending).await
+    non_streaming(&script, &request, recorder).await
 }
 
 fn failure(status: StatusCode, error: &Value) -> Response {
-    marked((status, [("retry-after", "7")], Json(json!({"error": error}))).into_response())
+    with_foreign_headers((status, [("retry-after", "7")], Json(json!({"error": error}))).into_response())
 }
 
-/// Every answer carries headers that must not reach a client.
-fn marked(mut response: Response) -> Response {
+/// Adds headers that must not reach a client.
+fn with_foreign_headers(mut response: Response) -> Response {
     for (name, value) in
         [("set-cookie", "scripted=1"), ("payment-receipt", "scripted"), ("openai-organization", "scripted")]
     {
@@ -154,27 +158,29 @@ fn marked(mut response: Response) -> Response {
     response
 }
 
-async fn whole(script: &Script, asked: &ScriptedRequest, mut ending: Ending) -> Response {
+async fn non_streaming(script: &Script, request: &ScriptedRequest, mut recorder: EndRecorder) -> Response {
     if script.hang_after.is_some() {
         std::future::pending::<Infallible>().await;
     }
-    // A sleep of nothing would last until the timer's next millisecond.
-    if let milliseconds @ 1.. = script.duration(asked) {
+    // A sleep of zero would last until the timer's next millisecond.
+    if let milliseconds @ 1.. = script.duration_ms(request) {
         tokio::time::sleep(Duration::from_millis(milliseconds)).await;
     }
-    ending.completed = true;
+    recorder.is_complete = true;
     if script.cut_after.is_some() || script.error_after.is_some() {
         return failure(StatusCode::BAD_GATEWAY, &script.failure());
     }
     match &script.raw {
-        Some(raw) => marked(([(CONTENT_TYPE, "application/json")], raw.clone()).into_response()),
-        None => marked(Json(script.whole(asked)).into_response()),
+        Some(raw) => {
+            with_foreign_headers(([(CONTENT_TYPE, "application/json")], raw.clone()).into_response())
+        }
+        None => with_foreign_headers(Json(script.completion(request)).into_response()),
     }
 }
 
-fn streamed(script: Script, asked: ScriptedRequest, ending: Ending) -> Response {
-    let steps = script.steps(asked);
-    let body = stream::unfold((steps, ending), |(mut steps, mut ending)| async move {
+fn streamed(script: Script, request: ScriptedRequest, recorder: EndRecorder) -> Response {
+    let steps = script.steps(request);
+    let body = stream::unfold((steps, recorder), |(mut steps, mut recorder)| async move {
         loop {
             match steps.next() {
                 Some(ScriptStep::Wait(0)) => {}
@@ -182,40 +188,42 @@ fn streamed(script: Script, asked: ScriptedRequest, ending: Ending) -> Response 
                     tokio::time::sleep(Duration::from_millis(milliseconds)).await;
                 }
                 Some(ScriptStep::Send(text)) => {
-                    lock(&ending.seen).sent += 1;
-                    return Some((Ok(Bytes::from(text)), (steps, ending)));
+                    lock(&recorder.observed).sent += 1;
+                    return Some((Ok(Bytes::from(text)), (steps, recorder)));
                 }
                 Some(ScriptStep::Cut) => {
-                    // Let what was said before leave the buffers.
-                    tokio::time::sleep(FLUSH).await;
-                    ending.completed = true;
-                    return Some((Err(std::io::Error::other("cut, as the script says")), (steps, ending)));
+                    // The chunks before it must leave the buffers first.
+                    tokio::time::sleep(FLUSH_DELAY).await;
+                    recorder.is_complete = true;
+                    return Some((Err(std::io::Error::other("cut, as the script says")), (steps, recorder)));
                 }
                 Some(ScriptStep::Hang) => std::future::pending().await,
                 None => {
-                    ending.completed = true;
-                    drop(ending);
+                    recorder.is_complete = true;
+                    drop(recorder);
                     return None;
                 }
             }
         }
     });
-    marked(([(CONTENT_TYPE, "text/event-stream")], Body::from_stream(body.boxed())).into_response())
+    with_foreign_headers(
+        ([(CONTENT_TYPE, "text/event-stream")], Body::from_stream(body.boxed())).into_response(),
+    )
 }
 
-/// Notes how an answer ended: dropped before it was complete is cancelled.
-struct Ending {
-    seen: ObservedRequest,
-    completed: bool,
+/// Recorder of an answer's end: an answer that is dropped before it is complete counts as cancelled.
+struct EndRecorder {
+    observed: SharedObservations,
+    is_complete: bool,
 }
 
-impl Drop for Ending {
+impl Drop for EndRecorder {
     fn drop(&mut self) {
-        let mut seen = lock(&self.seen);
-        if self.completed {
-            seen.completed += 1;
+        let mut observed = lock(&self.observed);
+        if self.is_complete {
+            observed.completed += 1;
         } else {
-            seen.cancelled += 1;
+            observed.cancelled += 1;
         }
     }
 }

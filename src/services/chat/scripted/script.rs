@@ -1,49 +1,53 @@
-//! What a scripted answer does, step by step. Pure: the same request with the
-//! same script is the same answer.
+//! Script of an answer, and the steps that follow from it. Pure: a request with a script
+//! always gets the same answer.
 
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-/// The behaviour of one answer. Everything has a default: the last user message
-/// is echoed, word by word.
+/// Behaviour of one answer. By default the last user message is echoed, word by word.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
-#[expect(clippy::struct_excessive_bools, reason = "a script is a board of switches, set by hand")]
+#[expect(clippy::struct_excessive_bools, reason = "the fields of a script are independent switches")]
 pub struct Script {
-    /// Pieces of the answer; as many as the echo has words when absent.
+    /// Number of chunks of the answer; one for each word of the echo when absent.
     pub chunks: Option<u64>,
-    /// What each piece says; numbered words when absent.
+    /// Text of each chunk; numbered words when absent.
     pub text: Option<String>,
-    /// Never stop, whatever the request allows.
+    /// True for an answer that never ends, whatever the request allows.
     pub endless: bool,
-    /// Pieces of reasoning before the answer.
+    /// Number of chunks of reasoning before the answer.
     pub reasoning: u64,
-    /// Answer with a call of the first tool offered, in pieces.
+    /// True to answer with a call of the first tool, in chunks.
     pub tool: bool,
-    /// Milliseconds before the first piece, and between two.
+    /// Time before the first chunk, in milliseconds.
     pub first_ms: u64,
+    /// Time between two chunks, in milliseconds.
     pub interval_ms: u64,
-    /// Refuse with this HTTP status.
+    /// HTTP status of a refusal.
     pub status: Option<u16>,
-    /// The body of a refusal, and of an error event.
+    /// Body of a refusal, and of an error event.
     pub error: Option<Value>,
-    /// After this many pieces: cut the connection, send an error event, or fall silent.
+    /// Number of chunks after which the connection is cut.
     pub cut_after: Option<u64>,
+    /// Number of chunks after which an error event is sent.
     pub error_after: Option<u64>,
+    /// Number of chunks after which nothing is sent any more.
     pub hang_after: Option<u64>,
+    /// Usage that is reported.
     pub usage: UsageReport,
-    /// Leave out `[DONE]`, and the reason of the end.
+    /// True to leave out `[DONE]`.
     pub no_done: bool,
+    /// True to leave out the finish reason.
     pub no_finish: bool,
-    /// Send exactly this as the body of the stream instead.
+    /// Body of the answer, in place of all the above.
     pub raw: Option<String>,
 }
 
-/// What the answer says about its usage.
+/// Usage that an answer reports.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum UsageReport {
-    /// The truth, in a chunk of its own, when asked for.
+    /// Actual usage, in a chunk of its own if the request asks for it.
     #[default]
     True,
     Missing,
@@ -52,25 +56,27 @@ pub enum UsageReport {
     Huge,
 }
 
-/// One step of an answer.
+/// Step of an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum ScriptStep {
+    /// Wait for this time, in milliseconds.
     Wait(u64),
-    /// Bytes of the body.
+    /// Send these bytes of the body.
     Send(String),
-    /// The connection is lost.
+    /// Cut the connection.
     Cut,
-    /// Nothing happens any more.
+    /// Send nothing any more.
     Hang,
 }
 
-/// The parts of a request that matter.
+/// Request to the scripted upstream: the parts that an answer depends on.
 #[derive(Debug)]
 pub(super) struct ScriptedRequest {
     pub model: String,
     pub stream: bool,
     include_usage: bool,
-    limit: u64,
+    max_tokens: u64,
+    /// Text of the last user message.
     prompt: String,
     prompt_tokens: u64,
     tool: Option<String>,
@@ -81,14 +87,14 @@ impl ScriptedRequest {
         let messages = body["messages"].as_array().map(Vec::as_slice).unwrap_or_default();
         let texts: Vec<String> = messages.iter().map(|message| text_of(&message["content"])).collect();
         let last = messages.iter().rposition(|message| message["role"] == "user");
-        let limit =
+        let max_tokens =
             [&body["max_tokens"], &body["max_completion_tokens"]].into_iter().filter_map(Value::as_u64);
         Self {
             model: body["model"].as_str().unwrap_or_default().to_owned(),
             stream: body["stream"] == true,
             include_usage: body["stream_options"]["include_usage"] == true,
-            limit: limit.min().unwrap_or(u64::MAX),
-            prompt: last.map(|at| texts[at].clone()).unwrap_or_default(),
+            max_tokens: max_tokens.min().unwrap_or(u64::MAX),
+            prompt: last.map(|index| texts[index].clone()).unwrap_or_default(),
             prompt_tokens: texts.iter().map(|text| text.split_whitespace().count() as u64).sum(),
             tool: body["tools"][0]["function"]["name"].as_str().map(str::to_owned),
         }
@@ -105,7 +111,7 @@ fn text_of(content: &Value) -> String {
     }
 }
 
-/// Behaviours by the name of the model, for demonstrations.
+/// Models, and their scripts.
 const MODELS: [(&str, &str); 4] = [
     ("scripted-echo", "{}"),
     ("scripted-slow", r#"{"chunks": 100, "intervalMs": 100}"#),
@@ -113,94 +119,97 @@ const MODELS: [(&str, &str); 4] = [
     ("scripted-failing", r#"{"status": 503}"#),
 ];
 
-/// The models that `GET /models` lists.
+/// Returns the models that `GET /models` lists.
 pub(super) fn models() -> impl Iterator<Item = &'static str> {
     MODELS.iter().map(|(name, _)| *name)
 }
 
 impl Script {
-    /// The script of a request: a JSON object as the last user message, else one
-    /// as the name of the model, else the behaviour that goes with the name.
+    /// Returns the script of a request: a JSON object in the last user message, else one
+    /// in the name of the model, else the script of the model.
     ///
     /// # Errors
-    /// A JSON object that is not a script, with the reason.
-    pub(super) fn of(asked: &ScriptedRequest) -> Result<Self, String> {
-        let preset = MODELS.iter().find(|(name, _)| *name == asked.model).map_or("{}", |(_, script)| script);
-        let named = if asked.model.starts_with('{') { &asked.model } else { preset };
-        let text = if asked.prompt.trim_start().starts_with('{') { &asked.prompt } else { named };
+    /// The reason for which a JSON object is not a script.
+    pub(super) fn of(request: &ScriptedRequest) -> Result<Self, String> {
+        let preset =
+            MODELS.iter().find(|(name, _)| *name == request.model).map_or("{}", |(_, script)| script);
+        let named = if request.model.starts_with('{') { &request.model } else { preset };
+        let text = if request.prompt.trim_start().starts_with('{') { &request.prompt } else { named };
         serde_json::from_str(text).map_err(|error| error.to_string())
     }
 
-    /// The pieces of the answer, as deltas. Endless when the script is.
-    fn deltas(&self, asked: &ScriptedRequest) -> Box<dyn Iterator<Item = Value> + Send> {
-        let limit =
-            if self.endless { usize::MAX } else { usize::try_from(asked.limit).unwrap_or(usize::MAX) };
+    /// Returns the deltas of the answer; endless if the script is.
+    fn deltas(&self, request: &ScriptedRequest) -> Box<dyn Iterator<Item = Value> + Send> {
+        let max_deltas =
+            if self.endless { usize::MAX } else { usize::try_from(request.max_tokens).unwrap_or(usize::MAX) };
         let reasoning = (0..self.reasoning).map(|n| json!({"reasoning_content": format!(" thought{n}")}));
-        if let (true, Some(tool)) = (self.tool, &asked.tool) {
+        if let (true, Some(tool)) = (self.tool, &request.tool) {
             let call = json!({"tool_calls": [{"index": 0, "id": "call_1", "type": "function",
                 "function": {"name": tool, "arguments": ""}}]});
             let arguments = ["{\"city\":", "\"Oslo\"}"]
                 .map(|text| json!({"tool_calls": [{"index": 0, "function": {"arguments": text}}]}));
-            return Box::new(reasoning.chain(std::iter::once(call)).chain(arguments).take(limit));
+            return Box::new(reasoning.chain(std::iter::once(call)).chain(arguments).take(max_deltas));
         }
         if let (None, None, false) = (self.chunks, &self.text, self.endless) {
             let words: Vec<Value> =
-                asked.prompt.split_inclusive(' ').map(|word| json!({"content": word})).collect();
-            return Box::new(reasoning.chain(words).take(limit));
+                request.prompt.split_inclusive(' ').map(|word| json!({"content": word})).collect();
+            return Box::new(reasoning.chain(words).take(max_deltas));
         }
-        let pieces = if self.endless { u64::MAX } else { self.chunks.unwrap_or(1) };
+        let chunks = if self.endless { u64::MAX } else { self.chunks.unwrap_or(1) };
         let text = self.text.clone();
-        let piece = move |n| json!({"content": text.clone().unwrap_or_else(|| format!(" word{n}"))});
-        Box::new(reasoning.chain((0..pieces).map(piece)).take(limit))
+        let delta = move |n| json!({"content": text.clone().unwrap_or_else(|| format!(" word{n}"))});
+        Box::new(reasoning.chain((0..chunks).map(delta)).take(max_deltas))
     }
 
-    /// The steps of a streamed answer. Endless when the script is.
-    pub(super) fn steps(self, asked: ScriptedRequest) -> Box<dyn Iterator<Item = ScriptStep> + Send> {
+    /// Returns the steps of a streamed answer; endless if the script is.
+    pub(super) fn steps(self, request: ScriptedRequest) -> Box<dyn Iterator<Item = ScriptStep> + Send> {
         if let Some(raw) = self.raw {
             return Box::new([ScriptStep::Wait(self.first_ms), ScriptStep::Send(raw)].into_iter());
         }
-        let accident = [
+        let failures = [
             self.cut_after.map(|after| (after, ScriptStep::Cut)),
             self.hang_after.map(|after| (after, ScriptStep::Hang)),
             self.error_after.map(|after| (after, data(&json!({"error": self.failure()})))),
         ];
-        let accident = accident.into_iter().flatten().min_by_key(|(after, _)| *after);
-        let most = accident.as_ref().map_or(u64::MAX, |(after, _)| *after);
-        let deltas = self.deltas(&asked).take(usize::try_from(most).unwrap_or(usize::MAX));
+        let failure = failures.into_iter().flatten().min_by_key(|(after, _)| *after);
+        let max_chunks = failure.as_ref().map_or(u64::MAX, |(after, _)| *after);
+        let deltas = self.deltas(&request).take(usize::try_from(max_chunks).unwrap_or(usize::MAX));
         let mut end = Vec::new();
-        if !self.endless || accident.is_some() {
-            let length = self.deltas(&asked).take(usize::try_from(most).unwrap_or(usize::MAX)).count() as u64;
-            end = match accident {
+        if !self.endless || failure.is_some() {
+            let length =
+                self.deltas(&request).take(usize::try_from(max_chunks).unwrap_or(usize::MAX)).count() as u64;
+            end = match failure {
                 Some((after, step)) if length >= after => vec![step],
-                _ => self.ending(&asked, length),
+                _ => self.end(&request, length),
             };
         }
         let start = [
             ScriptStep::Wait(self.first_ms),
-            event(&asked, &json!({"role": "assistant", "content": ""}), None),
+            event(&request, &json!({"role": "assistant", "content": ""}), None),
         ];
-        let pieces = deltas.enumerate().flat_map(move |(n, delta)| {
+        let chunks = deltas.enumerate().flat_map(move |(n, delta)| {
             let pause = if n == 0 { 0 } else { self.interval_ms };
-            [ScriptStep::Wait(pause), event(&asked, &delta, None)]
+            [ScriptStep::Wait(pause), event(&request, &delta, None)]
         });
-        Box::new(start.into_iter().chain(pieces).chain(end))
+        Box::new(start.into_iter().chain(chunks).chain(end))
     }
 
-    /// How long a whole answer takes, in milliseconds.
-    pub(super) fn duration(&self, asked: &ScriptedRequest) -> u64 {
-        let pieces = if self.endless { 0 } else { self.deltas(asked).count() as u64 };
-        self.first_ms + self.interval_ms * pieces.saturating_sub(1)
+    /// Returns the time that a non-streaming answer takes, in milliseconds.
+    pub(super) fn duration_ms(&self, request: &ScriptedRequest) -> u64 {
+        let chunks = if self.endless { 0 } else { self.deltas(request).count() as u64 };
+        self.first_ms + self.interval_ms * chunks.saturating_sub(1)
     }
 
-    fn ending(&self, asked: &ScriptedRequest, length: u64) -> Vec<ScriptStep> {
+    /// Returns the last steps of an answer of `length` chunks.
+    fn end(&self, request: &ScriptedRequest, length: u64) -> Vec<ScriptStep> {
         let mut steps = Vec::new();
         if !self.no_finish {
-            steps.push(event(asked, &json!({}), Some(self.finish_reason(asked, length))));
+            steps.push(event(request, &json!({}), Some(self.finish_reason(request, length))));
         }
-        if asked.include_usage && self.usage != UsageReport::Missing {
-            let mut chunk = frame(asked, "chat.completion.chunk");
+        if request.include_usage && self.usage != UsageReport::Missing {
+            let mut chunk = frame(request, "chat.completion.chunk");
             chunk["choices"] = json!([]);
-            chunk["usage"] = self.usage(asked, length);
+            chunk["usage"] = self.usage(request, length);
             steps.push(data(&chunk));
         }
         if !self.no_done {
@@ -209,41 +218,41 @@ impl Script {
         steps
     }
 
-    fn finish_reason(&self, asked: &ScriptedRequest, length: u64) -> &'static str {
-        if self.tool && asked.tool.is_some() {
+    fn finish_reason(&self, request: &ScriptedRequest, length: u64) -> &'static str {
+        if self.tool && request.tool.is_some() {
             "tool_calls"
-        } else if length >= asked.limit {
+        } else if length >= request.max_tokens {
             "length"
         } else {
             "stop"
         }
     }
 
-    fn usage(&self, asked: &ScriptedRequest, length: u64) -> Value {
-        let of = |completion: Value| json!({"prompt_tokens": asked.prompt_tokens, "completion_tokens": completion});
+    fn usage(&self, request: &ScriptedRequest, length: u64) -> Value {
+        let with_completion = |completion: Value| json!({"prompt_tokens": request.prompt_tokens, "completion_tokens": completion});
         match self.usage {
-            UsageReport::True => of(length.into()),
+            UsageReport::True => with_completion(length.into()),
             UsageReport::Missing => Value::Null,
-            UsageReport::Negative => of(json!(-5)),
-            UsageReport::Fractional => of(json!(0.5)),
-            UsageReport::Huge => of(json!(9_000_000_000_000_000_000_u64)),
+            UsageReport::Negative => with_completion(json!(-5)),
+            UsageReport::Fractional => with_completion(json!(0.5)),
+            UsageReport::Huge => with_completion(json!(9_000_000_000_000_000_000_u64)),
         }
     }
 
-    /// What a failure says.
+    /// Returns the error object of a failure.
     pub(super) fn failure(&self) -> Value {
         self.error.clone().unwrap_or_else(|| json!({"message": "as the script says", "type": "server_error"}))
     }
 
-    /// A whole answer.
-    pub(super) fn whole(&self, asked: &ScriptedRequest) -> Value {
+    /// Returns a non-streaming answer.
+    pub(super) fn completion(&self, request: &ScriptedRequest) -> Value {
         let (mut content, mut reasoning, mut calls, mut length) = (String::new(), String::new(), None, 0_u64);
-        for delta in self.deltas(asked).take(1 << 20) {
+        for delta in self.deltas(request).take(1 << 20) {
             length += 1;
             content.push_str(delta["content"].as_str().unwrap_or_default());
             reasoning.push_str(delta["reasoning_content"].as_str().unwrap_or_default());
             if delta["tool_calls"].is_array() {
-                calls = asked.tool.as_ref();
+                calls = request.tool.as_ref();
             }
         }
         let mut message = json!({"role": "assistant", "content": content});
@@ -254,22 +263,22 @@ impl Script {
             message["tool_calls"] = json!([{"id": "call_1", "type": "function",
                 "function": {"name": tool, "arguments": "{\"city\":\"Oslo\"}"}}]);
         }
-        let mut answer = frame(asked, "chat.completion");
-        let reason = self.finish_reason(asked, length);
+        let mut answer = frame(request, "chat.completion");
+        let reason = self.finish_reason(request, length);
         answer["choices"] = json!([{"index": 0, "message": message, "finish_reason": reason}]);
         if self.usage != UsageReport::Missing {
-            answer["usage"] = self.usage(asked, length);
+            answer["usage"] = self.usage(request, length);
         }
         answer
     }
 }
 
-fn frame(asked: &ScriptedRequest, object: &str) -> Value {
-    json!({"id": "scripted-1", "object": object, "created": 1, "model": asked.model, "provider": "scripted"})
+fn frame(request: &ScriptedRequest, object: &str) -> Value {
+    json!({"id": "scripted-1", "object": object, "created": 1, "model": request.model, "provider": "scripted"})
 }
 
-fn event(asked: &ScriptedRequest, delta: &Value, reason: Option<&str>) -> ScriptStep {
-    let mut chunk = frame(asked, "chat.completion.chunk");
+fn event(request: &ScriptedRequest, delta: &Value, reason: Option<&str>) -> ScriptStep {
+    let mut chunk = frame(request, "chat.completion.chunk");
     chunk["choices"] = json!([{"index": 0, "delta": delta, "finish_reason": reason}]);
     data(&chunk)
 }
@@ -282,7 +291,7 @@ fn data(value: &Value) -> ScriptStep {
 mod tests {
     use super::*;
 
-    fn asked(content: &str) -> ScriptedRequest {
+    fn request(content: &str) -> ScriptedRequest {
         ScriptedRequest::read(
             &json!({"model": "scripted-echo", "stream": true, "stream_options": {"include_usage": true},
             "max_tokens": 5, "messages": [{"role": "user", "content": content}]}),
@@ -290,8 +299,8 @@ mod tests {
     }
 
     fn sent(content: &str) -> Vec<String> {
-        let asked = asked(content);
-        let steps = Script::of(&asked).expect("a script").steps(asked).take(100);
+        let request = request(content);
+        let steps = Script::of(&request).expect("a script").steps(request).take(100);
         steps.filter_map(|step| if let ScriptStep::Send(text) = step { Some(text) } else { None }).collect()
     }
 
@@ -312,13 +321,13 @@ mod tests {
         assert_eq!(sent(r#"{"endless": true}"#).len(), 50);
         assert_eq!(sent(r#"{"raw": "x"}"#), ["x"]);
         assert!(sent(r#"{"chunks": 3, "errorAfter": 2}"#)[3].contains("\"error\""));
-        let asked = asked(r#"{"chunks": 3, "cutAfter": 2}"#);
-        let last = Script::of(&asked).expect("a script").steps(asked).last();
+        let request = request(r#"{"chunks": 3, "cutAfter": 2}"#);
+        let last = Script::of(&request).expect("a script").steps(request).last();
         assert_eq!(last, Some(ScriptStep::Cut));
     }
 
     #[test]
     fn a_script_with_a_mistake_says_so() {
-        assert!(Script::of(&asked(r#"{"chnks": 3}"#)).expect_err("refused").contains("chnks"));
+        assert!(Script::of(&request(r#"{"chnks": 3}"#)).expect_err("refused").contains("chnks"));
     }
 }

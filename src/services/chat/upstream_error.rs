@@ -1,0 +1,252 @@
+//! Errors of upstreams, in this server's own words.
+//!
+//! The text of an upstream's error may hold the operator's account, an address, or
+//! the prompt: none of it is sent to clients. It is only searched for the parts that
+//! help the client: the reason, and the name of a field of the request.
+
+use serde_json::Value;
+
+/// Reason for which no upstream answered a request, or an answer ended early.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum UpstreamError {
+    /// The model does not accept the request; another upstream would not either.
+    #[error("{}", .reason.message(.field.as_deref()))]
+    Refused { reason: RefusalReason, field: Option<String> },
+    /// Too many requests; `retry_after` is in seconds.
+    #[error("the model is busy; try again later")]
+    Busy { retry_after: Option<u32> },
+    #[error("the model is unreachable at the moment; try again later")]
+    Unavailable,
+    #[error("{}", .0.message())]
+    Timeout(TimeoutKind),
+    /// The connection ended, or the upstream reported an error, before the answer was complete.
+    #[error("the model's answer ended before it was complete; send the request again")]
+    Interrupted,
+    /// The upstream sent something that is not an answer. The text is for the log.
+    #[error("the model sent an answer that is not valid; try again later")]
+    Malformed(&'static str),
+    /// The upstream sent more than the request allows.
+    #[error("the model's answer is longer than the request allows; try again later")]
+    TooLong,
+}
+
+/// Reason for which a model does not accept a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RefusalReason {
+    ContextLength,
+    ContentPolicy,
+    TooLarge,
+    Invalid,
+}
+
+/// Timeout of an upstream that was exceeded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TimeoutKind {
+    /// Connecting.
+    Connect,
+    /// Waiting for the first token.
+    FirstToken,
+    /// Waiting for the next token.
+    Idle,
+    /// The answer as a whole.
+    Total,
+}
+
+impl UpstreamError {
+    /// Returns the stable code for programs.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Refused { reason, .. } => reason.code(),
+            Self::Busy { .. } => "upstream_busy",
+            Self::Unavailable => "upstream_unavailable",
+            Self::Timeout(_) => "upstream_timeout",
+            Self::Interrupted => "upstream_interrupted",
+            Self::Malformed(_) => "upstream_malformed",
+            Self::TooLong => "upstream_too_long",
+        }
+    }
+
+    /// Returns true if the request is at fault, not the upstream.
+    #[must_use]
+    pub const fn is_client_error(&self) -> bool {
+        matches!(self, Self::Refused { .. })
+    }
+}
+
+impl RefusalReason {
+    const fn code(self) -> &'static str {
+        match self {
+            Self::ContextLength => "context_length_exceeded",
+            Self::ContentPolicy => "content_policy_violation",
+            Self::TooLarge => "request_too_large",
+            Self::Invalid => "upstream_refused",
+        }
+    }
+
+    fn message(self, field: Option<&str>) -> String {
+        match (self, field) {
+            (Self::ContextLength, _) => "the messages and the requested answer do not fit into the model's \
+                                         context; shorten the messages or lower max_tokens"
+                .into(),
+            (Self::ContentPolicy, _) => "the model's content policy does not allow this request".into(),
+            (Self::TooLarge, _) => {
+                "the model does not accept a request of this size; send fewer or smaller messages".into()
+            }
+            (Self::Invalid, Some(field)) => {
+                format!("the model does not accept this request; check `{field}`")
+            }
+            (Self::Invalid, None) => "the model does not accept this request; check its parameters".into(),
+        }
+    }
+}
+
+impl TimeoutKind {
+    const fn message(self) -> &'static str {
+        match self {
+            Self::Connect => "the model is unreachable: connecting took too long; try again later",
+            Self::FirstToken => "the model did not begin to answer in time; try again later",
+            Self::Idle => "the model stopped sending its answer; send the request again",
+            Self::Total => {
+                "the model took too long to finish its answer; lower max_tokens, or try again later"
+            }
+        }
+    }
+}
+
+/// Error report of an upstream.
+#[derive(Debug)]
+pub(super) struct UpstreamReport<'a> {
+    /// HTTP status; within a stream, the one that the report names, if any.
+    status: Option<u16>,
+    error: &'a Value,
+}
+
+/// Phrases of reports on the operator's account, not on the request.
+const ACCOUNT_PHRASES: [&str; 8] =
+    ["billing", "credit", "quota", "api key", "api_key", "unauthorized", "model_not_found", "does not exist"];
+/// Phrases of reports that a prompt is too long.
+const CONTEXT_PHRASES: [&str; 5] =
+    ["context_length", "context length", "context window", "prompt is too long", "too many tokens"];
+/// Phrases of reports on a content policy.
+const POLICY_PHRASES: [&str; 3] = ["content_policy", "content_filter", "content management policy"];
+
+impl<'a> UpstreamReport<'a> {
+    /// Reads the report of a response with an HTTP error.
+    pub(super) fn from_response(status: u16, body: &'a Value) -> Self {
+        Self { status: Some(status), error: body.get("error").unwrap_or(body) }
+    }
+
+    /// Reads the report in an `error` member within a stream.
+    pub(super) fn from_event(error: &'a Value) -> Self {
+        let code = error["code"].as_u64().or_else(|| error["status"].as_u64());
+        let status = code.and_then(|code| u16::try_from(code).ok()).filter(|code| (400..600).contains(code));
+        Self { status, error }
+    }
+
+    /// Returns the error for the client. `fields` are the names of the request's fields;
+    /// no other text of the report is repeated.
+    pub(super) fn classify(&self, fields: &[&str], retry_after: Option<u32>) -> UpstreamError {
+        let Some(status) = self.status else {
+            return UpstreamError::Interrupted;
+        };
+        let text = self.text();
+        let mentions = |phrases: &[&str]| phrases.iter().any(|phrase| text.contains(phrase));
+        match status {
+            429 => UpstreamError::Busy { retry_after },
+            413 => UpstreamError::Refused { reason: RefusalReason::TooLarge, field: None },
+            400 | 415 | 422 if mentions(&CONTEXT_PHRASES) => {
+                UpstreamError::Refused { reason: RefusalReason::ContextLength, field: None }
+            }
+            400 | 403 | 422 if mentions(&POLICY_PHRASES) => {
+                UpstreamError::Refused { reason: RefusalReason::ContentPolicy, field: None }
+            }
+            400 | 415 | 422 if !mentions(&ACCOUNT_PHRASES) => {
+                UpstreamError::Refused { reason: RefusalReason::Invalid, field: self.field(&text, fields) }
+            }
+            _ => UpstreamError::Unavailable,
+        }
+    }
+
+    /// Returns the code, type and message, in lower case.
+    fn text(&self) -> String {
+        let member = |name: &str| self.error[name].as_str().unwrap_or_default();
+        let message = self.error.as_str().unwrap_or_else(|| member("message"));
+        let start: String = message.chars().take(2000).collect();
+        format!("{} {} {start}", member("code"), member("type")).to_lowercase()
+    }
+
+    /// Returns the field of the request that the report names.
+    fn field(&self, text: &str, fields: &[&str]) -> Option<String> {
+        let named = self.error["param"].as_str().unwrap_or_default();
+        let root = named.split(['.', '[']).next().unwrap_or_default();
+        let is_word = |name: &str| {
+            text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').any(|word| word == name)
+        };
+        let mut specific = fields.iter().filter(|field| !["model", "messages", "stream"].contains(field));
+        fields
+            .iter()
+            .find(|field| **field == root)
+            .or_else(|| specific.find(|field| is_word(&field.to_lowercase())))
+            .map(|field| (*field).to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn attack_27_reports_are_classified_and_never_repeated() {
+        let fields = ["model", "messages", "temperature", "tools"];
+        for (status, error, code, said) in [
+            (
+                400,
+                json!({"message": "secret: maximum context length is 4096"}),
+                "context_length_exceeded",
+                "shorten",
+            ),
+            (400, json!({"code": "context_length_exceeded"}), "context_length_exceeded", "shorten"),
+            (400, json!({"param": "tools[0].secret"}), "upstream_refused", "check `tools`"),
+            (
+                422,
+                json!({"message": "secret temperature must be < 2"}),
+                "upstream_refused",
+                "check `temperature`",
+            ),
+            (400, json!({"param": "org-secret"}), "upstream_refused", "its parameters"),
+            (400, json!("secret"), "upstream_refused", "its parameters"),
+            (
+                400,
+                json!({"message": "Your credit balance is too low, secret"}),
+                "upstream_unavailable",
+                "later",
+            ),
+            (400, json!({"code": "content_policy_violation"}), "content_policy_violation", "policy"),
+            (401, json!({"message": "Incorrect API key: secret"}), "upstream_unavailable", "later"),
+            (402, json!({}), "upstream_unavailable", "later"),
+            (404, json!({"code": "model_not_found"}), "upstream_unavailable", "later"),
+            (413, json!({}), "request_too_large", "size"),
+            (429, json!({"message": "org-secret is over its limit"}), "upstream_busy", "busy"),
+            (500, json!({}), "upstream_unavailable", "later"),
+            (302, json!({}), "upstream_unavailable", "later"),
+        ] {
+            let body = json!({"error": error});
+            let error = UpstreamReport::from_response(status, &body).classify(&fields, None);
+            assert_eq!(error.code(), code, "{status} {body}");
+            assert!(error.to_string().contains(said), "{error}");
+            assert!(!format!("{error} {error:?}").contains("secret"), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn reports_within_a_stream_name_their_status() {
+        let classify = |error: Value| UpstreamReport::from_event(&error).classify(&[], None);
+        assert_eq!(classify(json!({"code": 429})), UpstreamError::Busy { retry_after: None });
+        assert_eq!(classify(json!({"code": 502})), UpstreamError::Unavailable);
+        assert_eq!(classify(json!({"code": "server_error"})), UpstreamError::Interrupted);
+        assert_eq!(classify(json!({"code": 7})), UpstreamError::Interrupted);
+    }
+}
