@@ -140,8 +140,8 @@ impl App {
         if db.engine == Engine::Sqlite {
             // The lock proves that whoever held these leases is gone.
             payments.release_all().await?;
-            worker::release(&db).await?;
-            key_sale::release(&db).await?;
+            worker::revoke_lease(&db).await?;
+            key_sale::revoke_lease(&db).await?;
         }
         let chain = Chain::new(&config.chain)?;
         let sponsor = Sponsor::new(&config.sponsor)?;
@@ -261,10 +261,10 @@ impl App {
             tracing::warn!(%error, "the last use of keys is not noted");
         }
         if let Some(sales) = &self.key_sales {
-            sales.leave().await;
+            sales.release_lease().await;
         }
         if let Some(sessions) = &self.sessions {
-            worker::leave(&sessions.channels).await;
+            worker::release_lease(&sessions.channels).await;
         }
         self.db.close().await;
     }
@@ -358,7 +358,7 @@ async fn checkpoint(db: Db) {
 /// Has debts met from what closed holds freed; new credit meets them at once.
 async fn collect_debts(cards: Cards) {
     loop {
-        if let Err(error) = cards.collect(Timestamp::now()).await {
+        if let Err(error) = cards.collect_debts(Timestamp::now()).await {
             tracing::warn!(%error, "debts cannot be met");
         }
         tokio::time::sleep(SWEEP_EVERY).await;

@@ -7,6 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 const SRC: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src");
+const CRATES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/crates");
 /// The engine that finds personal data.
 const PII: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/crates/pii/src");
 /// Files longer than this hold a second idea.
@@ -133,6 +134,31 @@ fn the_local_chain_is_for_development_only() {
             assert!(["dev", "devnet"].contains(&user.as_str()), "{} uses the local chain", path.display());
         }
     }
+}
+
+/// Statements that name a table of the ledger, as `FROM holds`.
+fn ledger_statements(code: &str) -> Vec<String> {
+    let tables = ["accounts", "balances", "budgets", "credits", "entries", "holds"];
+    let keywords = ["FROM", "JOIN", "INTO", "UPDATE"];
+    let words: Vec<&str> = code.split(|c: char| !c.is_alphanumeric() && c != '_').collect();
+    let words: Vec<&str> = words.into_iter().filter(|word| !word.is_empty()).collect();
+    let named = words.windows(2).filter(|pair| keywords.contains(&pair[0]) && tables.contains(&pair[1]));
+    named.map(|pair| pair.join(" ")).collect()
+}
+
+#[test]
+fn only_the_ledger_reads_and_writes_its_tables() {
+    // The audit of payments compares both sides in one snapshot.
+    let exceptions = ["funding/audit.rs"].map(|file| Path::new(SRC).join(file));
+    for path in sources(Path::new(SRC)).into_iter().chain(sources(Path::new(CRATES))) {
+        if path.starts_with(Path::new(CRATES).join("ledger")) || exceptions.contains(&path) {
+            continue;
+        }
+        let found = ledger_statements(&code(&path));
+        assert!(found.is_empty(), "{}: {found:?} belongs into crates/ledger", path.display());
+    }
+    let split = "SELECT id FROM \\\n  holds; DELETE FROM holds_archive; SELECT 1 FROM charges JOIN credits c";
+    assert_eq!(ledger_statements(split), ["FROM holds", "JOIN credits"]);
 }
 
 #[test]

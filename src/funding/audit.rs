@@ -1,17 +1,19 @@
-//! Payments and purchases against the ledger: each says what the other must say.
+//! Audit of payments and purchases against the ledger: the records of each must agree with the other's.
+//!
+//! Each rule joins a table of payments with one of the ledger's, in one snapshot. So these queries name
+//! the ledger's tables, as no others outside of its crate do.
 
 use std::fmt;
 
-use sqlx::Row as _;
-
+use crate::db::statements::Statements as _;
 use crate::db::{Db, DbError};
 
-/// A payment or a purchase and the ledger disagree.
+/// A payment or purchase that the ledger disagrees with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Disagreement {
-    /// What is wrong.
+    /// Rule that is broken.
     pub rule: &'static str,
-    /// The payment, the source of the credit, or the key.
+    /// Id of the payment, source of the credit, or id of the key.
     pub id: String,
 }
 
@@ -21,7 +23,7 @@ impl fmt::Display for Disagreement {
     }
 }
 
-/// Each rule is a query for what breaks it.
+/// Rules, each with a query for the records that break it.
 const RULES: [(&str, &str); 7] = [
     (
         "a settled payment is not credited with its amount to its payer, or the account it tops up",
@@ -53,32 +55,32 @@ const RULES: [(&str, &str); 7] = [
          WHERE p.credited > 0 AND (c.source IS NULL OR c.amount <> p.credited OR c.account <> p.account)",
     ),
     (
-        "what was taken back for an account's card payments is not what its refunds add up to",
+        "the credit taken back for an account's card payments is not the sum of its refunds",
         "SELECT p.account AS id FROM \
-         (SELECT account, CAST(SUM(taken + returned) AS BIGINT) AS gone FROM card_payments \
+         (SELECT account, CAST(SUM(taken + returned) AS BIGINT) AS reversed FROM card_payments \
           WHERE account IS NOT NULL GROUP BY account) p \
          LEFT JOIN (SELECT account, CAST(SUM(amount) AS BIGINT) AS refunds FROM entries \
           WHERE kind = 'refund' GROUP BY account) e ON e.account = p.account \
-         WHERE p.gone <> COALESCE(e.refunds, 0)",
+         WHERE p.reversed <> COALESCE(e.refunds, 0)",
     ),
     (
-        "a debt is another account's than its payment, or more than is left of its credit",
+        "a debt belongs to another account than its payment, or exceeds the rest of its credit",
         "SELECT d.source AS id FROM debts d LEFT JOIN card_payments p ON d.source = 'card:' || p.payment \
          WHERE d.amount > 0 \
          AND (p.payment IS NULL OR p.account <> d.account OR d.amount > p.credited - p.taken)",
     ),
 ];
 
-/// Everything that payments and ledger disagree about, as of one moment.
+/// Returns everything that payments and ledger disagree about, as of one moment.
 ///
 /// # Errors
-/// When the database cannot be read.
+/// If the database cannot be read.
 pub async fn audit(db: &Db) -> Result<Vec<Disagreement>, DbError> {
     let mut found = Vec::new();
     let mut snapshot = db.snapshot().await?;
     for (rule, query) in RULES {
-        for row in sqlx::query(query).fetch_all(snapshot.conn()).await? {
-            found.push(Disagreement { rule, id: row.try_get("id")? });
+        for row in snapshot.fetch(query, Vec::new()).await? {
+            found.push(Disagreement { rule, id: row.text("id")? });
         }
     }
     Ok(found)

@@ -1,4 +1,4 @@
-//! Accounts of ours that pay network fees.
+//! Accounts of the server that pay network fees.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,28 +7,28 @@ use alloy::primitives::{Address, U256};
 
 use crate::money::Money;
 
-/// An account that pays fees, and whether it still can. Clones share what was
-/// observed last.
+/// An account that pays fees, with the balance that was observed last. Clones
+/// share it.
 #[derive(Debug, Clone)]
 pub struct FeeAccount {
-    /// What it pays for, as metrics and warnings name it.
+    /// Name of the account in metrics and warnings: `sponsor`, `operator`.
     pub role: &'static str,
     pub address: Address,
-    /// The TIP-20 token it pays with.
+    /// TIP-20 token that it pays with.
     pub token: Address,
-    /// It is short below this.
+    /// Least balance with which it counts as funded.
     pub least: Money,
     funded: Arc<AtomicBool>,
 }
 
 impl FeeAccount {
-    /// An account that counts as funded until somebody looked.
+    /// Returns an account that counts as funded until its balance is observed.
     #[must_use]
     pub fn new(role: &'static str, address: Address, token: Address, least: Money) -> Self {
         Self { role, address, token, least, funded: Arc::new(AtomicBool::new(true)) }
     }
 
-    /// Takes note of the balance, in base units of the token.
+    /// Records the balance, in base units of the token.
     pub fn observe(&self, balance: U256) {
         let least = U256::from(u64::try_from(self.least.micros()).unwrap_or(0));
         let funded = balance >= least;
@@ -40,18 +40,21 @@ impl FeeAccount {
             .set(u64::try_from(balance).unwrap_or(u64::MAX) as f64);
     }
 
-    /// Whether it had enough when it was last looked at.
+    /// Returns true if it had enough when its balance was last observed.
     #[must_use]
     pub fn is_funded(&self) -> bool {
         self.funded.load(Ordering::Relaxed)
     }
 
-    /// What is wrong with it, for its operator.
+    /// Returns a warning for its operator, if it is short.
     #[must_use]
     pub fn warning(&self) -> Option<String> {
         let Self { role, address, token, least, .. } = self;
         (!self.is_funded()).then(|| {
-            format!("the {role} {address:#x} has less than {least} of {token:#x} to pay network fees with")
+            format!(
+                "the {role} {address:#x} has less than {least} of the token {token:#x}; \
+                 send it more to pay network fees with"
+            )
         })
     }
 }

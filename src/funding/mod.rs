@@ -1,12 +1,12 @@
 //! Evidence of payment becomes credit on the ledger.
 //!
 //! A one-time charge ([`charge`]) follows one row of the `payments` table
-//! through `claimed -> broadcast -> settled -> delivered`. What to do next with
-//! a credential is decided by a pure function ([`decide`](crate::payments::core::payment::decide)); the driver
-//! carries it out, and [`recover`] finishes what a crash left open.
-//! [`channel`] is the same for payment channels, and [`key_sale`] follows what a
-//! contract sells. Whatever stays on a wallet's account goes through [`income`],
-//! which meets its debts first.
+//! through `claimed -> broadcast -> settled -> delivered`. The next step for a
+//! credential is decided by a pure function ([`decide`](crate::payments::core::payment::decide)); the driver
+//! executes it, and [`recover`] finishes what a crash left open.
+//! [`channel`] does so for payment channels, [`key_sale`] for purchases from a
+//! contract, [`card`] for card payments. Credit that stays on a wallet's account
+//! goes through [`income`], which pays the wallet's debts first.
 
 pub mod audit;
 pub mod card;

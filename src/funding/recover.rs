@@ -1,9 +1,9 @@
-//! Finishing what a crash, a dead node or a lost reply left open.
+//! Payments that a crash, an unreachable node or a lost reply left open.
 //!
-//! A payment in `broadcast` that nobody works on is looked up on the chain:
-//! mined means settled (its answer waits), failed or no longer valid means
-//! failed. Nothing is sent again from here: whoever wants the answer asks for
-//! it, and an agent that is gone is not charged.
+//! A payment in `broadcast` that no instance works on is reconciled with the
+//! chain: mined means settled (its answer waits), reverted or expired means
+//! failed. Nothing is sent again from here: a client that wants the answer sends
+//! its request again, and one that does not is not charged.
 
 use std::time::Duration;
 
@@ -18,17 +18,17 @@ use crate::chain::Chain;
 use crate::id::Timestamp;
 use crate::payments::{Payment, PaymentState, RedeemError};
 
-/// How often open payments are looked at.
-const EVERY: Duration = Duration::from_secs(5);
-/// Payments looked at in one go.
+/// Interval between two rounds.
+const INTERVAL: Duration = Duration::from_secs(5);
+/// The most payments of one round.
 const BATCH: i64 = 100;
-/// How long after its last valid moment a transaction is still asked for: no
-/// clock of ours and of a validator differ more.
+/// Milliseconds after its last valid moment for which a transaction is still
+/// looked up: more than the clocks of server and validators differ by.
 const CLOCK_MARGIN_MS: i64 = 60_000;
-/// How long a transaction without a last valid moment is asked for.
+/// Milliseconds for which a transaction without a last valid moment is looked up.
 const OPEN_ENDED_MS: i64 = 24 * 3_600_000;
 
-/// The last moment at which the transfer of an open payment is asked for.
+/// Returns the last moment at which the transfer of an open payment is valid.
 pub(super) fn last_moment(payment: &Payment) -> Timestamp {
     let open_end = || payment.updated_at.checked_add_millis(OPEN_ENDED_MS).unwrap_or(payment.updated_at);
     match &payment.state {
@@ -40,16 +40,16 @@ pub(super) fn last_moment(payment: &Payment) -> Timestamp {
     }
 }
 
-/// Whether a transaction whose last valid moment was `last` is in no block and
-/// never will be: by our clock, and by the chain's own word. A chain that
-/// cannot be asked has not said so.
-pub(super) async fn is_dead(chain: &Chain, hash: B256, last: Timestamp, now: Timestamp) -> bool {
+/// Returns true if a transaction whose last valid moment was `last` is in no
+/// block and never will be, both by our clock and by the chain's answer; false
+/// while the chain is unreachable.
+pub(super) async fn has_expired(chain: &Chain, hash: B256, last: Timestamp, now: Timestamp) -> bool {
     if last.checked_add_millis(CLOCK_MARGIN_MS).is_none_or(|end| end >= now) {
         return false;
     }
     let last = u64::try_from(last.seconds()).unwrap_or(0);
     chain.never_included(hash, last).await.unwrap_or_else(|error| {
-        tracing::warn!(%error, "whether a transaction is dead cannot be found out");
+        tracing::warn!(%error, "the chain is unreachable: it is not known if a transaction has expired");
         false
     })
 }
@@ -58,30 +58,30 @@ pub(super) async fn is_dead(chain: &Chain, hash: B256, last: Timestamp, now: Tim
 pub async fn run(charges: Charges, retention: Duration) {
     loop {
         let now = Timestamp::now();
-        if let Err(error) = pass(&charges, now).await {
-            tracing::warn!(%error, "open payments cannot be looked at");
+        if let Err(error) = reconcile_open(&charges, now).await {
+            tracing::warn!(%error, "open payments cannot be read");
         }
         let retention = i64::try_from(retention.as_millis()).unwrap_or(i64::MAX);
         if let Some(before) = now.checked_sub_millis(retention)
             && let Err(error) = charges.payments().expire(before).await
         {
-            tracing::warn!(%error, "old answers cannot be dropped");
+            tracing::warn!(%error, "old answers cannot be deleted");
         }
-        tokio::time::sleep(EVERY).await;
+        tokio::time::sleep(INTERVAL).await;
     }
 }
 
-/// Looks once at every open payment that nobody works on; returns how many
-/// were brought to an end.
+/// Reconciles every open payment that no instance works on with the chain;
+/// returns the number that were settled or failed.
 ///
 /// # Errors
-/// When the table cannot be read or written.
-pub async fn pass(charges: &Charges, now: Timestamp) -> Result<usize, StoreError> {
+/// If the table cannot be read or written.
+pub async fn reconcile_open(charges: &Charges, now: Timestamp) -> Result<usize, StoreError> {
     let mut ended = 0;
     for payment in charges.payments().abandoned(now, BATCH).await? {
         let lease = payment_lease::until(now);
         if charges.payments().take_over(&payment, payment.idempotency_key.as_deref(), lease).await?
-            && charges.holding(&payment.id, lease, look(charges, &payment, now)).await?
+            && charges.holding(&payment.id, lease, reconcile(charges, &payment, now)).await?
         {
             ended += 1;
         }
@@ -90,7 +90,7 @@ pub async fn pass(charges: &Charges, now: Timestamp) -> Result<usize, StoreError
     Ok(ended)
 }
 
-async fn look(charges: &Charges, payment: &Payment, now: Timestamp) -> Result<bool, StoreError> {
+async fn reconcile(charges: &Charges, payment: &Payment, now: Timestamp) -> Result<bool, StoreError> {
     let open = OpenPayment::read(charges, payment)?;
     let (settlement, reference) = (open.settlement(), &open.transfer.reference);
     match settlement.method.status(reference, settlement.due).await {
@@ -102,7 +102,7 @@ async fn look(charges: &Charges, payment: &Payment, now: Timestamp) -> Result<bo
         status => {
             let ended: Result<_, RedeemError<std::convert::Infallible>> =
                 charges.conclude(&settlement, reference, status).await;
-            tracing::info!(payment = payment.id, settled = ended.is_ok(), "open payment looked up");
+            tracing::info!(payment = payment.id, settled = ended.is_ok(), "open payment reconciled");
             Ok(!matches!(ended, Err(RedeemError::Pending | RedeemError::Unavailable(_))))
         }
     }

@@ -366,7 +366,7 @@ async fn return_unused_fee(tx: &mut Tx, id: &str, fee: Money) -> Result<(), Ledg
     let payer: String = row.try_get("payer")?;
     let created = Timestamp::from_millis(row.try_get("created_at")?);
     if let Some(unused) = limit.checked_sub(fee).filter(|m| m.is_positive()) {
-        sponsor::give_back(tx, &payer, unused, created).await?;
+        sponsor::release_unused(tx, &payer, unused, created).await?;
     }
     Ok(())
 }

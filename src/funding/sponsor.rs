@@ -1,54 +1,54 @@
 //! Fee sponsorship: paying a customer's network fee without being drained.
 //!
-//! Three walls: the transaction itself (gas, fee caps, validity window, exactly
-//! the expected calls; checked by the `mpp` crate's fee-payer policy), the
-//! number in flight, and a daily budget, in total and per payer. The last two
-//! live in the database, so that several instances share them.
+//! Three limits: on the transaction itself (gas, fee caps, validity window,
+//! exactly the expected calls; checked by the `mpp` crate's fee-payer policy),
+//! on the number in flight, and a daily budget, in total and per payer. The last
+//! two are in the database, so that several instances share them.
 
 use alloy::primitives::Address;
 use alloy::signers::local::PrivateKeySigner;
 use mpp::protocol::methods::tempo::FeePayerPolicyOverride;
-use sqlx::Row as _;
 
 use super::FeeAccount;
 use crate::chain::{SignedTransaction, TransactionError};
 use crate::config;
+use crate::db::statements::Statements as _;
 use crate::db::{DbError, Tx};
 use crate::id::Timestamp;
 use crate::money::Money;
 
 /// Fee units (10^-18 dollars) in a millionth of a dollar.
 const FEE_UNITS_PER_MICRO: u128 = 1_000_000_000_000;
-/// Who all payers together are in `sponsor_days`.
-const EVERYONE: &str = "";
+/// The `payer` of `sponsor_days` that stands for all payers together.
+const ALL_PAYERS: &str = "";
 
 /// The account that pays fees, and its limits.
 #[derive(Debug, Clone)]
 pub struct Sponsor {
     signer: PrivateKeySigner,
     limits: config::SponsorConfig,
-    /// A sponsor that cannot pay one highest fee stops sponsoring until it can
-    /// (draft-tempo-charge-00, "Fee Token Exhaustion": monitor, and reject new
-    /// payment requests).
+    /// Account that pays. A sponsor that cannot pay one highest fee stops
+    /// sponsoring until it can (draft-tempo-charge-00, "Fee Token Exhaustion":
+    /// monitor, and reject new payment requests).
     account: FeeAccount,
 }
 
-/// Why a fee is not sponsored now. The customer can pay the fee itself.
+/// Reason a fee is not sponsored now. The customer can pay the fee itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Exhausted {
-    #[error("the transaction's highest fee exceeds what is sponsored")]
+    #[error("the transaction's highest fee or its gas limit exceeds the most that is sponsored; lower them")]
     Fee,
-    #[error("too many sponsored transactions are open")]
+    #[error("too many sponsored transactions are pending; wait for one of them to be included")]
     InFlight,
-    #[error("today's budget for sponsored fees is used up")]
+    #[error("today's budget for sponsored fees is used up; it begins anew at 00:00 UTC")]
     Budget,
 }
 
 impl Sponsor {
-    /// The sponsor, or `None` when no key is configured.
+    /// Returns the configured sponsor, or `None` without a key.
     ///
     /// # Errors
-    /// When the key is not a secp256k1 private key.
+    /// If the key is not a secp256k1 private key.
     pub fn new(limits: &config::SponsorConfig) -> Result<Option<Self>, config::ConfigError> {
         let Some(key) = &limits.private_key else {
             return Ok(None);
@@ -61,13 +61,13 @@ impl Sponsor {
         Ok(Some(Self { signer, limits: limits.clone(), account }))
     }
 
-    /// The account whose fee tokens are spent.
+    /// Returns the account whose fee tokens are spent.
     #[must_use]
     pub fn account(&self) -> &FeeAccount {
         &self.account
     }
 
-    /// For the `mpp` crate's verifier, which checks the shape of transactions.
+    /// Returns the signer, for the `mpp` crate's verifier, which checks the shape of transactions.
     pub(super) fn signer(&self) -> PrivateKeySigner {
         self.signer.clone()
     }
@@ -90,17 +90,17 @@ impl Sponsor {
         SignedTransaction::sponsor(envelope, &self.signer, self.limits.fee_token)
     }
 
-    /// The highest fee of a transaction that stays within what one may cost.
-    /// What it does, and how long it is valid, is checked by whoever knows what
-    /// that should be.
-    pub(super) fn affords(&self, transaction: &SignedTransaction) -> Result<Money, Exhausted> {
+    /// Returns the highest fee of a transaction, if it is within the limits of
+    /// one transaction. Its calls and its validity are checked by the caller, who
+    /// knows what they should be.
+    pub(super) fn check_fee(&self, transaction: &SignedTransaction) -> Result<Money, Exhausted> {
         let fee = transaction.highest_fee().filter(|fee| *fee <= self.limits.max_fee);
         fee.filter(|_| transaction.gas_limit() <= self.limits.max_gas).ok_or(Exhausted::Fee)
     }
 
-    /// Reserves the highest fee of one transaction, in the transaction that
-    /// records its broadcast. Whoever holds the day's row counts alone, so the
-    /// caps hold on PostgreSQL too.
+    /// Reserves the highest fee of one transaction, in the database transaction
+    /// that records its broadcast. The day's rows are locked while it counts, so
+    /// the limits hold on PostgreSQL too.
     pub(super) async fn reserve(
         &self,
         tx: &mut Tx,
@@ -112,34 +112,26 @@ impl Sponsor {
             return Ok(Err(Exhausted::Fee));
         }
         let day = day(now);
-        for (who, budget) in
-            [(EVERYONE, self.limits.daily_budget), (payer, self.limits.daily_budget_per_payer)]
+        for (payer, budget) in
+            [(ALL_PAYERS, self.limits.daily_budget), (payer, self.limits.daily_budget_per_payer)]
         {
-            if !raise(tx, &day, who, fee, budget).await? {
+            if !raise_reserved(tx, &day, payer, fee, budget).await? {
                 return Ok(Err(Exhausted::Budget));
             }
         }
-        let counts = sqlx::query(
-            "SELECT count(*) AS everyone, \
-             coalesce(sum(CASE WHEN payer = $1 THEN 1 ELSE 0 END), 0) AS own \
+        let text = "SELECT count(*) AS of_all, \
+             coalesce(sum(CASE WHEN payer = $1 THEN 1 ELSE 0 END), 0) AS of_payer \
              FROM (SELECT payer FROM payments WHERE state = 'broadcast' AND fee_limit > 0 \
-                   UNION ALL SELECT payer FROM channels WHERE pending_fee IS NOT NULL) AS open",
-        )
-        .bind(payer.to_owned())
-        .fetch_one(tx.conn())
-        .await?;
-        let over = |column, limit: u32| -> Result<bool, DbError> {
-            Ok(counts.try_get::<i64, _>(column)? >= i64::from(limit))
-        };
-        if over("everyone", self.limits.max_in_flight)? || over("own", self.limits.max_in_flight_per_payer)? {
-            return Ok(Err(Exhausted::InFlight));
-        }
-        Ok(Ok(()))
+                   UNION ALL SELECT payer FROM channels WHERE pending_fee IS NOT NULL) AS pending";
+        let counts = tx.fetch_one(text, vec![payer.into()]).await?;
+        let is_full = counts.whole("of_all")? >= i64::from(self.limits.max_in_flight)
+            || counts.whole("of_payer")? >= i64::from(self.limits.max_in_flight_per_payer);
+        Ok(if is_full { Err(Exhausted::InFlight) } else { Ok(()) })
     }
 }
 
-/// A customer's transaction, ready to send: as it came, or with the sponsor's
-/// signature where its fee is sponsored. Nothing of it has been checked.
+/// Returns a customer's transaction, ready to send: as it came, or with the
+/// sponsor's signature where its fee is sponsored. Checks nothing of it.
 pub(super) fn ready(
     sponsor: Option<&Sponsor>,
     text: &str,
@@ -151,49 +143,37 @@ pub(super) fn ready(
     }
 }
 
-/// Adds to a day's sum unless that would exceed the budget.
-async fn raise(tx: &mut Tx, day: &str, payer: &str, fee: Money, budget: Money) -> Result<bool, DbError> {
-    sqlx::query(
-        "INSERT INTO sponsor_days (day, payer, reserved) VALUES ($1, $2, 0) \
-         ON CONFLICT (day, payer) DO NOTHING",
-    )
-    .bind(day.to_owned())
-    .bind(payer.to_owned())
-    .execute(tx.conn())
-    .await?;
-    let done = sqlx::query(
-        "UPDATE sponsor_days SET reserved = reserved + $1 \
-         WHERE day = $2 AND payer = $3 AND reserved + $1 <= $4",
-    )
-    .bind(fee.micros())
-    .bind(day.to_owned())
-    .bind(payer.to_owned())
-    .bind(budget.micros())
-    .execute(tx.conn())
-    .await?;
-    Ok(done.rows_affected() == 1)
+/// Adds to the fees reserved on a day; `false` when that would exceed the budget.
+async fn raise_reserved(
+    tx: &mut Tx,
+    day: &str,
+    payer: &str,
+    fee: Money,
+    budget: Money,
+) -> Result<bool, DbError> {
+    let text = "INSERT INTO sponsor_days (day, payer, reserved) VALUES ($1, $2, 0) \
+         ON CONFLICT (day, payer) DO NOTHING";
+    tx.execute(text, vec![day.into(), payer.into()]).await?;
+    let text = "UPDATE sponsor_days SET reserved = reserved + $1 \
+         WHERE day = $2 AND payer = $3 AND reserved + $1 <= $4";
+    let values = vec![fee.micros().into(), day.into(), payer.into(), budget.micros().into()];
+    Ok(tx.execute(text, values).await? == 1)
 }
 
-/// Gives back what a settled transaction did not use of its reservation.
-pub(super) async fn give_back(
+/// Releases the part of a settled transaction's reservation that its fee did not use.
+pub(super) async fn release_unused(
     tx: &mut Tx,
     payer: &str,
     unused: Money,
     reserved_at: Timestamp,
 ) -> Result<(), DbError> {
-    sqlx::query(
-        "UPDATE sponsor_days SET reserved = reserved - $1 \
-         WHERE day = $2 AND payer IN ('', $3) AND reserved >= $1",
-    )
-    .bind(unused.micros())
-    .bind(day(reserved_at))
-    .bind(payer.to_owned())
-    .execute(tx.conn())
-    .await?;
+    let text = "UPDATE sponsor_days SET reserved = reserved - $1 \
+         WHERE day = $2 AND payer IN ('', $3) AND reserved >= $1";
+    tx.execute(text, vec![unused.micros().into(), day(reserved_at).into(), payer.into()]).await?;
     Ok(())
 }
 
-/// The UTC day, `2026-01-31`.
+/// Returns the UTC day, `2026-01-31`.
 fn day(now: Timestamp) -> String {
     now.to_rfc3339().chars().take(10).collect()
 }

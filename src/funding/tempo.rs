@@ -180,7 +180,7 @@ impl TempoCharges {
 
     pub(super) async fn is_dead(&self, reference: &str, last: Timestamp, now: Timestamp) -> bool {
         match reference.parse() {
-            Ok(hash) => recover::is_dead(&self.chain, hash, last, now).await,
+            Ok(hash) => recover::has_expired(&self.chain, hash, last, now).await,
             Err(_) => false,
         }
     }

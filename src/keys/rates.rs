@@ -10,9 +10,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use sqlx::Row as _;
-
 use super::{Key, KeyId, KeysError};
+use crate::db::statements::Row;
 use crate::db::{Db, Engine};
 use crate::id::Timestamp;
 use crate::limits::Share;
@@ -120,10 +119,8 @@ impl Rates {
     /// # Errors
     /// [`KeysError`] if the database fails.
     pub async fn delete_expired(&self, now: Timestamp) -> Result<(), KeysError> {
-        sqlx::query("DELETE FROM key_minutes WHERE minute < $1")
-            .bind(minute(now) - RETENTION_MINUTES)
-            .execute(&self.db.pool)
-            .await?;
+        let oldest = minute(now) - RETENTION_MINUTES;
+        self.db.execute("DELETE FROM key_minutes WHERE minute < $1", vec![oldest.into()]).await?;
         Ok(())
     }
 
@@ -190,38 +187,24 @@ impl Rates {
             RateUnit::Tokens => "tokens",
         };
         let signed = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
-        sqlx::query(
-            "INSERT INTO key_minutes (key, minute, requests, tokens) VALUES ($1, $2, 0, 0) \
-             ON CONFLICT (key, minute) DO NOTHING",
-        )
-        .bind(key.id.as_str().to_owned())
-        .bind(minute)
-        .execute(&self.db.pool)
-        .await?;
+        let row = || vec![key.id.as_str().into(), minute.into()];
+        let text = "INSERT INTO key_minutes (key, minute, requests, tokens) VALUES ($1, $2, 0, 0) \
+             ON CONFLICT (key, minute) DO NOTHING";
+        self.db.execute(text, row()).await?;
+        let taken = |row: &Row| row.whole("taken").map(|taken| u64::try_from(taken).unwrap_or(0));
         let mut wanted = slice;
         for _ in 0..3 {
-            let sql = format!(
+            let text = format!(
                 "UPDATE key_minutes SET {column} = {column} + $3 \
                  WHERE key = $1 AND minute = $2 AND {column} + $3 <= $4 RETURNING {column} AS taken"
             );
-            let row = sqlx::query(sqlx::AssertSqlSafe(sql))
-                .bind(key.id.as_str().to_owned())
-                .bind(minute)
-                .bind(signed(wanted))
-                .bind(signed(limit))
-                .fetch_optional(&self.db.pool)
-                .await?;
-            if let Some(row) = row {
-                let taken: i64 = row.try_get("taken")?;
-                return Ok((wanted, u64::try_from(taken).unwrap_or(0)));
+            let mut values = row();
+            values.extend([signed(wanted).into(), signed(limit).into()]);
+            if let Some(row) = self.db.fetch_optional(&text, values).await? {
+                return Ok((wanted, taken(&row)?));
             }
-            let sql = format!("SELECT {column} AS taken FROM key_minutes WHERE key = $1 AND minute = $2");
-            let row = sqlx::query(sqlx::AssertSqlSafe(sql))
-                .bind(key.id.as_str().to_owned())
-                .bind(minute)
-                .fetch_one(&self.db.pool)
-                .await?;
-            let taken = u64::try_from(row.try_get::<i64, _>("taken")?).unwrap_or(0);
+            let text = format!("SELECT {column} AS taken FROM key_minutes WHERE key = $1 AND minute = $2");
+            let taken = taken(&self.db.fetch_one(&text, row()).await?)?;
             wanted = limit.saturating_sub(taken);
             if wanted < missing {
                 return Ok((0, taken));

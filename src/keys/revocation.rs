@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use sqlx::Row as _;
 use tokio_util::sync::CancellationToken;
 
 use super::{KeyId, Keys, KeysError};
@@ -83,16 +82,10 @@ impl Keys {
             return Ok(());
         }
         let since = since.checked_sub_millis(LOOKBACK_MS).unwrap_or(since);
-        let rows = sqlx::query(
-            "SELECT id FROM api_keys WHERE revoked_at > $1 \
-             UNION SELECT id FROM api_keys WHERE expires_at > $1 AND expires_at <= $2",
-        )
-        .bind(since.millis())
-        .bind(now.millis())
-        .fetch_all(&self.db.pool)
-        .await?;
-        for row in rows {
-            if let Some(id) = KeyId::parse(row.try_get("id")?) {
+        let text = "SELECT id FROM api_keys WHERE revoked_at > $1 \
+             UNION SELECT id FROM api_keys WHERE expires_at > $1 AND expires_at <= $2";
+        for row in self.db.fetch(text, vec![since.millis().into(), now.millis().into()]).await? {
+            if let Some(id) = KeyId::parse(&row.text("id")?) {
                 self.cancel_requests(&id);
             }
         }

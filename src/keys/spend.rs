@@ -98,7 +98,7 @@ async fn spend(
     let budget = key.budget(now);
     let limit = budget::left(tx, &account, &budget, balance.available()).await?;
     // A repeated request costs nothing, so it is looked up before it is refused.
-    if price > limit.affordable && !is_known(tx, &account, &request_key).await? {
+    if price > limit.affordable && !ledger::is_known(tx, &account, &request_key).await? {
         return Ok(PurchaseOutcome::Short(limit));
     }
     match ledger::spend(tx, &account, price, &request_key, &details, now).await? {
@@ -112,18 +112,4 @@ async fn spend(
         SpendOutcome::Replayed(_) => Ok(PurchaseOutcome::KeyReused),
         SpendOutcome::Short { .. } => Ok(PurchaseOutcome::Short(limit)),
     }
-}
-
-/// Returns true if the account has a request with this key.
-async fn is_known(
-    tx: &mut Tx,
-    account: &crate::id::AccountId,
-    request_key: &RequestKey,
-) -> Result<bool, KeysError> {
-    let row = sqlx::query("SELECT id FROM holds WHERE account = $1 AND request_key = $2")
-        .bind(account.as_str().to_owned())
-        .bind(request_key.as_str().to_owned())
-        .fetch_optional(tx.conn())
-        .await?;
-    Ok(row.is_some())
 }

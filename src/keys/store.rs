@@ -2,10 +2,8 @@
 
 use std::collections::HashMap;
 
-use sqlx::Row as _;
-use sqlx::any::AnyRow;
-
 use super::{Key, KeyId, KeyLimits, SecretHash};
+use crate::db::statements::{Row, Statements as _};
 use crate::db::{Db, DbError, Tx, TxError};
 use crate::id::{AccountId, IdError, SourceRef, Timestamp};
 use crate::ledger::LedgerError;
@@ -30,12 +28,6 @@ pub enum KeysError {
     /// A row that this module does not write.
     #[error("the row of key {0} in `api_keys` is malformed; restore it from a backup")]
     Corrupt(KeyId),
-}
-
-impl From<sqlx::Error> for KeysError {
-    fn from(error: sqlx::Error) -> Self {
-        Self::Database(error.into())
-    }
 }
 
 impl TxError for KeysError {
@@ -67,23 +59,22 @@ pub struct NewKey<'a> {
 pub async fn create(tx: &mut Tx, new: &NewKey<'_>, now: Timestamp) -> Result<(), KeysError> {
     let limits = new.limits;
     let models = limits.models.as_ref().map(|models| serde_json::json!(models).to_string());
-    sqlx::query(
-        "INSERT INTO api_keys (id, owner, name, hash, created_at, expires_at, rpm, tpm, daily_limit, \
-         total_limit, models) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
-    )
-    .bind(new.id.as_str().to_owned())
-    .bind(wallet_address(new.owner)?)
-    .bind(new.name.to_owned())
-    .bind(new.hash.to_hex())
-    .bind(now.millis())
-    .bind(new.expires_at.map(Timestamp::millis))
-    .bind(limits.rpm.map(i64::from))
-    .bind(limits.tpm.map(i64::from))
-    .bind(limits.daily.map(Money::micros))
-    .bind(limits.total.map(Money::micros))
-    .bind(models)
-    .execute(tx.conn())
-    .await?;
+    let text = "INSERT INTO api_keys (id, owner, name, hash, created_at, expires_at, rpm, tpm, daily_limit, \
+         total_limit, models) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
+    let values = vec![
+        new.id.as_str().into(),
+        wallet_address(new.owner)?.into(),
+        new.name.into(),
+        new.hash.to_hex().into(),
+        now.millis().into(),
+        new.expires_at.map(Timestamp::millis).into(),
+        limits.rpm.map(i64::from).into(),
+        limits.tpm.map(i64::from).into(),
+        limits.daily.map(Money::micros).into(),
+        limits.total.map(Money::micros).into(),
+        models.into(),
+    ];
+    tx.execute(text, values).await?;
     Ok(())
 }
 
@@ -92,15 +83,10 @@ pub async fn create(tx: &mut Tx, new: &NewKey<'_>, now: Timestamp) -> Result<(),
 /// # Errors
 /// [`KeysError`] if the database fails.
 pub async fn count_active(tx: &mut Tx, owner: &str, now: Timestamp) -> Result<i64, KeysError> {
-    let row = sqlx::query(
-        "SELECT count(*) AS keys FROM api_keys \
-         WHERE owner = $1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $2)",
-    )
-    .bind(owner.to_ascii_lowercase())
-    .bind(now.millis())
-    .fetch_one(tx.conn())
-    .await?;
-    Ok(row.try_get("keys")?)
+    let text = "SELECT count(*) AS keys FROM api_keys \
+         WHERE owner = $1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $2)";
+    let row = tx.fetch_one(text, vec![owner.to_ascii_lowercase().into(), now.millis().into()]).await?;
+    Ok(row.whole("keys")?)
 }
 
 /// A key that was bought from the contract.
@@ -120,24 +106,20 @@ pub struct BoughtKey<'a> {
 /// [`KeysError::Owner`], or another if the database fails.
 pub async fn create_bought(tx: &mut Tx, key: &BoughtKey<'_>, now: Timestamp) -> Result<bool, KeysError> {
     let id = KeyId::from_hash(key.hash);
-    sqlx::query(
-        "INSERT INTO api_keys (id, owner, name, hash, source, created_at) VALUES ($1, $2, $3, $4, $5, $6) \
-         ON CONFLICT (id) DO NOTHING",
-    )
-    .bind(id.as_str().to_owned())
-    .bind(wallet_address(key.owner)?)
-    .bind(BOUGHT_NAME)
-    .bind(key.hash.to_hex())
-    .bind(key.source.as_str().to_owned())
-    .bind(now.millis())
-    .execute(tx.conn())
-    .await?;
-    let row = sqlx::query("SELECT source FROM api_keys WHERE id = $1")
-        .bind(id.as_str().to_owned())
-        .fetch_one(tx.conn())
-        .await?;
-    let source: Option<String> = row.try_get("source")?;
-    Ok(source.as_deref() == Some(key.source.as_str()))
+    let text = "INSERT INTO api_keys (id, owner, name, hash, source, created_at) VALUES ($1, $2, $3, $4, $5, $6) \
+         ON CONFLICT (id) DO NOTHING";
+    let values = vec![
+        id.as_str().into(),
+        wallet_address(key.owner)?.into(),
+        BOUGHT_NAME.into(),
+        key.hash.to_hex().into(),
+        key.source.as_str().into(),
+        now.millis().into(),
+    ];
+    tx.execute(text, values).await?;
+    let text = "SELECT source FROM api_keys WHERE id = $1";
+    let row = tx.fetch_one(text, vec![id.as_str().into()]).await?;
+    Ok(row.text_or_null("source")?.as_deref() == Some(key.source.as_str()))
 }
 
 /// Revokes a key. Returns false if the owner has no such key, or it was revoked before.
@@ -147,15 +129,9 @@ pub async fn create_bought(tx: &mut Tx, key: &BoughtKey<'_>, now: Timestamp) -> 
 /// # Errors
 /// [`KeysError`] if the database fails.
 pub async fn revoke(tx: &mut Tx, owner: &str, id: &KeyId, now: Timestamp) -> Result<bool, KeysError> {
-    let done = sqlx::query(
-        "UPDATE api_keys SET revoked_at = $3 WHERE id = $1 AND owner = $2 AND revoked_at IS NULL",
-    )
-    .bind(id.as_str().to_owned())
-    .bind(owner.to_ascii_lowercase())
-    .bind(now.millis())
-    .execute(tx.conn())
-    .await?;
-    Ok(done.rows_affected() == 1)
+    let text = "UPDATE api_keys SET revoked_at = $3 WHERE id = $1 AND owner = $2 AND revoked_at IS NULL";
+    let values = vec![id.as_str().into(), owner.to_ascii_lowercase().into(), now.millis().into()];
+    Ok(tx.execute(text, values).await? == 1)
 }
 
 /// Gives a key a new secret; the old one works until `grace_until`. The id, the limits and the
@@ -171,18 +147,16 @@ pub async fn rotate(
     grace_until: Timestamp,
     now: Timestamp,
 ) -> Result<bool, KeysError> {
-    let done = sqlx::query(
-        "UPDATE api_keys SET previous_hash = hash, previous_until = $4, hash = $3 \
-         WHERE id = $1 AND owner = $2 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $5)",
-    )
-    .bind(id.as_str().to_owned())
-    .bind(owner.to_ascii_lowercase())
-    .bind(new_hash.to_hex())
-    .bind(grace_until.millis())
-    .bind(now.millis())
-    .execute(tx.conn())
-    .await?;
-    Ok(done.rows_affected() == 1)
+    let text = "UPDATE api_keys SET previous_hash = hash, previous_until = $4, hash = $3 \
+         WHERE id = $1 AND owner = $2 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $5)";
+    let values = vec![
+        id.as_str().into(),
+        owner.to_ascii_lowercase().into(),
+        new_hash.to_hex().into(),
+        grace_until.millis().into(),
+        now.millis().into(),
+    ];
+    Ok(tx.execute(text, values).await? == 1)
 }
 
 /// A key with the hashes of its secrets.
@@ -201,10 +175,9 @@ impl StoredKey {
 }
 
 pub(super) async fn load(db: &Db, id: &KeyId) -> Result<Option<StoredKey>, KeysError> {
-    let sql = format!("SELECT {COLUMNS} FROM api_keys WHERE id = $1");
-    let row =
-        sqlx::query(sqlx::AssertSqlSafe(sql)).bind(id.as_str().to_owned()).fetch_optional(&db.pool).await?;
-    row.map(|row| read_row(&row)).transpose()
+    let text = format!("SELECT {COLUMNS} FROM api_keys WHERE id = $1");
+    let row = db.fetch_optional(&text, vec![id.as_str().into()]).await?;
+    row.as_ref().map(read_row).transpose()
 }
 
 pub(super) async fn find(db: &Db, owner: &str, id: &KeyId) -> Result<Option<Key>, KeysError> {
@@ -213,13 +186,12 @@ pub(super) async fn find(db: &Db, owner: &str, id: &KeyId) -> Result<Option<Key>
 }
 
 pub(super) async fn list(db: &Db, owner: &str) -> Result<Vec<Key>, KeysError> {
-    let sql = format!("SELECT {COLUMNS} FROM api_keys WHERE owner = $1 ORDER BY created_at DESC, id");
-    let rows =
-        sqlx::query(sqlx::AssertSqlSafe(sql)).bind(owner.to_ascii_lowercase()).fetch_all(&db.pool).await?;
+    let text = format!("SELECT {COLUMNS} FROM api_keys WHERE owner = $1 ORDER BY created_at DESC, id");
+    let rows = db.fetch(&text, vec![owner.to_ascii_lowercase().into()]).await?;
     rows.iter().map(|row| read_row(row).map(|stored| stored.key)).collect()
 }
 
-/// Stores the times at which keys were last used, in one commit. The latest time of all instances stays.
+/// Writes down when several keys were last used, in one commit; the later of two instances' times stays.
 pub(super) async fn set_last_used(db: &Db, used: &HashMap<KeyId, Timestamp>) -> Result<(), KeysError> {
     let mut ordered: Vec<_> = used.iter().collect();
     // All instances lock the rows in the same order, so that they cannot deadlock.
@@ -227,47 +199,42 @@ pub(super) async fn set_last_used(db: &Db, used: &HashMap<KeyId, Timestamp>) -> 
     let ordered = &ordered;
     db.transaction(|mut tx| async move {
         for (id, at) in ordered {
-            sqlx::query(
-                "UPDATE api_keys SET last_used_at = $2 \
-                 WHERE id = $1 AND (last_used_at IS NULL OR last_used_at < $2)",
-            )
-            .bind(id.as_str().to_owned())
-            .bind(at.millis())
-            .execute(tx.conn())
-            .await?;
+            let text = "UPDATE api_keys SET last_used_at = $2 \
+                 WHERE id = $1 AND (last_used_at IS NULL OR last_used_at < $2)";
+            tx.execute(text, vec![id.as_str().into(), at.millis().into()]).await?;
         }
         Ok((tx, ()))
     })
     .await
 }
 
-fn read_row(row: &AnyRow) -> Result<StoredKey, KeysError> {
-    let text: String = row.try_get("id")?;
+fn read_row(row: &Row) -> Result<StoredKey, KeysError> {
+    let text = row.text("id")?;
     let corrupt = || KeysError::Corrupt(KeyId::parse(&text).unwrap_or_else(KeyId::random));
     let id = KeyId::parse(&text).ok_or_else(corrupt)?;
-    let number = |column: &str| row.try_get::<Option<i64>, _>(column);
-    let timestamp = |column: &str| number(column).map(|millis| millis.map(Timestamp::from_millis));
+    let number = |column: &str| row.whole_or_null(column);
+    let moment = |column: &str| number(column).map(|millis| millis.map(Timestamp::from_millis));
     let money = |column: &str| number(column).map(|micros| micros.map(Money::from_micros));
     let rate = |column: &str| -> Result<Option<u32>, KeysError> {
         number(column)?.map(u32::try_from).transpose().map_err(|_| corrupt())
     };
     let hash = |text: &str| SecretHash::from_hex(text).ok_or_else(corrupt);
-    let models: Option<String> = row.try_get("models")?;
+    let models = row.text_or_null("models")?;
     let models = models.map(|models| serde_json::from_str(&models)).transpose().map_err(|_| corrupt())?;
-    let owner: String = row.try_get("owner")?;
+    let owner = row.text("owner")?;
     AccountId::wallet(&owner).map_err(|_| corrupt())?;
-    let previous = match (row.try_get::<Option<String>, _>("previous_hash")?, timestamp("previous_until")?) {
+    let previous = match (row.text_or_null("previous_hash")?, moment("previous_until")?) {
         (Some(text), Some(until)) => Some((hash(&text)?, until)),
         _ => None,
     };
     let key = Key {
         id,
         owner,
-        name: row.try_get("name")?,
-        created_at: Timestamp::from_millis(row.try_get("created_at")?),
-        last_used_at: timestamp("last_used_at")?,
-        revoked_at: timestamp("revoked_at")?,
-        expires_at: timestamp("expires_at")?,
+        name: row.text("name")?,
+        created_at: Timestamp::from_millis(row.whole("created_at")?),
+        last_used_at: moment("last_used_at")?,
+        revoked_at: moment("revoked_at")?,
+        expires_at: moment("expires_at")?,
         limits: KeyLimits {
             rpm: rate("rpm")?,
             tpm: rate("tpm")?,
@@ -276,7 +243,7 @@ fn read_row(row: &AnyRow) -> Result<StoredKey, KeysError> {
             models,
         },
     };
-    Ok(StoredKey { key, hash: hash(&row.try_get::<String, _>("hash")?)?, previous })
+    Ok(StoredKey { key, hash: hash(&row.text("hash")?)?, previous })
 }
 
 /// Returns the wallet address in lower case.

@@ -6,6 +6,7 @@
 //! unique over all wallets, because one key can sign for several.
 
 use super::{AuthError, VerifiedMessage};
+use crate::db::statements::Statements as _;
 use crate::db::{Db, DbError, Tx};
 use crate::id::{AccountId, Timestamp};
 
@@ -36,18 +37,12 @@ pub async fn consume<'a>(
     now: Timestamp,
 ) -> Result<Result<Authorized<'a>, AuthError>, DbError> {
     let kept = signed.last_moment.checked_add_millis(MARGIN_MS).unwrap_or(signed.last_moment);
-    let done = sqlx::query(
-        "INSERT INTO wallet_nonces (nonce, account, action, used_at, kept_until) \
-         VALUES ($1, $2, $3, $4, $5) ON CONFLICT (nonce) DO NOTHING",
-    )
-    .bind(signed.nonce().to_owned())
-    .bind(signed.account().as_str().to_owned())
-    .bind(signed.action().as_str())
-    .bind(now.millis())
-    .bind(kept.millis())
-    .execute(tx.conn())
-    .await?;
-    Ok(if done.rows_affected() == 1 { Ok(Authorized { signed }) } else { Err(AuthError::Replay) })
+    let text = "INSERT INTO wallet_nonces (nonce, account, action, used_at, kept_until) \
+         VALUES ($1, $2, $3, $4, $5) ON CONFLICT (nonce) DO NOTHING";
+    let (account, action) = (signed.account().as_str(), signed.action().as_str());
+    let values =
+        vec![signed.nonce().into(), account.into(), action.into(), now.millis().into(), kept.millis().into()];
+    Ok(if tx.execute(text, values).await? == 1 { Ok(Authorized { signed }) } else { Err(AuthError::Replay) })
 }
 
 /// Forgets nonces whose messages are long too old to be shown again.
@@ -56,11 +51,9 @@ pub async fn consume<'a>(
 /// When the database fails.
 pub async fn forget(db: &Db, now: Timestamp) -> Result<u64, DbError> {
     db.transaction(|mut tx| async move {
-        let done = sqlx::query("DELETE FROM wallet_nonces WHERE kept_until < $1")
-            .bind(now.millis())
-            .execute(tx.conn())
-            .await?;
-        Ok((tx, done.rows_affected()))
+        let text = "DELETE FROM wallet_nonces WHERE kept_until < $1";
+        let forgotten = tx.execute(text, vec![now.millis().into()]).await?;
+        Ok((tx, forgotten))
     })
     .await
 }

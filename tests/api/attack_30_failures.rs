@@ -189,7 +189,7 @@ fn attack_30_a_payment_is_not_given_up_because_a_node_is_behind() {
         chain.faults().set(Rule::new(Fault::Behind { block: newest.to() }));
         server.pay(&credential).await.assert(503, "settlement_pending");
         let later = Timestamp::now().checked_add_millis(600_000).expect("a time");
-        recover::pass(&server.app.charges, later).await.expect("the database answers");
+        recover::reconcile_open(&server.app.charges, later).await.expect("the database answers");
         chain.faults().clear();
         server.pay(&credential).await.assert_paid();
         server.assert_books(&chain, 1).await;

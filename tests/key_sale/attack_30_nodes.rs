@@ -3,7 +3,7 @@
 
 use farebox::chain::ChainError;
 use farebox::devnet::{Devnet, Fault, Rule, TOKENS};
-use farebox::funding::key_sale::{PassOutcome, SaleError};
+use farebox::funding::key_sale::{ReadOutcome, SaleError};
 
 use crate::agent::Agent;
 use crate::db;
@@ -65,14 +65,14 @@ fn attack_30_a_node_that_is_behind_is_waited_for() {
     run(on_own_chain(async |shop| {
         let rule = Rule::new(Fault::Behind { block: shop.height().await });
         sold_during(shop, rule, 5, async |_, block| {
-            assert_eq!(shop.pass().await.expect("it answers"), PassOutcome::UpToDate);
+            assert_eq!(shop.pass().await.expect("it answers"), ReadOutcome::UpToDate);
             // The chain goes on meanwhile.
             eventually("later blocks", async || {
                 let newest = newest_behind_the_faults(shop.chain).await;
                 (newest > block).then_some(())
             })
             .await;
-            assert_eq!(shop.pass().await.expect("it answers"), PassOutcome::UpToDate);
+            assert_eq!(shop.pass().await.expect("it answers"), ReadOutcome::UpToDate);
         })
         .await;
     }));

@@ -3,7 +3,7 @@
 use crate::db;
 use crate::harness::{Server, eventually, own_chain, run, shared_chain};
 use crate::shop::{PACKS, Shop, key, mine, on_every_engine};
-use farebox::funding::key_sale::PassOutcome;
+use farebox::funding::key_sale::ReadOutcome;
 
 #[test]
 fn a_restart_and_a_lost_cursor_credit_nothing_twice() {
@@ -94,7 +94,7 @@ fn the_same_range_delivered_many_times_at_once_is_credited_once() {
             let passes = futures_util::future::join_all((0..6).map(|_| shop.pass())).await;
             for passed in passes {
                 // A cursor that vanished under a reader is one that it was overtaken at.
-                assert!(matches!(passed, Ok(PassOutcome::UpToDate | PassOutcome::Overtaken)), "{passed:?}");
+                assert!(matches!(passed, Ok(ReadOutcome::UpToDate | ReadOutcome::Overtaken)), "{passed:?}");
             }
         }
         shop.await_all().await;
@@ -119,7 +119,7 @@ fn two_instances_credit_each_purchase_once_and_stand_in_for_each_other() {
                 shop.forget().await;
             }
             let other = twin.app.key_sales.as_ref().expect("configured");
-            let (one, two) = tokio::join!(shop.pass(), other.pass(farebox::id::Timestamp::now()));
+            let (one, two) = tokio::join!(shop.pass(), other.read_next(farebox::id::Timestamp::now()));
             assert!(one.is_ok() && two.is_ok(), "{one:?} {two:?}");
         }
         shop.await_credit(buyer.address(), paid).await;

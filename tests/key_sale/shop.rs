@@ -9,7 +9,7 @@ use farebox::chain::{Chain, Fees};
 use farebox::config::{self, Config, PATH_USD, Secret};
 use farebox::devnet::Devnet;
 use farebox::funding::KeySales;
-use farebox::funding::key_sale::{ChainCursor, PassOutcome, SaleError};
+use farebox::funding::key_sale::{ChainCursor, ReadOutcome, SaleError};
 use farebox::id::Timestamp;
 use farebox::ledger::audit::audit;
 use farebox::money::Money;
@@ -167,8 +167,8 @@ impl<'a> Shop<'a> {
         self.sales().cursor().await.expect("the database answers").expect("it has begun")
     }
 
-    pub async fn pass(&self) -> Result<PassOutcome, SaleError> {
-        self.sales().pass(Timestamp::now()).await
+    pub async fn pass(&self) -> Result<ReadOutcome, SaleError> {
+        self.sales().read_next(Timestamp::now()).await
     }
 
     /// What a wallet was ever credited.

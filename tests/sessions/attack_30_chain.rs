@@ -145,7 +145,7 @@ fn open(code: &str) -> Answer {
 async fn pass_later(stage: &Stage<'_>) {
     let later = Timestamp::now().checked_add_millis(300_000).expect("a time");
     let sessions = stage.server.app.sessions.as_ref().expect("sessions are on");
-    worker::pass(&sessions.channels, later).await.expect("the database answers");
+    worker::check_due(&sessions.channels, later).await.expect("the database answers");
 }
 
 #[test]

@@ -237,7 +237,7 @@ impl<'a> Stage<'a> {
     pub async fn pass(&self) {
         self.server.db.execute("UPDATE channels SET checked_at = 0").await;
         let sessions = self.server.app.sessions.as_ref().expect("sessions are on");
-        worker::pass(&sessions.channels, Timestamp::now()).await.expect("the database answers");
+        worker::check_due(&sessions.channels, Timestamp::now()).await.expect("the database answers");
     }
 
     /// The newest block's number, past all faults.

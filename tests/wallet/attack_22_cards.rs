@@ -209,7 +209,7 @@ fn attack_22_credit_that_is_spent_becomes_a_debt_that_new_money_pays() {
         assert_standing(server, &agent, 3, 0).await;
         let metrics = reply(server.get("/metrics")).await.text;
         assert!(metrics.contains("farebox_card_debt_micros_total"), "{metrics}");
-        assert!(crate::capture::logged().contains("it is owed"), "operators are warned");
+        assert!(crate::capture::logged().contains("it is a debt"), "operators are warned");
     }));
 }
 

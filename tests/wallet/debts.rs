@@ -68,7 +68,7 @@ fn what_a_closed_tab_frees_meets_debts_too() {
             let Ok(HoldOutcome::Opened(hold)) = held else { panic!("{held:?}") };
             indebt(&server.app, owner, dollars(8)).await;
             assert_standing(server, owner, 0, 8).await;
-            server.app.cards.collect(now).await.expect("the database answers");
+            server.app.cards.collect_debts(now).await.expect("the database answers");
             assert_standing(server, owner, 0, 8).await;
             let details = farebox::ledger::EntryDetails {
                 kind: farebox::ledger::EntryKind::Usage,
@@ -79,7 +79,7 @@ fn what_a_closed_tab_frees_meets_debts_too() {
                 meta: json!({}),
             };
             ledger.close(&hold, &details, now).await.expect("it closes");
-            server.app.cards.collect(now).await.expect("the database answers");
+            server.app.cards.collect_debts(now).await.expect("the database answers");
             assert_standing(server, owner, 0, 3).await;
             let metrics = crate::harness::reply(server.get("/metrics")).await.text;
             assert!(metrics.contains("farebox_card_debts_open_micros"), "{metrics}");
@@ -106,7 +106,7 @@ fn disputes_payments_and_collections_that_race_take_everything_once() {
                 pay(app, owner, dollars(10)).await;
             });
             let collections = (0..4).map(|_| async {
-                app.cards.collect(Timestamp::now()).await.expect("the database answers");
+                app.cards.collect_debts(Timestamp::now()).await.expect("the database answers");
             });
             let (disputes, fresh, collections) = (
                 futures_util::future::join_all(disputes),
@@ -114,7 +114,7 @@ fn disputes_payments_and_collections_that_race_take_everything_once() {
                 futures_util::future::join_all(collections),
             );
             tokio::join!(disputes, fresh, collections);
-            app.cards.collect(Timestamp::now()).await.expect("the database answers");
+            app.cards.collect_debts(Timestamp::now()).await.expect("the database answers");
             assert_standing(server, owner, 0, 0).await;
         },
     ));

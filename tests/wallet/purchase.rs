@@ -200,7 +200,7 @@ fn attack_10_a_key_whose_payment_got_lost_on_the_way_is_found_on_the_chain() {
             assert_eq!(server.count("SELECT count(*) FROM api_keys").await, 0);
             // Nobody comes back: the worker looks.
             let later = Timestamp::now().checked_add_millis(60_000).expect("near");
-            recover::pass(&server.app.charges, later).await.expect("the database answers");
+            recover::reconcile_open(&server.app.charges, later).await.expect("the database answers");
             assert_eq!(server.count("SELECT count(*) FROM api_keys").await, 1);
             assert_eq!(standing(&server, &agent).await.available(), dollars(10));
             let found = buy(&server, BUY_KEYS, &starter(), &credential).await;

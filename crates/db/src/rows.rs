@@ -4,9 +4,6 @@
 //! square of their number, and a statement of its own for each number of rows.
 
 use serde::Serialize;
-use sqlx::AssertSqlSafe;
-use sqlx::any::{Any, AnyArguments};
-use sqlx::query::Query;
 
 use super::Engine;
 use super::statements::Value;
@@ -52,16 +49,7 @@ pub(super) fn given_as(engine: Engine, parameter: usize, columns: &[Column], row
 /// Rows as one parameter: arrays or tuples of one cell for each column.
 #[must_use]
 pub fn cells(rows: &impl Serialize) -> Value {
-    Value::Text(json(rows))
-}
-
-/// A statement that begins with [`given`], with its rows.
-pub fn with_rows(statement: String, rows: &impl Serialize) -> Query<'static, Any, AnyArguments> {
-    sqlx::query(AssertSqlSafe(statement)).bind(json(rows))
-}
-
-fn json(rows: &impl Serialize) -> String {
-    serde_json::to_string(rows).expect("texts and numbers are valid JSON")
+    Value::Text(serde_json::to_string(rows).expect("texts and numbers are valid JSON"))
 }
 
 #[cfg(test)]

@@ -7,13 +7,16 @@ use sqlx::any::{Any, AnyArguments, AnyRow, AnyTypeInfoKind};
 use sqlx::query::Query;
 use sqlx::{AnyConnection, AssertSqlSafe, Column as _, Row as _, ValueRef as _};
 
-use super::{DbError, Engine, Tx};
+use super::{Db, DbError, Engine, Tx};
 
-/// What a statement is given, and what a row holds.
+/// A parameter of a statement, or a cell of a row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Value {
-    /// Nothing.
+    /// `NULL`; as a parameter, one of type text.
     Null,
+    /// `NULL` as a parameter in place of a whole number: PostgreSQL prepares a statement for the types
+    /// of its parameters.
+    NullWhole,
     /// A whole number.
     Whole(i64),
     /// Text.
@@ -35,6 +38,24 @@ impl From<&str> for Value {
 impl From<String> for Value {
     fn from(text: String) -> Self {
         Self::Text(text)
+    }
+}
+
+impl From<Option<i64>> for Value {
+    fn from(number: Option<i64>) -> Self {
+        number.map_or(Self::NullWhole, Self::Whole)
+    }
+}
+
+impl From<Option<&str>> for Value {
+    fn from(text: Option<&str>) -> Self {
+        text.map_or(Self::Null, Self::from)
+    }
+}
+
+impl From<Option<String>> for Value {
+    fn from(text: Option<String>) -> Self {
+        text.map_or(Self::Null, Self::Text)
     }
 }
 
@@ -65,7 +86,7 @@ impl Row {
     pub fn text_or_null(&self, column: &str) -> Result<Option<String>, DbError> {
         match self.value(column)? {
             Value::Text(text) => Ok(Some(text.clone())),
-            Value::Null => Ok(None),
+            Value::Null | Value::NullWhole => Ok(None),
             Value::Whole(_) => Err(unexpected(column)),
         }
     }
@@ -75,9 +96,18 @@ impl Row {
     /// # Errors
     /// When there is no such column, or it holds something else.
     pub fn whole(&self, column: &str) -> Result<i64, DbError> {
+        self.whole_or_null(column)?.ok_or_else(|| unexpected(column))
+    }
+
+    /// A whole number, or `None` for `NULL`.
+    ///
+    /// # Errors
+    /// When there is no such column, or it holds something else.
+    pub fn whole_or_null(&self, column: &str) -> Result<Option<i64>, DbError> {
         match self.value(column)? {
-            Value::Whole(number) => Ok(*number),
-            Value::Text(_) | Value::Null => Err(unexpected(column)),
+            Value::Whole(number) => Ok(Some(*number)),
+            Value::Null | Value::NullWhole => Ok(None),
+            Value::Text(_) => Err(unexpected(column)),
         }
     }
 
@@ -109,19 +139,74 @@ pub trait Statements: Send {
     /// Which database it is in.
     fn engine(&self) -> Engine;
 
-    /// The rows that a statement answers with.
+    /// Returns the rows that a statement answers with.
     fn fetch(
         &mut self,
         text: &str,
         values: Vec<Value>,
     ) -> impl Future<Output = Result<Vec<Row>, DbError>> + Send;
 
-    /// How many rows a statement changed.
+    /// Runs a statement and returns the number of rows that it changed.
     fn execute(
         &mut self,
         text: &str,
         values: Vec<Value>,
     ) -> impl Future<Output = Result<u64, DbError>> + Send;
+
+    /// Returns the first row that a statement answers with, if any.
+    fn fetch_optional(
+        &mut self,
+        text: &str,
+        values: Vec<Value>,
+    ) -> impl Future<Output = Result<Option<Row>, DbError>> + Send {
+        async move { Ok(self.fetch(text, values).await?.into_iter().next()) }
+    }
+
+    /// Returns the first row that a statement answers with; none is an error.
+    fn fetch_one(
+        &mut self,
+        text: &str,
+        values: Vec<Value>,
+    ) -> impl Future<Output = Result<Row, DbError>> + Send {
+        async move { Ok(self.fetch_optional(text, values).await?.ok_or(sqlx::Error::RowNotFound)?) }
+    }
+}
+
+/// Single statements, each on a connection of the pool and outside of a transaction.
+impl Db {
+    /// Returns the rows that a statement answers with.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn fetch(&self, text: &str, values: Vec<Value>) -> Result<Vec<Row>, DbError> {
+        let mut connection = self.pool.acquire().await?;
+        fetch(&mut connection, text, values).await
+    }
+
+    /// Returns the first row that a statement answers with, if any.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn fetch_optional(&self, text: &str, values: Vec<Value>) -> Result<Option<Row>, DbError> {
+        Ok(self.fetch(text, values).await?.into_iter().next())
+    }
+
+    /// Returns the first row that a statement answers with; none is an error.
+    ///
+    /// # Errors
+    /// If there is no row, or the database fails.
+    pub async fn fetch_one(&self, text: &str, values: Vec<Value>) -> Result<Row, DbError> {
+        Ok(self.fetch_optional(text, values).await?.ok_or(sqlx::Error::RowNotFound)?)
+    }
+
+    /// Runs a statement and returns the number of rows that it changed.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn execute(&self, text: &str, values: Vec<Value>) -> Result<u64, DbError> {
+        let mut connection = self.pool.acquire().await?;
+        execute(&mut connection, text, values).await
+    }
 }
 
 impl Statements for Tx {
@@ -169,6 +254,7 @@ fn query(text: &str, values: Vec<Value>) -> Query<'static, Any, AnyArguments> {
     let query = sqlx::query(AssertSqlSafe(text.to_owned()));
     values.into_iter().fold(query, |query, value| match value {
         Value::Null => query.bind(None::<String>),
+        Value::NullWhole => query.bind(None::<i64>),
         Value::Whole(number) => query.bind(number),
         Value::Text(text) => query.bind(text),
     })

@@ -336,7 +336,7 @@ fn bind(statement: &mut rusqlite::Statement<'_>, values: &[Value]) -> Result<(),
         let number = statement.parameter_name(at).and_then(|name| name[1..].parse::<usize>().ok());
         let value = number.and_then(|number| values.get(number.checked_sub(1)?));
         match value.ok_or(rusqlite::Error::InvalidParameterCount(values.len(), at))? {
-            Value::Null => statement.raw_bind_parameter(at, rusqlite::types::Null)?,
+            Value::Null | Value::NullWhole => statement.raw_bind_parameter(at, rusqlite::types::Null)?,
             Value::Whole(number) => statement.raw_bind_parameter(at, number)?,
             Value::Text(text) => statement.raw_bind_parameter(at, text)?,
         }

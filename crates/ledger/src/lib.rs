@@ -46,6 +46,7 @@ pub mod holds;
 mod idempotency;
 mod memory;
 mod orders;
+mod reads;
 mod sql;
 pub mod statement;
 pub mod sweep;
@@ -60,6 +61,7 @@ pub use batch::BatchStats;
 pub use budget::{Budget, LimitedBy, SpendingLimit};
 pub use holds::{Capture, Estimate, HoldRequest, OpenOutcome, Owed};
 pub use idempotency::{IdempotencyStatus, idempotency_status};
+pub use reads::{OpenHold, has_available, is_known, open_holds, spent_of};
 pub use statement::{Entry, EntryDetails, EntryKind, Filter, Page, StatementCursor};
 pub use verbs::{charge, close, credit, credit_all, extend, hold, lock, spend};
 

@@ -278,6 +278,18 @@ pub(super) async fn expired_holds(
     rows.iter().map(|row| hold_id(row, "id")).collect()
 }
 
+/// Locks the open holds of an account in the order of their ids, and reads them with their charges.
+pub(super) async fn lock_open_holds(
+    tx: &mut impl Statements,
+    account: &AccountId,
+) -> Result<Vec<(HoldId, Money)>, LedgerError> {
+    let lock = tx.engine().for_update();
+    let text =
+        format!("SELECT id, charged FROM holds WHERE account = $1 AND state = 'open' ORDER BY id{lock}");
+    let rows = tx.fetch(&text, vec![account.as_str().into()]).await?;
+    rows.iter().map(|row| Ok((hold_id(row, "id")?, money(row, "charged")?))).collect()
+}
+
 /// The entry of a closed hold.
 pub(super) async fn read_entry(tx: &mut impl Statements, hold: &HoldId) -> Result<Entry, LedgerError> {
     let text =

@@ -1,25 +1,43 @@
-//! From a wish to pay by card to the page where that is done.
+//! Checkouts: orders for credits, and the pages where they are paid by card.
 
 use uuid::Uuid;
 
 use super::stripe::{CheckoutSession, StripeError};
-use super::{CardError, Cards, Processor, book, store};
+use super::{CardError, Cards, Processor, booking, store};
 use crate::db::{DbError, Tx, TxError};
 use crate::id::{AccountId, RequestId, Timestamp};
 use crate::ledger::LedgerError;
 use crate::money::Money;
 
-/// What a wallet wants to buy.
-#[derive(Debug, Clone, Copy)]
+/// Credits that a wallet orders.
+#[derive(Debug, Clone)]
 pub struct CheckoutOrder<'a> {
-    /// The pack's id, or nothing for a free amount.
-    pub pack: &'a str,
+    pub item: CheckoutItem,
     pub price: Money,
     pub credits: Money,
     pub idempotency_key: Option<&'a str>,
-    /// Of the message that asks for it.
+    /// Nonce of the wallet message that orders them.
     pub nonce: &'a str,
     pub request_id: &'a RequestId,
+}
+
+/// Offer that an order accepts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CheckoutItem {
+    /// Pack with this id.
+    Pack(String),
+    /// Credits worth an amount that the buyer chose.
+    Amount,
+}
+
+/// Stage of a checkout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CheckoutState {
+    /// Neither paid nor given up.
+    Open,
+    Paid,
+    /// It will not be paid.
+    Failed,
 }
 
 /// A row of `card_checkouts`.
@@ -27,17 +45,46 @@ pub struct CheckoutOrder<'a> {
 pub struct Checkout {
     pub id: String,
     pub account: AccountId,
-    pub pack: String,
+    pub item: CheckoutItem,
     pub price: Money,
     pub credits: Money,
-    /// The processor's name of it.
-    pub session: Option<String>,
-    /// Where it is paid.
+    /// URL of the payment page, once the processor has made one.
     pub url: Option<String>,
-    pub is_open: bool,
+    pub state: CheckoutState,
 }
 
-/// Why there is no page to pay on. Nothing was charged.
+impl CheckoutItem {
+    /// Returns the stored form: the pack's id, or an empty text.
+    pub(super) fn as_str(&self) -> &str {
+        match self {
+            Self::Pack(id) => id,
+            Self::Amount => "",
+        }
+    }
+
+    pub(super) fn parse(stored: String) -> Self {
+        if stored.is_empty() { Self::Amount } else { Self::Pack(stored) }
+    }
+}
+
+impl CheckoutState {
+    const ALL: [Self; 3] = [Self::Open, Self::Paid, Self::Failed];
+
+    /// Returns the stored name.
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Paid => "paid",
+            Self::Failed => "failed",
+        }
+    }
+
+    pub(super) fn parse(stored: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.as_str() == stored)
+    }
+}
+
+/// Reason there is no payment page. Nothing was charged.
 #[derive(Debug, thiserror::Error)]
 pub enum CheckoutError {
     #[error("card payments are not configured on this server; POST /mpp/credits buys credits on the chain")]
@@ -71,10 +118,10 @@ impl TxError for CheckoutError {
     }
 }
 
-/// Writes a checkout down, or finds the one this account asked for under the same idempotency key.
+/// Stores a checkout, or finds the one that its account ordered under the same idempotency key.
 ///
 /// # Errors
-/// [`CheckoutError::KeyReused`] when that one was for something else.
+/// [`CheckoutError::KeyReused`] when that one was for another item or price.
 pub async fn open(
     tx: &mut Tx,
     account: &AccountId,
@@ -88,14 +135,14 @@ pub async fn open(
     }
     let key = order.idempotency_key.unwrap_or_default();
     let earlier = store::checkout_by_key(tx, account, key).await?;
-    same(earlier.ok_or(CardError::Corrupt(id))?, order)
+    unchanged(earlier.ok_or(CardError::Corrupt(id))?, order)
 }
 
-/// The checkout that this very message asked for before: its answer was lost, and it comes again
-/// with the same idempotency key.
+/// Returns the checkout that the same wallet message ordered before, under the same idempotency key:
+/// a client sends its request again when the answer was lost.
 ///
 /// # Errors
-/// [`CheckoutError::KeyReused`] when it now asks for something else.
+/// [`CheckoutError::KeyReused`] when it now orders another item or price.
 pub async fn repeated(
     tx: &mut Tx,
     account: &AccountId,
@@ -105,19 +152,22 @@ pub async fn repeated(
         return Ok(None);
     };
     let earlier = store::checkout_by_nonce(tx, account, key, order.nonce).await?;
-    earlier.map(|earlier| same(earlier, order)).transpose()
+    earlier.map(|earlier| unchanged(earlier, order)).transpose()
 }
 
-fn same(earlier: Checkout, order: &CheckoutOrder<'_>) -> Result<Checkout, CheckoutError> {
-    let same = (earlier.pack.as_str(), earlier.price) == (order.pack, order.price);
-    if same { Ok(earlier) } else { Err(CheckoutError::KeyReused) }
+fn unchanged(earlier: Checkout, order: &CheckoutOrder<'_>) -> Result<Checkout, CheckoutError> {
+    if (&earlier.item, earlier.price) == (&order.item, order.price) {
+        Ok(earlier)
+    } else {
+        Err(CheckoutError::KeyReused)
+    }
 }
 
 impl Cards {
-    /// The page where a checkout is paid. Asking again gives the same page.
+    /// Returns the URL of the page where a checkout is paid; each time the same.
     ///
     /// # Errors
-    /// When there is no processor, or it cannot be asked now: ask again.
+    /// If there is no processor, or it is unreachable: ask again.
     pub async fn page(&self, checkout: &Checkout) -> Result<String, CheckoutError> {
         if let Some(url) = &checkout.url {
             return Ok(url.clone());
@@ -144,10 +194,10 @@ impl Cards {
         Ok(session.url)
     }
 
-    /// A checkout by its id, for the page of `farebox dev`.
+    /// Finds a checkout by its id, for the page of `farebox dev`.
     ///
     /// # Errors
-    /// When the database fails.
+    /// If the database fails.
     pub async fn find(&self, id: &str) -> Result<Option<Checkout>, CardError> {
         self.db
             .transaction(|mut tx| async move {
@@ -157,11 +207,11 @@ impl Cards {
             .await
     }
 
-    /// A checkout that will not be paid.
+    /// Records that a checkout will not be paid.
     ///
     /// # Errors
-    /// When the database fails.
+    /// If the database fails.
     pub async fn fail(&self, id: &str) -> Result<(), DbError> {
-        book::fail(&self.db, id).await
+        booking::fail(&self.db, id).await
     }
 }

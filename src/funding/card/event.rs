@@ -1,34 +1,34 @@
-//! What a webhook says, as far as it matters here. Pure.
+//! Events of the card processor, as far as they concern this server. Pure.
 
 use serde_json::Value;
 
 use crate::money::Money;
 
-/// Our id of a checkout in the processor's records.
+/// Name of our checkout's id in the metadata of the processor's records.
 pub const METADATA: &str = "farebox_checkout";
-/// Millionths in a cent.
+/// Millionths of a dollar in a cent.
 const CENT: i64 = 10_000;
 
-/// One event.
+/// An event of a webhook.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// A checkout was paid.
     Paid { checkout: String, payment: String, amount: Money },
     /// A checkout will never be paid.
     Failed { checkout: String },
-    /// So much of a payment was refunded, all refunds of it together.
+    /// A payment was refunded; `amount` is the sum of all its refunds.
     Refunded { payment: String, amount: Money },
-    /// The payer's bank took so much of a payment back, or may.
+    /// The payer's bank took back an amount of a payment, or may.
     Disputed { payment: String, amount: Money },
-    /// The payer's bank gave so much of it back.
+    /// The payer's bank gave a disputed amount back.
     DisputeWon { payment: String, amount: Money },
-    /// Nothing that concerns us: another kind, another product, or not paid yet.
+    /// An event of no concern: another kind, another product, or not paid yet.
     Other,
 }
 
-/// Not what the processor sends.
+/// An event of a kind that matters lacks a field, or has it in another form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the event is not one that can be read")]
+#[error("the event lacks a field that its type must have, or is not JSON")]
 pub struct EventError;
 
 impl Event {
@@ -46,17 +46,19 @@ impl Event {
                 Ok(checkout(object).map_or(Self::Other, |checkout| Self::Failed { checkout }))
             }
             "charge.refunded" => {
-                taken(object, "amount_refunded", |payment, amount| Self::Refunded { payment, amount })
+                reversed(object, "amount_refunded", |payment, amount| Self::Refunded { payment, amount })
             }
             "charge.dispute.created" => {
-                taken(object, "amount", |payment, amount| Self::Disputed { payment, amount })
+                reversed(object, "amount", |payment, amount| Self::Disputed { payment, amount })
             }
             "charge.dispute.closed" => match object["status"].as_str() {
                 // A warning that was closed never took anything.
                 Some("won" | "warning_closed") => {
-                    taken(object, "amount", |payment, amount| Self::DisputeWon { payment, amount })
+                    reversed(object, "amount", |payment, amount| Self::DisputeWon { payment, amount })
                 }
-                Some("lost") => taken(object, "amount", |payment, amount| Self::Disputed { payment, amount }),
+                Some("lost") => {
+                    reversed(object, "amount", |payment, amount| Self::Disputed { payment, amount })
+                }
                 _ => Ok(Self::Other),
             },
             _ => Ok(Self::Other),
@@ -64,7 +66,7 @@ impl Event {
     }
 }
 
-/// A session can be complete and not paid: some ways to pay take days.
+/// Reads a completed session, which need not be paid yet: some ways to pay take days.
 fn paid(session: &Value) -> Result<Event, EventError> {
     let Some(checkout) = checkout(session).filter(|_| session["payment_status"] == "paid") else {
         return Ok(Event::Other);
@@ -77,7 +79,7 @@ fn paid(session: &Value) -> Result<Event, EventError> {
     Ok(Event::Paid { checkout, payment, amount })
 }
 
-fn taken(object: &Value, field: &str, event: fn(String, Money) -> Event) -> Result<Event, EventError> {
+fn reversed(object: &Value, field: &str, event: fn(String, Money) -> Event) -> Result<Event, EventError> {
     // Other products may share the account, and have other currencies.
     match reference(&object["payment_intent"]) {
         Some(payment) if object["currency"] == "usd" => {
@@ -92,7 +94,7 @@ fn checkout(session: &Value) -> Option<String> {
     named.as_str().filter(|id| id.len() <= 64).map(str::to_owned)
 }
 
-/// The id of another object, which may be there as a whole.
+/// Returns the id of a referenced object, which may be expanded.
 fn reference(value: &Value) -> Option<String> {
     let id = value.as_str().or_else(|| value["id"].as_str())?;
     let plain =
@@ -121,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_was_paid_counts_as_paid() {
+    fn only_a_paid_session_is_a_payment() {
         let dollars = |n: i64| Money::from_micros(n * 1_000_000);
         let paid = Event::Paid { checkout: "c".into(), payment: "pi_1".into(), amount: dollars(10) };
         let completed = "checkout.session.completed";

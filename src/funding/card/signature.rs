@@ -1,4 +1,4 @@
-//! Whether a webhook is the processor's. Pure.
+//! Signatures of webhooks. Pure.
 //!
 //! `Stripe-Signature: t=<Unix seconds>,v1=<hex>,…`: HMAC-SHA256 over `<t>.<body>`, keyed with the
 //! endpoint's secret. Several `v1` stand there while a secret is rotated.
@@ -8,20 +8,20 @@ use sha2::Sha256;
 
 use crate::id::Timestamp;
 
-/// How far the signature's time may be from ours, in seconds: what is recorded cannot be replayed
-/// for longer, and what was once accepted does nothing the second time anyway.
-const TOLERANCE: i64 = 300;
-/// Signatures that are looked at.
-const MOST: usize = 16;
+/// Greatest difference between the signature's time and ours, in seconds: a recorded webhook cannot be
+/// replayed for longer, and one that was accepted does nothing the second time anyway.
+const TOLERANCE_SECONDS: i64 = 300;
+/// The most signatures of one header that are checked.
+const MAX_SIGNATURES: usize = 16;
 
-/// Why a webhook is not believed. Says nothing about the secret.
+/// Reason a webhook is refused. Says nothing about the secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SignatureError {
-    #[error("the Stripe-Signature header is missing or malformed")]
+    #[error("the Stripe-Signature header is missing or malformed: it must be `t=<seconds>,v1=<hex>`")]
     Malformed,
-    #[error("the Stripe-Signature is too old, or from the future")]
+    #[error("the time of the Stripe-Signature differs from ours by more than 300 seconds")]
     Time,
-    #[error("the Stripe-Signature is not of this endpoint's secret over this body")]
+    #[error("the Stripe-Signature was not made with this endpoint's secret over this body")]
     Forged,
 }
 
@@ -35,7 +35,9 @@ pub fn verify(secret: &str, header: &str, body: &[u8], now: Timestamp) -> Result
     for part in header.split(',') {
         match part.trim().split_once('=') {
             Some(("t", seconds)) if time.is_none() => time = Some(seconds),
-            Some(("v1", hex)) if signatures.len() < MOST => signatures.extend(hex::decode(hex).ok()),
+            Some(("v1", hex)) if signatures.len() < MAX_SIGNATURES => {
+                signatures.extend(hex::decode(hex).ok());
+            }
             Some((name, _)) if name != "t" => {} // Other schemes are for other readers.
             Some(_) | None => return Err(SignatureError::Malformed),
         }
@@ -51,7 +53,7 @@ pub fn verify(secret: &str, header: &str, body: &[u8], now: Timestamp) -> Result
         return Err(SignatureError::Forged);
     }
     match now.seconds().checked_sub(seconds) {
-        Some(age) if age.unsigned_abs() <= TOLERANCE.unsigned_abs() => Ok(()),
+        Some(age) if age.unsigned_abs() <= TOLERANCE_SECONDS.unsigned_abs() => Ok(()),
         Some(_) | None => Err(SignatureError::Time),
     }
 }

@@ -1,42 +1,42 @@
-//! How much credit a card payment is worth, after all that was said about it. Pure.
+//! Credit that a card payment is worth after its refunds and disputes. Pure.
 
 use crate::money::Money;
 
-/// What was said about one payment so far.
+/// Sums of everything reported about one payment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct CardPaymentStanding {
-    /// What the payer paid.
+    /// Price that the payer paid.
     pub paid: Money,
-    /// What was credited for it.
+    /// Credit for it.
     pub credited: Money,
-    /// What was refunded of `paid`, altogether.
+    /// Part of `paid` that was refunded, all refunds together.
     pub refunded: Money,
-    /// What was disputed of `paid`.
+    /// Part of `paid` that was disputed.
     pub disputed: Money,
-    /// What of `disputed` turned out to be ours.
+    /// Part of `disputed` that the payer's bank gave back.
     pub won: Money,
-    /// What was taken back of `credited` and not given again.
-    pub taken: Money,
-    /// What was taken back and given again.
+    /// Part of `credited` that was taken back and not returned.
+    pub taken_back: Money,
+    /// Part of `credited` that was taken back and returned.
     pub returned: Money,
 }
 
 impl CardPaymentStanding {
-    /// What is still to be taken back: the part of the credit that belongs to the part of the
-    /// payment that is gone, rounded up, less what was taken already. A payment that is refunded
-    /// and disputed is gone once.
+    /// Returns the credit still to be taken back: the part that belongs to the reversed part of the
+    /// payment, rounded up, less the credit taken back already. A payment that is refunded and
+    /// disputed is reversed once.
     #[must_use]
     pub fn owed(&self) -> Money {
-        self.money(self.reversed() - i128::from(self.taken.micros()))
+        self.money(self.reversed() - i128::from(self.taken_back.micros()))
     }
 
-    /// What is to be given again, because a dispute was won.
+    /// Returns the credit still to be returned, because a dispute was won.
     #[must_use]
-    pub fn due(&self) -> Money {
-        self.money(i128::from(self.taken.micros()) - self.reversed())
+    pub fn returnable(&self) -> Money {
+        self.money(i128::from(self.taken_back.micros()) - self.reversed())
     }
 
-    /// The part of the credit whose payment is gone.
+    /// Returns the part of the credit whose payment is refunded or disputed.
     fn reversed(&self) -> i128 {
         let [paid, credited, refunded, disputed, won] =
             [self.paid, self.credited, self.refunded, self.disputed, self.won]
@@ -44,11 +44,11 @@ impl CardPaymentStanding {
         if paid <= 0 {
             return 0;
         }
-        let gone = (refunded + (disputed - won).max(0)).min(paid);
-        (credited * gone + paid - 1) / paid
+        let reversed = (refunded + (disputed - won).max(0)).min(paid);
+        (credited * reversed + paid - 1) / paid
     }
 
-    /// At most what was credited.
+    /// Returns an amount of money from nothing to `credited`.
     fn money(&self, micros: i128) -> Money {
         i64::try_from(micros.max(0)).map_or(self.credited, Money::from_micros)
     }
@@ -61,13 +61,20 @@ mod tests {
     use super::*;
 
     fn standing(sides: [i64; 5]) -> CardPaymentStanding {
-        let [paid, credited, refunded, disputed, taken] = sides.map(Money::from_micros);
-        CardPaymentStanding { paid, credited, refunded, disputed, taken, ..CardPaymentStanding::default() }
+        let [paid, credited, refunded, disputed, taken_back] = sides.map(Money::from_micros);
+        CardPaymentStanding {
+            paid,
+            credited,
+            refunded,
+            disputed,
+            taken_back,
+            ..CardPaymentStanding::default()
+        }
     }
 
     #[test]
-    fn what_was_won_is_due_again() {
-        for (sides, won, owed, due) in [
+    fn credit_of_a_won_dispute_is_returned() {
+        for (sides, won, owed, returnable) in [
             ([100, 100, 0, 100, 100], 0, 0, 0),
             ([100, 100, 0, 100, 100], 100, 0, 100),
             ([100, 100, 0, 100, 30], 100, 0, 30),
@@ -79,12 +86,16 @@ mod tests {
             ([100, 100, 40, 0, 0], 100, 40, 0),
         ] {
             let standing = CardPaymentStanding { won: Money::from_micros(won), ..standing(sides) };
-            assert_eq!((standing.owed().micros(), standing.due().micros()), (owed, due), "{sides:?} {won}");
+            assert_eq!(
+                (standing.owed().micros(), standing.returnable().micros()),
+                (owed, returnable),
+                "{sides:?} {won}"
+            );
         }
     }
 
     #[test]
-    fn what_is_gone_is_owed_once() {
+    fn a_reversed_payment_is_owed_once() {
         for (sides, owed) in [
             ([0, 0, 0, 0, 0], 0),
             ([0, 0, 100, 0, 0], 0),

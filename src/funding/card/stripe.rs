@@ -1,4 +1,4 @@
-//! Stripe's API, as far as it is needed: one call.
+//! Client of Stripe's API: the one call that is needed.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -11,10 +11,10 @@ use crate::config::Secret;
 use crate::id::Timestamp;
 use crate::money::Money;
 
-/// Millionths in a cent.
+/// Millionths of a dollar in a cent.
 const CENT: i64 = 10_000;
-/// Longest answer that is read.
-const LONGEST_ANSWER: usize = 1 << 20;
+/// Longest answer that is read, in bytes.
+const MAX_ANSWER_BYTES: usize = 1 << 20;
 
 /// A client for one Stripe account.
 #[derive(Debug, Clone)]
@@ -25,41 +25,39 @@ pub struct Stripe {
     webhook: Secret,
 }
 
-/// A page where one checkout is paid.
+/// The page where one checkout is paid.
 #[derive(Debug, Clone)]
 pub struct CheckoutSession {
+    /// Stripe's id of it.
     pub id: String,
     pub url: String,
 }
 
-/// Why Stripe made no page. The texts repeat nothing that Stripe said: its words can hold keys.
+/// Reason Stripe made no page. The texts repeat nothing of its answer, which can hold keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum StripeError {
-    #[error("the card processor cannot be reached")]
+    #[error("the card processor is unreachable; send the same request again")]
     Unreachable,
     #[error("the card processor refused the payment page (status {0})")]
     Refused(u16),
-    #[error("the card processor answered what cannot be understood")]
-    Nonsense,
+    #[error("the card processor's answer has no `id` and `url` of a payment page")]
+    Malformed,
 }
 
 impl Stripe {
+    /// Returns a client that waits for an answer as long as `timeout`.
+    ///
     /// # Errors
-    /// When the system's TLS roots cannot be loaded.
-    pub fn new(
-        api: &str,
-        key: &Secret,
-        webhook: &Secret,
-        patience: Duration,
-    ) -> Result<Self, reqwest::Error> {
+    /// If the system's TLS roots cannot be loaded.
+    pub fn new(api: &str, key: &Secret, webhook: &Secret, timeout: Duration) -> Result<Self, reqwest::Error> {
         let http = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
-            .timeout(patience)
+            .timeout(timeout)
             .build()?;
         Ok(Self { http, api: api.to_owned(), key: key.clone(), webhook: webhook.clone() })
     }
 
-    /// Whether a webhook's body is Stripe's.
+    /// Checks that a webhook's body is Stripe's.
     ///
     /// # Errors
     /// [`SignatureError`].
@@ -67,8 +65,8 @@ impl Stripe {
         signature::verify(self.webhook.expose(), header, body, now)
     }
 
-    /// Makes the page of a checkout (POST `/v1/checkout/sessions`). The checkout's id is Stripe's
-    /// idempotency key, so asking again makes no second page.
+    /// Creates the page of a checkout (POST `/v1/checkout/sessions`). The checkout's id is the
+    /// idempotency key of the call, so a second one creates no second page.
     ///
     /// # Errors
     /// [`StripeError`]; nothing was charged.
@@ -104,8 +102,8 @@ impl Stripe {
         let status = answer.status();
         let mut body = Vec::new();
         while let Some(part) = answer.chunk().await.map_err(|_| StripeError::Unreachable)? {
-            if body.len() + part.len() > LONGEST_ANSWER {
-                return Err(StripeError::Nonsense);
+            if body.len() + part.len() > MAX_ANSWER_BYTES {
+                return Err(StripeError::Malformed);
             }
             body.extend_from_slice(&part);
         }
@@ -119,12 +117,12 @@ impl Stripe {
             (Some(id), Some(url)) if url.starts_with("http") => {
                 Ok(CheckoutSession { id: id.to_owned(), url: url.to_owned() })
             }
-            _ => Err(StripeError::Nonsense),
+            _ => Err(StripeError::Malformed),
         }
     }
 }
 
-/// `application/x-www-form-urlencoded`.
+/// Encodes fields as `application/x-www-form-urlencoded`.
 fn form(fields: &[(&str, &str)]) -> String {
     let mut text = String::new();
     for (name, value) in fields {

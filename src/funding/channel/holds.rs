@@ -1,16 +1,15 @@
-//! SQL of a channel's holds: what its requests are charged on.
-
-use sqlx::Row as _;
+//! Holds of a channel, each with the request that is charged on it.
 
 use super::state::ChannelRequest;
-use super::store::{account, corrupt};
+use super::{TxFailure, store};
+use crate::db::statements::{Row, Statements as _};
 use crate::db::{DbError, Tx};
-use crate::funding::StoreError;
 use crate::id::{HoldId, RequestId};
+use crate::ledger::{self, OpenHold};
 use crate::money::Money;
 use crate::payments::methods::tempo::session::ChannelId;
 
-/// An open hold of a channel's account, and what it is for.
+/// An open hold of a channel's account, and the request it is for.
 #[derive(Debug, Clone)]
 pub(super) struct OpenChannelHold {
     pub hold: HoldId,
@@ -21,58 +20,60 @@ pub(super) struct OpenChannelHold {
     pub unit_price: Money,
 }
 
-/// The open holds of a channel's account. Both are locked, so what they were
-/// charged stays so until the transaction ends.
-pub(super) async fn open_holds(tx: &mut Tx, channel: ChannelId) -> Result<Vec<OpenChannelHold>, StoreError> {
-    let account = account(channel).as_str().to_owned();
-    let sql = format!("SELECT id FROM accounts WHERE id = $1{}", tx.engine().for_update());
-    sqlx::query(sqlx::AssertSqlSafe(sql)).bind(account.clone()).fetch_optional(tx.conn()).await?;
-    let lock = tx.engine().for_update_of("h");
-    let sql = format!(
-        "SELECT h.id, h.charged, r.request_id, coalesce(r.challenge, '') AS challenge, \
-         coalesce(r.service, 'chat') AS service, coalesce(r.unit_price, 0) AS unit_price \
-         FROM holds h LEFT JOIN channel_requests r ON r.hold = h.id \
-         WHERE h.account = $1 AND h.state = 'open' ORDER BY h.id{lock}"
-    );
-    let rows = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(account).fetch_all(tx.conn()).await?;
-    rows.iter()
-        .map(|row| {
-            let id: String = row.try_get("id")?;
-            let request: Option<String> = row.try_get("request_id")?;
-            Ok(OpenChannelHold {
-                hold: HoldId::parse(&id).map_err(|_| corrupt(channel, "hold", &id))?,
-                charged: Money::from_micros(row.try_get("charged")?),
-                request_id: request.as_deref().and_then(RequestId::from_client),
-                challenge: row.try_get("challenge")?,
-                service: row.try_get("service")?,
-                unit_price: Money::from_micros(row.try_get("unit_price")?),
-            })
-        })
-        .collect()
+/// Returns the open holds of a channel's account. Account and holds are locked, so
+/// what the holds were charged stays so until the transaction ends.
+pub(super) async fn open_holds(tx: &mut Tx, channel: ChannelId) -> Result<Vec<OpenChannelHold>, TxFailure> {
+    let open = ledger::open_holds(tx, &store::account(channel)).await?;
+    if open.is_empty() {
+        return Ok(Vec::new());
+    }
+    let text =
+        "SELECT hold, request_id, challenge, service, unit_price FROM channel_requests WHERE channel = $1";
+    let requests = tx.fetch(text, vec![channel.to_string().into()]).await?;
+    let with_request = |hold: OpenHold| {
+        let request = requests.iter().find(|row| row.text("hold").is_ok_and(|id| id == hold.id.as_str()));
+        Ok(of_request(hold, request)?)
+    };
+    open.into_iter().map(with_request).collect()
 }
 
-/// Remembers what a new hold is for, in place of what earlier ones were for.
+/// Joins a hold with the row of its request; without one it counts as a chat request.
+fn of_request(hold: OpenHold, request: Option<&Row>) -> Result<OpenChannelHold, DbError> {
+    let OpenHold { id, charged } = hold;
+    let Some(row) = request else {
+        let (challenge, service) = (String::new(), "chat".to_owned());
+        let unit_price = Money::ZERO;
+        return Ok(OpenChannelHold { hold: id, charged, request_id: None, challenge, service, unit_price });
+    };
+    Ok(OpenChannelHold {
+        hold: id,
+        charged,
+        request_id: RequestId::from_client(&row.text("request_id")?),
+        challenge: row.text("challenge")?,
+        service: row.text("service")?,
+        unit_price: Money::from_micros(row.whole("unit_price")?),
+    })
+}
+
+/// Records the request of a new hold, in place of earlier requests.
 pub(super) async fn set_request(
     tx: &mut Tx,
     channel: ChannelId,
     hold: &HoldId,
     request: &ChannelRequest<'_>,
 ) -> Result<(), DbError> {
-    sqlx::query("DELETE FROM channel_requests WHERE channel = $1")
-        .bind(channel.to_string())
-        .execute(tx.conn())
-        .await?;
-    sqlx::query(
-        "INSERT INTO channel_requests (hold, channel, request_id, challenge, service, unit_price) \
-         VALUES ($1, $2, $3, $4, $5, $6)",
-    )
-    .bind(hold.as_str().to_owned())
-    .bind(channel.to_string())
-    .bind(request.id.as_str().to_owned())
-    .bind(request.challenge.to_owned())
-    .bind(request.service.to_owned())
-    .bind(request.unit_price.micros())
-    .execute(tx.conn())
-    .await?;
+    let channel = channel.to_string();
+    tx.execute("DELETE FROM channel_requests WHERE channel = $1", vec![channel.as_str().into()]).await?;
+    let text = "INSERT INTO channel_requests (hold, channel, request_id, challenge, service, unit_price) \
+         VALUES ($1, $2, $3, $4, $5, $6)";
+    let values = vec![
+        hold.as_str().into(),
+        channel.into(),
+        request.id.as_str().into(),
+        request.challenge.into(),
+        request.service.into(),
+        request.unit_price.micros().into(),
+    ];
+    tx.execute(text, values).await?;
     Ok(())
 }

@@ -1,17 +1,18 @@
-//! Payment channels: deposits on the chain, vouchers by hand, credit on the ledger.
+//! Payment channels: deposits on the chain, vouchers off the chain, credit on the ledger.
 //!
-//! A channel's account is `channel:<id>`; accepting a voucher credits what it
-//! adds. `state` decides (pure), `open`, `top_up` and `voucher` take what payers bring,
-//! `settle` takes what was earned, `worker` does so unasked.
+//! A channel's account is `channel:<id>`; an accepted voucher is credited with its
+//! addition. `state` decides (pure), `open`, `top_up` and `voucher` take the payers'
+//! transactions and vouchers, `settle` settles and closes, `worker` does so by policy.
 //!
 //! Invariants:
 //! * delivered <= charged <= accepted <= deposit, and captured = max(charged, settled);
-//! * one transaction about a channel is out at a time; its bytes are written
-//!   down before it leaves, and its outcome is asked for until it is known;
-//! * deposit and settled amount never fall by what a node says.
+//! * one transaction about a channel is pending at a time; its bytes are recorded
+//!   before it is sent, and it is reconciled until its outcome is known;
+//! * deposit and settled amount never fall by a node's answer.
 
 mod holds;
 mod open;
+mod outgoing;
 mod settle;
 mod state;
 mod store;
@@ -49,15 +50,15 @@ pub struct Channels {
     operator: Operator,
     terms: SessionTerms,
     policy: SettlementPolicy,
-    /// How often vouchers are taken. Only its payer's signature counts against
-    /// a channel, so nobody else can use its share up ("Denial of Service").
-    limiter: Arc<Buckets<ChannelId>>,
+    /// Limiter of each channel's vouchers. Only vouchers that its payer signed count
+    /// against a channel, so nobody else can use up its rate ("Denial of Service").
+    voucher_limiter: Arc<Buckets<ChannelId>>,
     vouchers: VoucherQueue,
-    /// This instance's name, for the lease of the [worker].
-    worker: Arc<str>,
+    /// Name of this instance, for the lease of the [worker].
+    instance: Arc<str>,
 }
 
-/// Who settles and closes: the payee itself, or the operator it named.
+/// Account that settles and closes: the payee itself, or the operator that it named.
 #[derive(Debug, Clone)]
 pub struct Operator {
     pub signer: PrivateKeySigner,
@@ -65,7 +66,7 @@ pub struct Operator {
     pub account: FeeAccount,
 }
 
-/// Why a channel did not do what was asked. Only [`ChannelError::Pending`] and
+/// Reason a request to a channel failed. Only [`ChannelError::Pending`] and
 /// [`ChannelError::Unavailable`] leave the outcome open; none of them takes money.
 #[derive(Debug, thiserror::Error)]
 pub enum ChannelError {
@@ -73,24 +74,24 @@ pub enum ChannelError {
     Voucher(#[from] VoucherError),
     #[error(transparent)]
     Refused(#[from] ChannelRefusal),
-    /// The funding transaction is not what it should be, or would fail.
+    /// The payer's transaction is malformed or would fail.
     #[error("{0}")]
     Transaction(String),
-    /// The transaction is out, its outcome unknown: send the same again.
+    /// The transaction was sent and its outcome is unknown: send the same request again.
     #[error("the transaction's outcome is not known yet; send the same request again")]
     Pending,
-    /// Vouchers come too fast; wait this many milliseconds.
-    #[error("this channel's vouchers come too often; ask for more with each")]
+    /// The channel's vouchers exceed their rate; wait this many milliseconds.
+    #[error("this channel's vouchers come too often; sign fewer vouchers, each for more")]
     TooOften(i64),
-    /// Something this needs cannot be reached.
-    #[error("{0} cannot be reached; send the same request again")]
+    /// A part that is needed is unreachable.
+    #[error("{0} is unreachable; send the same request again")]
     Unavailable(&'static str),
 }
 
 impl From<StoreError> for ChannelError {
     fn from(error: StoreError) -> Self {
         tracing::error!(%error, "channels cannot be read or written");
-        Self::Unavailable("the channel records")
+        Self::Unavailable("the channel database")
     }
 }
 
@@ -108,8 +109,7 @@ impl From<LedgerError> for ChannelError {
 }
 
 impl Channels {
-    /// Wires the parts together, and starts the [queue](voucher_queue) of vouchers on the
-    /// current runtime.
+    /// Connects the parts, and starts the queue of vouchers on the current runtime.
     #[must_use]
     pub fn new(
         db: Db,
@@ -118,34 +118,35 @@ impl Channels {
         operator: Operator,
         terms: SessionTerms,
         policy: SettlementPolicy,
-        rate: Rate,
+        voucher_rate: Rate,
     ) -> Self {
-        let limiter = Arc::new(Buckets::new(rate));
+        let voucher_limiter = Arc::new(Buckets::new(voucher_rate));
         let vouchers = VoucherQueue::start(db.clone(), terms.min_voucher_delta);
-        let worker = uuid::Uuid::new_v4().to_string().into();
-        Self { db, chain, sponsor, operator, terms, policy, limiter, vouchers, worker }
+        let instance = uuid::Uuid::new_v4().to_string().into();
+        Self { db, chain, sponsor, operator, terms, policy, voucher_limiter, vouchers, instance }
     }
 
-    /// The account that pays for settlements and closes.
+    /// Returns the account that pays the fees of settlements and closes.
     #[must_use]
     pub fn fee_account(&self) -> &FeeAccount {
         &self.operator.account
     }
 
+    /// Returns the terms of all session offers.
     #[must_use]
     pub fn terms(&self) -> &SessionTerms {
         &self.terms
     }
 
-    /// A channel, with its highest voucher and what was spent.
+    /// Finds a channel, with its highest voucher and the amount spent.
     ///
     /// # Errors
-    /// When the database cannot be asked.
+    /// If the database fails.
     pub async fn find(&self, channel: ChannelId) -> Result<Option<Channel>, StoreError> {
         store::find(&self.db, channel).await
     }
 
-    /// The channel that a wallet would resume.
+    /// Finds the channel that a wallet would resume.
     ///
     /// # Errors
     /// When the database cannot be asked.
@@ -153,19 +154,19 @@ impl Channels {
         store::of_payer(&self.db, payer.name(), &format!("{:#x}", self.terms.currency)).await
     }
 
-    /// Channels for an operator's eyes, the newest first.
+    /// Returns the newest channels, the newest first, for an operator.
     ///
     /// # Errors
-    /// When the database cannot be asked.
+    /// If the database fails.
     pub async fn list(&self, limit: i64) -> Result<Vec<Channel>, StoreError> {
-        store::all(&self.db, limit).await
+        store::newest(&self.db, limit).await
     }
 }
 
-/// An error of the work inside a transaction.
+/// Failure of work in a database transaction.
 #[derive(Debug)]
 enum TxFailure {
-    ChannelRefusal(ChannelRefusal),
+    Refused(ChannelRefusal),
     Exhausted(Exhausted),
     Ledger(LedgerError),
     Store(StoreError),
@@ -190,15 +191,15 @@ impl From<LedgerError> for TxFailure {
 }
 
 impl From<ChannelRefusal> for TxFailure {
-    fn from(refused: ChannelRefusal) -> Self {
-        Self::ChannelRefusal(refused)
+    fn from(refusal: ChannelRefusal) -> Self {
+        Self::Refused(refusal)
     }
 }
 
 impl TxError for TxFailure {
     fn db(&self) -> Option<&DbError> {
         match self {
-            Self::ChannelRefusal(_) | Self::Exhausted(_) | Self::Store(StoreError::Corrupt { .. }) => None,
+            Self::Refused(_) | Self::Exhausted(_) | Self::Store(StoreError::Corrupt { .. }) => None,
             Self::Ledger(error) => error.db(),
             Self::Store(StoreError::Db(error)) => Some(error),
         }
@@ -208,8 +209,8 @@ impl TxError for TxFailure {
 impl From<TxFailure> for ChannelError {
     fn from(failure: TxFailure) -> Self {
         match failure {
-            TxFailure::ChannelRefusal(refused) => refused.into(),
-            TxFailure::Exhausted(why) => open::not_sponsored(why),
+            TxFailure::Refused(refusal) => refusal.into(),
+            TxFailure::Exhausted(reason) => open::not_sponsored(reason),
             TxFailure::Ledger(error) => error.into(),
             TxFailure::Store(error) => error.into(),
         }

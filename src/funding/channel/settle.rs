@@ -1,11 +1,12 @@
-//! Settlement what was earned: settlements on the way, and the close.
+//! Settlements and closes: moving what was earned on a channel to the payee.
 
 use alloy::primitives::{Bytes, TxKind, U256};
 use tempo_alloy::primitives::transaction::Call;
 
-use super::open::{OutgoingTx, cost, pending, topped_up};
-use super::state::{Channel, ChannelRefusal, ChannelRequest, Pending, Phase, TxPurpose};
+use super::outgoing::{OutgoingTx, fee_of, pending_tx};
+use super::state::{Channel, ChannelRefusal, ChannelRequest, PendingTx, Phase, TxPurpose};
 use super::store::{self, TxOutcome};
+use super::top_up::top_up_outcome;
 use super::{ChannelError, Channels, TxFailure, holds};
 use crate::chain::{ChainReceipt, Fees, SignedTransaction, reserve};
 use crate::db::Tx;
@@ -14,21 +15,21 @@ use crate::ledger::{self, EntryDetails, EntryKind, HoldOutcome, IdempotencyStatu
 use crate::money::Money;
 use crate::payments::methods::tempo::session::{ChannelId, Descriptor, SignedVoucher};
 
-/// How long a transaction of ours is valid, in seconds: within the 30 that the
+/// Validity of the operator's transactions, in seconds: within the 30 that the
 /// chain allows for expiring nonces.
 const VALID_SECONDS: i64 = 25;
 
-/// A settlement or close of ours.
+/// A settlement or close to be sent.
 struct Settlement {
     purpose: TxPurpose,
-    /// What is settled, or captured.
+    /// Amount to be settled, or captured by the close.
     amount: Money,
     input: Bytes,
 }
 
 impl Channels {
-    /// Opens the hold of a request on a channel, and ends whatever ran on it
-    /// before: a channel serves one request at a time ("Concurrency Model").
+    /// Opens the hold of a request on a channel, and ends earlier requests on it:
+    /// a channel serves one request at a time ("Concurrency Model").
     ///
     /// # Errors
     /// [`ChannelError::Refused`] when the channel cannot be used.
@@ -51,9 +52,9 @@ impl Channels {
                     IdempotencyStatus::Charged => return Err(ChannelRefusal::Repeated.into()),
                 };
                 close_holds(&mut tx, id, now).await?;
-                // All that there is: nothing else runs on the channel.
-                let left = ledger::lock(&mut tx, &account).await?.available();
-                let opened = ledger::hold(&mut tx, &account, &key, left, now, expires_at).await?;
+                // All that is available: no other request runs on the channel.
+                let available = ledger::lock(&mut tx, &account).await?.available();
+                let opened = ledger::hold(&mut tx, &account, &key, available, now, expires_at).await?;
                 let (HoldOutcome::Opened(hold) | HoldOutcome::Existing(hold)) = opened else {
                     return Err(ChannelRefusal::Unknown.into());
                 };
@@ -64,8 +65,8 @@ impl Channels {
         Ok(hold)
     }
 
-    /// Closes a channel for its payer: takes what was delivered, returns the
-    /// rest. Safe to repeat.
+    /// Closes a channel for its payer: captures what was delivered and returns the
+    /// rest of the deposit. Safe to repeat.
     ///
     /// # Errors
     /// [`ChannelError`]; [`ChannelError::Pending`] when it may yet close.
@@ -85,12 +86,12 @@ impl Channels {
         if channel.phase == Phase::Closed {
             return Ok(channel);
         }
-        // Not closed, or by a transaction that came to nothing. A signature from the chain must not
-        // end what runs on the channel.
+        // Not closed, or by a transaction that failed. A signature taken from the chain must not end
+        // the requests on the channel.
         channel.may_close(voucher.amount, authorized)?;
-        let price = self.price().await?;
+        let price = self.gas_price().await?;
         let channel = self.stop_requests(id, now).await?;
-        // The same close came twice at once, and the other is under way or done.
+        // The same close came twice at once, and the other one is pending or done.
         if channel.closing().is_some() {
             return Err(ChannelError::Pending);
         }
@@ -102,7 +103,7 @@ impl Channels {
         self.find(id).await?.ok_or_else(|| ChannelRefusal::Unknown.into())
     }
 
-    /// Whether the payer authorised this close with a signature made for it
+    /// Returns true if the payer authorised this close with a signature made for it
     /// (EIP-712 `CloseAuthorization` in the vouchers' domain).
     #[must_use]
     pub fn authorizes(
@@ -121,8 +122,7 @@ impl Channels {
         })
     }
 
-    /// Closes every open hold of a channel; the streams behind them end at what
-    /// was charged.
+    /// Closes every open hold of a channel; their streams end at what was charged.
     pub(super) async fn stop_requests(&self, id: ChannelId, now: Timestamp) -> Result<Channel, ChannelError> {
         self.db
             .transaction(|mut tx| async move {
@@ -134,8 +134,13 @@ impl Channels {
         self.find(id).await?.ok_or_else(|| ChannelRefusal::Unknown.into())
     }
 
-    /// Nothing can be taken from this channel any more: end what runs on it.
-    pub(super) async fn gone(&self, channel: &Channel, now: Timestamp) -> Result<(), ChannelError> {
+    /// Records that a channel was closed externally, and ends the requests on it: nothing can be
+    /// settled on it any more.
+    pub(super) async fn record_external_close(
+        &self,
+        channel: &Channel,
+        now: Timestamp,
+    ) -> Result<(), ChannelError> {
         let id = channel.id;
         self.db
             .transaction(|mut tx| async move {
@@ -148,7 +153,7 @@ impl Channels {
         Ok(())
     }
 
-    /// Settles up to a voucher that what was spent covers.
+    /// Settles up to the highest voucher within the spent amount.
     ///
     /// # Errors
     /// [`ChannelError`].
@@ -159,21 +164,21 @@ impl Channels {
         if voucher.amount <= channel.settled {
             return Ok(());
         }
-        let taking = Settlement {
+        let settlement = Settlement {
             purpose: TxPurpose::Settle,
             amount: voucher.amount,
             input: reserve::settle_call(&channel.descriptor, voucher.amount, &voucher.signature),
         };
-        let price = self.price().await?;
-        self.dispatch(channel, taking, price, now).await
+        let price = self.gas_price().await?;
+        self.dispatch(channel, settlement, price, now).await
     }
 
-    /// Closes a channel on our own account, with the highest voucher there is.
+    /// Closes a channel without its payer, with its highest voucher.
     ///
     /// # Errors
     /// [`ChannelError`].
     pub async fn close_now(&self, id: ChannelId, now: Timestamp) -> Result<(), ChannelError> {
-        let price = self.price().await?;
+        let price = self.gas_price().await?;
         let channel = self.stop_requests(id, now).await?;
         let Some(voucher) = channel.voucher.clone() else {
             return Ok(());
@@ -190,32 +195,32 @@ impl Channels {
         price: u128,
         now: Timestamp,
     ) -> Result<(), ChannelError> {
-        let taking = Settlement {
+        let settlement = Settlement {
             purpose: TxPurpose::Close,
             amount: capture,
             input: reserve::close_call(&channel.descriptor, voucher.amount, capture, &voucher.signature),
         };
-        self.dispatch(channel, taking, price, now).await
+        self.dispatch(channel, settlement, price, now).await
     }
 
-    /// The network's price, asked for before requests are stopped: whatever is
-    /// charged between the two would not be in the capture.
-    async fn price(&self) -> Result<u128, ChannelError> {
+    /// Returns the network's gas price. Read before requests are stopped: while it is
+    /// read after that, a new request could be charged, which the capture would lack.
+    async fn gas_price(&self) -> Result<u128, ChannelError> {
         self.chain.gas_price().await.map_err(|error| {
-            tracing::warn!(%error, "gas price");
+            tracing::warn!(%error, "the gas price cannot be read from the chain");
             ChannelError::Unavailable("the chain")
         })
     }
 
-    /// Signs, records, sends and resolves a transaction of ours.
+    /// Signs, records, sends and resolves a transaction of the operator.
     async fn dispatch(
         &self,
         channel: &Channel,
-        taking: Settlement,
+        settlement: Settlement,
         price: u128,
         now: Timestamp,
     ) -> Result<(), ChannelError> {
-        let Settlement { purpose, amount, input } = taking;
+        let Settlement { purpose, amount, input } = settlement;
         let call = Call { to: TxKind::Call(self.terms.escrow), value: U256::ZERO, input };
         // Twice the price: room for the base fee to rise while it is valid.
         let fees = Fees { highest: price.saturating_mul(2), priority: 0, ..self.operator.fees };
@@ -223,20 +228,20 @@ impl Channels {
         let transaction =
             SignedTransaction::own(&self.operator.signer, self.terms.chain_id, call, &fees, until)
                 .map_err(|error| ChannelError::Transaction(error.to_string()))?;
-        let pending = pending(purpose, amount, &transaction);
-        let departure = OutgoingTx { pending: &pending, opens: None, payer: channel.descriptor.payer };
-        if !self.record(channel.id, &departure, now).await? {
+        let pending = pending_tx(purpose, amount, &transaction);
+        let outgoing = OutgoingTx { pending: &pending, opens: None, payer: channel.descriptor.payer };
+        if !self.record_pending(channel.id, &outgoing, now).await? {
             return Err(ChannelError::Pending);
         }
         let receipt = self.send(channel.id, &pending, &transaction, now).await?;
-        self.taken(channel, &pending, &receipt, now).await
+        self.record_settlement(channel, &pending, &receipt, now).await
     }
 
     /// Records a mined settlement or close.
-    async fn taken(
+    async fn record_settlement(
         &self,
         channel: &Channel,
-        pending: &Pending,
+        pending: &PendingTx,
         receipt: &ChainReceipt,
         now: Timestamp,
     ) -> Result<(), ChannelError> {
@@ -247,57 +252,57 @@ impl Channels {
             TxPurpose::Open | TxPurpose::TopUp => (Phase::Open, None),
         };
         let Some(settled) = settled else {
-            tracing::error!(channel = %channel.id, "transaction mined without its event");
+            tracing::error!(channel = %channel.id, "a transaction was mined without its event");
             metrics::counter!("farebox_chain_contradictions_total").increment(1);
             return Err(ChannelError::Pending);
         };
-        let fee = cost(Some(receipt));
+        let fee = fee_of(Some(receipt));
         self.resolve(channel, pending, TxOutcome { phase, deposit: channel.deposit, settled, fee }, now)
             .await?;
         tracing::info!(channel = %channel.id, %settled, phase = phase.as_str(), "channel settled");
         Ok(())
     }
 
-    /// Finds out what became of a pending transaction; `Pending` when nobody
-    /// can say yet.
+    /// Finds out on the chain what became of a pending transaction, and records it.
     ///
     /// # Errors
-    /// [`ChannelError`].
+    /// [`ChannelError::Pending`] when its outcome is not known yet.
     pub(super) async fn reconcile(
         &self,
         channel: &Channel,
-        pending: &Pending,
+        pending: &PendingTx,
         now: Timestamp,
     ) -> Result<(), ChannelError> {
         let hash = pending.hash.parse().map_err(|_| ChannelError::Pending)?;
         let receipt = match self.chain.receipt(hash).await {
             Ok(Some(receipt)) => receipt,
-            Ok(None) if self.is_dead(pending, hash, now).await => {
-                return self.undo(channel.id, pending, None, now).await;
+            Ok(None) if self.has_expired(pending, hash, now).await => {
+                return self.record_failure(channel.id, pending, None, now).await;
             }
             Ok(None) => return Err(ChannelError::Pending),
             Err(error) => {
-                tracing::warn!(%error, "pending transaction cannot be looked up");
+                tracing::warn!(%error, "the receipt of a pending transaction cannot be read");
                 return Err(ChannelError::Pending);
             }
         };
         if !self.succeeded(&receipt, channel.id)? {
-            return self.undo(channel.id, pending, Some(&receipt), now).await;
+            return self.record_failure(channel.id, pending, Some(&receipt), now).await;
         }
         match pending.purpose {
-            TxPurpose::Open => self.opened(channel.id, pending, &receipt, now).await,
+            TxPurpose::Open => self.record_opening(channel.id, pending, &receipt, now).await,
             TxPurpose::TopUp => {
                 let deposit = reserve::topped_up(&receipt, self.terms.escrow, channel.id)
                     .ok_or(ChannelError::Pending)?;
-                self.resolve(channel, pending, topped_up(channel, deposit, &receipt), now).await
+                self.resolve(channel, pending, top_up_outcome(channel, deposit, &receipt), now).await
             }
-            TxPurpose::Settle | TxPurpose::Close => self.taken(channel, pending, &receipt, now).await,
+            TxPurpose::Settle | TxPurpose::Close => {
+                self.record_settlement(channel, pending, &receipt, now).await
+            }
         }
     }
 }
 
-/// Closes the open holds of a channel at what they were charged, because the
-/// channel moves on.
+/// Closes the open holds of a channel at what they were charged.
 async fn close_holds(tx: &mut Tx, id: ChannelId, now: Timestamp) -> Result<(), TxFailure> {
     for open in holds::open_holds(tx, id).await? {
         let units = open.charged.micros().checked_div(open.unit_price.micros()).unwrap_or(0);

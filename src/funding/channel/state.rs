@@ -1,22 +1,26 @@
-//! The rules of a channel, as pure functions of its state.
+//! Rules of a channel, as pure functions of its state.
 
 use crate::id::{RequestId, Timestamp};
 use crate::money::Money;
 use crate::payments::methods::tempo::session::{ChannelId, Descriptor, SignedVoucher, Snapshot};
 
-/// How far a channel has come. See `migrations/0003_channels.sql`.
+/// Stage of a channel's life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
+    /// Its opening transaction is pending.
     Opening,
+    /// Its deposit and vouchers can be used.
     Open,
+    /// Settled on the chain for the last time.
     Closed,
+    /// Its opening transaction failed or expired.
     Failed,
 }
 
 impl Phase {
     pub(super) const ALL: [Self; 4] = [Self::Opening, Self::Open, Self::Closed, Self::Failed];
 
-    /// The stored name.
+    /// Returns the stored name.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -28,19 +32,23 @@ impl Phase {
     }
 }
 
-/// What a transaction about a channel is for.
+/// Purpose of a transaction about a channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TxPurpose {
+    /// The payer's: makes the deposit.
     Open,
+    /// The payer's: raises the deposit.
     TopUp,
+    /// The operator's: moves earned money to the payee; the channel goes on.
     Settle,
+    /// The operator's: captures for the payee, and returns the rest to the payer.
     Close,
 }
 
 impl TxPurpose {
     pub(super) const ALL: [Self; 4] = [Self::Open, Self::TopUp, Self::Settle, Self::Close];
 
-    /// The stored name.
+    /// Returns the stored name.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -52,29 +60,31 @@ impl TxPurpose {
     }
 }
 
-/// The transaction about a channel that is out.
+/// The transaction about a channel that is sent, or about to be, and whose outcome is unknown.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pending {
+pub struct PendingTx {
     pub purpose: TxPurpose,
     /// Deposit, addition, settled amount or capture.
     pub amount: Money,
+    /// `0x` and hexadecimal digits.
     pub hash: String,
+    /// Bytes of the transaction, in the same form.
     pub raw: String,
-    /// No block later than this includes it.
-    pub until: Option<Timestamp>,
-    /// Where we pay its fee.
+    /// Last moment at which a block can include it.
+    pub valid_until: Option<Timestamp>,
+    /// Reservation of its fee, if it is sponsored.
     pub sponsored: Option<Reservation>,
 }
 
-/// What the sponsor's budget holds for a transaction of the channel's payer.
+/// A fee reserved of the sponsor's budget for a transaction of the channel's payer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reservation {
     pub fee: Money,
-    /// When it was reserved.
+    /// Moment at which it was reserved: its day's budget counts it.
     pub at: Timestamp,
 }
 
-/// A channel with everything that decisions about it need.
+/// A channel, with everything that decisions about it need.
 #[derive(Debug, Clone)]
 pub struct Channel {
     pub id: ChannelId,
@@ -82,18 +92,20 @@ pub struct Channel {
     pub phase: Phase,
     pub deposit: Money,
     pub settled: Money,
-    /// The highest voucher that a settlement ever carried, mined or not: public since.
+    /// Amount of the highest voucher that was ever in a settlement, mined or not: it is public.
     pub published: Money,
-    /// Unix seconds; zero when the payer has not asked to close.
+    /// Moment of the payer's request to close, in Unix seconds; zero without one.
     pub close_requested_at: i64,
-    pub pending: Option<Pending>,
-    /// The highest voucher.
+    pub pending: Option<PendingTx>,
+    /// Highest voucher.
     pub voucher: Option<SignedVoucher>,
-    /// What was charged for, over all requests.
+    /// Amount charged, over all requests.
     pub spent: Money,
+    /// Hash of the transaction that closed it.
     pub close_hash: Option<String>,
+    /// Moment of the last voucher, opening or top-up.
     pub active_at: Timestamp,
-    /// When the chain was last asked about it.
+    /// Moment at which its state was last read from the chain.
     pub checked_at: Timestamp,
 }
 
@@ -101,36 +113,42 @@ pub struct Channel {
 #[derive(Debug, Clone, Copy)]
 pub struct ChannelRequest<'a> {
     pub id: &'a RequestId,
-    /// The client's `Idempotency-Key`: a request is charged once under it.
+    /// `Idempotency-Key` of the client: a request is charged once under it.
     pub key: Option<&'a str>,
-    /// The id of the challenge it came with.
+    /// Id of the challenge that its credential answers.
     pub challenge: &'a str,
-    /// The ledger's name of what is sold.
+    /// Name of the model or service in the ledger.
     pub service: &'a str,
     pub unit_price: Money,
 }
 
-/// Why a channel refuses.
+/// Reason a channel refuses a voucher, request or close.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ChannelRefusal {
-    #[error("this server knows no channel with this id")]
+    #[error("`channelId` is not a channel of this server; open a channel first")]
     Unknown,
-    /// It may open yet: nobody is to give it up.
+    /// It may open yet.
     #[error("the channel's opening transaction is not in a block yet; send the same request again")]
     Opening,
-    #[error("the channel has been closed")]
+    #[error("the channel is closed; open a new one")]
     Closed,
-    #[error("the channel is being closed; open a new one")]
+    #[error("the channel is closing; open a new one")]
     Closing,
-    #[error("the voucher allows less than one accepted before")]
+    #[error("`cumulativeAmount` is less than that of a voucher accepted before; sign a higher one")]
     Lower,
-    #[error("the voucher adds less than the least step")]
+    #[error("`cumulativeAmount` adds less than `minVoucherDelta` to the last voucher; add more")]
     Step,
-    #[error("the voucher exceeds the channel's deposit; top it up first")]
+    #[error("the channel's deposit does not cover the voucher or the price of one unit; top it up first")]
     Deposit,
-    #[error("a voucher for a close must cover what was spent and settled")]
+    #[error(
+        "`cumulativeAmount` of a close must be at least what was spent and settled on the channel; \
+         sign a higher one"
+    )]
     Cover,
-    #[error("this voucher has been on the chain before; sign a close authorization with it")]
+    #[error(
+        "this voucher was in a settlement on the chain, so it is public; \
+         add a close authorization (`closeSignature`)"
+    )]
     Published,
     #[error(
         "a request with this Idempotency-Key is being served on this channel; nothing was charged for this one"
@@ -143,26 +161,26 @@ pub enum ChannelRefusal {
     Repeated,
 }
 
-/// What a voucher changes.
+/// Effect of a voucher that may be accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum VoucherEffect {
-    /// It allows this much more.
-    More(Money),
-    /// It was accepted before.
-    Again,
+    /// Adds this much to the accepted amount.
+    Adds(Money),
+    /// Nothing: it was accepted before.
+    AddsNothing,
 }
 
 impl Channel {
-    /// The highest cumulative amount accepted.
+    /// Returns the highest cumulative amount accepted.
     #[must_use]
     pub fn accepted(&self) -> Money {
         self.voucher.as_ref().map_or(Money::ZERO, |voucher| voucher.amount)
     }
 
-    /// Whether it can be used: charged, and given vouchers.
+    /// Checks that it can be charged and can accept vouchers.
     ///
     /// # Errors
-    /// Why not.
+    /// The reason it cannot.
     pub fn usable(&self) -> Result<(), ChannelRefusal> {
         match self.phase {
             Phase::Opening => Err(ChannelRefusal::Opening),
@@ -177,18 +195,18 @@ impl Channel {
         self.close_requested_at > 0 || self.closing().is_some()
     }
 
-    /// The close that is out.
+    /// Returns the pending close.
     #[must_use]
-    pub fn closing(&self) -> Option<&Pending> {
+    pub fn closing(&self) -> Option<&PendingTx> {
         self.pending.as_ref().filter(|pending| pending.purpose == TxPurpose::Close)
     }
 
-    /// Whether a voucher of `amount` may be accepted ("Voucher Verification",
+    /// Decides if a voucher of `amount` may be accepted ("Voucher Verification",
     /// steps 5 to 7; the signature has been checked).
     ///
     /// # Errors
-    /// Which rule it breaks.
-    pub fn accept(&self, amount: Money, least_step: Money) -> Result<VoucherEffect, ChannelRefusal> {
+    /// The rule that it breaks.
+    pub fn accept(&self, amount: Money, min_delta: Money) -> Result<VoucherEffect, ChannelRefusal> {
         self.usable()?;
         let accepted = self.accepted();
         if amount > self.deposit {
@@ -198,30 +216,30 @@ impl Channel {
             return Err(ChannelRefusal::Lower);
         }
         if self.voucher.is_some() && amount == accepted {
-            return Ok(VoucherEffect::Again);
+            return Ok(VoucherEffect::AddsNothing);
         }
         let more = amount.checked_sub(accepted).ok_or(ChannelRefusal::Lower)?;
-        if self.voucher.is_some() && more < least_step {
+        if self.voucher.is_some() && more < min_delta {
             return Err(ChannelRefusal::Step);
         }
-        Ok(VoucherEffect::More(more))
+        Ok(VoucherEffect::Adds(more))
     }
 
-    /// What a close takes for the payee: exactly what was delivered, or what is
+    /// Returns the amount that a close captures: exactly what was delivered, or what is
     /// settled already ("Cooperative Close").
     #[must_use]
     pub fn capture(&self) -> Money {
         self.spent.max(self.settled)
     }
 
-    /// Whether a cooperative close with this voucher may go on. `authorized`:
-    /// the payer signed a close authorization of its own.
+    /// Decides if a voucher of `amount` may close the channel, and returns the capture.
+    /// `authorized` is true if the payer signed a close authorization too.
     ///
     /// A voucher that was in a settlement is public, so alone it does not prove
     /// that the payer wants to close.
     ///
     /// # Errors
-    /// Which rule it breaks.
+    /// The rule that it breaks.
     pub fn may_close(&self, amount: Money, authorized: bool) -> Result<Money, ChannelRefusal> {
         self.usable()?;
         let capture = self.capture();
@@ -238,18 +256,18 @@ impl Channel {
         Ok(capture)
     }
 
-    /// The least the next voucher must allow so that `cost` more can be spent.
+    /// Returns the least amount of the next voucher with which `cost` more can be spent.
     #[must_use]
-    pub fn required(&self, cost: Money, least_step: Money) -> Money {
+    pub fn required(&self, cost: Money, min_delta: Money) -> Money {
         let accepted = self.accepted();
         let needed = self.spent.checked_add(cost).unwrap_or(Money::from_micros(i64::MAX));
         if needed <= accepted {
             return accepted;
         }
-        needed.max(accepted.checked_add(least_step).unwrap_or(needed))
+        needed.max(accepted.checked_add(min_delta).unwrap_or(needed))
     }
 
-    /// What a client needs to resume.
+    /// Returns the snapshot for a client that resumes the channel.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         Snapshot {
@@ -265,29 +283,29 @@ impl Channel {
     }
 }
 
-/// When the worker settles and closes on its own.
+/// Limits beyond which the worker settles and closes.
 #[derive(Debug, Clone, Copy)]
 pub struct SettlementPolicy {
-    /// Settle when this much is spent and not settled.
+    /// Amount spent and not settled at which it settles.
     pub settle_above: Money,
-    /// Settle when something unsettled is this old, in milliseconds.
+    /// Milliseconds without activity after which it settles any unsettled amount.
     pub settle_after_ms: i64,
-    /// Close when nothing happened for this long, in milliseconds.
+    /// Milliseconds without activity after which it closes.
     pub close_idle_ms: i64,
 }
 
-/// What is to be done about a channel now.
+/// Action that is due on a channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DueAction {
     Nothing,
-    /// Take what was spent so far.
+    /// Settles what was spent.
     Settle,
-    /// Take what was spent and return the rest.
+    /// Captures what was spent and returns the rest.
     Close,
 }
 
-/// Decides what is due. A payer that asked to close gets what it asked for at
-/// once: after the grace period it could take what we have not settled.
+/// Decides which action is due. A payer's request to close is met at once: after
+/// the grace period the payer could withdraw what is not settled.
 #[must_use]
 pub fn due(channel: &Channel, policy: &SettlementPolicy, now: Timestamp) -> DueAction {
     if channel.phase != Phase::Open || channel.pending.is_some() || channel.voucher.is_none() {
@@ -352,10 +370,10 @@ mod tests {
         let channel = channel(1000, 500, 0, 0);
         let accept = |amount| channel.accept(dollars(amount), dollars(10));
         assert_eq!(accept(499), Err(ChannelRefusal::Lower));
-        assert_eq!(accept(500), Ok(VoucherEffect::Again));
+        assert_eq!(accept(500), Ok(VoucherEffect::AddsNothing));
         assert_eq!(accept(509), Err(ChannelRefusal::Step));
-        assert_eq!(accept(510), Ok(VoucherEffect::More(dollars(10))));
-        assert_eq!(accept(1000), Ok(VoucherEffect::More(dollars(500))));
+        assert_eq!(accept(510), Ok(VoucherEffect::Adds(dollars(10))));
+        assert_eq!(accept(1000), Ok(VoucherEffect::Adds(dollars(500))));
         assert_eq!(accept(1001), Err(ChannelRefusal::Deposit));
     }
 

@@ -1,16 +1,17 @@
 //! SQL of channels and vouchers.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::str::FromStr;
 
 use alloy::primitives::Bytes;
-use sqlx::Row as _;
-use sqlx::any::AnyRow;
 
-use super::state::{Channel, Pending, Phase, Reservation, TxPurpose};
+use super::state::{Channel, PendingTx, Phase, Reservation, TxPurpose};
 use crate::db::rows::{self, Column};
+use crate::db::statements::{Row, Statements as _};
 use crate::db::{Db, DbError, Tx};
 use crate::funding::StoreError;
 use crate::id::{AccountId, Timestamp};
+use crate::ledger;
 use crate::money::Money;
 use crate::payments::methods::tempo::session::{ChannelId, Descriptor, SignedVoucher};
 
@@ -18,68 +19,62 @@ const COLUMNS: &str = "c.id, c.payer, c.payee, c.operator, c.token, c.salt, c.au
     c.expiring_nonce_hash, c.state, c.deposit, c.settled, c.published, c.close_requested_at, c.pending_kind, \
     c.pending_amount, c.pending_hash, c.pending_raw, c.pending_until, c.pending_fee, \
     c.pending_fee_at, c.close_hash, c.active_at, c.checked_at, \
-    v.amount AS voucher_amount, v.signature AS voucher_signature, \
-    coalesce((SELECT posted + charged FROM balances WHERE id = 'channel:' || c.id), 0) AS spent";
+    v.amount AS voucher_amount, v.signature AS voucher_signature";
 
-/// A channel with its highest voucher.
+/// Channels, each with its highest voucher.
 const FROM: &str = "channels c \
     LEFT JOIN vouchers v ON v.channel = c.id \
         AND v.amount = (SELECT max(amount) FROM vouchers WHERE channel = c.id)";
 
-/// The ledger account of a channel.
+/// Returns the query for the channels that `rest` selects. Money spent is the ledger's, read in the same
+/// query: every request of a channel reads it.
+fn select(rest: &str) -> String {
+    let spent = ledger::spent_of("'channel:' || c.id");
+    format!("SELECT {COLUMNS}, {spent} AS spent FROM {FROM} {rest}")
+}
+
+/// Returns the ledger account of a channel.
 pub(super) fn account(channel: ChannelId) -> AccountId {
     AccountId::channel(&channel.to_string()).expect("a channel id is 0x and 64 hex digits")
 }
 
 pub(super) async fn find(db: &Db, channel: ChannelId) -> Result<Option<Channel>, StoreError> {
-    let sql = format!("SELECT {COLUMNS} FROM {FROM} WHERE c.id = $1");
-    let row =
-        sqlx::query(sqlx::AssertSqlSafe(sql)).bind(channel.to_string()).fetch_optional(&db.pool).await?;
+    let row = db.fetch_optional(&select("WHERE c.id = $1"), vec![channel.to_string().into()]).await?;
     row.as_ref().map(read).transpose()
 }
 
-/// The payer's channel that was used last and can still be used.
+/// Returns the payer's channel that was used last and can still be used.
 pub(super) async fn of_payer(db: &Db, payer: &str, token: &str) -> Result<Option<Channel>, StoreError> {
-    let sql = format!(
-        "SELECT {COLUMNS} FROM {FROM} WHERE c.payer = $1 AND c.token = $2 AND c.state = 'open' \
-         AND c.close_requested_at = 0 ORDER BY c.active_at DESC LIMIT 1"
+    let text = select(
+        "WHERE c.payer = $1 AND c.token = $2 AND c.state = 'open' AND c.close_requested_at = 0 \
+         ORDER BY c.active_at DESC LIMIT 1",
     );
-    let row = sqlx::query(sqlx::AssertSqlSafe(sql))
-        .bind(payer.to_owned())
-        .bind(token.to_owned())
-        .fetch_optional(&db.pool)
-        .await?;
+    let row = db.fetch_optional(&text, vec![payer.into(), token.into()]).await?;
     row.as_ref().map(read).transpose()
 }
 
-/// Channels that the worker has not looked at since `before`.
+/// Returns channels whose state on the chain was last read before `before`.
 pub(super) async fn unchecked(db: &Db, before: Timestamp, limit: i64) -> Result<Vec<Channel>, StoreError> {
-    let sql = format!(
-        "SELECT {COLUMNS} FROM {FROM} WHERE c.state IN ('opening', 'open') AND c.checked_at <= $1 \
-         ORDER BY c.checked_at LIMIT $2"
-    );
-    let rows =
-        sqlx::query(sqlx::AssertSqlSafe(sql)).bind(before.millis()).bind(limit).fetch_all(&db.pool).await?;
+    let text =
+        select("WHERE c.state IN ('opening', 'open') AND c.checked_at <= $1 ORDER BY c.checked_at LIMIT $2");
+    let rows = db.fetch(&text, vec![before.millis().into(), limit.into()]).await?;
     rows.iter().map(read).collect()
 }
 
-/// Every channel, the newest first, for operators.
-pub(super) async fn all(db: &Db, limit: i64) -> Result<Vec<Channel>, StoreError> {
-    let sql = format!("SELECT {COLUMNS} FROM {FROM} ORDER BY c.created_at DESC LIMIT $1");
-    let rows = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(limit).fetch_all(&db.pool).await?;
+/// Returns the newest channels, the newest first.
+pub(super) async fn newest(db: &Db, limit: i64) -> Result<Vec<Channel>, StoreError> {
+    let rows = db.fetch(&select("ORDER BY c.created_at DESC LIMIT $1"), vec![limit.into()]).await?;
     rows.iter().map(read).collect()
 }
 
 /// Locks a channel until the transaction ends, and reads it.
 pub(super) async fn lock(tx: &mut Tx, channel: ChannelId) -> Result<Option<Channel>, StoreError> {
-    let sql = format!("SELECT id FROM channels WHERE id = $1{}", tx.engine().for_update());
-    let locked =
-        sqlx::query(sqlx::AssertSqlSafe(sql)).bind(channel.to_string()).fetch_optional(tx.conn()).await?;
-    if locked.is_none() {
+    let id = channel.to_string();
+    let text = format!("SELECT id FROM channels WHERE id = $1{}", tx.engine().for_update());
+    if tx.fetch_optional(&text, vec![id.as_str().into()]).await?.is_none() {
         return Ok(None);
     }
-    let sql = format!("SELECT {COLUMNS} FROM {FROM} WHERE c.id = $1");
-    let row = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(channel.to_string()).fetch_one(tx.conn()).await?;
+    let row = tx.fetch_one(&select("WHERE c.id = $1"), vec![id.into()]).await?;
     read(&row).map(Some)
 }
 
@@ -89,75 +84,75 @@ pub(super) async fn lock_all(
     tx: &mut Tx,
     ids: BTreeSet<ChannelId>,
 ) -> Result<BTreeMap<ChannelId, Channel>, StoreError> {
-    let rows: Vec<_> = ids.iter().map(|id| [id.to_string()]).collect();
-    let given = rows::given(tx.engine(), &[Column::Text("id")], rows.len());
+    let ids: Vec<_> = ids.iter().map(|id| [id.to_string()]).collect();
+    let given = rows::given(tx.engine(), &[Column::Text("id")], ids.len());
     let lock = tx.engine().for_update();
     if !lock.is_empty() {
-        let lock =
+        let text =
             format!("{given} SELECT id FROM channels WHERE id IN (SELECT id FROM given) ORDER BY id{lock}");
-        rows::with_rows(lock, &rows).fetch_all(tx.conn()).await?;
+        tx.fetch(&text, vec![rows::cells(&ids)]).await?;
     }
-    let sql = format!("{given} SELECT {COLUMNS} FROM {FROM} WHERE c.id IN (SELECT id FROM given)");
-    let rows = rows::with_rows(sql, &rows).fetch_all(tx.conn()).await?;
+    let text = format!("{given} {}", select("WHERE c.id IN (SELECT id FROM given)"));
+    let rows = tx.fetch(&text, vec![rows::cells(&ids)]).await?;
     rows.iter().map(|row| read(row).map(|channel| (channel.id, channel))).collect()
 }
 
-/// A new channel whose opening transaction is about to leave; `false` when it is known already.
+/// Stores a new channel before its opening transaction is sent; `false` when it is known already.
 pub(super) async fn insert(
     tx: &mut Tx,
     channel: ChannelId,
     descriptor: &Descriptor,
     now: Timestamp,
 ) -> Result<bool, DbError> {
-    let done = sqlx::query(
-        "INSERT INTO channels (id, payer, payee, operator, token, salt, authorized_signer, \
+    let text = "INSERT INTO channels (id, payer, payee, operator, token, salt, authorized_signer, \
          expiring_nonce_hash, state, deposit, settled, close_requested_at, created_at, active_at, \
          checked_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'opening', 0, 0, 0, $9, $9, $9) \
-         ON CONFLICT (id) DO NOTHING",
-    )
-    .bind(channel.to_string())
-    .bind(format!("{:#x}", descriptor.payer))
-    .bind(format!("{:#x}", descriptor.payee))
-    .bind(format!("{:#x}", descriptor.operator))
-    .bind(format!("{:#x}", descriptor.token))
-    .bind(format!("{:#x}", descriptor.salt))
-    .bind(format!("{:#x}", descriptor.authorized_signer))
-    .bind(format!("{:#x}", descriptor.expiring_nonce_hash))
-    .bind(now.millis())
-    .execute(tx.conn())
-    .await?;
-    Ok(done.rows_affected() == 1)
+         ON CONFLICT (id) DO NOTHING";
+    let values = vec![
+        channel.to_string().into(),
+        format!("{:#x}", descriptor.payer).into(),
+        format!("{:#x}", descriptor.payee).into(),
+        format!("{:#x}", descriptor.operator).into(),
+        format!("{:#x}", descriptor.token).into(),
+        format!("{:#x}", descriptor.salt).into(),
+        format!("{:#x}", descriptor.authorized_signer).into(),
+        format!("{:#x}", descriptor.expiring_nonce_hash).into(),
+        now.millis().into(),
+    ];
+    Ok(tx.execute(text, values).await? == 1)
 }
 
-/// Records, before it leaves, the one transaction about a channel; `false`
-/// when another one is out. A settlement makes its voucher public.
-pub(super) async fn set_pending(tx: &mut Tx, channel: ChannelId, pending: &Pending) -> Result<bool, DbError> {
-    let done = sqlx::query(
-        "UPDATE channels SET pending_kind = $2, pending_amount = $3, pending_hash = $4, \
+/// Records the pending transaction of a channel before it is sent; `false` when
+/// another one is pending. A settlement makes its voucher public.
+pub(super) async fn set_pending(
+    tx: &mut Tx,
+    channel: ChannelId,
+    pending: &PendingTx,
+) -> Result<bool, DbError> {
+    let text = "UPDATE channels SET pending_kind = $2, pending_amount = $3, pending_hash = $4, \
          pending_raw = $5, pending_until = $6, pending_fee = $7, pending_fee_at = $8, \
          published = CASE WHEN $2 = 'settle' AND published < $3 THEN $3 ELSE published END \
-         WHERE id = $1 AND pending_kind IS NULL",
-    )
-    .bind(channel.to_string())
-    .bind(pending.purpose.as_str())
-    .bind(pending.amount.micros())
-    .bind(pending.hash.clone())
-    .bind(pending.raw.clone())
-    .bind(pending.until.map(Timestamp::millis))
-    .bind(pending.sponsored.map(|reserved| reserved.fee.micros()))
-    .bind(pending.sponsored.map(|reserved| reserved.at.millis()))
-    .execute(tx.conn())
-    .await?;
-    Ok(done.rows_affected() == 1)
+         WHERE id = $1 AND pending_kind IS NULL";
+    let values = vec![
+        channel.to_string().into(),
+        pending.purpose.as_str().into(),
+        pending.amount.micros().into(),
+        pending.hash.as_str().into(),
+        pending.raw.as_str().into(),
+        pending.valid_until.map(Timestamp::millis).into(),
+        pending.sponsored.map(|reservation| reservation.fee.micros()).into(),
+        pending.sponsored.map(|reservation| reservation.at.millis()).into(),
+    ];
+    Ok(tx.execute(text, values).await? == 1)
 }
 
-/// What became of the pending transaction.
+/// State of a channel after its pending transaction was included, failed or expired.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct TxOutcome {
     pub phase: Phase,
     pub deposit: Money,
     pub settled: Money,
-    /// What it cost whoever paid its fee.
+    /// Network fee that was paid; zero when no block has the transaction.
     pub fee: Money,
 }
 
@@ -166,12 +161,11 @@ pub(super) struct TxOutcome {
 pub(super) async fn resolve(
     tx: &mut Tx,
     channel: ChannelId,
-    pending: &Pending,
+    pending: &PendingTx,
     outcome: TxOutcome,
     now: Timestamp,
 ) -> Result<bool, DbError> {
-    let done = sqlx::query(
-        "UPDATE channels SET state = $3, \
+    let text = "UPDATE channels SET state = $3, \
          deposit = CASE WHEN deposit < $4 THEN $4 ELSE deposit END, \
          settled = CASE WHEN settled < $5 THEN $5 ELSE settled END, \
          close_requested_at = CASE WHEN pending_kind = 'topUp' AND $4 > deposit THEN 0 ELSE close_requested_at END, \
@@ -179,21 +173,20 @@ pub(super) async fn resolve(
          pending_kind = NULL, pending_amount = NULL, pending_hash = NULL, pending_raw = NULL, \
          pending_until = NULL, pending_fee = NULL, pending_fee_at = NULL, \
          active_at = CASE WHEN pending_kind IN ('open', 'topUp') THEN $6 ELSE active_at END, \
-         checked_at = $6 WHERE id = $1 AND pending_hash = $2",
-    )
-    .bind(channel.to_string())
-    .bind(pending.hash.clone())
-    .bind(outcome.phase.as_str())
-    .bind(outcome.deposit.micros())
-    .bind(outcome.settled.micros())
-    .bind(now.millis())
-    .execute(tx.conn())
-    .await?;
-    Ok(done.rows_affected() == 1)
+         checked_at = $6 WHERE id = $1 AND pending_hash = $2";
+    let values = vec![
+        channel.to_string().into(),
+        pending.hash.as_str().into(),
+        outcome.phase.as_str().into(),
+        outcome.deposit.micros().into(),
+        outcome.settled.micros().into(),
+        now.millis().into(),
+    ];
+    Ok(tx.execute(text, values).await? == 1)
 }
 
-/// Takes note of what the chain says. Nothing is ever lowered: a node that is
-/// behind must not reopen a closing channel or shrink a deposit.
+/// Records a channel's state as the chain reports it. Nothing is ever lowered: a node
+/// that is behind must not reopen a closing channel or lower a deposit.
 pub(super) async fn observe(
     tx: &mut Tx,
     channel: ChannelId,
@@ -202,46 +195,43 @@ pub(super) async fn observe(
     close_requested_at: i64,
     now: Timestamp,
 ) -> Result<(), DbError> {
-    sqlx::query(
-        "UPDATE channels SET \
+    let text = "UPDATE channels SET \
          deposit = CASE WHEN deposit < $2 THEN $2 ELSE deposit END, \
          settled = CASE WHEN settled < $3 THEN $3 ELSE settled END, \
          close_requested_at = CASE WHEN close_requested_at < $4 THEN $4 ELSE close_requested_at END, \
-         checked_at = $5 WHERE id = $1",
-    )
-    .bind(channel.to_string())
-    .bind(deposit.micros())
-    .bind(settled.micros())
-    .bind(close_requested_at)
-    .bind(now.millis())
-    .execute(tx.conn())
-    .await?;
+         checked_at = $5 WHERE id = $1";
+    let values = vec![
+        channel.to_string().into(),
+        deposit.micros().into(),
+        settled.micros().into(),
+        close_requested_at.into(),
+        now.millis().into(),
+    ];
+    tx.execute(text, values).await?;
     Ok(())
 }
 
-/// The channel ended on the chain without us.
+/// Records that a channel was closed externally.
 pub(super) async fn set_closed_externally(
     tx: &mut Tx,
     channel: ChannelId,
     now: Timestamp,
 ) -> Result<(), DbError> {
-    sqlx::query(
-        "UPDATE channels SET state = 'closed', checked_at = $2 \
-         WHERE id = $1 AND state = 'open' AND pending_kind IS NULL",
-    )
-    .bind(channel.to_string())
-    .bind(now.millis())
-    .execute(tx.conn())
-    .await?;
+    let text = "UPDATE channels SET state = 'closed', checked_at = $2 \
+         WHERE id = $1 AND state = 'open' AND pending_kind IS NULL";
+    tx.execute(text, vec![channel.to_string().into(), now.millis().into()]).await?;
     Ok(())
 }
 
-/// Keeps the voucher of each of these channels, and drops those that can settle
-/// nothing any more: of the ones that what was spent covers, only the highest is
-/// of use.
-pub(super) async fn keep_vouchers(tx: &mut Tx, channels: &[&Channel], now: Timestamp) -> Result<(), DbError> {
+/// Stores the voucher of each of these channels, and deletes those that no settlement
+/// needs any more: of the vouchers within the spent amount, only the highest is of use.
+pub(super) async fn store_vouchers(
+    tx: &mut Tx,
+    channels: &[&Channel],
+    now: Timestamp,
+) -> Result<(), DbError> {
     let engine = tx.engine();
-    let rows: Vec<_> = channels
+    let vouchers: Vec<_> = channels
         .iter()
         .filter_map(|channel| channel.voucher.as_ref().map(|voucher| (channel, voucher)))
         .map(|(channel, voucher)| {
@@ -250,17 +240,18 @@ pub(super) async fn keep_vouchers(tx: &mut Tx, channels: &[&Channel], now: Times
         })
         .collect();
     let columns = [Column::Text("id"), Column::Whole("amount"), Column::Text("signature")];
-    let given = rows::given(engine, &columns, rows.len());
+    let given = rows::given(engine, &columns, vouchers.len());
     let insert = format!(
         "{given} INSERT INTO vouchers (channel, amount, signature) SELECT id, amount, signature FROM given"
     );
-    rows::with_rows(insert, &rows).execute(tx.conn()).await?;
-    let rows: Vec<_> = channels
+    tx.execute(&insert, vec![rows::cells(&vouchers)]).await?;
+    let spent: Vec<_> = channels
         .iter()
         .map(|channel| (channel.id.to_string(), channel.spent.micros(), now.millis()))
         .collect();
     let columns = [Column::Text("id"), Column::Whole("spent"), Column::Whole("now")];
-    let given = rows::given(engine, &columns, rows.len());
+    let given = rows::given(engine, &columns, spent.len());
+    let spent = rows::cells(&spent);
     let delete = format!(
         "{given} DELETE FROM vouchers WHERE (channel, amount) IN
            (SELECT lower.channel, lower.amount FROM given
@@ -268,32 +259,23 @@ pub(super) async fn keep_vouchers(tx: &mut Tx, channels: &[&Channel], now: Times
              WHERE spent.channel = given.id AND spent.amount <= given.spent
                AND lower.channel = spent.channel AND lower.amount < spent.amount)"
     );
-    rows::with_rows(delete, &rows).execute(tx.conn()).await?;
+    tx.execute(&delete, vec![spent.clone()]).await?;
     let touch =
         format!("{given} UPDATE channels SET active_at = given.now FROM given WHERE channels.id = given.id");
-    rows::with_rows(touch, &rows).execute(tx.conn()).await?;
+    tx.execute(&touch, vec![spent]).await?;
     Ok(())
 }
 
-/// The highest voucher that takes nothing beyond `spent`.
+/// Returns the highest voucher within the spent amount.
 pub(super) async fn settleable(
     db: &Db,
     channel: ChannelId,
     spent: Money,
 ) -> Result<Option<SignedVoucher>, StoreError> {
-    let row = sqlx::query(
-        "SELECT amount, signature FROM vouchers WHERE channel = $1 AND amount <= $2 \
-         ORDER BY amount DESC LIMIT 1",
-    )
-    .bind(channel.to_string())
-    .bind(spent.micros())
-    .fetch_optional(&db.pool)
-    .await?;
-    row.map(|row| {
-        let signature: String = row.try_get("signature")?;
-        voucher(channel, row.try_get("amount")?, &signature)
-    })
-    .transpose()
+    let text = "SELECT amount, signature FROM vouchers WHERE channel = $1 AND amount <= $2 \
+         ORDER BY amount DESC LIMIT 1";
+    let row = db.fetch_optional(text, vec![channel.to_string().into(), spent.micros().into()]).await?;
+    row.map(|row| voucher(channel, row.whole("amount")?, &row.text("signature")?)).transpose()
 }
 
 fn voucher(channel: ChannelId, amount: i64, signature: &str) -> Result<SignedVoucher, StoreError> {
@@ -301,20 +283,26 @@ fn voucher(channel: ChannelId, amount: i64, signature: &str) -> Result<SignedVou
     Ok(SignedVoucher { channel, amount: Money::from_micros(amount), signature })
 }
 
-pub(super) fn corrupt(channel: ChannelId, column: &'static str, value: &str) -> StoreError {
+fn corrupt(channel: ChannelId, column: &'static str, value: &str) -> StoreError {
     StoreError::Corrupt { id: channel.to_string(), column, value: value.to_owned() }
 }
 
-fn read(row: &AnyRow) -> Result<Channel, StoreError> {
-    let id: String = row.try_get("id")?;
+fn money(row: &Row, column: &str) -> Result<Money, DbError> {
+    row.whole(column).map(Money::from_micros)
+}
+
+fn moment(row: &Row, column: &str) -> Result<Timestamp, DbError> {
+    row.whole(column).map(Timestamp::from_millis)
+}
+
+fn read(row: &Row) -> Result<Channel, StoreError> {
+    let id = row.text("id")?;
     let id: ChannelId =
         id.parse().map_err(|_| StoreError::Corrupt { id: id.clone(), column: "id", value: id.clone() })?;
-    let phase: String = row.try_get("state")?;
+    let phase = row.text("state")?;
     let phase =
         Phase::ALL.into_iter().find(|p| p.as_str() == phase).ok_or_else(|| corrupt(id, "state", &phase))?;
-    let held: Option<i64> = row.try_get("voucher_amount")?;
-    let signature: Option<String> = row.try_get("voucher_signature")?;
-    let voucher = match (held, signature) {
+    let voucher = match (row.whole_or_null("voucher_amount")?, row.text_or_null("voucher_signature")?) {
         (Some(amount), Some(signature)) => Some(voucher(id, amount, &signature)?),
         _ => None,
     };
@@ -322,54 +310,50 @@ fn read(row: &AnyRow) -> Result<Channel, StoreError> {
         id,
         descriptor: descriptor(row, id)?,
         phase,
-        deposit: Money::from_micros(row.try_get("deposit")?),
-        settled: Money::from_micros(row.try_get("settled")?),
-        published: Money::from_micros(row.try_get("published")?),
-        close_requested_at: row.try_get("close_requested_at")?,
+        deposit: money(row, "deposit")?,
+        settled: money(row, "settled")?,
+        published: money(row, "published")?,
+        close_requested_at: row.whole("close_requested_at")?,
         pending: pending(row, id)?,
         voucher,
-        spent: Money::from_micros(row.try_get("spent")?),
-        close_hash: row.try_get("close_hash")?,
-        active_at: Timestamp::from_millis(row.try_get("active_at")?),
-        checked_at: Timestamp::from_millis(row.try_get("checked_at")?),
+        spent: money(row, "spent")?,
+        close_hash: row.text_or_null("close_hash")?,
+        active_at: moment(row, "active_at")?,
+        checked_at: moment(row, "checked_at")?,
     })
 }
 
-fn descriptor(row: &AnyRow, id: ChannelId) -> Result<Descriptor, StoreError> {
-    fn text<T: std::str::FromStr>(
-        row: &AnyRow,
-        id: ChannelId,
-        column: &'static str,
-    ) -> Result<T, StoreError> {
-        let text: String = row.try_get(column)?;
+fn descriptor(row: &Row, id: ChannelId) -> Result<Descriptor, StoreError> {
+    fn field<T: FromStr>(row: &Row, id: ChannelId, column: &'static str) -> Result<T, StoreError> {
+        let text = row.text(column)?;
         text.parse().map_err(|_| corrupt(id, column, &text))
     }
     Ok(Descriptor {
-        payer: text(row, id, "payer")?,
-        payee: text(row, id, "payee")?,
-        operator: text(row, id, "operator")?,
-        token: text(row, id, "token")?,
-        salt: text(row, id, "salt")?,
-        authorized_signer: text(row, id, "authorized_signer")?,
-        expiring_nonce_hash: text(row, id, "expiring_nonce_hash")?,
+        payer: field(row, id, "payer")?,
+        payee: field(row, id, "payee")?,
+        operator: field(row, id, "operator")?,
+        token: field(row, id, "token")?,
+        salt: field(row, id, "salt")?,
+        authorized_signer: field(row, id, "authorized_signer")?,
+        expiring_nonce_hash: field(row, id, "expiring_nonce_hash")?,
     })
 }
 
-fn pending(row: &AnyRow, id: ChannelId) -> Result<Option<Pending>, StoreError> {
-    let Some(kind) = row.try_get::<Option<String>, _>("pending_kind")? else {
+fn pending(row: &Row, id: ChannelId) -> Result<Option<PendingTx>, StoreError> {
+    let Some(kind) = row.text_or_null("pending_kind")? else {
         return Ok(None);
     };
     let purpose = TxPurpose::ALL
         .into_iter()
         .find(|purpose| purpose.as_str() == kind)
         .ok_or_else(|| corrupt(id, "pending_kind", &kind))?;
-    Ok(Some(Pending {
+    Ok(Some(PendingTx {
         purpose,
-        amount: Money::from_micros(row.try_get("pending_amount")?),
-        hash: row.try_get("pending_hash")?,
-        raw: row.try_get("pending_raw")?,
-        until: row.try_get::<Option<i64>, _>("pending_until")?.map(Timestamp::from_millis),
-        sponsored: match (row.try_get("pending_fee")?, row.try_get("pending_fee_at")?) {
+        amount: money(row, "pending_amount")?,
+        hash: row.text("pending_hash")?,
+        raw: row.text("pending_raw")?,
+        valid_until: row.whole_or_null("pending_until")?.map(Timestamp::from_millis),
+        sponsored: match (row.whole_or_null("pending_fee")?, row.whole_or_null("pending_fee_at")?) {
             (Some(fee), Some(at)) => {
                 Some(Reservation { fee: Money::from_micros(fee), at: Timestamp::from_millis(at) })
             }

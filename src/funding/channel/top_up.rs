@@ -1,9 +1,11 @@
-//! Topping up: more of a deposit, by the payer's transaction.
+//! Topping up: raising a channel's deposit with the payer's transaction.
 
 use alloy::network::ReceiptResponse as _;
 
-use super::open::{Funded, OutgoingTx, pending, topped_up};
-use super::state::{Channel, ChannelRefusal, Pending, Phase, TxPurpose};
+use super::open::Funded;
+use super::outgoing::{OutgoingTx, fee_of, pending_tx};
+use super::state::{Channel, ChannelRefusal, PendingTx, Phase, TxPurpose};
+use super::store::TxOutcome;
 use super::{ChannelError, Channels};
 use crate::chain::reserve::{self, Funding};
 use crate::chain::{ChainReceipt, SignedTransaction};
@@ -30,7 +32,7 @@ impl Channels {
         if channel.phase != Phase::Open {
             channel.usable()?;
         }
-        let transaction = self.signed(transaction, sponsored, now)?;
+        let transaction = self.funding_tx(transaction, sponsored, now)?;
         let hash = format!("{:#x}", transaction.hash());
         match Funding::read(&transaction, self.terms.escrow) {
             Ok(Funding::TopUp { descriptor: named, additional: added })
@@ -39,7 +41,7 @@ impl Channels {
                     && transaction.sender() == named.payer => {}
             Ok(_) => {
                 return Err(ChannelError::Transaction(
-                    "the transaction does not top up this channel by `additionalDeposit`".into(),
+                    "`transaction` does not top up the channel of `descriptor` by `additionalDeposit`".into(),
                 ));
             }
             Err(error) => return Err(ChannelError::Transaction(error.to_string())),
@@ -49,18 +51,18 @@ impl Channels {
             Ok(Some(receipt)) => receipt,
             Ok(None) => self.send_top_up(&channel, &transaction, additional, sponsored, now).await?,
             Err(error) => {
-                tracing::warn!(%error, "top-up cannot be looked up");
+                tracing::warn!(%error, "the receipt of a top-up cannot be read");
                 return Err(ChannelError::Unavailable("the chain"));
             }
         };
         let channel = self.find(id).await?.ok_or(ChannelRefusal::Unknown)?;
-        self.note_top_up(&channel, &receipt, now).await?;
+        self.record_top_up(&channel, &receipt, now).await?;
         let channel = self.find(id).await?.ok_or(ChannelRefusal::Unknown)?;
         Ok(Funded { channel, tx_hash: Some(hash) })
     }
 
-    /// Sends a top-up that is in no block. One that was written down before may
-    /// never have arrived: the same bytes are the same transaction, so it is sent again.
+    /// Sends a top-up that is in no block. One that was recorded before may never
+    /// have reached the network: the same bytes are the same transaction, so it is sent again.
     async fn send_top_up(
         &self,
         channel: &Channel,
@@ -69,21 +71,21 @@ impl Channels {
         sponsored: bool,
         now: Timestamp,
     ) -> Result<ChainReceipt, ChannelError> {
-        let pending = pending(TxPurpose::TopUp, additional, transaction);
-        if let Some(out) = channel.pending.as_ref().filter(|out| out.hash == pending.hash) {
-            return self.send(channel.id, out, transaction, now).await;
+        let pending = pending_tx(TxPurpose::TopUp, additional, transaction);
+        if let Some(recorded) = channel.pending.as_ref().filter(|recorded| recorded.hash == pending.hash) {
+            return self.send(channel.id, recorded, transaction, now).await;
         }
         self.refuse_reverting(transaction).await?;
-        let pending = Pending { sponsored: self.sponsor_fee(transaction, sponsored, now)?, ..pending };
-        let departure = OutgoingTx { pending: &pending, opens: None, payer: channel.descriptor.payer };
-        if !self.record(channel.id, &departure, now).await? {
+        let pending = PendingTx { sponsored: self.sponsor_fee(transaction, sponsored, now)?, ..pending };
+        let outgoing = OutgoingTx { pending: &pending, opens: None, payer: channel.descriptor.payer };
+        if !self.record_pending(channel.id, &outgoing, now).await? {
             return Err(ChannelError::Pending);
         }
         self.send(channel.id, &pending, transaction, now).await
     }
 
-    /// A top-up found mined, whether or not we remember sending it.
-    async fn note_top_up(
+    /// Records a mined top-up, also one that is not recorded as pending.
+    async fn record_top_up(
         &self,
         channel: &Channel,
         receipt: &ChainReceipt,
@@ -96,8 +98,13 @@ impl Channels {
             reserve::topped_up(receipt, self.terms.escrow, channel.id).ok_or(ChannelError::Pending)?;
         let hash = format!("{:#x}", receipt.transaction_hash());
         if let Some(pending) = channel.pending.as_ref().filter(|pending| pending.hash == hash) {
-            return self.resolve(channel, pending, topped_up(channel, deposit, receipt), now).await;
+            return self.resolve(channel, pending, top_up_outcome(channel, deposit, receipt), now).await;
         }
         self.observe(channel, deposit, channel.settled, 0, now).await
     }
+}
+
+/// Returns the outcome of a mined top-up.
+pub(super) fn top_up_outcome(channel: &Channel, deposit: Money, receipt: &ChainReceipt) -> TxOutcome {
+    TxOutcome { phase: Phase::Open, deposit, settled: channel.settled, fee: fee_of(Some(receipt)) }
 }

@@ -1,4 +1,4 @@
-//! Vouchers: checked, then kept and credited by the [queue](super::voucher_queue).
+//! Vouchers: verified here, then stored and credited by the [queue](super::voucher_queue).
 
 use super::state::Channel;
 use super::voucher_queue::{VerifiedVoucher, VoucherOutcome};
@@ -7,8 +7,8 @@ use crate::id::Timestamp;
 use crate::payments::methods::tempo::session::{Descriptor, SignedVoucher, VoucherError};
 
 impl Channels {
-    /// Accepts a voucher. The signature comes first: before it is good, nothing
-    /// of the channel's state is read, told or changed. `descriptor` is the
+    /// Accepts a voucher. The signature comes first: before it is good, the
+    /// channel's state is neither read, shown nor changed. `descriptor` is the
     /// channel's, as the credential claims; the channel's id proves it.
     ///
     /// # Errors
@@ -21,9 +21,11 @@ impl Channels {
     ) -> Result<Channel, ChannelError> {
         self.check_descriptor(descriptor, voucher.channel)?;
         self.check_signature(descriptor, voucher)?;
-        self.limiter.take(voucher.channel, now).map_err(|limited| ChannelError::TooOften(limited.wait_ms))?;
-        let presented = VerifiedVoucher { voucher: voucher.clone(), now, is_fresh: false };
-        match self.vouchers.take(presented.clone()).await? {
+        self.voucher_limiter
+            .take(voucher.channel, now)
+            .map_err(|limited| ChannelError::TooOften(limited.wait_ms))?;
+        let verified = VerifiedVoucher { voucher: voucher.clone(), now, is_fresh: false };
+        match self.vouchers.submit(verified).await? {
             VoucherOutcome::Stale(channel) => {
                 self.refresh(&channel, now).await?;
                 self.credit(voucher, now).await
@@ -32,6 +34,7 @@ impl Channels {
         }
     }
 
+    /// Checks a voucher's signature against the signer of its channel.
     pub(super) fn check_signature(
         &self,
         descriptor: &Descriptor,
@@ -40,25 +43,25 @@ impl Channels {
         voucher.verify(descriptor.signer(), self.terms.escrow, self.terms.chain_id)
     }
 
-    /// Keeps a voucher whose signature is good, of a channel that the chain has
-    /// just been asked about, and credits what it adds.
+    /// Stores a voucher whose signature is good, of a channel whose state was just
+    /// read from the chain, and credits its addition.
     pub(super) async fn credit(
         &self,
         voucher: &SignedVoucher,
         now: Timestamp,
     ) -> Result<Channel, ChannelError> {
-        let presented = VerifiedVoucher { voucher: voucher.clone(), now, is_fresh: true };
-        accepted(self.vouchers.take(presented).await?)
+        let verified = VerifiedVoucher { voucher: voucher.clone(), now, is_fresh: true };
+        accepted(self.vouchers.submit(verified).await?)
     }
 }
 
 fn accepted(outcome: VoucherOutcome) -> Result<Channel, ChannelError> {
     match outcome {
-        VoucherOutcome::VoucherEffect(channel) => {
+        VoucherOutcome::Accepted(channel) => {
             metrics::counter!("farebox_vouchers_total").increment(1);
             Ok(*channel)
         }
-        VoucherOutcome::ChannelRefusal(refused) => Err(refused.into()),
+        VoucherOutcome::Refused(refusal) => Err(refusal.into()),
         VoucherOutcome::Stale(_) => Err(ChannelError::Unavailable("the chain")),
     }
 }

@@ -1,4 +1,4 @@
-//! Settling and closing unasked, and finishing what a crash left open.
+//! Worker that settles and closes channels by policy, and finishes what a crash left open.
 
 use std::time::Duration;
 
@@ -8,33 +8,33 @@ use crate::db::{Db, DbError};
 use crate::funding::{StoreError, worker_lease};
 use crate::id::Timestamp;
 
-/// How often the worker looks.
-const EVERY: Duration = Duration::from_secs(2);
-/// How old its knowledge of a channel may get, in milliseconds: well below the
+/// Interval between two rounds.
+const INTERVAL: Duration = Duration::from_secs(2);
+/// Age in milliseconds at which a channel's state is read from the chain again: well below the
 /// 15 minutes that a payer must wait after asking to close.
 const CHECK_AFTER_MS: i64 = 10_000;
-/// Channels looked at in one go.
+/// The most channels of one round.
 const BATCH: i64 = 200;
 
-/// How long an instance may be silent before another takes over, in milliseconds.
+/// Milliseconds after which another instance takes over from one that does not renew its lease.
 const LEASE_MS: i64 = 30_000;
-/// The lease of whoever works.
+/// Name of the lease of the instance that works.
 const LEASE: &str = "channels";
 
-/// Lets this instance work at once. Only for who knows that no other is there:
-/// a server that is often killed would otherwise wait for its dead self, and
-/// seldom come to settle.
+/// Ends the lease of any instance, so that this one can work at once. Only for a process that knows that
+/// it is alone: a server that is often killed would otherwise wait for the lease of its previous process,
+/// and seldom come to settle.
 ///
 /// # Errors
-/// When the database cannot be written.
-pub async fn release(db: &Db) -> Result<(), DbError> {
-    worker_lease::release(db, LEASE).await
+/// If the database cannot be written.
+pub async fn revoke_lease(db: &Db) -> Result<(), DbError> {
+    worker_lease::revoke(db, LEASE).await
 }
 
-/// Leaves the work to other instances, at the end.
-pub async fn leave(channels: &Channels) {
-    if let Err(error) = worker_lease::give_back(&channels.db, LEASE, &channels.worker).await {
-        tracing::warn!(%error, "the lease of the channels' worker runs on");
+/// Ends this instance's lease when it stops, so that another can work at once.
+pub async fn release_lease(channels: &Channels) {
+    if let Err(error) = worker_lease::release(&channels.db, LEASE, &channels.instance).await {
+        tracing::warn!(%error, "the lease of the channels' worker cannot be released; it ends by itself");
     }
 }
 
@@ -43,35 +43,36 @@ pub async fn run(channels: Channels) {
     loop {
         let now = Timestamp::now();
         let until = now.checked_add_millis(LEASE_MS).unwrap_or(now);
-        let worked = match worker_lease::lease(&channels.db, LEASE, &channels.worker, now, until).await {
-            Ok(true) => pass(&channels, now).await,
+        let checked = match worker_lease::acquire(&channels.db, LEASE, &channels.instance, now, until).await {
+            Ok(true) => check_due(&channels, now).await,
             Ok(false) => Ok(()),
             Err(error) => Err(error.into()),
         };
-        if let Err(error) = worked {
-            tracing::warn!(%error, "channels cannot be looked at");
+        if let Err(error) = checked {
+            tracing::warn!(%error, "channels cannot be read");
         }
-        tokio::time::sleep(EVERY).await;
+        tokio::time::sleep(INTERVAL).await;
     }
 }
 
-/// Looks once at every channel that is due for it.
+/// Checks every channel whose state is due to be read from the chain again, once.
 ///
 /// # Errors
-/// When the channels cannot be read.
-pub async fn pass(channels: &Channels, now: Timestamp) -> Result<(), StoreError> {
+/// If the channels cannot be read.
+pub async fn check_due(channels: &Channels, now: Timestamp) -> Result<(), StoreError> {
     let before = now.checked_sub_millis(CHECK_AFTER_MS).unwrap_or(now);
     for channel in store::unchecked(&channels.db, before, BATCH).await? {
-        match channels.look(&channel, now).await {
+        match channels.check(&channel, now).await {
             Ok(()) | Err(ChannelError::Pending) => {}
-            Err(error) => tracing::warn!(channel = %channel.id, %error, "channel"),
+            Err(error) => tracing::warn!(channel = %channel.id, %error, "a channel cannot be checked"),
         }
     }
     Ok(())
 }
 
 impl Channels {
-    async fn look(&self, channel: &Channel, now: Timestamp) -> Result<(), ChannelError> {
+    /// Reconciles a channel's pending transaction, or settles or closes the channel if that is due.
+    async fn check(&self, channel: &Channel, now: Timestamp) -> Result<(), ChannelError> {
         if let Some(pending) = &channel.pending {
             return self.reconcile(channel, pending, now).await;
         }
@@ -86,20 +87,20 @@ impl Channels {
         }
     }
 
-    /// Asks the chain how a channel stands, and takes note of it.
+    /// Reads a channel's state from the chain and records it.
     pub(super) async fn refresh(&self, channel: &Channel, now: Timestamp) -> Result<Channel, ChannelError> {
         let state = self.chain.channel(self.terms.escrow, channel.id).await.map_err(|error| {
-            tracing::warn!(%error, "channel state");
+            tracing::warn!(%error, "a channel's state cannot be read from the chain");
             ChannelError::Unavailable("the chain")
         })?;
         let known = u64::try_from(channel.active_at.seconds()).unwrap_or(0);
         if channel.pending.is_none() && state.is_gone_since(known) {
             tracing::warn!(channel = %channel.id, spent = %channel.spent, settled = %channel.settled,
-                "channel ended on the chain without us");
-            self.gone(channel, now).await?;
+                "a channel was closed externally");
+            self.record_external_close(channel, now).await?;
         } else {
-            let asked = i64::try_from(state.close_requested_at).unwrap_or(i64::MAX);
-            self.observe(channel, state.deposit, state.settled, asked, now).await?;
+            let close_requested_at = i64::try_from(state.close_requested_at).unwrap_or(i64::MAX);
+            self.observe(channel, state.deposit, state.settled, close_requested_at, now).await?;
         }
         self.find(channel.id).await?.ok_or_else(|| ChannelRefusal::Unknown.into())
     }

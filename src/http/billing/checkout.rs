@@ -13,7 +13,7 @@ use super::super::params::Number;
 use super::super::schema::CheckoutPage;
 use super::super::wallet::{ActionError, Checkout, WalletSigned, answer};
 use crate::config::{BillingConfig, is_whole_cents};
-use crate::funding::card::{self, CheckoutError, CheckoutOrder, checkout};
+use crate::funding::card::{self, CheckoutError, CheckoutItem, CheckoutOrder, checkout};
 use crate::id::Timestamp;
 use crate::money::Money;
 use crate::wallet_auth::AuthError;
@@ -31,15 +31,15 @@ pub struct CheckoutBody {
 }
 
 impl CheckoutBody {
-    /// Pack, price and credits.
-    fn wanted<'a>(&self, billing: &'a BillingConfig) -> Result<(&'a str, Money, Money), HttpError> {
+    /// Returns the ordered item, its price and its credits.
+    fn wanted(&self, billing: &BillingConfig) -> Result<(CheckoutItem, Money, Money), HttpError> {
         match (&self.usd_amount, &self.pack_id) {
             (None, Some(id)) => {
                 let pack = billing.pack(id);
                 let pack = pack.ok_or_else(|| {
                     HttpError::invalid("there is no such pack; GET /api/v1/billing/credit-packs lists them")
                 })?;
-                Ok((&pack.id, pack.price, pack.credits))
+                Ok((CheckoutItem::Pack(pack.id.clone()), pack.price, pack.credits))
             }
             (Some(amount), None) => {
                 let amount = amount.dollars("usdAmount")?;
@@ -53,7 +53,7 @@ impl CheckoutBody {
                 if !is_whole_cents(amount) {
                     return Err(HttpError::invalid("usdAmount must be whole cents"));
                 }
-                Ok(("", amount, amount))
+                Ok((CheckoutItem::Amount, amount, amount))
             }
             (None, None) | (Some(_), Some(_)) => Err(HttpError::invalid("send either usdAmount or packId")),
         }
@@ -77,13 +77,13 @@ pub async fn begin_checkout(
     AppState(app): AppState<State>,
     mut signed: WalletSigned<Checkout>,
 ) -> Result<Response, HttpError> {
-    let (pack, price, credits) = signed.read::<CheckoutBody>()?.wanted(&app.config.billing)?;
+    let (item, price, credits) = signed.read::<CheckoutBody>()?.wanted(&app.config.billing)?;
     if !app.cards.are_offered() {
         return Err(CheckoutError::NotOffered.into());
     }
     let key = signed.request().idempotency_key()?;
     let order = CheckoutOrder {
-        pack,
+        item,
         price,
         credits,
         idempotency_key: key.as_deref(),

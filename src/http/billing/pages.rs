@@ -9,7 +9,7 @@ use super::super::State;
 use super::super::error::{Code, HttpError};
 use super::super::wallet::unavailable;
 use crate::app::App;
-use crate::funding::card::{Change, Checkout};
+use crate::funding::card::{Change, Checkout, CheckoutState};
 use crate::id::Timestamp;
 
 /// Readable in light and dark, on a phone, and without colours.
@@ -97,7 +97,7 @@ pub async fn test_checkout(
         "<dl><dt>Price</dt><dd class=\"sum\">${price}</dd><dt>Credits</dt><dd>${credits}</dd>\
          <dt>Account</dt><dd>{account}</dd></dl>"
     );
-    let action = if checkout.is_open {
+    let action = if checkout.state == CheckoutState::Open {
         format!(
             "<form method=\"post\"><button>Pretend to pay ${price}</button></form>\
              <p class=\"other\"><a href=\"/api/v1/billing/cancel\">Leave without paying</a></p>"
@@ -120,7 +120,7 @@ pub async fn test_checkout_paid(
     // As a card processor names it to the page.
     let success = format!("/api/v1/billing/success?session_id=test_{}", checkout.id);
     let change = Change::Paid { checkout: checkout.id, amount: checkout.price };
-    app.cards.book(&payment, &change, Timestamp::now()).await.map_err(|error| unavailable(&error))?;
+    app.cards.apply_change(&payment, &change, Timestamp::now()).await.map_err(|error| unavailable(&error))?;
     Ok((StatusCode::SEE_OTHER, [(LOCATION, success)]).into_response())
 }
 

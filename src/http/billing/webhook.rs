@@ -62,8 +62,8 @@ async fn record(app: &App, event: Event, now: Timestamp) -> Result<(), HttpError
         }
         Event::Other => return Ok(()),
     };
-    let booked = app.cards.book(&payment, &change, now).await;
-    booked.map(drop).map_err(|error| {
+    let applied = app.cards.apply_change(&payment, &change, now).await;
+    applied.map(drop).map_err(|error| {
         tracing::error!(payment, %error, "a card payment cannot be recorded");
         not_recorded()
     })

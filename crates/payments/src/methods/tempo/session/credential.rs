@@ -7,7 +7,7 @@ use mpp::protocol::methods::tempo::session::SessionCredentialPayload as Wire;
 use super::voucher::{ChannelId, Descriptor, SignedVoucher, VoucherError};
 use farebox_types::money::Money;
 
-/// A parsed session credential. Form has been checked, nothing else.
+/// A parsed session credential. Its form has been checked, nothing else.
 #[derive(Debug)]
 pub struct SessionCredential {
     challenge: ChallengeEcho,
@@ -16,16 +16,16 @@ pub struct SessionCredential {
     pub action: SessionAction,
 }
 
-/// What the payer wants of its channel.
+/// Action that a session credential asks for.
 #[derive(Debug)]
 pub enum SessionAction {
-    /// Open it with this transaction, and allow the voucher's amount.
+    /// Opens the channel with this transaction, and allows the voucher's amount.
     Open { transaction: String, voucher: SignedVoucher },
-    /// Add to its deposit with this transaction.
+    /// Adds to its deposit with this transaction.
     TopUp { transaction: String, additional: Money },
-    /// Allow more.
+    /// Allows a higher amount.
     Voucher(SignedVoucher),
-    /// Settle what was spent and return the rest.
+    /// Captures what was spent and returns the rest. `authorization` is a signature made for the close.
     Close { voucher: SignedVoucher, authorization: Option<String> },
 }
 
@@ -33,7 +33,7 @@ impl SessionCredential {
     /// Reads the session payload of a credential whose challenge says `session`.
     ///
     /// # Errors
-    /// Which field is wrong; the text quotes no value.
+    /// The field that is missing or malformed; the text quotes no value.
     pub fn parse(credential: &PaymentCredential) -> Result<Self, VoucherError> {
         let wire: Wire =
             credential.payload_as().map_err(|_| VoucherError::Field("payload.action and its fields"))?;
@@ -71,7 +71,7 @@ impl SessionCredential {
         Ok(Self { challenge: credential.challenge.clone(), channel, descriptor, action })
     }
 
-    /// The challenge as the client echoed it: untrusted until verified.
+    /// Returns the challenge as the client echoed it: untrusted until verified.
     #[must_use]
     pub fn challenge(&self) -> &ChallengeEcho {
         &self.challenge

@@ -1,4 +1,4 @@
-//! What a metered route asks for: a price per unit, paid from a channel.
+//! Session offers: a price per unit, paid from a channel.
 
 use std::sync::Arc;
 
@@ -13,23 +13,23 @@ use super::voucher::{ChannelId, Descriptor, SignedVoucher};
 use crate::core::{Intent, Method, Offered};
 use farebox_types::money::Money;
 
-/// What all session offers of a server have in common.
+/// Terms that all session offers of a server share.
 #[derive(Debug, Clone)]
 pub struct SessionTerms {
     pub currency: Address,
-    /// The channel's payee.
+    /// Payee of the channels.
     pub recipient: Address,
     pub chain_id: u64,
     pub escrow: Address,
-    /// May settle and close for the payee; zero when the payee does so itself.
+    /// Account that may settle and close for the payee; zero when the payee does so itself.
     pub operator: Address,
-    /// The least a voucher must add.
+    /// Least amount that a voucher must add to the one before.
     pub min_voucher_delta: Money,
-    /// Whether the server pays the network fee of opening and topping up.
+    /// True if the server pays the network fee of opening and topping up.
     pub sponsored: bool,
 }
 
-/// A price per unit, as a challenge carries it (draft-tempo-session-00, "Request Schema").
+/// A price per unit, in the form of a challenge's request (draft-tempo-session-00, "Request Schema").
 #[derive(Debug, Clone)]
 pub struct SessionOffer {
     unit_price: Money,
@@ -38,7 +38,7 @@ pub struct SessionOffer {
     encoded: Arc<str>,
 }
 
-/// How a channel stands, for a client that resumes it ("Session Snapshot").
+/// Balance of a channel, for a client that resumes it ("Session Snapshot").
 #[derive(Debug, Clone)]
 pub struct Snapshot {
     pub channel: ChannelId,
@@ -47,15 +47,15 @@ pub struct Snapshot {
     pub spent: Money,
     pub settled: Money,
     pub deposit: Money,
-    /// Unix seconds; zero when no close was requested.
+    /// Moment of the payer's request to close, in Unix seconds; zero without one.
     pub close_requested_at: u64,
-    /// The highest voucher accepted; clients that lost their state ask for it.
+    /// Highest voucher accepted, for clients that lost their state.
     pub voucher: Option<SignedVoucher>,
 }
 
 impl SessionOffer {
-    /// An offer of `unit_price` per unit. A deposit is always suggested: clients
-    /// without a suggestion lock their maximum.
+    /// Returns an offer of `unit_price` per unit. A deposit is always suggested: clients
+    /// without a suggestion deposit their maximum.
     #[must_use]
     pub fn new(
         terms: &SessionTerms,
@@ -94,8 +94,8 @@ impl SessionOffer {
         Self { unit_price, description, request, encoded }
     }
 
-    /// The same offer for a client that has a channel already. `least` is what
-    /// its next voucher must allow.
+    /// Returns this offer for a client that has a channel already. `least` is the least
+    /// amount of its next voucher.
     #[must_use]
     pub fn resuming(&self, snapshot: &Snapshot, terms: &SessionTerms, least: Money) -> Self {
         let mut request = self.request.clone();
@@ -108,14 +108,14 @@ impl SessionOffer {
         Self::encode(self.unit_price, self.description.clone(), request)
     }
 
-    /// What one unit costs.
+    /// Returns the price of one unit.
     #[must_use]
     pub fn unit_price(&self) -> Money {
         self.unit_price
     }
 
-    /// Whether an echoed request of ours has this offer's terms. What differs
-    /// between two challenges of one offer is which channel it suggests.
+    /// Returns true if an echoed request has this offer's terms. Two challenges of one
+    /// offer may differ in the channel that they suggest.
     #[must_use]
     pub fn has_terms_of(&self, echoed: &Value) -> bool {
         let details =
@@ -144,7 +144,7 @@ impl Offered for SessionOffer {
 }
 
 impl Snapshot {
-    /// The wire form.
+    /// Returns the wire form.
     #[must_use]
     pub fn to_wire(&self, terms: &SessionTerms, least: Money) -> SessionSnapshot {
         SessionSnapshot {
@@ -168,9 +168,9 @@ impl Snapshot {
         }
     }
 
-    /// The value of the `Payment-Session-Snapshot` header: base64url without
-    /// padding. Some clients read standard base64 with padding only; blanks
-    /// after the JSON make the two the same text.
+    /// Returns the value of the `Payment-Session-Snapshot` header: base64url without
+    /// padding. Some clients read padded base64 only; spaces after the JSON make
+    /// both forms the same text.
     #[must_use]
     pub fn to_header(&self, terms: &SessionTerms, least: Money) -> String {
         let mut wire = serde_json::to_vec(&self.to_wire(terms, least)).expect("plain strings are valid JSON");

@@ -1,4 +1,4 @@
-//! Channels and vouchers: who may spend how much of which deposit.
+//! Channel descriptors and vouchers.
 
 use std::fmt;
 use std::str::FromStr;
@@ -14,10 +14,10 @@ use tempo_alloy::primitives::transaction::{PrimitiveSignature, TempoSignature};
 
 use farebox_types::money::Money;
 
-/// Longest signature accepted: a WebAuthn assertion with its client data.
-const MAX_SIGNATURE: usize = 2048;
+/// Longest signature accepted, in bytes: a WebAuthn assertion with its client data.
+const MAX_SIGNATURE_BYTES: usize = 2048;
 
-/// A channel's identity: a hash over everything about it that cannot change.
+/// Id of a channel: the hash of its descriptor, escrow and chain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ChannelId(pub B256);
 
@@ -30,7 +30,7 @@ impl fmt::Display for ChannelId {
 impl FromStr for ChannelId {
     type Err = VoucherError;
 
-    /// Mixed case is accepted and means the same channel ("Hexadecimal Values").
+    /// Reads an id; letter case does not matter ("Hexadecimal Values").
     fn from_str(text: &str) -> Result<Self, VoucherError> {
         if text.len() != 66 || !text.starts_with("0x") {
             return Err(VoucherError::Field("channelId"));
@@ -39,14 +39,14 @@ impl FromStr for ChannelId {
     }
 }
 
-/// Why a voucher or descriptor is refused before any state is looked at.
+/// Reason a voucher or descriptor is refused before the channel's state is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum VoucherError {
     #[error("`{0}` is missing or malformed")]
     Field(&'static str),
-    #[error("the channel id is not the one of this descriptor, escrow and chain")]
+    #[error("`channelId` is not the id of `descriptor` on this escrow and chain")]
     Channel,
-    #[error("the voucher is not signed by the channel's signer")]
+    #[error("`signature` is not one of the channel's signer over this voucher")]
     Signature,
 }
 
@@ -79,7 +79,7 @@ impl Descriptor {
         })
     }
 
-    /// The wire form.
+    /// Returns the wire form.
     #[must_use]
     pub fn to_wire(&self) -> ChannelDescriptor {
         ChannelDescriptor {
@@ -93,7 +93,7 @@ impl Descriptor {
         }
     }
 
-    /// The id of the channel with this descriptor on an escrow and chain.
+    /// Returns the id of the channel with this descriptor on an escrow and chain.
     #[must_use]
     pub fn channel_id(&self, escrow: Address, chain_id: u64) -> ChannelId {
         ChannelId(compute_precompile_channel_id_with_escrow(
@@ -109,7 +109,7 @@ impl Descriptor {
         ))
     }
 
-    /// Whose signature a voucher needs.
+    /// Returns the address that signs vouchers.
     #[must_use]
     pub fn signer(&self) -> Address {
         if self.authorized_signer.is_zero() { self.payer } else { self.authorized_signer }
@@ -123,11 +123,11 @@ fn field<T: FromStr>(name: &'static str, text: &str) -> Result<T, VoucherError> 
     text.parse().map_err(|_| VoucherError::Field(name))
 }
 
-/// A signature that allows the payee to take up to `amount` altogether.
+/// A signature that allows the payee to take up to `amount` in total.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SignedVoucher {
     pub channel: ChannelId,
-    /// Cumulative, in base units.
+    /// Cumulative amount, in base units.
     pub amount: Money,
     pub signature: Bytes,
 }
@@ -146,10 +146,10 @@ impl SignedVoucher {
     pub fn parse(channel: ChannelId, amount: &str, signature: &str) -> Result<Self, VoucherError> {
         let amount = Money::parse_base_units(amount).map_err(|_| VoucherError::Field("cumulativeAmount"))?;
         let signature: Bytes = signature.parse().map_err(|_| VoucherError::Field("signature"))?;
-        if signature.len() > MAX_SIGNATURE {
+        if signature.len() > MAX_SIGNATURE_BYTES {
             return Err(VoucherError::Field("signature"));
         }
-        // The reserve knows no compact form: what is kept must be fit to settle.
+        // The reserve knows no compact form, and a stored voucher must be fit to settle.
         Ok(Self { channel, amount, signature: expanded(&signature).into() })
     }
 
@@ -174,7 +174,7 @@ impl SignedVoucher {
 }
 
 impl SignedVoucher {
-    /// Whether `signature` authorises a close at this voucher's amount.
+    /// Returns true if `signature` authorises a close at this voucher's amount.
     #[must_use]
     pub fn close_is_authorized(
         &self,
@@ -201,7 +201,7 @@ impl SignedVoucher {
     }
 }
 
-/// An EIP-2098 compact signature in its 65-byte form; any other as it is.
+/// Returns an EIP-2098 compact signature in its 65-byte form, any other as it is.
 fn expanded(signature: &[u8]) -> Vec<u8> {
     let mut bytes = signature.to_vec();
     if bytes.len() == 64 {

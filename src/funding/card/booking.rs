@@ -1,62 +1,64 @@
-//! What the processor said, made true on the ledger: record, credit, what is taken back and what
-//! stays owed are one transaction, so an event whose transaction failed can simply come again.
+//! Changes of card payments, applied to the ledger: the record, the credit, its reversal and the debt
+//! are one transaction, so an event whose transaction failed can simply come again.
 
 use super::CardError;
+use super::checkout::CheckoutState;
 use super::state::CardPaymentStanding;
-use super::store::{self, PaymentRow};
+use super::store::{self, CardPurchase, PaymentRow};
 use crate::db::{Db, DbError, Tx};
 use crate::id::{AccountId, RequestKey, SourceRef, Timestamp};
 use crate::ledger::{self, Credited, EntryDetails, EntryKind, LedgerError, SpendOutcome};
 use crate::money::Money;
 
-/// What was said about a payment.
+/// A change of a payment that the processor reports.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
-    /// It was made, for this checkout.
+    /// It was paid, for this checkout.
     Paid { checkout: String, amount: Money },
-    /// So much was refunded, altogether.
+    /// Sum of all its refunds.
     Refunded(Money),
-    /// So much was disputed.
+    /// Amount in dispute.
     Disputed(Money),
-    /// So much that was disputed is ours after all.
+    /// Disputed amount that the payer's bank gave back.
     DisputeWon(Money),
 }
 
-/// What became of it.
+/// Effect of a change on the ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct BookingOutcome {
-    /// What was credited now.
+    /// Credit that was added.
     pub credited: Money,
-    /// What was taken back now.
-    pub taken: Money,
-    /// What was given again now.
+    /// Credit that was taken back.
+    pub taken_back: Money,
+    /// Credit that was returned after a won dispute.
     pub returned: Money,
-    /// What is owed for this payment after that.
+    /// Debt for this payment after the change.
     pub debt: Money,
 }
 
-/// The credit of a card payment, by whatever event it became known.
+/// Returns the source of a payment's credit, the same for every event that reports it.
 fn source(payment: &str) -> Result<SourceRef, CardError> {
     SourceRef::parse(&format!("card:{payment}")).map_err(|_| CardError::Corrupt(payment.to_owned()))
 }
 
-pub(super) async fn book(
+/// Applies a change in a transaction of its own.
+pub(super) async fn apply_change(
     db: &Db,
     payment: &str,
     change: &Change,
     now: Timestamp,
 ) -> Result<BookingOutcome, CardError> {
-    let booked = db
+    let outcome = db
         .transaction(|mut tx| async move {
-            let booked = book_in(&mut tx, payment, change, now).await?;
-            Ok::<_, CardError>((tx, booked))
+            let outcome = apply_in(&mut tx, payment, change, now).await?;
+            Ok::<_, CardError>((tx, outcome))
         })
         .await?;
-    report(payment, booked);
-    Ok(booked)
+    report(payment, outcome);
+    Ok(outcome)
 }
 
-async fn book_in(
+async fn apply_in(
     tx: &mut Tx,
     payment: &str,
     change: &Change,
@@ -66,34 +68,34 @@ async fn book_in(
         Change::Paid { checkout, .. } => Some(checkout.as_str()),
         Change::Refunded(_) | Change::Disputed(_) | Change::DisputeWon(_) => None,
     };
-    // The account before the payment, as credit does that meets debts: so they never deadlock.
+    // The account before the payment, as in credits that pay debts: so they never deadlock.
     if let Some(account) = store::account_of(tx, payment, checkout).await? {
         ledger::lock(tx, &account).await?;
     }
     let mut row = store::lock_payment(tx, payment, now).await?;
-    let mut booked = BookingOutcome::default();
+    let mut outcome = BookingOutcome::default();
     match change {
         Change::Paid { checkout, amount } => {
-            if row.account.is_none() && amount.is_positive() {
-                booked.credited = pay(tx, &mut row, checkout, *amount, now).await?;
+            if row.purchase.is_none() && amount.is_positive() {
+                outcome.credited = credit_purchase(tx, &mut row, checkout, *amount, now).await?;
             }
         }
         Change::Refunded(amount) => row.standing.refunded = row.standing.refunded.max(*amount),
         Change::Disputed(amount) => row.standing.disputed = row.standing.disputed.max(*amount),
         Change::DisputeWon(amount) => row.standing.won = row.standing.won.max(*amount),
     }
-    booked.returned = give_again(tx, &mut row, now).await?;
-    (booked.taken, booked.debt) = take_back(tx, &mut row, now).await?;
+    outcome.returned = return_credit(tx, &mut row, now).await?;
+    (outcome.taken_back, outcome.debt) = take_back(tx, &mut row, now).await?;
     store::save_payment(tx, &row, now).await?;
-    let is_new = booked.credited.is_positive() || booked.returned.is_positive();
-    if let Some(account) = row.account.filter(|_| is_new) {
-        meet_debts(tx, &account, now).await?;
+    let is_new = outcome.credited.is_positive() || outcome.returned.is_positive();
+    if let Some(purchase) = row.purchase.filter(|_| is_new) {
+        pay_debts(tx, &purchase.account, now).await?;
     }
-    Ok(booked)
+    Ok(outcome)
 }
 
-/// Credits a payment to whoever asked for its checkout.
-async fn pay(
+/// Credits a payment to the account that ordered its checkout.
+async fn credit_purchase(
     tx: &mut Tx,
     row: &mut PaymentRow,
     checkout: &str,
@@ -101,7 +103,7 @@ async fn pay(
     now: Timestamp,
 ) -> Result<Money, CardError> {
     let Some(order) = store::checkout_by_id(tx, checkout).await? else {
-        // Another server's, that shares the processor's account with us.
+        // Of another server that shares the processor's account with this one.
         tracing::warn!(payment = row.payment, "a card payment is for a checkout that is not known here");
         metrics::counter!("farebox_card_payments_unknown_total").increment(1);
         return Ok(Money::ZERO);
@@ -109,55 +111,56 @@ async fn pay(
     let credits = if amount == order.price {
         order.credits
     } else {
-        // Somebody changed the price at the processor: what was paid is what is credited.
-        tracing::error!(payment = row.payment, %amount, asked = %order.price, "another amount was paid");
+        // Somebody changed the price at the processor: the amount paid is the amount credited.
+        tracing::error!(payment = row.payment, %amount, price = %order.price, "another amount was paid");
         amount
     };
     if ledger::credit(tx, &order.account, credits, &source(&row.payment)?, now).await? == Credited::Replayed {
         return Err(LedgerError::Corrupt(format!("card payment {} was credited before", row.payment)).into());
     }
-    store::set_state(tx, checkout, "paid").await?;
+    store::set_state(tx, checkout, CheckoutState::Paid).await?;
     row.standing.paid = amount;
     row.standing.credited = credits;
-    row.checkout = Some(order.id);
-    row.account = Some(order.account);
+    row.purchase = Some(CardPurchase { account: order.account, checkout: order.id });
     Ok(credits)
 }
 
-/// Gives again what was taken for a dispute that is won. Nothing is owed for it then.
-async fn give_again(tx: &mut Tx, row: &mut PaymentRow, now: Timestamp) -> Result<Money, CardError> {
+/// Returns credit that was taken back for a dispute that is won, and ends the debt for it.
+async fn return_credit(tx: &mut Tx, row: &mut PaymentRow, now: Timestamp) -> Result<Money, CardError> {
     let corrupt = || CardError::Corrupt(row.payment.clone());
-    let due = row.standing.due();
-    let Some(account) = row.account.as_ref().filter(|_| row.standing.won.is_positive()) else {
+    let returnable = row.standing.returnable();
+    let Some(purchase) = row.purchase.as_ref().filter(|_| row.standing.won.is_positive()) else {
         return Ok(Money::ZERO);
     };
+    let account = &purchase.account;
     if row.standing.owed().is_zero() {
         store::set_debt(tx, source(&row.payment)?.as_str(), account, Money::ZERO, now).await?;
     }
-    if !due.is_positive() {
+    if !returnable.is_positive() {
         return Ok(Money::ZERO);
     }
-    // Each giving has a source of its own: how much was given before it.
+    // Each return has a source of its own: the sum that was returned before it.
     let again = format!("card-again:{}:{}", row.payment, row.standing.returned.micros());
     let again = SourceRef::parse(&again).map_err(|_| corrupt())?;
-    if ledger::credit(tx, account, due, &again, now).await? == Credited::Replayed {
+    if ledger::credit(tx, account, returnable, &again, now).await? == Credited::Replayed {
         return Err(corrupt());
     }
-    row.standing.taken = row.standing.taken.checked_sub(due).ok_or_else(corrupt)?;
-    row.standing.returned = row.standing.returned.checked_add(due).ok_or_else(corrupt)?;
-    Ok(due)
+    row.standing.taken_back = row.standing.taken_back.checked_sub(returnable).ok_or_else(corrupt)?;
+    row.standing.returned = row.standing.returned.checked_add(returnable).ok_or_else(corrupt)?;
+    Ok(returnable)
 }
 
-/// Takes back what is owed, as far as it is there; the rest is a debt. Returns both.
+/// Takes back the credit that is owed, as far as it is available; the rest is a debt. Returns both.
 async fn take_back(tx: &mut Tx, row: &mut PaymentRow, now: Timestamp) -> Result<(Money, Money), CardError> {
     let corrupt = || CardError::Corrupt(row.payment.clone());
     let owed = row.standing.owed();
-    let Some(account) = row.account.as_ref().filter(|_| owed.is_positive()) else {
+    let Some(purchase) = row.purchase.as_ref().filter(|_| owed.is_positive()) else {
         return Ok((Money::ZERO, Money::ZERO));
     };
-    // Each taking has a key of its own: how much was taken, and given again, before it.
-    let CardPaymentStanding { taken, returned, .. } = row.standing;
-    let key = format!("card-back:{}:{}:{}", row.payment, taken.micros(), returned.micros());
+    let account = &purchase.account;
+    // Each reversal has a request key of its own: the sums taken back and returned before it.
+    let CardPaymentStanding { taken_back, returned, .. } = row.standing;
+    let key = format!("card-back:{}:{}:{}", row.payment, taken_back.micros(), returned.micros());
     let key = RequestKey::parse(&key).map_err(|_| corrupt())?;
     let details = |amount| EntryDetails {
         kind: EntryKind::Refund,
@@ -167,27 +170,27 @@ async fn take_back(tx: &mut Tx, row: &mut PaymentRow, now: Timestamp) -> Result<
         unit_price: amount,
         meta: serde_json::json!({ "payment": row.payment }),
     };
-    let mut taken = owed;
+    let mut amount = owed;
     if let SpendOutcome::Short { by } = ledger::spend(tx, account, owed, &key, &details(owed), now).await? {
-        // The account is locked since that answer, so what is there stays there.
-        taken = owed.checked_sub(by).ok_or_else(corrupt)?;
-        if taken.is_positive() {
+        // The account is locked since that answer, so what is available stays so.
+        amount = owed.checked_sub(by).ok_or_else(corrupt)?;
+        if amount.is_positive() {
             let SpendOutcome::Spent(_) =
-                ledger::spend(tx, account, taken, &key, &details(taken), now).await?
+                ledger::spend(tx, account, amount, &key, &details(amount), now).await?
             else {
                 return Err(corrupt());
             };
         }
     }
-    let debt = owed.checked_sub(taken).ok_or_else(corrupt)?;
-    row.standing.taken = row.standing.taken.checked_add(taken).ok_or_else(corrupt)?;
+    let debt = owed.checked_sub(amount).ok_or_else(corrupt)?;
+    row.standing.taken_back = taken_back.checked_add(amount).ok_or_else(corrupt)?;
     store::set_debt(tx, source(&row.payment)?.as_str(), account, debt, now).await?;
-    Ok((taken, debt))
+    Ok((amount, debt))
 }
 
-/// Takes what an account owes from what it has, the oldest debt first. The caller has locked the
-/// account.
-pub(in crate::funding) async fn meet_debts(
+/// Pays the debts of an account from the money it has available, the oldest debt first. The caller has
+/// locked the account.
+pub(in crate::funding) async fn pay_debts(
     tx: &mut Tx,
     account: &AccountId,
     now: Timestamp,
@@ -195,26 +198,26 @@ pub(in crate::funding) async fn meet_debts(
     for debt in store::open_debts(tx, account).await? {
         let payment = debt.strip_prefix("card:").ok_or_else(|| CardError::Corrupt(debt.clone()))?;
         let mut row = store::lock_payment(tx, payment, now).await?;
-        let (taken, left) = take_back(tx, &mut row, now).await?;
+        let (paid, rest) = take_back(tx, &mut row, now).await?;
         store::save_payment(tx, &row, now).await?;
-        if taken.is_positive() {
-            tracing::info!(payment, %account, %taken, %left, "a debt is met from new credit");
+        if paid.is_positive() {
+            tracing::info!(payment, %account, %paid, %rest, "a debt is paid from new credit");
         }
     }
     Ok(())
 }
 
-/// A checkout that will not be paid.
+/// Records that a checkout will not be paid.
 pub(super) async fn fail(db: &Db, checkout: &str) -> Result<(), DbError> {
     db.transaction(|mut tx| async move {
-        store::set_state(&mut tx, checkout, "failed").await?;
+        store::set_state(&mut tx, checkout, CheckoutState::Failed).await?;
         Ok((tx, ()))
     })
     .await
 }
 
-fn report(payment: &str, booked: BookingOutcome) {
-    let BookingOutcome { credited, taken, returned, debt } = booked;
+fn report(payment: &str, outcome: BookingOutcome) {
+    let BookingOutcome { credited, taken_back, returned, debt } = outcome;
     let count = |name: &'static str, amount: Money| {
         metrics::counter!(name).increment(u64::try_from(amount.micros()).unwrap_or(0));
     };
@@ -222,16 +225,16 @@ fn report(payment: &str, booked: BookingOutcome) {
         tracing::info!(payment, %credited, "a card payment is credited");
         count("farebox_card_credited_micros_total", credited);
     }
-    if taken.is_positive() {
-        tracing::info!(payment, %taken, "a card payment was refunded or disputed; its credit is taken back");
-        count("farebox_card_taken_back_micros_total", taken);
+    if taken_back.is_positive() {
+        tracing::info!(payment, %taken_back, "a card payment was refunded or disputed; its credit is taken back");
+        count("farebox_card_taken_back_micros_total", taken_back);
     }
     if returned.is_positive() {
-        tracing::info!(payment, %returned, "a dispute of a card payment is won; its credit is given again");
+        tracing::info!(payment, %returned, "a dispute of a card payment is won; its credit is returned");
         count("farebox_card_returned_micros_total", returned);
     }
     if debt.is_positive() {
-        tracing::warn!(payment, %debt, "credit of a refunded or disputed card payment is spent: it is owed");
+        tracing::warn!(payment, %debt, "credit of a refunded or disputed card payment is spent already: it is a debt");
         count("farebox_card_debt_micros_total", debt);
     }
 }
