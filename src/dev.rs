@@ -221,7 +221,12 @@ async fn place_key_sale(devnet: &Devnet, config: &Config) -> Result<Address, Dev
     let chain = Chain::new(&config.chain).map_err(DeployError::from)?;
     let packs = PACKS.map(Money::from_micros);
     let data = key_sale::deployment(config.chain.currency, config.payments.recipient, &packs);
-    let fees = Fees { token: PATH_USD, gas: key_sale::DEPLOYMENT_GAS, highest: 0, priority: 0 };
+    let fees = Fees {
+        token: PATH_USD,
+        gas: key_sale::DEPLOYMENT_GAS,
+        max_fee_per_gas: 0,
+        max_priority_fee_per_gas: 0,
+    };
     let until = u64::try_from(Timestamp::now().seconds()).unwrap_or(0) + key_sale::VALID_SECONDS;
     Ok(chain.deploy(&deployer, data, fees, until).await?)
 }

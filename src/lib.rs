@@ -12,7 +12,7 @@
 //! ledger    who has how much
 //! payments  the Payment scheme and its methods, no I/O
 //! chain     the Tempo RPC client
-//! db, money, id
+//! db, money, id, signature
 //! ```
 //!
 //! `devnet` is the local chain of `farebox dev` and of the tests. See ARCHITECTURE.md.
@@ -23,7 +23,7 @@ pub use farebox_db as db;
 pub use farebox_devnet as devnet;
 pub use farebox_ledger as ledger;
 pub use farebox_payments as payments;
-pub use farebox_types::{id, money};
+pub use farebox_types::{id, money, signature};
 
 pub mod app;
 pub mod chain;

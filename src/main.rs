@@ -284,7 +284,7 @@ async fn deploy(given: &DeployArguments) -> anyhow::Result<()> {
     let (currency, payee) =
         (config.chain.currency, config.key_sale.payee.unwrap_or(config.payments.recipient));
     let chain = Chain::new(&config.chain)?;
-    let fees = Fees { token: currency, gas: given.gas, highest: 0, priority: 0 };
+    let fees = Fees { token: currency, gas: given.gas, max_fee_per_gas: 0, max_priority_fee_per_gas: 0 };
     let until = u64::try_from(Timestamp::now().seconds())? + key_sale::VALID_SECONDS;
     let data = key_sale::deployment(currency, payee, &given.packs);
     let address = chain.deploy(&signer, data, fees, until).await?;

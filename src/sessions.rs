@@ -74,7 +74,12 @@ impl Sessions {
             config.chain.currency,
             config.sessions.low_fee_balance,
         );
-        let fees = Fees { token: config.chain.currency, gas: config.sessions.gas, highest: 0, priority: 0 };
+        let fees = Fees {
+            token: config.chain.currency,
+            gas: config.sessions.gas,
+            max_fee_per_gas: 0,
+            max_priority_fee_per_gas: 0,
+        };
         let Models { catalog, upstreams, .. } = models.clone();
         let units = config.sessions.suggested_deposit_units;
         let sponsored = SessionTerms { sponsored: true, ..terms.clone() };

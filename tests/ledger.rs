@@ -3,8 +3,6 @@
 
 #[path = "ledger/batches.rs"]
 mod batches;
-#[path = "support/db.rs"]
-mod db;
 #[path = "ledger/failures.rs"]
 mod failures;
 #[path = "ledger/lost.rs"]

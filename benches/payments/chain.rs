@@ -12,16 +12,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::program::{Program, end_with_parent};
 
-/// What agents pay network fees in.
+/// Token of the agents' network fees.
 const FEES: Address = TOKENS[1];
 /// Enough for a transfer; given, so that signing asks the chain nothing.
 const GAS: u64 = 1_000_000;
 /// Accounts of the chain that pay. The last one is its faucet.
 const AGENTS: usize = 9;
 
-/// What the chain says of itself once it is up.
+/// Description of the chain once it is up.
 #[derive(Serialize, Deserialize)]
-struct Up {
+struct Started {
     rpc_url: String,
     keys: Vec<String>,
 }
@@ -33,7 +33,7 @@ pub fn run() -> Result<()> {
     runtime.block_on(async {
         let devnet = Devnet::start(DevnetConfig::default()).await?;
         let keys = devnet.accounts().iter().take(AGENTS).map(|key| hex::encode(key.to_bytes())).collect();
-        println!("{}", serde_json::to_string(&Up { rpc_url: devnet.rpc_url(), keys })?);
+        println!("{}", serde_json::to_string(&Started { rpc_url: devnet.rpc_url(), keys })?);
         std::future::pending().await
     })
 }
@@ -48,7 +48,7 @@ pub struct Chain {
 impl Chain {
     pub fn start() -> Result<Self> {
         let (process, line) = Program::own(&["chain"])?;
-        let up: Up = serde_json::from_str(&line).with_context(|| format!("the chain said {line}"))?;
+        let up: Started = serde_json::from_str(&line).with_context(|| format!("the chain said {line}"))?;
         let agents = up.keys.iter().map(|key| PrivateKeySigner::from_str(key)).collect::<Result<_, _>>()?;
         Ok(Self { rpc_url: up.rpc_url, agents, _process: process })
     }

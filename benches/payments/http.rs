@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, bail};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-/// What every request here sends.
+/// Headers of every request.
 pub const BODY: &str = r#"{"text":"Mail jane@example.com or call +1 415 555 2671."}"#;
 pub const PREVIEW: &str = "/mpp/pii/preview";
 
@@ -33,7 +33,7 @@ pub fn post(path: &str, headers: &[(&str, &str)]) -> Vec<u8> {
     post_body(path, headers, BODY)
 }
 
-/// The same with another JSON body.
+/// The request with another JSON body.
 pub fn post_body(path: &str, headers: &[(&str, &str)], body: &str) -> Vec<u8> {
     let mut request = format!(
         "POST {path} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\ncontent-length: {}\r\n",
@@ -74,7 +74,7 @@ impl Connection {
     }
 }
 
-/// Where the body begins, once all of it is there.
+/// Offset of the body, once all of it is there.
 fn complete(received: &[u8]) -> Result<Option<usize>> {
     let Some(end) = received.windows(4).position(|window| window == b"\r\n\r\n") else {
         return Ok(None);

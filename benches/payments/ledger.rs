@@ -10,16 +10,16 @@ use farebox::id::{AccountId, HoldId, RequestKey, SourceRef, Timestamp};
 use farebox::ledger::audit::audit;
 use farebox::ledger::{self, ChargeOutcome, HoldOutcome, Ledger, LedgerError};
 use farebox::money::Money;
+use farebox_test_support::db::{self, TestDb};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
 use crate::report::{Table, median, number, real, title};
-use crate::support::{self, TestDb};
 
 const ROUNDS: usize = 3;
 const ROUND: Duration = Duration::from_millis(700);
 const SYNCING: Duration = Duration::from_millis(400);
-/// How many streams charge at once.
+/// Numbers of streams that charge at once.
 const TASKS: [usize; 3] = [1, 64, 1000];
 const BLOCK: [u8; 4096] = [7; 4096];
 /// More than any run spends, in millionths of a dollar.
@@ -34,7 +34,7 @@ struct Contender {
     _database: (Option<TempDir>, Option<TestDb>),
 }
 
-/// What the rounds of one number of streams gave.
+/// Results of the rounds of one number of streams.
 #[derive(Default)]
 struct Run {
     rates: Vec<f64>,
@@ -49,7 +49,7 @@ pub async fn measure() -> Result<()> {
     let db = Db::connect(&format!("sqlite://{}", path.join("farebox.db").display()), 4).await?;
     db.migrate().await?;
     let mut contenders = vec![Contender::new("SQLite", db, (Some(folder), None)).await?];
-    match support::postgres().await {
+    match db::postgres().await {
         Some(database) => {
             contenders.push(Contender::new("PostgreSQL", database.db.clone(), (None, Some(database))).await?);
         }

@@ -9,10 +9,10 @@ use tokio::task::JoinSet;
 
 use crate::http::{Connection, PREVIEW, post};
 
-/// However fast the server: no connection sends more.
+/// Most requests that a connection sends, however fast the server is.
 const MOST_PER_CONNECTION: u64 = 50_000;
 
-/// What one run saw.
+/// Results of one run.
 pub struct Load {
     pub answers: u64,
     pub seconds: f64,

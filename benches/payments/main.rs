@@ -1,9 +1,9 @@
-//! What the promises cost, measured side by side in one run: `cargo bench`, or
+//! Benchmarks of the server's guarantees, measured side by side in one run: `cargo bench`, or
 //! `cargo bench -- ledger latency` for some of its sections. `large` runs only when it is named.
 //!
 //! Servers, the chain and the load run in processes of their own, so that each one's processor
 //! time can be told apart; this program starts itself again for those that are no other program.
-//! Whatever is compared takes turns, round by round, so that a machine that is busy for a while is
+//! Contenders take turns, round by round, so that a machine that is busy for a while is
 //! busy for all. All traffic stays on the loopback interface.
 
 mod chain;
@@ -19,8 +19,6 @@ mod program;
 mod report;
 mod sessions;
 mod start;
-#[path = "../../tests/support/db.rs"]
-mod support;
 mod synced;
 mod unpaid;
 

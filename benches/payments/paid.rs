@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
+use farebox_test_support::db::{self, TestDb};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
@@ -11,10 +12,9 @@ use crate::chain::Chain;
 use crate::http::{Connection, PREVIEW, field, post};
 use crate::program::Program;
 use crate::report::{Table, median, micros, millis, number, percentile, real, title};
-use crate::support::{self, TestDb};
 
 const ROUNDS: usize = 3;
-/// How many pay at once, and how many payments that is in a round. A round must be over before
+/// Concurrent payments, and payments of a round. A round must be over before
 /// its signatures expire: the local chain takes transactions that expire within 30 s.
 const WAVES: [(usize, usize); 2] = [(1, 32), (16, 96)];
 
@@ -26,7 +26,7 @@ struct Contender {
     _database: (Option<TempDir>, Option<TestDb>),
 }
 
-/// What the payments of one concurrency gave, over all rounds.
+/// Results of the payments of one concurrency, over all rounds.
 #[derive(Default)]
 struct Wave {
     rates: Vec<f64>,
@@ -44,7 +44,7 @@ pub async fn measure() -> Result<()> {
         }
     };
     let mut contenders = vec![on_sqlite(&chain)?];
-    match support::postgres().await {
+    match db::postgres().await {
         Some(database) => contenders.push(on_postgres(&chain, database)?),
         None => println!("  SKIPPED: PostgreSQL does not answer and cannot be started"),
     }

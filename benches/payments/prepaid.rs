@@ -1,4 +1,4 @@
-//! What `/v1` adds to a call of its upstream, with hold, capture and ledger on, beside `LiteLLM`'s proxy.
+//! Latency that `/v1` adds to a call of its upstream, with hold, capture and ledger on, beside `LiteLLM`'s proxy.
 //!
 //! The upstream is the scripted one: it answers at once, so nearly all that is measured is ours.
 
@@ -15,6 +15,7 @@ use farebox::keys::{self, KeyLimits, Keys, KeysError, NewKey};
 use farebox::ledger;
 use farebox::money::Money;
 use farebox::services::chat::scripted::ScriptedUpstream;
+use farebox_test_support::db::{self, TestDb};
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
@@ -23,7 +24,6 @@ use tokio::task::JoinSet;
 use crate::http::{Connection, post_body};
 use crate::program::{Program, end_with_parent};
 use crate::report::{Table, median, micros, number, percentile, title};
-use crate::support::{self, TestDb};
 
 const ROUNDS: usize = 3;
 /// Of those in which times are measured, for a disk that is shared stands still now and then.
@@ -37,19 +37,19 @@ const WORDS: usize = 20;
 const LITELLM_KEY: &str = "sk-bench";
 
 /// The first contenders, which sell nothing: the upstream, and a proxy that syncs.
-const BESIDE: usize = 2;
+const BASELINES: usize = 2;
 
 /// A server, and what opens it.
 struct Contender {
     name: &'static str,
     server: Program,
     key: String,
-    /// Whether it must not run beside the others: it works on after its rounds.
+    /// True if it must not run beside the others: it works on after its rounds.
     rests: bool,
     _keep: (Option<TempDir>, Option<TestDb>),
 }
 
-/// What one run of the load saw.
+/// Results of one run of the load.
 #[derive(Clone, Copy)]
 struct Seen {
     rate: f64,
@@ -77,7 +77,7 @@ pub async fn measure() -> Result<()> {
         synced(address)?,
         farebox("farebox, SQLite", address, None).await?,
     ];
-    match support::postgres().await {
+    match db::postgres().await {
         Some(database) => contenders.push(farebox("farebox, PostgreSQL", address, Some(database)).await?),
         None => println!("  SKIPPED: PostgreSQL does not answer and cannot be started"),
     }
@@ -89,7 +89,7 @@ pub async fn measure() -> Result<()> {
         let capacity = rounds(&contenders, kind, ROUNDS, |_| 0.0)?;
         // Half of what each can do; what stands beside them at the pace of the first of them.
         let paces: Vec<f64> = capacity.iter().map(|seen| seen.rate / 2.0).collect();
-        let paced = rounds(&contenders, kind, PACED_ROUNDS, |at| paces[at.max(BESIDE)])?;
+        let paced = rounds(&contenders, kind, PACED_ROUNDS, |at| paces[at.max(BASELINES)])?;
         print(&contenders, kind, &capacity, &paced);
     }
     println!(
@@ -176,8 +176,8 @@ impl Contender {
         let (pace, time) = (pace.to_string(), ROUND.as_millis().to_string());
         let mut load = Command::new(std::env::current_exe()?);
         let output = load.args(["chat", &address, &self.key, kind, &pace, &time]).output()?;
-        let said = String::from_utf8_lossy(&output.stderr);
-        ensure!(output.status.success(), "{}: {said}", self.name);
+        let message = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "{}: {message}", self.name);
         let text = String::from_utf8(output.stdout)?;
         let numbers = text.split_whitespace().map(str::parse).collect::<Result<Vec<f64>, _>>()?;
         let [answers, seconds, p50, p99, late] = numbers[..] else { bail!("the load said {text}") };
@@ -335,7 +335,7 @@ async fn drive(
     let (clocks, dues): (Vec<_>, Vec<_>) = connections.iter().map(|_| mpsc::unbounded_channel()).unzip();
     let paced = pace > 0.0;
     let period = Duration::from_secs_f64(if paced { 1.0 / pace } else { 0.0 });
-    let clock = paced.then(|| std::thread::spawn(move || keep_time(begun, period, time, &clocks)));
+    let clock = paced.then(|| std::thread::spawn(move || send_ticks(begun, period, time, &clocks)));
     let mut clients = JoinSet::new();
     for (connection, dues) in connections.into_iter().zip(dues) {
         let request = request.clone();
@@ -352,8 +352,8 @@ async fn drive(
 
 /// Tells the clients, in turn, that a request is due. The runtime's own timers count in milliseconds:
 /// they would gather requests that are spread evenly into bursts. By how many milliseconds each was
-/// told too late.
-fn keep_time(
+/// late.
+fn send_ticks(
     begun: Instant,
     period: Duration,
     time: Duration,

@@ -9,11 +9,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use farebox::db::Db;
-
-use crate::support::TestDb;
+use farebox_test_support::db::TestDb;
 
 /// Longer than any program here takes to start on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIME_LIMIT: Duration = Duration::from_secs(30);
 /// `USER_HZ`: what Linux counts processor time in, on every architecture it matters for.
 const TICKS_PER_SECOND: u32 = 100;
 /// Nothing listens there: for servers that are never paid.
@@ -33,7 +32,7 @@ impl Program {
         Self::serve(folder, database, chain, None)
     }
 
-    /// The same with a configuration of its own, on SQLite, or on a given database of PostgreSQL, which `seed` fills before: a SQLite
+    /// A server with a configuration of its own, on SQLite, or on a given database of PostgreSQL, which `seed` fills before: a SQLite
     /// file has one owner.
     pub async fn seeded<T>(
         folder: &Path,
@@ -77,7 +76,7 @@ impl Program {
         let child = command.spawn().context("farebox serve")?;
         let mut server = Self { child, address, starting: Duration::ZERO };
         while !is_alive(address) {
-            let ended = server.child.try_wait()?.is_some() || begun.elapsed() > PATIENCE;
+            let ended = server.child.try_wait()?.is_some() || begun.elapsed() > TIME_LIMIT;
             ensure!(!ended, "farebox serve does not answer: {}", std::fs::read_to_string(&log)?);
             std::thread::sleep(Duration::from_micros(500));
         }
@@ -88,13 +87,13 @@ impl Program {
     /// This program again, in another role that prints a line once it is up.
     pub fn own(arguments: &[&str]) -> Result<(Self, String)> {
         let mut command = Command::new(std::env::current_exe()?);
-        Self::announced(command.args(arguments))
+        Self::spawn_and_read_line(command.args(arguments))
     }
 
     /// The mppx server of the test clients, on a port of its own.
     ///
     /// # Errors
-    /// Why there is none.
+    /// Reason when there is none.
     pub fn mppx() -> Result<Self> {
         Self::node("mppx_server.mjs", &[])
     }
@@ -102,7 +101,7 @@ impl Program {
     /// The meter of mppx in front of a model, with funded channels.
     ///
     /// # Errors
-    /// Why there is none.
+    /// Reason when there is none.
     pub fn mppx_streams(model: SocketAddr, channels: usize, funds: i64) -> Result<Self> {
         let arguments = [model.port().to_string(), channels.to_string(), funds.to_string()];
         Self::node("mppx_streams.mjs", &arguments)
@@ -114,12 +113,12 @@ impl Program {
         let port = free_port()?;
         let mut command = Command::new("node");
         command.arg(script).arg(port.to_string()).args(arguments).current_dir(folder);
-        let (mut server, _) = Self::announced(&mut command)?;
+        let (mut server, _) = Self::spawn_and_read_line(&mut command)?;
         server.address = SocketAddr::from(([127, 0, 0, 1], port));
         Ok(server)
     }
 
-    /// Somebody else's server, that is told its port and answers 200 at `health` once it is up; its
+    /// Another server, which gets its port and answers 200 at `health` once it is up; its
     /// log goes to `folder`.
     pub fn listening(command: &mut Command, port: &str, health: &str, folder: &Path) -> Result<Self> {
         let address = SocketAddr::from(([127, 0, 0, 1], free_port()?));
@@ -130,7 +129,7 @@ impl Program {
         let begun = Instant::now();
         let mut server = Self { child: command.spawn()?, address, starting: Duration::ZERO };
         while !is_up(address, health) {
-            let ended = server.child.try_wait()?.is_some() || begun.elapsed() > 4 * PATIENCE;
+            let ended = server.child.try_wait()?.is_some() || begun.elapsed() > 4 * TIME_LIMIT;
             ensure!(!ended, "it does not answer: {}", std::fs::read_to_string(&log)?);
             std::thread::sleep(Duration::from_millis(50));
         }
@@ -139,7 +138,7 @@ impl Program {
     }
 
     /// Starts a command and waits for its first line, which ends with its address.
-    fn announced(command: &mut Command) -> Result<(Self, String)> {
+    fn spawn_and_read_line(command: &mut Command) -> Result<(Self, String)> {
         let begun = Instant::now();
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let output = child.stdout.take().context("stdout is a pipe")?;
@@ -173,7 +172,7 @@ impl Program {
     /// The answer to a GET, head and all.
     pub fn get(&self, path: &str) -> Result<String> {
         let mut stream = TcpStream::connect(self.address)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_read_timeout(Some(TIME_LIMIT))?;
         let request = format!("GET {path} HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\r\n");
         stream.write_all(request.as_bytes())?;
         let mut answer = String::new();
@@ -208,7 +207,7 @@ pub fn end_with_parent() {
     });
 }
 
-/// Whether `/healthz` answers 200.
+/// True if `/healthz` answers 200.
 fn is_alive(address: SocketAddr) -> bool {
     is_up(address, "/healthz")
 }
@@ -216,7 +215,7 @@ fn is_alive(address: SocketAddr) -> bool {
 fn is_up(address: SocketAddr, path: &str) -> bool {
     let ask = || -> Result<()> {
         let mut stream = TcpStream::connect(address)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_read_timeout(Some(TIME_LIMIT))?;
         let request = format!("GET {path} HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n");
         stream.write_all(request.as_bytes())?;
         let mut status = [0; 12];

@@ -1,4 +1,4 @@
-//! What prepaid chat is measured beside, in a process of its own: `synced UPSTREAM FOLDER` passes a
+//! The baseline of prepaid chat, in a process of its own: `synced UPSTREAM FOLDER` passes a
 //! request on and syncs one line for it before the answer leaves. It knows no key and keeps no account.
 
 use std::fs::File;

@@ -109,7 +109,7 @@ fn print(contenders: &[Contender]) {
     println!("  Medians of {ROUNDS} alternating rounds; load and servers share the machine's cores.");
 }
 
-/// What a write could not leave as it was.
+/// Counts of rows that any write would have changed.
 #[derive(Debug)]
 struct State {
     rows: i64,

@@ -6,7 +6,7 @@ use mpp::client::{Fetch as _, TempoSessionProvider};
 use reqwest::{Client, StatusCode};
 use serde_json::{Value, json};
 
-/// What was bought, as the server's last receipt says.
+/// Purchase, as the server's last receipt states it.
 pub struct Chat {
     pub text: String,
     pub chunks: usize,

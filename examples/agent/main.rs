@@ -3,7 +3,7 @@
 //!
 //!     cargo run --example agent -- .farebox/dev.json
 //!
-//! Everything it knows comes from `dev.json` (a wallet and where to find the
+//! All its knowledge comes from `dev.json` (a wallet and where to find the
 //! server) and from the server's own documents. It pays with the `mpp` crate's
 //! unmodified client.
 
@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 use tempo_alloy::TempoNetwork;
 use tempo_alloy::contracts::precompiles::ITIP20;
 
-/// What `farebox dev` writes down for clients.
+/// The file that `farebox dev` writes for clients.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Dev {

@@ -1,9 +1,9 @@
-//! The key sale (`contracts/src/KeySale.sol`): placing one, its terms, and what it sold.
+//! The key sale (`contracts/src/KeySale.sol`): its deployment, its terms, and its sales.
 //!
 //! A list of logs is easily wrong: a node that is behind leaves out the newest,
-//! one in front of several others mixes what they say. So every log is looked
-//! up again in its transaction's receipt, and the contract counts its events,
-//! which tells whether the list is complete ([`Chain::sale_count`]).
+//! a load balancer in front of several nodes mixes their answers. So every log
+//! is looked up again in its transaction's receipt, and the contract counts its
+//! events, which shows whether the list is complete ([`Chain::sale_count`]).
 
 use std::collections::BTreeMap;
 
@@ -21,7 +21,7 @@ use contract::KeySale;
 
 mod contract {
     alloy::sol! {
-        /// As far as the server uses it.
+        /// The part of the contract that the server uses.
         contract KeySale {
             constructor(address token, address payee, uint256[] prices);
 
@@ -43,21 +43,21 @@ mod contract {
 const ARTIFACT: &str = include_str!("../../contracts/artifacts/KeySale.json");
 const LOGS: &str = "eth_getLogs";
 
-/// Enough gas for a deployment with twenty packs: Tempo asks 1,000 for each byte
+/// Gas limit of a deployment, enough for twenty packs: Tempo asks 1,000 for each byte
 /// of code, and 250,000 for each new slot of storage.
 pub const DEPLOYMENT_GAS: u64 = 12_000_000;
-/// How long a deployment is valid, in seconds: within the 30 that the chain
-/// allows for expiring nonces.
+/// Validity of a deployment in seconds: within the 30 that the chain allows
+/// for expiring nonces.
 pub const VALID_SECONDS: u64 = 25;
 
-/// What a sale's contract says of itself. Nothing of it ever changes.
+/// Terms of a sale's contract. They never change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SaleTerms {
     pub token: Address,
     pub payee: Address,
-    /// The block that the contract was placed in.
+    /// Block of the contract's deployment.
     pub first_block: u64,
-    /// Pack 1 costs the first.
+    /// Prices of the packs; pack 1 costs the first.
     pub packs: Vec<Money>,
 }
 
@@ -65,27 +65,27 @@ pub struct SaleTerms {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sale {
     pub block: u64,
-    /// The place of its log in the block.
-    pub log: u64,
+    /// Index of its log in the block.
+    pub log_index: u64,
     pub transaction: B256,
-    /// Which of the contract's logs in the transaction it is, from 0. This
+    /// Index of its log among the contract's logs in the transaction, from 0. It
     /// stays the same should the transaction move to another block.
     pub ordinal: usize,
-    /// Who gets the credit.
+    /// Wallet that gets the credit.
     pub owner: Address,
     pub amount: Money,
-    /// The key that was bought with it, if it was no top-up.
+    /// The key that was bought; `None` for a top-up.
     pub key: Option<SaleKey>,
 }
 
-/// A key, by the hash of its secret.
+/// A sold key, by the hash of its secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SaleKey {
     pub hash: B256,
     pub pack: u64,
 }
 
-/// Why a contract was not placed.
+/// Failure of a deployment.
 #[derive(Debug, thiserror::Error)]
 pub enum DeployError {
     #[error(transparent)]
@@ -94,13 +94,15 @@ pub enum DeployError {
     Signer,
     #[error("the chain refused the deployment: {0}")]
     Refused(String),
-    #[error("the deployment {0} failed on the chain: too little gas, or a token that is none")]
+    #[error(
+        "the deployment {0} failed on the chain: too little gas, or the token address is not a TIP-20 token"
+    )]
     Failed(B256),
     #[error("the outcome of the deployment {0} is not known; look it up before you try again")]
     Unknown(B256),
 }
 
-/// The transaction data that places a sale.
+/// The transaction data that deploys a sale.
 #[must_use]
 pub fn deployment(token: Address, payee: Address, packs: &[Money]) -> Bytes {
     let artifact: serde_json::Value =
@@ -126,7 +128,7 @@ pub fn top_up_call(owner: Address, amount: Money) -> Bytes {
 }
 
 impl Chain {
-    /// Places a contract and waits for its block. `until` (Unix seconds) is the
+    /// Deploys a contract and waits for its block. `until` (Unix seconds) is the
     /// last moment at which that may happen. `fees` are without a price.
     ///
     /// # Errors
@@ -139,9 +141,9 @@ impl Chain {
         until: u64,
     ) -> Result<Address, DeployError> {
         // Twice the price: room for the base fee to rise while it is valid.
-        let fees = Fees { highest: self.gas_price().await?.saturating_mul(2), ..fees };
+        let fees = Fees { max_fee_per_gas: self.gas_price().await?.saturating_mul(2), ..fees };
         let call = Call { to: TxKind::Create, value: U256::ZERO, input: data };
-        let transaction = SignedTransaction::own(signer, self.chain_id, call, &fees, until)
+        let transaction = SignedTransaction::sign(signer, self.chain_id, call, &fees, until)
             .map_err(|_| DeployError::Signer)?;
         let hash = transaction.hash();
         match self.send(&transaction).await {
@@ -154,101 +156,108 @@ impl Chain {
         }
     }
 
-    /// The terms of a sale. An address without one is [`ChainError::Nonsense`].
+    /// The terms of a sale.
     ///
     /// # Errors
-    /// When the node cannot be asked, or no sale is there.
+    /// [`ChainError::InvalidAnswer`] for an address without one; any other when the node is
+    /// unreachable.
     pub async fn sale_terms(&self, sale: Address) -> Result<SaleTerms, ChainError> {
         self.confirm().await?;
         let (block, _) = self.newest_block().await?;
-        let first_block = self.view_at(block, sale, KeySale::firstBlockCall {}).await?;
-        let packs = self.view_at(block, sale, KeySale::packsCall {}).await?;
+        let first_block = self.call_view(block, sale, KeySale::firstBlockCall {}).await?;
+        let packs = self.call_view(block, sale, KeySale::packsCall {}).await?;
         Ok(SaleTerms {
-            token: self.view_at(block, sale, KeySale::tokenCall {}).await?,
-            payee: self.view_at(block, sale, KeySale::payeeCall {}).await?,
+            token: self.call_view(block, sale, KeySale::tokenCall {}).await?,
+            payee: self.call_view(block, sale, KeySale::payeeCall {}).await?,
             first_block: number(first_block)?,
             packs: packs.into_iter().map(money).collect::<Result<_, _>>()?,
         })
     }
 
-    /// How many purchases a sale counted up to a block.
+    /// Number of purchases that a sale counted up to a block.
     ///
     /// # Errors
-    /// When the node cannot be asked, or does not know that block.
+    /// [`ChainError`] when the node is unreachable or does not know that block.
     pub async fn sale_count(&self, sale: Address, block: u64) -> Result<u64, ChainError> {
-        number(self.view_at(block, sale, KeySale::salesCall {}).await?)
+        number(self.call_view(block, sale, KeySale::salesCall {}).await?)
     }
 
     /// The newest block's number.
     ///
     /// # Errors
-    /// When the node cannot be asked.
+    /// [`ChainError`] when the node is unreachable or its answer is invalid.
     pub async fn height(&self) -> Result<u64, ChainError> {
         self.newest_block().await.map(|(number, _)| number)
     }
 
-    /// What a sale sold from one block to another, both included, in order.
+    /// The purchases of a sale from one block to another, both included, in order.
     ///
     /// # Errors
-    /// When the node cannot be asked, or its logs and receipts disagree.
+    /// [`ChainError`] when the node is unreachable, or its logs and receipts disagree.
     pub async fn sales(&self, sale: Address, from: u64, to: u64) -> Result<Vec<Sale>, ChainError> {
         let filter = Filter::new().address(sale).from_block(from).to_block(to);
         let mut logs = BTreeMap::new();
-        for log in self.ask(LOGS, self.provider.get_logs(&filter)).await? {
-            let place = log.block_number.zip(log.log_index);
-            let place = place.filter(|(block, _)| (from..=to).contains(block)).ok_or(NONSENSE)?;
-            // The same log twice is one log; two at one place are no answer.
-            if logs.insert(place, log.clone()).is_some_and(|other| other != log) {
-                return Err(NONSENSE);
+        for log in self.call(LOGS, self.provider.get_logs(&filter)).await? {
+            let position = log.block_number.zip(log.log_index);
+            let position = position.filter(|(block, _)| (from..=to).contains(block)).ok_or(INVALID_LOGS)?;
+            // The same log twice is one log; two at one place contradict each other.
+            if logs.insert(position, log.clone()).is_some_and(|other| other != log) {
+                return Err(INVALID_LOGS);
             }
         }
         let mut sales = Vec::with_capacity(logs.len());
         for ((block, index), log) in logs {
-            let (transaction, ordinal) = self.look_up(sale, &log).await?;
-            sales.push(read(&log, block, index, transaction, ordinal)?);
+            let (transaction, ordinal) = self.find_in_receipt(sale, &log).await?;
+            sales.push(parse_sale(&log, block, index, transaction, ordinal)?);
         }
         Ok(sales)
     }
 
-    /// Finds a log in the receipt of its transaction.
-    async fn look_up(&self, sale: Address, log: &Log) -> Result<(B256, usize), ChainError> {
-        let hash = log.transaction_hash.filter(|_| !log.removed).ok_or(NONSENSE)?;
-        let receipt = self.receipt(hash).await?.ok_or(NONSENSE)?;
+    /// Finds a log in the receipt of its transaction; returns the transaction and the log's ordinal.
+    async fn find_in_receipt(&self, sale: Address, log: &Log) -> Result<(B256, usize), ChainError> {
+        let hash = log.transaction_hash.filter(|_| !log.removed).ok_or(INVALID_LOGS)?;
+        let receipt = self.receipt(hash).await?.ok_or(INVALID_LOGS)?;
         if !receipt.status() || receipt.block_hash() != log.block_hash {
-            return Err(NONSENSE);
+            return Err(INVALID_LOGS);
         }
         let mut own = receipt.inner.logs().iter().filter(|own| own.address() == sale);
         let ordinal = own.position(|own| own.log_index == log.log_index && own.inner == log.inner);
-        Ok((hash, ordinal.ok_or(NONSENSE)?))
+        Ok((hash, ordinal.ok_or(INVALID_LOGS)?))
     }
 
-    async fn view_at<C: SolCall>(&self, block: u64, to: Address, call: C) -> Result<C::Return, ChainError> {
-        let output = self.read_at(block, to, call.abi_encode().into()).await?;
-        C::abi_decode_returns(&output).map_err(|_| ChainError::Nonsense { method: "eth_call" })
+    async fn call_view<C: SolCall>(&self, block: u64, to: Address, call: C) -> Result<C::Return, ChainError> {
+        let output = self.call_at(block, to, call.abi_encode().into()).await?;
+        C::abi_decode_returns(&output).map_err(|_| ChainError::InvalidAnswer { method: "eth_call" })
     }
 }
 
-const NONSENSE: ChainError = ChainError::Nonsense { method: LOGS };
+const INVALID_LOGS: ChainError = ChainError::InvalidAnswer { method: LOGS };
 
-fn read(log: &Log, block: u64, index: u64, transaction: B256, ordinal: usize) -> Result<Sale, ChainError> {
+fn parse_sale(
+    log: &Log,
+    block: u64,
+    log_index: u64,
+    transaction: B256,
+    ordinal: usize,
+) -> Result<Sale, ChainError> {
     let (owner, amount, key) = if let Ok(bought) = KeySale::KeyBought::decode_log(&log.inner) {
         let key = SaleKey { hash: bought.keyHash, pack: number(bought.pack)? };
         (bought.owner, bought.amount, Some(key))
-    } else if let Ok(more) = KeySale::ToppedUp::decode_log(&log.inner) {
-        (more.owner, more.amount, None)
+    } else if let Ok(top_up) = KeySale::ToppedUp::decode_log(&log.inner) {
+        (top_up.owner, top_up.amount, None)
     } else {
-        return Err(NONSENSE);
+        return Err(INVALID_LOGS);
     };
-    Ok(Sale { block, log: index, transaction, ordinal, owner, amount: money(amount)?, key })
+    Ok(Sale { block, log_index, transaction, ordinal, owner, amount: money(amount)?, key })
 }
 
-/// The contract sells no more at once than fits.
+/// An amount of the contract, which sells no more at once than fits.
 fn money(amount: U256) -> Result<Money, ChainError> {
-    i64::try_from(amount).map(Money::from_micros).map_err(|_| NONSENSE)
+    i64::try_from(amount).map(Money::from_micros).map_err(|_| INVALID_LOGS)
 }
 
 fn number(value: U256) -> Result<u64, ChainError> {
-    u64::try_from(value).map_err(|_| NONSENSE)
+    u64::try_from(value).map_err(|_| INVALID_LOGS)
 }
 
 #[cfg(test)]
@@ -258,7 +267,7 @@ mod tests {
 
     use super::*;
 
-    /// What is written above is what was compiled.
+    /// The interface above is the compiled one.
     #[test]
     fn the_interface_is_the_contracts() {
         let artifact: Value = serde_json::from_str(ARTIFACT).expect("JSON");

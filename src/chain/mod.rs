@@ -1,8 +1,8 @@
-//! The Tempo RPC client: ask, send, and never mistake silence for an answer.
+//! The Tempo RPC client: reads and sends, and never takes a missing answer for a verdict.
 //!
-//! Everything here has a time limit. What the node says about a transaction is
-//! reported as one of three things: it is in a block, the node refused it, or
-//! nobody knows yet ([`SendOutcome`]). The callers' money rules rest on the third one.
+//! Every request has a time limit. A transaction's outcome is one of three: it is
+//! in a block, the node refused it, or it is unknown ([`SendOutcome`]). The
+//! callers' rules about money rest on the third one.
 
 pub mod key_sale;
 pub mod reserve;
@@ -32,14 +32,14 @@ use crate::money::Money;
 
 pub use transaction::{Fees, SignedTransaction, TransactionError};
 
-/// Pause between two questions about the same transaction.
-const POLL: Duration = Duration::from_millis(250);
+/// Pause between two requests for the same transaction.
+const POLL_INTERVAL: Duration = Duration::from_millis(250);
 /// "Method not found" (JSON-RPC 2.0, section 5.1).
 const METHOD_NOT_FOUND: i64 = -32601;
 /// "Execution reverted" (geth and its descendants).
 const REVERTED: i64 = 3;
 
-/// A provider the `mpp` crate's verifier can share.
+/// A provider that the `mpp` crate's verifier can share.
 pub type Provider = RootProvider<TempoNetwork>;
 /// A transaction's receipt.
 pub type ChainReceipt = TempoTransactionReceipt;
@@ -55,8 +55,8 @@ pub struct Chain {
     confirmed: Arc<OnceCell<()>>,
 }
 
-/// The node could not be asked, or what it said makes no sense. Nothing is
-/// known about the question then.
+/// Failure of a request to the node. Nothing is known about its subject then, except
+/// for [`Self::Refused`].
 #[derive(Debug, thiserror::Error)]
 pub enum ChainError {
     /// Configuration: the URL cannot be used.
@@ -64,8 +64,8 @@ pub enum ChainError {
     Url,
     #[error("the node did not answer {method} in time")]
     Timeout { method: &'static str },
-    /// The text is the error's kind, never the URL (it may hold a key).
-    #[error("the node cannot be reached for {method}")]
+    /// No connection. The text never holds the URL, which may hold a key.
+    #[error("the node is unreachable for {method}")]
     Unreachable { method: &'static str },
     #[error("the node answered {method} with error {code}")]
     Refused {
@@ -77,28 +77,28 @@ pub enum ChainError {
     },
     #[error("the node serves chain {actual}, configured is {expected}")]
     WrongChain { expected: u64, actual: u64 },
-    #[error("the node's answer to {method} contradicts the question")]
-    Nonsense { method: &'static str },
+    #[error("the node's answer to {method} contradicts the request")]
+    InvalidAnswer { method: &'static str },
 }
 
-/// What a transaction's calls would do.
+/// Result of simulating a transaction's calls.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SimulationOutcome {
     Succeeds,
     /// The sender holds too little of the token.
     Insufficient,
-    /// They revert; the text is the node's reason.
+    /// The calls revert; the text is the node's reason.
     Reverts(String),
 }
 
-/// What became of a transaction.
+/// Outcome of sending a transaction.
 #[derive(Debug)]
 pub enum SendOutcome {
-    /// It is in a block; its receipt says whether it succeeded.
+    /// The transaction is in a block; its receipt says whether it succeeded.
     Mined(Box<ChainReceipt>),
-    /// The node refused it and does not know it: it did not happen.
+    /// The node refused the transaction and does not know it: it did not happen.
     Refused { reason: String },
-    /// No one can say yet. It may still happen.
+    /// The outcome is not known yet. The transaction may still happen.
     Unknown,
 }
 
@@ -135,18 +135,18 @@ impl Chain {
         self.chain_id
     }
 
-    /// How long a request may wait for its transaction.
+    /// Longest wait of a request for its transaction.
     #[must_use]
     pub fn confirm_timeout(&self) -> Duration {
         self.confirm_timeout
     }
 
-    /// Asks whether the node is there and serves the configured chain.
+    /// Checks that the node answers and serves the configured chain.
     ///
     /// # Errors
-    /// Why it cannot be used.
+    /// [`ChainError::WrongChain`] when it serves another; any other when it is unreachable.
     pub async fn check(&self) -> Result<(), ChainError> {
-        let actual = self.ask("eth_chainId", self.provider.get_chain_id()).await?;
+        let actual = self.call("eth_chainId", self.provider.get_chain_id()).await?;
         if actual == self.chain_id {
             Ok(())
         } else {
@@ -154,10 +154,10 @@ impl Chain {
         }
     }
 
-    /// Like [`Self::check`], until the answer was right once.
+    /// Runs [`Self::check`] until it has succeeded once.
     ///
     /// # Errors
-    /// Why the node cannot be used.
+    /// Those of [`Self::check`].
     pub async fn confirm(&self) -> Result<(), ChainError> {
         self.confirmed.get_or_try_init(|| self.check()).await.copied()
     }
@@ -165,23 +165,23 @@ impl Chain {
     /// The receipt of a transaction, `None` while it is in no block.
     ///
     /// # Errors
-    /// When the node cannot be asked.
+    /// [`ChainError`] when the node is unreachable or its answer is invalid.
     pub async fn receipt(&self, hash: B256) -> Result<Option<ChainReceipt>, ChainError> {
         let method = "eth_getTransactionReceipt";
-        let receipt = self.ask(method, self.provider.get_transaction_receipt(hash)).await?;
+        let receipt = self.call(method, self.provider.get_transaction_receipt(hash)).await?;
         match receipt {
-            Some(receipt) if receipt.transaction_hash() != hash => Err(ChainError::Nonsense { method }),
+            Some(receipt) if receipt.transaction_hash() != hash => Err(ChainError::InvalidAnswer { method }),
             receipt => Ok(receipt),
         }
     }
 
-    /// Whether a transaction that no block later than `last` (Unix seconds) can
-    /// include is in none at all. Our clock does not tell, because a node can be
-    /// behind: its own newest block must be past that moment, and the receipt
+    /// True if a transaction that no block later than `last` (Unix seconds) can
+    /// include is in none at all. Our own clock is no evidence, because a node can
+    /// be behind: its own newest block must be past that moment, and the receipt
     /// missing after that.
     ///
     /// # Errors
-    /// When the node cannot be asked.
+    /// [`ChainError`] when the node is unreachable or its answer is invalid.
     pub async fn never_included(&self, hash: B256, last: u64) -> Result<bool, ChainError> {
         let (_, time) = self.newest_block().await?;
         Ok(time > last && self.receipt(hash).await?.is_none())
@@ -190,7 +190,7 @@ impl Chain {
     /// Waits for a receipt until `wait` has passed.
     ///
     /// # Errors
-    /// The last error, when the node could never be asked.
+    /// [`ChainError`] of the last request, when the node was unreachable until the end.
     pub async fn await_receipt(
         &self,
         hash: B256,
@@ -199,17 +199,17 @@ impl Chain {
         let deadline = Instant::now() + wait;
         loop {
             let answer = self.receipt(hash).await;
-            if matches!(answer, Ok(Some(_))) || Instant::now() + POLL >= deadline {
+            if matches!(answer, Ok(Some(_))) || Instant::now() + POLL_INTERVAL >= deadline {
                 return answer;
             }
-            tokio::time::sleep(POLL).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     }
 
     /// A TIP-20 balance, in base units.
     ///
     /// # Errors
-    /// When the node cannot be asked.
+    /// [`ChainError`] when the node is unreachable or its answer is invalid.
     pub async fn balance(&self, token: Address, account: Address) -> Result<U256, ChainError> {
         let token = ITIP20::new(token, &self.provider);
         let call = token.balanceOf(account);
@@ -224,35 +224,36 @@ impl Chain {
     async fn newest_block(&self) -> Result<(u64, u64), ChainError> {
         let method = "eth_getBlockByNumber";
         let block = self.provider.get_block_by_number(BlockNumberOrTag::Latest);
-        let block = self.ask(method, async { block.await }).await?.ok_or(ChainError::Nonsense { method })?;
+        let block =
+            self.call(method, async { block.await }).await?.ok_or(ChainError::InvalidAnswer { method })?;
         Ok((block.header.number(), block.header.timestamp()))
     }
 
     /// Calls a contract at a block without changing anything.
-    async fn read_at(&self, block: u64, to: Address, input: Bytes) -> Result<Bytes, ChainError> {
+    async fn call_at(&self, block: u64, to: Address, input: Bytes) -> Result<Bytes, ChainError> {
         let request =
             TransactionRequest { to: Some(to.into()), input: input.into(), ..TransactionRequest::default() };
         let call = self.provider.call(request.into()).block(BlockId::number(block));
-        self.ask("eth_call", async { call.await }).await
+        self.call("eth_call", async { call.await }).await
     }
 
-    /// What one gas costs now, in 10^-18 dollars.
+    /// Current price of one gas, in 10^-18 dollars.
     ///
     /// # Errors
-    /// When the node cannot be asked.
+    /// [`ChainError`] when the node is unreachable or its answer is invalid.
     pub async fn gas_price(&self) -> Result<u128, ChainError> {
         self.confirm().await?;
-        self.ask("eth_gasPrice", self.provider.get_gas_price()).await
+        self.call("eth_gasPrice", self.provider.get_gas_price()).await
     }
 
-    /// What the transaction's calls would do now.
+    /// Simulates the transaction's calls on the newest block.
     ///
     /// # Errors
-    /// When the node cannot be asked.
+    /// [`ChainError`] when the node is unreachable or its answer is invalid.
     pub async fn simulate(&self, transaction: &SignedTransaction) -> Result<SimulationOutcome, ChainError> {
         self.confirm().await?;
         let call = self.provider.call(transaction.as_call());
-        match self.ask("eth_call", async { call.await }).await {
+        match self.call("eth_call", async { call.await }).await {
             Ok(_) => Ok(SimulationOutcome::Succeeds),
             Err(ChainError::Refused { code: REVERTED, message, data, .. }) => {
                 if ITIP20::InsufficientBalance::abi_decode(&data).is_ok() {
@@ -268,8 +269,8 @@ impl Chain {
     /// Sends a signed transaction and waits for its block.
     ///
     /// Safe to repeat: the same bytes are the same transaction. An error of the
-    /// node is not taken at its word; the chain is asked by hash first, because
-    /// a node can include a transaction and then fail to say so.
+    /// node is not believed by itself; the transaction is looked up by its hash
+    /// first, because a node can include a transaction and then fail to answer.
     pub async fn send(&self, transaction: &SignedTransaction) -> SendOutcome {
         let deadline = Instant::now() + self.confirm_timeout;
         let hash = transaction.hash();
@@ -286,8 +287,8 @@ impl Chain {
         if let Some(reason) = refused {
             return self.after_refusal(hash, reason, deadline).await;
         }
-        let left = deadline.saturating_duration_since(Instant::now());
-        match self.await_receipt(hash, left).await {
+        let remaining = deadline.saturating_duration_since(Instant::now());
+        match self.await_receipt(hash, remaining).await {
             Ok(Some(receipt)) => SendOutcome::Mined(Box::new(receipt)),
             Ok(None) | Err(_) => SendOutcome::Unknown,
         }
@@ -303,15 +304,15 @@ impl Chain {
         let raw = alloy::hex::encode_prefixed(transaction.raw());
         let method = "eth_sendRawTransactionSync";
         let sync = self.provider.raw_request::<_, ChainReceipt>(method.into(), [raw.clone()]);
-        let left = deadline.saturating_duration_since(Instant::now());
-        match tokio::time::timeout(left, sync).await {
+        let remaining = deadline.saturating_duration_since(Instant::now());
+        match tokio::time::timeout(remaining, sync).await {
             Ok(Ok(receipt)) if receipt.transaction_hash() == transaction.hash() => Ok(Some(receipt)),
-            Ok(Ok(_)) => Err(ChainError::Nonsense { method }),
+            Ok(Ok(_)) => Err(ChainError::InvalidAnswer { method }),
             Ok(Err(error)) => match classify(method, error) {
                 ChainError::Refused { code: METHOD_NOT_FOUND, .. } => {
                     let method = "eth_sendRawTransaction";
                     let plain = self.provider.raw_request::<_, B256>(method.into(), [raw]);
-                    self.ask(method, plain).await.map(|_| None)
+                    self.call(method, plain).await.map(|_| None)
                 }
                 error => Err(error),
             },
@@ -319,12 +320,12 @@ impl Chain {
         }
     }
 
-    /// The node said no. Believe it only when it also does not know the
-    /// transaction; "already known" and "nonce too low" are often our own
-    /// earlier attempt.
+    /// Outcome after the node refused a transaction. It is refused only when the node
+    /// also does not know it; "already known" and "nonce too low" are often our
+    /// own earlier attempt.
     async fn after_refusal(&self, hash: B256, reason: String, deadline: Instant) -> SendOutcome {
         let known = self
-            .ask(
+            .call(
                 "eth_getTransactionByHash",
                 self.provider.raw_request::<_, serde_json::Value>("eth_getTransactionByHash".into(), [hash]),
             )
@@ -340,12 +341,13 @@ impl Chain {
         }
     }
 
-    async fn ask<T>(
+    /// Awaits a request to the node within its time limit.
+    async fn call<T>(
         &self,
         method: &'static str,
-        question: impl Future<Output = Result<T, RpcError<TransportErrorKind>>>,
+        request: impl Future<Output = Result<T, RpcError<TransportErrorKind>>>,
     ) -> Result<T, ChainError> {
-        match tokio::time::timeout(self.request_timeout, question).await {
+        match tokio::time::timeout(self.request_timeout, request).await {
             Ok(answer) => answer.map_err(|error| classify(method, error)),
             Err(_) => Err(ChainError::Timeout { method }),
         }
@@ -360,12 +362,12 @@ fn classify(method: &'static str, error: RpcError<TransportErrorKind>) -> ChainE
             message: payload.message.chars().take(200).collect(),
             data: payload.as_revert_data().map(|data| data.to_vec()).unwrap_or_default(),
         },
-        RpcError::DeserError { .. } | RpcError::NullResp => ChainError::Nonsense { method },
+        RpcError::DeserError { .. } | RpcError::NullResp => ChainError::InvalidAnswer { method },
         _ => ChainError::Unreachable { method },
     }
 }
 
-/// Whether a receipt holds a TIP-20 transfer of exactly `amount` of `token` to
+/// True if a receipt holds a TIP-20 transfer of exactly `amount` of `token` to
 /// `recipient`. Other transfers beside it are normal: fees are some.
 #[must_use]
 pub fn transferred(receipt: &ChainReceipt, token: Address, recipient: Address, amount: Money) -> bool {

@@ -1,5 +1,5 @@
-//! The channel reserve (TIP-1034): what a channel's state is, what an opening
-//! transaction does, and the calls that settle and close.
+//! The channel reserve (TIP-1034): the state of channels, the transactions that fund
+//! them, and the calls that settle and close.
 
 use alloy::primitives::aliases::U96;
 use alloy::primitives::{Address, Bytes, TxKind};
@@ -10,38 +10,38 @@ use super::{Chain, ChainError, ChainReceipt, SignedTransaction};
 use crate::money::Money;
 use crate::payments::methods::tempo::session::{ChannelId, Descriptor};
 
-/// How far our clock and a validator's may be apart.
+/// Greatest difference between our clock and a validator's, in seconds.
 const CLOCK_SKEW_SECONDS: u64 = 10;
 
-/// A channel as the chain has it. All zero once it is closed.
+/// Channel state on the chain. All zero once it is closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ChannelOnChain {
     pub settled: Money,
     pub deposit: Money,
-    /// Unix seconds; zero when the payer has not asked to close.
+    /// Time of the payer's request to close, in Unix seconds; zero without one.
     pub close_requested_at: u64,
-    /// Unix seconds: the time of the block that says so.
+    /// Time of the block that this state was read at, in Unix seconds.
     pub block_time: u64,
 }
 
 impl ChannelOnChain {
-    /// Whether the channel is gone, given that it was there at `known` (Unix
-    /// seconds). All zero alone is no proof: a node that is behind says so of a
-    /// channel it has not seen yet. A later block that says so is one.
+    /// True if the channel is closed, given that it was open at `known` (Unix
+    /// seconds). All zero alone is no proof: a node that is behind has all zero
+    /// for a channel that it has not seen yet. A later block with all zero is one.
     #[must_use]
-    pub fn is_gone_since(&self, known: u64) -> bool {
+    pub fn is_closed_since(&self, known: u64) -> bool {
         self.deposit.is_zero() && self.block_time > known.saturating_add(CLOCK_SKEW_SECONDS)
     }
 }
 
-/// What a transaction does to the reserve, as far as we accept it.
+/// The one call of a transaction that funds a channel.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Funding {
+pub enum FundingCall {
     Open { descriptor: Descriptor, deposit: Money },
     TopUp { descriptor: Descriptor, additional: Money },
 }
 
-/// Why a funding transaction is refused.
+/// Reason to refuse a funding transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum FundingError {
     #[error("the transaction must make exactly one call, to the channel reserve")]
@@ -52,12 +52,12 @@ pub enum FundingError {
     Amount,
 }
 
-impl Funding {
-    /// Reads the one call of a funding transaction.
+impl FundingCall {
+    /// Parses the one call of a funding transaction.
     ///
     /// # Errors
     /// [`FundingError`].
-    pub fn read(transaction: &SignedTransaction, escrow: Address) -> Result<Self, FundingError> {
+    pub fn parse(transaction: &SignedTransaction, escrow: Address) -> Result<Self, FundingError> {
         let [call] = transaction.calls() else {
             return Err(FundingError::Calls);
         };
@@ -77,9 +77,9 @@ impl Funding {
             };
             return Ok(Self::Open { descriptor, deposit: money(open.deposit)? });
         }
-        if let Ok(more) = Reserve::topUpCall::abi_decode_validate(&call.input) {
-            let additional = money(more.additionalDeposit)?;
-            return Ok(Self::TopUp { descriptor: from_abi(&more.descriptor), additional });
+        if let Ok(top_up) = Reserve::topUpCall::abi_decode_validate(&call.input) {
+            let additional = money(top_up.additionalDeposit)?;
+            return Ok(Self::TopUp { descriptor: from_abi(&top_up.descriptor), additional });
         }
         Err(FundingError::Method)
     }
@@ -158,7 +158,7 @@ pub fn topped_up(receipt: &ChainReceipt, escrow: Address, channel: ChannelId) ->
         .and_then(|event| money(event.newDeposit).ok())
 }
 
-/// What a channel has paid out altogether after a mined settlement.
+/// Total that a channel has paid out after a mined settlement.
 #[must_use]
 pub fn settled(receipt: &ChainReceipt, escrow: Address, channel: ChannelId) -> Option<Money> {
     events::<Reserve::Settled>(receipt, escrow)
@@ -166,7 +166,7 @@ pub fn settled(receipt: &ChainReceipt, escrow: Address, channel: ChannelId) -> O
         .and_then(|event| money(event.newSettled).ok())
 }
 
-/// What a mined close paid to the payee, the earlier settlements included.
+/// Total that the payee has got after a mined close, the earlier settlements included.
 #[must_use]
 pub fn closed(receipt: &ChainReceipt, escrow: Address, channel: ChannelId) -> Option<Money> {
     events::<Reserve::ChannelClosed>(receipt, escrow)
@@ -174,7 +174,7 @@ pub fn closed(receipt: &ChainReceipt, escrow: Address, channel: ChannelId) -> Op
         .and_then(|event| money(event.settledToPayee).ok())
 }
 
-/// Whether a mined transaction did anything to a channel. Every event of the reserve names its
+/// True if a mined transaction changed a channel. Every event of the reserve names its
 /// channel first, and a transaction that failed has none.
 #[must_use]
 pub fn acted_on(receipt: &ChainReceipt, escrow: Address, channel: ChannelId) -> bool {
@@ -192,23 +192,23 @@ fn events<E: alloy::sol_types::SolEvent>(receipt: &ChainReceipt, escrow: Address
 }
 
 impl Chain {
-    /// The state of a channel at the newest block. The block is asked for first
-    /// and the state at just that one: an answer older than its time cannot pass.
-    /// Nor can that of another chain, on which no channel of ours exists.
+    /// The state of a channel at the newest block. The block is read first and the
+    /// state at just that one: an answer cannot be older than its block time. The
+    /// chain id is checked before: another chain has no channel of ours.
     ///
     /// # Errors
-    /// When the node cannot be asked.
+    /// [`ChainError`] when the node is unreachable or its answer is invalid.
     pub async fn channel(&self, escrow: Address, channel: ChannelId) -> Result<ChannelOnChain, ChainError> {
         self.confirm().await?;
         let (number, block_time) = self.newest_block().await?;
         let input = Reserve::getChannelStateCall { channelId: channel.0 }.abi_encode();
-        let output = self.read_at(number, escrow, input.into()).await?;
-        let nonsense = |_| ChainError::Nonsense { method: "eth_call" };
+        let output = self.call_at(number, escrow, input.into()).await?;
+        let invalid = |_| ChainError::InvalidAnswer { method: "eth_call" };
         let state = Reserve::getChannelStateCall::abi_decode_returns(&output)
-            .map_err(|_| ChainError::Nonsense { method: "eth_call" })?;
+            .map_err(|_| ChainError::InvalidAnswer { method: "eth_call" })?;
         Ok(ChannelOnChain {
-            settled: money(state.settled).map_err(nonsense)?,
-            deposit: money(state.deposit).map_err(nonsense)?,
+            settled: money(state.settled).map_err(invalid)?,
+            deposit: money(state.deposit).map_err(invalid)?,
             close_requested_at: u64::from(state.closeRequestedAt),
             block_time,
         })
@@ -227,9 +227,9 @@ mod tests {
             close_requested_at: 0,
             block_time,
         };
-        assert!(!at(0, 1_000).is_gone_since(1_000), "no later than what we know");
-        assert!(!at(0, 1_010).is_gone_since(1_000), "within the skew of clocks");
-        assert!(at(0, 1_011).is_gone_since(1_000));
-        assert!(!at(1, 9_999).is_gone_since(1_000));
+        assert!(!at(0, 1_000).is_closed_since(1_000), "no later than the known moment");
+        assert!(!at(0, 1_010).is_closed_since(1_000), "within the skew of clocks");
+        assert!(at(0, 1_011).is_closed_since(1_000));
+        assert!(!at(1, 9_999).is_closed_since(1_000));
     }
 }

@@ -1,4 +1,4 @@
-//! What the chain says about signatures that are no plain key's.
+//! Signatures that only the chain can verify: contracts' and access keys'.
 
 use alloy::hex;
 use alloy::primitives::{Address, B256, Bytes, b256};
@@ -19,25 +19,25 @@ alloy::sol! {
 /// precompile that echoes its input begins with the selector too.
 const VALID: B256 = b256!("1626ba7e00000000000000000000000000000000000000000000000000000000");
 
-/// The reference validator of ERC-6492 (Ambire's `ValidateSigOffchain`, MIT), as deployed nowhere:
-/// a call without a receiver runs its constructor, which creates the account as the signature
-/// says, asks it, and answers one byte. It is the text that viem sends.
+/// Code of the reference validator of ERC-6492 (Ambire's `ValidateSigOffchain`, MIT), which is
+/// deployed nowhere: a call without a receiver runs its constructor, which creates the account as
+/// the signature says, calls it, and answers one byte. It is the text that viem sends.
 const VALIDATOR: &str = include_str!("erc6492_validator.hex");
 
 /// A key that an account authorised on Tempo's keychain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AccessKey {
     pub kind: SignatureType,
-    /// Unix seconds.
+    /// Moment of expiry, in Unix seconds.
     pub expiry: u64,
 }
 
 impl Chain {
-    /// Whether the contract at `wallet` takes this signature for its own (ERC-1271). An account
-    /// without code takes none.
+    /// True if the contract at `wallet` accepts this signature (ERC-1271). An account without code
+    /// accepts none.
     ///
     /// # Errors
-    /// When the node cannot be asked.
+    /// [`ChainError`] when the node is unreachable or its answer is invalid.
     pub async fn accepts_signature(
         &self,
         wallet: Address,
@@ -49,11 +49,11 @@ impl Chain {
         Ok(answer.is_some_and(|answer| answer.get(..32) == Some(VALID.as_slice())))
     }
 
-    /// The same for a contract that may not be deployed yet (ERC-6492): the signature brings what
-    /// deploys it.
+    /// True if the contract at `wallet` accepts this signature, once the signature's own factory
+    /// call has deployed it (ERC-6492).
     ///
     /// # Errors
-    /// When the node cannot be asked.
+    /// [`ChainError`] when the node is unreachable or its answer is invalid.
     pub async fn would_accept_signature(
         &self,
         wallet: Address,
@@ -66,17 +66,17 @@ impl Chain {
         Ok(answer.is_some_and(|answer| answer.len() <= 32 && answer.last() == Some(&1)))
     }
 
-    /// An account's key, if it is authorised and not revoked.
+    /// An account's access key, if it is authorised and not revoked.
     ///
     /// # Errors
-    /// When the node cannot be asked.
+    /// [`ChainError`] when the node is unreachable or its answer is invalid.
     pub async fn access_key(&self, account: Address, key: Address) -> Result<Option<AccessKey>, ChainError> {
         let call = IAccountKeychain::getKeyCall { account, keyId: key };
         let Some(answer) = self.view(Some(ACCOUNT_KEYCHAIN_ADDRESS), call.abi_encode()).await? else {
             return Ok(None);
         };
         let found = IAccountKeychain::getKeyCall::abi_decode_returns(&answer)
-            .map_err(|_| ChainError::Nonsense { method: "eth_call" })?;
+            .map_err(|_| ChainError::InvalidAnswer { method: "eth_call" })?;
         let kind = match found.signatureType {
             IAccountKeychain::SignatureType::Secp256k1 => SignatureType::Secp256k1,
             IAccountKeychain::SignatureType::P256 => SignatureType::P256,
@@ -95,7 +95,7 @@ impl Chain {
             request["to"] = json!(to);
         }
         let call = self.provider.raw_request::<_, Bytes>("eth_call".into(), (request, "latest"));
-        match self.ask("eth_call", call).await {
+        match self.call("eth_call", call).await {
             Ok(answer) => Ok(Some(answer)),
             Err(ChainError::Refused { code: REVERTED, .. }) => Ok(None),
             Err(error) => Err(error),

@@ -1,4 +1,4 @@
-//! A signed Tempo transaction (type 0x76), as a customer hands it over.
+//! Signed Tempo transactions (type 0x76): a customer's, and our own.
 
 use std::num::NonZeroU64;
 
@@ -18,7 +18,7 @@ use crate::money::Money;
 /// Fee units (10^-18 dollars) in a millionth of a dollar.
 const FEE_UNITS_PER_MICRO: u128 = 1_000_000_000_000;
 
-/// Ready to send: the bytes are final, and so is the hash.
+/// A transaction that is ready to send: the bytes are final, and so is the hash.
 #[derive(Debug, Clone)]
 pub struct SignedTransaction {
     raw: Vec<u8>,
@@ -27,18 +27,20 @@ pub struct SignedTransaction {
     inner: AASigned,
 }
 
-/// What a transaction of our own may cost.
+/// Limits of the network fee of a transaction of our own.
 #[derive(Debug, Clone, Copy)]
 pub struct Fees {
     /// TIP-20 token that the fee is paid in.
     pub token: Address,
+    /// Gas limit.
     pub gas: u64,
-    /// Per gas, in 10^-18 dollars.
-    pub highest: u128,
-    pub priority: u128,
+    /// Highest price per gas, in 10^-18 dollars.
+    pub max_fee_per_gas: u128,
+    /// Highest tip per gas, in 10^-18 dollars.
+    pub max_priority_fee_per_gas: u128,
 }
 
-/// Why the bytes are not a transaction we can send.
+/// Reason to refuse bytes as a transaction to send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TransactionError {
     #[error("the signed transaction is not hex")]
@@ -54,10 +56,10 @@ pub enum TransactionError {
 }
 
 impl SignedTransaction {
-    /// Reads a transaction whose sender pays the network fee.
+    /// Parses a transaction whose sender pays the network fee.
     ///
     /// # Errors
-    /// When the text is not exactly one signed 0x76 transaction.
+    /// [`TransactionError`] unless the text is exactly one signed 0x76 transaction.
     pub fn parse(text: &str) -> Result<Self, TransactionError> {
         let raw = alloy::hex::decode(text).map_err(|_| TransactionError::Hex)?;
         let mut rest = raw.as_slice();
@@ -74,7 +76,7 @@ impl SignedTransaction {
     /// must have been validated before.
     ///
     /// # Errors
-    /// When the text is not such an envelope.
+    /// [`TransactionError`] unless the text is such an envelope.
     pub fn sponsor(
         text: &str,
         signer: &PrivateKeySigner,
@@ -119,7 +121,7 @@ impl SignedTransaction {
         self.sender
     }
 
-    /// What it does.
+    /// The calls of the transaction.
     #[must_use]
     pub fn calls(&self) -> &[Call] {
         &self.inner.tx().calls
@@ -130,8 +132,8 @@ impl SignedTransaction {
         self.inner.tx().gas_limit
     }
 
-    /// Whether it does nothing beside its calls: no authorisations, which cost
-    /// gas that a sponsor would pay, and the expiring nonce, so that it dies.
+    /// True if the transaction is nothing but its calls: no authorisations, which
+    /// cost gas that a sponsor would pay, and the expiring nonce, so that it expires.
     #[must_use]
     pub fn is_plain(&self) -> bool {
         let transaction = self.inner.tx();
@@ -140,8 +142,8 @@ impl SignedTransaction {
             && transaction.nonce_key == TEMPO_EXPIRING_NONCE_KEY
     }
 
-    /// The hash that names the channel it opens (TIP-1034): of the transaction
-    /// as its sender signed it, and of the sender.
+    /// The hash that is part of the id of the channel it opens (TIP-1034): of the
+    /// transaction as its sender signed it, and of the sender.
     #[must_use]
     pub fn expiring_nonce_hash(&self) -> B256 {
         self.inner.expiring_nonce_hash(self.sender)
@@ -149,11 +151,11 @@ impl SignedTransaction {
 
     /// Signs a transaction of our own: one call, valid until `valid_before`
     /// (Unix seconds). Its nonce is the expiring one, so that transactions need
-    /// no order and one that is late is dead, not stuck.
+    /// no order and a late one has expired and blocks nothing.
     ///
     /// # Errors
     /// [`TransactionError::Signer`].
-    pub fn own(
+    pub fn sign(
         signer: &PrivateKeySigner,
         chain_id: u64,
         call: Call,
@@ -163,8 +165,8 @@ impl SignedTransaction {
         let transaction = TempoTransaction {
             chain_id,
             fee_token: Some(fees.token),
-            max_priority_fee_per_gas: fees.priority,
-            max_fee_per_gas: fees.highest,
+            max_priority_fee_per_gas: fees.max_priority_fee_per_gas,
+            max_fee_per_gas: fees.max_fee_per_gas,
             gas_limit: fees.gas,
             calls: vec![call],
             nonce_key: TEMPO_EXPIRING_NONCE_KEY,
@@ -184,7 +186,7 @@ impl SignedTransaction {
         self.inner.tx().valid_before.map(NonZeroU64::get)
     }
 
-    /// The most its fee can come to: gas limit times fee cap, rounded up to a
+    /// Highest possible network fee: gas limit times fee cap, rounded up to a
     /// millionth of a dollar. `None` when that does not fit.
     #[must_use]
     pub fn highest_fee(&self) -> Option<Money> {
@@ -192,8 +194,7 @@ impl SignedTransaction {
         fee(u128::from(transaction.gas_limit), transaction.max_fee_per_gas)
     }
 
-    /// Sender, calls and gas limit without signatures and fees, to ask whether
-    /// the calls would revert.
+    /// Sender, calls and gas limit without signatures and fees, to simulate the calls.
     #[must_use]
     pub fn as_call(&self) -> TempoTransactionRequest {
         let signed: TempoTransactionRequest = self.inner.clone().into();

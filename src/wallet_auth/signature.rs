@@ -14,8 +14,13 @@
 use alloy::primitives::{Address, B256, Signature, eip191_hash_message};
 use tempo_alloy::primitives::transaction::{PrimitiveSignature, SignatureType, TempoSignature};
 
+use crate::signature::expand_compact;
+
 /// Longest signature that is looked at: an ERC-6492 wrapper holds what creates the account.
 pub const LONGEST: usize = 16 << 10;
+
+/// Length of a secp256k1 signature as `r`, `s` and `v`.
+const PLAIN: usize = 65;
 
 /// Ends a signature of an account that is not deployed yet (ERC-6492).
 const COUNTERFACTUAL: [u8; 32] =
@@ -53,10 +58,13 @@ pub fn judge(wallet: Address, hash: B256, signature: &[u8]) -> LocalVerdict {
     if signature.ends_with(&COUNTERFACTUAL) {
         return LocalVerdict::Counterfactual;
     }
-    match bare(signature) {
-        [r_and_s @ .., _] if r_and_s.len() == 64 => judge_plain(wallet, hash, bare(signature)),
-        compact if compact.len() == 64 => judge_plain(wallet, hash, &expanded(compact)),
-        envelope => judge_envelope(wallet, hash, envelope),
+    let bare = bare(signature);
+    if let Some(expanded) = expand_compact(bare) {
+        return judge_plain(wallet, hash, &expanded);
+    }
+    match bare.len() {
+        PLAIN => judge_plain(wallet, hash, bare),
+        _ => judge_envelope(wallet, hash, bare),
     }
 }
 
@@ -96,15 +104,6 @@ fn judge_envelope(wallet: Address, hash: B256, signature: &[u8]) -> LocalVerdict
         Ok(TempoSignature::Keychain(_)) => LocalVerdict::Forged,
         Err(_) => LocalVerdict::Contract,
     }
-}
-
-/// An EIP-2098 compact signature in its 65-byte form.
-fn expanded(compact: &[u8]) -> Vec<u8> {
-    let mut bytes = compact.to_vec();
-    let odd = bytes[32] >> 7;
-    bytes[32] &= 0x7f;
-    bytes.push(27 + odd);
-    bytes
 }
 
 #[cfg(test)]

@@ -2,9 +2,8 @@
 
 use farebox::config::{Config, Secret, Sources, load};
 use farebox::money::Money;
+use farebox_test_support::harness::{BODY, PREVIEW, SECRET, Server, funded, reply, run, shared_chain};
 use serde_json::json;
-
-use crate::harness::{BODY, PREVIEW, SECRET, Server, funded, reply, run, shared_chain};
 
 #[test]
 fn attack_03_short_secrets_are_refused() {
@@ -31,8 +30,8 @@ fn attack_03_realm_does_not_come_from_the_host_header() {
         let server = Server::start().await;
         for name in ["host", "x-forwarded-host", "forwarded"] {
             let value = if name == "forwarded" { "host=evil.example" } else { "evil.example" };
-            let asked = reply(server.post(PREVIEW, BODY).header(name, value)).await.asked();
-            assert_eq!(asked.realm, "127.0.0.1", "{name}");
+            let challenge = reply(server.post(PREVIEW, BODY).header(name, value)).await.challenge();
+            assert_eq!(challenge.realm, "127.0.0.1", "{name}");
         }
         let index = reply(server.get("/mpp").header("host", "evil.example")).await;
         assert!(!index.text.contains("evil.example"));
@@ -44,12 +43,12 @@ fn attack_03_every_bound_parameter_is_checked() {
     run(async {
         let server = Server::start().await;
         let agent = funded(shared_chain().await).await;
-        let asked = server.ask().await;
-        let honest = agent.pull(&asked);
+        let challenge = server.challenge().await;
+        let honest = agent.pull(&challenge);
         for (name, value) in [
             ("id", json!("")),
             ("id", json!("A".repeat(43))),
-            ("id", json!(format!("{}A", asked.id))),
+            ("id", json!(format!("{}A", challenge.id))),
             ("realm", json!("evil.example")),
             ("realm", json!("127.0.0.1|tempo")),
             ("request", json!("e30")),
@@ -75,7 +74,7 @@ fn attack_03_every_bound_parameter_is_checked() {
         let mut described = honest.clone();
         described["challenge"]["description"] = json!("something else");
         server.pay(&described).await.assert_paid();
-        server.assert_books(shared_chain().await, 1).await;
+        server.assert_ledger(shared_chain().await, 1).await;
     });
 }
 
@@ -84,11 +83,11 @@ fn attack_03_separator_inside_a_bound_field() {
     run(async {
         let server = Server::start().await;
         let agent = funded(shared_chain().await).await;
-        let asked = server.ask().await;
+        let challenge = server.challenge().await;
         // The same bytes under the MAC, cut at another place.
         let join = |first: &str, second: &str| {
-            let mut forged = agent.pull(&asked);
-            let [a, b] = [first, second].map(|name| asked.echo[name].as_str().unwrap().to_owned());
+            let mut forged = agent.pull(&challenge);
+            let [a, b] = [first, second].map(|name| challenge.echo[name].as_str().unwrap().to_owned());
             forged["challenge"][first] = json!(format!("{a}|{b}"));
             forged["challenge"].as_object_mut().unwrap().remove(second);
             forged
@@ -96,11 +95,11 @@ fn attack_03_separator_inside_a_bound_field() {
         server.pay(&join("expires", "digest")).await.assert_refused();
         server.pay(&join("digest", "opaque")).await.assert_refused();
         // A secret holder could sign such a thing; it is still not ours.
-        let mut signed = asked.clone();
-        signed.echo["digest"] = json!(format!("{}|", asked.echo["digest"].as_str().unwrap()));
+        let mut signed = challenge.clone();
+        signed.echo["digest"] = json!(format!("{}|", challenge.echo["digest"].as_str().unwrap()));
         signed.resign(SECRET);
         server.pay(&agent.pull(&signed)).await.assert_refused();
-        server.assert_books(shared_chain().await, 0).await;
+        server.assert_ledger(shared_chain().await, 0).await;
     });
 }
 
@@ -110,7 +109,7 @@ fn attack_03_secret_rotation_through_restarts() {
         let chain = shared_chain().await;
         let agent = funded(chain).await;
         let server = Server::start().await;
-        let (first, second) = (agent.pull(&server.ask().await), agent.pull(&server.ask().await));
+        let (first, second) = (agent.pull(&server.challenge().await), agent.pull(&server.challenge().await));
         let new = || Secret::from("another secret of at least thirty-two bytes");
 
         let rotated = server
@@ -120,13 +119,13 @@ fn attack_03_secret_rotation_through_restarts() {
             })
             .await;
         rotated.pay(&first).await.assert_paid();
-        rotated.pay(&agent.pull(&rotated.ask().await)).await.assert_paid();
+        rotated.pay(&agent.pull(&rotated.challenge().await)).await.assert_paid();
 
         let forgotten = rotated.restart(|config| config.payments.previous_secret = None).await;
         forgotten.pay(&second).await.assert(402, "invalid_challenge");
         // What was paid is remembered longer than the secret, and than the price.
         forgotten.pay(&first).await.assert(403, "credential_spent");
-        forgotten.assert_books(chain, 2).await;
+        forgotten.assert_ledger(chain, 2).await;
     });
 }
 
@@ -136,13 +135,13 @@ fn attack_09_a_changed_price_does_not_charge_the_paid_again() {
         let chain = shared_chain().await;
         let agent = funded(chain).await;
         let server = Server::start().await;
-        let credential = agent.pull(&server.ask().await);
+        let credential = agent.pull(&server.challenge().await);
         server.pay(&credential).await.assert_paid();
-        let unpaid = agent.pull(&server.ask().await);
+        let unpaid = agent.pull(&server.challenge().await);
 
         let dearer = server.restart(|config| config.pii.preview_price = Money::from_micros(90_000)).await;
         dearer.pay(&credential).await.assert(403, "credential_spent");
         dearer.pay(&unpaid).await.assert(402, "invalid_challenge");
-        dearer.assert_books(chain, 1).await;
+        dearer.assert_ledger(chain, 1).await;
     });
 }

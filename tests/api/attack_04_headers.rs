@@ -2,14 +2,13 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use farebox_test_support::agent::{self, authorization};
+use farebox_test_support::harness::{BODY, PREVIEW, Server, funded, reply, run, shared_chain};
+use farebox_test_support::raw_http;
 use serde_json::{Value, json};
 
-use crate::agent::{self, authorization};
-use crate::harness::{BODY, PREVIEW, Server, funded, reply, run, shared_chain};
-use crate::raw;
-
 /// The usual request with these raw header lines.
-async fn send(server: &Server, lines: &[&[u8]]) -> raw::Answer {
+async fn send(server: &Server, lines: &[&[u8]]) -> raw_http::Answer {
     let mut request = format!(
         "POST {PREVIEW} HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\ncontent-type: application/json\r\n\
          content-length: {}\r\n",
@@ -22,10 +21,10 @@ async fn send(server: &Server, lines: &[&[u8]]) -> raw::Answer {
     }
     request.extend_from_slice(b"\r\n");
     request.extend_from_slice(BODY.as_bytes());
-    raw::exchange(server, &request).await
+    raw_http::exchange(server, &request).await
 }
 
-async fn with_authorization(server: &Server, value: &[u8]) -> raw::Answer {
+async fn with_authorization(server: &Server, value: &[u8]) -> raw_http::Answer {
     send(server, &[&[b"Authorization: ", value].concat()]).await
 }
 
@@ -34,7 +33,7 @@ fn attack_04_malformed_credentials_get_402_and_never_500() {
     run(async {
         let server = Server::start().await;
         let agent = funded(shared_chain().await).await;
-        let honest = agent.pull(&server.ask().await);
+        let honest = agent.pull(&server.challenge().await);
         let token = |value: &Value| authorization(value)["Payment ".len()..].to_owned();
         let good = token(&honest);
         let mut numbers = honest.clone();
@@ -70,7 +69,7 @@ fn attack_04_malformed_credentials_get_402_and_never_500() {
             assert!(answer.header("www-authenticate").is_some_and(|value| value.starts_with("Payment ")));
         }
         server.pay(&honest).await.assert_paid();
-        server.assert_books(shared_chain().await, 1).await;
+        server.assert_ledger(shared_chain().await, 1).await;
     });
 }
 
@@ -79,7 +78,7 @@ fn attack_04_the_scheme_is_found_beside_others_and_not_inside_quotes() {
     run(async {
         let server = Server::start().await;
         let agent = funded(shared_chain().await).await;
-        let honest = authorization(&agent.pull(&server.ask().await));
+        let honest = authorization(&agent.pull(&server.challenge().await));
         for value in [
             "Digest realm=\"Payment e30\"".to_owned(),
             format!("Digest realm=\"{honest}\""),
@@ -95,7 +94,7 @@ fn attack_04_the_scheme_is_found_beside_others_and_not_inside_quotes() {
         let beside = format!("Bearer key, {}", honest.replace("Payment", "pAYMENT"));
         let paid = with_authorization(&server, beside.as_bytes()).await;
         assert_eq!(paid.status, 200, "{paid:?}");
-        server.assert_books(shared_chain().await, 1).await;
+        server.assert_ledger(shared_chain().await, 1).await;
     });
 }
 
@@ -105,8 +104,9 @@ fn attack_04_several_credentials_are_a_bad_request() {
         let server = Server::start().await;
         let agent = funded(shared_chain().await).await;
         let [a, b] = [(); 2].map(|()| agent.clone());
-        let asked = server.ask().await;
-        let (first, second) = (authorization(&a.pull(&asked)), authorization(&b.pull(&server.ask().await)));
+        let challenge = server.challenge().await;
+        let (first, second) =
+            (authorization(&a.pull(&challenge)), authorization(&b.pull(&server.challenge().await)));
         let lines: [&[String]; 4] = [
             &[format!("Authorization: {first}"), format!("authorization: {second}")],
             &[format!("Authorization: {first}"), format!("Payment-Authorization: {second}")],
@@ -119,7 +119,7 @@ fn attack_04_several_credentials_are_a_bad_request() {
             assert_eq!((answer.status, answer.json()["code"].clone()), (400, json!("several_credentials")));
             assert_eq!(answer.header("www-authenticate"), None);
         }
-        server.assert_books(shared_chain().await, 0).await;
+        server.assert_ledger(shared_chain().await, 0).await;
         // One credential in the other field is one credential.
         let other = format!("Payment-Authorization: {first}");
         let paid = send(&server, &[b"Authorization: Bearer key", other.as_bytes()]).await;
@@ -132,7 +132,7 @@ fn attack_04_control_and_non_latin_bytes() {
     run(async {
         let server = Server::start().await;
         let agent = funded(shared_chain().await).await;
-        let honest = authorization(&agent.pull(&server.ask().await));
+        let honest = authorization(&agent.pull(&server.challenge().await));
         for bytes in [&b"\xc3\xa9"[..], b"\xff", b"\xe2\x80\xa8", b"\t\x80"] {
             let answer = with_authorization(&server, &[honest.as_bytes(), bytes].concat()).await;
             assert_eq!((answer.status, answer.json()["code"].clone()), (402, json!("malformed_credential")));
@@ -145,7 +145,7 @@ fn attack_04_control_and_non_latin_bytes() {
         // A line break ends the header; what follows is another one, or nothing.
         let folded = with_authorization(&server, format!("Payment\r\n {honest}").as_bytes()).await;
         assert_eq!(folded.status, 400, "obsolete line folding: {folded:?}");
-        server.assert_books(shared_chain().await, 0).await;
+        server.assert_ledger(shared_chain().await, 0).await;
     });
 }
 
@@ -155,7 +155,7 @@ fn attack_04_sizes() {
         let server = Server::start().await;
         let agent = funded(shared_chain().await).await;
         // 16 KiB and more are read: a credential may carry a large transaction.
-        let mut large = agent.pull(&server.ask().await);
+        let mut large = agent.pull(&server.challenge().await);
         large["extra"] = json!("x".repeat(20_000));
         assert!(authorization(&large).len() > 16 * 1024);
         server.pay(&large).await.assert_paid();
@@ -169,7 +169,7 @@ fn attack_04_sizes() {
         let value = format!("Payment {}", "A".repeat(300 * 1024));
         let answer = with_authorization(&server, value.as_bytes()).await;
         assert_eq!(answer.status, 431, "{answer:?}");
-        server.assert_books(shared_chain().await, 1).await;
+        server.assert_ledger(shared_chain().await, 1).await;
     });
 }
 
@@ -178,7 +178,7 @@ fn attack_04_one_credential_in_two_spellings_pays_once() {
     run(async {
         let server = Server::start().await;
         let agent = funded(shared_chain().await).await;
-        let mut credential = agent.pull(&server.ask().await);
+        let mut credential = agent.pull(&server.challenge().await);
         credential["note"] = json!("\u{3ff}\u{3fe}???>>>~~~");
         let padded = STANDARD.encode(credential.to_string());
         assert!(padded.contains(['+', '/', '=']));
@@ -186,7 +186,7 @@ fn attack_04_one_credential_in_two_spellings_pays_once() {
         assert_eq!(lenient.status, 200, "{lenient:?}");
         server.delivered(credential["challenge"]["id"].as_str().unwrap()).await;
         server.pay(&credential).await.assert(403, "credential_spent");
-        server.assert_books(shared_chain().await, 1).await;
+        server.assert_ledger(shared_chain().await, 1).await;
     });
 }
 
@@ -195,16 +195,16 @@ fn attack_04_payloads_that_are_no_transaction() {
     run(async {
         let server = Server::start().await;
         let agent = funded(shared_chain().await).await;
-        let asked = server.ask().await;
+        let challenge = server.challenge().await;
         for payload in ["", "0x", "0xzz", "76", "0x76", "0x76c0", "0x7600", "0x02f8", "\u{ff10}x76"] {
-            let credential = agent.credential(&asked, agent::transaction(payload));
+            let credential = agent.credential(&challenge, agent::transaction(payload));
             let refused = reply(server.paying(&credential)).await;
             assert_eq!(refused.status, 402, "{payload}: {}", refused.text);
         }
         // Bytes after the transaction are another transaction: not the one that was signed.
-        let signed = agent.sign(agent.transaction(vec![asked.transfer()])).raw;
-        let credential = agent.credential(&asked, agent::transaction(&format!("{signed}00")));
+        let signed = agent.sign(agent.transaction(vec![challenge.transfer()])).raw;
+        let credential = agent.credential(&challenge, agent::transaction(&format!("{signed}00")));
         server.pay(&credential).await.assert(402, "verification_failed");
-        server.assert_books(shared_chain().await, 0).await;
+        server.assert_ledger(shared_chain().await, 0).await;
     });
 }

@@ -2,33 +2,32 @@
 
 use alloy::primitives::{Address, B256};
 use farebox::devnet::TOKENS;
+use farebox_test_support::agent::{self, Agent, Challenge, transfer, transfer_with_memo};
+use farebox_test_support::harness::{PRICE, Server, funded, run, send_raw, shared_chain};
 use mpp::tempo::attribution;
 use serde_json::Value;
 use tempo_primitives::transaction::Call;
 
-use crate::agent::{self, Agent, Asked, transfer, transfer_with_memo};
-use crate::harness::{PRICE, Server, funded, run, send_raw, shared_chain};
-
-fn pull(agent: &Agent, asked: &Asked, calls: Vec<Call>) -> Value {
-    agent.credential(asked, agent::transaction(&agent.sign(agent.transaction(calls)).raw))
+fn pull(agent: &Agent, challenge: &Challenge, calls: Vec<Call>) -> Value {
+    agent.credential(challenge, agent::transaction(&agent.sign(agent.transaction(calls)).raw))
 }
 
-async fn push(agent: &Agent, asked: &Asked, calls: Vec<Call>) -> Value {
+async fn push(agent: &Agent, challenge: &Challenge, calls: Vec<Call>) -> Value {
     let signed = agent.sign(agent.transaction(calls));
     send_raw(shared_chain().await, &signed.raw).await;
-    agent.credential(asked, agent::hash(&format!("{:#x}", signed.hash)))
+    agent.credential(challenge, agent::hash(&format!("{:#x}", signed.hash)))
 }
 
 /// Transfers of the right amount whose memo does not bind them to this challenge.
-fn unbound(asked: &Asked, other: &Asked) -> [Call; 5] {
-    let memo = |memo: B256| transfer_with_memo(asked.currency(), asked.recipient(), PRICE, memo);
-    let mut version = asked.memo();
+fn unbound(challenge: &Challenge, other: &Challenge) -> [Call; 5] {
+    let memo = |memo: B256| transfer_with_memo(challenge.currency(), challenge.recipient(), PRICE, memo);
+    let mut version = challenge.memo();
     version.0[4] = 2;
     [
-        transfer(asked.currency(), asked.recipient(), PRICE),
+        transfer(challenge.currency(), challenge.recipient(), PRICE),
         memo(B256::ZERO),
         memo(other.memo()),
-        memo(attribution::encode(&asked.id, "evil.example", None).into()),
+        memo(attribution::encode(&challenge.id, "evil.example", None).into()),
         memo(version),
     ]
 }
@@ -38,12 +37,12 @@ fn attack_06_pull_with_an_unbound_or_foreign_memo() {
     run(async {
         let server = Server::start().await;
         let agent = funded(shared_chain().await).await;
-        let (asked, other) = (server.ask().await, server.ask().await);
-        for call in unbound(&asked, &other) {
-            server.pay(&pull(&agent, &asked, vec![call])).await.assert(402, "verification_failed");
+        let (challenge, other) = (server.challenge().await, server.challenge().await);
+        for call in unbound(&challenge, &other) {
+            server.pay(&pull(&agent, &challenge, vec![call])).await.assert(402, "verification_failed");
         }
-        server.assert_books(shared_chain().await, 0).await;
-        server.pay(&agent.pull(&asked)).await.assert_paid();
+        server.assert_ledger(shared_chain().await, 0).await;
+        server.pay(&agent.pull(&challenge)).await.assert_paid();
     });
 }
 
@@ -52,9 +51,9 @@ fn attack_06_push_with_an_unbound_or_foreign_memo_buys_nothing() {
     run(async {
         let server = Server::start().await;
         let agent = funded(shared_chain().await).await;
-        let (asked, other) = (server.ask().await, server.ask().await);
-        for call in unbound(&asked, &other) {
-            let refused = server.pay(&push(&agent, &asked, vec![call.clone()]).await).await;
+        let (challenge, other) = (server.challenge().await, server.challenge().await);
+        for call in unbound(&challenge, &other) {
+            let refused = server.pay(&push(&agent, &challenge, vec![call.clone()]).await).await;
             assert!([402, 403].contains(&refused.status), "{call:?}: {}", refused.text);
         }
         assert_eq!(server.count("SELECT count(*) FROM credits").await, 0);
@@ -68,7 +67,7 @@ fn attack_06_two_memos_in_one_transaction_buy_two_answers_only_when_paid_twice()
         let server = Server::start().await;
         let agent = funded(chain).await;
         // One transaction, one transfer for each of two challenges, pushed for both.
-        let (first, second) = (server.ask().await, server.ask().await);
+        let (first, second) = (server.challenge().await, server.challenge().await);
         let pushed = push(&agent, &first, vec![first.transfer(), second.transfer()]).await;
         let for_second = agent.credential(&second, pushed["payload"].clone());
         let (one, two) = (server.pay(&pushed).await, server.pay(&for_second).await);
@@ -86,7 +85,7 @@ fn attack_06_one_transfer_with_memo_is_counted_once() {
         // It emits both Transfer and TransferWithMemo: still one payment, for one challenge.
         let server = Server::start().await;
         let agent = funded(shared_chain().await).await;
-        let (first, second) = (server.ask().await, server.ask().await);
+        let (first, second) = (server.challenge().await, server.challenge().await);
         let pushed = push(&agent, &first, vec![first.transfer()]).await;
         server
             .pay(&agent.credential(&second, pushed["payload"].clone()))
@@ -97,7 +96,7 @@ fn attack_06_one_transfer_with_memo_is_counted_once() {
             .pay(&agent.credential(&second, pushed["payload"].clone()))
             .await
             .assert(403, "credential_spent");
-        server.assert_books(shared_chain().await, 1).await;
+        server.assert_ledger(shared_chain().await, 1).await;
     });
 }
 
@@ -107,13 +106,13 @@ fn attack_06_wrong_token_recipient_or_kind_of_call() {
         let server = Server::start().await;
         let agent = funded(shared_chain().await).await;
         shared_chain().await.fund(agent.address(), TOKENS[1], 1_000_000).await.unwrap();
-        let asked = server.ask().await;
-        let (token, to, memo) = (asked.currency(), asked.recipient(), asked.memo());
-        let mut truncated = asked.transfer();
+        let challenge = server.challenge().await;
+        let (token, to, memo) = (challenge.currency(), challenge.recipient(), challenge.memo());
+        let mut truncated = challenge.transfer();
         truncated.input = truncated.input.slice(..99);
-        let mut extended = asked.transfer();
+        let mut extended = challenge.transfer();
         extended.input = [extended.input.as_ref(), b"\0"].concat().into();
-        let mut create = asked.transfer();
+        let mut create = challenge.transfer();
         create.to = alloy::primitives::TxKind::Create;
         let wrong = [
             vec![transfer_with_memo(TOKENS[1], to, PRICE, memo)],
@@ -126,7 +125,7 @@ fn attack_06_wrong_token_recipient_or_kind_of_call() {
             vec![],
         ];
         for calls in wrong {
-            let refused = server.pay(&pull(&agent, &asked, calls.clone())).await;
+            let refused = server.pay(&pull(&agent, &challenge, calls.clone())).await;
             assert_eq!(refused.status, 402, "{calls:?}: {}", refused.text);
         }
         // The same, already on the chain.
@@ -135,8 +134,8 @@ fn attack_06_wrong_token_recipient_or_kind_of_call() {
             transfer_with_memo(token, agent.address(), PRICE, memo),
             transfer_with_memo(token, to, PRICE - 1, memo),
         ] {
-            let asked = server.ask().await;
-            let refused = server.pay(&push(&agent, &asked, vec![call]).await).await;
+            let challenge = server.challenge().await;
+            let refused = server.pay(&push(&agent, &challenge, vec![call]).await).await;
             assert!([402, 403].contains(&refused.status), "{}", refused.text);
         }
         assert_eq!(server.count("SELECT count(*) FROM credits").await, 0);
@@ -150,17 +149,17 @@ fn attack_06_a_transfer_beside_the_payment_does_not_pose_as_it() {
         let server = Server::start().await;
         let agent = funded(chain).await;
         // A bound transfer to someone else next to an unbound one to us.
-        let asked = server.ask().await;
+        let challenge = server.challenge().await;
         let stranger = Address::repeat_byte(0x51);
         let calls = vec![
-            transfer_with_memo(asked.currency(), stranger, PRICE, asked.memo()),
-            transfer(asked.currency(), asked.recipient(), PRICE),
+            transfer_with_memo(challenge.currency(), stranger, PRICE, challenge.memo()),
+            transfer(challenge.currency(), challenge.recipient(), PRICE),
         ];
-        server.pay(&pull(&agent, &asked, calls)).await.assert(402, "verification_failed");
-        server.assert_books(chain, 0).await;
+        server.pay(&pull(&agent, &challenge, calls)).await.assert(402, "verification_failed");
+        server.assert_ledger(chain, 0).await;
         // An honest payment may move other money in the same transaction.
-        let calls = vec![asked.transfer(), transfer(asked.currency(), stranger, 1)];
-        server.pay(&pull(&agent, &asked, calls)).await.assert_paid();
-        server.assert_books(chain, 1).await;
+        let calls = vec![challenge.transfer(), transfer(challenge.currency(), stranger, 1)];
+        server.pay(&pull(&agent, &challenge, calls)).await.assert_paid();
+        server.assert_ledger(chain, 1).await;
     });
 }

@@ -4,20 +4,19 @@ use std::time::{Duration, Instant};
 
 use farebox::config::PATH_USD;
 use farebox::devnet::{Devnet, Fault, Rule};
+use farebox_test_support::agent::{self, Agent, Challenge, Signed, transfer_with_memo};
+use farebox_test_support::harness::{PRICE, Server, funded, own_chain, run, send_raw, shared_chain};
 use serde_json::{Value, json};
 
-use crate::agent::{self, Agent, Asked, Signed, transfer_with_memo};
-use crate::harness::{PRICE, Server, funded, own_chain, run, send_raw, shared_chain};
-
 /// Pays a challenge on the chain, as a pushing client does.
-async fn broadcast(chain: &Devnet, agent: &Agent, asked: &Asked) -> Signed {
-    let signed = agent.sign(agent.transaction(vec![asked.transfer()]));
+async fn broadcast(chain: &Devnet, agent: &Agent, challenge: &Challenge) -> Signed {
+    let signed = agent.sign(agent.transaction(vec![challenge.transfer()]));
     assert_eq!(send_raw(chain, &signed.raw).await["status"], "0x1");
     signed
 }
 
-fn pushed(agent: &Agent, asked: &Asked, signed: &Signed) -> Value {
-    agent.credential(asked, agent::hash(&format!("{:#x}", signed.hash)))
+fn pushed(agent: &Agent, challenge: &Challenge, signed: &Signed) -> Value {
+    agent.credential(challenge, agent::hash(&format!("{:#x}", signed.hash)))
 }
 
 #[test]
@@ -26,19 +25,19 @@ fn attack_07_someone_elses_transaction() {
         let chain = shared_chain().await;
         let server = Server::start().await;
         let (victim, thief) = (funded(chain).await, funded(chain).await);
-        let (asked, own) = (server.ask().await, server.ask().await);
-        let paid = broadcast(chain, &victim, &asked).await;
+        let (challenge, own) = (server.challenge().await, server.challenge().await);
+        let paid = broadcast(chain, &victim, &challenge).await;
         // Under the thief's own challenge: neither its sender nor its memo is there.
         let mut stolen = pushed(&thief, &own, &paid);
         server.pay(&stolen).await.assert(402, "verification_failed");
         stolen.as_object_mut().unwrap().remove("source");
         server.pay(&stolen).await.assert(403, "credential_spent");
         // Under the victim's challenge, in the thief's name.
-        let refused = server.pay(&pushed(&thief, &asked, &paid)).await;
+        let refused = server.pay(&pushed(&thief, &challenge, &paid)).await;
         refused.assert(402, "verification_failed");
         // The victim's answer is still the victim's.
-        server.pay(&pushed(&victim, &asked, &paid)).await.assert_paid();
-        server.assert_books(chain, 1).await;
+        server.pay(&pushed(&victim, &challenge, &paid)).await.assert_paid();
+        server.assert_ledger(chain, 1).await;
     });
 }
 
@@ -48,14 +47,14 @@ fn attack_07_upper_case_hash_is_the_same_payment() {
         let chain = shared_chain().await;
         let server = Server::start().await;
         let agent = funded(chain).await;
-        let asked = server.ask().await;
-        let paid = broadcast(chain, &agent, &asked).await;
+        let challenge = server.challenge().await;
+        let paid = broadcast(chain, &agent, &challenge).await;
         let upper = format!("0x{}", format!("{:x}", paid.hash).to_uppercase());
-        let first = server.pay(&agent.credential(&asked, agent::hash(&upper))).await;
+        let first = server.pay(&agent.credential(&challenge, agent::hash(&upper))).await;
         assert_eq!(first.assert_paid().receipt()["reference"], format!("{:#x}", paid.hash));
-        server.delivered(&asked.id).await;
-        server.pay(&pushed(&agent, &asked, &paid)).await.assert(403, "credential_spent");
-        server.assert_books(chain, 1).await;
+        server.delivered(&challenge.id).await;
+        server.pay(&pushed(&agent, &challenge, &paid)).await.assert(403, "credential_spent");
+        server.assert_ledger(chain, 1).await;
     });
 }
 
@@ -65,13 +64,13 @@ fn attack_07_failed_transaction() {
         let chain = shared_chain().await;
         let server = Server::start().await;
         let agent = funded(chain).await;
-        let asked = server.ask().await;
+        let challenge = server.challenge().await;
         // The second call takes the first one back with it.
-        let too_much = transfer_with_memo(PATH_USD, asked.recipient(), u64::MAX, asked.memo());
-        let signed = agent.sign(agent.transaction(vec![asked.transfer(), too_much]));
+        let too_much = transfer_with_memo(PATH_USD, challenge.recipient(), u64::MAX, challenge.memo());
+        let signed = agent.sign(agent.transaction(vec![challenge.transfer(), too_much]));
         assert_eq!(send_raw(chain, &signed.raw).await["status"], "0x0");
-        server.pay(&pushed(&agent, &asked, &signed)).await.assert(402, "verification_failed");
-        server.assert_books(chain, 0).await;
+        server.pay(&pushed(&agent, &challenge, &signed)).await.assert(402, "verification_failed");
+        server.assert_ledger(chain, 0).await;
     });
 }
 
@@ -81,7 +80,7 @@ fn attack_07_old_transaction_and_one_used_before() {
         let chain = shared_chain().await;
         let server = Server::start().await;
         let agent = funded(chain).await;
-        let (first, second) = (server.ask().await, server.ask().await);
+        let (first, second) = (server.challenge().await, server.challenge().await);
         // A payment of the right amount from before there was a challenge.
         let memo = alloy::primitives::B256::ZERO;
         let old = agent.sign(agent.transaction(vec![transfer_with_memo(
@@ -109,20 +108,20 @@ fn attack_07_transaction_of_another_chain() {
         let server = Server::start().await;
         let agent = funded(shared_chain().await).await;
         other.fund(agent.address(), PATH_USD, 1_000_000).await.unwrap();
-        let asked = server.ask().await;
-        let mut foreign = agent.transaction(vec![asked.transfer()]);
+        let challenge = server.challenge().await;
+        let mut foreign = agent.transaction(vec![challenge.transfer()]);
         foreign.chain_id = 7;
         let signed = agent.sign(foreign);
         assert_eq!(send_raw(&other, &signed.raw).await["status"], "0x1");
         other.stop().await;
         // Pulled: it says which chain it is for. Pushed: our chain does not know it.
-        let pulled = agent.credential(&asked, agent::transaction(&signed.raw));
+        let pulled = agent.credential(&challenge, agent::transaction(&signed.raw));
         server.pay(&pulled).await.assert(402, "verification_failed");
-        server.pay(&pushed(&agent, &asked, &signed)).await.assert(503, "settlement_pending");
-        let mut elsewhere = pushed(&agent, &asked, &signed);
+        server.pay(&pushed(&agent, &challenge, &signed)).await.assert(503, "settlement_pending");
+        let mut elsewhere = pushed(&agent, &challenge, &signed);
         elsewhere["source"] = json!(format!("did:pkh:eip155:7:{}", agent.address()));
         assert!([402, 503].contains(&server.pay(&elsewhere).await.status));
-        server.assert_books(shared_chain().await, 0).await;
+        server.assert_ledger(shared_chain().await, 0).await;
     });
 }
 
@@ -130,11 +129,11 @@ fn attack_07_transaction_of_another_chain() {
 fn attack_07_unknown_hash_waits_and_asks_for_no_other_payment() {
     run(async {
         let chain = own_chain().await;
-        let server = Server::impatient(&chain).await;
+        let server = Server::with_short_timeouts(&chain).await;
         let agent = funded(&chain).await;
-        let asked = server.ask().await;
-        let signed = agent.sign(agent.transaction(vec![asked.transfer()]));
-        let credential = pushed(&agent, &asked, &signed);
+        let challenge = server.challenge().await;
+        let signed = agent.sign(agent.transaction(vec![challenge.transfer()]));
+        let credential = pushed(&agent, &challenge, &signed);
         // Someone may have paid: no answer that makes them pay again.
         let pending = server.pay(&credential).await;
         pending.assert(503, "settlement_pending");
@@ -144,7 +143,7 @@ fn attack_07_unknown_hash_waits_and_asks_for_no_other_payment() {
         let (sent, paid) = tokio::join!(send_raw(&chain, &signed.raw), server.pay(&credential));
         assert_eq!(sent["status"], "0x1");
         paid.assert_paid();
-        server.assert_books(&chain, 1).await;
+        server.assert_ledger(&chain, 1).await;
         server.finish(chain).await;
     });
 }
@@ -154,7 +153,7 @@ fn attack_07_unreadable_hashes() {
     run(async {
         let server = Server::start().await;
         let agent = funded(shared_chain().await).await;
-        let asked = server.ask().await;
+        let challenge = server.challenge().await;
         for hash in [
             "",
             "0x",
@@ -163,7 +162,7 @@ fn attack_07_unreadable_hashes() {
             &format!("0x{}", "g".repeat(64)),
             &format!("0x{}", "1".repeat(65)),
         ] {
-            let refused = server.pay(&agent.credential(&asked, agent::hash(hash))).await;
+            let refused = server.pay(&agent.credential(&challenge, agent::hash(hash))).await;
             assert_eq!(refused.status, 402, "{hash}: {}", refused.text);
         }
     });
@@ -175,17 +174,17 @@ fn a_mode_that_is_not_offered_is_refused() {
         use farebox::config::SubmissionMode;
         let chain = shared_chain().await;
         let agent = funded(chain).await;
-        let server = Server::tuned(|config| config.payments.modes = vec![SubmissionMode::Pull]).await;
-        let asked = server.ask().await;
-        assert_eq!(asked.request["methodDetails"]["supportedModes"], json!(["pull"]));
-        let paid = broadcast(chain, &agent, &asked).await;
-        server.pay(&pushed(&agent, &asked, &paid)).await.assert(402, "verification_failed");
+        let server = Server::with_config(|config| config.payments.modes = vec![SubmissionMode::Pull]).await;
+        let challenge = server.challenge().await;
+        assert_eq!(challenge.request["methodDetails"]["supportedModes"], json!(["pull"]));
+        let paid = broadcast(chain, &agent, &challenge).await;
+        server.pay(&pushed(&agent, &challenge, &paid)).await.assert(402, "verification_failed");
 
-        let server = Server::tuned(|config| config.payments.modes = vec![SubmissionMode::Push]).await;
-        let asked = server.ask().await;
-        assert_eq!(asked.request["methodDetails"]["supportedModes"], json!(["push"]));
-        server.pay(&agent.pull(&asked)).await.assert(402, "verification_failed");
-        let both = Server::start().await.ask().await;
+        let server = Server::with_config(|config| config.payments.modes = vec![SubmissionMode::Push]).await;
+        let challenge = server.challenge().await;
+        assert_eq!(challenge.request["methodDetails"]["supportedModes"], json!(["push"]));
+        server.pay(&agent.pull(&challenge)).await.assert(402, "verification_failed");
+        let both = Server::start().await.challenge().await;
         assert_eq!(both.request["methodDetails"].get("supportedModes"), None);
     });
 }
@@ -194,22 +193,22 @@ fn a_mode_that_is_not_offered_is_refused() {
 fn a_push_is_paid_for_even_when_the_challenge_expires_meanwhile() {
     run(async {
         let chain = own_chain().await;
-        let server = Server::impatient(&chain).await;
+        let server = Server::with_short_timeouts(&chain).await;
         let agent = funded(&chain).await;
-        server.pay(&agent.pull(&server.ask().await)).await.assert_paid();
+        server.pay(&agent.pull(&server.challenge().await)).await.assert_paid();
         let server = server.restart(|config| config.payments.challenge_ttl_seconds = 3).await;
-        let asked = server.ask().await;
-        let paid = broadcast(&chain, &agent, &asked).await;
+        let challenge = server.challenge().await;
+        let paid = broadcast(&chain, &agent, &challenge).await;
         // The chain cannot be asked until after the expiry.
         chain.faults().set(Rule::new(Fault::Drop).on("eth_getTransactionReceipt"));
         let begun = Instant::now();
-        let unsure = server.pay(&pushed(&agent, &asked, &paid)).await;
+        let unsure = server.pay(&pushed(&agent, &challenge, &paid)).await;
         assert_eq!(unsure.status, 503, "{}", unsure.text);
         let rest = Duration::from_millis(3_100).saturating_sub(begun.elapsed());
         tokio::time::sleep(rest).await;
         chain.faults().clear();
-        server.pay(&pushed(&agent, &asked, &paid)).await.assert_paid();
-        server.assert_books(&chain, 2).await;
+        server.pay(&pushed(&agent, &challenge, &paid)).await.assert_paid();
+        server.assert_ledger(&chain, 2).await;
         server.finish(chain).await;
     });
 }

@@ -1,10 +1,9 @@
 //! Class 10: the node's answer to a broadcast is not what happened.
 
 use farebox::devnet::{Devnet, Fault, Rule};
+use farebox_test_support::agent::{self, Agent, Challenge};
+use farebox_test_support::harness::{self, Reply, Server, eventually, funded, own_chain, run};
 use serde_json::Value;
-
-use crate::agent::{self, Agent, Asked};
-use crate::harness::{Reply, Server, eventually, funded, own_chain, run};
 
 /// Sends the request until its outcome is known, as a client should.
 async fn until_known(server: &Server, credential: &Value) -> Reply {
@@ -19,16 +18,16 @@ async fn until_known(server: &Server, credential: &Value) -> Reply {
 fn attack_10_an_error_after_including_is_one_debit_and_one_answer() {
     run(async {
         let chain = own_chain().await;
-        let server = Server::impatient(&chain).await;
+        let server = Server::with_short_timeouts(&chain).await;
         let agent = funded(&chain).await;
         for (paid, fault) in [(1, Fault::ErrorAfterIncluding), (2, Fault::DropAfterIncluding)] {
             chain.faults().set(Rule::new(fault).times(1));
-            let asked = server.ask().await;
-            let credential = agent.pull(&asked);
+            let challenge = server.challenge().await;
+            let credential = agent.pull(&challenge);
             until_known(&server, &credential).await.assert_paid();
-            server.delivered(&asked.id).await;
+            server.delivered(&challenge.id).await;
             server.pay(&credential).await.assert(403, "credential_spent");
-            server.assert_books(&chain, paid).await;
+            server.assert_ledger(&chain, paid).await;
         }
         server.finish(chain).await;
     });
@@ -38,17 +37,17 @@ fn attack_10_an_error_after_including_is_one_debit_and_one_answer() {
 fn attack_10_an_error_after_including_and_a_restart() {
     run(async {
         let chain = own_chain().await;
-        let server = Server::impatient(&chain).await;
+        let server = Server::with_short_timeouts(&chain).await;
         let agent = funded(&chain).await;
-        let asked = server.ask().await;
-        let credential = agent.pull(&asked);
+        let challenge = server.challenge().await;
+        let credential = agent.pull(&challenge);
         chain.faults().set(Rule::new(Fault::DropAfterIncluding));
         chain.faults().set(Rule::new(Fault::Drop).on("eth_getTransactionReceipt"));
         server.pay(&credential).await.assert(503, "settlement_pending");
         chain.faults().clear();
         let server = server.restart(|_| {}).await;
         until_known(&server, &credential).await.assert_paid();
-        server.assert_books(&chain, 1).await;
+        server.assert_ledger(&chain, 1).await;
         server.finish(chain).await;
     });
 }
@@ -57,10 +56,10 @@ fn attack_10_an_error_after_including_and_a_restart() {
 fn attack_10_recovery_settles_what_nobody_asks_for_again() {
     run(async {
         let chain = own_chain().await;
-        let server = Server::impatient(&chain).await;
+        let server = Server::with_short_timeouts(&chain).await;
         let agent = funded(&chain).await;
-        let asked = server.ask().await;
-        let credential = agent.pull(&asked);
+        let challenge = server.challenge().await;
+        let credential = agent.pull(&challenge);
         chain.faults().set(Rule::new(Fault::DropAfterIncluding).times(1));
         chain.faults().set(Rule::new(Fault::Drop).on("eth_getTransactionReceipt"));
         server.pay(&credential).await.assert(503, "settlement_pending");
@@ -68,41 +67,41 @@ fn attack_10_recovery_settles_what_nobody_asks_for_again() {
         // At the start of a process, or every few seconds.
         let server = server.restart(|_| {}).await;
         eventually("settled", async || {
-            let state = server.payment(&asked.id).await.map(|payment| payment.state.as_str());
+            let state = server.payment(&challenge.id).await.map(|payment| payment.state.as_str());
             (state == Some("settled")).then_some(())
         })
         .await;
-        server.assert_books(&chain, 1).await;
+        server.assert_ledger(&chain, 1).await;
         // Its answer waits.
         until_known(&server, &credential).await.assert_paid();
-        server.assert_books(&chain, 1).await;
+        server.assert_ledger(&chain, 1).await;
         server.finish(chain).await;
     });
 }
 
 /// Sends a payment into a node that refuses it, and returns its credential.
-async fn refused_broadcast(chain: &Devnet, server: &Server, agent: &Agent) -> (Asked, Value) {
-    let asked = server.ask().await;
-    let credential = agent.pull(&asked);
+async fn refused_broadcast(chain: &Devnet, server: &Server, agent: &Agent) -> (Challenge, Value) {
+    let challenge = server.challenge().await;
+    let credential = agent.pull(&challenge);
     let fault = Fault::Error { code: -32000, message: "txpool is full".to_owned() };
     chain.faults().set(Rule::new(fault).on("eth_sendRawTransactionSync").times(1));
     let refused = server.pay(&credential).await;
     refused.assert(402, "verification_failed");
-    (asked, credential)
+    (challenge, credential)
 }
 
 #[test]
 fn attack_10_a_failed_broadcast_does_not_keep_the_credential() {
     run(async {
         let chain = own_chain().await;
-        let server = Server::impatient(&chain).await;
+        let server = Server::with_short_timeouts(&chain).await;
         let agent = funded(&chain).await;
-        let (asked, credential) = refused_broadcast(&chain, &server, &agent).await;
-        server.assert_books(&chain, 0).await;
+        let (challenge, credential) = refused_broadcast(&chain, &server, &agent).await;
+        server.assert_ledger(&chain, 0).await;
         // The client may also pay the new challenge; this one takes the old one again.
         server.pay(&credential).await.assert_paid();
-        assert_eq!(server.payment(&asked.id).await.map(|payment| payment.amount.micros()), Some(50_000));
-        server.assert_books(&chain, 1).await;
+        assert_eq!(server.payment(&challenge.id).await.map(|payment| payment.amount.micros()), Some(50_000));
+        server.assert_ledger(&chain, 1).await;
         server.finish(chain).await;
     });
 }
@@ -111,12 +110,12 @@ fn attack_10_a_failed_broadcast_does_not_keep_the_credential() {
 fn attack_10_a_node_without_the_synchronous_method_is_polled() {
     run(async {
         let chain = own_chain().await;
-        let server = Server::impatient(&chain).await;
+        let server = Server::with_short_timeouts(&chain).await;
         let agent = funded(&chain).await;
         let missing = Fault::Error { code: -32601, message: "method not found".to_owned() };
         chain.faults().set(Rule::new(missing).on("eth_sendRawTransactionSync"));
-        server.pay(&agent.pull(&server.ask().await)).await.assert_paid();
-        server.assert_books(&chain, 1).await;
+        server.pay(&agent.pull(&server.challenge().await)).await.assert_paid();
+        server.assert_ledger(&chain, 1).await;
         server.finish(chain).await;
     });
 }
@@ -126,14 +125,14 @@ fn attack_10_a_transaction_sent_by_someone_else_first_is_one_debit() {
     run(async {
         // A payer who also broadcasts the transaction it handed over.
         let chain = own_chain().await;
-        let server = Server::impatient(&chain).await;
+        let server = Server::with_short_timeouts(&chain).await;
         let agent = funded(&chain).await;
-        let asked = server.ask().await;
-        let signed = agent.sign(agent.transaction(vec![asked.transfer()]));
-        crate::harness::send_raw(&chain, &signed.raw).await;
-        let credential = agent.credential(&asked, agent::transaction(&signed.raw));
+        let challenge = server.challenge().await;
+        let signed = agent.sign(agent.transaction(vec![challenge.transfer()]));
+        harness::send_raw(&chain, &signed.raw).await;
+        let credential = agent.credential(&challenge, agent::transaction(&signed.raw));
         until_known(&server, &credential).await.assert_paid();
-        server.assert_books(&chain, 1).await;
+        server.assert_ledger(&chain, 1).await;
         server.finish(chain).await;
     });
 }

@@ -10,14 +10,13 @@ use alloy::sol_types::SolCall as _;
 use farebox::config::PATH_USD;
 use farebox::devnet::{Devnet, Fault, Rule};
 use farebox::money::Money;
+use farebox_test_support::agent::{self, Agent, Challenge, call, now_seconds, transfer};
+use farebox_test_support::db;
+use farebox_test_support::harness::{self, PRICE, Server, funded, own_chain, run, shared_chain, sponsor_key};
 use futures_util::future::join_all;
 use serde_json::Value;
 use tempo_contracts::precompiles::ITIP20;
 use tempo_primitives::transaction::{TempoSignature, TempoSignedAuthorization, TempoTransaction};
-
-use crate::agent::{self, Agent, Asked, call, now_seconds, transfer};
-use crate::db;
-use crate::harness::{PRICE, Server, funded, own_chain, run, shared_chain, sponsor_key};
 
 fn sponsor() -> Address {
     PrivateKeySigner::from_bytes(&sponsor_key()).expect("a key").address()
@@ -28,20 +27,20 @@ async fn sponsors_balance(chain: &Devnet) -> U256 {
 }
 
 /// The sponsored payment of a challenge, bent.
-fn bent(agent: &Agent, asked: &Asked, bend: impl FnOnce(&mut TempoTransaction)) -> Value {
-    let mut transaction = agent.sponsored(vec![asked.transfer()]);
-    bend(&mut transaction);
+fn altered(agent: &Agent, challenge: &Challenge, alter: impl FnOnce(&mut TempoTransaction)) -> Value {
+    let mut transaction = agent.sponsored(vec![challenge.transfer()]);
+    alter(&mut transaction);
     let envelope = agent.envelope(transaction).encoded_envelope();
-    agent.credential(asked, agent::transaction(&alloy::hex::encode_prefixed(envelope)))
+    agent.credential(challenge, agent::transaction(&alloy::hex::encode_prefixed(envelope)))
 }
 
-type Bend = Box<dyn FnOnce(&mut TempoTransaction)>;
+type Alteration = Box<dyn FnOnce(&mut TempoTransaction)>;
 
 #[test]
 fn attack_12_transactions_that_cost_more_than_the_payment_are_refused() {
     run(async {
         let chain = own_chain().await;
-        let server = Server::impatient(&chain).await;
+        let server = Server::with_short_timeouts(&chain).await;
         let agent = funded(&chain).await;
         let before = sponsors_balance(&chain).await;
         let stranger = Address::repeat_byte(0x77);
@@ -49,7 +48,7 @@ fn attack_12_transactions_that_cost_more_than_the_payment_are_refused() {
         let authorization = Authorization { chain_id: U256::ZERO, address: stranger, nonce: 0 };
         let signature = agent.signer.sign_hash_sync(&authorization.signature_hash()).expect("signs");
         let signed = TempoSignedAuthorization::new_unchecked(authorization, TempoSignature::from(signature));
-        let bends: Vec<(&str, Bend)> = vec![
+        let alterations: Vec<(&str, Alteration)> = vec![
             ("a second transfer", Box::new(move |t| t.calls.push(transfer(PATH_USD, stranger, 1)))),
             ("another contract", Box::new(move |t| t.calls.push(call(stranger, vec![1, 2, 3, 4])))),
             (
@@ -83,14 +82,15 @@ fn attack_12_transactions_that_cost_more_than_the_payment_are_refused() {
             ("an ordinary nonce", Box::new(|t| t.nonce_key = U256::ZERO)),
             ("another chain", Box::new(|t| t.chain_id = 1)),
         ];
-        for (name, bend) in bends {
-            let refused = server.pay_sponsored(&bent(&agent, &server.ask_sponsored().await, bend)).await;
+        for (name, alter) in alterations {
+            let refused =
+                server.pay_sponsored(&altered(&agent, &server.sponsored_challenge().await, alter)).await;
             assert_eq!(refused.status, 402, "{name}: {}", refused.text);
         }
         assert_eq!(chain.broadcasts(), 0, "nothing was sent");
         assert_eq!(sponsors_balance(&chain).await, before, "nothing was spent");
-        server.assert_books(&chain, 0).await;
-        server.pay_sponsored(&agent.pull(&server.ask_sponsored().await)).await.assert_paid();
+        server.assert_ledger(&chain, 0).await;
+        server.pay_sponsored(&agent.pull(&server.sponsored_challenge().await)).await.assert_paid();
         assert!(sponsors_balance(&chain).await < before, "the sponsor pays for an honest one");
         server.finish(chain).await;
     });
@@ -102,25 +102,25 @@ fn attack_12_envelopes_that_lie_about_their_sender_or_are_not_ours_to_sign() {
         let server = Server::start().await;
         let agent = funded(shared_chain().await).await;
         let other = funded(shared_chain().await).await;
-        let asked = server.ask_sponsored().await;
-        let transaction = agent.sponsored(vec![asked.transfer()]);
+        let challenge = server.sponsored_challenge().await;
+        let transaction = agent.sponsored(vec![challenge.transfer()]);
         let mut lying = agent.envelope(transaction);
         lying.sender = other.address();
         let lying = alloy::hex::encode_prefixed(lying.encoded_envelope());
         // A transaction whose fee its sender pays is no answer to a sponsored challenge, and a
         // sponsored envelope none to an ordinary one.
-        let own_fee = agent.sign(agent.transaction(vec![asked.transfer()])).raw;
+        let own_fee = agent.sign(agent.transaction(vec![challenge.transfer()])).raw;
         for raw in [lying, own_fee] {
-            let refused = server.pay_sponsored(&agent.credential(&asked, agent::transaction(&raw))).await;
+            let refused = server.pay_sponsored(&agent.credential(&challenge, agent::transaction(&raw))).await;
             refused.assert(402, "verification_failed");
         }
-        let plain = server.ask().await;
-        server.pay(&bent(&agent, &plain, |_| {})).await.assert(402, "verification_failed");
+        let plain = server.challenge().await;
+        server.pay(&altered(&agent, &plain, |_| {})).await.assert(402, "verification_failed");
         // Push mode cannot be sponsored.
-        let pushed = agent.credential(&asked, agent::hash(&format!("0x{}", "1".repeat(64))));
+        let pushed = agent.credential(&challenge, agent::hash(&format!("0x{}", "1".repeat(64))));
         server.pay_sponsored(&pushed).await.assert(402, "verification_failed");
-        assert_eq!(asked.request["methodDetails"]["supportedModes"], serde_json::json!(["pull"]));
-        server.assert_books(shared_chain().await, 0).await;
+        assert_eq!(challenge.request["methodDetails"]["supportedModes"], serde_json::json!(["pull"]));
+        server.assert_ledger(shared_chain().await, 0).await;
     });
 }
 
@@ -128,11 +128,11 @@ fn attack_12_envelopes_that_lie_about_their_sender_or_are_not_ours_to_sign() {
 fn attack_12_a_payment_that_would_fail_costs_the_sponsor_nothing() {
     run(async {
         let chain = own_chain().await;
-        let server = Server::impatient(&chain).await;
+        let server = Server::with_short_timeouts(&chain).await;
         let before = sponsors_balance(&chain).await;
         for _ in 0..5 {
             let empty = Agent::random();
-            let refused = server.pay_sponsored(&empty.pull(&server.ask_sponsored().await)).await;
+            let refused = server.pay_sponsored(&empty.pull(&server.sponsored_challenge().await)).await;
             refused.assert(402, "payment_insufficient");
         }
         assert_eq!(chain.broadcasts(), 0);
@@ -142,7 +142,7 @@ fn attack_12_a_payment_that_would_fail_costs_the_sponsor_nothing() {
     });
 }
 
-/// What a sponsored transaction of an [`Agent`] can cost at most.
+/// Highest network fee of a sponsored transaction of an [`Agent`].
 const FEE: i64 = 41_000;
 
 #[test]
@@ -158,15 +158,15 @@ fn attack_12_daily_budgets_in_total_and_per_payer_on_every_engine() {
             })
             .await;
             let (one, two) = (funded(chain).await, funded(chain).await);
-            server.pay_sponsored(&one.pull(&server.ask_sponsored().await)).await.assert_paid();
+            server.pay_sponsored(&one.pull(&server.sponsored_challenge().await)).await.assert_paid();
             // Whatever the first one cost, there is less than its highest fee left for its payer.
-            let refused = server.pay_sponsored(&one.pull(&server.ask_sponsored().await)).await;
+            let refused = server.pay_sponsored(&one.pull(&server.sponsored_challenge().await)).await;
             refused.assert(402, "verification_failed");
             assert!(refused.text.contains("sponsored"), "{}", refused.text);
             // Another payer has a budget of its own, until everybody's is used up.
-            server.pay_sponsored(&two.pull(&server.ask_sponsored().await)).await.assert_paid();
-            server.pay(&one.pull(&server.ask().await)).await.assert_paid();
-            server.assert_books(chain, 3).await;
+            server.pay_sponsored(&two.pull(&server.sponsored_challenge().await)).await.assert_paid();
+            server.pay(&one.pull(&server.challenge().await)).await.assert_paid();
+            server.assert_ledger(chain, 3).await;
         }
     });
 }
@@ -186,7 +186,7 @@ fn attack_12_no_more_are_in_flight_than_allowed() {
             let agents = [funded(&chain).await, funded(&chain).await, funded(&chain).await];
             chain.faults().set(Rule::new(Fault::Delay { ms: 4_000 }).on("eth_sendRawTransactionSync"));
             let pay = async |agent: &Agent| {
-                let credential = agent.pull(&server.ask_sponsored().await);
+                let credential = agent.pull(&server.sponsored_challenge().await);
                 (server.pay_sponsored(&credential).await.status, credential)
             };
             let own = join_all((0..4).map(|_| pay(&agents[0]))).await;
@@ -200,13 +200,13 @@ fn attack_12_no_more_are_in_flight_than_allowed() {
             chain.faults().clear();
             let again = own.iter().chain(&others).filter(|(status, _)| *status == 503);
             for (_, credential) in again {
-                crate::harness::eventually("an answer", async || {
+                harness::eventually("an answer", async || {
                     (server.pay_sponsored(credential).await.status == 200).then_some(())
                 })
                 .await;
             }
             pay(&agents[2]).await;
-            server.assert_books(&chain, 4).await;
+            server.assert_ledger(&chain, 4).await;
         }
         chain.stop().await;
     });
@@ -215,11 +215,11 @@ fn attack_12_no_more_are_in_flight_than_allowed() {
 #[test]
 fn a_server_without_a_sponsor_says_so() {
     run(async {
-        let server = Server::tuned(|config| config.sponsor.private_key = None).await;
-        let request = server.post(crate::harness::SPONSORED, crate::harness::BODY);
-        crate::harness::reply(request).await.assert(400, "invalid_params");
+        let server = Server::with_config(|config| config.sponsor.private_key = None).await;
+        let request = server.post(harness::SPONSORED, harness::BODY);
+        harness::reply(request).await.assert(400, "invalid_params");
         let agent = funded(shared_chain().await).await;
-        assert_eq!(server.ask().await.amount(), PRICE);
-        server.pay(&agent.pull(&server.ask().await)).await.assert_paid();
+        assert_eq!(server.challenge().await.amount(), PRICE);
+        server.pay(&agent.pull(&server.challenge().await)).await.assert_paid();
     });
 }

@@ -1,13 +1,12 @@
-//! Class 26: request bodies. Bad ones cost nothing: they are refused before a payment is asked.
+//! Class 26: request bodies. Bad ones cost nothing: they are refused before a 402.
 
 use std::time::{Duration, Instant};
 
+use farebox_test_support::agent::authorization;
+use farebox_test_support::harness::{BODY, PREVIEW, Server, funded, reply, run, shared_chain};
+use farebox_test_support::raw_http;
 use serde_json::json;
 use tokio::io::AsyncWriteExt as _;
-
-use crate::agent::authorization;
-use crate::harness::{BODY, PREVIEW, Server, funded, reply, run, shared_chain};
-use crate::raw;
 
 fn head(lines: &str) -> String {
     format!(
@@ -56,7 +55,7 @@ fn attack_26_bad_bodies_with_a_credential_cost_nothing_either() {
     run(async {
         let server = Server::start().await;
         let agent = funded(shared_chain().await).await;
-        let credential = agent.pull(&server.ask().await);
+        let credential = agent.pull(&server.challenge().await);
         for body in ["", "{", r#"{"text":7}"#] {
             let request = server.post(PREVIEW, body).header("authorization", authorization(&credential));
             reply(request).await.assert(400, "invalid_params");
@@ -64,7 +63,7 @@ fn attack_26_bad_bodies_with_a_credential_cost_nothing_either() {
         let typed = server.paying(&credential).header("content-type", "text/plain");
         assert!([200, 415].contains(&reply(typed).await.status));
         server
-            .assert_books(
+            .assert_ledger(
                 shared_chain().await,
                 u64::try_from(server.count("SELECT count(*) FROM credits").await).unwrap(),
             )
@@ -95,7 +94,7 @@ fn attack_26_other_content_types() {
 #[test]
 fn attack_26_bodies_beyond_the_limit_are_not_read() {
     run(async {
-        let server = Server::tuned(|config| {
+        let server = Server::with_config(|config| {
             config.server.body_limit_bytes = 10_000;
             config.server.file_body_limit_bytes = 10_000;
             config.pii.max_text_bytes = 5_000;
@@ -109,11 +108,11 @@ fn attack_26_bodies_beyond_the_limit_are_not_read() {
         assert_eq!(reply(server.post(PREVIEW, &fits)).await.status, 402);
         // A length that promises more than the limit, and chunks that never end.
         let promised = head("content-length: 99999999999");
-        let answer = raw::exchange(&server, promised.as_bytes()).await;
+        let answer = raw_http::exchange(&server, promised.as_bytes()).await;
         assert_eq!(answer.status, 413, "{answer:?}");
         let chunk = format!("1000\r\n{}\r\n", "x".repeat(4096)).repeat(64);
         let endless = head("transfer-encoding: chunked") + &chunk;
-        let answer = raw::exchange(&server, endless.as_bytes()).await;
+        let answer = raw_http::exchange(&server, endless.as_bytes()).await;
         assert_eq!(answer.status, 413, "{answer:?}");
     });
 }
@@ -121,20 +120,20 @@ fn attack_26_bodies_beyond_the_limit_are_not_read() {
 #[test]
 fn attack_26_slow_bodies_and_slow_heads_are_cut_off() {
     run(async {
-        let server = Server::tuned(|config| {
+        let server = Server::with_config(|config| {
             config.server.body_timeout_ms = 400;
             config.server.header_timeout_ms = 400;
         })
         .await;
         let begun = Instant::now();
         let slow_body = async {
-            let mut stream = raw::connect(&server).await;
+            let mut stream = raw_http::connect(&server).await;
             stream.write_all(head("content-length: 1000").as_bytes()).await.unwrap();
             stream.write_all(b"{\"text\":").await.unwrap();
-            raw::read(&mut stream).await
+            raw_http::read(&mut stream).await
         };
         let slow_head = async {
-            let mut stream = raw::connect(&server).await;
+            let mut stream = raw_http::connect(&server).await;
             stream.write_all(b"POST /mpp/pii/preview HTTP/1.1\r\nhost: a\r\n").await.unwrap();
             let mut bytes = Vec::new();
             tokio::io::AsyncReadExt::read_to_end(&mut stream, &mut bytes).await.unwrap();
@@ -145,7 +144,7 @@ fn attack_26_slow_bodies_and_slow_heads_are_cut_off() {
         assert!(cut.is_empty() || cut.starts_with(b"HTTP/1.1 408"), "{cut:?}");
         assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
         // A body that is cut short is not taken for a whole one.
-        let mut stream = raw::connect(&server).await;
+        let mut stream = raw_http::connect(&server).await;
         stream.write_all(head("content-length: 1000").as_bytes()).await.unwrap();
         stream.write_all(BODY.as_bytes()).await.unwrap();
         stream.shutdown().await.unwrap();
@@ -166,13 +165,13 @@ fn attack_26_smuggled_requests_are_refused() {
             "content-length: 5, 6",
             "transfer-encoding: chunked, identity",
         ] {
-            let answer = raw::exchange(&server, (head(lines) + BODY).as_bytes()).await;
+            let answer = raw_http::exchange(&server, (head(lines) + BODY).as_bytes()).await;
             assert_eq!(answer.status, 400, "{lines}: {answer:?}");
         }
         // With both, the length is ignored as RFC 9112 says, and the connection is not reused.
         let chunked = format!("{:x}\r\n{BODY}\r\n0\r\n\r\n", BODY.len());
         let both = head("content-length: 5\r\ntransfer-encoding: chunked") + &chunked;
-        let answer = raw::exchange(&server, both.as_bytes()).await;
+        let answer = raw_http::exchange(&server, both.as_bytes()).await;
         assert!([400, 402].contains(&answer.status), "{answer:?}");
     });
 }

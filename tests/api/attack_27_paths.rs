@@ -1,10 +1,9 @@
 //! Class 27, where it applies: paths that mean another one, and what clients send coming back.
 
+use farebox_test_support::agent::{self, authorization};
+use farebox_test_support::harness::{BODY, PREVIEW, Server, funded, reply, run, shared_chain};
+use farebox_test_support::raw_http;
 use serde_json::json;
-
-use crate::agent::authorization;
-use crate::harness::{BODY, PREVIEW, Server, funded, reply, run, shared_chain};
-use crate::raw;
 
 #[test]
 fn attack_27_paths_are_taken_literally() {
@@ -30,7 +29,7 @@ fn attack_27_paths_are_taken_literally() {
                  content-length: {}\r\n\r\n{BODY}",
                 BODY.len()
             );
-            let answer = raw::exchange(&server, request.as_bytes()).await;
+            let answer = raw_http::exchange(&server, request.as_bytes()).await;
             assert_eq!((answer.status, answer.json()["code"].clone()), (404, json!("not_found")), "{path}");
             assert!(!answer.body.contains("passwd"), "the path comes back: {answer:?}");
         }
@@ -46,13 +45,13 @@ fn attack_27_an_absolute_target_does_not_choose_the_realm_or_the_route() {
              content-length: {}\r\n\r\n{BODY}",
             BODY.len()
         );
-        let answer = raw::exchange(&server, request.as_bytes()).await;
+        let answer = raw_http::exchange(&server, request.as_bytes()).await;
         assert_eq!(answer.status, 402);
-        let asked = crate::agent::Asked::parse(answer.header("www-authenticate").expect("a challenge"));
-        assert_eq!(asked.realm, "127.0.0.1");
+        let challenge = agent::Challenge::parse(answer.header("www-authenticate").expect("a challenge"));
+        assert_eq!(challenge.realm, "127.0.0.1");
         // It is a challenge for the same route, whatever host was named.
         let agent = funded(shared_chain().await).await;
-        server.pay(&agent.pull(&asked)).await.assert_paid();
+        server.pay(&agent.pull(&challenge)).await.assert_paid();
     });
 }
 
@@ -84,7 +83,7 @@ fn the_request_id_is_kept_with_the_entry() {
         let chain = shared_chain().await;
         let server = Server::start().await;
         let agent = funded(chain).await;
-        let credential = agent.pull(&server.ask().await);
+        let credential = agent.pull(&server.challenge().await);
         let paid = reply(server.paying(&credential).header("x-request-id", "my-request-7")).await;
         assert_eq!(paid.assert_paid().header("x-request-id"), Some("my-request-7"));
         assert_eq!(server.count("SELECT count(*) FROM entries WHERE request_id = 'my-request-7'").await, 1);
@@ -97,7 +96,7 @@ fn attack_27_errors_do_not_repeat_what_was_sent() {
         let server = Server::start().await;
         let marker = "MARKER-f00d";
         let agent = funded(shared_chain().await).await;
-        let mut credential = agent.pull(&server.ask().await);
+        let mut credential = agent.pull(&server.challenge().await);
         credential["challenge"]["realm"] = json!(marker);
         credential["challenge"]["id"] = json!(marker);
         let header = authorization(&credential);

@@ -2,25 +2,26 @@
 
 use farebox::config::Secret;
 use farebox::devnet::{Fault, Rule};
+use farebox_test_support::agent::{self, Agent, authorization};
+use farebox_test_support::capture::logged;
+use farebox_test_support::db;
+use farebox_test_support::harness::{
+    self, Reply, SECRET, Server, funded, own_chain, reply, run, send_raw, sponsor_key,
+};
 use serde_json::{Value, json};
-
-use crate::agent::{self, Agent, authorization};
-use crate::capture::logged;
-use crate::db;
-use crate::harness::{Reply, SECRET, Server, funded, own_chain, reply, run, send_raw, sponsor_key};
 
 /// A prompt that appears nowhere else.
 const PROMPT: &str = "zanzibar.quokka@example.com";
 /// A key inside the node's URL, as hosted nodes have them.
 const RPC_KEY: &str = "rpc-key-0f1e2d3c4b5a";
 
-/// What was sent that nobody may find again.
+/// Secrets that were sent and must not be found anywhere.
 #[derive(Default)]
 struct Secrets(Vec<String>);
 
 impl Secrets {
     /// The credential as sent, and the parts that prove the payment.
-    fn learn(&mut self, credential: &Value) {
+    fn remember(&mut self, credential: &Value) {
         let header = authorization(credential);
         self.0.push(header["Payment ".len()..].to_owned());
         let payload = &credential["payload"];
@@ -76,40 +77,40 @@ fn attack_28_logs_metrics_and_errors_hold_no_secrets() {
         let agent = funded(&chain).await;
         secrets.0.push(hex::encode(agent.signer.to_bytes()));
 
-        let ask = async |path: &str| reply(server.post(path, &body())).await.asked();
-        let preview = crate::harness::PREVIEW;
+        let challenge_of = async |path: &str| reply(server.post(path, &body())).await.challenge();
+        let preview = harness::PREVIEW;
         // Paid, repeated, replayed.
-        let paid = agent.pull(&ask(preview).await);
-        secrets.learn(&paid);
+        let paid = agent.pull(&challenge_of(preview).await);
+        secrets.remember(&paid);
         paying(&server, preview, &paid, Some("key-1")).await.assert_paid();
         paying(&server, preview, &paid, Some("key-1")).await.assert_paid();
         server.delivered(paid["challenge"]["id"].as_str().unwrap()).await;
         errors.push(paying(&server, preview, &paid, None).await);
         // Sponsored, pushed, proved.
-        let sponsored = agent.pull(&ask(crate::harness::SPONSORED).await);
-        secrets.learn(&sponsored);
-        paying(&server, crate::harness::SPONSORED, &sponsored, None).await.assert_paid();
-        let asked = ask(preview).await;
-        let signed = agent.sign(agent.transaction(vec![asked.transfer()]));
+        let sponsored = agent.pull(&challenge_of(harness::SPONSORED).await);
+        secrets.remember(&sponsored);
+        paying(&server, harness::SPONSORED, &sponsored, None).await.assert_paid();
+        let challenge = challenge_of(preview).await;
+        let signed = agent.sign(agent.transaction(vec![challenge.transfer()]));
         send_raw(&chain, &signed.raw).await;
-        let pushed = agent.credential(&asked, agent::hash(&format!("{:#x}", signed.hash)));
-        secrets.learn(&pushed);
+        let pushed = agent.credential(&challenge, agent::hash(&format!("{:#x}", signed.hash)));
+        secrets.remember(&pushed);
         paying(&server, preview, &pushed, None).await.assert_paid();
-        let proof = agent.proof(&server.ask_proof().await);
-        secrets.learn(&proof);
+        let proof = agent.proof(&server.proof_challenge().await);
+        secrets.remember(&proof);
         server.prove(&proof).await.assert_paid();
         // Refused in many ways.
-        let poor = Agent::random().pull(&ask(preview).await);
-        secrets.learn(&poor);
+        let poor = Agent::random().pull(&challenge_of(preview).await);
+        secrets.remember(&poor);
         errors.push(paying(&server, preview, &poor, None).await);
-        let mut forged = agent.pull(&ask(preview).await);
+        let mut forged = agent.pull(&challenge_of(preview).await);
         forged["challenge"]["expires"] = json!("2099-01-01T00:00:00Z");
-        secrets.learn(&forged);
+        secrets.remember(&forged);
         errors.push(paying(&server, preview, &forged, None).await);
-        let mut malformed = agent.pull(&ask(preview).await);
-        secrets.learn(&malformed);
+        let mut malformed = agent.pull(&challenge_of(preview).await);
+        secrets.remember(&malformed);
         malformed["payload"]["type"] = json!("gift");
-        secrets.learn(&malformed);
+        secrets.remember(&malformed);
         errors.push(paying(&server, preview, &malformed, None).await);
         errors.push(reply(server.post(preview, &format!("{{\"text\": {PROMPT}}}"))).await);
         errors.push(reply(server.post(preview, &json!({ "messages": [PROMPT] }).to_string())).await);
@@ -123,8 +124,8 @@ fn attack_28_logs_metrics_and_errors_hold_no_secrets() {
             Rule::new(Fault::ErrorAfterIncluding),
             Rule::new(Fault::LyingReceipt),
         ] {
-            let credential = agent.pull(&ask(preview).await);
-            secrets.learn(&credential);
+            let credential = agent.pull(&challenge_of(preview).await);
+            secrets.remember(&credential);
             chain.faults().set(fault);
             let answer = paying(&server, preview, &credential, None).await;
             chain.faults().clear();
@@ -134,8 +135,8 @@ fn attack_28_logs_metrics_and_errors_hold_no_secrets() {
         }
         errors.push(reply(server.get("/readyz")).await);
         // The database in trouble, last.
-        let late = agent.pull(&ask(preview).await);
-        secrets.learn(&late);
+        let late = agent.pull(&challenge_of(preview).await);
+        secrets.remember(&late);
         server.db.execute("DROP TABLE sponsor_days").await;
         server.db.execute("ALTER TABLE payments RENAME TO gone").await;
         errors.push(paying(&server, preview, &late, None).await);

@@ -5,11 +5,12 @@ use std::time::{Duration, Instant};
 use farebox::devnet::{Fault, Rule};
 use farebox::funding::recover;
 use farebox::id::Timestamp;
+use farebox_test_support::agent;
+use farebox_test_support::db;
+use farebox_test_support::harness::{
+    Server, client, eventually, funded, own_chain, reply, run, send_raw, shared_chain,
+};
 use serde_json::{Value, json};
-
-use crate::agent;
-use crate::db;
-use crate::harness::{Server, client, eventually, funded, own_chain, reply, run, send_raw, shared_chain};
 
 #[test]
 fn attack_30_a_database_that_is_gone_is_503_and_never_402_on_every_engine() {
@@ -18,7 +19,7 @@ fn attack_30_a_database_that_is_gone_is_503_and_never_402_on_every_engine() {
         for database in db::engines().await {
             let server = Server::on(database, &chain.rpc_url(), |_| {}).await;
             let agent = funded(chain).await;
-            let credential = agent.pull(&server.ask().await);
+            let credential = agent.pull(&server.challenge().await);
             server.app.db.close().await;
             let refused = server.pay(&credential).await;
             refused.assert(503, "service_unavailable");
@@ -29,7 +30,7 @@ fn attack_30_a_database_that_is_gone_is_503_and_never_402_on_every_engine() {
             // It comes back: the same credential is good.
             let server = server.restart(|_| {}).await;
             server.pay(&credential).await.assert_paid();
-            server.assert_books(chain, 1).await;
+            server.assert_ledger(chain, 1).await;
         }
     });
 }
@@ -41,7 +42,7 @@ fn attack_30_a_database_that_fails_at_each_table_charges_nobody() {
         for table in ["payments", "credits", "entries", "accounts", "holds"] {
             let server = Server::start().await;
             let agent = funded(chain).await;
-            let credential = agent.pull(&server.ask().await);
+            let credential = agent.pull(&server.challenge().await);
             let full = format!(
                 "CREATE TRIGGER full_disk BEFORE INSERT ON {table} \
                  BEGIN SELECT RAISE(ABORT, 'database or disk is full'); END"
@@ -57,7 +58,7 @@ fn attack_30_a_database_that_fails_at_each_table_charges_nobody() {
                 (again.status == 200).then_some(())
             })
             .await;
-            server.assert_books(chain, 1).await;
+            server.assert_ledger(chain, 1).await;
         }
     });
 }
@@ -68,7 +69,7 @@ fn attack_30_a_slow_database_is_waited_for() {
         let chain = shared_chain().await;
         let server = Server::start().await;
         let agent = funded(chain).await;
-        let credential = agent.pull(&server.ask().await);
+        let credential = agent.pull(&server.challenge().await);
         let other = server.db.connect_again().await;
         let lock = other.begin().await.expect("the writer's lock");
         let begun = Instant::now();
@@ -79,7 +80,7 @@ fn attack_30_a_slow_database_is_waited_for() {
         let ((), paid) = tokio::join!(unlock, server.pay(&credential));
         paid.assert_paid();
         assert!(begun.elapsed() >= Duration::from_millis(800));
-        server.assert_books(chain, 1).await;
+        server.assert_ledger(chain, 1).await;
         other.close().await;
     });
 }
@@ -88,12 +89,12 @@ fn attack_30_a_slow_database_is_waited_for() {
 fn attack_30_a_chain_that_is_gone_or_slow_is_503() {
     run(async {
         let chain = own_chain().await;
-        let server = Server::impatient(&chain).await;
+        let server = Server::with_short_timeouts(&chain).await;
         let agent = funded(&chain).await;
-        let credential = agent.pull(&server.ask().await);
+        let credential = agent.pull(&server.challenge().await);
         chain.faults().stop();
         // Asking needs no chain: a 402 is made from what the server knows.
-        let asked = server.ask().await;
+        let challenge = server.challenge().await;
         server.pay(&credential).await.assert(503, "service_unavailable");
         let ready = reply(server.get("/readyz")).await;
         assert_eq!((ready.status, &ready.json()["database"]), (503, &Value::from("ok")));
@@ -105,7 +106,7 @@ fn attack_30_a_chain_that_is_gone_or_slow_is_503() {
 
         chain.faults().set(Rule::new(Fault::Delay { ms: 2_500 }));
         let begun = Instant::now();
-        let slow = server.pay(&agent.pull(&asked)).await;
+        let slow = server.pay(&agent.pull(&challenge)).await;
         assert_eq!(slow.status, 503, "{}", slow.text);
         assert!(begun.elapsed() < Duration::from_secs(6), "there is a limit: {:?}", begun.elapsed());
         chain.faults().clear();
@@ -118,16 +119,16 @@ fn attack_30_a_chain_that_is_gone_or_slow_is_503() {
 fn attack_30_a_chain_that_lies_about_success_makes_nobody_pay_twice() {
     run(async {
         let chain = own_chain().await;
-        let server = Server::impatient(&chain).await;
+        let server = Server::with_short_timeouts(&chain).await;
         let agent = funded(&chain).await;
-        let asked = server.ask().await;
-        let credential = agent.pull(&asked);
+        let challenge = server.challenge().await;
+        let credential = agent.pull(&challenge);
         // The transfer is in the receipt's logs, which a failed transaction cannot have.
         chain.faults().set(Rule::new(Fault::LyingReceipt));
         server.pay(&credential).await.assert(503, "settlement_pending");
         chain.faults().clear();
         server.pay(&credential).await.assert_paid();
-        server.assert_books(&chain, 1).await;
+        server.assert_ledger(&chain, 1).await;
         server.finish(chain).await;
     });
 }
@@ -136,18 +137,18 @@ fn attack_30_a_chain_that_lies_about_success_makes_nobody_pay_twice() {
 fn attack_30_a_chain_that_calls_a_failed_transaction_a_success_gives_nothing_away() {
     run(async {
         let chain = own_chain().await;
-        let server = Server::impatient(&chain).await;
+        let server = Server::with_short_timeouts(&chain).await;
         let agent = funded(&chain).await;
-        let asked = server.ask().await;
-        let too_much = agent::transfer(asked.currency(), asked.recipient(), u64::MAX);
-        let failing = agent.sign(agent.transaction(vec![asked.transfer(), too_much]));
+        let challenge = server.challenge().await;
+        let too_much = agent::transfer(challenge.currency(), challenge.recipient(), u64::MAX);
+        let failing = agent.sign(agent.transaction(vec![challenge.transfer(), too_much]));
         assert_eq!(send_raw(&chain, &failing.raw).await["status"], "0x0");
         chain.faults().set(Rule::new(Fault::LyingReceipt));
         for payload in [agent::hash(&format!("{:#x}", failing.hash)), agent::transaction(&failing.raw)] {
-            let refused = server.pay(&agent.credential(&asked, payload)).await;
+            let refused = server.pay(&agent.credential(&challenge, payload)).await;
             assert!([402, 503].contains(&refused.status), "{}", refused.text);
         }
-        server.assert_books(&chain, 0).await;
+        server.assert_ledger(&chain, 0).await;
         server.finish(chain).await;
     });
 }
@@ -156,18 +157,18 @@ fn attack_30_a_chain_that_calls_a_failed_transaction_a_success_gives_nothing_awa
 fn attack_30_a_chain_that_is_behind_is_waited_for() {
     run(async {
         let chain = own_chain().await;
-        let server = Server::impatient(&chain).await;
+        let server = Server::with_short_timeouts(&chain).await;
         let agent = funded(&chain).await;
-        let asked = server.ask().await;
-        let signed = agent.sign(agent.transaction(vec![asked.transfer()]));
+        let challenge = server.challenge().await;
+        let signed = agent.sign(agent.transaction(vec![challenge.transfer()]));
         let mined = send_raw(&chain, &signed.raw).await;
         let block: alloy::primitives::U64 = mined["blockNumber"].as_str().unwrap().parse().unwrap();
         chain.faults().set(Rule::new(Fault::Behind { block: block.to::<u64>() - 1 }));
-        let pushed = agent.credential(&asked, agent::hash(&format!("{:#x}", signed.hash)));
+        let pushed = agent.credential(&challenge, agent::hash(&format!("{:#x}", signed.hash)));
         server.pay(&pushed).await.assert(503, "settlement_pending");
         chain.faults().clear();
         server.pay(&pushed).await.assert_paid();
-        server.assert_books(&chain, 1).await;
+        server.assert_ledger(&chain, 1).await;
         server.finish(chain).await;
     });
 }
@@ -178,9 +179,9 @@ fn attack_30_a_chain_that_is_behind_is_waited_for() {
 fn attack_30_a_payment_is_not_given_up_because_a_node_is_behind() {
     run(async {
         let chain = own_chain().await;
-        let server = Server::impatient(&chain).await;
+        let server = Server::with_short_timeouts(&chain).await;
         let agent = funded(&chain).await;
-        let credential = agent.pull(&server.ask().await);
+        let credential = agent.pull(&server.challenge().await);
         let question = json!({ "jsonrpc": "2.0", "id": 1, "method": "eth_blockNumber", "params": [] });
         let newest = client().post(chain.anvil_url()).json(&question).send().await.expect("anvil answers");
         let newest: Value = newest.json().await.expect("JSON");
@@ -192,7 +193,7 @@ fn attack_30_a_payment_is_not_given_up_because_a_node_is_behind() {
         recover::reconcile_open(&server.app.charges, later).await.expect("the database answers");
         chain.faults().clear();
         server.pay(&credential).await.assert_paid();
-        server.assert_books(&chain, 1).await;
+        server.assert_ledger(&chain, 1).await;
         server.finish(chain).await;
     });
 }
@@ -201,10 +202,10 @@ fn attack_30_a_payment_is_not_given_up_because_a_node_is_behind() {
 fn attack_30_a_node_of_another_chain_is_noticed_and_forgiven() {
     run(async {
         let chain = own_chain().await;
-        let server = Server::impatient(&chain).await;
+        let server = Server::with_short_timeouts(&chain).await;
         let agent = funded(&chain).await;
         chain.faults().set(Rule::new(Fault::WrongChainId { chain_id: 1 }));
-        let credential = agent.pull(&server.ask().await);
+        let credential = agent.pull(&server.challenge().await);
         server.pay(&credential).await.assert(503, "service_unavailable");
         let ready = reply(server.get("/readyz")).await;
         assert_eq!(ready.status, 503);
@@ -213,7 +214,7 @@ fn attack_30_a_node_of_another_chain_is_noticed_and_forgiven() {
         // The operator mends the node, not the server.
         chain.faults().clear();
         server.pay(&credential).await.assert_paid();
-        server.assert_books(&chain, 1).await;
+        server.assert_ledger(&chain, 1).await;
         server.finish(chain).await;
     });
 }

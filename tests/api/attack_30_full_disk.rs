@@ -3,12 +3,13 @@
 use std::net::TcpListener;
 use std::process::Stdio;
 
+use farebox_test_support::agent::{Agent, Challenge, authorization};
+use farebox_test_support::db;
+use farebox_test_support::harness::{
+    BODY, PREVIEW, SECRET, Server, client, eventually, funded, reply, run, shared_chain,
+};
 use futures_util::future::join_all;
 use tokio::process::{Child, Command};
-
-use crate::agent::{Agent, Asked, authorization};
-use crate::db;
-use crate::harness::{BODY, PREVIEW, SECRET, Server, client, eventually, funded, reply, run, shared_chain};
 
 /// Blocks of 512 or 1024 bytes, as the shell counts: less than the database's log needs for a few
 /// dozen payments.
@@ -20,7 +21,7 @@ async fn serve(database: &str, rpc_url: &str, recipient: &str) -> (Child, String
     let url = format!("http://127.0.0.1:{port}");
     let mut command = Command::new("sh");
     let script = format!("trap '' XFSZ; ulimit -f {BLOCKS}; exec \"$@\"");
-    command.args(["-c", &script, "sh", env!("CARGO_BIN_EXE_farebox"), "serve"]);
+    command.args(["-c", &script, "sh", crate::FAREBOX, "serve"]);
     command.args(["--listen", &format!("127.0.0.1:{port}"), "--database", database]);
     for (key, value) in [
         ("server.public_url", url.as_str()),
@@ -53,8 +54,9 @@ fn attack_30_a_full_disk_is_503_and_loses_no_payment() {
         let mut answered = 0;
         let unanswered = loop {
             assert!(answered < 150, "the disk is never full");
-            let asked: Vec<Asked> = join_all((0..4).map(|_| async { reply(post()).await.asked() })).await;
-            let credentials: Vec<_> = asked.iter().map(|asked| agent.pull(asked)).collect();
+            let challenges: Vec<Challenge> =
+                join_all((0..4).map(|_| async { reply(post()).await.challenge() })).await;
+            let credentials: Vec<_> = challenges.iter().map(|challenges| agent.pull(challenges)).collect();
             let pay = credentials
                 .iter()
                 .map(|credential| reply(post().header("authorization", authorization(credential))));
@@ -85,6 +87,6 @@ fn attack_30_a_full_disk_is_503_and_loses_no_payment() {
             })
             .await;
         }
-        server.assert_books(chain, u64::try_from(answered + unanswered.len()).unwrap()).await;
+        server.assert_ledger(chain, u64::try_from(answered + unanswered.len()).unwrap()).await;
     });
 }

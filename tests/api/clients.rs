@@ -1,20 +1,19 @@
-//! Other people's clients and judges, unmodified, against `farebox dev` as its users start it.
+//! Other people's clients and validators, unmodified, against `farebox dev` as its users start it.
 
 use std::io::Write as _;
 use std::path::PathBuf;
 
+use farebox_test_support::agent::CHAIN_ID;
+use farebox_test_support::dev::{Dev, installed, succeeds};
+use farebox_test_support::harness::{BODY, PREVIEW, SPONSORED, Server, funded, run, shared_chain};
 use mpp::client::{Fetch as _, TempoProvider};
 use serde_json::Value;
 use tokio::process::Command;
 
-use crate::agent::CHAIN_ID;
-use crate::dev::{Dev, installed, succeeds};
-use crate::harness::{BODY, PREVIEW, SPONSORED, Server, funded, run, shared_chain};
-
 #[test]
 fn mppx_pays_by_pull_push_sponsored_and_proof() {
     run(async {
-        let dev = Dev::start().await;
+        let dev = Dev::start(crate::FAREBOX).await;
         installed("tests/clients/node_modules/mppx");
         let script = installed("tests/clients/mppx_pay.mjs");
         for (mode, target) in
@@ -29,7 +28,7 @@ fn mppx_pays_by_pull_push_sponsored_and_proof() {
 #[test]
 fn pympp_pays_by_pull_and_sponsored() {
     run(async {
-        let dev = Dev::start().await;
+        let dev = Dev::start(crate::FAREBOX).await;
         let python = installed(".tools/python/bin/python");
         let script = installed("tests/clients/pympp_pay.py");
         for (mode, target) in [("pull", PREVIEW), ("sponsored", SPONSORED)] {
@@ -41,11 +40,11 @@ fn pympp_pays_by_pull_and_sponsored() {
 #[test]
 fn mppx_validate_finds_nothing_to_complain_about() {
     run(async {
-        let dev = Dev::start().await;
-        let mut judge = Command::new(installed("tests/clients/node_modules/.bin/mppx"));
-        judge.args(["validate", &dev.url, "--yes"]);
-        judge.env("FAREBOX_DEV", dev.json()).env("MPPX_CONFIG", "tests/clients/mppx.config.mjs");
-        let verdict = succeeds(judge.env("NO_UPDATE_NOTIFIER", "1").env("NO_COLOR", "1")).await;
+        let dev = Dev::start(crate::FAREBOX).await;
+        let mut validator = Command::new(installed("tests/clients/node_modules/.bin/mppx"));
+        validator.args(["validate", &dev.url, "--yes"]);
+        validator.env("FAREBOX_DEV", dev.json()).env("MPPX_CONFIG", "tests/clients/mppx.config.mjs");
+        let verdict = succeeds(validator.env("NO_UPDATE_NOTIFIER", "1").env("NO_COLOR", "1")).await;
         let summary = verdict.lines().find_map(|line| line.strip_prefix("Summary: ")).unwrap_or_default();
         // Failures, warnings and skipped checks would follow after a comma.
         assert!(summary.ends_with(" passed") && !summary.contains(','), "{verdict}");
@@ -56,7 +55,7 @@ fn mppx_validate_finds_nothing_to_complain_about() {
 #[test]
 fn agentcash_discovery_has_no_warnings() {
     run(async {
-        let dev = Dev::start().await;
+        let dev = Dev::start(crate::FAREBOX).await;
         let program = installed("tests/clients/node_modules/.bin/discovery");
         let preview = format!("{}{PREVIEW}", dev.url);
         for (verb, target) in [("discover", &dev.url), ("check", &preview)] {
@@ -74,7 +73,7 @@ fn agentcash_discovery_has_no_warnings() {
 #[test]
 fn openais_own_clients_work_with_prepaid_credits() {
     run(async {
-        let dev = Dev::start().await;
+        let dev = Dev::start(crate::FAREBOX).await;
         installed("tests/clients/node_modules/openai");
         let script = installed("tests/clients/openai_chat.mjs");
         let verdict = succeeds(Command::new("node").arg(&script).arg(dev.json())).await;
@@ -91,21 +90,21 @@ fn openais_own_clients_work_with_prepaid_credits() {
 #[test]
 fn schemathesis_finds_answers_as_they_are_documented() {
     run(async {
-        let dev = Dev::start().await;
+        let dev = Dev::start(crate::FAREBOX).await;
         let described = std::fs::read_to_string(dev.json()).expect("it is there");
         let described: Value = serde_json::from_str(&described).expect("JSON");
         let key = described["apiKey"].as_str().expect("a key");
         let program = installed(".tools/python/bin/schemathesis");
         for header in [format!("Authorization: Bearer {key}"), "X-Request-Id: schema".to_owned()] {
-            let mut judge = Command::new(&program);
-            judge.args(["run", &format!("{}/openapi.json", dev.url), "-H", &header, "--no-color"]);
-            judge.args(["--phases", "examples,coverage,fuzzing", "--seed", "7", "--max-examples", "20"]);
+            let mut validator = Command::new(&program);
+            validator.args(["run", &format!("{}/openapi.json", dev.url), "-H", &header, "--no-color"]);
+            validator.args(["--phases", "examples,coverage,fuzzing", "--seed", "7", "--max-examples", "20"]);
             let checks = "not_a_server_error,status_code_conformance,content_type_conformance,\
                           response_schema_conformance,response_headers_conformance";
-            judge.args(["--checks", checks, "--warnings", "off", "--suppress-health-check", "all"]);
+            validator.args(["--checks", checks, "--warnings", "off", "--suppress-health-check", "all"]);
             // The operators' route says what the machine is like, not what the request is like.
-            judge.args(["--exclude-path", "/readyz"]);
-            succeeds(&mut judge).await;
+            validator.args(["--exclude-path", "/readyz"]);
+            succeeds(&mut validator).await;
         }
     });
 }
@@ -114,7 +113,7 @@ fn schemathesis_finds_answers_as_they_are_documented() {
 #[test]
 fn viem_buys_a_key_from_the_contract_and_uses_it() {
     run(async {
-        let dev = Dev::start().await;
+        let dev = Dev::start(crate::FAREBOX).await;
         installed("tests/clients/node_modules/viem");
         let script = installed("tests/clients/viem_buy.mjs");
         let verdict = succeeds(Command::new("node").arg(&script).arg(dev.json())).await;
@@ -127,7 +126,7 @@ fn viem_buys_a_key_from_the_contract_and_uses_it() {
 #[test]
 fn mppx_buys_a_key_and_tops_it_up_on_the_way() {
     run(async {
-        let dev = Dev::start().await;
+        let dev = Dev::start(crate::FAREBOX).await;
         installed("tests/clients/node_modules/mppx");
         let script = installed("tests/clients/mppx_key.mjs");
         let verdict = succeeds(Command::new("node").arg(&script).arg(dev.json())).await;
@@ -140,7 +139,7 @@ fn mppx_buys_a_key_and_tops_it_up_on_the_way() {
 fn a_browser_pays_at_the_test_checkout_once() {
     run(async {
         let Some(browser) = chromium() else { return };
-        let dev = Dev::start().await;
+        let dev = Dev::start(crate::FAREBOX).await;
         installed("tests/clients/node_modules/playwright-core");
         let script = installed("tests/clients/browser_checkout.mjs");
         let mut node = Command::new("node");
@@ -182,6 +181,6 @@ fn the_mpp_crates_client_pays() {
             assert_eq!(answer.status().as_u16(), 200);
             assert!(answer.headers().contains_key("payment-receipt"));
         }
-        server.assert_books(chain, 2).await;
+        server.assert_ledger(chain, 2).await;
     });
 }

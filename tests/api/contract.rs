@@ -1,11 +1,11 @@
-//! What every answer looks like, whoever asks.
+//! The form of every answer.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use farebox_test_support::agent;
+use farebox_test_support::harness::{BODY, PREVIEW, Server, digest, funded, reply, run, shared_chain};
 use reqwest::Method;
 use serde_json::json;
-
-use crate::harness::{BODY, PREVIEW, Server, digest, funded, reply, run, shared_chain};
 
 #[test]
 fn unpaid_requests_get_402_with_all_that_a_client_needs() {
@@ -17,8 +17,8 @@ fn unpaid_requests_get_402_with_all_that_a_client_needs() {
         let problem = unpaid.json();
         assert_eq!(problem["type"], "https://paymentauth.org/problems/payment-required");
         assert_eq!(problem["title"], "Payment Required");
-        let asked = unpaid.asked();
-        assert_eq!(problem["challengeId"], asked.id);
+        let challenge = unpaid.challenge();
+        assert_eq!(problem["challengeId"], challenge.id);
         let header = unpaid.challenges()[0];
         assert!(header.len() < 4096, "clients need only handle 4 KiB");
         assert!(header.is_ascii());
@@ -27,12 +27,12 @@ fn unpaid_requests_get_402_with_all_that_a_client_needs() {
         {
             assert_eq!(header.matches(&format!("{name}=\"")).count(), 1, "{name} in {header}");
         }
-        assert_eq!(asked.echo["method"], "tempo");
-        assert_eq!(asked.echo["intent"], "charge");
-        assert_eq!(asked.echo["digest"], digest(BODY));
-        assert_eq!(asked.request["methodDetails"]["chainId"], crate::agent::CHAIN_ID);
+        assert_eq!(challenge.echo["method"], "tempo");
+        assert_eq!(challenge.echo["intent"], "charge");
+        assert_eq!(challenge.echo["digest"], digest(BODY));
+        assert_eq!(challenge.request["methodDetails"]["chainId"], agent::CHAIN_ID);
         for name in ["request", "opaque"] {
-            let encoded = asked.echo[name].as_str().unwrap();
+            let encoded = challenge.echo[name].as_str().unwrap();
             let bytes = URL_SAFE_NO_PAD.decode(encoded).expect("base64url without padding");
             let value: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
             // Sorted keys, no blanks: JCS, for what these values hold.
@@ -53,9 +53,9 @@ fn sorted(value: &serde_json::Value) -> serde_json::Value {
 fn unpaid_requests_without_a_body_carry_no_digest() {
     run(async {
         let server = Server::start().await;
-        let asked = server.ask_proof().await;
-        assert_eq!(asked.echo.get("digest"), None);
-        assert_eq!(asked.request["amount"], "0");
+        let challenge = server.proof_challenge().await;
+        assert_eq!(challenge.echo.get("digest"), None);
+        assert_eq!(challenge.request["amount"], "0");
     });
 }
 
@@ -78,7 +78,7 @@ fn accept_payment_filters_and_never_leaves_a_402_without_a_challenge() {
             &"tempo/charge,".repeat(500),
         ] {
             let unpaid = reply(server.post(PREVIEW, BODY).header("accept-payment", accept)).await;
-            assert_eq!(unpaid.asked().echo["intent"], "charge", "{accept:.60}");
+            assert_eq!(unpaid.challenge().echo["intent"], "charge", "{accept:.60}");
         }
     });
 }
@@ -88,15 +88,15 @@ fn paid_answers_are_private_and_carry_a_receipt() {
     run(async {
         let server = Server::start().await;
         let agent = funded(shared_chain().await).await;
-        let asked = server.ask().await;
-        let paid = server.pay(&agent.pull(&asked)).await;
+        let challenge = server.challenge().await;
+        let paid = server.pay(&agent.pull(&challenge)).await;
         assert_eq!(paid.assert_paid().header("cache-control"), Some("private"));
         assert_eq!(paid.header("content-type"), Some("application/json"));
         let receipt = paid.receipt();
-        let payment = server.payment(&asked.id).await.expect("stored");
+        let payment = server.payment(&challenge.id).await.expect("stored");
         assert_eq!(receipt["reference"].as_str(), payment.reference());
         assert_eq!(receipt["method"], "tempo");
-        assert_eq!(receipt["challengeId"], asked.id);
+        assert_eq!(receipt["challengeId"], challenge.id);
         assert_eq!((&receipt["amount"], &receipt["units"]), (&json!("50000"), &json!("1")));
         assert_eq!(receipt["unitPrice"], "50000");
         let settled = farebox::id::Timestamp::parse_rfc3339(receipt["timestamp"].as_str().unwrap());
@@ -161,11 +161,12 @@ fn browsers_may_pay() {
 #[test]
 fn a_free_preview_needs_only_a_proof() {
     run(async {
-        let server = Server::tuned(|config| config.pii.preview_price = farebox::money::Money::ZERO).await;
-        let agent = crate::agent::Agent::random();
-        let asked = server.ask().await;
-        assert_eq!(asked.amount(), 0);
-        server.pay(&agent.proof(&asked)).await.assert_paid();
+        let server =
+            Server::with_config(|config| config.pii.preview_price = farebox::money::Money::ZERO).await;
+        let agent = agent::Agent::random();
+        let challenge = server.challenge().await;
+        assert_eq!(challenge.amount(), 0);
+        server.pay(&agent.proof(&challenge)).await.assert_paid();
         assert_eq!(server.count("SELECT count(*) FROM credits").await, 0);
     });
 }

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use farebox::config::{Config, ModelConfig, Secret, Source, UpstreamConfig};
 use farebox::money::Money;
+use farebox_test_support::agent;
+use farebox_test_support::harness::{PREVIEW, SPONSORED, Server, reply, run, sponsor_key};
 use reqwest::Method;
 use serde_json::Value;
-
-use crate::harness::{PREVIEW, SPONSORED, Server, reply, run, sponsor_key};
 
 /// Served beside the documented API.
 const DOCUMENTS: [&str; 6] =
@@ -53,7 +53,7 @@ fn the_openapi_document_is_small_json_that_may_be_cached() {
 fn every_documented_route_exists_and_every_route_is_documented() {
     run(async {
         routes_are_documented(&Server::start().await).await;
-        let with_chat = Server::tuned(sell_a_model).await;
+        let with_chat = Server::with_config(sell_a_model).await;
         assert!(openapi(&with_chat).await["paths"]["/mpp/chat/completions"].is_object());
         routes_are_documented(&with_chat).await;
     });
@@ -128,21 +128,25 @@ fn every_answer_of_a_route_is_documented() {
 #[test]
 fn documented_prices_are_what_challenges_ask_for() {
     run(async {
-        let server = Server::tuned(|config| {
+        let server = Server::with_config(|config| {
             config.pii.preview_price = Money::parse_dollars("0.123456").unwrap();
         })
         .await;
         let document = openapi(&server).await;
         let preview = &document["paths"][PREVIEW]["post"];
         let example = preview["requestBody"]["content"]["application/json"]["example"].to_string();
-        let mut asked = BTreeSet::new();
+        let mut challenged = BTreeSet::new();
         for path in [PREVIEW, SPONSORED] {
             let unpaid = reply(server.post(path, &example)).await;
             assert_eq!(unpaid.status, 402, "the example is a good request: {}", unpaid.text);
-            asked.extend(unpaid.challenges().into_iter().map(|challenge| {
-                let asked = crate::agent::Asked::parse(challenge);
+            challenged.extend(unpaid.challenges().into_iter().map(|challenge| {
+                let challenge = agent::Challenge::parse(challenge);
                 let of = |value: &Value| value.as_str().unwrap_or_default().to_lowercase();
-                (of(&asked.request["amount"]), of(&asked.request["currency"]), of(&asked.echo["method"]))
+                (
+                    of(&challenge.request["amount"]),
+                    of(&challenge.request["currency"]),
+                    of(&challenge.echo["method"]),
+                )
             }));
         }
         let info = &preview["x-payment-info"];
@@ -150,9 +154,9 @@ fn documented_prices_are_what_challenges_ask_for() {
             let of = |name: &str| offer[name].as_str().unwrap_or_default().to_lowercase();
             (of("amount"), of("currency"), of("method"))
         });
-        assert_eq!(offers.collect::<BTreeSet<_>>(), asked);
+        assert_eq!(offers.collect::<BTreeSet<_>>(), challenged);
         assert_eq!(info["price"]["amount"], "0.123456");
-        assert!(asked.iter().all(|(amount, ..)| amount == "123456"), "{asked:?}");
+        assert!(challenged.iter().all(|(amount, ..)| amount == "123456"), "{challenged:?}");
         let index = reply(server.get("/mpp")).await.text;
         let text = reply(server.get("/llms.txt")).await.text;
         assert!(index.contains("0.123456") && text.contains("0.123456"), "{text}");

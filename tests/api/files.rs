@@ -2,15 +2,14 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use farebox_test_support::agent::authorization;
+use farebox_test_support::harness::{PREVIEW, Server, funded, reply, run, shared_chain};
 use serde_json::json;
-
-use crate::agent::authorization;
-use crate::harness::{PREVIEW, Server, funded, reply, run, shared_chain};
 
 const PLAIN_PDF: &[u8] = include_bytes!("../../crates/pii/tests/pdf/files/plain.pdf");
 const LOCKED_PDF: &[u8] = include_bytes!("../../crates/pii/tests/pdf/files/locked.pdf");
 
-/// Whether a file can be read is known only when it was read: before money moves, so nothing has to be given back.
+/// Files are read before money moves, so that an unreadable one needs no refund.
 #[test]
 fn a_file_is_examined_before_it_is_paid() {
     run(async {
@@ -22,9 +21,9 @@ fn a_file_is_examined_before_it_is_paid() {
         };
         for (pdf, status) in [(LOCKED_PDF, 400), (PLAIN_PDF, 200)] {
             let body = body(pdf);
-            let asked = reply(server.post(PREVIEW, &body)).await;
-            assert_eq!(asked.status, 402, "{}", asked.text);
-            let credential = agent.pull(&asked.asked());
+            let unpaid = reply(server.post(PREVIEW, &body)).await;
+            assert_eq!(unpaid.status, 402, "{}", unpaid.text);
+            let credential = agent.pull(&unpaid.challenge());
             let paying = || server.post(PREVIEW, &body).header("authorization", authorization(&credential));
             let answer = reply(paying()).await;
             assert_eq!(answer.status, status, "{}", answer.text);
@@ -38,6 +37,6 @@ fn a_file_is_examined_before_it_is_paid() {
                 assert!(answer.challenges().is_empty());
             }
         }
-        server.assert_books(chain, 1).await;
+        server.assert_ledger(chain, 1).await;
     });
 }

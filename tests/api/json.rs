@@ -10,8 +10,8 @@ use farebox::payments::{ChallengeError, Credential, Delivery, RedeemError, Requi
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::agent::{Agent, Asked};
-use crate::harness::{Server, funded, run, shared_chain};
+use farebox_test_support::agent::{Agent, Challenge};
+use farebox_test_support::harness::{Server, funded, run, shared_chain};
 
 const TOOL: &str = "pii_preview";
 
@@ -29,13 +29,13 @@ fn call(server: &Server, tool: &str, arguments: &Value) -> Requirement {
 }
 
 /// The challenge of a call's unpaid result, from its `_meta`.
-fn ask(server: &Server, call: &Requirement) -> Asked {
+fn ask(server: &Server, call: &Requirement) -> Challenge {
     let issuer = &server.app.issuer;
     let expires = issuer.expiry(Timestamp::now());
     let challenges = call.challenges(issuer, call.offers.iter(), Uuid::new_v4(), expires);
     let challenges: Vec<Value> = challenges.iter().map(json::challenge).collect();
     let meta = json!({ PAYMENT_REQUIRED: { "challenges": challenges } });
-    Asked::from_json(meta[PAYMENT_REQUIRED]["challenges"][0].clone())
+    Challenge::from_json(meta[PAYMENT_REQUIRED]["challenges"][0].clone())
 }
 
 /// Redeems the credential of a call's `_meta`. Counts how often the work was done.
@@ -71,7 +71,7 @@ fn a_charge_is_paid_by_a_credential_in_a_json_value() {
         assert_eq!(payment.resource, "mcp:tools/call:pii_preview");
         assert_eq!((payment.method.as_str(), payment.network.as_str()), ("tempo", "eip155:1337"));
         assert_eq!(receipt["reference"].as_str(), payment.reference());
-        server.assert_books(chain, 1).await;
+        server.assert_ledger(chain, 1).await;
 
         // Its answer never left, so the same credential fetches it again; the money moved once.
         server.app.charges.undelivered(&asked.id).await.expect("released");
@@ -81,7 +81,7 @@ fn a_charge_is_paid_by_a_credential_in_a_json_value() {
         server.app.charges.payments().delivered(&asked.id, Timestamp::now()).await.expect("noted");
         let spent = redeem(&server, &call, &credential, &works).await;
         assert!(matches!(spent, Err(RedeemError::Spent(_))), "{spent:?}");
-        server.assert_books(chain, 1).await;
+        server.assert_ledger(chain, 1).await;
     });
 }
 

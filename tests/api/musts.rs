@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-/// How a rule is kept.
+/// Evidence that a rule is kept.
 enum Kept {
     /// By the test of this name.
     Test(&'static str),

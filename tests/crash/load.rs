@@ -8,49 +8,49 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use farebox_test_support::db::{self, TestDb};
+use farebox_test_support::process::{POLL_INTERVAL, Setup, wait_until};
+use farebox_test_support::random::{Random, seed};
+use farebox_test_support::sdk_agent::{Agent, Answer, PaidRequest};
 use reqwest::StatusCode;
 use tokio::task::JoinSet;
 
-use crate::agent::{Agent, Answer, Order};
-use crate::db::TestDb;
-use crate::process::{BLINK, Setup, until};
-use crate::random::{Random, seed};
-use crate::{insist, nothing_open, settled_accounts};
+use crate::{assert_nothing_open, assert_settled, send_until_verdict};
 
 const SEED: u64 = 30;
 
 /// Every so many kills the server lives until everything that was cut off has its answer: a signed
 /// transaction is good for half a minute, and a busy machine needs that for a few payments.
-const BREATH: u32 = 10;
+const KILLS_BETWEEN_PAUSES: u32 = 10;
 
-/// How many payments an agent lets wait before it makes a new one.
-const PATIENT: usize = 4;
+/// Payments that an agent has open before it waits for one of them.
+const MAX_CUT_OFF: usize = 4;
 
-/// What agents and killer tell each other.
+/// State that the agents and the loop that kills share.
 #[derive(Default)]
 struct Load {
     /// No new payments.
-    enough: AtomicBool,
+    finished: AtomicBool,
     /// Payments whose first request got no answer, and that have none yet.
     cut_off: AtomicUsize,
 }
 
-/// How heavy a run is.
+/// Size of a run.
 struct Run {
     kills: u32,
     agents: usize,
-    /// How long a server lives after it first answered, at most.
+    /// Longest life of a server after its first answer.
     life_ms: u64,
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn crash_100_random_kills_under_load() {
-    random_kills(&crate::db::sqlite().await, &Run { kills: 100, agents: 6, life_ms: 500 }).await;
+    random_kills(&db::sqlite().await, &Run { kills: 100, agents: 6, life_ms: 500 }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn crash_20_random_kills_under_load_postgres() {
-    if let Some(db) = crate::db::postgres().await {
+    if let Some(db) = db::postgres().await {
         random_kills(&db, &Run { kills: 20, agents: 6, life_ms: 1000 }).await;
     }
 }
@@ -58,7 +58,7 @@ async fn crash_20_random_kills_under_load_postgres() {
 async fn random_kills(db: &TestDb, run: &Run) {
     let (seed, begun) = (seed(SEED), Instant::now());
     let devnet = crate::devnet().await;
-    let setup = Setup::new(&devnet, &db.url);
+    let setup = Setup::new(crate::FAREBOX, &devnet, &db.url);
     let mut agents = Vec::new();
     for _ in 0..run.agents {
         agents.push(Agent::funded(&devnet).await);
@@ -80,15 +80,16 @@ async fn random_kills(db: &TestDb, run: &Run) {
             server.answers().await;
         }
         tokio::time::sleep(Duration::from_millis(random.below(run.life_ms))).await;
-        if kill % BREATH == BREATH - 1 {
+        if kill % KILLS_BETWEEN_PAUSES == KILLS_BETWEEN_PAUSES - 1 {
             server.answers().await;
-            until("what was cut off is finished", async || load.cut_off.load(Ordering::SeqCst) == 0).await;
+            wait_until("what was cut off is finished", async || load.cut_off.load(Ordering::SeqCst) == 0)
+                .await;
         }
         assert!(server.is_running(), "kill {kill}: the server ended by itself:\n{}", server.log());
         server.kill().await;
     }
     let server = setup.serve().await;
-    load.enough.store(true, Ordering::SeqCst);
+    load.finished.store(true, Ordering::SeqCst);
     let mut answers = Vec::new();
     for agent in paying {
         answers.push(agent.await.expect("every payment ends with its answer"));
@@ -98,9 +99,9 @@ async fn random_kills(db: &TestDb, run: &Run) {
 
     for (agent, answers) in agents.iter().zip(&answers) {
         assert!(*answers > 0, "nothing was tested");
-        settled_accounts(&devnet, db, &setup, agent, *answers).await;
+        assert_settled(&devnet, db, &setup, agent, *answers).await;
     }
-    nothing_open(db, &setup).await;
+    assert_nothing_open(db, &setup).await;
     server.kill().await;
     devnet.stop().await;
 }
@@ -111,25 +112,25 @@ async fn keep_paying(index: usize, agent: Agent, origin: String, load: Arc<Load>
     let mut answers = 0;
     let mut cut_off = JoinSet::new();
     for payment in 0.. {
-        if cut_off.len() == PATIENT {
+        if cut_off.len() == MAX_CUT_OFF {
             cut_off.join_next().await.expect("there are some").expect("it ends with its answer");
             answers += 1;
         }
-        if load.enough.load(Ordering::SeqCst) {
+        if load.finished.load(Ordering::SeqCst) {
             break;
         }
         let text = format!("From agent-{index}@example.com, payment {payment}");
-        let mut order = Order::preview(&origin, &text);
-        order.idempotency_key = (payment % 4 < 2).then(|| format!("{index}-{payment}"));
-        let Ok(challenge) = agent.challenge(&order).await else {
-            tokio::time::sleep(BLINK).await;
+        let mut request = PaidRequest::preview(&origin, &text);
+        request.idempotency_key = (payment % 4 < 2).then(|| format!("{index}-{payment}"));
+        let Ok(challenge) = agent.challenge(&request).await else {
+            tokio::time::sleep(POLL_INTERVAL).await;
             continue;
         };
         let credential = match (index + payment) % 2 {
             0 => agent.pull(&challenge).await,
             _ => agent.push(&challenge).await,
         };
-        match agent.send(&order, Some(&credential)).await {
+        match agent.send(&request, Some(&credential)).await {
             Ok(answer) if answer.status == StatusCode::OK => {
                 check(&answer, payment);
                 answers += 1;
@@ -138,7 +139,7 @@ async fn keep_paying(index: usize, agent: Agent, origin: String, load: Arc<Load>
                 let (agent, load) = (agent.clone(), Arc::clone(&load));
                 load.cut_off.fetch_add(1, Ordering::SeqCst);
                 cut_off.spawn(async move {
-                    check(&insist(&agent, &order, &credential).await, payment);
+                    check(&send_until_verdict(&agent, &request, &credential).await, payment);
                     load.cut_off.fetch_sub(1, Ordering::SeqCst);
                 });
             }

@@ -1,17 +1,17 @@
-//! How the program starts: what it costs, and what it says when it cannot.
+//! The program's start: its cost, and its errors.
 
 use std::net::TcpListener;
 use std::path::Path;
 
+use farebox_test_support::db;
+use farebox_test_support::process::{Setup, TIME_LIMIT, program};
 use tokio::process::Command;
-
-use crate::process::{PATIENCE, Setup, program};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn start_with_an_existing_database_is_measured() {
-    let db = crate::db::sqlite().await;
+    let db = db::sqlite().await;
     let devnet = crate::devnet().await;
-    let setup = Setup::new(&devnet, &db.url);
+    let setup = Setup::new(crate::FAREBOX, &devnet, &db.url);
     setup.serve().await.kill().await;
     let server = setup.serve().await;
     let resident = Command::new("ps").args(["-o", "rss=", "-p", &server.id().to_string()]).output().await;
@@ -23,14 +23,14 @@ async fn start_with_an_existing_database_is_measured() {
     devnet.stop().await;
 }
 
-/// Runs a command that must fail soon, and returns what it said.
+/// Runs a command that must fail soon, and returns its message.
 async fn refusal(mut command: Command) -> String {
-    let output = tokio::time::timeout(PATIENCE, command.output()).await;
+    let output = tokio::time::timeout(TIME_LIMIT, command.output()).await;
     let output = output.expect("it gives up in time").expect("the program starts");
-    let said = String::from_utf8(output.stderr).expect("UTF-8");
-    assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(output.stdout.is_empty() && said.contains("farebox: "), "{said}");
-    said
+    let message = String::from_utf8(output.stderr).expect("UTF-8");
+    assert_eq!(output.status.code(), Some(1), "{message}");
+    assert!(output.stdout.is_empty() && message.contains("farebox: "), "{message}");
+    message
 }
 
 #[tokio::test]
@@ -52,21 +52,21 @@ async fn a_bad_configuration_is_refused_in_a_sentence() {
     ] {
         let path = folder.path().join(format!("{name}.toml"));
         std::fs::write(&path, text).expect("written");
-        let said = refusal(serve(&path, folder.path())).await;
-        assert!(said.contains(expected) && !said.contains("hunter2"), "{name}: {said}");
+        let message = refusal(serve(&path, folder.path())).await;
+        assert!(message.contains(expected) && !message.contains("hunter2"), "{name}: {message}");
     }
-    let said = refusal(serve(&folder.path().join("missing.toml"), folder.path())).await;
-    assert!(said.contains("cannot read") && said.contains("missing.toml"), "{said}");
+    let message = refusal(serve(&folder.path().join("missing.toml"), folder.path())).await;
+    assert!(message.contains("cannot read") && message.contains("missing.toml"), "{message}");
 
-    let mut misspelt = program();
+    let mut misspelt = program(crate::FAREBOX);
     misspelt.args(["serve"]).env("FAREBOX_SERVER_LISTN", "x");
-    let said = refusal(misspelt).await;
-    assert!(said.contains("did you mean \"FAREBOX_SERVER_LISTEN\"?"), "{said}");
+    let message = refusal(misspelt).await;
+    assert!(message.contains("did you mean \"FAREBOX_SERVER_LISTEN\"?"), "{message}");
 }
 
 /// `farebox serve` on a free port with the configuration at `path`.
 fn serve(path: &Path, folder: &Path) -> Command {
-    let mut command = program();
+    let mut command = program(crate::FAREBOX);
     command.arg("serve").arg("--config").arg(path).current_dir(folder);
     if !std::fs::read_to_string(path).is_ok_and(|text| text.contains("listen")) {
         command.args(["--listen", "127.0.0.1:0"]);
@@ -76,30 +76,35 @@ fn serve(path: &Path, folder: &Path) -> Command {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_taken_or_missing_is_named() {
-    let db = crate::db::sqlite().await;
+    let db = db::sqlite().await;
     let devnet = crate::devnet().await;
-    let setup = Setup::new(&devnet, &db.url);
+    let setup = Setup::new(crate::FAREBOX, &devnet, &db.url);
     let server = setup.serve().await;
 
     // One SQLite database has one server; its owner is not disturbed.
-    let said = refusal(setup.twin().command("serve")).await;
-    assert!(said.contains("in use by another farebox process"), "{said}");
-    assert!(said.contains("only PostgreSQL can be shared"), "{said}");
+    let message = refusal(setup.second_instance().command("serve")).await;
+    assert!(message.contains("in use by another farebox process"), "{message}");
+    assert!(message.contains("only PostgreSQL can be shared"), "{message}");
     // The owner's death ends that.
     server.kill().await;
     setup.serve().await.kill().await;
 
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let taken = listener.local_addr().expect("a bound listener has an address").to_string();
-    let said = refusal(setup.twin().with("FAREBOX_SERVER_LISTEN", &taken).command("serve")).await;
-    assert!(said.contains(&format!("cannot listen on {taken} (server.listen)")), "{said}");
+    let message =
+        refusal(setup.second_instance().with("FAREBOX_SERVER_LISTEN", &taken).command("serve")).await;
+    assert!(message.contains(&format!("cannot listen on {taken} (server.listen)")), "{message}");
 
     for (url, expected) in [
         ("postgres://farebox:hunter2@127.0.0.1:1/farebox", ["database.url", "refused"]),
         ("sqlite:///nowhere/farebox.db", ["/nowhere/farebox.db", "No such file"]),
     ] {
-        let said = refusal(setup.twin().with("FAREBOX_DATABASE_URL", url).command("serve")).await;
-        assert!(expected.iter().all(|part| said.contains(part)) && !said.contains("hunter2"), "{said}");
+        let message =
+            refusal(setup.second_instance().with("FAREBOX_DATABASE_URL", url).command("serve")).await;
+        assert!(
+            expected.iter().all(|part| message.contains(part)) && !message.contains("hunter2"),
+            "{message}"
+        );
     }
     devnet.stop().await;
 }

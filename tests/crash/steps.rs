@@ -6,17 +6,20 @@
 use alloy::primitives::U256;
 use farebox::db::Engine;
 use farebox::devnet::{Devnet, Fault, Rule};
+use farebox_test_support::db::{self, TestDb};
+use farebox_test_support::process::{Server, Setup};
+use farebox_test_support::sdk_agent::{Agent, Answer, CURRENCY, PaidRequest};
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use reqwest::StatusCode;
 use tokio::net::TcpStream;
 
-use crate::agent::{Agent, Answer, CURRENCY, Order};
-use crate::db::TestDb;
-use crate::process::{Server, Setup};
-use crate::{await_state, count, hold, insist, nothing_open, settled_accounts, state, struck};
+use crate::{
+    assert_nothing_open, assert_settled, await_state, count, delay_next, faults_applied, send_until_verdict,
+    state,
+};
 
-/// Where the server dies.
+/// Point at which the server is killed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step {
     /// Claimed; the transaction is being simulated, nothing was sent.
@@ -27,7 +30,7 @@ enum Step {
     Sending,
     /// Broadcast; mined, and the chain's answer was lost.
     Mined,
-    /// The same, with nobody who asks again until recovery found it.
+    /// [`Self::Mined`], and no client sends it again until recovery found it.
     MinedAndForgotten,
     /// Settled; the agent has not been sent its answer.
     Settled,
@@ -56,27 +59,27 @@ const SPONSORED: [Step; 3] = [Step::Sending, Step::Mined, Step::Answered];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn attack_30_kill_9_at_every_step_sqlite() {
-    at_every_step(&crate::db::sqlite().await).await;
+    at_every_step(&db::sqlite().await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn attack_30_kill_9_at_every_step_postgres() {
-    if let Some(db) = crate::db::postgres().await {
+    if let Some(db) = db::postgres().await {
         at_every_step(&db).await;
     }
 }
 
 async fn at_every_step(db: &TestDb) {
     let devnet = crate::devnet().await;
-    let setup = Setup::new(&devnet, &db.url);
+    let setup = Setup::new(crate::FAREBOX, &devnet, &db.url);
     let mut server = setup.serve().await;
     for step in STEPS {
         println!("{step:?}");
-        let mut order = Order::preview(&setup.origin(), &format!("Mail {step:?}@example.com"));
-        order.idempotency_key = (step == Step::DeliveredUnderKey).then(|| "the-only-one".to_owned());
-        server = die_at(step, &order, &devnet, db, &setup, server).await;
+        let mut request = PaidRequest::preview(&setup.origin(), &format!("Mail {step:?}@example.com"));
+        request.idempotency_key = (step == Step::DeliveredUnderKey).then(|| "the-only-one".to_owned());
+        server = die_at(step, &request, &devnet, db, &setup, server).await;
     }
-    nothing_open(db, &setup).await;
+    assert_nothing_open(db, &setup).await;
     server.kill().await;
     devnet.stop().await;
 }
@@ -84,20 +87,20 @@ async fn at_every_step(db: &TestDb) {
 /// The sponsor pays each fee once, and what it set aside for it is given back once.
 #[tokio::test(flavor = "multi_thread")]
 async fn attack_30_kill_9_during_a_sponsored_payment() {
-    let db = crate::db::sqlite().await;
+    let db = db::sqlite().await;
     let devnet = crate::devnet().await;
     let sponsor = &devnet.accounts()[3];
     let key = alloy::hex::encode_prefixed(sponsor.to_bytes());
-    let setup = Setup::new(&devnet, &db.url).with("FAREBOX_SPONSOR_PRIVATE_KEY", key);
+    let setup = Setup::new(crate::FAREBOX, &devnet, &db.url).with("FAREBOX_SPONSOR_PRIVATE_KEY", key);
     let before = devnet.balance(CURRENCY, sponsor.address()).await.expect("a balance");
     let mut server = setup.serve().await;
     for step in SPONSORED {
         println!("{step:?}");
-        let mut order = Order::preview(&setup.origin(), &format!("Mail {step:?}@example.com"));
-        order.url.push_str("?feePayer=true");
-        server = die_at(step, &order, &devnet, &db, &setup, server).await;
+        let mut request = PaidRequest::preview(&setup.origin(), &format!("Mail {step:?}@example.com"));
+        request.url.push_str("?feePayer=true");
+        server = die_at(step, &request, &devnet, &db, &setup, server).await;
     }
-    nothing_open(&db, &setup).await;
+    assert_nothing_open(&db, &setup).await;
     let fees = before - devnet.balance(CURRENCY, sponsor.address()).await.expect("a balance");
     let reserved = "SELECT reserved AS n FROM sponsor_days WHERE payer = $1";
     assert_eq!(U256::from(count(&db, reserved, "").await), fees, "the budget that is used up");
@@ -108,21 +111,21 @@ async fn attack_30_kill_9_during_a_sponsored_payment() {
 /// One payment through one death; returns the server that came after.
 async fn die_at(
     step: Step,
-    order: &Order,
+    request: &PaidRequest,
     devnet: &Devnet,
     db: &TestDb,
     setup: &Setup,
     server: Server,
 ) -> Server {
     let agent = Agent::funded(devnet).await;
-    let challenge = agent.challenge(order).await.expect("a challenge");
+    let challenge = agent.challenge(request).await.expect("a challenge");
     let credential = match step {
         Step::LookingUpPush => agent.push(&challenge).await,
         _ => agent.pull(&challenge).await,
     };
-    let payment = Payment { devnet, db, agent: &agent, order, challenge: &challenge.id, credential };
+    let payment = Payment { devnet, db, agent: &agent, request, challenge: &challenge.id, credential };
     let sent_before = devnet.broadcasts();
-    let first = payment.bring_to(step).await;
+    let first = payment.advance_to(step).await;
     server.kill().await;
     devnet.faults().clear();
     allow_delivery(db).await;
@@ -134,7 +137,7 @@ async fn die_at(
     if step == Step::MinedAndForgotten {
         await_state(db, &challenge.id, "settled").await;
     }
-    let again = insist(&agent, order, &payment.credential).await;
+    let again = send_until_verdict(&agent, request, &payment.credential).await;
     if step == Step::Delivered {
         assert_eq!(again.status, StatusCode::FORBIDDEN, "{}", again.body);
         assert!(again.challenges.is_empty(), "nobody is asked to pay twice");
@@ -147,10 +150,10 @@ async fn die_at(
     }
     // Once it is delivered, the credential buys nothing more.
     await_state(db, &challenge.id, "delivered").await;
-    let without_key = Order { idempotency_key: None, ..order.clone() };
-    let spent = insist(&agent, &without_key, &payment.credential).await;
+    let without_key = PaidRequest { idempotency_key: None, ..request.clone() };
+    let spent = send_until_verdict(&agent, &without_key, &payment.credential).await;
     assert_eq!(spent.status, StatusCode::FORBIDDEN, "{step:?}: {}", spent.body);
-    settled_accounts(devnet, db, setup, &agent, 1).await;
+    assert_settled(devnet, db, setup, &agent, 1).await;
     server
 }
 
@@ -159,42 +162,42 @@ struct Payment<'a> {
     devnet: &'a Devnet,
     db: &'a TestDb,
     agent: &'a Agent,
-    order: &'a Order,
+    request: &'a PaidRequest,
     challenge: &'a str,
     credential: String,
 }
 
 impl Payment<'_> {
-    /// Returns the answer where the agent got one.
-    async fn bring_to(&self, step: Step) -> Option<Answer> {
+    /// Advances the payment to a step; returns the answer where the agent got one.
+    async fn advance_to(&self, step: Step) -> Option<Answer> {
         match step {
             Step::Simulating => {
-                hold(self.devnet, "eth_call");
+                delay_next(self.devnet, "eth_call");
                 self.send_and_await("claimed").await;
             }
             Step::LookingUpPush => {
-                hold(self.devnet, "eth_getTransactionReceipt");
+                delay_next(self.devnet, "eth_getTransactionReceipt");
                 self.send_and_await("claimed").await;
             }
             Step::Sending => {
-                hold(self.devnet, "eth_sendRawTransactionSync");
+                delay_next(self.devnet, "eth_sendRawTransactionSync");
                 self.send_and_await("broadcast").await;
             }
             Step::Mined | Step::MinedAndForgotten => {
                 self.devnet.faults().set(Rule::new(Fault::DropAfterIncluding).times(1));
-                hold(self.devnet, "eth_getTransactionReceipt");
+                delay_next(self.devnet, "eth_getTransactionReceipt");
                 self.send_and_await("broadcast").await;
             }
             Step::Settled => self.send_without_reading().await,
             Step::Answered => {
                 refuse_delivery(self.db).await;
-                let answer = insist(self.agent, self.order, &self.credential).await;
+                let answer = send_until_verdict(self.agent, self.request, &self.credential).await;
                 assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
                 assert_eq!(state(self.db, self.challenge).await.as_deref(), Some("settled"));
                 return Some(answer);
             }
             Step::Delivered | Step::DeliveredUnderKey => {
-                let answer = insist(self.agent, self.order, &self.credential).await;
+                let answer = send_until_verdict(self.agent, self.request, &self.credential).await;
                 assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
                 await_state(self.db, self.challenge, "delivered").await;
                 return Some(answer);
@@ -205,9 +208,10 @@ impl Payment<'_> {
 
     /// Sends the credential and waits until the server is held up in `wanted`.
     async fn send_and_await(&self, wanted: &str) {
-        let (agent, order, credential) = (self.agent.clone(), self.order.clone(), self.credential.clone());
-        let sent = tokio::spawn(async move { agent.send(&order, Some(&credential)).await });
-        struck(self.devnet).await;
+        let (agent, request, credential) =
+            (self.agent.clone(), self.request.clone(), self.credential.clone());
+        let sent = tokio::spawn(async move { agent.send(&request, Some(&credential)).await });
+        faults_applied(self.devnet).await;
         await_state(self.db, self.challenge, wanted).await;
         assert!(!sent.is_finished(), "the server is held up");
     }
@@ -215,7 +219,7 @@ impl Payment<'_> {
     /// Sends the credential over HTTP/2 with no window: the answer's head may leave, its body may
     /// not.
     async fn send_without_reading(&self) {
-        let url: hyper::Uri = self.order.url.parse().expect("a URL");
+        let url: hyper::Uri = self.request.url.parse().expect("a URL");
         let authority = url.authority().expect("an origin").as_str();
         let stream = TcpStream::connect(authority).await.expect("the server listens");
         let (mut sender, connection) = hyper::client::conn::http2::Builder::new(TokioExecutor::new())
@@ -228,7 +232,7 @@ impl Payment<'_> {
         let request = hyper::Request::post(&url)
             .header("content-type", "application/json")
             .header("authorization", &self.credential)
-            .body(Full::<bytes::Bytes>::from(self.order.body.clone()))
+            .body(Full::<bytes::Bytes>::from(self.request.body.clone()))
             .expect("a request");
         let response = sender.send_request(request).await.expect("an answer begins");
         assert_eq!(response.status(), StatusCode::OK);

@@ -15,35 +15,35 @@ use std::time::{Duration, Instant};
 
 use alloy::primitives::B256;
 use farebox::db::Engine;
+use farebox_test_support::db::{self, TestDb};
+use farebox_test_support::payer::Payer;
+use farebox_test_support::process::POLL_INTERVAL;
+use farebox_test_support::random::{Random, seed};
+use farebox_test_support::sse::{Frame, Stream, text};
 use futures_util::future::join_all;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use sqlx::Row as _;
 
 use crate::count;
-use crate::db::TestDb;
-use crate::process::BLINK;
-use crate::random::{Random, seed};
-use crate::shop::payer::Payer;
-use crate::shop::sse::{Frame, Stream, text};
-use crate::shop::{IN_FLIGHT, PRICE, Shop, channel_record};
+use crate::fixture::{Fixture, IN_FLIGHT, PRICE, channel_record};
 
 const SEED: u64 = 50;
 const PAYERS: usize = 50;
 /// More than a run can spend.
 const DEPOSIT: u64 = 40_000_000;
 /// Chunks of the stream that each channel must still serve in the end.
-const LAST: u64 = 7;
+const LAST_CHUNKS: u64 = 7;
 
-/// One request, as its payer remembers it.
+/// One request, as its payer recorded it.
 #[derive(Debug)]
-struct Remembered {
+struct SentRequest {
     id: String,
     chunks: u64,
-    /// Whether an answer began.
+    /// True if an answer began.
     begun: bool,
-    /// Whether the server said that this was all.
-    whole: bool,
+    /// True if the stream was complete.
+    complete: bool,
 }
 
 /// A payer with its channel.
@@ -51,20 +51,20 @@ struct Client {
     payer: Payer,
     /// The highest voucher that was signed.
     allowed: u64,
-    /// How much more than it is asked for it allows: some sign seldom and much.
+    /// Amount that its vouchers exceed the required one by: some sign seldom and much.
     step: u64,
-    requests: Vec<Remembered>,
+    requests: Vec<SentRequest>,
     name: String,
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn crash_100_random_kills_during_streams() {
-    random_kills(&crate::db::sqlite().await, 100, 700).await;
+    random_kills(&db::sqlite().await, 100, 700).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn crash_20_random_kills_during_streams_postgres() {
-    if let Some(db) = crate::db::postgres().await {
+    if let Some(db) = db::postgres().await {
         random_kills(&db, 20, 2000).await;
     }
 }
@@ -73,13 +73,13 @@ async fn crash_20_random_kills_during_streams_postgres() {
 async fn random_kills(db: &TestDb, kills: u32, life_ms: u64) {
     let (seed, begun) = (seed(SEED), Instant::now());
     // Settlements go on all the time, so that they are cut off too.
-    let shop = Arc::new(Shop::new(db).await.with("FAREBOX_SESSIONS_SETTLE_ABOVE", "0.02"));
-    let mut server = shop.setup.serve().await;
-    let clients = join_all((0..PAYERS).map(|index| Client::open(&shop, index))).await;
-    let (opened, enough) = (begun.elapsed(), Arc::new(AtomicBool::new(false)));
+    let fixture = Arc::new(Fixture::new(db).await.with("FAREBOX_SESSIONS_SETTLE_ABOVE", "0.02"));
+    let mut server = fixture.setup.serve().await;
+    let clients = join_all((0..PAYERS).map(|index| Client::open(&fixture, index))).await;
+    let (opened, finished) = (begun.elapsed(), Arc::new(AtomicBool::new(false)));
     let streaming: Vec<_> = clients
         .into_iter()
-        .map(|client| tokio::spawn(client.keep_streaming(Arc::clone(&shop), Arc::clone(&enough))))
+        .map(|client| tokio::spawn(client.keep_streaming(Arc::clone(&fixture), Arc::clone(&finished))))
         .collect();
 
     let (mut random, killing) = (Random(seed), Instant::now());
@@ -87,7 +87,7 @@ async fn random_kills(db: &TestDb, kills: u32, life_ms: u64) {
         tokio::time::sleep(Duration::from_millis(random.below(life_ms))).await;
         assert!(server.is_running(), "kill {kill}: the server ended by itself:\n{}", server.log());
         server.kill().await;
-        server = shop.setup.spawn();
+        server = fixture.setup.spawn();
         // Every eighth dies before it is up.
         if random.below(8) > 0 {
             server.answers().await;
@@ -95,15 +95,15 @@ async fn random_kills(db: &TestDb, kills: u32, life_ms: u64) {
     }
     server.answers().await;
     let killed = killing.elapsed();
-    enough.store(true, Ordering::SeqCst);
+    finished.store(true, Ordering::SeqCst);
     let mut clients = Vec::new();
     for client in streaming {
         clients.push(client.await.expect("every channel is of use after all kills"));
     }
     let settled = "SELECT count(*) AS n FROM channels WHERE published > 0 AND state = $1";
     let settled = count(db, settled, "open").await;
-    join_all(clients.iter().map(|client| shop.done(&client.payer, client.close()))).await;
-    let tally = check(&shop, db, &clients).await;
+    join_all(clients.iter().map(|client| fixture.done(&client.payer, client.close()))).await;
+    let tally = check(&fixture, db, &clients).await;
     println!(
         "seed {seed}: {kills} kills; {} streams, {} cut off, {} chunks received, {} charged, {settled} of \
          {PAYERS} channels settled on the way; opened {:.1} s, killed {:.1} s, in all {:.1} s",
@@ -119,7 +119,7 @@ async fn random_kills(db: &TestDb, kills: u32, life_ms: u64) {
     let settles = db.db.engine == Engine::Postgres || settled > 0;
     assert!(tally.cut_off > u64::from(kills) && settles, "nothing was tested");
     server.kill().await;
-    Arc::into_inner(shop).expect("nobody else uses it").end().await;
+    Arc::into_inner(fixture).expect("nobody else uses it").stop().await;
 }
 
 #[derive(Debug, Default)]
@@ -130,23 +130,23 @@ struct Tally {
     charged: u64,
 }
 
-/// Compares what payers remember with the ledger and the chain.
-async fn check(shop: &Shop, db: &TestDb, clients: &[Client]) -> Tally {
+/// Compares the payers' records with the ledger and the chain.
+async fn check(fixture: &Fixture, db: &TestDb, clients: &[Client]) -> Tally {
     let (mut tally, mut earned) = (Tally::default(), 0);
     for client in clients {
         let mut charged = charges(db, client.payer.id).await;
-        for Remembered { id, chunks, begun, whole } in &client.requests {
+        for SentRequest { id, chunks, begun, complete } in &client.requests {
             let units = charged.remove(id).unwrap_or(0) / PRICE;
-            let most = if *whole { *chunks } else { chunks + IN_FLIGHT };
+            let most = if *complete { *chunks } else { chunks + IN_FLIGHT };
             assert!((*chunks..=most).contains(&units), "{id}: {chunks} received, {units} charged");
             tally.streams += u64::from(*begun);
-            tally.cut_off += u64::from(*begun && !whole);
+            tally.cut_off += u64::from(*begun && !complete);
             tally.received += chunks;
             tally.charged += units;
         }
         assert!(charged.is_empty(), "charged for what nobody asked: {charged:?}");
-        assert!(client.requests.iter().any(|sent| !sent.whole && sent.chunks > 0), "nothing was tested");
-        earned += shop.closed(db, &client.payer).await;
+        assert!(client.requests.iter().any(|sent| !sent.complete && sent.chunks > 0), "nothing was tested");
+        earned += fixture.closed(db, &client.payer).await;
         let channel_record = channel_record(db, client.payer.id).await;
         assert!(
             channel_record.accepted <= client.allowed,
@@ -155,14 +155,14 @@ async fn check(shop: &Shop, db: &TestDb, clients: &[Client]) -> Tally {
             client.allowed
         );
     }
-    assert_eq!(shop.balance(shop.setup.recipient).await, earned, "what the payee has got");
+    assert_eq!(fixture.balance(fixture.setup.recipient).await, earned, "what the payee has got");
     let open = "SELECT count(*) AS n FROM holds WHERE state = $1";
     assert_eq!(count(db, open, "open").await, 0, "open holds");
-    shop.setup.audit().await;
+    fixture.setup.audit().await;
     tally
 }
 
-/// What the ledger charged a channel for, by request. Each request has one entry.
+/// Charges of a channel in the ledger, by request. Each request has one entry.
 async fn charges(db: &TestDb, channel: B256) -> HashMap<String, u64> {
     let rows = sqlx::query("SELECT request_id, amount FROM entries WHERE account = $1")
         .bind(format!("channel:{channel:#x}"))
@@ -179,56 +179,56 @@ async fn charges(db: &TestDb, channel: B256) -> HashMap<String, u64> {
 }
 
 impl Client {
-    async fn open(shop: &Shop, index: usize) -> Self {
-        let payer = shop.customer(DEPOSIT, PRICE).await;
+    async fn open(fixture: &Fixture, index: usize) -> Self {
+        let payer = fixture.payer_with_channel(DEPOSIT, PRICE).await;
         let step = if index.is_multiple_of(2) { 0 } else { 2_000 * PRICE };
         Self { payer, allowed: PRICE, step, requests: Vec::new(), name: format!("payer-{index}") }
     }
 
     /// Streams until it is enough, and then a short stream to its end.
-    async fn keep_streaming(mut self, shop: Arc<Shop>, enough: Arc<AtomicBool>) -> Self {
+    async fn keep_streaming(mut self, fixture: Arc<Fixture>, finished: Arc<AtomicBool>) -> Self {
         for request in 0.. {
             let script = match request % 4 {
                 0 => json!({ "chunks": 30 }),
                 1 => json!({ "endless": true, "intervalMs": 5 }),
                 _ => json!({ "endless": true, "intervalMs": 20 }),
             };
-            if enough.load(Ordering::SeqCst) {
+            if finished.load(Ordering::SeqCst) {
                 break;
             }
-            self.stream(&shop, &script, &enough).await;
+            self.stream(&fixture, &script, &finished).await;
         }
         let nobody = AtomicBool::new(false);
-        while !self.stream(&shop, &json!({ "chunks": LAST }), &nobody).await {}
+        while !self.stream(&fixture, &json!({ "chunks": LAST_CHUNKS }), &nobody).await {}
         let last = self.requests.last().expect("it was remembered");
-        assert_eq!((last.chunks, last.whole), (LAST, true), "{last:?}");
+        assert_eq!((last.chunks, last.complete), (LAST_CHUNKS, true), "{last:?}");
         self
     }
 
-    /// One stream. Whether it could begin; the payer goes away when it is `enough`.
-    async fn stream(&mut self, shop: &Shop, script: &Value, enough: &AtomicBool) -> bool {
+    /// One stream. Whether it could begin; the payer goes away when it is `finished`.
+    async fn stream(&mut self, fixture: &Fixture, script: &Value, finished: &AtomicBool) -> bool {
         let id = format!("{}-{}", self.name, self.requests.len());
-        let mut sent = Remembered { id, chunks: 0, begun: false, whole: false };
-        let answer = shop.stream(&self.payer, self.allowed, script, &sent.id).await;
+        let mut sent = SentRequest { id, chunks: 0, begun: false, complete: false };
+        let answer = fixture.stream(&self.payer, self.allowed, script, &sent.id).await;
         match answer {
             Ok(answer) if answer.status() == StatusCode::OK => {
                 sent.begun = true;
-                self.listen(shop, answer, &mut sent, enough).await;
+                self.read_and_pay(fixture, answer, &mut sent, finished).await;
             }
             Ok(answer) => self.refused(answer).await,
-            Err(_) => tokio::time::sleep(BLINK).await,
+            Err(_) => tokio::time::sleep(POLL_INTERVAL).await,
         }
         let begun = sent.begun;
         self.requests.push(sent);
         begun
     }
 
-    async fn listen(
+    async fn read_and_pay(
         &mut self,
-        shop: &Shop,
+        fixture: &Fixture,
         answer: reqwest::Response,
-        sent: &mut Remembered,
-        enough: &AtomicBool,
+        sent: &mut SentRequest,
+        finished: &AtomicBool,
     ) {
         let mut stream = Stream::new(answer);
         while let Some(frame) = stream.next().await {
@@ -242,24 +242,24 @@ impl Client {
                 Frame::NeedVoucher(ask) => {
                     let required = ask["requiredCumulative"].as_str().and_then(|text| text.parse().ok());
                     self.allow(required.expect("an amount"));
-                    let paid = shop.manage(&self.payer, self.payer.voucher(self.allowed)).await;
+                    let paid = fixture.manage(&self.payer, self.payer.voucher(self.allowed)).await;
                     // The server may be gone by now, and then the stream is too.
                     if let Ok(answer) = paid {
                         assert_eq!(answer.status(), StatusCode::NO_CONTENT, "{}", sent.id);
                     }
                 }
                 Frame::Receipt(receipt) => assert_eq!(receipt["units"], json!(sent.chunks), "{}", sent.id),
-                Frame::Done => sent.whole = true,
+                Frame::Done => sent.complete = true,
                 Frame::Comment => {}
                 Frame::Error(_) | Frame::Other(_) => panic!("{}: unexpected: {frame:?}", sent.id),
             }
-            if enough.load(Ordering::SeqCst) {
+            if finished.load(Ordering::SeqCst) {
                 return;
             }
         }
     }
 
-    /// Nothing but another voucher may be asked for, or patience.
+    /// Only another voucher may be required, or a later attempt.
     async fn refused(&mut self, answer: reqwest::Response) {
         let status = answer.status();
         let problem: Value = answer.json().await.unwrap_or_default();
@@ -267,7 +267,7 @@ impl Client {
             (StatusCode::PAYMENT_REQUIRED, Some("insufficient_balance")) => {
                 self.allow(self.allowed + 50 * PRICE);
             }
-            (StatusCode::SERVICE_UNAVAILABLE, _) => tokio::time::sleep(BLINK).await,
+            (StatusCode::SERVICE_UNAVAILABLE, _) => tokio::time::sleep(POLL_INTERVAL).await,
             _ => panic!("{}: {status} {problem}", self.name),
         }
     }

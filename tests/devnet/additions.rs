@@ -1,4 +1,4 @@
-//! What the proxy answers beside or instead of anvil.
+//! Answers of the proxy beside or instead of anvil's.
 
 use alloy::primitives::{Address, B256, Signature, U256};
 use alloy::signers::SignerSync;
@@ -8,7 +8,7 @@ use serde_json::json;
 use tempo_alloy::rpc::TempoTransactionReceipt;
 use tempo_primitives::transaction::Call;
 
-use crate::{ask, devnet, payment, result, signed, transaction, transfer, wait_for_receipt};
+use crate::{devnet, exchange, payment, result, signed, transaction, transfer, wait_for_receipt};
 
 #[tokio::test]
 async fn the_faucet_gives_every_token_also_to_many_at_once() {
@@ -28,14 +28,14 @@ async fn the_faucet_gives_every_token_also_to_many_at_once() {
             assert_eq!(devnet.balance(token, person).await.unwrap(), U256::from(1_000_000_000_000_u64));
         }
     }
-    assert_eq!(ask(&devnet, "tempo_fundAddress", json!(["x"])).await.unwrap()["error"]["code"], -32602);
+    assert_eq!(exchange(&devnet, "tempo_fundAddress", json!(["x"])).await.unwrap()["error"]["code"], -32602);
     devnet.stop().await;
 }
 
 #[tokio::test]
 async fn simulation_is_refused_with_the_code_on_which_clients_fall_back() {
     let devnet = devnet().await;
-    let answer = ask(&devnet, "tempo_simulateV1", json!([{ "blockStateCalls": [] }])).await.unwrap();
+    let answer = exchange(&devnet, "tempo_simulateV1", json!([{ "blockStateCalls": [] }])).await.unwrap();
     assert_eq!(answer["error"]["code"], -32601);
     devnet.stop().await;
 }
@@ -68,7 +68,7 @@ async fn a_question_that_would_end_anvil_is_refused() {
     let devnet = devnet().await;
     let (raw, hash) = payment(&devnet, 0);
     result(&devnet, "eth_sendRawTransactionSync", json!([raw])).await;
-    let refused = ask(&devnet, "eth_getRawTransactionByHash", json!([hash])).await.unwrap();
+    let refused = exchange(&devnet, "eth_getRawTransactionByHash", json!([hash])).await.unwrap();
     assert_eq!(refused["error"]["code"], -32601);
     result(&devnet, "eth_chainId", json!([])).await;
     devnet.stop().await;
@@ -80,9 +80,9 @@ async fn estimates_look_at_every_call_of_a_batch_and_suffice() {
     assert!(devnet.additions().batch_gas);
     let calls: Vec<Call> = (20..26).map(|byte| transfer(Address::repeat_byte(byte), 1)).collect();
     let (mut batch, sender) = transaction(&devnet, 0, calls);
-    let asked = json!([{ "from": sender.address(), "type": "0x76", "calls": batch.calls }]);
-    let estimate = result(&devnet, "eth_estimateGas", asked.clone()).await;
-    let filled = result(&devnet, "eth_fillTransaction", asked).await;
+    let request = json!([{ "from": sender.address(), "type": "0x76", "calls": batch.calls }]);
+    let estimate = result(&devnet, "eth_estimateGas", request.clone()).await;
+    let filled = result(&devnet, "eth_fillTransaction", request).await;
     assert_eq!(filled["tx"]["gas"], estimate);
 
     batch.gas_limit = estimate.as_str().unwrap().parse::<U256>().unwrap().to();
@@ -90,7 +90,7 @@ async fn estimates_look_at_every_call_of_a_batch_and_suffice() {
     assert_eq!(receipt["status"], "0x1", "{receipt}");
 
     let overdraft = json!([{ "from": Address::repeat_byte(77), "calls": [transfer(sender.address(), 1)] }]);
-    let refused = ask(&devnet, "eth_estimateGas", overdraft).await.unwrap();
+    let refused = exchange(&devnet, "eth_estimateGas", overdraft).await.unwrap();
     assert_eq!(refused["error"]["code"], 3);
     devnet.stop().await;
 }

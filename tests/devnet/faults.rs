@@ -6,10 +6,10 @@ use alloy::primitives::{Address, B256};
 use farebox::devnet::{Fault, Rule, TOKENS};
 use serde_json::{Value, json};
 
-use crate::{ask, balance_of, block_number, devnet, payment, request, result};
+use crate::{balance_of, block_number, devnet, exchange, payment, request, result};
 
 #[tokio::test]
-async fn fault_delay_and_drop_befall_the_next_requests_of_a_method() {
+async fn fault_delay_and_drop_apply_to_the_next_requests_of_a_method() {
     let devnet = devnet().await;
     devnet.faults().set(Rule::new(Fault::Delay { ms: 300 }).on("eth_chainId").times(1));
     let begun = Instant::now();
@@ -18,7 +18,7 @@ async fn fault_delay_and_drop_befall_the_next_requests_of_a_method() {
 
     devnet.faults().set(Rule::new(Fault::Drop).on("eth_sendRawTransaction").times(1));
     let (raw, hash) = payment(&devnet, 0);
-    assert!(ask(&devnet, "eth_sendRawTransaction", json!([raw])).await.is_err());
+    assert!(exchange(&devnet, "eth_sendRawTransaction", json!([raw])).await.is_err());
     assert_eq!(devnet.broadcasts(), 0);
     assert_eq!(result(&devnet, "eth_sendRawTransaction", json!([raw])).await, json!(hash));
     assert_eq!(devnet.broadcasts(), 1);
@@ -29,7 +29,7 @@ async fn fault_delay_and_drop_befall_the_next_requests_of_a_method() {
 async fn fault_error_answers_for_the_chain() {
     let devnet = devnet().await;
     devnet.faults().set(Rule::new(Fault::Error { code: -32005, message: "too many requests".to_owned() }));
-    let refused = ask(&devnet, "eth_call", json!([])).await.unwrap();
+    let refused = exchange(&devnet, "eth_call", json!([])).await.unwrap();
     assert_eq!(refused["error"], json!({ "code": -32005, "message": "too many requests" }));
     devnet.faults().clear();
     result(&devnet, "eth_chainId", json!([])).await;
@@ -41,14 +41,14 @@ async fn fault_after_including_loses_the_answer_and_not_the_payment() {
     let devnet = devnet().await;
     devnet.faults().set(Rule::new(Fault::ErrorAfterIncluding).times(1));
     let (raw, hash) = payment(&devnet, 0);
-    let answer = ask(&devnet, "eth_sendRawTransactionSync", json!([raw])).await.unwrap();
+    let answer = exchange(&devnet, "eth_sendRawTransactionSync", json!([raw])).await.unwrap();
     assert_eq!(answer["error"]["code"], -32603);
     let receipt = result(&devnet, "eth_getTransactionReceipt", json!([hash])).await;
     assert_eq!(receipt["status"], "0x1");
 
     devnet.faults().set(Rule::new(Fault::DropAfterIncluding).times(1));
     let (raw, hash) = payment(&devnet, 1);
-    assert!(ask(&devnet, "eth_sendRawTransaction", json!([raw])).await.is_err());
+    assert!(exchange(&devnet, "eth_sendRawTransaction", json!([raw])).await.is_err());
     let receipt = result(&devnet, "eth_getTransactionReceipt", json!([hash])).await;
     assert_eq!(receipt["status"], "0x1");
     assert_eq!(devnet.broadcasts(), 2);
@@ -74,7 +74,7 @@ async fn fault_behind_hides_what_happened_after_a_block() {
     assert_eq!(result(&devnet, "eth_getLogs", json!([{ "fromBlock": "0x0" }])).await, json!([]));
     assert_eq!(block_number(&devnet).await, before);
     let ahead = json!([balance[0], receipt["blockNumber"]]);
-    assert_eq!(ask(&devnet, "eth_call", ahead).await.unwrap()["error"]["message"], "header not found");
+    assert_eq!(exchange(&devnet, "eth_call", ahead).await.unwrap()["error"]["message"], "header not found");
 
     devnet.faults().clear();
     assert_eq!(result(&devnet, "eth_call", balance).await, json!(B256::with_last_byte(1)));
@@ -131,16 +131,16 @@ async fn other_processes_switch_faults_over_rpc() {
     assert_eq!(result(&devnet, "farebox_setFault", rule.clone()).await, true);
     let status = result(&devnet, "farebox_status", json!([])).await;
     assert_eq!(status, json!({ "broadcasts": 0, "faults": rule }));
-    assert!(ask(&devnet, "eth_chainId", json!([])).await.is_err());
+    assert!(exchange(&devnet, "eth_chainId", json!([])).await.is_err());
     result(&devnet, "eth_chainId", json!([])).await;
     assert_eq!(
-        ask(&devnet, "farebox_setFault", json!([{ "fault": "x" }])).await.unwrap()["error"]["code"],
+        exchange(&devnet, "farebox_setFault", json!([{ "fault": "x" }])).await.unwrap()["error"]["code"],
         -32602
     );
 
     assert_eq!(result(&devnet, "farebox_stop", json!([{ "forMs": 300 }])).await, true);
     tokio::time::sleep(Duration::from_millis(150)).await;
-    assert!(ask(&devnet, "eth_chainId", json!([])).await.is_err());
+    assert!(exchange(&devnet, "eth_chainId", json!([])).await.is_err());
     tokio::time::sleep(Duration::from_millis(400)).await;
     result(&devnet, "eth_chainId", json!([])).await;
     assert_eq!(result(&devnet, "farebox_clearFaults", json!([])).await, true);

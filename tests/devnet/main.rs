@@ -35,13 +35,13 @@ fn request(method: &str, params: Value) -> Value {
 }
 
 /// The whole answer of the proxy.
-async fn ask(devnet: &Devnet, method: &str, params: Value) -> Result<Value, reqwest::Error> {
+async fn exchange(devnet: &Devnet, method: &str, params: Value) -> Result<Value, reqwest::Error> {
     post(&devnet.rpc_url(), &request(method, params)).await
 }
 
 /// The result in the answer of the proxy.
 async fn result(devnet: &Devnet, method: &str, params: Value) -> Value {
-    let mut answer = ask(devnet, method, params).await.expect("the proxy answers");
+    let mut answer = exchange(devnet, method, params).await.expect("the proxy answers");
     assert_eq!(answer["id"], 7);
     assert_eq!(answer.get("error"), None, "{method}");
     answer["result"].take()
@@ -82,21 +82,21 @@ fn signed(transaction: TempoTransaction, sender: &PrivateKeySigner) -> (String, 
     (alloy::hex::encode_prefixed(envelope.encoded_2718()), *envelope.tx_hash())
 }
 
-/// A signed transfer of one unit to a stranger.
+/// A signed transfer of one unit to another account.
 fn payment(devnet: &Devnet, nonce: u64) -> (String, B256) {
     let (transaction, sender) = transaction(devnet, nonce, vec![transfer(Address::repeat_byte(9), 1)]);
     signed(transaction, &sender)
 }
 
 async fn wait_for_receipt(devnet: &Devnet, hash: B256) -> Value {
-    let patience = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + Duration::from_secs(10);
     loop {
         let receipt =
             post(devnet.anvil_url(), &request("eth_getTransactionReceipt", json!([hash]))).await.unwrap();
         if !receipt["result"].is_null() {
             return receipt["result"].clone();
         }
-        assert!(Instant::now() < patience, "no receipt for {hash}");
+        assert!(Instant::now() < deadline, "no receipt for {hash}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }

@@ -26,14 +26,14 @@ use tempo_contracts::precompiles::ITIP20ChannelReserve as Abi;
 use tempo_contracts::precompiles::TIP20_CHANNEL_RESERVE_ADDRESS as RESERVE;
 use tempo_primitives::transaction::Call;
 
-use crate::{CHAIN_ID, ask, devnet, payment, result, signed, transaction, wait_for_receipt};
+use crate::{CHAIN_ID, devnet, exchange, payment, result, signed, transaction, wait_for_receipt};
 
 /// The channels' token. Fees are paid in another one, so that its balances come out exact.
 const TOKEN: Address = TOKENS[1];
 const FEE_TOKEN: Address = TOKENS[2];
 /// A payee that does nothing.
 const PAYEE: Address = Address::repeat_byte(9);
-/// What the payers deposit.
+/// Deposit of the payers.
 const DEPOSIT: u128 = 1_000_000;
 /// A sponsor of Tempo's libraries pays for no more gas.
 const SPONSORS_LIMIT: u64 = 2_000_000;
@@ -199,10 +199,11 @@ async fn an_open_that_the_chain_does_not_take_holds_up_no_other() {
     let devnet = devnet().await;
     let (refused, account) = transaction(&devnet, 0, vec![open_call(PAYEE, 1)]);
     let refused = tempo_primitives::TempoTransaction { chain_id: 1, ..refused };
-    let answer = ask(&devnet, "eth_sendRawTransaction", json!([signed(refused, &account).0])).await.unwrap();
+    let answer =
+        exchange(&devnet, "eth_sendRawTransaction", json!([signed(refused, &account).0])).await.unwrap();
     assert!(answer.get("error").is_some(), "{answer}");
     let unsigned = json!([{ "from": account.address(), "to": RESERVE, "data": open_call(RESERVE, 1).input }]);
-    let answer = ask(&devnet, "eth_sendTransaction", unsigned).await.unwrap();
+    let answer = exchange(&devnet, "eth_sendTransaction", unsigned).await.unwrap();
     assert_eq!(answer["error"]["code"], -32602);
 
     // One that reverts, one whose answer is lost, one whose client hangs up before the answer.
@@ -211,11 +212,11 @@ async fn an_open_that_the_chain_does_not_take_holds_up_no_other() {
     assert_eq!(receipt["status"], "0x0");
     devnet.faults().set(Rule::new(Fault::DropAfterIncluding).times(1));
     let lost = Channel::prepare(&devnet, &devnet.accounts()[1], PAYEE).await;
-    assert!(ask(&devnet, "eth_sendRawTransaction", json!([lost.transaction])).await.is_err());
+    assert!(exchange(&devnet, "eth_sendRawTransaction", json!([lost.transaction])).await.is_err());
     let hung_up = Channel::prepare(&devnet, &devnet.accounts()[2], PAYEE).await;
     let before = devnet.broadcasts();
     tokio::select! {
-        _ = ask(&devnet, "eth_sendRawTransactionSync", json!([hung_up.transaction])) => {}
+        _ = exchange(&devnet, "eth_sendRawTransactionSync", json!([hung_up.transaction])) => {}
         () = async {
             while devnet.broadcasts() == before {
                 tokio::time::sleep(Duration::from_millis(1)).await;
@@ -260,7 +261,7 @@ struct Channel {
 }
 
 impl Channel {
-    /// What the `mpp` library's client makes of a challenge: a signed transaction, not sent yet.
+    /// The credential of the `mpp` library's client for a challenge: a signed transaction, not sent yet.
     async fn prepare(devnet: &Devnet, payer: &PrivateKeySigner, payee: Address) -> Self {
         let options = OpenPrecompilePayloadOptions {
             prefix_calls: Vec::new(),
@@ -374,7 +375,7 @@ async fn send(devnet: &Devnet, sender: &PrivateKeySigner, nonce: u64, call: Call
 /// The selector of the contract's error in a call that is only simulated.
 async fn refused(devnet: &Devnet, sender: &PrivateKeySigner, call: &Call) -> [u8; 4] {
     let request = json!([{ "from": sender.address(), "calls": [call] }]);
-    let answer = ask(devnet, "eth_call", request).await.unwrap();
+    let answer = exchange(devnet, "eth_call", request).await.unwrap();
     let data: Bytes = answer["error"]["data"].as_str().unwrap_or_else(|| panic!("{answer}")).parse().unwrap();
     data[..4].try_into().unwrap()
 }
@@ -393,7 +394,7 @@ fn state_of(settled: u128, deposit: u128) -> Abi::ChannelState {
     Abi::ChannelState { settled: U96::from(settled), deposit: U96::from(deposit), closeRequestedAt: 0 }
 }
 
-/// How much of the channels' token a dev account has given away.
+/// Base units of the channels' token that a dev account has spent.
 async fn spent(devnet: &Devnet, account: &PrivateKeySigner) -> u128 {
     (U256::from(u64::MAX) - devnet.balance(TOKEN, account.address()).await.unwrap()).to()
 }

@@ -10,29 +10,29 @@ use farebox::chain::key_sale::{SaleKey, buy_call};
 use farebox::config::{self, PATH_USD, Secret};
 use farebox::db::Db;
 use farebox::money::Money;
+use farebox_test_support::agent::{Agent, call};
+use farebox_test_support::db;
+use farebox_test_support::harness::{client, funded, run, shared_chain};
+use farebox_test_support::process::{Setup, program, signal, wait_until};
 use serde_json::{Value, json};
 use sqlx::Row as _;
 use tempo_contracts::precompiles::ITIP20;
 use tempo_primitives::transaction::TempoTransaction;
 
-use crate::agent::{Agent, call};
-use crate::db;
-use crate::harness::{client, funded, run, shared_chain};
-use crate::process::{Setup, program, signal, until};
-use crate::shop::reader;
+use crate::fixture::reader;
 
 #[test]
 fn deploy_prints_the_address_of_a_sale_on_the_configured_terms() {
     run(async {
         let (chain, database) = (shared_chain().await, db::sqlite().await);
         let signer = funded(chain).await;
-        let setup = Setup::new(chain, &database.url)
+        let setup = Setup::new(crate::FAREBOX, chain, &database.url)
             .with("FAREBOX_SPONSOR_PRIVATE_KEY", hex::encode(signer.signer.to_bytes()));
         let mut command = setup.command("contracts");
         let output = command.args(["deploy", "--packs", "5,12.50"]).output().await.expect("it runs");
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(output.status.success(), "{said}");
-        assert!(said.contains("key_sale.address"), "{said}");
+        let message = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{message}");
+        assert!(message.contains("key_sale.address"), "{message}");
         let address = String::from_utf8(output.stdout).expect("text");
         let address: Address = address.trim_end().parse().expect("an address and nothing else");
         let terms = reader(chain).sale_terms(address).await.expect("a sale is there");
@@ -47,7 +47,7 @@ fn deploy_prints_the_address_of_a_sale_on_the_configured_terms() {
 fn deploy_says_what_is_missing() {
     run(async {
         let (chain, database) = (shared_chain().await, db::sqlite().await);
-        let setup = || Setup::new(chain, &database.url);
+        let setup = || Setup::new(crate::FAREBOX, chain, &database.url);
         // A wallet without money: the chain refuses, and nothing is printed as an address.
         let poor = hex::encode(PrivateKeySigner::random().to_bytes());
         for (setup, arguments, expected) in [
@@ -56,9 +56,9 @@ fn deploy_says_what_is_missing() {
             (setup().with("FAREBOX_SPONSOR_PRIVATE_KEY", poor), vec!["deploy"], "refused the deployment"),
         ] {
             let output = setup.command("contracts").args(arguments).output().await.expect("it runs");
-            let said = String::from_utf8_lossy(&output.stderr).into_owned();
-            assert!(!output.status.success() && output.stdout.is_empty(), "{said}");
-            assert!(said.contains(expected), "{said}");
+            let message = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert!(!output.status.success() && output.stdout.is_empty(), "{message}");
+            assert!(message.contains(expected), "{message}");
         }
     });
 }
@@ -70,7 +70,7 @@ fn dev_places_a_sale_and_follows_it() {
         let folder = tempfile::tempdir().expect("temporary folder");
         for round in 1..=2 {
             let _gone = std::fs::remove_file(folder.path().join("dev.json"));
-            let mut command = program();
+            let mut command = program(crate::FAREBOX);
             command.args(["dev", "--listen", "127.0.0.1:0", "--data"]).arg(folder.path());
             let mut dev =
                 command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the program starts");
@@ -78,7 +78,7 @@ fn dev_places_a_sale_and_follows_it() {
             buy(&info).await;
             let db = folder.path().join("farebox.db");
             let url = format!("sqlite://{}?mode=rw", db.display());
-            until("bought", async || keys(&url).await == round).await;
+            wait_until("bought", async || keys(&url).await == round).await;
             signal("TERM", dev.id().expect("it runs")).await;
             assert!(dev.wait().await.expect("it ends").success());
         }
@@ -88,7 +88,7 @@ fn dev_places_a_sale_and_follows_it() {
 /// `dev.json`, once the server answers.
 async fn info(folder: &Path) -> Value {
     let path = folder.join("dev.json");
-    until("dev answers", async || {
+    wait_until("dev answers", async || {
         let Ok(text) = std::fs::read_to_string(&path) else { return false };
         let Ok(info) = serde_json::from_str::<Value>(&text) else { return false };
         let health = format!("{}/healthz", info["url"].as_str().expect("a URL"));

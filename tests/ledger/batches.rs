@@ -1,9 +1,9 @@
-//! What shares a commit with others.
+//! Batches: commands that share a commit.
 
 use farebox::ledger::{Capture, CloseOutcome, HoldRequest, Ledger, LedgerError, OpenOutcome, Owed};
+use farebox_test_support::db::for_each_engine;
 use futures_util::future::join_all;
 
-use crate::db::for_each_engine;
 use crate::*;
 
 fn keyed_request(account: &AccountId, amount: i64, idempotency_key: &str) -> HoldRequest {
@@ -11,7 +11,7 @@ fn keyed_request(account: &AccountId, amount: i64, idempotency_key: &str) -> Hol
 }
 
 #[tokio::test]
-async fn a_tab_is_opened_once_under_an_idempotency_key() {
+async fn a_hold_is_opened_once_under_an_idempotency_key() {
     for_each_engine(async |engine| {
         let ledger = Ledger::start(engine.db.clone());
         let account = funded(&ledger, "a", 100).await;
@@ -86,7 +86,7 @@ async fn what_is_refused_leaves_the_others_of_its_batch_alone() {
 }
 
 #[tokio::test]
-async fn a_tab_that_nobody_waits_for_any_more_is_closed() {
+async fn a_hold_that_nobody_waits_for_any_more_is_closed() {
     for_each_engine(async |engine| {
         let ledger = Ledger::start(engine.db.clone());
         let account = funded(&ledger, "a", 100).await;

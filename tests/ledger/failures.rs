@@ -5,9 +5,9 @@ use std::time::Duration;
 use farebox::db::Engine;
 use farebox::ledger::audit::{Difference, audit};
 use farebox::ledger::{ChargeOutcome, CloseOutcome, Ledger, LedgerError};
+use farebox_test_support::db::{for_each_engine, postgres};
 use tokio::task::JoinSet;
 
-use crate::db::{for_each_engine, postgres};
 use crate::*;
 
 /// Asserts that every verb that writes ends with a database error: never with `Short`, never with success.

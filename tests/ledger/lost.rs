@@ -5,18 +5,18 @@ use std::sync::{Arc, Mutex};
 
 use farebox::db::Db;
 use farebox::ledger::{ChargeOutcome, CloseOutcome, Ledger, LedgerError, Owed};
+use farebox_test_support::db::{TestDb, postgres};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::db::{TestDb, postgres};
 use crate::*;
 
-/// What happens to a message to the server.
+/// Fault of a message to the server.
 #[derive(Debug, Clone)]
 enum Fault {
     /// It does not arrive.
     Undelivered,
-    /// It arrives and is obeyed, and this is said instead of the answer.
+    /// It arrives and is executed, and the answer is replaced with this.
     Answered(Vec<u8>),
 }
 
@@ -52,42 +52,42 @@ impl Proxy {
 
     async fn serve(&self, mut client: TcpStream, server: &str) -> std::io::Result<()> {
         let mut server = TcpStream::connect(server).await?;
-        let (mut asked, mut told) = ([0; 8_192], [0; 8_192]);
+        let (mut request_bytes, mut answer_bytes) = ([0; 8_192], [0; 8_192]);
         loop {
             tokio::select! {
-                read = client.read(&mut asked) => {
+                read = client.read(&mut request_bytes) => {
                     let read = read?;
                     let fault = self.next.lock().unwrap().pop_front();
                     match fault {
                         _ if read == 0 => return Ok(()),
-                        None => server.write_all(&asked[..read]).await?,
+                        None => server.write_all(&request_bytes[..read]).await?,
                         Some(Fault::Undelivered) => return Ok(()),
                         Some(Fault::Answered(instead)) => {
-                            server.write_all(&asked[..read]).await?;
+                            server.write_all(&request_bytes[..read]).await?;
                             let mut answer = Vec::new();
                             // "Ready for query, idle": the transaction has ended.
                             while !answer.ends_with(b"Z\0\0\0\x05I") {
-                                let read = server.read(&mut told).await?;
-                                answer.extend_from_slice(&told[..read]);
+                                let read = server.read(&mut answer_bytes).await?;
+                                answer.extend_from_slice(&answer_bytes[..read]);
                             }
                             return client.write_all(&instead).await;
                         }
                     }
                 }
-                read = server.read(&mut told) => {
+                read = server.read(&mut answer_bytes) => {
                     let read = read?;
                     if read == 0 {
                         return Ok(());
                     }
-                    client.write_all(&told[..read]).await?;
+                    client.write_all(&answer_bytes[..read]).await?;
                 }
             }
         }
     }
 }
 
-/// What PostgreSQL, or a proxy in front of it, says as it gives a connection up.
-fn last_words(severity: &str, code: &str) -> Vec<u8> {
+/// Errors with which PostgreSQL, or a proxy in front of it, gives a connection up.
+fn error_response(severity: &str, code: &str) -> Vec<u8> {
     let fields = format!("S{severity}\0V{severity}\0C{code}\0Mserver conn crashed?\0\0");
     let length = u32::try_from(fields.len() + 4).unwrap();
     [&b"E"[..], &length.to_be_bytes(), fields.as_bytes()].concat()
@@ -95,7 +95,7 @@ fn last_words(severity: &str, code: &str) -> Vec<u8> {
 
 fn faults() -> [Fault; 5] {
     let words = [("FATAL", "08P01"), ("PANIC", "58030"), ("FATAL", "57P01"), ("ERROR", "08006")];
-    let [a, b, c, d] = words.map(|(severity, code)| Fault::Answered(last_words(severity, code)));
+    let [a, b, c, d] = words.map(|(severity, code)| Fault::Answered(error_response(severity, code)));
     [a, b, c, d, Fault::Answered(Vec::new())]
 }
 
@@ -108,22 +108,22 @@ async fn attack_30_a_commit_whose_answer_is_lost_is_found_and_not_made_again() {
     for fault in faults() {
         let before = ledger.balance(&account).await.unwrap();
         // Each statement is prepared before its answer is lost.
-        let [charged_tab, settled_tab, other] = [
+        let [charged_hold, captured_hold, other] = [
             open(&ledger, opening(&account, 10, 10), 10).await,
             open(&ledger, opening(&account, 10, 10), 10).await,
             open(&ledger, opening(&account, 10, 10), 10).await,
         ];
-        ledger.charge(&charged_tab, money(1)).await.unwrap();
+        ledger.charge(&charged_hold, money(1)).await.unwrap();
         proxy.arm(fault.clone());
-        assert_eq!(ledger.charge(&charged_tab, money(1)).await.unwrap(), charged(2), "{fault:?}");
-        assert_eq!(ledger.charge(&charged_tab, money(1)).await.unwrap(), charged(3), "{fault:?}");
+        assert_eq!(ledger.charge(&charged_hold, money(1)).await.unwrap(), charged(2), "{fault:?}");
+        assert_eq!(ledger.charge(&charged_hold, money(1)).await.unwrap(), charged(3), "{fault:?}");
 
         ledger.capture(capture(&other, Owed::AtMost(money(5)))).await.unwrap();
         proxy.arm(fault.clone());
-        let closed = ledger.capture(capture(&settled_tab, Owed::AtMost(money(5)))).await.unwrap();
+        let closed = ledger.capture(capture(&captured_hold, Owed::AtMost(money(5)))).await.unwrap();
         let CloseOutcome::Closed { entry, .. } = closed else { panic!("{fault:?}: {closed:?}") };
         assert_eq!(entry.amount, money(5));
-        let again = ledger.capture(capture(&settled_tab, Owed::AtMost(money(5)))).await.unwrap();
+        let again = ledger.capture(capture(&captured_hold, Owed::AtMost(money(5)))).await.unwrap();
         assert_eq!(again, CloseOutcome::AlreadyClosed { entry }, "{fault:?}");
 
         open(&ledger, opening(&account, 10, 10), 10).await;
@@ -137,7 +137,7 @@ async fn attack_30_a_commit_whose_answer_is_lost_is_found_and_not_made_again() {
     }
 }
 
-/// As long as nobody can look, nobody is told that it was done, or that it was not.
+/// As long as nobody can look, no answer says that it was done, or that it was not.
 #[tokio::test]
 async fn attack_30_a_commit_that_cannot_be_looked_up_is_an_error() {
     let Some(engine) = postgres().await else { return };

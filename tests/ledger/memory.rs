@@ -1,10 +1,10 @@
-//! What one instance remembers of rows that another has changed since.
+//! Rows in the memory of one instance that another has changed since.
 
 use farebox::ledger::{
     Budget, ChargeOutcome, CloseOutcome, HoldRequest, Ledger, LimitedBy, OpenOutcome, Owed, SpendingLimit,
 };
+use farebox_test_support::db::for_each_engine;
 
-use crate::db::for_each_engine;
 use crate::*;
 
 fn short(affordable: i64) -> OpenOutcome {
@@ -62,7 +62,7 @@ async fn credit_that_another_instance_gave_pays_all_that_is_owed() {
 }
 
 #[tokio::test]
-async fn attack_18_a_tab_that_another_instance_charged_or_closed_is_looked_up() {
+async fn attack_18_a_hold_that_another_instance_charged_or_closed_is_looked_up() {
     for_each_engine(async |engine| {
         let here = Ledger::start(engine.db.clone());
         let there = Ledger::start(engine.connect_again().await);
@@ -91,7 +91,7 @@ async fn attack_18_a_tab_that_another_instance_charged_or_closed_is_looked_up() 
     .await;
 }
 
-/// What is spent within a budget is counted from the first request on, for a limit that comes later.
+/// Spending within a budget is counted from the first request on, for a limit that comes later.
 #[tokio::test]
 async fn budgets_without_limits_count_what_budgets_with_limits_see() {
     for_each_engine(async |engine| {

@@ -1,4 +1,4 @@
-//! Thousands of random operations, each outcome compared with a model that fits in one's head.
+//! Thousands of random operations, each outcome compared with a small model.
 
 use std::collections::HashMap;
 
@@ -7,42 +7,30 @@ use farebox::ledger::{
     Budget, Capture, ChargeOutcome, CloseOutcome, Credited, Estimate, HoldOutcome, HoldRequest, Ledger,
     LedgerError, LimitedBy, OpenOutcome, Owed, SpendOutcome, SpendingLimit,
 };
+use farebox_test_support::db::{TestDb, for_each_engine};
+use farebox_test_support::random::Random;
 use futures_util::future::join_all;
 
-use crate::db::{TestDb, for_each_engine};
 use crate::*;
 
 const OPERATIONS: u32 = 4000;
 const ACCOUNTS: u64 = 5;
 
-/// Random enough, and the same on every run of one seed.
-struct Dice(u64);
-
-impl Dice {
-    /// A number below `sides`.
-    fn roll(&mut self, sides: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % sides
-    }
-
-    fn amount(&mut self, below: u64) -> i64 {
-        i64::try_from(self.roll(below)).unwrap()
-    }
+/// An amount below `end`, in units.
+fn below(random: &mut Random, end: u64) -> i64 {
+    i64::try_from(random.below(end)).unwrap()
 }
 
 /// A hold of the model.
 struct ModelHold {
-    /// Not told by a payment at once, which nobody can charge or close.
+    /// Not opened by a payment at once, which nobody can charge or close.
     id: Option<HoldId>,
     account: usize,
     reserved: i64,
     charged: i64,
     open: bool,
     expires_at: i64,
-    /// Which budget of the account it was opened within.
+    /// Budget of the account that it was opened within.
     budget: Option<u64>,
 }
 
@@ -81,7 +69,7 @@ impl Model {
         self.credited(account) - self.spent(account) - self.held(account)
     }
 
-    /// What was spent within a budget, and what its open holds may come to.
+    /// Money spent within a budget, and the claims of its open holds.
     fn used(&self, account: usize, budget: Option<u64>) -> i64 {
         let holds = self.holds.iter().filter(|hold| hold.account == account && hold.budget == budget);
         holds.map(|hold| hold.charged + hold.unused()).sum()
@@ -115,7 +103,7 @@ impl Model {
 struct Run {
     ledger: Ledger,
     model: Model,
-    dice: Dice,
+    random: Random,
     clock: i64,
 }
 
@@ -125,22 +113,22 @@ impl Run {
     }
 
     fn account(&mut self) -> (usize, AccountId) {
-        let n = usize::try_from(self.dice.roll(ACCOUNTS)).unwrap();
+        let n = usize::try_from(self.random.below(ACCOUNTS)).unwrap();
         (n, account(&format!("a{n}")))
     }
 
     /// Any hold, but mostly a recent one, which is more likely to be open.
     fn pick(&mut self) -> Option<usize> {
         let known = self.model.holds.len() as u64;
-        let back = if self.dice.roll(4) == 0 { known } else { known.min(12) };
-        let from_end = self.dice.roll(back.max(1));
+        let back = if self.random.below(4) == 0 { known } else { known.min(12) };
+        let from_end = self.random.below(back.max(1));
         let hold = usize::try_from(known.checked_sub(from_end + 1)?).ok()?;
         self.model.holds[hold].id.is_some().then_some(hold)
     }
 
     async fn step(&mut self) {
-        self.clock += self.dice.amount(20);
-        match self.dice.roll(20) {
+        self.clock += below(&mut self.random, 20);
+        match self.random.below(20) {
             0..=2 => self.credit().await,
             3..=6 => self.hold().await,
             7..=12 => self.charges().await,
@@ -155,7 +143,7 @@ impl Run {
 
     async fn credit(&mut self) {
         let (n, account) = self.account();
-        let (amount, name) = (self.dice.amount(400) + 1, format!("s{}", self.dice.roll(5000)));
+        let (amount, name) = (below(&mut self.random, 400) + 1, format!("s{}", self.random.below(5000)));
         let done = self.ledger.credit(&account, money(amount), &source(&name), self.now()).await;
         match self.model.credits.get(&name) {
             None => {
@@ -171,8 +159,8 @@ impl Run {
 
     async fn hold(&mut self) {
         let (n, account) = self.account();
-        let (estimate, name) = (self.dice.amount(200), self.dice.roll(2000));
-        let estimate = if self.dice.roll(3) == 0 { 0 } else { estimate };
+        let (estimate, name) = (below(&mut self.random, 200), self.random.below(2000));
+        let estimate = if self.random.below(3) == 0 { 0 } else { estimate };
         let expires_at = self.now().checked_add_millis(2000).unwrap();
         let request = key(&format!("r{name}"));
         let done = self.ledger.hold(&account, &request, money(estimate), self.now(), expires_at);
@@ -201,12 +189,12 @@ impl Run {
 
     /// Several at once: whether they share a batch or not, the first come are the first served.
     async fn charges(&mut self) {
-        let count = self.dice.roll(12) + 1;
+        let count = self.random.below(12) + 1;
         let mut wanted = Vec::new();
         for _ in 0..count {
             if let Some(hold) = self.pick() {
-                let ahead = if self.dice.roll(3) == 0 { self.dice.amount(100) } else { 0 };
-                wanted.push((hold, self.dice.amount(60), ahead));
+                let ahead = if self.random.below(3) == 0 { below(&mut self.random, 100) } else { 0 };
+                wanted.push((hold, below(&mut self.random, 60), ahead));
             }
         }
         let charges = wanted.iter().map(|(hold, amount, ahead)| {
@@ -240,18 +228,18 @@ impl Run {
     /// the first come are the first served among their kind.
     async fn opens(&mut self) {
         let mut wanted = Vec::new();
-        let are_limited = self.dice.roll(2) == 0;
-        for _ in 0..=self.dice.roll(5) {
+        let are_limited = self.random.below(2) == 0;
+        for _ in 0..=self.random.below(5) {
             let (n, account) = self.account();
-            let budget = Some(self.dice.roll(3)).filter(|budget| are_limited || *budget > 0);
-            let limit = |dice: &mut Dice, often| (dice.roll(often) == 0).then(|| dice.amount(3000));
+            let budget = Some(self.random.below(3)).filter(|budget| are_limited || *budget > 0);
+            let limit = |random: &mut Random, often| (random.below(often) == 0).then(|| below(random, 3000));
             let mut limits = (None, None);
             if are_limited {
-                limits = (limit(&mut self.dice, 1), limit(&mut self.dice, 2));
+                limits = (limit(&mut self.random, 1), limit(&mut self.random, 2));
             }
-            let (daily, total) = if self.dice.roll(2) == 0 { limits } else { (limits.1, limits.0) };
-            let least = self.dice.amount(60);
-            let estimate = (least + self.dice.amount(200), least);
+            let (daily, total) = if self.random.below(2) == 0 { limits } else { (limits.1, limits.0) };
+            let least = below(&mut self.random, 60);
+            let estimate = (least + below(&mut self.random, 200), least);
             let named = budget
                 .map(|name| Budget::on(&format!("{n}/{name}"), NOW, daily.map(money), total.map(money)));
             let opening = HoldRequest {
@@ -299,9 +287,9 @@ impl Run {
     /// Several at once, maybe the same hold twice.
     async fn settles(&mut self) {
         let mut wanted = Vec::new();
-        for _ in 0..=self.dice.roll(4) {
+        for _ in 0..=self.random.below(4) {
             if let Some(hold) = self.pick() {
-                wanted.push((hold, self.dice.amount(80), self.dice.roll(2) == 0));
+                wanted.push((hold, below(&mut self.random, 80), self.random.below(2) == 0));
             }
         }
         let now = self.now();
@@ -332,15 +320,15 @@ impl Run {
                 }
             };
             let released = money(self.model.holds[hold].unused());
-            let Ok(CloseOutcome::Closed { entry, released: told }) = done else { panic!("{done:?}") };
-            assert_eq!((entry.amount, told), (money(amount), released));
+            let Ok(CloseOutcome::Closed { entry, released: freed }) = done else { panic!("{done:?}") };
+            assert_eq!((entry.amount, freed), (money(amount), released));
             self.model.holds[hold].open = false;
         }
     }
 
     async fn spend(&mut self) {
         let (n, account) = self.account();
-        let (amount, name) = (self.dice.amount(150), self.dice.roll(2000));
+        let (amount, name) = (below(&mut self.random, 150), self.random.below(2000));
         let request = key(&format!("r{name}"));
         let done = self.ledger.spend(&account, money(amount), &request, &details(), self.now()).await;
         match (self.model.keys.get(&(n, name)), done) {
@@ -399,7 +387,7 @@ impl Run {
 
 async fn run(engine: &TestDb, seed: u64) {
     let ledger = Ledger::start(engine.db.clone());
-    let mut run = Run { ledger, model: Model::default(), dice: Dice(seed), clock: 0 };
+    let mut run = Run { ledger, model: Model::default(), random: Random(seed), clock: 0 };
     for step in 0..OPERATIONS {
         run.step().await;
         if step % 250 == 0 {

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use farebox::ledger::sweep::sweep;
 use farebox::ledger::{ChargeOutcome, CloseOutcome, Credited, HoldOutcome, Ledger, SpendOutcome};
+use farebox_test_support::db::{TestDb, for_each_engine};
 use tokio::task::JoinSet;
 
-use crate::db::{TestDb, for_each_engine};
 use crate::*;
 
 /// Two instances of the program on one database.
@@ -74,7 +74,7 @@ async fn attack_20_holds_and_payments_race_on_one_balance() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn attack_11_one_request_key_opens_one_tab() {
+async fn attack_11_one_request_key_opens_one_hold() {
     for_each_engine(async |engine| {
         let ledgers = instances(engine).await;
         let account = funded(&ledgers[0], "a", 1000).await;
@@ -196,7 +196,7 @@ async fn batches_of_many_accounts_do_not_deadlock() {
     .await;
 }
 
-/// Whoever gets an answer finds the charge already visible to everybody, hence committed.
+/// A charge that was answered is visible to everybody, hence committed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn attack_18_a_charge_is_answered_after_its_commit() {
     for_each_engine(async |engine| {
@@ -270,7 +270,7 @@ async fn attack_18_a_charge_given_up_in_the_queue_is_not_made() {
     .await;
 }
 
-/// A hold whose request was told that it lives on is not swept away under it.
+/// A hold whose request was answered that it is open is not swept.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn attack_20_a_sweep_looks_again_before_it_closes() {
     for_each_engine(async |engine| {

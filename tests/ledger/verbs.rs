@@ -7,8 +7,8 @@ use farebox::ledger::{
     self, ChargeOutcome, CloseOutcome, Credited, EntryDetails, EntryKind, HoldOutcome, Ledger, LedgerError,
     SpendOutcome,
 };
+use farebox_test_support::db::for_each_engine;
 
-use crate::db::for_each_engine;
 use crate::*;
 
 #[tokio::test]

@@ -6,70 +6,70 @@ use farebox::devnet::TOKENS;
 use farebox::funding::channel::Phase;
 use farebox::money::Money;
 use farebox::payments::methods::tempo::session::ChannelId;
+use farebox_test_support::agent::{self, Agent};
+use farebox_test_support::db;
+use farebox_test_support::harness::{own_chain, reply, run, send_raw, sponsor_key};
+use farebox_test_support::payer::{ChannelTerms, Payer};
 use reqwest::Method;
 use serde_json::json;
 
-use crate::agent::{self, Agent};
-use crate::db;
-use crate::harness::{own_chain, reply, run, send_raw, sponsor_key};
-use crate::payer::{Payer, Terms};
-use crate::stage::{CHAT, DEPOSIT, PRICE, Stage, body, on_every_engine};
+use crate::fixture::{CHAT, DEPOSIT, Fixture, PRICE, body, on_every_engine};
 
 /// Nothing of this channel was kept, and nothing was sent.
-async fn unknown(stage: &Stage<'_>, payer: &Payer) {
-    let sessions = stage.server.app.sessions.as_ref().expect("sessions are on");
+async fn unknown(fixture: &Fixture<'_>, payer: &Payer) {
+    let sessions = fixture.server.app.sessions.as_ref().expect("sessions are on");
     let found = sessions.channels.find(ChannelId(payer.id)).await.expect("the database answers");
     assert!(found.is_none(), "{found:?}");
 }
 
-/// Makes one term another than the one asked for.
-type Bend = fn(&mut Terms);
+/// Changes one parameter of the channel.
+type Alteration = fn(&mut ChannelTerms);
 
 #[test]
 fn attack_13_channels_of_other_terms_are_refused_before_broadcast() {
     run(async {
         let chain = own_chain().await;
-        let stage = Stage::on(db::sqlite().await, &chain, |_| {}).await;
-        let (agent, asked) = (stage.agent().await, stage.ask().await);
+        let fixture = Fixture::on(db::sqlite().await, &chain, |_| {}).await;
+        let (agent, challenge) = (fixture.agent().await, fixture.challenge().await);
         let sent = chain.broadcasts();
         let stranger = Address::repeat_byte(7);
-        let bends: [(&str, Bend); 5] = [
+        let alterations: [(&str, Alteration); 5] = [
             ("payee", |terms| terms.payee = Address::repeat_byte(7)),
             ("token", |terms| terms.token = TOKENS[1]),
             ("operator", |terms| terms.operator = Address::ZERO),
             ("chain", |terms| terms.chain_id = 1),
             ("escrow", |terms| terms.escrow = Address::repeat_byte(8)),
         ];
-        for (what, bend) in bends {
-            let payer = Payer::bent(agent.clone(), asked.clone(), DEPOSIT, bend);
+        for (what, alter) in alterations {
+            let payer = Payer::altered(agent.clone(), challenge.clone(), DEPOSIT, alter);
             for payload in [payer.open(PRICE), payer.voucher(PRICE)] {
-                let reply = stage.manage(&payer, payload).await;
+                let reply = fixture.manage(&payer, payload).await;
                 assert!([402, 410].contains(&reply.status), "{what}: {}", reply.text);
             }
-            stage.reply(&payer, payer.open(PRICE), &body(&json!({}), true)).await.asked();
-            unknown(&stage, &payer).await;
+            fixture.reply(&payer, payer.open(PRICE), &body(&json!({}), true)).await.challenge();
+            unknown(&fixture, &payer).await;
         }
 
         // A descriptor that is not the one of the transaction, in each of its fields.
-        let payer = Payer::prepare(agent.clone(), asked.clone(), DEPOSIT);
+        let payer = Payer::prepare(agent.clone(), challenge.clone(), DEPOSIT);
         for field in ["payer", "payee", "operator", "token", "authorizedSigner"] {
             let mut payload = payer.open(PRICE);
             payload["descriptor"][field] = json!(stranger);
-            let reply = stage.manage(&payer, payload).await;
+            let reply = fixture.manage(&payer, payload).await;
             assert_eq!((reply.status, reply.code().as_str()), (402, "malformed_credential"), "{field}");
         }
         for field in ["salt", "expiringNonceHash"] {
             let mut payload = payer.open(PRICE);
             payload["descriptor"][field] = json!(B256::repeat_byte(1));
-            stage.manage(&payer, payload).await.assert(402, "malformed_credential");
+            fixture.manage(&payer, payload).await.assert(402, "malformed_credential");
         }
         // The id, descriptor and voucher of one channel with the transaction of another.
-        let other = Payer::prepare(agent.clone(), asked.clone(), DEPOSIT);
+        let other = Payer::prepare(agent.clone(), challenge.clone(), DEPOSIT);
         let mut payload = payer.open(PRICE);
         payload["transaction"] = json!(other.transaction);
-        stage.manage(&payer, payload).await.assert(402, "verification_failed");
+        fixture.manage(&payer, payload).await.assert(402, "verification_failed");
         // A signed transfer, a top-up, nonsense, and an open among other calls.
-        let transfer = agent.transaction(vec![agent::transfer(TOKENS[0], asked.recipient(), DEPOSIT)]);
+        let transfer = agent.transaction(vec![agent::transfer(TOKENS[0], challenge.recipient(), DEPOSIT)]);
         let open = payer.agent.transaction(vec![
             agent::transfer(TOKENS[0], stranger, 1),
             agent::transfer(TOKENS[0], stranger, 2),
@@ -84,15 +84,15 @@ fn attack_13_channels_of_other_terms_are_refused_before_broadcast() {
         for transaction in transactions {
             let mut payload = payer.open(PRICE);
             payload["transaction"] = json!(transaction);
-            stage.manage(&payer, payload).await.assert(402, "verification_failed");
+            fixture.manage(&payer, payload).await.assert(402, "verification_failed");
         }
         // A credential for a challenge that is another server's, or says another price.
         let mut foreign = payer.clone();
-        foreign.asked.resign("another server's secret, long enough to be one");
-        stage.manage(&foreign, payer.open(PRICE)).await.assert(402, "invalid_challenge");
-        unknown(&stage, &payer).await;
+        foreign.challenge.resign("another server's secret, long enough to be one");
+        fixture.manage(&foreign, payer.open(PRICE)).await.assert(402, "invalid_challenge");
+        unknown(&fixture, &payer).await;
         assert_eq!(chain.broadcasts(), sent, "nothing of all this left the server");
-        stage.server.finish(chain).await;
+        fixture.server.finish(chain).await;
     });
 }
 
@@ -100,31 +100,31 @@ fn attack_13_channels_of_other_terms_are_refused_before_broadcast() {
 fn attack_13_an_open_below_one_unit_is_refused_before_broadcast() {
     run(async {
         let chain = own_chain().await;
-        let stage = Stage::on(db::sqlite().await, &chain, |_| {}).await;
+        let fixture = Fixture::on(db::sqlite().await, &chain, |_| {}).await;
         let sent = chain.broadcasts();
-        let small = stage.payer(PRICE - 1).await;
-        stage.manage(&small, small.open(PRICE - 1)).await.assert(402, "amount_exceeds_deposit");
-        stage.reply(&small, small.open(PRICE - 1), &body(&json!({}), true)).await.asked();
-        let payer = stage.payer(DEPOSIT).await;
+        let small = fixture.payer(PRICE - 1).await;
+        fixture.manage(&small, small.open(PRICE - 1)).await.assert(402, "amount_exceeds_deposit");
+        fixture.reply(&small, small.open(PRICE - 1), &body(&json!({}), true)).await.challenge();
+        let payer = fixture.payer(DEPOSIT).await;
         // A first voucher above the deposit, or one that buys nothing.
-        stage.manage(&payer, payer.open(DEPOSIT + 1)).await.assert(402, "amount_exceeds_deposit");
-        let reply = stage.reply(&payer, payer.open(PRICE - 1), &body(&json!({}), true)).await;
+        fixture.manage(&payer, payer.open(DEPOSIT + 1)).await.assert(402, "amount_exceeds_deposit");
+        let reply = fixture.reply(&payer, payer.open(PRICE - 1), &body(&json!({}), true)).await;
         reply.assert(402, "insufficient_balance");
         // Nobody who cannot pay: checked before anything is sent.
-        let poor = Payer::prepare(Agent::random(), stage.ask().await, DEPOSIT);
-        stage.manage(&poor, poor.open(PRICE)).await.assert(402, "verification_failed");
+        let poor = Payer::prepare(Agent::random(), fixture.challenge().await, DEPOSIT);
+        fixture.manage(&poor, poor.open(PRICE)).await.assert(402, "verification_failed");
         for payer in [&small, &payer, &poor] {
-            unknown(&stage, payer).await;
+            unknown(&fixture, payer).await;
         }
-        assert_eq!((chain.broadcasts(), stage.upstream.observed().requests), (sent, 0));
-        stage.server.finish(chain).await;
+        assert_eq!((chain.broadcasts(), fixture.upstream.observed().requests), (sent, 0));
+        fixture.server.finish(chain).await;
     });
 }
 
 #[test]
 fn attack_13_a_mixed_case_id_is_the_same_channel() {
-    run(on_every_engine(async |stage| {
-        let payer = stage.opened(DEPOSIT, PRICE).await;
+    run(on_every_engine(async |fixture| {
+        let payer = fixture.opened(DEPOSIT, PRICE).await;
         let id = format!("{:#x}", payer.id);
         let mut payload = payer.voucher(2 * PRICE);
         payload["channelId"] = json!(format!("0x{}", id[2..].to_uppercase()));
@@ -132,27 +132,27 @@ fn attack_13_a_mixed_case_id_is_the_same_channel() {
             let text = payload["descriptor"][field].as_str().expect("text")[2..].to_uppercase();
             payload["descriptor"][field] = json!(format!("0x{text}"));
         }
-        let receipt = stage.done(&payer, payload).await;
+        let receipt = fixture.done(&payer, payload).await;
         assert_eq!((&receipt["channelId"], &receipt["reference"]), (&json!(id), &json!(id)));
-        assert_eq!(stage.server.count("SELECT count(*) FROM channels").await, 1);
-        assert_eq!(stage.standing(&payer).await.1, 2 * PRICE);
-        assert_eq!(stage.close(&payer).await, 0);
+        assert_eq!(fixture.server.count("SELECT count(*) FROM channels").await, 1);
+        assert_eq!(fixture.channel_amounts(&payer).await.1, 2 * PRICE);
+        assert_eq!(fixture.close(&payer).await, 0);
     }));
 }
 
 #[test]
 fn attack_13_an_unrelated_top_up_adds_nothing() {
-    run(on_every_engine(async |stage| {
-        let (payer, other) = (stage.opened(DEPOSIT, PRICE).await, stage.opened(DEPOSIT, PRICE).await);
-        let before = (stage.standing(&payer).await, stage.standing(&other).await);
+    run(on_every_engine(async |fixture| {
+        let (payer, other) = (fixture.opened(DEPOSIT, PRICE).await, fixture.opened(DEPOSIT, PRICE).await);
+        let before = (fixture.channel_amounts(&payer).await, fixture.channel_amounts(&other).await);
         let transfer =
-            payer.agent.transaction(vec![agent::transfer(TOKENS[0], payer.asked.recipient(), 500)]);
+            payer.agent.transaction(vec![agent::transfer(TOKENS[0], payer.challenge.recipient(), 500)]);
         let own = payer.top_up_transaction(500);
         let cases = [
             ("another channel's", 500, other.top_up_transaction(500)),
             ("a transfer", 500, payer.agent.sign(transfer).raw),
             ("another amount", 501, own.clone()),
-            ("an open", DEPOSIT, stage.payer(DEPOSIT).await.transaction),
+            ("an open", DEPOSIT, fixture.payer(DEPOSIT).await.transaction),
             // Anybody may sign one, the reserve takes it only from the payer.
             ("signed by another", 500, {
                 let mut thief = payer.clone();
@@ -161,7 +161,7 @@ fn attack_13_an_unrelated_top_up_adds_nothing() {
             }),
         ];
         for (what, additional, transaction) in cases {
-            let reply = stage.manage(&payer, payer.top_up_with(additional, &transaction)).await;
+            let reply = fixture.manage(&payer, payer.top_up_with(additional, &transaction)).await;
             assert_eq!(
                 (reply.status, reply.code().as_str()),
                 (402, "verification_failed"),
@@ -171,19 +171,19 @@ fn attack_13_an_unrelated_top_up_adds_nothing() {
         }
         // One that was mined for the other channel already.
         let mined = other.top_up_transaction(700);
-        send_raw(stage.chain, &mined).await;
-        stage.manage(&payer, payer.top_up_with(700, &mined)).await.assert(402, "verification_failed");
-        assert_eq!((stage.standing(&payer).await, stage.standing(&other).await), before);
+        send_raw(fixture.chain, &mined).await;
+        fixture.manage(&payer, payer.top_up_with(700, &mined)).await.assert(402, "verification_failed");
+        assert_eq!((fixture.channel_amounts(&payer).await, fixture.channel_amounts(&other).await), before);
 
         // The real one counts once, however often and by whichever way it comes.
         for _ in 0..3 {
-            stage.done(&payer, payer.top_up_with(500, &own)).await;
-            assert_eq!(stage.standing(&payer).await.0, DEPOSIT + 500);
+            fixture.done(&payer, payer.top_up_with(500, &own)).await;
+            assert_eq!(fixture.channel_amounts(&payer).await.0, DEPOSIT + 500);
         }
-        stage.done(&other, other.top_up_with(700, &mined)).await;
-        assert_eq!(stage.standing(&other).await.0, DEPOSIT + 700);
-        assert_eq!((stage.close(&payer).await, stage.close(&other).await), (0, 0));
-        assert_eq!(stage.standing(&payer).await.4, Phase::Closed);
+        fixture.done(&other, other.top_up_with(700, &mined)).await;
+        assert_eq!(fixture.channel_amounts(&other).await.0, DEPOSIT + 700);
+        assert_eq!((fixture.close(&payer).await, fixture.close(&other).await), (0, 0));
+        assert_eq!(fixture.channel_amounts(&payer).await.4, Phase::Closed);
     }));
 }
 
@@ -192,33 +192,33 @@ fn attack_13_an_unrelated_top_up_adds_nothing() {
 #[test]
 fn attack_13_a_top_up_that_stays_open_does_not_block_the_close() {
     run(async {
-        let stage = Stage::start().await;
-        let payer = stage.opened(DEPOSIT, PRICE).await;
+        let fixture = Fixture::start().await;
+        let payer = fixture.opened(DEPOSIT, PRICE).await;
         for transaction in payer.lasting_top_ups(500) {
-            stage
+            fixture
                 .manage(&payer, payer.top_up_with(500, &transaction))
                 .await
                 .assert(402, "verification_failed");
         }
         let out = "SELECT count(*) FROM channels WHERE pending_kind IS NOT NULL";
-        assert_eq!(stage.server.count(out).await, 0);
-        assert_eq!(stage.close(&payer).await, 0);
+        assert_eq!(fixture.server.count(out).await, 0);
+        assert_eq!(fixture.close(&payer).await, 0);
     });
 }
 
 #[test]
 fn attack_12_sponsored_funding_counts_for_its_payer() {
     run(async {
-        let stage = Stage::tuned(|config| {
+        let fixture = Fixture::with_config(|config| {
             config.sponsor.private_key = Some(Secret::from(hex::encode(sponsor_key())));
             config.sponsor.max_fee = Money::from_micros(200_000);
         })
         .await;
-        let asked = stage.ask_at(&format!("{CHAT}?feePayer=true")).await;
-        let payer = Payer::prepare(stage.agent().await, asked, DEPOSIT);
+        let challenge = fixture.challenge_at(&format!("{CHAT}?feePayer=true")).await;
+        let payer = Payer::prepare(fixture.agent().await, challenge, DEPOSIT);
         let sponsored = |payload| {
             let path = format!("{CHAT}?feePayer=true");
-            let request = stage.server.request(Method::POST, &path);
+            let request = fixture.server.request(Method::POST, &path);
             reply(request.header("authorization", payer.authorization(payload)))
         };
         for payload in [payer.open(PRICE), payer.top_up(500)] {
@@ -229,7 +229,7 @@ fn attack_12_sponsored_funding_counts_for_its_payer() {
         let reserved = async |who: &str| {
             sqlx::query_scalar::<_, i64>("SELECT reserved FROM sponsor_days WHERE payer = $1")
                 .bind(who.to_owned())
-                .fetch_one(&stage.server.app.db.pool)
+                .fetch_one(&fixture.server.app.db.pool)
                 .await
                 .expect("a row of the day")
         };

@@ -2,15 +2,15 @@
 
 use alloy::primitives::U256;
 use farebox::money::Money;
+use farebox_test_support::harness::{self, Reply, run};
+use farebox_test_support::payer::Payer;
 use serde_json::{Value, json};
 
-use crate::harness::{Reply, run};
-use crate::payer::Payer;
-use crate::stage::{DEPOSIT, PRICE, Stage, amount, at_once, body, on_every_engine};
+use crate::fixture::{DEPOSIT, Fixture, PRICE, amount, body, concurrently, on_every_engine};
 
 const ORDER: &str = "fffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141";
 
-/// The same signature with the other root: valid to those who do not insist on the low one.
+/// A signature with the other `s`: valid to verifiers that do not insist on the low one.
 fn high_s(signature: &[u8]) -> Vec<u8> {
     let mut high = signature.to_vec();
     let s = U256::from_be_slice(&signature[32..64]);
@@ -21,8 +21,8 @@ fn high_s(signature: &[u8]) -> Vec<u8> {
 }
 
 /// A refusal that tells nothing of how the channel stands.
-fn tells_nothing(reply: &Reply) {
-    let request = reply.asked().request;
+fn assert_no_details(reply: &Reply) {
+    let request = reply.challenge().request;
     assert_eq!(request["methodDetails"].get("sessionSnapshot"), None, "{request}");
     assert_eq!(request["methodDetails"].get("channelId"), None, "{request}");
     // The amounts of this test are like nothing else in an answer.
@@ -33,10 +33,10 @@ fn tells_nothing(reply: &Reply) {
 
 #[test]
 fn attack_14_forged_vouchers_change_nothing_and_learn_nothing() {
-    run(on_every_engine(async |stage| {
-        let payer = stage.opened(98_765, 54_321).await;
-        stage.run(&payer, payer.voucher(54_321), &json!({"chunks": 444})).await;
-        let (before, other) = (stage.standing(&payer).await, stage.opened(DEPOSIT, PRICE).await);
+    run(on_every_engine(async |fixture| {
+        let payer = fixture.opened(98_765, 54_321).await;
+        fixture.run(&payer, payer.voucher(54_321), &json!({"chunks": 444})).await;
+        let (before, other) = (fixture.channel_amounts(&payer).await, fixture.opened(DEPOSIT, PRICE).await);
         assert_eq!((before.1 >= 54_321, before.2), (true, 44_400));
         let signature = payer.sign(60_000);
         let mut forged =
@@ -51,15 +51,15 @@ fn attack_14_forged_vouchers_change_nothing_and_learn_nothing() {
         for signature in forged {
             for allowed in [60_000, 98_766, 1, before.1] {
                 let payload = payer.signed(allowed, &signature);
-                let reply = stage.manage(&payer, payload.clone()).await;
+                let reply = fixture.manage(&payer, payload.clone()).await;
                 reply.assert(402, "invalid_signature");
-                tells_nothing(&reply);
-                let reply = stage.reply(&payer, payload.clone(), &body(&json!({}), true)).await;
+                assert_no_details(&reply);
+                let reply = fixture.reply(&payer, payload.clone(), &body(&json!({}), true)).await;
                 reply.assert(402, "invalid_signature");
-                tells_nothing(&reply);
+                assert_no_details(&reply);
                 let mut close = payload;
                 close["action"] = json!("close");
-                tells_nothing(stage.manage(&payer, close).await.assert(402, "invalid_signature"));
+                assert_no_details(fixture.manage(&payer, close).await.assert(402, "invalid_signature"));
             }
         }
         for (field, value) in [
@@ -75,98 +75,98 @@ fn attack_14_forged_vouchers_change_nothing_and_learn_nothing() {
         ] {
             let mut payload = payer.voucher(60_000);
             payload[field] = value;
-            let reply = stage.manage(&payer, payload).await;
+            let reply = fixture.manage(&payer, payload).await;
             assert!(
                 ["malformed_credential", "invalid_signature"].contains(&reply.code().as_str()),
                 "{field}"
             );
-            tells_nothing(&reply);
+            assert_no_details(&reply);
         }
-        assert_eq!(stage.standing(&payer).await, before);
-        assert_eq!(stage.upstream.observed().requests, 1, "no refused voucher started the model");
-        assert_eq!(stage.close(&payer).await, 44_400);
+        assert_eq!(fixture.channel_amounts(&payer).await, before);
+        assert_eq!(fixture.upstream.observed().requests, 1, "no refused voucher started the model");
+        assert_eq!(fixture.close(&payer).await, 44_400);
     }));
 }
 
 #[test]
 fn attack_14_the_snapshot_is_for_who_signed() {
     run(async {
-        let stage = Stage::start().await;
-        let payer = stage.opened(DEPOSIT, 50 * PRICE).await;
-        let asked = stage.manage(&payer, payer.voucher(49 * PRICE)).await.asked();
-        let snapshot = &asked.request["methodDetails"]["sessionSnapshot"];
+        let fixture = Fixture::start().await;
+        let payer = fixture.opened(DEPOSIT, 50 * PRICE).await;
+        let challenge = fixture.manage(&payer, payer.voucher(49 * PRICE)).await.challenge();
+        let snapshot = &challenge.request["methodDetails"]["sessionSnapshot"];
         assert_eq!(amount(&snapshot["acceptedCumulative"]), 50 * PRICE);
         assert_eq!(snapshot["channelId"], json!(payer.id));
         // Naming a channel, which is public, is not enough.
-        let request = stage.server.post(crate::stage::CHAT, &body(&json!({}), true));
-        let reply =
-            crate::harness::reply(request.header("payment-session", format!("{:#x}", payer.id))).await;
-        assert_eq!(reply.asked().request["methodDetails"].get("sessionSnapshot"), None);
-        stage.finish().await;
+        let request = fixture.server.post(crate::fixture::CHAT, &body(&json!({}), true));
+        let reply = harness::reply(request.header("payment-session", format!("{:#x}", payer.id))).await;
+        assert_eq!(reply.challenge().request["methodDetails"].get("sessionSnapshot"), None);
+        fixture.finish().await;
     });
 }
 
 #[test]
 fn attack_14_lower_equal_and_above_the_deposit() {
-    run(on_every_engine(async |stage| {
-        let payer = stage.opened(DEPOSIT, 10 * PRICE).await;
-        stage.done(&payer, payer.voucher(20 * PRICE)).await;
-        let before = stage.standing(&payer).await;
+    run(on_every_engine(async |fixture| {
+        let payer = fixture.opened(DEPOSIT, 10 * PRICE).await;
+        fixture.done(&payer, payer.voucher(20 * PRICE)).await;
+        let before = fixture.channel_amounts(&payer).await;
         for (allowed, code) in [
             (20 * PRICE - 1, "verification_failed"),
             (10 * PRICE, "verification_failed"),
             (0, "verification_failed"),
             (DEPOSIT + 1, "amount_exceeds_deposit"),
         ] {
-            stage.manage(&payer, payer.voucher(allowed)).await.assert(402, code);
-            stage.reply(&payer, payer.voucher(allowed), &body(&json!({}), true)).await.assert(402, code);
+            fixture.manage(&payer, payer.voucher(allowed)).await.assert(402, code);
+            fixture.reply(&payer, payer.voucher(allowed), &body(&json!({}), true)).await.assert(402, code);
         }
         // The exact retry is answered with what is accepted, and credits nothing.
         for _ in 0..3 {
-            let receipt = stage.done(&payer, payer.voucher(20 * PRICE)).await;
+            let receipt = fixture.done(&payer, payer.voucher(20 * PRICE)).await;
             assert_eq!(amount(&receipt["acceptedCumulative"]), 20 * PRICE);
         }
-        assert_eq!(stage.standing(&payer).await, before);
+        assert_eq!(fixture.channel_amounts(&payer).await, before);
         assert_eq!(
-            stage.server.count("SELECT CAST(coalesce(sum(amount), 0) AS BIGINT) FROM credits").await,
+            fixture.server.count("SELECT CAST(coalesce(sum(amount), 0) AS BIGINT) FROM credits").await,
             2000
         );
-        assert_eq!(stage.upstream.observed().requests, 0);
-        assert_eq!(stage.close(&payer).await, 0);
+        assert_eq!(fixture.upstream.observed().requests, 0);
+        assert_eq!(fixture.close(&payer).await, 0);
     }));
 }
 
 #[test]
 fn attack_14_equal_and_higher_vouchers_at_once_credit_each_amount_once() {
-    run(on_every_engine(async |stage| {
-        let payer = stage.opened(DEPOSIT, PRICE).await;
+    run(on_every_engine(async |fixture| {
+        let payer = fixture.opened(DEPOSIT, PRICE).await;
         let steps = [2, 2, 9, 4, 9, 9, 3, 7, 5, 9, 2, 8];
-        let replies = at_once(steps.map(|step| stage.manage(&payer, payer.voucher(step * PRICE)))).await;
+        let replies =
+            concurrently(steps.map(|step| fixture.manage(&payer, payer.voucher(step * PRICE)))).await;
         for (step, reply) in steps.iter().zip(&replies) {
             match reply.status {
                 204 => assert_eq!(amount(&reply.receipt()["acceptedCumulative"]), step * PRICE),
                 _ => assert!(*step < 9, "{step}: {}", reply.assert(402, "verification_failed").text),
             }
         }
-        let channel = stage.channel(&payer).await;
+        let channel = fixture.channel(&payer).await;
         assert_eq!(channel.accepted(), Money::from_micros(900));
         assert_eq!(
-            stage.server.count("SELECT CAST(coalesce(sum(amount), 0) AS BIGINT) FROM credits").await,
+            fixture.server.count("SELECT CAST(coalesce(sum(amount), 0) AS BIGINT) FROM credits").await,
             900
         );
-        stage.audited().await;
+        fixture.assert_audit().await;
         // All of it can be spent, and nothing more without another voucher.
-        let mut stream = stage.stream(&payer, payer.voucher(9 * PRICE), &json!({"chunks": 9})).await;
+        let mut stream = fixture.stream(&payer, payer.voucher(9 * PRICE), &json!({"chunks": 9})).await;
         let mut texts = 0;
         while stream.text().await.is_some() {
             texts += 1;
         }
         assert_eq!(texts, 9);
-        stage.idle().await;
-        stage
+        fixture.idle().await;
+        fixture
             .reply(&payer, payer.voucher(9 * PRICE), &body(&json!({}), true))
             .await
             .assert(402, "insufficient_balance");
-        assert_eq!(stage.close(&payer).await, 9 * PRICE);
+        assert_eq!(fixture.close(&payer).await, 9 * PRICE);
     }));
 }

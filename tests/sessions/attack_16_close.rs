@@ -3,80 +3,83 @@
 use farebox::devnet::{Fault, Rule};
 use farebox::funding::channel::Phase;
 use farebox::id::Timestamp;
+use farebox_test_support::db;
+use farebox_test_support::harness::{eventually, own_chain, run};
 use serde_json::json;
 
-use crate::db;
-use crate::harness::{eventually, own_chain, run};
-use crate::stage::{DEPOSIT, PRICE, Stage, amount, at_once, on_every_engine};
+use crate::fixture::{DEPOSIT, Fixture, PRICE, amount, concurrently, on_every_engine};
 
 #[test]
 fn attack_16_zero_spend_close_returns_the_whole_deposit() {
-    run(on_every_engine(async |stage| {
-        let payer = stage.opened(DEPOSIT, 5 * PRICE).await;
-        let receipt = stage.done(&payer, payer.close(5 * PRICE)).await;
+    run(on_every_engine(async |fixture| {
+        let payer = fixture.opened(DEPOSIT, 5 * PRICE).await;
+        let receipt = fixture.done(&payer, payer.close(5 * PRICE)).await;
         assert_eq!(receipt["txHash"].as_str().expect("a hash").len(), 66);
-        assert_eq!((amount(&receipt["spent"]), stage.closed(&payer).await, stage.earned().await), (0, 0, 0));
+        assert_eq!(
+            (amount(&receipt["spent"]), fixture.closed(&payer).await, fixture.earned().await),
+            (0, 0, 0)
+        );
     }));
 }
 
 #[test]
 fn attack_16_capture_is_what_was_spent_whatever_the_voucher_allows() {
-    run(on_every_engine(async |stage| {
-        let payer = stage.payer(DEPOSIT).await;
-        stage.run(&payer, payer.open(40 * PRICE), &json!({"chunks": 12})).await;
-        let receipt = stage.done(&payer, payer.close(DEPOSIT)).await;
+    run(on_every_engine(async |fixture| {
+        let payer = fixture.payer(DEPOSIT).await;
+        fixture.run(&payer, payer.open(40 * PRICE), &json!({"chunks": 12})).await;
+        let receipt = fixture.done(&payer, payer.close(DEPOSIT)).await;
         assert_eq!(amount(&receipt["acceptedCumulative"]), DEPOSIT);
-        assert_eq!((stage.closed(&payer).await, stage.earned().await), (12 * PRICE, 12 * PRICE));
+        assert_eq!((fixture.closed(&payer).await, fixture.earned().await), (12 * PRICE, 12 * PRICE));
     }));
 }
 
 #[test]
 fn attack_16_a_close_below_what_was_spent_is_asked_again() {
-    run(on_every_engine(async |stage| {
-        let payer = stage.payer(DEPOSIT).await;
-        stage.run(&payer, payer.open(40 * PRICE), &json!({"chunks": 12})).await;
-        let asked = stage.manage(&payer, payer.close(12 * PRICE - 1)).await.asked();
-        let snapshot = &asked.request["methodDetails"]["sessionSnapshot"];
+    run(on_every_engine(async |fixture| {
+        let payer = fixture.payer(DEPOSIT).await;
+        fixture.run(&payer, payer.open(40 * PRICE), &json!({"chunks": 12})).await;
+        let challenge = fixture.manage(&payer, payer.close(12 * PRICE - 1)).await.challenge();
+        let snapshot = &challenge.request["methodDetails"]["sessionSnapshot"];
         assert_eq!(amount(&snapshot["spent"]), 12 * PRICE);
-        assert_eq!(stage.channel(&payer).await.phase, Phase::Open);
-        stage.done(&payer, payer.close(12 * PRICE)).await;
-        assert_eq!(stage.closed(&payer).await, 12 * PRICE);
+        assert_eq!(fixture.channel(&payer).await.phase, Phase::Open);
+        fixture.done(&payer, payer.close(12 * PRICE)).await;
+        assert_eq!(fixture.closed(&payer).await, 12 * PRICE);
     }));
 }
 
 #[test]
 fn attack_16_closing_twice_and_at_once_is_one_close() {
-    run(on_every_engine(async |stage| {
-        let payer = stage.payer(DEPOSIT).await;
-        stage.run(&payer, payer.open(40 * PRICE), &json!({"chunks": 12})).await;
-        let accepted = amount(&json!(stage.standing(&payer).await.1.to_string()));
-        let replies = at_once((0..8).map(|_| stage.manage(&payer, payer.close(accepted)))).await;
+    run(on_every_engine(async |fixture| {
+        let payer = fixture.payer(DEPOSIT).await;
+        fixture.run(&payer, payer.open(40 * PRICE), &json!({"chunks": 12})).await;
+        let accepted = amount(&json!(fixture.channel_amounts(&payer).await.1.to_string()));
+        let replies = concurrently((0..8).map(|_| fixture.manage(&payer, payer.close(accepted)))).await;
         assert!(replies.iter().any(|reply| reply.status == 204));
         for reply in &replies {
             assert!([204, 503].contains(&reply.status), "{} {}", reply.status, reply.text);
         }
-        let first = stage.done(&payer, payer.close(accepted)).await;
-        let second = stage.done(&payer, payer.close(accepted)).await;
+        let first = fixture.done(&payer, payer.close(accepted)).await;
+        let second = fixture.done(&payer, payer.close(accepted)).await;
         assert_eq!(first["txHash"], second["txHash"]);
-        assert_eq!((stage.closed(&payer).await, stage.earned().await), (12 * PRICE, 12 * PRICE));
+        assert_eq!((fixture.closed(&payer).await, fixture.earned().await), (12 * PRICE, 12 * PRICE));
     }));
 }
 
 #[test]
 fn attack_16_a_close_ends_the_stream_and_takes_what_it_delivered() {
-    run(on_every_engine(async |stage| {
-        let payer = stage.payer(DEPOSIT).await;
+    run(on_every_engine(async |fixture| {
+        let payer = fixture.payer(DEPOSIT).await;
         let script = json!({"endless": true, "intervalMs": 2});
-        let mut stream = stage.stream(&payer, payer.open(500 * PRICE), &script).await;
+        let mut stream = fixture.stream(&payer, payer.open(500 * PRICE), &script).await;
         for _ in 0..20 {
             stream.text().await.expect("it runs");
         }
-        stage.done(&payer, payer.close(500 * PRICE)).await;
-        let transcript = stage.listen(&payer, &mut stream).await;
+        fixture.done(&payer, payer.close(500 * PRICE)).await;
+        let transcript = fixture.read_and_pay(&payer, &mut stream).await;
         assert_eq!(transcript.errors[0]["error"]["code"], "superseded");
         let delivered = (20 + transcript.texts.len()) as u64 * PRICE;
-        let captured = stage.closed(&payer).await;
-        assert_eq!((stage.earned().await, amount(&transcript.receipt["spent"])), (captured, captured));
+        let captured = fixture.closed(&payer).await;
+        assert_eq!((fixture.earned().await, amount(&transcript.receipt["spent"])), (captured, captured));
         assert!(delivered <= captured && captured <= delivered + 8 * PRICE, "{delivered} {captured}");
     }));
 }
@@ -89,52 +92,52 @@ fn attack_16_a_request_that_races_a_close_is_not_free() {
         engines.extend(db::postgres().await);
         for database in engines {
             let chain = own_chain().await;
-            let stage = Stage::on(database, &chain, |_| {}).await;
-            let payer = stage.opened(DEPOSIT, 50 * PRICE).await;
+            let fixture = Fixture::on(database, &chain, |_| {}).await;
+            let payer = fixture.opened(DEPOSIT, 50 * PRICE).await;
             chain.faults().set(Rule::new(Fault::Delay { ms: 1500 }).on("eth_gasPrice").times(1));
-            let closing = stage.manage(&payer, payer.authorized_close(DEPOSIT));
+            let closing = fixture.manage(&payer, payer.authorized_close(DEPOSIT));
             let streaming = async {
                 eventually("the close is on its way", async || {
                     chain.faults().active().is_empty().then_some(())
                 })
                 .await;
-                let reply = stage
+                let reply = fixture
                     .reply(
                         &payer,
                         payer.voucher(50 * PRICE),
-                        &crate::stage::body(&json!({"chunks": 30}), true),
+                        &crate::fixture::body(&json!({"chunks": 30}), true),
                     )
                     .await;
                 reply.status
             };
             let (closed, status) = tokio::join!(closing, streaming);
             println!("close {} stream {status}", closed.status);
-            stage.idle().await;
+            fixture.idle().await;
             if closed.status != 204 {
-                stage.done(&payer, payer.authorized_close(DEPOSIT)).await;
+                fixture.done(&payer, payer.authorized_close(DEPOSIT)).await;
             }
-            let captured = stage.closed(&payer).await;
-            assert_eq!(stage.earned().await, captured, "delivered and not collected");
-            stage.server.finish(chain).await;
+            let captured = fixture.closed(&payer).await;
+            assert_eq!(fixture.earned().await, captured, "delivered and not collected");
+            fixture.server.finish(chain).await;
         }
     });
 }
 
 #[test]
 fn attack_16_a_settle_signature_is_no_close() {
-    run(on_every_engine(async |stage| {
-        let payer = stage.opened(DEPOSIT, 12 * PRICE).await;
-        let body = crate::stage::body(&json!({"chunks": 12}), true);
-        assert_eq!(stage.reply(&payer, payer.voucher(12 * PRICE), &body).await.status, 200);
-        stage.idle().await;
-        let channel = stage.channel(&payer).await;
-        let sessions = stage.server.app.sessions.as_ref().expect("sessions are on");
+    run(on_every_engine(async |fixture| {
+        let payer = fixture.opened(DEPOSIT, 12 * PRICE).await;
+        let body = crate::fixture::body(&json!({"chunks": 12}), true);
+        assert_eq!(fixture.reply(&payer, payer.voucher(12 * PRICE), &body).await.status, 200);
+        fixture.idle().await;
+        let channel = fixture.channel(&payer).await;
+        let sessions = fixture.server.app.sessions.as_ref().expect("sessions are on");
         sessions.channels.settle(&channel, Timestamp::now()).await.expect("it settles");
-        assert_eq!(stage.earned().await, 12 * PRICE);
-        stage.manage(&payer, payer.close(12 * PRICE)).await.assert(402, "verification_failed");
-        assert_eq!(stage.channel(&payer).await.phase, Phase::Open);
-        stage.done(&payer, payer.authorized_close(12 * PRICE)).await;
-        assert_eq!((stage.closed(&payer).await, stage.earned().await), (12 * PRICE, 12 * PRICE));
+        assert_eq!(fixture.earned().await, 12 * PRICE);
+        fixture.manage(&payer, payer.close(12 * PRICE)).await.assert(402, "verification_failed");
+        assert_eq!(fixture.channel(&payer).await.phase, Phase::Open);
+        fixture.done(&payer, payer.authorized_close(12 * PRICE)).await;
+        assert_eq!((fixture.closed(&payer).await, fixture.earned().await), (12 * PRICE, 12 * PRICE));
     }));
 }
 
@@ -143,26 +146,26 @@ fn attack_16_a_close_that_reverts_is_not_final() {
     run(async {
         let chain = own_chain().await;
         // Enough gas to be included, not enough to close.
-        let stage = Stage::on(db::sqlite().await, &chain, |config| config.sessions.gas = 60_000).await;
-        let payer = stage.payer(DEPOSIT).await;
-        stage.run(&payer, payer.open(40 * PRICE), &json!({"chunks": 12})).await;
-        let accepted = stage.standing(&payer).await.1;
-        let reply = stage.manage(&payer, payer.close(accepted)).await;
+        let fixture = Fixture::on(db::sqlite().await, &chain, |config| config.sessions.gas = 60_000).await;
+        let payer = fixture.payer(DEPOSIT).await;
+        fixture.run(&payer, payer.open(40 * PRICE), &json!({"chunks": 12})).await;
+        let accepted = fixture.channel_amounts(&payer).await.1;
+        let reply = fixture.manage(&payer, payer.close(accepted)).await;
         assert!(reply.status >= 400, "{}", reply.status);
-        let channel = stage.channel(&payer).await;
+        let channel = fixture.channel(&payer).await;
         assert_eq!(
-            (channel.phase, stage.earned().await),
+            (channel.phase, fixture.earned().await),
             (Phase::Open, 0),
             "pending {:?}",
             channel.pending.is_some()
         );
-        let stage = stage.restart(|config| config.sessions.gas = 1_500_000).await;
+        let fixture = fixture.restart(|config| config.sessions.gas = 1_500_000).await;
         if channel.pending.is_none() {
-            stage.done(&payer, payer.close(accepted)).await;
-            assert_eq!((stage.closed(&payer).await, stage.earned().await), (12 * PRICE, 12 * PRICE));
+            fixture.done(&payer, payer.close(accepted)).await;
+            assert_eq!((fixture.closed(&payer).await, fixture.earned().await), (12 * PRICE, 12 * PRICE));
         }
         assert!(channel.pending.is_none(), "refused, not reverted: this test needs more gas");
-        stage.server.finish(chain).await;
+        fixture.server.finish(chain).await;
     });
 }
 
@@ -171,17 +174,17 @@ fn attack_16_a_close_that_reverts_is_not_final() {
 fn attack_16_a_close_that_was_never_included_is_sent_again() {
     run(async {
         let chain = own_chain().await;
-        let stage =
-            Stage::on(db::sqlite().await, &chain, |config| config.chain.confirm_timeout_ms = 500).await;
-        let payer = stage.payer(DEPOSIT).await;
-        stage.run(&payer, payer.open(40 * PRICE), &json!({"chunks": 12})).await;
-        let accepted = stage.standing(&payer).await.1;
+        let fixture =
+            Fixture::on(db::sqlite().await, &chain, |config| config.chain.confirm_timeout_ms = 500).await;
+        let payer = fixture.payer(DEPOSIT).await;
+        fixture.run(&payer, payer.open(40 * PRICE), &json!({"chunks": 12})).await;
+        let accepted = fixture.channel_amounts(&payer).await.1;
         chain.faults().set(Rule::new(Fault::Drop).on("eth_sendRawTransactionSync").times(1));
-        stage.manage(&payer, payer.close(accepted)).await.assert(503, "settlement_pending");
+        fixture.manage(&payer, payer.close(accepted)).await.assert(503, "settlement_pending");
         // As if it had been so long that no block can include it any more.
-        stage.server.db.execute("UPDATE channels SET pending_until = pending_until - 90000").await;
-        stage.done(&payer, payer.close(accepted)).await;
-        assert_eq!((stage.closed(&payer).await, stage.earned().await), (12 * PRICE, 12 * PRICE));
-        stage.server.finish(chain).await;
+        fixture.server.db.execute("UPDATE channels SET pending_until = pending_until - 90000").await;
+        fixture.done(&payer, payer.close(accepted)).await;
+        assert_eq!((fixture.closed(&payer).await, fixture.earned().await), (12 * PRICE, 12 * PRICE));
+        fixture.server.finish(chain).await;
     });
 }

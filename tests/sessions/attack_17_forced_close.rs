@@ -1,27 +1,28 @@
 //! Row 17: the payer closes on the chain, past the server.
 
 use farebox::funding::channel::Phase;
+use farebox_test_support::agent;
+use farebox_test_support::db;
+use farebox_test_support::harness::{self, client, eventually, own_chain, run, send_raw};
 use serde_json::{Value, json};
 
-use crate::db;
-use crate::harness::{client, eventually, own_chain, run, send_raw};
-use crate::stage::{DEPOSIT, PRICE, Stage, amount, body, on_every_engine};
+use crate::fixture::{DEPOSIT, Fixture, PRICE, amount, body, on_every_engine};
 
 #[test]
 fn attack_17_a_requested_close_ends_delivery_and_is_settled_at_once() {
-    run(on_every_engine(async |stage| {
-        let payer = stage.payer(DEPOSIT).await;
+    run(on_every_engine(async |fixture| {
+        let payer = fixture.payer(DEPOSIT).await;
         let script = json!({"endless": true, "intervalMs": 2});
-        let mut stream = stage.stream(&payer, payer.open(800 * PRICE), &script).await;
+        let mut stream = fixture.stream(&payer, payer.open(800 * PRICE), &script).await;
         stream.text().await.expect("it runs");
-        send_raw(stage.chain, &payer.request_close()).await;
-        stage.pass().await;
-        let transcript = stage.listen(&payer, &mut stream).await;
+        send_raw(fixture.chain, &payer.request_close()).await;
+        fixture.run_worker().await;
+        let transcript = fixture.read_and_pay(&payer, &mut stream).await;
         assert_eq!(transcript.errors[0]["error"]["code"], "superseded");
-        let captured = stage.closed(&payer).await;
+        let captured = fixture.closed(&payer).await;
         assert!(captured >= (1 + transcript.texts.len()) as u64 * PRICE);
-        assert_eq!((stage.earned().await, amount(&transcript.receipt["spent"])), (captured, captured));
-        let reply = stage.reply(&payer, payer.voucher(801 * PRICE), &body(&json!({}), true)).await;
+        assert_eq!((fixture.earned().await, amount(&transcript.receipt["spent"])), (captured, captured));
+        let reply = fixture.reply(&payer, payer.voucher(801 * PRICE), &body(&json!({}), true)).await;
         reply.assert(410, "channel_finalized");
     }));
 }
@@ -32,20 +33,20 @@ fn attack_17_a_server_that_was_down_settles_when_it_is_back() {
         let mut engines = vec![db::sqlite().await];
         engines.extend(db::postgres().await);
         for database in engines {
-            let mut stage = Stage::on(database, crate::harness::shared_chain().await, |_| {}).await;
-            let payer = stage.payer(DEPOSIT).await;
-            stage.run(&payer, payer.open(40 * PRICE), &json!({"chunks": 33})).await;
-            stage.server.stop().await;
-            send_raw(stage.chain, &payer.request_close()).await;
-            let stage = stage.restart(|_| {}).await;
+            let mut fixture = Fixture::on(database, harness::shared_chain().await, |_| {}).await;
+            let payer = fixture.payer(DEPOSIT).await;
+            fixture.run(&payer, payer.open(40 * PRICE), &json!({"chunks": 33})).await;
+            fixture.server.stop().await;
+            send_raw(fixture.chain, &payer.request_close()).await;
+            let fixture = fixture.restart(|_| {}).await;
             // The server's own worker may be at it already.
             eventually("the channel is closed", async || {
-                stage.pass().await;
-                (stage.channel(&payer).await.phase == Phase::Closed).then_some(())
+                fixture.run_worker().await;
+                (fixture.channel(&payer).await.phase == Phase::Closed).then_some(())
             })
             .await;
-            assert_eq!((stage.closed(&payer).await, stage.earned().await), (33 * PRICE, 33 * PRICE));
-            stage.finish().await;
+            assert_eq!((fixture.closed(&payer).await, fixture.earned().await), (33 * PRICE, 33 * PRICE));
+            fixture.finish().await;
         }
     });
 }
@@ -55,9 +56,9 @@ fn attack_17_a_server_that_was_down_settles_when_it_is_back() {
 fn attack_17_a_withdrawn_channel_delivers_nothing() {
     run(async {
         let chain = own_chain().await;
-        let mut stage = Stage::on(db::sqlite().await, &chain, |_| {}).await;
-        let payer = stage.opened(DEPOSIT, 5 * PRICE).await;
-        stage.server.stop().await;
+        let mut fixture = Fixture::on(db::sqlite().await, &chain, |_| {}).await;
+        let payer = fixture.opened(DEPOSIT, 5 * PRICE).await;
+        fixture.server.stop().await;
         send_raw(&chain, &payer.request_close()).await;
         for (method, params) in [("evm_increaseTime", json!([901])), ("evm_mine", json!([]))] {
             let request = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
@@ -72,14 +73,14 @@ fn attack_17_a_withdrawn_channel_delivers_nothing() {
                 .expect("JSON");
         }
         // Valid by the chain's clock, which is ahead now.
-        let withdraw = payer.own_at(payer.withdraw_call(), crate::agent::now_seconds() + 901);
+        let withdraw = payer.sign_call_at(payer.withdraw_call(), agent::now_seconds() + 901);
         let receipt = send_raw(&chain, &withdraw).await;
         assert_eq!(receipt["status"], "0x1", "{receipt}");
-        let stage = stage.restart(|_| {}).await;
-        stage.pass().await;
-        let reply = stage.reply(&payer, payer.voucher(5 * PRICE), &body(&json!({"chunks": 3}), true)).await;
+        let fixture = fixture.restart(|_| {}).await;
+        fixture.run_worker().await;
+        let reply = fixture.reply(&payer, payer.voucher(5 * PRICE), &body(&json!({"chunks": 3}), true)).await;
         assert_ne!(reply.status, 200, "delivered on a channel without a deposit:\n{}", reply.text);
-        assert_ne!(stage.channel(&payer).await.phase, Phase::Opening);
-        stage.server.finish(chain).await;
+        assert_ne!(fixture.channel(&payer).await.phase, Phase::Opening);
+        fixture.server.finish(chain).await;
     });
 }

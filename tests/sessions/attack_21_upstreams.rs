@@ -1,16 +1,16 @@
 //! Row 21: models that fail, lie about what they used, or never end. Whatever a model does, the
-//! payer is charged for what was delivered, is told so, and can go on with its channel.
+//! payer is charged for what was delivered, gets a receipt for it, and can go on with its channel.
 
 use farebox::config::Config;
+use farebox_test_support::db;
+use farebox_test_support::harness::{Reply, eventually, reply, run, shared_chain};
+use farebox_test_support::payer::Payer;
+use farebox_test_support::sse::Frame;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
-use crate::db;
-use crate::harness::{Reply, eventually, reply, run, shared_chain};
-use crate::payer::Payer;
-use crate::sse::Frame;
-use crate::stage::{CHAT, DEPOSIT, PRICE, Stage, Transcript, amount, body, units};
+use crate::fixture::{CHAT, DEPOSIT, Fixture, PRICE, Transcript, amount, body, units};
 
 /// Tokens of the longest answer.
 const LONGEST: u64 = 20;
@@ -18,7 +18,7 @@ const LONGEST: u64 = 20;
 const CUT: u64 = 2 * LONGEST + 64;
 
 /// Answers that are short, and limits that a failing model reaches soon.
-fn hasty(config: &mut Config) {
+fn short_timeouts(config: &mut Config) {
     config.models[0].max_output_tokens = LONGEST;
     config.upstreams[0].first_token_timeout_ms = 1_500;
     config.upstreams[0].idle_timeout_ms = 1_500;
@@ -26,40 +26,40 @@ fn hasty(config: &mut Config) {
 }
 
 /// Runs a test on every engine, with one payer who has an open channel.
-async fn with_a_payer(tune: fn(&mut Config), test: impl AsyncFn(&Stage<'static>, &Payer)) {
+async fn with_a_payer(configure: fn(&mut Config), test: impl AsyncFn(&Fixture<'static>, &Payer)) {
     for database in db::engines().await {
-        let stage = Stage::on(database, shared_chain().await, tune).await;
-        let payer = stage.opened(DEPOSIT, PRICE).await;
-        test(&stage, &payer).await;
-        let charged = stage.channel(&payer).await.spent;
-        assert_eq!(stage.close(&payer).await, units(charged), "captured is what was charged");
-        assert_eq!(stage.earned().await, units(charged), "and so it is on the chain");
-        stage.finish().await;
+        let fixture = Fixture::on(database, shared_chain().await, configure).await;
+        let payer = fixture.opened(DEPOSIT, PRICE).await;
+        test(&fixture, &payer).await;
+        let charged = fixture.channel(&payer).await.spent;
+        assert_eq!(fixture.close(&payer).await, units(charged), "captured is what was charged");
+        assert_eq!(fixture.earned().await, units(charged), "and so it is on the chain");
+        fixture.finish().await;
     }
 }
 
-/// What the channel's books say after a request. Nothing is open, and all entries together are
+/// Entries of the channel after a request. Nothing is open, and all entries together are
 /// what the channel spent, each in whole units.
-async fn spent(stage: &Stage<'_>, payer: &Payer) -> u64 {
-    stage.idle().await;
-    let (deposit, accepted, spent, ..) = stage.standing(payer).await;
+async fn spent(fixture: &Fixture<'_>, payer: &Payer) -> u64 {
+    fixture.idle().await;
+    let (deposit, accepted, spent, ..) = fixture.channel_amounts(payer).await;
     assert!(spent <= accepted && accepted <= deposit, "{spent} {accepted} {deposit}");
     let signed = i64::try_from(spent).expect("small");
     for posted in [
         "SELECT CAST(coalesce(sum(amount), 0) AS BIGINT) FROM entries",
         "SELECT CAST(coalesce(sum(units * unit_price), 0) AS BIGINT) FROM entries",
     ] {
-        assert_eq!(stage.server.count(posted).await, signed, "{posted}");
+        assert_eq!(fixture.server.count(posted).await, signed, "{posted}");
     }
-    stage.audited().await;
+    fixture.assert_audit().await;
     spent
 }
 
-/// A stream, and what it cost by the books; checked against what the client was told.
-async fn streamed(stage: &Stage<'_>, payer: &Payer, script: &Value) -> (Transcript, u64) {
-    let (_, accepted, before, ..) = stage.standing(payer).await;
-    let transcript = stage.run(payer, payer.voucher(accepted + PRICE), script).await;
-    let after = spent(stage, payer).await;
+/// A stream, and its cost by the ledger; checked against the receipt.
+async fn streamed(fixture: &Fixture<'_>, payer: &Payer, script: &Value) -> (Transcript, u64) {
+    let (_, accepted, before, ..) = fixture.channel_amounts(payer).await;
+    let transcript = fixture.run(payer, payer.voucher(accepted + PRICE), script).await;
+    let after = spent(fixture, payer).await;
     let cost = after - before;
     assert!(transcript.done, "every stream has an end that clients know: {script}");
     assert!(transcript.texts.len() as u64 * PRICE <= cost, "delivered and not charged: {script}");
@@ -69,30 +69,30 @@ async fn streamed(stage: &Stage<'_>, payer: &Payer, script: &Value) -> (Transcri
 }
 
 /// The channel serves its next request.
-async fn goes_on(stage: &Stage<'_>, payer: &Payer, after: &Value) {
-    let (transcript, cost) = streamed(stage, payer, &json!({"chunks": 3})).await;
+async fn assert_usable(fixture: &Fixture<'_>, payer: &Payer, after: &Value) {
+    let (transcript, cost) = streamed(fixture, payer, &json!({"chunks": 3})).await;
     assert_eq!((transcript.texts.len(), cost), (3, 3 * PRICE), "after {after}");
     assert!(transcript.errors.is_empty(), "after {after}: {:?}", transcript.errors);
 }
 
-/// A whole answer, paid by the same channel; what it cost by the books.
-async fn whole(stage: &Stage<'_>, payer: &Payer, script: &Value) -> (Reply, u64) {
+/// A non-streaming answer, paid by the same channel; its cost by the ledger.
+async fn non_streaming(fixture: &Fixture<'_>, payer: &Payer, script: &Value) -> (Reply, u64) {
     let body = body(script, false);
-    let asked = reply(stage.server.post(CHAT, &body)).await.asked();
-    assert_eq!(asked.amount(), LONGEST * PRICE, "asked for the most that it can cost");
-    let (_, accepted, before, ..) = stage.standing(payer).await;
-    let payer = Payer { asked, ..payer.clone() };
+    let challenge = reply(fixture.server.post(CHAT, &body)).await.challenge();
+    assert_eq!(challenge.amount(), LONGEST * PRICE, "asked for the most that it can cost");
+    let (_, accepted, before, ..) = fixture.channel_amounts(payer).await;
+    let payer = Payer { challenge, ..payer.clone() };
     let allowed = accepted.max(before + LONGEST * PRICE);
-    let reply = stage.reply(&payer, payer.voucher(allowed), &body).await;
-    (reply, spent(stage, &payer).await - before)
+    let reply = fixture.reply(&payer, payer.voucher(allowed), &body).await;
+    (reply, spent(fixture, &payer).await - before)
 }
 
 #[test]
 fn attack_21_a_stream_costs_its_chunks_whatever_usage_is_reported() {
-    run(with_a_payer(hasty, async |stage, payer| {
+    run(with_a_payer(short_timeouts, async |fixture, payer| {
         for usage in ["true", "missing", "negative", "fractional", "huge"] {
             let script = json!({"chunks": 7, "usage": usage});
-            let (transcript, cost) = streamed(stage, payer, &script).await;
+            let (transcript, cost) = streamed(fixture, payer, &script).await;
             assert_eq!((transcript.texts.len(), cost), (7, 7 * PRICE), "{usage}");
             assert!(transcript.errors.is_empty(), "{usage}: {:?}", transcript.errors);
         }
@@ -107,7 +107,7 @@ fn attack_21_a_whole_answer_costs_no_more_than_it_can_have_used() {
         let usage = json!({"prompt_tokens": 1, "completion_tokens": tokens});
         json!({"raw": json!({"choices": [choice], "usage": usage}).to_string()})
     };
-    run(with_a_payer(hasty, async |stage, payer| {
+    run(with_a_payer(short_timeouts, async |fixture, payer| {
         for (script, tokens) in [
             (json!({"chunks": 3}), 3),
             // No usage that can be believed: about four bytes are a token.
@@ -122,19 +122,19 @@ fn attack_21_a_whole_answer_costs_no_more_than_it_can_have_used() {
             (answer("hi", json!("20")), 1),
             (answer("hi", json!(0)), 1),
         ] {
-            let (reply, cost) = whole(stage, payer, &script).await;
+            let (reply, cost) = non_streaming(fixture, payer, &script).await;
             assert_eq!((reply.status, cost), (200, tokens * PRICE), "{script}: {}", reply.text);
             let receipt = reply.receipt();
             assert_eq!((&receipt["units"], &receipt["unitPrice"]), (&json!(tokens), &json!("100")));
-            assert_eq!(receipt["spent"], stage.standing(payer).await.2.to_string());
+            assert_eq!(receipt["spent"], fixture.channel_amounts(payer).await.2.to_string());
         }
-        goes_on(stage, payer, &json!("whole answers")).await;
+        assert_usable(fixture, payer, &json!("whole answers")).await;
     }));
 }
 
 #[test]
 fn attack_21_a_whole_answer_that_fails_is_free() {
-    run(with_a_payer(hasty, async |stage, payer| {
+    run(with_a_payer(short_timeouts, async |fixture, payer| {
         for script in [
             json!({"status": 500}),
             json!({"status": 429}),
@@ -146,22 +146,22 @@ fn attack_21_a_whole_answer_that_fails_is_free() {
             // It never answers.
             json!({"hangAfter": 0}),
         ] {
-            let (reply, cost) = whole(stage, payer, &script).await;
+            let (reply, cost) = non_streaming(fixture, payer, &script).await;
             reply.assert(502, "upstream_failed");
             assert_eq!(cost, 0, "{script}");
-            goes_on(stage, payer, &script).await;
+            assert_usable(fixture, payer, &script).await;
         }
         // The model does not take the request: it is the caller's to change.
-        let (reply, cost) = whole(stage, payer, &json!({"status": 400})).await;
+        let (reply, cost) = non_streaming(fixture, payer, &json!({"status": 400})).await;
         reply.assert(400, "invalid_params");
         assert_eq!(cost, 0);
-        goes_on(stage, payer, &json!("a refusal")).await;
+        assert_usable(fixture, payer, &json!("a refusal")).await;
     }));
 }
 
 #[test]
 fn attack_21_a_stream_that_breaks_off_costs_what_was_delivered() {
-    run(with_a_payer(hasty, async |stage, payer| {
+    run(with_a_payer(short_timeouts, async |fixture, payer| {
         for script in [
             json!({"chunks": 9, "cutAfter": 4}),
             json!({"chunks": 9, "errorAfter": 4}),
@@ -169,22 +169,22 @@ fn attack_21_a_stream_that_breaks_off_costs_what_was_delivered() {
             json!({"chunks": 4, "noFinish": true, "noDone": true}),
             json!({"chunks": 9, "cutAfter": 4, "usage": "huge", "intervalMs": 5}),
         ] {
-            let (transcript, cost) = streamed(stage, payer, &script).await;
+            let (transcript, cost) = streamed(fixture, payer, &script).await;
             assert_eq!((transcript.texts.len(), cost), (4, 4 * PRICE), "{script}");
             assert_eq!(transcript.errors[0]["error"]["code"], "upstream_failed", "{script}");
-            goes_on(stage, payer, &script).await;
+            assert_usable(fixture, payer, &script).await;
         }
         // An end without its last word is an end.
-        let (transcript, cost) = streamed(stage, payer, &json!({"chunks": 4, "noDone": true})).await;
+        let (transcript, cost) = streamed(fixture, payer, &json!({"chunks": 4, "noDone": true})).await;
         assert_eq!((transcript.texts.len(), cost, transcript.errors.len()), (4, 4 * PRICE, 0));
     }));
 }
 
 /// The voucher is taken and the channel open by then: clients give a channel up when they are
-/// answered an error now, so the stream says it.
+/// answered an error now, so the error is in the stream.
 #[test]
 fn attack_21_a_stream_that_never_begins_is_free_and_says_so() {
-    run(with_a_payer(hasty, async |stage, payer| {
+    run(with_a_payer(short_timeouts, async |fixture, payer| {
         for script in [
             json!({"status": 500}),
             json!({"status": 429}),
@@ -196,30 +196,30 @@ fn attack_21_a_stream_that_never_begins_is_free_and_says_so() {
             json!({"raw": "data: [DONE]\n\n"}),
             json!({"raw": "data: nonsense\n\n"}),
         ] {
-            let (transcript, cost) = streamed(stage, payer, &script).await;
+            let (transcript, cost) = streamed(fixture, payer, &script).await;
             assert_eq!((transcript.texts.len(), cost), (0, 0), "{script}");
             assert_eq!(transcript.errors[0]["error"]["code"], "upstream_failed", "{script}");
-            goes_on(stage, payer, &script).await;
+            assert_usable(fixture, payer, &script).await;
         }
     }));
 }
 
 #[test]
 fn attack_21_a_stream_that_never_ends_is_cut_and_costs_no_more() {
-    run(with_a_payer(hasty, async |stage, payer| {
-        let (transcript, cost) = streamed(stage, payer, &json!({"endless": true})).await;
+    run(with_a_payer(short_timeouts, async |fixture, payer| {
+        let (transcript, cost) = streamed(fixture, payer, &json!({"endless": true})).await;
         assert_eq!((transcript.texts.len() as u64, cost), (CUT, CUT * PRICE));
         assert_eq!(transcript.errors[0]["error"]["code"], "upstream_failed");
         assert!(transcript.asks.iter().all(|ask| *ask <= (CUT + 1) * PRICE), "{:?}", transcript.asks);
 
-        // One that says nothing for ever is cut too, and nothing is nothing.
+        // One that never sends anything is cut too, and costs nothing.
         let nothing = "data: {\"choices\":[{\"delta\":{}}]}\n\n".repeat(4_000);
         let something = "data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n";
         let script = json!({"raw": format!("{something}{nothing}")});
-        let (transcript, cost) = streamed(stage, payer, &script).await;
+        let (transcript, cost) = streamed(fixture, payer, &script).await;
         assert_eq!((transcript.texts.len(), cost), (1, PRICE));
         assert_eq!(transcript.errors[0]["error"]["code"], "upstream_failed");
-        goes_on(stage, payer, &json!("an endless stream")).await;
+        assert_usable(fixture, payer, &json!("an endless stream")).await;
     }));
 }
 
@@ -229,39 +229,39 @@ fn attack_21_a_stream_that_never_ends_is_cut_and_costs_no_more() {
 fn attack_21_a_model_that_has_not_begun_is_waited_for_aloud_and_can_be_left() {
     run(with_a_payer(
         |config| config.upstreams[0].first_token_timeout_ms = 60_000,
-        async |stage, payer| {
-            let (_, accepted, ..) = stage.standing(payer).await;
+        async |fixture, payer| {
+            let (_, accepted, ..) = fixture.channel_amounts(payer).await;
             let script = json!({"chunks": 3, "firstMs": 11_000});
-            let mut stream = stage.stream(payer, payer.voucher(accepted + PRICE), &script).await;
+            let mut stream = fixture.stream(payer, payer.voucher(accepted + PRICE), &script).await;
             let first = stream.next().await;
             assert_eq!(first, Some(Frame::Comment), "something before the first word");
-            let transcript = stage.listen(payer, &mut stream).await;
+            let transcript = fixture.read_and_pay(payer, &mut stream).await;
             assert_eq!((transcript.texts.len(), transcript.cost()), (3, 3 * PRICE));
 
             let script = json!({"chunks": 3, "firstMs": 60_000});
-            let (_, accepted, ..) = stage.standing(payer).await;
-            let left = stage.stream(payer, payer.voucher(accepted), &script).await;
+            let (_, accepted, ..) = fixture.channel_amounts(payer).await;
+            let left = fixture.stream(payer, payer.voucher(accepted), &script).await;
             eventually("the model is asked", async || {
-                (stage.upstream.observed().requests == 2).then_some(())
+                (fixture.upstream.observed().requests == 2).then_some(())
             })
             .await;
             drop(left);
             eventually("the model is left", async || {
-                (stage.upstream.observed().cancelled == 1).then_some(())
+                (fixture.upstream.observed().cancelled == 1).then_some(())
             })
             .await;
-            assert_eq!(spent(stage, payer).await, 3 * PRICE);
-            goes_on(stage, payer, &script).await;
+            assert_eq!(spent(fixture, payer).await, 3 * PRICE);
+            assert_usable(fixture, payer, &script).await;
         },
     ));
 }
 
-/// A server that reads a request, says the next of these and hangs up.
-async fn hangs_up(says: &'static [&'static str]) -> String {
+/// A server that reads a request, sends the next of these answers and closes the connection.
+async fn upstream_that_hangs_up(lines: &'static [&'static str]) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
     tokio::spawn(async move {
-        for words in says {
+        for words in lines {
             let (mut socket, _) = listener.accept().await.expect("a connection");
             let mut request = [0; 16 << 10];
             let read = socket.read(&mut request).await.expect("a request");
@@ -275,7 +275,7 @@ async fn hangs_up(says: &'static [&'static str]) -> String {
 
 #[test]
 fn attack_21_a_connection_that_drops_costs_what_came_through() {
-    const SAYS: [&str; 4] = [
+    const LINES: [&str; 4] = [
         "",
         "HTTP/1.1 200 OK\r\ncontent-ty",
         "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n",
@@ -284,21 +284,21 @@ fn attack_21_a_connection_that_drops_costs_what_came_through() {
     ];
     run(async {
         for database in db::engines().await {
-            let base_url = hangs_up(&SAYS).await;
-            let stage = Stage::on(database, shared_chain().await, |config| {
-                hasty(config);
+            let base_url = upstream_that_hangs_up(&LINES).await;
+            let fixture = Fixture::on(database, shared_chain().await, |config| {
+                short_timeouts(config);
                 config.upstreams[0].base_url = base_url;
             })
             .await;
-            let payer = stage.opened(DEPOSIT, PRICE).await;
+            let payer = fixture.opened(DEPOSIT, PRICE).await;
             // The last finds nobody there at all.
             for (n, texts) in [0, 0, 0, 1, 0].into_iter().enumerate() {
-                let (transcript, cost) = streamed(&stage, &payer, &json!({"n": n})).await;
+                let (transcript, cost) = streamed(&fixture, &payer, &json!({"n": n})).await;
                 assert_eq!((transcript.texts.len() as u64, cost), (texts, texts * PRICE), "{n}");
                 assert_eq!(transcript.errors[0]["error"]["code"], "upstream_failed", "{n}");
             }
-            assert_eq!((stage.close(&payer).await, stage.earned().await), (PRICE, PRICE));
-            stage.finish().await;
+            assert_eq!((fixture.close(&payer).await, fixture.earned().await), (PRICE, PRICE));
+            fixture.finish().await;
         }
     });
 }

@@ -1,14 +1,14 @@
 //! Other people's session clients, unmodified, against `farebox dev`: they open a channel, stream,
-//! send vouchers, top up and close, and what the chain says in the end is what the receipts said.
+//! send vouchers, top up and close, and the chain agrees with the receipts in the end.
 
+use farebox_test_support::dev::{Dev, installed, succeeds};
+use farebox_test_support::harness::{client, run};
 use mpp::client::TempoSessionProvider;
 use serde_json::Value;
 use tokio::process::Command;
 
 use crate::chat;
-use crate::dev::{Dev, installed, succeeds};
-use crate::harness::{client, run};
-use crate::stage::{CHAT, PRICE, Stage, amount};
+use crate::fixture::{CHAT, Fixture, PRICE, amount};
 
 const MODEL: &str = "dev-scripted";
 
@@ -16,7 +16,7 @@ const MODEL: &str = "dev-scripted";
 #[test]
 fn mppx_streams_tops_up_resumes_and_closes() {
     run(async {
-        let dev = Dev::start().await;
+        let dev = Dev::start(crate::FAREBOX).await;
         let script = installed("tests/clients/mppx_session.mjs");
         for flow in ["stream", "two-requests", "topup", "close", "resume"] {
             let mut node = Command::new("node");
@@ -32,7 +32,7 @@ fn mppx_streams_tops_up_resumes_and_closes() {
 #[test]
 fn mppx_on_the_command_line_opens_streams_and_closes() {
     run(async {
-        let dev = Dev::start().await;
+        let dev = Dev::start(crate::FAREBOX).await;
         let described: Value =
             serde_json::from_str(&std::fs::read_to_string(dev.json()).expect("dev.json")).expect("JSON");
         let home = tempfile::tempdir().expect("a folder");
@@ -51,8 +51,8 @@ fn mppx_on_the_command_line_opens_streams_and_closes() {
                 "model": MODEL, "stream": stream, "max_tokens": 200,
                 "messages": [{ "role": "user", "content": script }],
             });
-            let said = succeeds(mppx().args([&chat, "-J", &body.to_string()])).await;
-            assert!(said.contains(&format!("word{}", chunks - 1)), "{said}");
+            let message = succeeds(mppx().args([&chat, "-J", &body.to_string()])).await;
+            assert!(message.contains(&format!("word{}", chunks - 1)), "{message}");
         }
         let listed = succeeds(mppx().args(["sessions", "list", "--format", "json"])).await;
         let listed: Value = serde_json::from_str(&listed).expect("JSON");
@@ -70,24 +70,24 @@ fn mppx_on_the_command_line_opens_streams_and_closes() {
 #[test]
 fn the_mpp_crates_client_streams_tops_up_and_closes() {
     run(async {
-        let stage = Stage::tuned(|config| config.sessions.suggested_deposit_units = 200).await;
-        let signer = stage.agent().await.signer;
-        let wallet = TempoSessionProvider::new(signer, stage.chain.rpc_url()).expect("a wallet");
+        let fixture = Fixture::with_config(|config| config.sessions.suggested_deposit_units = 200).await;
+        let signer = fixture.agent().await.signer;
+        let wallet = TempoSessionProvider::new(signer, fixture.chain.rpc_url()).expect("a wallet");
         let wallet = wallet.with_max_deposit(u128::from(1_000 * PRICE));
-        let url = format!("{}{CHAT}", stage.server.url);
+        let url = format!("{}{CHAT}", fixture.server.url);
         let mut total = 0;
         for chunks in [50, 400] {
             let prompt = serde_json::json!({ "chunks": chunks }).to_string();
-            let chat = chat::stream(client(), &wallet, &url, crate::stage::MODEL, &prompt).await;
+            let chat = chat::stream(client(), &wallet, &url, crate::fixture::MODEL, &prompt).await;
             let chat = chat.expect("it streams to its end");
             total += chunks as u64 * PRICE;
             assert_eq!((chat.chunks, amount(&chat.receipt["spent"])), (chunks, total));
         }
         let receipt = wallet.close(client(), &url).await.expect("it closes").expect("a receipt");
-        assert_eq!(stage.earned().await, total, "{receipt:?}");
+        assert_eq!(fixture.earned().await, total, "{receipt:?}");
         let sql = "SELECT count(*) FROM channels WHERE state = 'closed' AND deposit >= 45000";
-        assert_eq!(stage.server.count(sql).await, 1, "one channel, topped up");
-        stage.audited().await;
-        stage.finish().await;
+        assert_eq!(fixture.server.count(sql).await, 1, "one channel, topped up");
+        fixture.assert_audit().await;
+        fixture.finish().await;
     });
 }

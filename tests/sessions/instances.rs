@@ -3,23 +3,23 @@
 use std::sync::{Arc, Mutex};
 
 use farebox::db::notify;
+use farebox_test_support::db;
+use farebox_test_support::harness::{Server, eventually, reply, run, shared_chain};
+use farebox_test_support::sse::{Frame, text};
 use serde_json::json;
 use sqlx::Row as _;
 use tokio::sync::mpsc;
 
-use crate::db;
-use crate::harness::{Server, eventually, reply, run, shared_chain};
-use crate::sse::{Frame, text};
-use crate::stage::{CHAT, DEPOSIT, PRICE, Stage, amount, body};
+use crate::fixture::{CHAT, DEPOSIT, Fixture, PRICE, amount, body};
 
 #[test]
 fn a_voucher_that_one_instance_gets_wakes_the_stream_on_another() {
     run(async {
         let Some(database) = db::postgres().await else { return };
-        let stage = Stage::on(database, shared_chain().await, |_| {}).await;
-        let mut other = stage.twin().await;
-        let payer = stage.opened(DEPOSIT, PRICE).await;
-        let mut stream = stage.stream(&payer, payer.voucher(PRICE), &json!({"chunks": 200})).await;
+        let fixture = Fixture::on(database, shared_chain().await, |_| {}).await;
+        let mut other = fixture.second_instance().await;
+        let payer = fixture.opened(DEPOSIT, PRICE).await;
+        let mut stream = fixture.stream(&payer, payer.voucher(PRICE), &json!({"chunks": 200})).await;
         let (mut texts, mut asks, mut cost) = (0, 0, 0);
         while let Some(frame) = stream.next().await {
             match frame {
@@ -38,9 +38,9 @@ fn a_voucher_that_one_instance_gets_wakes_the_stream_on_another() {
         }
         assert_eq!((texts, cost), (200, 200));
         assert!(asks > 1, "{asks}");
-        assert_eq!(stage.close(&payer).await, 200 * PRICE);
+        assert_eq!(fixture.close(&payer).await, 200 * PRICE);
         other.stop().await;
-        stage.finish().await;
+        fixture.finish().await;
     });
 }
 
@@ -49,22 +49,22 @@ fn a_voucher_that_one_instance_gets_wakes_the_stream_on_another() {
 fn a_newer_request_on_another_instance_ends_the_older_stream() {
     run(async {
         let Some(database) = db::postgres().await else { return };
-        let stage = Stage::on(database, shared_chain().await, |_| {}).await;
-        let mut other = stage.twin().await;
-        let payer = stage.payer(DEPOSIT).await;
+        let fixture = Fixture::on(database, shared_chain().await, |_| {}).await;
+        let mut other = fixture.second_instance().await;
+        let payer = fixture.payer(DEPOSIT).await;
         let script = json!({"endless": true, "intervalMs": 3});
-        let mut old = stage.stream(&payer, payer.open(700 * PRICE), &script).await;
+        let mut old = fixture.stream(&payer, payer.open(700 * PRICE), &script).await;
         old.text().await.expect("it runs");
         let request = other.post(CHAT, &body(&json!({"chunks": 5}), true));
         let new =
             reply(request.header("authorization", payer.authorization(payer.voucher(700 * PRICE)))).await;
         assert_eq!(new.status, 200);
-        let transcript = stage.listen(&payer, &mut old).await;
+        let transcript = fixture.read_and_pay(&payer, &mut old).await;
         assert_eq!(transcript.errors[0]["error"]["code"], "superseded");
-        stage.idle().await;
-        stage.close(&payer).await;
+        fixture.idle().await;
+        fixture.close(&payer).await;
         other.stop().await;
-        stage.finish().await;
+        fixture.finish().await;
     });
 }
 
@@ -73,7 +73,7 @@ fn a_newer_request_on_another_instance_ends_the_older_stream() {
 fn an_instance_that_stops_hands_the_workers_lease_over() {
     run(async {
         let Some(database) = db::postgres().await else { return };
-        let mut stage = Stage::on(database, shared_chain().await, |_| {}).await;
+        let mut fixture = Fixture::on(database, shared_chain().await, |_| {}).await;
         let holder = async |server: &Server| -> Option<String> {
             let row = sqlx::query("SELECT owner FROM leases WHERE name = 'channels'")
                 .fetch_optional(&server.db.db.pool)
@@ -81,9 +81,9 @@ fn an_instance_that_stops_hands_the_workers_lease_over() {
                 .expect("the database answers");
             row.map(|row| row.try_get("owner").expect("text"))
         };
-        let first = eventually("the first works", async || holder(&stage.server).await).await;
-        let mut other = stage.twin().await;
-        stage.server.stop().await;
+        let first = eventually("the first works", async || holder(&fixture.server).await).await;
+        let mut other = fixture.second_instance().await;
+        fixture.server.stop().await;
         eventually("the other works", async || {
             holder(&other).await.filter(|owner| *owner != first).map(drop)
         })
@@ -110,11 +110,11 @@ fn word_reaches_the_other_instances_and_not_the_sender() {
             });
             instances.push((outgoing, transcript));
         }
-        // Nobody knows when all have begun to listen, so the first word is said until it is transcript.
+        // Nobody knows when all have begun to listen, so the first word is sent until it is received.
         eventually("all others hear it", async || {
             instances[0].0.send("one".to_owned()).await.expect("it runs");
-            let transcript = |index: usize| !instances[index].1.lock().expect("not poisoned").is_empty();
-            (transcript(1) && transcript(2)).then_some(())
+            let received = |index: usize| !instances[index].1.lock().expect("not poisoned").is_empty();
+            (received(1) && received(2)).then_some(())
         })
         .await;
         instances[1].0.send("two".to_owned()).await.expect("it runs");

@@ -10,10 +10,10 @@
 //! `FAREBOX_TEST_RUNS` makes more runs; a failure names its seed, and with `FAREBOX_TEST_SEED` set to
 //! it and one run it is repeated.
 
-mod chaos;
-mod choice;
+mod actions;
 mod client;
-mod listening;
+mod faults;
+mod reader;
 mod rules;
 
 use std::collections::{BTreeMap, HashMap};
@@ -24,17 +24,17 @@ use farebox::devnet::Devnet;
 use farebox::funding::channel::{Channel, Phase};
 use farebox::id::Timestamp;
 use farebox::payments::methods::tempo::session::ChannelId;
+use farebox_test_support::db::{self, TestDb};
+use farebox_test_support::harness::{FUNDS, eventually, own_chain, reply, run};
+use farebox_test_support::random::{Random, seed};
 use futures_util::future::join_all;
 use serde_json::json;
 use sqlx::Row as _;
 use tokio_util::task::TaskTracker;
 
-use crate::db::{self, TestDb};
-use crate::harness::{FUNDS, eventually, own_chain, reply, run};
-use crate::random::{Random, seed};
-use crate::stage::{CHAT, PRICE, Stage, units};
-use client::{Ask, Client, answer, whole_body};
-use listening::Cost;
+use crate::fixture::{CHAT, Fixture, PRICE, units};
+use client::{Action, Client, answer, non_streaming_body};
+use reader::Cost;
 use rules::Range;
 
 const SEED: u64 = 20_261_124;
@@ -48,29 +48,29 @@ const DEPOSIT: u64 = 150 * PRICE;
 /// Looks of the worker after which nothing may be open any more.
 const ROUNDS: u32 = 8;
 
-/// How often each kind of request was answered how, over all runs.
+/// Number of answers of each kind to each kind of request, over all runs.
 type Tally = BTreeMap<String, u64>;
 
 /// One run.
 struct Run<'a> {
-    stage: Option<Stage<'a>>,
+    fixture: Option<Fixture<'a>>,
     clients: Vec<Client>,
     random: Random,
     /// Quiet channels are closed soon.
     idle: bool,
     /// The chain refuses connections.
-    gone: bool,
+    chain_stopped: bool,
     /// Transactions that left and can still be included.
-    adrift: Vec<String>,
+    unconfirmed: Vec<String>,
     /// Transactions that cannot.
     expired: Vec<String>,
-    /// What servers that died still had under way: their transactions may yet arrive.
-    dead: Vec<TaskTracker>,
+    /// Tasks of stopped servers: their transactions may still be sent.
+    stopped: Vec<TaskTracker>,
     tally: Tally,
     trace: Trace,
 }
 
-/// What happened, told when the run fails.
+/// Steps of a run, printed when it fails.
 struct Trace {
     seed: u64,
     steps: Vec<String>,
@@ -132,8 +132,8 @@ impl<'a> Run<'a> {
         let mut random = Random(seed);
         let idle = random.below(5) == 0;
         let (above, after) = ([500, 1_000_000][below(&mut random, 2)], [0, 600][below(&mut random, 2)]);
-        let stage = Stage::on(database, chain, |config| {
-            // A server that is told to stop is one that dies: nothing may end well.
+        let fixture = Fixture::on(database, chain, |config| {
+            // A server that is stopped is one that crashes: nothing may end well.
             config.server.drain_seconds = 0;
             config.chain.request_timeout_ms = 1_000;
             config.chain.confirm_timeout_ms = 600;
@@ -143,29 +143,30 @@ impl<'a> Run<'a> {
         })
         .await;
         let clients = join_all((0..CLIENTS).map(async |index| {
-            let whole = reply(stage.server.post(CHAT, &whole_body(&json!({})))).await.asked();
-            Client::new(format!("client-{index}"), stage.payer(DEPOSIT).await, whole)
+            let non_streaming_challenge =
+                reply(fixture.server.post(CHAT, &non_streaming_body(&json!({})))).await.challenge();
+            Client::new(format!("client-{index}"), fixture.payer(DEPOSIT).await, non_streaming_challenge)
         }))
         .await;
         let trace = Trace { seed, steps: Vec::new() };
         let run = Self {
-            stage: Some(stage),
+            fixture: Some(fixture),
             clients,
             random,
             idle,
-            gone: false,
-            adrift: Vec::new(),
+            chain_stopped: false,
+            unconfirmed: Vec::new(),
             expired: Vec::new(),
-            dead: Vec::new(),
+            stopped: Vec::new(),
             tally: Tally::new(),
             trace,
         };
-        run.only_our_worker().await;
+        run.disable_own_worker().await;
         run
     }
 
-    fn stage(&self) -> &Stage<'a> {
-        self.stage.as_ref().expect("taken only while it restarts")
+    fn fixture(&self) -> &Fixture<'a> {
+        self.fixture.as_ref().expect("taken only while it restarts")
     }
 
     fn note(&mut self, step: String) {
@@ -182,81 +183,83 @@ impl<'a> Run<'a> {
 
     async fn step(&mut self) {
         match self.random.below(100) {
-            0..=46 => self.act().await,
-            47..=60 => self.at_once().await,
-            61..=68 => self.listen().await,
+            0..=46 => self.one_action().await,
+            47..=60 => self.concurrently().await,
+            61..=68 => self.read_and_pay().await,
             69..=73 => self.leave(),
-            74..=80 => self.pass().await,
+            74..=80 => self.run_worker().await,
             81..=88 => self.break_chain().await,
-            89..=91 => self.mend_chain().await,
-            93 => self.age().await,
-            94..=95 => self.ask_to_close().await,
-            92 | 96 => self.arrive().await,
+            89..=91 => self.repair_chain().await,
+            93 => self.expire_transactions().await,
+            94..=95 => self.request_close_on_chain().await,
+            92 | 96 => self.include_late().await,
             _ => self.crash().await,
         }
-        self.look().await;
+        self.check_invariants().await;
     }
 
     /// One request, whose answer is known before where the payer knows how its channel stands.
-    async fn act(&mut self) {
+    async fn one_action(&mut self) {
         let who = self.below(CLIENTS);
-        let ask = self.choose(who, &[]).await;
-        self.one(who, ask).await;
+        let action = self.choose(who, &[]).await;
+        self.one(who, action).await;
     }
 
-    async fn one(&mut self, who: usize, ask: Ask) {
+    async fn one(&mut self, who: usize, action: Action) {
         let before = self.channel(who).await;
-        let trouble = self.is_in_trouble() || is_waiting(before.as_ref());
-        let stage = self.stage.as_ref().expect("taken only while it restarts");
-        let (request, name) = self.clients[who].request(stage, &ask);
+        let unreliable = self.is_chain_unreliable() || is_waiting(before.as_ref());
+        let fixture = self.fixture.as_ref().expect("taken only while it restarts");
+        let (request, name) = self.clients[who].request(fixture, &action);
         let answer = answer(request).await;
         let after = self.channel(who).await;
         let spent = Range { low: spent(before.as_ref()), high: spent(after.as_ref()) };
-        let allowed = self.clients[who].expects(&ask, spent, trouble, is_stale(before.as_ref()));
-        self.note(format!("{name} {ask:?} -> {} (trouble {trouble})", answer.code));
+        let allowed = self.clients[who].expects(&action, spent, unreliable, is_stale(before.as_ref()));
+        self.note(format!("{name} {action:?} -> {} (trouble {unreliable})", answer.code));
         assert!(
             allowed.contains(answer.code.as_str()),
-            "{name} {ask:?}: {}, allowed {allowed:?}, believed {:?}, spent {spent:?}, {after:?}",
+            "{name} {action:?}: {}, allowed {allowed:?}, believed {:?}, spent {spent:?}, {after:?}",
             answer.code,
             self.clients[who].belief
         );
-        self.count(&format!("{} {}", kind(&ask), answer.code));
-        self.clients[who].learn(&ask, name, answer, trouble);
+        self.count(&format!("{} {}", kind(&action), answer.code));
+        self.clients[who].record(&action, name, answer, unreliable);
     }
 
-    /// Several requests on one channel at once, and sometimes the worker too.
-    async fn at_once(&mut self) {
+    /// Makes several requests on one channel at once, and sometimes runs the worker too.
+    async fn concurrently(&mut self) {
         let (who, count) = (self.below(CLIENTS), 2 + self.below(2));
-        let mut asks = Vec::new();
+        let mut actions = Vec::new();
         for _ in 0..count {
-            let ask = self.choose(who, &asks).await;
-            asks.push(ask);
+            let action = self.choose(who, &actions).await;
+            actions.push(action);
         }
-        let (works, possible) = (self.below(3) == 0, self.clients[who].belief.anything());
-        let stage = self.stage.as_ref().expect("taken only while it restarts");
-        let requests: Vec<_> = asks.iter().map(|ask| self.clients[who].request(stage, ask)).collect();
+        let (works, possible) = (self.below(3) == 0, self.clients[who].belief.all_answers());
+        let fixture = self.fixture.as_ref().expect("taken only while it restarts");
+        let requests: Vec<_> =
+            actions.iter().map(|action| self.clients[who].request(fixture, action)).collect();
         let (requests, names): (Vec<_>, Vec<_>) = requests.into_iter().unzip();
         let worker = async {
             if works {
-                stage.pass().await;
+                fixture.run_worker().await;
             }
         };
         let (answers, ()) = tokio::join!(join_all(requests.into_iter().map(answer)), worker);
-        for ((ask, name), answer) in asks.into_iter().zip(names).zip(answers) {
-            self.note(format!("{name} at once {ask:?} -> {} (worker {works})", answer.code));
-            assert!(possible.contains(answer.code.as_str()), "{name} {ask:?}: {}", answer.code);
-            self.count(&format!("{} {}", kind(&ask), answer.code));
-            self.clients[who].learn(&ask, name, answer, true);
+        for ((action, name), answer) in actions.into_iter().zip(names).zip(answers) {
+            self.note(format!("{name} at once {action:?} -> {} (worker {works})", answer.code));
+            assert!(possible.contains(answer.code.as_str()), "{name} {action:?}: {}", answer.code);
+            self.count(&format!("{} {}", kind(&action), answer.code));
+            self.clients[who].record(&action, name, answer, true);
         }
     }
 
-    /// Gives a stream that runs the time for some chunks.
-    async fn listen(&mut self) {
+    /// Waits for some chunks of a running stream.
+    async fn read_and_pay(&mut self) {
         let (who, more) = (self.below(CLIENTS), 1 + self.random.below(20));
         let client = &self.clients[who];
         let wanted = client.received() + more;
         eventually("it goes on, waits or ends", async || {
-            (client.received() >= wanted || client.asked().is_some() || !client.is_listening()).then_some(())
+            (client.received() >= wanted || client.required_voucher().is_some() || !client.is_streaming())
+                .then_some(())
         })
         .await;
         self.note(format!("client-{who} listens for {more} chunks"));
@@ -272,48 +275,48 @@ impl<'a> Run<'a> {
     }
 
     async fn channel(&self, who: usize) -> Option<Channel> {
-        let sessions = self.stage().server.app.sessions.as_ref().expect("sessions are on");
+        let sessions = self.fixture().server.app.sessions.as_ref().expect("sessions are on");
         let id = ChannelId(self.clients[who].payer.id);
         sessions.channels.find(id).await.expect("the database answers")
     }
 
-    /// What must hold at every moment.
-    async fn look(&mut self) {
+    /// Checks the invariants that hold at every moment.
+    async fn check_invariants(&mut self) {
         for who in 0..CLIENTS {
-            // Read before the books: what is received later is charged later.
+            // Read before the ledger: what is received later is charged later.
             let received = self.clients[who].received();
             let channel = self.channel(who).await;
-            self.clients[who].look(channel.as_ref(), received, self.idle);
+            self.clients[who].check_invariants(channel.as_ref(), received, self.idle);
             let out = channel.and_then(|channel| channel.pending).map(|pending| pending.raw);
-            let known = |raw: &String| self.adrift.contains(raw) || self.expired.contains(raw);
+            let known = |raw: &String| self.unconfirmed.contains(raw) || self.expired.contains(raw);
             let out = out.filter(|raw| !known(raw));
-            self.adrift.extend(out);
+            self.unconfirmed.extend(out);
         }
     }
 
     /// Nothing is stuck: with a chain that works, a few looks of the worker end everything.
-    async fn settle_down(&mut self) {
-        self.mend_chain().await;
+    async fn resolve_everything(&mut self) {
+        self.repair_chain().await;
         for _ in 0..ROUNDS {
             for who in 0..CLIENTS {
-                for ask in self.clients[who].unresolved.clone() {
-                    self.one(who, ask).await;
+                for action in self.clients[who].unresolved.clone() {
+                    self.one(who, action).await;
                 }
             }
-            self.age().await;
-            self.pass().await;
-            self.look().await;
+            self.expire_transactions().await;
+            self.run_worker().await;
+            self.check_invariants().await;
         }
         for who in 0..CLIENTS {
             let channel = self.channel(who).await;
             assert!(self.clients[who].unresolved.is_empty(), "{who}: no verdict: {channel:?}");
             assert!(!is_waiting(channel.as_ref()), "{who}: stuck: {channel:?}");
-            let app = &self.stage().server.app;
+            let app = &self.fixture().server.app;
             if let Some(channel) = channel.filter(|channel| channel.phase == Phase::Open) {
                 let state = app.chain.channel(app.config.sessions.escrow, channel.id).await;
                 let state = state.expect("the chain answers");
-                let books = (channel.deposit, channel.settled);
-                assert_eq!((state.deposit, state.settled), books, "the chain's state: {channel:?}");
+                let recorded = (channel.deposit, channel.settled);
+                assert_eq!((state.deposit, state.settled), recorded, "the chain's state: {channel:?}");
             }
         }
     }
@@ -321,7 +324,7 @@ impl<'a> Run<'a> {
     /// Closes everything and accounts for it; returns what was tried.
     async fn finish(mut self) -> Tally {
         let mut costs = Vec::new();
-        self.settle_down().await;
+        self.resolve_everything().await;
         for who in 0..CLIENTS {
             self.clients[who].leave();
             for _ in 0..ROUNDS {
@@ -329,9 +332,9 @@ impl<'a> Run<'a> {
                 if channel.phase != Phase::Open {
                     break;
                 }
-                self.one(who, Ask::Close(units(channel.accepted()))).await;
-                self.pass().await;
-                self.look().await;
+                self.one(who, Action::Close(units(channel.accepted()))).await;
+                self.run_worker().await;
+                self.check_invariants().await;
             }
             costs.push(self.clients[who].finish().await);
         }
@@ -339,11 +342,11 @@ impl<'a> Run<'a> {
         for (who, costs) in costs.into_iter().enumerate() {
             earned += self.account_for(who, costs).await;
         }
-        let stage = self.stage.take().expect("taken only while it restarts");
-        assert_eq!(stage.earned().await, earned, "what the payee has got");
-        assert_eq!(stage.open_holds().await, 0, "open holds");
-        stage.audited().await;
-        stage.finish().await;
+        let fixture = self.fixture.take().expect("taken only while it restarts");
+        assert_eq!(fixture.earned().await, earned, "what the payee has got");
+        assert_eq!(fixture.open_holds().await, 0, "open holds");
+        fixture.assert_audit().await;
+        fixture.finish().await;
         std::mem::take(&mut self.tally)
     }
 
@@ -351,7 +354,7 @@ impl<'a> Run<'a> {
     async fn account_for(&mut self, who: usize, costs: Vec<Cost>) -> u64 {
         let channel = self.channel(who).await;
         let client = &self.clients[who];
-        let mut charged = charges(self.stage(), client).await;
+        let mut charged = charges(self.fixture(), client).await;
         for Cost { request, units } in costs {
             let paid = charged.remove(&request).unwrap_or(0) / PRICE;
             assert!(units.holds(paid), "{request}: charged {paid}, should be {units:?}");
@@ -363,18 +366,18 @@ impl<'a> Run<'a> {
             assert_eq!(channel.settled, channel.capture(), "captured is what was charged or settled");
             units(channel.settled)
         });
-        let left = self.stage().chain.balance(PATH_USD, client.payer.agent.address()).await;
+        let left = self.fixture().chain.balance(PATH_USD, client.payer.agent.address()).await;
         let left = left.expect("the chain answers");
         assert_eq!(U256::from(FUNDS) - left, U256::from(captured), "what {} paid", client.name);
         captured
     }
 }
 
-/// What the ledger charged a payer's channel for, by request.
-async fn charges(stage: &Stage<'_>, client: &Client) -> HashMap<String, u64> {
+/// Charges of a payer's channel in the ledger, by request.
+async fn charges(fixture: &Fixture<'_>, client: &Client) -> HashMap<String, u64> {
     let rows = sqlx::query("SELECT request_id, amount FROM entries WHERE account = $1")
         .bind(format!("channel:{:#x}", client.payer.id))
-        .fetch_all(&stage.server.db.db.pool)
+        .fetch_all(&fixture.server.db.db.pool)
         .await
         .expect("the database answers");
     let entry = |row: &sqlx::any::AnyRow| {
@@ -392,12 +395,12 @@ fn below(random: &mut Random, end: usize) -> usize {
     usize::try_from(random.below(end as u64)).expect("below a usize")
 }
 
-/// Whether a transaction about the channel is out.
+/// True if a transaction about the channel is pending.
 fn is_waiting(channel: Option<&Channel>) -> bool {
     channel.is_some_and(|channel| channel.pending.is_some())
 }
 
-/// Whether the server knows so little of a channel that it asks the chain before it takes a voucher.
+/// True if the server's knowledge of a channel is so old that it reads the chain before it accepts a voucher.
 fn is_stale(channel: Option<&Channel>) -> bool {
     let minute = |channel: &Channel| Timestamp::now().checked_millis_since(channel.checked_at);
     channel.and_then(minute).is_some_and(|age| age > 60_000)
@@ -407,13 +410,13 @@ fn spent(channel: Option<&Channel>) -> u64 {
     channel.map_or(0, |channel| units(channel.spent))
 }
 
-fn kind(ask: &Ask) -> &'static str {
-    match ask {
-        Ask::Open { .. } => "Open",
-        Ask::Voucher(_) => "Voucher",
-        Ask::TopUp { .. } => "TopUp",
-        Ask::Stream { .. } => "Stream",
-        Ask::Whole { .. } => "Whole",
-        Ask::Close(_) => "Close",
+fn kind(action: &Action) -> &'static str {
+    match action {
+        Action::Open { .. } => "Open",
+        Action::Voucher(_) => "Voucher",
+        Action::TopUp { .. } => "TopUp",
+        Action::Stream { .. } => "Stream",
+        Action::NonStreaming { .. } => "Whole",
+        Action::Close(_) => "Close",
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-/// How a rule is kept.
+/// Evidence that a rule is kept.
 enum Kept {
     /// By the test of this name.
     Test(&'static str),
@@ -62,7 +62,7 @@ const SESSION: &[(&str, &str, Kept)] = &[
     (
         "Session Snapshot",
         "the same in the header of a bootstrap",
-        Test("a_wallet_that_proves_itself_is_told_its_channel"),
+        Test("a_wallet_that_proves_itself_gets_its_channel"),
     ),
     (
         "Fee Payment, Server Requirements",
@@ -247,7 +247,7 @@ const SESSION: &[(&str, &str, Kept)] = &[
     (
         "Per-Request Processing 2",
         "a request that is not covered is told what is missing",
-        Test("a_short_request_is_told_how_much_is_missing"),
+        Test("a_short_request_names_the_missing_amount"),
     ),
     (
         "Per-Request Processing 3",
@@ -336,7 +336,7 @@ const SESSION: &[(&str, &str, Kept)] = &[
     ),
 ];
 
-/// Whom the other MUSTs bind.
+/// Parties that the other MUSTs bind.
 const NOT_OURS: &[(&str, &str)] = &[
     ("Protocol Versions", "clients answer with the protocol that was asked for"),
     ("Contract-Backed Channel State", "version 1, which is not offered"),

@@ -1,11 +1,12 @@
-//! What a session is asked for, in which form, and what its credentials may hold.
+//! Offers of sessions: their form, and the contents of their credentials.
 
+use farebox_test_support::db;
+use farebox_test_support::harness::{self, SECRET, reply, run};
+use farebox_test_support::payer::{self, Payer};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::harness::{SECRET, reply, run};
-use crate::payer::Payer;
-use crate::stage::{CHAT, DEPOSIT, PRICE, Stage, amount, body};
+use crate::fixture::{CHAT, DEPOSIT, Fixture, PRICE, amount, body};
 
 /// One more than 96 bits hold.
 const TOO_LARGE: &str = "79228162514264337593543950336";
@@ -20,10 +21,13 @@ fn is_lower_hex(value: &Value, digits: usize) -> bool {
 #[test]
 fn a_challenge_says_all_that_opening_a_channel_needs() {
     run(async {
-        let stage = Stage::start().await;
-        let asked = stage.ask().await;
-        assert_eq!((&asked.echo["method"], &asked.echo["intent"]), (&json!("tempo"), &json!("session")));
-        let request = &asked.request;
+        let fixture = Fixture::start().await;
+        let challenge = fixture.challenge().await;
+        assert_eq!(
+            (&challenge.echo["method"], &challenge.echo["intent"]),
+            (&json!("tempo"), &json!("session"))
+        );
+        let request = &challenge.request;
         assert_eq!(
             (amount(&request["amount"]), &request["unitType"], amount(&request["suggestedDeposit"])),
             (PRICE, &json!("chunk"), 2_000 * PRICE)
@@ -35,29 +39,29 @@ fn a_challenge_says_all_that_opening_a_channel_needs() {
         {
             assert!(is_lower_hex(address, 40), "{address} in {request}");
         }
-        // When it ends is said once, outside.
-        assert!(!asked.expires.is_empty() && request.get("expires").is_none(), "{request}");
+        // Its expiry is stated once, outside.
+        assert!(!challenge.expires.is_empty() && request.get("expires").is_none(), "{request}");
         // Nobody has a channel yet.
         for absent in ["channelId", "sessionSnapshot", "feePayer"] {
             assert_eq!(details.get(absent), None, "{details}");
         }
-        stage.finish().await;
+        fixture.finish().await;
     });
 }
 
 #[test]
 fn a_refusal_to_a_known_payer_says_how_its_channel_stands() {
     run(async {
-        let stage = Stage::start().await;
-        let payer = stage.opened(DEPOSIT, 20 * PRICE).await;
+        let fixture = Fixture::start().await;
+        let payer = fixture.opened(DEPOSIT, 20 * PRICE).await;
         // Read, and not paid further than that.
         let served =
-            stage.reply(&payer, payer.voucher(20 * PRICE), &body(&json!({"chunks": 20}), true)).await;
+            fixture.reply(&payer, payer.voucher(20 * PRICE), &body(&json!({"chunks": 20}), true)).await;
         assert_eq!(served.status, 200, "{}", served.text);
-        stage.idle().await;
-        let short = stage.reply(&payer, payer.voucher(20 * PRICE), &body(&json!({}), true)).await;
+        fixture.idle().await;
+        let short = fixture.reply(&payer, payer.voucher(20 * PRICE), &body(&json!({}), true)).await;
         short.assert(402, "insufficient_balance");
-        let request = short.asked().request;
+        let request = short.challenge().request;
         // Its deposit is there already: none is suggested.
         assert_eq!(request.get("suggestedDeposit"), None);
         let details = &request["methodDetails"];
@@ -80,47 +84,50 @@ fn a_refusal_to_a_known_payer_says_how_its_channel_stands() {
         }
         // With what it asks for the request is served.
         let required = amount(&snapshot["requiredCumulative"]);
-        let transcript = stage.run(&payer, payer.voucher(required), &json!({"chunks": 1})).await;
+        let transcript = fixture.run(&payer, payer.voucher(required), &json!({"chunks": 1})).await;
         assert_eq!(transcript.texts.len(), 1);
-        stage.finish().await;
+        fixture.finish().await;
     });
 }
 
 #[test]
 fn unknown_fields_are_ignored_and_unknown_actions_refused() {
     run(async {
-        let stage = Stage::start().await;
-        let payer = stage.payer(DEPOSIT).await;
+        let fixture = Fixture::start().await;
+        let payer = fixture.payer(DEPOSIT).await;
         let extended = |mut payload: Value| {
             payload["fromTheFuture"] = json!({"a": [1]});
             payload["descriptor"]["fromTheFuture"] = json!("x");
             payload
         };
-        stage.done(&payer, extended(payer.open(PRICE))).await;
-        stage.done(&payer, extended(payer.voucher(2 * PRICE))).await;
-        stage.done(&payer, extended(payer.top_up(500))).await;
-        let before = stage.standing(&payer).await;
+        fixture.done(&payer, extended(payer.open(PRICE))).await;
+        fixture.done(&payer, extended(payer.voucher(2 * PRICE))).await;
+        fixture.done(&payer, extended(payer.top_up(500))).await;
+        let before = fixture.channel_amounts(&payer).await;
         for action in [json!("settle"), json!("Voucher"), json!(""), json!(1), Value::Null] {
             let mut payload = payer.voucher(3 * PRICE);
             payload["action"] = action.clone();
-            stage.manage(&payer, payload.clone()).await.assert(402, "malformed_credential");
-            let reply = stage.reply(&payer, payload, &body(&json!({}), true)).await;
+            fixture.manage(&payer, payload.clone()).await.assert(402, "malformed_credential");
+            let reply = fixture.reply(&payer, payload, &body(&json!({}), true)).await;
             reply.assert(402, "malformed_credential");
         }
-        assert_eq!((stage.standing(&payer).await, stage.upstream.observed().requests), (before, 0));
-        stage.done(&payer, extended(payer.close(2 * PRICE))).await;
-        assert_eq!(stage.closed(&payer).await, 0);
-        stage.finish().await;
+        assert_eq!(
+            (fixture.channel_amounts(&payer).await, fixture.upstream.observed().requests),
+            (before, 0)
+        );
+        fixture.done(&payer, extended(payer.close(2 * PRICE))).await;
+        assert_eq!(fixture.closed(&payer).await, 0);
+        fixture.finish().await;
     });
 }
 
 #[test]
 fn missing_fields_are_named_and_amounts_beyond_96_bits_refused() {
     run(async {
-        let stage = Stage::start().await;
-        let payer = stage.opened(DEPOSIT, PRICE).await;
-        let new = stage.payer(DEPOSIT).await;
-        let before = stage.standing(&payer).await;
+        let fixture = Fixture::start().await;
+        let payer = fixture.opened(DEPOSIT, PRICE).await;
+        let new = fixture.payer(DEPOSIT).await;
+        let before = fixture.channel_amounts(&payer).await;
         for (payer, payload, amount) in [
             (&new, new.open(PRICE), "cumulativeAmount"),
             (&payer, payer.voucher(2 * PRICE), "cumulativeAmount"),
@@ -130,17 +137,17 @@ fn missing_fields_are_named_and_amounts_beyond_96_bits_refused() {
             for beyond in [TOO_LARGE, "340282366920938463463374607431768211456"] {
                 let mut large = payload.clone();
                 large[amount] = json!(beyond);
-                stage.manage(payer, large).await.assert(402, "malformed_credential");
+                fixture.manage(payer, large).await.assert(402, "malformed_credential");
             }
             for field in ["channelId", "descriptor", amount] {
                 let mut without = payload.clone();
                 without.as_object_mut().expect("an object").remove(field);
-                stage.manage(payer, without).await.assert(402, "malformed_credential");
+                fixture.manage(payer, without).await.assert(402, "malformed_credential");
             }
         }
-        assert_eq!(stage.standing(&payer).await, before);
-        assert_eq!(stage.close(&payer).await, 0);
-        stage.finish().await;
+        assert_eq!(fixture.channel_amounts(&payer).await, before);
+        assert_eq!(fixture.close(&payer).await, 0);
+        fixture.finish().await;
     });
 }
 
@@ -149,46 +156,46 @@ fn missing_fields_are_named_and_amounts_beyond_96_bits_refused() {
 #[test]
 fn a_challenge_that_is_unknown_or_over_is_not_found() {
     run(async {
-        let stage = Stage::start().await;
-        let payer = stage.opened(DEPOSIT, PRICE).await;
-        let before = stage.standing(&payer).await;
+        let fixture = Fixture::start().await;
+        let payer = fixture.opened(DEPOSIT, PRICE).await;
+        let before = fixture.channel_amounts(&payer).await;
         let mut expired = payer.clone();
-        expired.asked.echo["expires"] = json!("2025-01-06T12:05:00Z");
-        expired.asked.resign(SECRET);
+        expired.challenge.echo["expires"] = json!("2025-01-06T12:05:00Z");
+        expired.challenge.resign(SECRET);
         for payload in [payer.open(PRICE), payer.voucher(2 * PRICE), payer.top_up(500), payer.close(PRICE)] {
-            stage.manage(&expired, payload).await.assert(402, "challenge_not_found");
+            fixture.manage(&expired, payload).await.assert(402, "challenge_not_found");
         }
         let mut foreign = payer.clone();
-        foreign.asked.resign("another server's secret, long enough to be one");
+        foreign.challenge.resign("another server's secret, long enough to be one");
         let mut unnamed = payer.clone();
-        unnamed.asked.echo["id"] = json!("kM9xPqWvT2nJrHsY4aDfEb");
+        unnamed.challenge.echo["id"] = json!("kM9xPqWvT2nJrHsY4aDfEb");
         for stranger in [&foreign, &unnamed] {
-            let reply = stage.manage(stranger, payer.top_up(500)).await;
+            let reply = fixture.manage(stranger, payer.top_up(500)).await;
             reply.assert(402, "challenge_not_found");
             assert_eq!(reply.json()["type"], "https://paymentauth.org/problems/session/challenge-not-found");
         }
-        assert_eq!(stage.standing(&payer).await, before);
-        assert_eq!(stage.close(&payer).await, 0);
-        stage.finish().await;
+        assert_eq!(fixture.channel_amounts(&payer).await, before);
+        assert_eq!(fixture.close(&payer).await, 0);
+        fixture.finish().await;
     });
 }
 
 #[test]
 fn vouchers_are_taken_by_head_while_a_stream_waits() {
     run(async {
-        let stage = Stage::start().await;
-        let payer = stage.opened(DEPOSIT, PRICE).await;
-        let mut stream = stage.stream(&payer, payer.voucher(PRICE), &json!({"chunks": 4})).await;
+        let fixture = Fixture::start().await;
+        let payer = fixture.opened(DEPOSIT, PRICE).await;
+        let mut stream = fixture.stream(&payer, payer.voucher(PRICE), &json!({"chunks": 4})).await;
         stream.text().await.expect("one is paid");
-        let head = stage.server.request(Method::HEAD, CHAT);
+        let head = fixture.server.request(Method::HEAD, CHAT);
         let head = head.header("authorization", payer.authorization(payer.voucher(4 * PRICE)));
         let answer = reply(head).await;
         assert_eq!((answer.status, answer.text.as_str()), (204, ""));
         assert_eq!(amount(&answer.receipt()["acceptedCumulative"]), 4 * PRICE);
-        let transcript = stage.listen(&payer, &mut stream).await;
+        let transcript = fixture.read_and_pay(&payer, &mut stream).await;
         assert_eq!((transcript.texts.len(), transcript.cost(), transcript.errors.len()), (3, 4 * PRICE, 0));
-        assert_eq!(stage.close(&payer).await, 4 * PRICE);
-        stage.finish().await;
+        assert_eq!(fixture.close(&payer).await, 4 * PRICE);
+        fixture.finish().await;
     });
 }
 
@@ -196,27 +203,27 @@ fn vouchers_are_taken_by_head_while_a_stream_waits() {
 #[test]
 fn the_fee_of_another_transaction_is_not_sponsored() {
     run(async {
-        let chain = crate::harness::own_chain().await;
-        let stage = Stage::on(crate::db::sqlite().await, &chain, |_| {}).await;
+        let chain = harness::own_chain().await;
+        let fixture = Fixture::on(db::sqlite().await, &chain, |_| {}).await;
         let path = format!("{CHAT}?feePayer=true");
-        let asked = stage.ask_at(&path).await;
-        assert_eq!(asked.request["methodDetails"]["feePayer"], true);
+        let challenge = fixture.challenge_at(&path).await;
+        assert_eq!(challenge.request["methodDetails"]["feePayer"], true);
         let sent = chain.broadcasts();
-        let agent = stage.agent().await;
-        let bends: [fn(&mut crate::payer::Terms); 3] = [
+        let agent = fixture.agent().await;
+        let alterations: [fn(&mut payer::ChannelTerms); 3] = [
             |terms| terms.payee = alloy::primitives::Address::repeat_byte(7),
             |terms| terms.token = farebox::devnet::TOKENS[1],
             |terms| terms.escrow = alloy::primitives::Address::repeat_byte(8),
         ];
-        for bend in bends {
-            let payer = Payer::bent(agent.clone(), asked.clone(), DEPOSIT, bend);
-            let request = stage.server.request(Method::POST, &path);
+        for alter in alterations {
+            let payer = Payer::altered(agent.clone(), challenge.clone(), DEPOSIT, alter);
+            let request = fixture.server.request(Method::POST, &path);
             let answer = reply(request.header("authorization", payer.authorization(payer.open(PRICE)))).await;
             assert_eq!(answer.status, 402, "{}", answer.text);
         }
         assert_eq!(chain.broadcasts(), sent);
-        assert_eq!(stage.server.count("SELECT count(*) FROM sponsor_days").await, 0, "nothing is reserved");
-        stage.server.finish(chain).await;
+        assert_eq!(fixture.server.count("SELECT count(*) FROM sponsor_days").await, 0, "nothing is reserved");
+        fixture.server.finish(chain).await;
     });
 }
 
@@ -224,12 +231,12 @@ fn the_fee_of_another_transaction_is_not_sponsored() {
 #[test]
 fn clients_are_warned_that_chat_sent_again_is_charged_again() {
     run(async {
-        let stage = Stage::start().await;
-        let document = reply(stage.server.get("/openapi.json")).await.json();
+        let fixture = Fixture::start().await;
+        let document = reply(fixture.server.get("/openapi.json")).await.json();
         let chat = &document["paths"]["/mpp/chat/completions"]["post"];
         for text in [chat["description"].as_str(), document["info"]["x-guidance"].as_str()] {
             assert!(text.is_some_and(|text| text.contains("charged again")), "{text:?}");
         }
-        stage.finish().await;
+        fixture.finish().await;
     });
 }

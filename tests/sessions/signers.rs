@@ -1,16 +1,16 @@
-//! Who may sign for a channel: what the channel itself says, never what a credential says.
+//! Signers of a channel: the channel itself names them, never a credential.
 
 use alloy::hex;
 use farebox::funding::channel::Phase;
 use farebox::id::Timestamp;
+use farebox_test_support::agent::Agent;
+use farebox_test_support::harness::run;
+use farebox_test_support::payer::Payer;
 use serde_json::{Value, json};
 
-use crate::agent::Agent;
-use crate::harness::run;
-use crate::payer::Payer;
-use crate::stage::{DEPOSIT, PRICE, Stage, body, on_every_engine};
+use crate::fixture::{DEPOSIT, Fixture, PRICE, body, on_every_engine};
 
-/// The same channel with another wallet's key in hand.
+/// A payer of the same channel with another wallet's key.
 fn held_by(agent: &Agent, payer: &Payer) -> Payer {
     Payer { agent: agent.clone(), ..payer.clone() }
 }
@@ -21,29 +21,29 @@ fn signature(signature: &[u8]) -> Value {
 
 #[test]
 fn a_delegate_signs_vouchers_and_nobody_else() {
-    run(on_every_engine(async |stage| {
+    run(on_every_engine(async |fixture| {
         let delegate = Agent::random();
-        let (agent, asked) = (stage.agent().await, stage.ask().await);
-        let payer = Payer::bent(agent, asked, DEPOSIT, |terms| terms.signer = delegate.address());
+        let (agent, challenge) = (fixture.agent().await, fixture.challenge().await);
+        let payer = Payer::altered(agent, challenge, DEPOSIT, |terms| terms.signer = delegate.address());
         let delegated = |amount| held_by(&delegate, &payer).sign(amount);
         // The payer of the deposit is not the signer of its vouchers.
-        stage.manage(&payer, payer.open(5 * PRICE)).await.assert(402, "invalid_signature");
+        fixture.manage(&payer, payer.open(5 * PRICE)).await.assert(402, "invalid_signature");
         let mut open = payer.open(5 * PRICE);
         open["signature"] = signature(&delegated(5 * PRICE));
-        // What the payload says of the signer must be what the channel says.
+        // The payload's signer must be the channel's.
         let mut other = open.clone();
         other["authorizedSigner"] = json!(payer.agent.address());
-        stage.manage(&payer, other).await.assert(402, "malformed_credential");
-        stage.done(&payer, open).await;
-        stage.manage(&payer, payer.voucher(9 * PRICE)).await.assert(402, "invalid_signature");
+        fixture.manage(&payer, other).await.assert(402, "malformed_credential");
+        fixture.done(&payer, open).await;
+        fixture.manage(&payer, payer.voucher(9 * PRICE)).await.assert(402, "invalid_signature");
         let voucher = payer.signed(9 * PRICE, &delegated(9 * PRICE));
-        let answer = stage.reply(&payer, voucher, &body(&json!({"chunks": 9}), true)).await;
+        let answer = fixture.reply(&payer, voucher, &body(&json!({"chunks": 9}), true)).await;
         assert_eq!(answer.status, 200, "{}", answer.text);
-        stage.idle().await;
+        fixture.idle().await;
         let mut close = payer.signed(9 * PRICE, &delegated(9 * PRICE));
         close["action"] = json!("close");
-        stage.done(&payer, close).await;
-        assert_eq!((stage.closed(&payer).await, stage.earned().await), (9 * PRICE, 9 * PRICE));
+        fixture.done(&payer, close).await;
+        assert_eq!((fixture.closed(&payer).await, fixture.earned().await), (9 * PRICE, 9 * PRICE));
     }));
 }
 
@@ -51,29 +51,29 @@ fn a_delegate_signs_vouchers_and_nobody_else() {
 #[test]
 fn a_compact_signature_is_accepted_and_settles() {
     run(async {
-        let stage = Stage::start().await;
-        let payer = stage.opened(DEPOSIT, PRICE).await;
+        let fixture = Fixture::start().await;
+        let payer = fixture.opened(DEPOSIT, PRICE).await;
         let full = payer.sign(6 * PRICE);
         let mut compact = full[..64].to_vec();
         compact[32] |= (full[64] - 27) << 7;
         let voucher = payer.signed(6 * PRICE, &compact);
-        stage.run(&payer, voucher, &json!({"chunks": 6})).await;
-        stage.idle().await;
-        let channel = stage.channel(&payer).await;
-        let sessions = stage.server.app.sessions.as_ref().expect("sessions are on");
+        fixture.run(&payer, voucher, &json!({"chunks": 6})).await;
+        fixture.idle().await;
+        let channel = fixture.channel(&payer).await;
+        let sessions = fixture.server.app.sessions.as_ref().expect("sessions are on");
         sessions.channels.settle(&channel, Timestamp::now()).await.expect("it settles");
-        assert_eq!(stage.earned().await, 6 * PRICE);
-        assert_eq!(stage.close(&payer).await, 6 * PRICE);
-        stage.finish().await;
+        assert_eq!(fixture.earned().await, 6 * PRICE);
+        assert_eq!(fixture.close(&payer).await, 6 * PRICE);
+        fixture.finish().await;
     });
 }
 
 #[test]
 fn a_descriptor_of_another_channel_is_refused_with_every_action() {
-    run(on_every_engine(async |stage| {
-        let payer = stage.opened(DEPOSIT, 5 * PRICE).await;
-        let other = stage.opened(DEPOSIT, 5 * PRICE).await;
-        let before = stage.standing(&payer).await;
+    run(on_every_engine(async |fixture| {
+        let payer = fixture.opened(DEPOSIT, 5 * PRICE).await;
+        let other = fixture.opened(DEPOSIT, 5 * PRICE).await;
+        let before = fixture.channel_amounts(&payer).await;
         let mut descriptors = vec![other.descriptor()];
         for (field, value) in payer.descriptor().as_object().expect("an object") {
             let mut changed = payer.descriptor();
@@ -87,7 +87,7 @@ fn a_descriptor_of_another_channel_is_refused_with_every_action() {
                 [payer.voucher(6 * PRICE), payer.top_up(500), payer.close(6 * PRICE), payer.open(6 * PRICE)]
             {
                 payload["descriptor"] = descriptor.clone();
-                let reply = stage.manage(&payer, payload.clone()).await;
+                let reply = fixture.manage(&payer, payload.clone()).await;
                 let action = &payload["action"];
                 assert_eq!(
                     (reply.status, reply.code().as_str()),
@@ -97,12 +97,12 @@ fn a_descriptor_of_another_channel_is_refused_with_every_action() {
             }
             let mut voucher = payer.voucher(6 * PRICE);
             voucher["descriptor"] = descriptor;
-            let reply = stage.reply(&payer, voucher, &body(&json!({}), true)).await;
+            let reply = fixture.reply(&payer, voucher, &body(&json!({}), true)).await;
             reply.assert(402, "malformed_credential");
         }
-        assert_eq!(stage.standing(&payer).await, before);
-        assert_eq!(stage.upstream.observed().requests, 0);
-        assert_eq!((stage.close(&payer).await, stage.close(&other).await), (0, 0));
+        assert_eq!(fixture.channel_amounts(&payer).await, before);
+        assert_eq!(fixture.upstream.observed().requests, 0);
+        assert_eq!((fixture.close(&payer).await, fixture.close(&other).await), (0, 0));
     }));
 }
 
@@ -110,13 +110,13 @@ fn a_descriptor_of_another_channel_is_refused_with_every_action() {
 /// and a descriptor that names the stranger as signer, a channel must not close.
 #[test]
 fn attack_16_a_stranger_cannot_authorise_a_close() {
-    run(on_every_engine(async |stage| {
-        let payer = stage.opened(DEPOSIT, 12 * PRICE).await;
+    run(on_every_engine(async |fixture| {
+        let payer = fixture.opened(DEPOSIT, 12 * PRICE).await;
         let request = body(&json!({"chunks": 12}), true);
-        assert_eq!(stage.reply(&payer, payer.voucher(12 * PRICE), &request).await.status, 200);
-        stage.idle().await;
-        let channel = stage.channel(&payer).await;
-        let sessions = stage.server.app.sessions.as_ref().expect("sessions are on");
+        assert_eq!(fixture.reply(&payer, payer.voucher(12 * PRICE), &request).await.status, 200);
+        fixture.idle().await;
+        let channel = fixture.channel(&payer).await;
+        let sessions = fixture.server.app.sessions.as_ref().expect("sessions are on");
         sessions.channels.settle(&channel, Timestamp::now()).await.expect("it settles");
 
         let stranger = Agent::random();
@@ -125,10 +125,10 @@ fn attack_16_a_stranger_cannot_authorise_a_close() {
         payload["descriptor"] = payer.descriptor();
         for signer in [payer.terms.signer, stranger.address()] {
             payload["descriptor"]["authorizedSigner"] = json!(signer);
-            let reply = stage.manage(&payer, payload.clone()).await;
+            let reply = fixture.manage(&payer, payload.clone()).await;
             assert_eq!(reply.status, 402, "a stranger closed the channel: {}", reply.text);
         }
-        assert_eq!(stage.channel(&payer).await.phase, Phase::Open);
-        assert_eq!(stage.close(&payer).await, 12 * PRICE);
+        assert_eq!(fixture.channel(&payer).await.phase, Phase::Open);
+        assert_eq!(fixture.close(&payer).await, 12 * PRICE);
     }));
 }

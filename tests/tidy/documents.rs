@@ -1,4 +1,4 @@
-//! What the documents list, checked against the sources: attack classes and their tests, and metrics.
+//! Lists in the documents, checked against the sources: attack classes and their tests, and metrics.
 //!
 //! The list of tests in `docs/attacks.md` is made from the sources: after adding or renaming one, run
 //! `FAREBOX_BLESS=1 cargo test --test tidy` and commit the result.
@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 const ATTACKS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/attacks.md");
 const METRICS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/metrics.md");
-/// What follows this line in `docs/attacks.md` is made from the sources.
+/// Text after this line in `docs/attacks.md` is made from the sources.
 const TESTS_BEGIN: &str = "<!-- made by `FAREBOX_BLESS=1 cargo test --test tidy` -->\n";
 
 /// The Rust files below some folders of the repository, in order, without this one.
@@ -66,7 +66,7 @@ fn attack_tests() -> BTreeMap<u32, BTreeMap<String, Vec<String>>> {
     tests
 }
 
-/// The classes of the table, and what it says of their tests.
+/// Classes of the table, and their cells about tests.
 fn attack_rows(document: &str) -> BTreeMap<u32, String> {
     let rows = document.lines().filter_map(|line| {
         let (class, rest) = line.strip_prefix("| ")?.strip_suffix(" |")?.split_once(" | ")?;

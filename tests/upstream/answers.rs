@@ -1,13 +1,13 @@
-//! What a client gets, and what an upstream gets to see.
+//! Answers that a client gets, and requests that an upstream gets.
 
 use serde_json::{Value, json};
 
-use crate::harness::{KEY, MODEL, all, shop, streaming, text, until, value};
+use crate::fixture::{KEY, MODEL, collect, fixture, streaming, text, value, wait_until};
 
 #[tokio::test]
 async fn a_stream_is_delivered_under_our_name() {
-    let (shop, _scripted) = shop().await;
-    let (chunks, error) = all(shop.stream(&json!("tell me a story")).await.expect("begins")).await;
+    let (fixture, _scripted) = fixture().await;
+    let (chunks, error) = collect(fixture.stream(&json!("tell me a story")).await.expect("begins")).await;
     assert_eq!((text(&chunks).as_str(), error), ("tell me a story", None));
     let id = value(&chunks[0])["id"].clone();
     assert!(id.as_str().is_some_and(|id| id.starts_with("chatcmpl-")), "{id}");
@@ -24,13 +24,14 @@ async fn a_stream_is_delivered_under_our_name() {
 
 #[tokio::test]
 async fn reasoning_and_tool_calls_are_billable() {
-    let (shop, _scripted) = shop().await;
-    let (chunks, _) = all(shop.stream(&json!({"chunks": 2, "reasoning": 3})).await.expect("begins")).await;
+    let (fixture, _scripted) = fixture().await;
+    let (chunks, _) =
+        collect(fixture.stream(&json!({"chunks": 2, "reasoning": 3})).await.expect("begins")).await;
     assert_eq!(chunks.iter().filter(|c| c.billable).count(), 5);
     let mut body = streaming(&json!({"tool": true}));
     body["tools"] = json!([{"type": "function", "function": {"name": "weather"}}]);
-    let stream = shop.ask(&body).await.expect("begins");
-    let (chunks, _) = all(stream).await;
+    let stream = fixture.open_stream(&body).await.expect("begins");
+    let (chunks, _) = collect(stream).await;
     assert_eq!(chunks.iter().filter(|c| c.billable).count(), 3);
     let name =
         &value(chunks.iter().find(|c| c.billable).expect("a call"))["choices"][0]["delta"]["tool_calls"];
@@ -39,8 +40,8 @@ async fn reasoning_and_tool_calls_are_billable() {
 
 #[tokio::test]
 async fn a_whole_answer_is_delivered_under_our_name() {
-    let (shop, _scripted) = shop().await;
-    let completion = shop.whole(&json!({"chunks": 3, "text": "ab"})).await.expect("an answer");
+    let (fixture, _scripted) = fixture().await;
+    let completion = fixture.whole(&json!({"chunks": 3, "text": "ab"})).await.expect("an answer");
     let shown: Value = serde_json::from_slice(&completion.data).expect("JSON");
     assert_eq!(shown["choices"][0]["message"]["content"], "ababab");
     assert_eq!((&shown["model"], &shown["object"]), (&json!(MODEL), &json!("chat.completion")));
@@ -50,12 +51,12 @@ async fn a_whole_answer_is_delivered_under_our_name() {
 
 #[tokio::test]
 async fn attack_27_an_upstream_sees_the_request_and_nothing_else() {
-    let (shop, scripted) = shop().await;
+    let (fixture, scripted) = fixture().await;
     let body = json!({"model": MODEL, "stream": true, "seed": 7, "made_up": {"b": 1, "a": 2}, "max_tokens": 9000,
         "skip_pii_redaction": true, "urls": [], "messages": [{"role": "user", "content": [
             {"type": "text", "text": "hi"}, {"type": "image_url", "image_url": {"url": "data:,x"}}]}]});
-    let stream = shop.ask(&body).await.expect("begins");
-    all(stream).await;
+    let stream = fixture.open_stream(&body).await.expect("begins");
+    collect(stream).await;
     let seen = scripted.observed();
     let mut expected = body.clone();
     let fields = expected.as_object_mut().expect("an object");
@@ -72,11 +73,11 @@ async fn attack_27_an_upstream_sees_the_request_and_nothing_else() {
 
 #[tokio::test]
 async fn connections_are_used_again() {
-    let (shop, scripted) = shop().await;
+    let (fixture, scripted) = fixture().await;
     for n in 1..=5 {
-        let (_, error) = all(shop.stream(&json!("a b")).await.expect("begins")).await;
+        let (_, error) = collect(fixture.stream(&json!("a b")).await.expect("begins")).await;
         assert_eq!(error, None);
-        until(&scripted, |seen| seen.completed == n).await;
+        wait_until(&scripted, |seen| seen.completed == n).await;
         // The pool learns of it in a task of its own.
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }

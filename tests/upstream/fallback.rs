@@ -1,10 +1,10 @@
-//! Several upstreams: another one is asked only before anything was said.
+//! Several upstreams: another one is called only before the first byte of an answer.
 
 use farebox::services::chat::scripted::ScriptedUpstream;
 use farebox::services::chat::{RefusalReason, UpstreamError};
 use serde_json::{Value, json};
 
-use crate::harness::{Shop, all, events, raw, shop, text, until, upstream};
+use crate::fixture::{Fixture, collect, events, fixture, raw, text, upstream, wait_until};
 
 async fn scripted() -> ScriptedUpstream {
     ScriptedUpstream::start().await.expect("a port")
@@ -46,11 +46,11 @@ async fn failing() -> Vec<(&'static str, String)> {
 }
 
 #[tokio::test]
-async fn the_next_upstream_is_asked_before_the_first_byte() {
+async fn the_next_upstream_is_called_before_the_first_byte() {
     for (name, base_url) in failing().await {
         let second = scripted().await;
-        let shop = Shop::new(&[upstream("first", base_url), upstream("second", second.base_url())]);
-        let (chunks, error) = all(shop.stream(&json!("one two")).await.expect(name)).await;
+        let fixture = Fixture::new(&[upstream("first", base_url), upstream("second", second.base_url())]);
+        let (chunks, error) = collect(fixture.stream(&json!("one two")).await.expect(name)).await;
         assert_eq!((text(&chunks).as_str(), error), ("one two", None), "{name}");
         assert_eq!(second.observed().requests, 1, "{name}");
     }
@@ -60,8 +60,8 @@ async fn the_next_upstream_is_asked_before_the_first_byte() {
 async fn whole_answers_fall_back_too() {
     let broken = raw(vec![b"HTTP/1.1 200 OK\r\ncontent-length: 50\r\n\r\n{\"choices\"".to_vec()]).await;
     let second = scripted().await;
-    let shop = Shop::new(&[upstream("first", broken), upstream("second", second.base_url())]);
-    let completion = shop.whole(&json!("one two")).await.expect("an answer");
+    let fixture = Fixture::new(&[upstream("first", broken), upstream("second", second.base_url())]);
+    let completion = fixture.whole(&json!("one two")).await.expect("an answer");
     assert!(String::from_utf8_lossy(&completion.data).contains("one two"));
 }
 
@@ -70,11 +70,12 @@ async fn a_slow_start_is_a_failure() {
     let (first, second) = (scripted().await, scripted().await);
     let mut slow = upstream("first", first.base_url());
     slow.first_token_timeout_ms = 100;
-    let shop = Shop::new(&[slow, upstream("second", second.base_url())]);
-    let (chunks, _) = all(shop.stream(&json!({"firstMs": 200, "chunks": 2})).await.expect("begins")).await;
+    let fixture = Fixture::new(&[slow, upstream("second", second.base_url())]);
+    let (chunks, _) =
+        collect(fixture.stream(&json!({"firstMs": 200, "chunks": 2})).await.expect("begins")).await;
     assert_eq!(text(&chunks), " word0 word1");
     assert_eq!((first.observed().requests, second.observed().requests), (1, 1));
-    until(&first, |seen| seen.cancelled == 1).await;
+    wait_until(&first, |seen| seen.cancelled == 1).await;
 }
 
 #[tokio::test]
@@ -88,8 +89,9 @@ async fn attack_21_nobody_else_is_asked_once_something_was_said() {
         ),
     ] {
         let (first, second) = (scripted().await, scripted().await);
-        let shop = Shop::new(&[upstream("first", first.base_url()), upstream("second", second.base_url())]);
-        let (chunks, error) = all(shop.stream(&script).await.expect("begins")).await;
+        let fixture =
+            Fixture::new(&[upstream("first", first.base_url()), upstream("second", second.base_url())]);
+        let (chunks, error) = collect(fixture.stream(&script).await.expect("begins")).await;
         assert_eq!((text(&chunks).as_str(), error), (" word0 word1 word2", Some(expected)), "{script}");
         assert_eq!(second.observed().requests, 0, "{script}");
     }
@@ -97,15 +99,15 @@ async fn attack_21_nobody_else_is_asked_once_something_was_said() {
 
 async fn refused(script: Value) -> UpstreamError {
     let (first, second) = (scripted().await, scripted().await);
-    let shop = Shop::new(&[upstream("first", first.base_url()), upstream("second", second.base_url())]);
-    let streamed = shop.stream(&script).await.expect_err("refused");
-    assert_eq!(shop.whole(&script).await.expect_err("refused"), streamed);
+    let fixture = Fixture::new(&[upstream("first", first.base_url()), upstream("second", second.base_url())]);
+    let streamed = fixture.stream(&script).await.expect_err("refused");
+    assert_eq!(fixture.whole(&script).await.expect_err("refused"), streamed);
     assert_eq!(second.observed().requests, 0);
     streamed
 }
 
 #[tokio::test]
-async fn what_is_the_callers_to_change_is_said_without_the_upstreams_words() {
+async fn errors_that_callers_can_fix_are_described_without_the_upstreams_text() {
     for (script, reason, field) in [
         (
             json!({"status": 400, "error": {"message": "secret", "param": "messages"}}),
@@ -132,7 +134,7 @@ async fn what_is_the_callers_to_change_is_said_without_the_upstreams_words() {
 
 #[tokio::test]
 async fn when_all_are_busy_the_caller_learns_when_to_come_back() {
-    let (shop, _scripted) = shop().await;
-    let error = shop.stream(&json!({"status": 429})).await.expect_err("busy");
+    let (fixture, _scripted) = fixture().await;
+    let error = fixture.stream(&json!({"status": 429})).await.expect_err("busy");
     assert_eq!(error, UpstreamError::Busy { retry_after: Some(7) });
 }

@@ -3,12 +3,12 @@
 use farebox::services::chat::{Chunk, UpstreamError};
 use serde_json::{Value, json};
 
-use crate::harness::{all, events, raw_shop, shop, streaming, text, value};
+use crate::fixture::{collect, events, fixture, fixture_with_raw_upstream, streaming, text, value};
 
 async fn answer(pieces: Vec<Vec<u8>>) -> (Vec<Chunk>, Option<UpstreamError>) {
-    let shop = raw_shop(pieces, |_| {}).await;
-    match shop.stream(&json!("x")).await {
-        Ok(stream) => all(stream).await,
+    let fixture = fixture_with_raw_upstream(pieces, |_| {}).await;
+    match fixture.stream(&json!("x")).await {
+        Ok(stream) => collect(stream).await,
         Err(error) => (Vec::new(), Some(error)),
     }
 }
@@ -56,20 +56,20 @@ async fn attack_21_hostile_streams_end_in_our_own_words() {
 #[tokio::test]
 async fn an_answer_is_complete_when_all_its_choices_are() {
     for (choices, expected) in [(1, None), (2, Some(UpstreamError::Interrupted))] {
-        let shop = raw_shop(vec![events(format!("{A}{END}").as_bytes())], |_| {}).await;
+        let fixture = fixture_with_raw_upstream(vec![events(format!("{A}{END}").as_bytes())], |_| {}).await;
         let mut body = streaming(&json!("x"));
         body["n"] = json!(choices);
-        let stream = shop.ask(&body).await.expect("begins");
-        assert_eq!(all(stream).await.1, expected);
+        let stream = fixture.open_stream(&body).await.expect("begins");
+        assert_eq!(collect(stream).await.1, expected);
     }
 }
 
 #[tokio::test]
 async fn attack_18_model_text_cannot_forge_events() {
-    let (shop, _scripted) = shop().await;
+    let (fixture, _scripted) = fixture().await;
     let forged = "a\n\ndata: [DONE]\n\nevent: payment-receipt\r\ndata: {}\r\r\u{2028}\u{0}";
     let (chunks, error) =
-        all(shop.stream(&json!({"chunks": 2, "text": forged})).await.expect("begins")).await;
+        collect(fixture.stream(&json!({"chunks": 2, "text": forged})).await.expect("begins")).await;
     assert_eq!((text(&chunks), error), (forged.repeat(2), None));
     for chunk in chunks {
         assert!(!chunk.data.iter().any(u8::is_ascii_control), "{:?}", chunk.data);
@@ -91,14 +91,14 @@ async fn attack_18_any_cut_of_the_bytes_is_the_same_answer() {
 
 #[tokio::test]
 async fn attack_21_absurd_usage_is_not_passed_on() {
-    let (shop, _scripted) = shop().await;
+    let (fixture, _scripted) = fixture().await;
     for usage in ["missing", "negative", "fractional", "huge"] {
         let script = json!({"chunks": 2, "usage": usage});
-        let (chunks, error) = all(shop.stream(&script).await.expect("begins")).await;
+        let (chunks, error) = collect(fixture.stream(&script).await.expect("begins")).await;
         assert_eq!(error, None);
         assert!(chunks.iter().all(|c| c.usage.is_none() && !c.usage_only), "{usage}");
         assert!(chunks.iter().all(|c| value(c).get("usage").is_none()), "{usage}");
-        let whole = shop.whole(&script).await.expect("an answer");
+        let whole = fixture.whole(&script).await.expect("an answer");
         assert!(whole.usage.is_none() && whole.content_bytes > 0, "{usage}");
         let shown: Value = serde_json::from_slice(&whole.data).expect("JSON");
         assert!(shown.get("usage").is_none(), "{usage}");
@@ -107,9 +107,9 @@ async fn attack_21_absurd_usage_is_not_passed_on() {
 
 #[tokio::test]
 async fn attack_27_marks_of_the_upstream_do_not_reach_the_client() {
-    let (shop, scripted) = shop().await;
-    let (chunks, _) = all(shop.stream(&json!({"chunks": 2})).await.expect("begins")).await;
-    let whole = shop.whole(&json!({"chunks": 2})).await.expect("an answer");
+    let (fixture, scripted) = fixture().await;
+    let (chunks, _) = collect(fixture.stream(&json!({"chunks": 2})).await.expect("begins")).await;
+    let whole = fixture.whole(&json!({"chunks": 2})).await.expect("an answer");
     assert_eq!(scripted.observed().requests, 2);
     for data in chunks.iter().map(|c| &c.data).chain([&whole.data]) {
         let shown = String::from_utf8_lossy(data);
@@ -121,11 +121,11 @@ async fn attack_27_marks_of_the_upstream_do_not_reach_the_client() {
 async fn attack_21_whole_answers_that_are_none_are_refused() {
     let with = |body: &str| format!("HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n{body}").into_bytes();
     for body in ["", "x", "{}", "[]", "{\"choices\":[]}", "{\"choices\":[{\"message\":5}]}"] {
-        let shop = raw_shop(vec![with(body)], |_| {}).await;
-        let error = shop.whole(&json!("x")).await.expect_err("refused");
+        let fixture = fixture_with_raw_upstream(vec![with(body)], |_| {}).await;
+        let error = fixture.whole(&json!("x")).await.expect_err("refused");
         assert!(matches!(error, UpstreamError::Malformed(_)), "{body}: {error:?}");
     }
     let endless = vec![with("{\"choices\":[{\"message\":{\"content\":\""), vec![b'x'; 12 << 20]];
-    let shop = raw_shop(endless, |_| {}).await;
-    assert_eq!(shop.whole(&json!("x")).await.expect_err("refused"), UpstreamError::TooLong);
+    let fixture = fixture_with_raw_upstream(endless, |_| {}).await;
+    assert_eq!(fixture.whole(&json!("x")).await.expect_err("refused"), UpstreamError::TooLong);
 }

@@ -6,14 +6,17 @@ use farebox::services::chat::{TimeoutKind, UpstreamError};
 use futures_util::StreamExt as _;
 use serde_json::json;
 
-use crate::harness::{Shop, all, events, raw_shop, shop, shop_with, streaming, text, until, upstream};
+use crate::fixture::{
+    Fixture, collect, events, fixture, fixture_with, fixture_with_raw_upstream, streaming, text, upstream,
+    wait_until,
+};
 
 #[tokio::test]
 async fn attack_21_an_upstream_that_falls_silent_is_left() {
-    let (shop, _scripted) = shop_with(|limits| limits.idle_timeout_ms = 200).await;
+    let (fixture, _scripted) = fixture_with(|limits| limits.idle_timeout_ms = 200).await;
     let start = Instant::now();
     let (chunks, error) =
-        all(shop.stream(&json!({"chunks": 5, "hangAfter": 2})).await.expect("begins")).await;
+        collect(fixture.stream(&json!({"chunks": 5, "hangAfter": 2})).await.expect("begins")).await;
     assert_eq!(
         (text(&chunks).as_str(), error),
         (" word0 word1", Some(UpstreamError::Timeout(TimeoutKind::Idle)))
@@ -28,8 +31,8 @@ async fn silence_after_the_end_is_no_failure() {
         b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: 5000\r\n\r\n".to_vec(),
         [&chunk[..], b"\n\n"].concat(),
     ];
-    let shop = raw_shop(pieces, |limits| limits.idle_timeout_ms = 200).await;
-    let (chunks, error) = all(shop.stream(&json!("x")).await.expect("begins")).await;
+    let fixture = fixture_with_raw_upstream(pieces, |limits| limits.idle_timeout_ms = 200).await;
+    let (chunks, error) = collect(fixture.stream(&json!("x")).await.expect("begins")).await;
     assert_eq!((text(&chunks).as_str(), error), ("a", None));
 }
 
@@ -38,21 +41,21 @@ async fn comments_do_not_count_as_life() {
     let chunk = &b"data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n"[..];
     let mut pieces = vec![events(chunk)];
     pieces.extend(std::iter::repeat_n(b": still here\n\n".to_vec(), 2000));
-    let shop = raw_shop(pieces, |limits| limits.idle_timeout_ms = 200).await;
+    let fixture = fixture_with_raw_upstream(pieces, |limits| limits.idle_timeout_ms = 200).await;
     let start = Instant::now();
-    let (_, error) = all(shop.stream(&json!("x")).await.expect("begins")).await;
+    let (_, error) = collect(fixture.stream(&json!("x")).await.expect("begins")).await;
     assert_eq!(error, Some(UpstreamError::Timeout(TimeoutKind::Idle)));
     assert!(start.elapsed() < Duration::from_secs(2));
 }
 
 #[tokio::test]
 async fn a_first_token_that_does_not_come_is_not_awaited_for_ever() {
-    let (shop, scripted) = shop_with(|limits| limits.first_token_timeout_ms = 200).await;
+    let (fixture, scripted) = fixture_with(|limits| limits.first_token_timeout_ms = 200).await;
     for script in [json!({"hangAfter": 0}), json!({"firstMs": 60_000})] {
-        let error = shop.stream(&script).await.expect_err("too late");
+        let error = fixture.stream(&script).await.expect_err("too late");
         assert_eq!(error, UpstreamError::Timeout(TimeoutKind::FirstToken));
     }
-    until(&scripted, |seen| seen.cancelled == 2).await;
+    wait_until(&scripted, |seen| seen.cancelled == 2).await;
 }
 
 #[tokio::test]
@@ -62,31 +65,31 @@ async fn a_connection_that_does_not_come_about_is_not_awaited_for_ever() {
     let base_url = format!("https://{}/v1", listener.local_addr().expect("an address"));
     let mut limited = upstream("only", base_url);
     limited.connect_timeout_ms = 200;
-    let shop = Shop::new(&[limited]);
-    let error = shop.stream(&json!("x")).await.expect_err("too late");
+    let fixture = Fixture::new(&[limited]);
+    let error = fixture.stream(&json!("x")).await.expect_err("too late");
     assert_eq!(error, UpstreamError::Timeout(TimeoutKind::Connect));
 }
 
 #[tokio::test]
 async fn every_answer_has_an_end() {
-    let (shop, _scripted) = shop_with(|limits| limits.total_timeout_ms = 400).await;
+    let (fixture, _scripted) = fixture_with(|limits| limits.total_timeout_ms = 400).await;
     let script = json!({"endless": true, "intervalMs": 50});
-    let (_, error) = all(shop.stream(&script).await.expect("begins")).await;
+    let (_, error) = collect(fixture.stream(&script).await.expect("begins")).await;
     assert_eq!(error, Some(UpstreamError::Timeout(TimeoutKind::Total)));
-    let error = shop.whole(&json!({"hangAfter": 0})).await.expect_err("too late");
+    let error = fixture.whole(&json!({"hangAfter": 0})).await.expect_err("too late");
     assert_eq!(error, UpstreamError::Timeout(TimeoutKind::Total));
 }
 
 #[tokio::test]
 async fn attack_21_an_endless_answer_is_cut_at_what_the_request_allows() {
-    let (shop, scripted) = shop().await;
+    let (fixture, scripted) = fixture().await;
     let mut body = streaming(&json!({"endless": true}));
     body["max_tokens"] = json!(10);
-    let stream = shop.ask(&body).await.expect("begins");
-    let (chunks, error) = all(stream).await;
+    let stream = fixture.open_stream(&body).await.expect("begins");
+    let (chunks, error) = collect(stream).await;
     assert_eq!(error, Some(UpstreamError::TooLong));
     assert_eq!(chunks.iter().filter(|chunk| chunk.billable).count(), 84);
-    until(&scripted, |seen| seen.cancelled == 1).await;
+    wait_until(&scripted, |seen| seen.cancelled == 1).await;
 }
 
 #[tokio::test]
@@ -94,15 +97,15 @@ async fn attack_21_an_endless_stream_of_nothing_is_cut() {
     let nothing = b"data: {\"choices\":[{\"delta\":{}}]}\n\n".repeat(100);
     let mut pieces = vec![events(b"data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n")];
     pieces.extend(std::iter::repeat_n(nothing, 100));
-    let shop = raw_shop(pieces, |_| {}).await;
-    let (_, error) = all(shop.stream(&json!("x")).await.expect("begins")).await;
+    let fixture = fixture_with_raw_upstream(pieces, |_| {}).await;
+    let (_, error) = collect(fixture.stream(&json!("x")).await.expect("begins")).await;
     assert_eq!(error, Some(UpstreamError::TooLong));
 }
 
 #[tokio::test]
 async fn silence_counts_only_while_somebody_waits() {
-    let (shop, _scripted) = shop_with(|limits| limits.idle_timeout_ms = 300).await;
-    let mut stream = shop.stream(&json!({"chunks": 3, "intervalMs": 20})).await.expect("begins");
+    let (fixture, _scripted) = fixture_with(|limits| limits.idle_timeout_ms = 300).await;
+    let mut stream = fixture.stream(&json!({"chunks": 3, "intervalMs": 20})).await.expect("begins");
     let mut chunks = Vec::new();
     while let Some(chunk) = stream.next().await {
         chunks.push(chunk.expect("no time-out"));
@@ -114,9 +117,9 @@ async fn silence_counts_only_while_somebody_waits() {
 
 #[tokio::test]
 async fn attack_18_a_client_that_never_reads_holds_the_upstream_back() {
-    let (shop, scripted) = shop().await;
+    let (fixture, scripted) = fixture().await;
     let text = "x".repeat(64 << 10);
-    let stream = shop.stream(&json!({"endless": true, "text": text})).await.expect("begins");
+    let stream = fixture.stream(&json!({"endless": true, "text": text})).await.expect("begins");
     tokio::time::sleep(Duration::from_millis(300)).await;
     let sent = scripted.observed().sent;
     tokio::time::sleep(Duration::from_millis(300)).await;

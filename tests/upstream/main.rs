@@ -4,6 +4,6 @@
 mod answers;
 mod cancel;
 mod fallback;
-mod harness;
+mod fixture;
 mod hostile;
 mod limits;

@@ -3,78 +3,82 @@
 use std::time::{Duration, Instant};
 
 use farebox::keys::KeyRejection;
+use farebox_test_support::db;
+use farebox_test_support::harness::{eventually, reply, run};
 use reqwest::Method;
 use serde_json::json;
 
-use crate::harness::{eventually, reply, run};
-use crate::shop::{CHAT, PRICE, Shop, body, listen, on_every_engine, refused};
+use crate::fixture::{CHAT, Fixture, PRICE, body, on_every_engine, read_to_end, refused};
 
 #[test]
 fn attack_24_a_revoked_key_ends_its_running_stream_within_a_second() {
-    run(on_every_engine(async |shop| {
-        let customer = shop.customer(1_000_000).await;
-        let bystander = shop.key(&customer.owner, farebox::keys::KeyLimits::default()).await;
+    run(on_every_engine(async |fixture| {
+        let customer = fixture.customer(1_000_000).await;
+        let bystander = fixture.key(&customer.owner, farebox::keys::KeyLimits::default()).await;
         let script = json!({"endless": true, "intervalMs": 10});
-        let mut stream = shop.stream(&customer, &script, &json!({})).await;
-        let mut other = shop.stream(&bystander, &json!({"chunks": 200, "intervalMs": 10}), &json!({})).await;
+        let mut stream = fixture.stream(&customer, &script, &json!({})).await;
+        let mut other =
+            fixture.stream(&bystander, &json!({"chunks": 200, "intervalMs": 10}), &json!({})).await;
         stream.text().await.expect("it runs");
-        shop.revoke(&customer).await;
+        fixture.revoke(&customer).await;
         let revoked = Instant::now();
-        let transcript = listen(&mut stream).await;
+        let transcript = read_to_end(&mut stream).await;
         assert!(revoked.elapsed() < Duration::from_millis(1_100), "{:?}", revoked.elapsed());
         assert_eq!(transcript.errors[0]["code"], "inactive_api_key");
         assert!(transcript.done);
-        assert_eq!(listen(&mut other).await.texts, 200, "another key's stream runs on");
-        shop.idle().await;
-        eventually("the model is stopped", async || (shop.upstream.observed().cancelled == 1).then_some(()))
-            .await;
-        let ends: Vec<_> = shop.entries(&customer).await.iter().map(|e| e.meta["end"].clone()).collect();
+        assert_eq!(read_to_end(&mut other).await.texts, 200, "another key's stream runs on");
+        fixture.idle().await;
+        eventually("the model is stopped", async || {
+            (fixture.upstream.observed().cancelled == 1).then_some(())
+        })
+        .await;
+        let ends: Vec<_> = fixture.entries(&customer).await.iter().map(|e| e.meta["end"].clone()).collect();
         assert!(ends.contains(&json!("key_ended")) && ends.contains(&json!("complete")), "{ends:?}");
-        refused(&shop.ask(&customer, &script, &json!({})).await, 401, "inactive_api_key");
+        refused(&fixture.complete(&customer, &script, &json!({})).await, 401, "inactive_api_key");
     }));
 }
 
 #[test]
 fn attack_24_a_revoked_key_ends_its_waiting_request() {
-    run(on_every_engine(async |shop| {
-        let customer = shop.customer(1_000_000).await;
+    run(on_every_engine(async |fixture| {
+        let customer = fixture.customer(1_000_000).await;
         let script = json!({"chunks": 3, "firstMs": 20_000});
-        let request = shop.post(&customer, CHAT, &body(&script, &json!({})));
+        let request = fixture.post(&customer, CHAT, &body(&script, &json!({})));
         let waiting = tokio::spawn(reply(request));
-        eventually("the model is asked", async || (shop.upstream.observed().requests == 1).then_some(()))
+        eventually("the model is asked", async || (fixture.upstream.observed().requests == 1).then_some(()))
             .await;
-        shop.revoke(&customer).await;
+        fixture.revoke(&customer).await;
         let answer = tokio::time::timeout(Duration::from_secs(3), waiting).await.expect("at once");
         refused(&answer.expect("no panic"), 401, "inactive_api_key");
-        assert_eq!(shop.left(&customer).await, 1_000_000);
+        assert_eq!(fixture.available(&customer).await, 1_000_000);
     }));
 }
 
-/// On two instances, one of which hears nothing of the other's revocation but by looking.
+/// On two instances, one of which learns of the other's revocation only by polling.
 #[test]
 fn attack_24_a_revocation_reaches_the_streams_of_other_instances() {
     run(async {
-        let Some(database) = crate::db::postgres().await else { return };
-        let shop = Shop::on(database, |_| {}).await;
-        let mut other = shop.twin().await;
-        let customer = shop.customer(1_000_000).await;
+        let Some(database) = db::postgres().await else { return };
+        let fixture = Fixture::on(database, |_| {}).await;
+        let mut other = fixture.second_instance().await;
+        let customer = fixture.customer(1_000_000).await;
         let mut stream =
             other.stream(&customer, &json!({"endless": true, "intervalMs": 10}), &json!({})).await;
         stream.text().await.expect("it runs");
-        shop.revoke(&customer).await;
+        fixture.revoke(&customer).await;
         let revoked = Instant::now();
-        assert_eq!(listen(&mut stream).await.errors[0]["code"], "inactive_api_key");
+        assert_eq!(read_to_end(&mut stream).await.errors[0]["code"], "inactive_api_key");
         assert!(revoked.elapsed() < Duration::from_millis(1_100), "{:?}", revoked.elapsed());
-        shop.idle().await;
+        fixture.idle().await;
         other.server.stop().await;
-        shop.finish().await;
+        fixture.finish().await;
     });
 }
 
 #[test]
 fn attack_24_a_key_is_its_exact_text() {
-    run(on_every_engine(async |shop| {
-        let (customer, other) = (shop.customer(1_000).await, shop.customer(1_000).await);
+    run(on_every_engine(async |fixture| {
+        let (customer, other) = (fixture.customer(1_000).await, fixture.customer(1_000).await);
         let key = &customer.key;
         let (start, secret) = key.split_at(21);
         let last = if key.ends_with('A') { "B" } else { "A" };
@@ -91,20 +95,20 @@ fn attack_24_a_key_is_its_exact_text() {
             format!("{start}{}", &"0".repeat(43)),
             format!("{}' OR '1'='1", &start[..10]),
         ] {
-            let request = shop.server.get("/v1/models").header("authorization", format!("Bearer {wrong}"));
+            let request = fixture.server.get("/v1/models").header("authorization", format!("Bearer {wrong}"));
             refused(&reply(request).await, 401, "invalid_api_key");
         }
     }));
 }
 
 /// Not the clock of a busy machine, but what is done: an unknown id is compared like a known one,
-/// and both are told the same.
+/// and both get the same answer.
 #[test]
 fn attack_24_an_unknown_id_and_a_wrong_secret_are_told_apart_by_nothing() {
     run(async {
-        let shop = Shop::tuned(|_| {}).await;
-        let customer = shop.customer(1_000).await;
-        let keys = &shop.server.app.keys;
+        let fixture = Fixture::with_config(|_| {}).await;
+        let customer = fixture.customer(1_000).await;
+        let keys = &fixture.server.app.keys;
         let stranger = keys.mint();
         let wrong = format!("{}{}", &customer.key[..21], &stranger.text.expose()[21..]);
         let now = farebox::id::Timestamp::now();
@@ -120,11 +124,11 @@ fn attack_24_an_unknown_id_and_a_wrong_secret_are_told_apart_by_nothing() {
         let (known, unknown) = (times[0].as_secs_f64(), times[1].as_secs_f64());
         assert!(known / unknown < 3.0 && unknown / known < 3.0, "{times:?}");
         let answer = async |text: &str| {
-            let request = shop.server.get("/v1/models").header("authorization", format!("Bearer {text}"));
+            let request = fixture.server.get("/v1/models").header("authorization", format!("Bearer {text}"));
             reply(request).await.text
         };
         assert_eq!(answer(&wrong).await, answer(stranger.text.expose()).await);
-        shop.finish().await;
+        fixture.finish().await;
     });
 }
 
@@ -132,17 +136,17 @@ fn attack_24_an_unknown_id_and_a_wrong_secret_are_told_apart_by_nothing() {
 #[test]
 fn attack_24_a_key_in_a_url_opens_nothing() {
     run(async {
-        let shop = Shop::tuned(|_| {}).await;
-        let customer = shop.customer(100 * PRICE).await;
+        let fixture = Fixture::with_config(|_| {}).await;
+        let customer = fixture.customer(100 * PRICE).await;
         for name in ["api_key", "key", "access_token", "authorization"] {
             let path = format!("/v1/models?{name}={}", customer.key);
-            let answer = reply(shop.server.get(&path)).await;
+            let answer = reply(fixture.server.get(&path)).await;
             refused(&answer, 401, "missing_api_key");
             assert!(!answer.text.contains(&customer.key[21..]));
         }
-        let answer = reply(shop.server.request(Method::GET, &format!("/v1/{}", customer.key))).await;
+        let answer = reply(fixture.server.request(Method::GET, &format!("/v1/{}", customer.key))).await;
         refused(&answer, 404, "not_found");
         assert!(!answer.text.contains(&customer.key[21..]));
-        shop.finish().await;
+        fixture.finish().await;
     });
 }

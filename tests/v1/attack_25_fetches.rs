@@ -10,43 +10,43 @@ use base64::engine::general_purpose::STANDARD;
 use farebox::config::{Config, FetchConfig, Secret};
 use farebox::fetch::{FetchError, FetchRequest, FetchedItem, Fetcher};
 use farebox::keys::KeyLimits;
+use farebox_test_support::capture::logged;
+use farebox_test_support::harness::{self, reply, run, sponsor_key};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use serde_json::{Value, json};
 
-use crate::capture::logged;
-use crate::harness::{reply, run, sponsor_key};
-use crate::shop::{CHAT, Customer, PRICE, Shop, body, money, refused};
-use crate::site::{CREDIT, Site, chat, near, pdf, pdf_of, prompts_sent};
+use crate::fixture::{CHAT, Customer, Fixture, PRICE, body, money, refused};
+use crate::web_server::{CREDIT, WebServer, allow_loopback, chat, pdf, pdf_of, prompts_sent};
 
 const METADATA: &str = "http://169.254.169.254/latest/meta-data/iam/security-credentials/";
 
-/// Refused by name and with these words; nothing is charged, held, or said to the model.
-async fn is_free(shop: &Shop, customer: &Customer, more: &Value, field: &str, words: &str) {
-    let (before, asked) = (shop.left(customer).await, shop.upstream.observed().requests);
+/// Refused by name and with this message; nothing is charged, held, or sent to the model.
+async fn is_free(fixture: &Fixture, customer: &Customer, more: &Value, field: &str, words: &str) {
+    let (before, lookups) = (fixture.available(customer).await, fixture.upstream.observed().requests);
     for stream in [false, true] {
         let mut more = more.clone();
         more["stream"] = json!(stream);
-        let answer = chat(shop, customer, &more).await;
+        let answer = chat(fixture, customer, &more).await;
         let error = refused(&answer, 400, "invalid_params");
         assert_eq!(error["param"], field, "{more}: {}", answer.text);
         assert!(answer.text.contains(words), "{more}: {}", answer.text);
         assert!(!answer.text.contains("secret"), "{}", answer.text);
     }
-    assert_eq!(shop.left(customer).await, before, "{more}");
-    assert_eq!(shop.upstream.observed().requests, asked, "{more}");
+    assert_eq!(fixture.available(customer).await, before, "{more}");
+    assert_eq!(fixture.upstream.observed().requests, lookups, "{more}");
 }
 
 #[test]
 fn attack_25_what_is_not_public_is_never_asked() {
     run(async {
-        let shop = Shop::tuned(|config| {
+        let fixture = Fixture::with_config(|config| {
             config.fetch.ports = Vec::new();
             config.fetch.per_minute = 1_000;
         })
         .await;
-        let customer = shop.customer(CREDIT).await;
-        let site = Site::start().await;
-        let port = site.port;
+        let customer = fixture.customer(CREDIT).await;
+        let web = WebServer::start().await;
+        let port = web.port;
         let at = |host: &str| format!("http://{host}:{port}/text?secret");
         let hosts = [
             "127.0.0.1",
@@ -80,23 +80,24 @@ fn attack_25_what_is_not_public_is_never_asked() {
             "no-such-name.invalid",
         ];
         for host in hosts {
-            is_free(&shop, &customer, &json!({"urls": [at(host)]}), "urls[0]", "has no public address").await;
+            is_free(&fixture, &customer, &json!({"urls": [at(host)]}), "urls[0]", "has no public address")
+                .await;
         }
         for more in [json!({"urls": [METADATA]}), json!({"urls": ["http://metadata.google.internal/"]})] {
-            is_free(&shop, &customer, &more, "urls[0]", "has no public address").await;
+            is_free(&fixture, &customer, &more, "urls[0]", "has no public address").await;
         }
-        is_free(&shop, &customer, &json!({"pdfs": [at("127.0.0.1")]}), "pdfs[0]", "has no public address")
+        is_free(&fixture, &customer, &json!({"pdfs": [at("127.0.0.1")]}), "pdfs[0]", "has no public address")
             .await;
-        assert_eq!(site.hits(), 0);
-        shop.finish().await;
+        assert_eq!(web.request_count(), 0);
+        fixture.finish().await;
     });
 }
 
 #[test]
 fn attack_25_only_the_web_is_fetched_from() {
     run(async {
-        let shop = Shop::tuned(|_| {}).await;
-        let customer = shop.customer(CREDIT).await;
+        let fixture = Fixture::with_config(|_| {}).await;
+        let customer = fixture.customer(CREDIT).await;
         for (url, words) in [
             ("file:///etc/passwd", "must begin with https:// or http://"),
             ("ftp://example.com/secret", "must begin with"),
@@ -112,28 +113,28 @@ fn attack_25_only_the_web_is_fetched_from() {
             ("http://exa mple.com/", "is not a URL"),
         ] {
             let more = json!({"urls": [url]});
-            is_free(&shop, &customer, &more, "urls[0]", words).await;
+            is_free(&fixture, &customer, &more, "urls[0]", words).await;
         }
         let nine = json!({"urls": vec!["https://example.com/"; 9]});
-        is_free(&shop, &customer, &nine, "urls", "8 attachments").await;
+        is_free(&fixture, &customer, &nine, "urls", "8 attachments").await;
         let split = json!({"urls": vec!["https://example.com/"; 8], "pdfs": ["x"]});
-        is_free(&shop, &customer, &split, "pdfs", "8 attachments").await;
-        is_free(&shop, &customer, &json!({"urls": [5]}), "urls[0]", "must be a string").await;
-        is_free(&shop, &customer, &json!({"urls": {"secret": 1}}), "urls", "must be a list").await;
-        shop.finish().await;
+        is_free(&fixture, &customer, &split, "pdfs", "8 attachments").await;
+        is_free(&fixture, &customer, &json!({"urls": [5]}), "urls[0]", "must be a string").await;
+        is_free(&fixture, &customer, &json!({"urls": {"secret": 1}}), "urls", "must be a list").await;
+        fixture.finish().await;
     });
 }
 
 #[test]
 fn attack_25_redirects_are_checked_like_urls() {
     run(async {
-        let shop = Shop::tuned(|config| {
-            near(config);
+        let fixture = Fixture::with_config(|config| {
+            allow_loopback(config);
             config.fetch.per_minute = 1_000;
         })
         .await;
-        let customer = shop.customer(CREDIT).await;
-        let (site, private) = (Site::start().await, Site::on([127, 0, 0, 2].into()).await);
+        let customer = fixture.customer(CREDIT).await;
+        let (web, private) = (WebServer::start().await, WebServer::on([127, 0, 0, 2].into()).await);
         for to in [
             private.url("text"),
             format!("http://0x7f000002:{}/text", private.port),
@@ -144,9 +145,9 @@ fn attack_25_redirects_are_checked_like_urls() {
             "data:text/plain,secret".to_owned(),
             "http://secret@127.0.0.1/".to_owned(),
         ] {
-            let more = json!({"urls": [site.url(&format!("to?{to}"))]});
+            let more = json!({"urls": [web.url(&format!("to?{to}"))]});
             is_free(
-                &shop,
+                &fixture,
                 &customer,
                 &more,
                 "urls[0]",
@@ -155,9 +156,9 @@ fn attack_25_redirects_are_checked_like_urls() {
             .await;
         }
         // After hops that are allowed, too.
-        let hops = site.url(&format!("to?{}", site.url(&format!("to?{}", private.url("text")))));
+        let hops = web.url(&format!("to?{}", web.url(&format!("to?{}", private.url("text")))));
         is_free(
-            &shop,
+            &fixture,
             &customer,
             &json!({"urls": [hops]}),
             "urls[0]",
@@ -165,39 +166,39 @@ fn attack_25_redirects_are_checked_like_urls() {
         )
         .await;
         is_free(
-            &shop,
+            &fixture,
             &customer,
-            &json!({"urls": [site.url("nowhere")]}),
+            &json!({"urls": [web.url("nowhere")]}),
             "urls[0]",
             "redirects to an address",
         )
         .await;
-        is_free(&shop, &customer, &json!({"urls": [site.url("hop/4")]}), "urls[0]", "more than 3 times")
+        is_free(&fixture, &customer, &json!({"urls": [web.url("hop/4")]}), "urls[0]", "more than 3 times")
             .await;
-        let loops = json!({"urls": [site.url("to?/to?/")]});
-        is_free(&shop, &customer, &loops, "urls[0]", "status 404").await;
-        assert_eq!(private.hits(), 0);
-        assert_eq!(chat(&shop, &customer, &json!({"urls": [site.url("hop/3")]})).await.status, 200);
-        assert_eq!(prompts_sent(&shop)[0], format!("[Attachment 1: {}]\narrived", site.url("hop/3")));
-        shop.finish().await;
+        let loops = json!({"urls": [web.url("to?/to?/")]});
+        is_free(&fixture, &customer, &loops, "urls[0]", "status 404").await;
+        assert_eq!(private.request_count(), 0);
+        assert_eq!(chat(&fixture, &customer, &json!({"urls": [web.url("hop/3")]})).await.status, 200);
+        assert_eq!(prompts_sent(&fixture)[0], format!("[Attachment 1: {}]\narrived", web.url("hop/3")));
+        fixture.finish().await;
     });
 }
 
-/// Says something else each time it is asked.
-struct Fickle {
-    asked: AtomicUsize,
+/// A resolver with another answer each time.
+struct ChangingResolver {
+    lookups: AtomicUsize,
     answers: Vec<Vec<SocketAddr>>,
 }
 
-impl Resolve for Fickle {
+impl Resolve for ChangingResolver {
     fn resolve(&self, _: Name) -> Resolving {
-        let at = self.asked.fetch_add(1, Ordering::SeqCst);
+        let at = self.lookups.fetch_add(1, Ordering::SeqCst);
         let answer = self.answers.get(at).cloned().unwrap_or_default();
         Box::pin(async move { Ok(Box::new(answer.into_iter()) as Addrs) })
     }
 }
 
-fn said(read: &FetchedItem) -> String {
+fn text_of(read: &FetchedItem) -> String {
     match read {
         FetchedItem::Text(text) => text.text.clone(),
         FetchedItem::File(_) => panic!("a file"),
@@ -208,20 +209,20 @@ fn said(read: &FetchedItem) -> String {
 #[test]
 fn attack_25_a_name_cannot_change_its_mind() {
     run(async {
-        let site = Site::start().await;
-        let port = site.port;
+        let web = WebServer::start().await;
+        let port = web.port;
         let private =
             tokio::net::TcpListener::bind(("127.0.0.2", port)).await.expect("the same port, elsewhere");
         let (allowed, forbidden) =
             (SocketAddr::from(([127, 0, 0, 1], 0)), SocketAddr::from(([127, 0, 0, 2], 0)));
-        let read = async |answers: Vec<Vec<SocketAddr>>, path: &str, asked: usize| {
-            let resolver = Arc::new(Fickle { asked: AtomicUsize::new(0), answers });
+        let read = async |answers: Vec<Vec<SocketAddr>>, path: &str, lookups: usize| {
+            let resolver = Arc::new(ChangingResolver { lookups: AtomicUsize::new(0), answers });
             let mut config = Config::default();
-            near(&mut config);
+            allow_loopback(&mut config);
             let fetcher = Fetcher::resolving(&config.fetch, resolver.clone()).expect("TLS roots");
             let wanted = FetchRequest::Page(format!("http://rebind.example:{port}/{path}"));
-            let read = fetcher.read(&[wanted]).await.map(|read| said(&read[0]));
-            assert_eq!(resolver.asked.load(Ordering::SeqCst), asked, "look-ups of {path}");
+            let read = fetcher.read(&[wanted]).await.map(|read| text_of(&read[0]));
+            assert_eq!(resolver.lookups.load(Ordering::SeqCst), lookups, "look-ups of {path}");
             read.map_err(|failed| failed.error)
         };
         // One look-up, one connection: there is no second answer to fall for.
@@ -243,16 +244,16 @@ fn attack_25_a_name_cannot_change_its_mind() {
 #[test]
 fn attack_25_bodies_end() {
     run(async {
-        let shop = Shop::tuned(|config| {
-            near(config);
+        let fixture = Fixture::with_config(|config| {
+            allow_loopback(config);
             config.fetch.per_minute = 1_000;
             config.fetch.max_bytes = 1 << 20;
             config.fetch.max_text_bytes = 200_000;
             config.fetch.total_timeout_ms = 700;
         })
         .await;
-        let customer = shop.customer(CREDIT).await;
-        let site = Site::start().await;
+        let customer = fixture.customer(CREDIT).await;
+        let web = WebServer::start().await;
         for (path, words) in [
             ("large", "is larger than 1048576 bytes"),
             ("endless", "is larger than 1048576 bytes"),
@@ -271,27 +272,27 @@ fn attack_25_bodies_end() {
             ("blank", "holds no text"),
         ] {
             let begun = Instant::now();
-            let more = json!({"urls": [site.url("text"), site.url(path)]});
-            is_free(&shop, &customer, &more, "urls[1]", words).await;
+            let more = json!({"urls": [web.url("text"), web.url(path)]});
+            is_free(&fixture, &customer, &more, "urls[1]", words).await;
             assert!(begun.elapsed() < Duration::from_secs(5), "{path}");
         }
         let nobody = json!({"urls": ["http://127.0.0.1:1/"]});
-        is_free(&shop, &customer, &nobody, "urls[0]", "could not be reached").await;
-        shop.finish().await;
+        is_free(&fixture, &customer, &nobody, "urls[0]", "could not be reached").await;
+        fixture.finish().await;
     });
 }
 
 #[test]
 fn attack_25_pdfs_that_cannot_be_read_are_told_apart() {
     run(async {
-        let shop = Shop::tuned(|config| {
-            near(config);
+        let fixture = Fixture::with_config(|config| {
+            allow_loopback(config);
             config.fetch.max_bytes = 300_000;
             config.fetch.per_minute = 1_000;
         })
         .await;
-        let customer = shop.customer(CREDIT).await;
-        let site = Site::start().await;
+        let customer = fixture.customer(CREDIT).await;
+        let web = WebServer::start().await;
         let good = pdf("secret", "");
         for (data, words) in [
             (b"secret, not a PDF".to_vec(), "is not a PDF"),
@@ -303,7 +304,7 @@ fn attack_25_pdfs_that_cannot_be_read_are_told_apart() {
             (vec![b'%'; 400_000], "is larger than 300000 bytes"),
         ] {
             let more = json!({"pdfs": [STANDARD.encode(data)]});
-            is_free(&shop, &customer, &more, "pdfs[0]", words).await;
+            is_free(&fixture, &customer, &more, "pdfs[0]", words).await;
         }
         for (given, words) in [
             ("not base64: secret", "is not base64"),
@@ -311,11 +312,11 @@ fn attack_25_pdfs_that_cannot_be_read_are_told_apart() {
             ("file:///etc/passwd", "is not base64"),
             ("", "is not base64"),
         ] {
-            is_free(&shop, &customer, &json!({"pdfs": [given]}), "pdfs[0]", words).await;
+            is_free(&fixture, &customer, &json!({"pdfs": [given]}), "pdfs[0]", words).await;
         }
-        let page = json!({"pdfs": [site.url("text")]});
-        is_free(&shop, &customer, &page, "pdfs[0]", "is not a PDF").await;
-        shop.finish().await;
+        let page = json!({"pdfs": [web.url("text")]});
+        is_free(&fixture, &customer, &page, "pdfs[0]", "is not a PDF").await;
+        fixture.finish().await;
     });
 }
 
@@ -323,43 +324,50 @@ fn attack_25_pdfs_that_cannot_be_read_are_told_apart() {
 #[test]
 fn attack_25_nothing_is_fetched_for_who_cannot_pay() {
     run(async {
-        let shop = Shop::tuned(|config| {
-            near(config);
+        let fixture = Fixture::with_config(|config| {
+            allow_loopback(config);
             (config.fetch.max_attachments, config.fetch.per_minute) = (3, 3);
         })
         .await;
-        let site = Site::start().await;
-        let more = json!({"urls": [site.url("text")]});
-        let poor = shop.customer(15 * PRICE).await;
-        refused(&chat(&shop, &poor, &more).await, 402, "insufficient_credits");
-        let limited = KeyLimits { total: Some(money(PRICE)), ..KeyLimits::default() };
-        refused(&chat(&shop, &shop.limited(CREDIT, limited).await, &more).await, 403, "key_limit_reached");
+        let web = WebServer::start().await;
+        let more = json!({"urls": [web.url("text")]});
+        let poor = fixture.customer(15 * PRICE).await;
+        refused(&chat(&fixture, &poor, &more).await, 402, "insufficient_credits");
+        let customer_with_limits = KeyLimits { total: Some(money(PRICE)), ..KeyLimits::default() };
+        refused(
+            &chat(&fixture, &fixture.customer_with_limits(CREDIT, customer_with_limits).await, &more).await,
+            403,
+            "key_limit_reached",
+        );
         let other = KeyLimits { models: Some(vec!["other".into()]), ..KeyLimits::default() };
-        assert_eq!(chat(&shop, &shop.limited(CREDIT, other).await, &more).await.status, 400);
+        assert_eq!(
+            chat(&fixture, &fixture.customer_with_limits(CREDIT, other).await, &more).await.status,
+            400
+        );
         let stranger = Customer { key: "pryv_nonsense".into(), ..poor.clone() };
-        refused(&chat(&shop, &stranger, &more).await, 401, "invalid_api_key");
-        let customer = shop.customer(CREDIT).await;
-        let unready = json!({"urls": [site.url("text")], "max_tokens": 0});
-        refused(&chat(&shop, &customer, &unready).await, 400, "invalid_params");
-        assert_eq!(site.hits(), 0);
+        refused(&chat(&fixture, &stranger, &more).await, 401, "invalid_api_key");
+        let customer = fixture.customer(CREDIT).await;
+        let unready = json!({"urls": [web.url("text")], "max_tokens": 0});
+        refused(&chat(&fixture, &customer, &unready).await, 400, "invalid_params");
+        assert_eq!(web.request_count(), 0);
         // One request under one key is not fetched for twice.
         let keyed = async || {
-            let request = shop.post(&customer, CHAT, &body(&json!({"chunks": 1}), &more));
+            let request = fixture.post(&customer, CHAT, &body(&json!({"chunks": 1}), &more));
             reply(request.header("idempotency-key", "one")).await
         };
         assert_eq!(keyed().await.status, 200);
-        shop.idle().await;
+        fixture.idle().await;
         refused(&keyed().await, 409, "idempotency_key_reused");
-        assert_eq!(site.hits(), 1);
+        assert_eq!(web.request_count(), 1);
         // Three a minute, for all keys of an owner.
-        assert_eq!(chat(&shop, &customer, &json!({"urls": vec![site.url("text"); 2]})).await.status, 200);
-        let second = shop.key(&customer.owner, KeyLimits::default()).await;
-        let often = chat(&shop, &second, &more).await;
+        assert_eq!(chat(&fixture, &customer, &json!({"urls": vec![web.url("text"); 2]})).await.status, 200);
+        let second = fixture.key(&customer.owner, KeyLimits::default()).await;
+        let often = chat(&fixture, &second, &more).await;
         refused(&often, 429, "rate_limit_exceeded_rpm");
         assert!(often.header("retry-after").is_some());
-        assert_eq!(site.hits(), 3);
-        assert_eq!(chat(&shop, &second, &json!({})).await.status, 200);
-        shop.finish().await;
+        assert_eq!(web.request_count(), 3);
+        assert_eq!(chat(&fixture, &second, &json!({})).await.status, 200);
+        fixture.finish().await;
     });
 }
 
@@ -367,27 +375,27 @@ fn attack_25_nothing_is_fetched_for_who_cannot_pay() {
 #[test]
 fn attack_25_nothing_of_the_caller_goes_along() {
     run(async {
-        let shop = Shop::tuned(near).await;
-        let site = Site::start().await;
-        let customer = shop.customer(CREDIT).await;
+        let fixture = Fixture::with_config(allow_loopback).await;
+        let web = WebServer::start().await;
+        let customer = fixture.customer(CREDIT).await;
         let token = "wombat-query-token";
         let (page, hop) = (format!("text?{token}"), format!("to?/text?{token}"));
         let missing = format!("missing?{token}");
         for (paths, status) in [(&[page, hop][..], 200), (&[missing], 400)] {
-            let urls: Vec<String> = paths.iter().map(|path| site.url(path)).collect();
-            let request = shop.post(&customer, CHAT, &body(&json!({"chunks": 1}), &json!({"urls": urls})));
+            let urls: Vec<String> = paths.iter().map(|path| web.url(path)).collect();
+            let request = fixture.post(&customer, CHAT, &body(&json!({"chunks": 1}), &json!({"urls": urls})));
             let request = request.header("cookie", "a=secret").header("referer", "https://secret.example/");
             assert_eq!(reply(request).await.status, status);
         }
-        for headers in site.seen() {
+        for headers in web.seen() {
             let mut names: Vec<&str> = headers.keys().map(reqwest::header::HeaderName::as_str).collect();
             names.sort_unstable();
             assert_eq!(names, ["accept", "accept-encoding", "host", "user-agent"]);
         }
-        assert_eq!(site.hits(), 4);
-        let metrics = reply(shop.server.get("/metrics")).await.text;
+        assert_eq!(web.request_count(), 4);
+        let metrics = reply(fixture.server.get("/metrics")).await.text;
         assert!(!logged().contains(token) && !metrics.contains(token));
-        shop.finish().await;
+        fixture.finish().await;
     });
 }
 
@@ -395,47 +403,47 @@ fn attack_25_nothing_of_the_caller_goes_along() {
 #[test]
 fn attack_25_a_client_that_goes_away_leaves_nothing() {
     run(async {
-        let shop = Shop::tuned(|config| {
-            near(config);
+        let fixture = Fixture::with_config(|config| {
+            allow_loopback(config);
             config.fetch.max_attachments = 1;
             config.fetch.max_at_once = 1;
         })
         .await;
-        let site = Site::start().await;
-        let customer = shop.customer(CREDIT).await;
-        let request = shop.post(&customer, CHAT, &body(&json!({}), &json!({"urls": [site.url("silent")]})));
+        let web = WebServer::start().await;
+        let customer = fixture.customer(CREDIT).await;
+        let request = fixture.post(&customer, CHAT, &body(&json!({}), &json!({"urls": [web.url("silent")]})));
         let waiting = tokio::spawn(request.send());
-        crate::harness::eventually("it is fetched", async || (site.hits() > 0).then_some(())).await;
-        let other = json!({"urls": [site.url("text")]});
-        refused(&chat(&shop, &customer, &other).await, 503, "service_unavailable");
+        harness::eventually("it is fetched", async || (web.request_count() > 0).then_some(())).await;
+        let other = json!({"urls": [web.url("text")]});
+        refused(&chat(&fixture, &customer, &other).await, 503, "service_unavailable");
         waiting.abort();
-        crate::harness::eventually("its turn is free", async || {
-            (chat(&shop, &customer, &other).await.status == 200).then_some(())
+        harness::eventually("its turn is free", async || {
+            (chat(&fixture, &customer, &other).await.status == 200).then_some(())
         })
         .await;
-        assert_eq!(CREDIT - shop.left(&customer).await, 2 * PRICE);
-        shop.finish().await;
+        assert_eq!(CREDIT - fixture.available(&customer).await, 2 * PRICE);
+        fixture.finish().await;
     });
 }
 
-/// Where chunks are priced, and where it is turned off, both fields are refused by name.
+/// Both fields are refused by name where chunks are priced, and where attachments are turned off.
 #[test]
 fn attack_25_attachments_are_refused_where_they_are_not_sold() {
     run(async {
-        let shop = Shop::tuned(|config| {
+        let fixture = Fixture::with_config(|config| {
             config.sessions.operator_key = Some(Secret::from(hex::encode(sponsor_key())));
             config.fetch = FetchConfig { enabled: false, ..FetchConfig::default() };
         })
         .await;
-        let customer = shop.customer(CREDIT).await;
+        let customer = fixture.customer(CREDIT).await;
         for field in ["urls", "pdfs"] {
             let more = json!({field: ["https://example.com/secret"]});
-            is_free(&shop, &customer, &more, field, "is not available on this server").await;
-            let answer = reply(shop.server.post("/mpp/chat/completions", &body(&json!({}), &more))).await;
+            is_free(&fixture, &customer, &more, field, "is not available on this server").await;
+            let answer = reply(fixture.server.post("/mpp/chat/completions", &body(&json!({}), &more))).await;
             answer.assert(400, "invalid_params");
             assert!(answer.text.contains("POST /v1/chat/completions") && !answer.text.contains("secret"));
         }
-        assert_eq!(chat(&shop, &customer, &json!({"urls": [], "pdfs": null})).await.status, 200);
-        shop.finish().await;
+        assert_eq!(chat(&fixture, &customer, &json!({"urls": [], "pdfs": null})).await.status, 200);
+        fixture.finish().await;
     });
 }

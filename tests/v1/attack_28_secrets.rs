@@ -1,43 +1,43 @@
 //! Row 28: logs, metrics and errors hold no key, no prompt and no hash of a key.
 
+use farebox_test_support::capture::logged;
+use farebox_test_support::harness::{reply, run};
 use serde_json::json;
 use sqlx::Row as _;
 
-use crate::capture::logged;
-use crate::harness::{reply, run};
-use crate::shop::{CHAT, PREVIEW, Shop, body};
+use crate::fixture::{CHAT, Fixture, PREVIEW, body};
 
 const PROMPT: &str = "wombat.zeppelin@example.com";
 
 #[test]
 fn attack_28_keys_and_prompts_are_found_nowhere() {
     run(async {
-        let shop = Shop::tuned(|_| {}).await;
-        let customer = shop.customer(100_000).await;
-        let stranger = shop.server.app.keys.mint();
+        let fixture = Fixture::with_config(|_| {}).await;
+        let customer = fixture.customer(100_000).await;
+        let stranger = fixture.server.app.keys.mint();
         let chat = json!({"messages": [{"role": "user", "content": PROMPT}]});
         let mut answers = Vec::new();
         for more in [json!({}), json!({"stream": true}), json!({"max_tokens": 0}), json!({"model": PROMPT})] {
             let mut all = chat.clone();
             all.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
-            let answer = reply(shop.post(&customer, CHAT, &body(&json!({}), &all))).await;
+            let answer = reply(fixture.post(&customer, CHAT, &body(&json!({}), &all))).await;
             if answer.status != 200 {
                 answers.push(answer);
             }
         }
-        answers.push(reply(shop.post(&customer, PREVIEW, &format!("{{\"text\": {PROMPT}}}"))).await);
+        answers.push(reply(fixture.post(&customer, PREVIEW, &format!("{{\"text\": {PROMPT}}}"))).await);
         let key = format!("Bearer {}", stranger.text.expose());
-        answers.push(reply(shop.server.get("/v1/models").header("authorization", key)).await);
-        shop.idle().await;
-        shop.server.db.execute("ALTER TABLE holds RENAME TO gone").await;
-        answers.push(reply(shop.post(&customer, CHAT, &body(&json!({}), &chat))).await);
-        shop.server.db.execute("ALTER TABLE api_keys RENAME TO lost").await;
-        shop.server.app.keys.forget_cached(&customer.id);
-        answers.push(reply(shop.post(&customer, CHAT, &body(&json!({}), &chat))).await);
+        answers.push(reply(fixture.server.get("/v1/models").header("authorization", key)).await);
+        fixture.idle().await;
+        fixture.server.db.execute("ALTER TABLE holds RENAME TO gone").await;
+        answers.push(reply(fixture.post(&customer, CHAT, &body(&json!({}), &chat))).await);
+        fixture.server.db.execute("ALTER TABLE api_keys RENAME TO lost").await;
+        fixture.server.app.keys.forget_cached(&customer.id);
+        answers.push(reply(fixture.post(&customer, CHAT, &body(&json!({}), &chat))).await);
         assert!(answers.iter().all(|answer| answer.status >= 400) && answers.len() >= 6);
 
-        let metrics = reply(shop.server.get("/metrics")).await.text;
-        let row = sqlx::query("SELECT hash FROM lost").fetch_one(&shop.server.db.db.pool).await;
+        let metrics = reply(fixture.server.get("/metrics")).await.text;
+        let row = sqlx::query("SELECT hash FROM lost").fetch_one(&fixture.server.db.db.pool).await;
         let hash: String = row.expect("a key").try_get("hash").expect("text");
         let logged = logged();
         assert!(logged.contains("API keys") && logged.contains("cannot be charged"), "the log is captured");
@@ -50,7 +50,7 @@ fn attack_28_keys_and_prompts_are_found_nowhere() {
                 assert!(!headers.contains(secret), "{headers}");
             }
         }
-        let mut server = shop.server;
+        let mut server = fixture.server;
         server.stop().await;
     });
 }

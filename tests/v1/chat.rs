@@ -1,36 +1,36 @@
-//! Chat from prepaid credits: what is charged, said and kept.
+//! Chat from prepaid credits: charges, answers and entries.
 
 use std::time::{Duration, Instant};
 
 use farebox::ledger::EntryKind;
+use farebox_test_support::harness::{eventually, reply, run};
+use farebox_test_support::sse::Frame;
 use serde_json::{Value, json};
 
-use crate::harness::{eventually, reply, run};
-use crate::shop::{CHAT, PRICE, Shop, body, listen, money, on_every_engine, refused};
-use crate::sse::Frame;
+use crate::fixture::{CHAT, Fixture, PRICE, body, money, on_every_engine, read_to_end, refused};
 
 #[test]
 fn an_answer_costs_its_tokens_streamed_or_whole() {
-    run(on_every_engine(async |shop| {
-        let customer = shop.customer(1_000_000).await;
-        let transcript = shop.run(&customer, &json!({"chunks": 20}), &json!({})).await;
+    run(on_every_engine(async |fixture| {
+        let customer = fixture.customer(1_000_000).await;
+        let transcript = fixture.run(&customer, &json!({"chunks": 20}), &json!({})).await;
         assert_eq!((transcript.texts, transcript.done, transcript.errors.len()), (20, true, 0));
         assert_eq!(transcript.usage, Vec::<Value>::new(), "usage was not asked for");
-        assert_eq!(shop.left(&customer).await, 1_000_000 - 20 * PRICE);
-        let whole = shop.ask(&customer, &json!({"chunks": 7}), &json!({})).await;
-        assert_eq!(whole.status, 200, "{}", whole.text);
-        assert_eq!(whole.json()["usage"]["completion_tokens"], 7);
-        assert_eq!(whole.json()["object"], "chat.completion");
-        assert_eq!(shop.left(&customer).await, 1_000_000 - 27 * PRICE);
+        assert_eq!(fixture.available(&customer).await, 1_000_000 - 20 * PRICE);
+        let non_streaming = fixture.complete(&customer, &json!({"chunks": 7}), &json!({})).await;
+        assert_eq!(non_streaming.status, 200, "{}", non_streaming.text);
+        assert_eq!(non_streaming.json()["usage"]["completion_tokens"], 7);
+        assert_eq!(non_streaming.json()["object"], "chat.completion");
+        assert_eq!(fixture.available(&customer).await, 1_000_000 - 27 * PRICE);
     }));
 }
 
 #[test]
 fn usage_is_shown_to_who_asks_for_it() {
-    run(on_every_engine(async |shop| {
-        let customer = shop.customer(1_000_000).await;
+    run(on_every_engine(async |fixture| {
+        let customer = fixture.customer(1_000_000).await;
         let more = json!({"stream_options": {"include_usage": true}});
-        let transcript = shop.run(&customer, &json!({"chunks": 5}), &more).await;
+        let transcript = fixture.run(&customer, &json!({"chunks": 5}), &more).await;
         assert_eq!(transcript.usage.len(), 1);
         assert_eq!(transcript.usage[0]["completion_tokens"], 5);
     }));
@@ -40,39 +40,39 @@ fn usage_is_shown_to_who_asks_for_it() {
 #[test]
 fn prompts_are_charged_as_reported() {
     run(async {
-        let shop = Shop::tuned(|config| {
+        let fixture = Fixture::with_config(|config| {
             config.models[0].price_per_million_input = money(200_000);
             config.models[0].price_per_million_output = money(800_000);
         })
         .await;
-        let customer = shop.customer(1_000_000).await;
+        let customer = fixture.customer(1_000_000).await;
         // 200 words of 4 bytes: 200 tokens by the model's count, 100 to 200 by ours.
         let words = json!({"messages": [{"role": "system", "content": "abc ".repeat(200)},
             {"role": "user", "content": "{\"chunks\":9}"}]});
         for stream in [true, false] {
-            let before = shop.left(&customer).await;
+            let before = fixture.available(&customer).await;
             if stream {
-                shop.run(&customer, &json!({}), &words).await;
+                fixture.run(&customer, &json!({}), &words).await;
             } else {
-                assert_eq!(shop.ask(&customer, &json!({}), &words).await.status, 200);
+                assert_eq!(fixture.complete(&customer, &json!({}), &words).await.status, 200);
             }
             // (201 * 0.2 + 9 * 0.8) millionths, rounded up.
-            assert_eq!(before - shop.left(&customer).await, 48);
-            let entry = &shop.entries(&customer).await[0];
+            assert_eq!(before - fixture.available(&customer).await, 48);
+            let entry = &fixture.entries(&customer).await[0];
             assert_eq!((&entry.meta["promptTokens"], entry.units), (&json!(201), 210));
         }
-        shop.finish().await;
+        fixture.finish().await;
     });
 }
 
 #[test]
 fn an_entry_says_whose_request_it_was() {
-    run(on_every_engine(async |shop| {
-        let customer = shop.customer(1_000_000).await;
-        let request = shop.post(&customer, CHAT, &body(&json!({"chunks": 3}), &json!({})));
+    run(on_every_engine(async |fixture| {
+        let customer = fixture.customer(1_000_000).await;
+        let request = fixture.post(&customer, CHAT, &body(&json!({"chunks": 3}), &json!({})));
         let answer = reply(request.header("x-request-id", "mine-1")).await;
         assert_eq!(answer.header("x-request-id"), Some("mine-1"));
-        let entry = shop.entries(&customer).await.remove(0);
+        let entry = fixture.entries(&customer).await.remove(0);
         assert_eq!(entry.request_id.as_ref().map(ToString::to_string).as_deref(), Some("mine-1"));
         assert_eq!((entry.kind, entry.service.as_str()), (EntryKind::Usage, "scripted"));
         assert_eq!(entry.meta["key"], customer.id.as_str());
@@ -84,110 +84,122 @@ fn an_entry_says_whose_request_it_was() {
 /// A balance that does not reach for the longest answer buys a shorter one.
 #[test]
 fn a_small_balance_shortens_the_answer_instead_of_refusing_it() {
-    run(on_every_engine(async |shop| {
-        let customer = shop.customer(30 * PRICE).await;
-        let transcript = shop.run(&customer, &json!({"chunks": 1000}), &json!({})).await;
-        assert_eq!(shop.upstream.observed().body["max_tokens"], 30);
+    run(on_every_engine(async |fixture| {
+        let customer = fixture.customer(30 * PRICE).await;
+        let transcript = fixture.run(&customer, &json!({"chunks": 1000}), &json!({})).await;
+        assert_eq!(fixture.upstream.observed().body["max_tokens"], 30);
         assert_eq!((transcript.texts, transcript.errors.len()), (30, 0), "{transcript:?}");
-        assert_eq!(shop.left(&customer).await, 0);
-        let broke = shop.ask(&customer, &json!({"chunks": 1}), &json!({})).await;
+        assert_eq!(fixture.available(&customer).await, 0);
+        let broke = fixture.complete(&customer, &json!({"chunks": 1}), &json!({})).await;
         let error = refused(&broke, 402, "insufficient_credits");
         let message = error["message"].as_str().expect("text");
         assert!(message.contains("at least $0.0016") && message.contains("$0.00 can be spent"), "{message}");
-        let nearly = shop.customer(15 * PRICE).await;
-        refused(&shop.ask(&nearly, &json!({"chunks": 1}), &json!({})).await, 402, "insufficient_credits");
-        let short = shop.ask(&nearly, &json!({"chunks": 1}), &json!({"max_tokens": 10})).await;
+        let nearly = fixture.customer(15 * PRICE).await;
+        refused(
+            &fixture.complete(&nearly, &json!({"chunks": 1}), &json!({})).await,
+            402,
+            "insufficient_credits",
+        );
+        let short = fixture.complete(&nearly, &json!({"chunks": 1}), &json!({"max_tokens": 10})).await;
         assert_eq!(short.status, 200, "what is asked for is affordable: {}", short.text);
     }));
 }
 
-/// The model was told to stop and goes on: that is not for free, and not on credit.
+/// The model is stopped and goes on: that is not free, and not on credit.
 #[test]
 fn a_stream_that_runs_out_of_credit_says_so_and_ends() {
-    run(on_every_engine(async |shop| {
-        let customer = shop.customer(20 * PRICE).await;
-        let transcript = shop.run(&customer, &json!({"endless": true, "intervalMs": 1}), &json!({})).await;
+    run(on_every_engine(async |fixture| {
+        let customer = fixture.customer(20 * PRICE).await;
+        let transcript = fixture.run(&customer, &json!({"endless": true, "intervalMs": 1}), &json!({})).await;
         assert_eq!(transcript.texts, 20);
         assert_eq!(transcript.errors[0]["code"], "insufficient_credits", "{transcript:?}");
         assert!(transcript.done);
-        assert_eq!(shop.left(&customer).await, 0);
-        let entry = shop.entries(&customer).await.remove(0);
+        assert_eq!(fixture.available(&customer).await, 0);
+        let entry = fixture.entries(&customer).await.remove(0);
         assert_eq!(entry.meta["end"], "out_of_credit");
-        eventually("the model is stopped", async || (shop.upstream.observed().cancelled > 0).then_some(()))
-            .await;
+        eventually("the model is stopped", async || {
+            (fixture.upstream.observed().cancelled > 0).then_some(())
+        })
+        .await;
     }));
 }
 
 #[test]
 fn a_request_is_charged_once_under_one_key() {
-    run(on_every_engine(async |shop| {
-        let customer = shop.customer(1_000_000).await;
+    run(on_every_engine(async |fixture| {
+        let customer = fixture.customer(1_000_000).await;
         for more in [json!({}), json!({"stream": true})] {
             let keyed = async |script: &Value, name: &str| {
-                let request = shop.post(&customer, CHAT, &body(script, &more));
+                let request = fixture.post(&customer, CHAT, &body(script, &more));
                 reply(request.header("idempotency-key", format!("{name}{}", more["stream"]))).await
             };
-            let before = shop.left(&customer).await;
+            let before = fixture.available(&customer).await;
             // Nothing was charged: worth another try.
             refused(&keyed(&json!({"status": 503}), "order").await, 502, "upstream_failed");
             assert_eq!(keyed(&json!({"chunks": 4}), "order").await.status, 200);
-            shop.idle().await;
+            fixture.idle().await;
             refused(&keyed(&json!({"chunks": 4}), "order").await, 409, "idempotency_key_reused");
             refused(&keyed(&json!({"chunks": 5}), "order").await, 409, "idempotency_key_reused");
-            assert_eq!(before - shop.left(&customer).await, 4 * PRICE);
+            assert_eq!(before - fixture.available(&customer).await, 4 * PRICE);
         }
         // Another key of the same owner has names of its own.
-        let other = shop.key(&customer.owner, farebox::keys::KeyLimits::default()).await;
-        let request = shop.post(&other, CHAT, &body(&json!({"chunks": 4}), &json!({})));
+        let other = fixture.key(&customer.owner, farebox::keys::KeyLimits::default()).await;
+        let request = fixture.post(&other, CHAT, &body(&json!({"chunks": 4}), &json!({})));
         assert_eq!(reply(request.header("idempotency-key", "ordernull")).await.status, 200);
     }));
 }
 
 #[test]
-fn a_duplicate_of_a_running_request_is_told_to_wait() {
-    run(on_every_engine(async |shop| {
-        let customer = shop.customer(1_000_000).await;
+fn a_duplicate_of_a_running_request_has_to_wait() {
+    run(on_every_engine(async |fixture| {
+        let customer = fixture.customer(1_000_000).await;
         let slow = body(&json!({"chunks": 30, "intervalMs": 20}), &json!({"stream": true}));
-        let request = || shop.post(&customer, CHAT, &slow).header("idempotency-key", "one");
+        let request = || fixture.post(&customer, CHAT, &slow).header("idempotency-key", "one");
         let running = request().send().await.expect("an answer");
         let duplicate = reply(request()).await;
         refused(&duplicate, 409, "payment_in_progress");
         assert!(duplicate.header("retry-after").is_some());
         assert!(running.text().await.expect("it runs").contains("[DONE]"));
-        assert_eq!(shop.left(&customer).await, 1_000_000 - 30 * PRICE);
+        assert_eq!(fixture.available(&customer).await, 1_000_000 - 30 * PRICE);
     }));
 }
 
-/// Whole or streamed: what arrived is charged, the model stops, no hold stays.
+/// An interrupted answer, streamed or not: what arrived is charged, the model stops, no hold stays.
 #[test]
 fn a_client_that_goes_away_pays_for_what_it_got() {
-    run(on_every_engine(async |shop| {
-        let customer = shop.customer(1_000_000).await;
+    run(on_every_engine(async |fixture| {
+        let customer = fixture.customer(1_000_000).await;
         let script = json!({"endless": true, "intervalMs": 5});
-        let mut stream = shop.stream(&customer, &script, &json!({})).await;
+        let mut stream = fixture.stream(&customer, &script, &json!({})).await;
         for _ in 0..10 {
             stream.text().await.expect("it runs");
         }
         drop(stream);
-        let paid = 1_000_000 - shop.left(&customer).await;
+        let paid = 1_000_000 - fixture.available(&customer).await;
         assert!((10 * PRICE..=(10 + 45) * PRICE).contains(&paid), "{paid}");
-        eventually("the model is stopped", async || (shop.upstream.observed().cancelled == 1).then_some(()))
-            .await;
-        assert_eq!(shop.entries(&customer).await[0].meta["end"], "client_gone");
+        eventually("the model is stopped", async || {
+            (fixture.upstream.observed().cancelled == 1).then_some(())
+        })
+        .await;
+        assert_eq!(fixture.entries(&customer).await[0].meta["end"], "client_gone");
 
         for stream in [false, true] {
-            let before = shop.upstream.observed();
+            let before = fixture.upstream.observed();
             let request =
-                shop.post(&customer, CHAT, &body(&json!({"hangAfter": 0}), &json!({"stream": stream})));
+                fixture.post(&customer, CHAT, &body(&json!({"hangAfter": 0}), &json!({"stream": stream})));
             let waiting = tokio::spawn(async move { request.send().await?.bytes().await });
             eventually("the model is asked", async || {
-                (shop.upstream.observed().requests > before.requests).then_some(())
+                (fixture.upstream.observed().requests > before.requests).then_some(())
             })
             .await;
             waiting.abort();
-            assert_eq!(shop.left(&customer).await, 1_000_000 - paid, "nothing came, nothing is charged");
+            assert_eq!(
+                fixture.available(&customer).await,
+                1_000_000 - paid,
+                "nothing came, nothing is charged"
+            );
             eventually("the model is stopped", async || {
-                (shop.upstream.observed().cancelled > before.cancelled).then_some(())
+                (fixture.upstream.observed().cancelled > before.cancelled).then_some(())
             })
             .await;
         }
@@ -198,18 +210,19 @@ fn a_client_that_goes_away_pays_for_what_it_got() {
 #[test]
 fn a_stream_begins_when_the_model_does_or_after_two_seconds() {
     run(async {
-        let shop = Shop::tuned(|_| {}).await;
-        let customer = shop.customer(1_000_000).await;
+        let fixture = Fixture::with_config(|_| {}).await;
+        let customer = fixture.customer(1_000_000).await;
         for (status, expected, code) in [(503, 502, "upstream_failed"), (400, 400, "invalid_params")] {
-            let failed = shop.ask(&customer, &json!({"status": status}), &json!({"stream": true})).await;
+            let failed =
+                fixture.complete(&customer, &json!({"status": status}), &json!({"stream": true})).await;
             refused(&failed, expected, code);
         }
-        assert_eq!(shop.left(&customer).await, 1_000_000, "nothing was charged");
+        assert_eq!(fixture.available(&customer).await, 1_000_000, "nothing was charged");
         let begun = Instant::now();
-        let mut stream = shop.stream(&customer, &json!({"chunks": 2, "firstMs": 3_500}), &json!({})).await;
+        let mut stream = fixture.stream(&customer, &json!({"chunks": 2, "firstMs": 3_500}), &json!({})).await;
         assert!(begun.elapsed() < Duration::from_millis(3_400));
         assert_eq!(stream.next().await, Some(Frame::Comment));
-        assert_eq!(listen(&mut stream).await.texts, 2);
-        shop.finish().await;
+        assert_eq!(read_to_end(&mut stream).await.texts, 2);
+        fixture.finish().await;
     });
 }

@@ -9,11 +9,11 @@ use farebox::config::Config;
 use farebox_pii::image::image_bytes;
 use farebox_pii::image::ocr::Ocr;
 use farebox_pii::pdf::pdf_bytes;
+use farebox_test_support::harness::{Reply, reply, run};
 use serde_json::{Value, json};
 
-use crate::harness::{Reply, reply, run};
-use crate::shop::{Customer, PREVIEW, Shop, refused};
-use crate::site::{Site, near};
+use crate::fixture::{Customer, Fixture, PREVIEW, refused};
+use crate::web_server::{WebServer, allow_loopback};
 
 const SANS: &[u8] = include_bytes!("../../crates/pii/tests/images/fixtures/sans.png");
 const ASTRONAUT: &[u8] = include_bytes!("../../crates/pii/tests/images/fixtures/astronaut.jpg");
@@ -50,22 +50,22 @@ fn read(data_url: &Value) -> Vec<String> {
     lines.into_iter().map(|line| line.text.replace(' ', "")).collect()
 }
 
-async fn preview(shop: &Shop, customer: &Customer, body: &Value) -> Reply {
-    reply(shop.post(customer, PREVIEW, &body.to_string())).await
+async fn preview(fixture: &Fixture, customer: &Customer, body: &Value) -> Reply {
+    reply(fixture.post(customer, PREVIEW, &body.to_string())).await
 }
 
 #[test]
 fn images_and_pdfs_come_back_without_what_was_found() {
     run(async {
-        let shop = Shop::tuned(with_models).await;
-        let customer = shop.customer(10 * PRICE).await;
+        let fixture = Fixture::with_config(with_models).await;
+        let customer = fixture.customer(10 * PRICE).await;
         let body = json!({
             "text": "Write to jane@example.com.",
             "images": [png(), STANDARD.encode(ASTRONAUT)],
             "pdfs": [STANDARD.encode(PLAIN_PDF)],
             "piiConfig": { "faceBlur": { "mode": "fill" }, "pdf": { "dpi": 72 } },
         });
-        let answer = preview(&shop, &customer, &body).await;
+        let answer = preview(&fixture, &customer, &body).await;
         assert_eq!(answer.status, 200, "{}", answer.text);
         let answer = answer.json();
         assert_eq!(answer["redactedText"], "Write to <EMAIL_ADDRESS>.");
@@ -90,16 +90,16 @@ fn images_and_pdfs_come_back_without_what_was_found() {
         assert_eq!((&pdf["entities"][0]["source"], &pdf["entities"][0]["page"]), (&json!("text"), &json!(1)));
         let redacted = pdf_bytes(pdf["redacted"].as_str().expect("a data URL"), 1 << 25).expect("a PDF");
         assert!(redacted.starts_with(b"%PDF-"));
-        assert_eq!(shop.left(&customer).await, 9 * PRICE);
-        shop.finish().await;
+        assert_eq!(fixture.available(&customer).await, 9 * PRICE);
+        fixture.finish().await;
     });
 }
 
 #[test]
 fn what_cannot_be_examined_costs_nothing() {
     run(async {
-        let shop = Shop::tuned(with_models).await;
-        let customer = shop.customer(PRICE).await;
+        let fixture = Fixture::with_config(with_models).await;
+        let customer = fixture.customer(PRICE).await;
         let truncated = STANDARD.encode(&SANS[..SANS.len() / 2]);
         for (body, expected) in [
             (json!({ "images": [truncated] }), "`images[0]`: the image is damaged or incomplete"),
@@ -119,16 +119,16 @@ fn what_cannot_be_examined_costs_nothing() {
                 "reading text in images is not available",
             ),
         ] {
-            let error = refused(&preview(&shop, &customer, &body).await, 400, "invalid_params");
+            let error = refused(&preview(&fixture, &customer, &body).await, 400, "invalid_params");
             let message = error["message"].as_str().expect("text");
             assert!(message.contains(expected), "{message}");
         }
-        assert_eq!(shop.left(&customer).await, PRICE);
+        assert_eq!(fixture.available(&customer).await, PRICE);
         let body = json!({ "images": [png()] });
-        assert_eq!(preview(&shop, &customer, &body).await.status, 200);
-        let broke = preview(&shop, &customer, &body).await;
+        assert_eq!(preview(&fixture, &customer, &body).await.status, 200);
+        let broke = preview(&fixture, &customer, &body).await;
         refused(&broke, 402, "insufficient_credits");
-        shop.finish().await;
+        fixture.finish().await;
     });
 }
 
@@ -136,47 +136,48 @@ fn what_cannot_be_examined_costs_nothing() {
 #[test]
 fn a_repeated_preview_of_a_file_is_charged_once() {
     run(async {
-        let shop = Shop::tuned(|_| {}).await;
-        let customer = shop.customer(PRICE).await;
+        let fixture = Fixture::with_config(|_| {}).await;
+        let customer = fixture.customer(PRICE).await;
         let body = json!({ "pdfs": [STANDARD.encode(PLAIN_PDF)], "piiConfig": { "pdf": { "dpi": 36 } } })
             .to_string();
-        let keyed = async || reply(shop.post(&customer, PREVIEW, &body).header("idempotency-key", "a")).await;
+        let keyed =
+            async || reply(fixture.post(&customer, PREVIEW, &body).header("idempotency-key", "a")).await;
         let first = keyed().await;
         assert_eq!(first.status, 200, "{}", first.text);
         assert_eq!(keyed().await.text, first.text);
-        assert_eq!(shop.left(&customer).await, 0);
-        shop.finish().await;
+        assert_eq!(fixture.available(&customer).await, 0);
+        fixture.finish().await;
     });
 }
 
 #[test]
 fn without_a_model_images_are_refused() {
     run(async {
-        let shop = Shop::tuned(|_| {}).await;
-        let customer = shop.customer(PRICE).await;
+        let fixture = Fixture::with_config(|_| {}).await;
+        let customer = fixture.customer(PRICE).await;
         for (config, expected) in [
             (json!({}), "without the OCR model"),
             (json!({ "ocr": false }), "without the face model"),
             (json!({ "ocr": false, "faceBlur": false }), "nothing is looked for"),
         ] {
             let body = json!({ "images": [png()], "piiConfig": config });
-            let error = refused(&preview(&shop, &customer, &body).await, 400, "invalid_params");
+            let error = refused(&preview(&fixture, &customer, &body).await, 400, "invalid_params");
             let message = error["message"].as_str().expect("text");
             assert!(message.contains(expected), "{message}");
         }
         let scanned = json!({ "pdfs": [STANDARD.encode(SCANNED_PDF)] });
-        let error = refused(&preview(&shop, &customer, &scanned).await, 400, "invalid_params");
+        let error = refused(&preview(&fixture, &customer, &scanned).await, 400, "invalid_params");
         assert!(error["message"].as_str().is_some_and(|text| text.contains("page 1 has images")), "{error}");
-        assert_eq!(shop.left(&customer).await, PRICE);
-        shop.finish().await;
+        assert_eq!(fixture.available(&customer).await, PRICE);
+        fixture.finish().await;
     });
 }
 
 #[test]
 fn a_model_gets_images_and_pdfs_without_personal_data() {
     run(async {
-        let shop = Shop::tuned(with_models).await;
-        let customer = shop.customer(1_000_000).await;
+        let fixture = Fixture::with_config(with_models).await;
+        let customer = fixture.customer(1_000_000).await;
         let content = json!([
             { "type": "text", "text": "From jane@example.com:" },
             { "type": "image_url", "image_url": { "url": png(), "detail": "high" } },
@@ -185,9 +186,9 @@ fn a_model_gets_images_and_pdfs_without_personal_data() {
         ]);
         let messages = json!([{ "role": "user", "content": content }]);
         let more = json!({ "messages": messages, "privacyMode": "placeholder" });
-        let answer = shop.ask(&customer, &json!({}), &more).await;
+        let answer = fixture.complete(&customer, &json!({}), &more).await;
         assert_eq!(answer.status, 200, "{}", answer.text);
-        let seen = shop.upstream.observed().body;
+        let seen = fixture.upstream.observed().body;
         let parts = &seen["messages"][0]["content"];
         assert_eq!(parts[0]["text"], "From [EMAIL_ADDRESS_1]:");
         assert_eq!(parts[1]["image_url"]["detail"], "high");
@@ -195,18 +196,18 @@ fn a_model_gets_images_and_pdfs_without_personal_data() {
         assert!(left.contains("brownfox") && !left.contains("maria") && !left.contains("4111"), "{left}");
         assert_eq!(parts[2]["file"]["filename"], "letter.pdf");
         assert_ne!(parts[2], content[2]);
-        shop.idle().await;
-        let counts = shop.entries(&customer).await[0].meta["pii"].clone();
+        fixture.idle().await;
+        let counts = fixture.entries(&customer).await[0].meta["pii"].clone();
         // In text, image and PDF together.
         assert_eq!((&counts["EMAIL_ADDRESS"], &counts["CREDIT_CARD"]), (&json!(3), &json!(3)), "{counts}");
 
         let block = json!({ "messages": messages, "privacyMode": "block", "piiEntities": ["US_SSN"] });
-        let error = refused(&shop.ask(&customer, &json!({}), &block).await, 400, "invalid_params");
+        let error = refused(&fixture.complete(&customer, &json!({}), &block).await, 400, "invalid_params");
         assert!(error["message"].as_str().is_some_and(|text| text.contains("US_SSN")), "{error}");
         let off = json!({ "messages": messages, "skip_pii_redaction": true });
-        assert_eq!(shop.ask(&customer, &json!({}), &off).await.status, 200);
-        assert_eq!(shop.upstream.observed().body["messages"], messages);
-        shop.finish().await;
+        assert_eq!(fixture.complete(&customer, &json!({}), &off).await.status, 200);
+        assert_eq!(fixture.upstream.observed().body["messages"], messages);
+        fixture.finish().await;
     });
 }
 
@@ -214,37 +215,38 @@ fn a_model_gets_images_and_pdfs_without_personal_data() {
 #[test]
 fn attack_25_images_that_are_examined_are_fetched_with_care() {
     run(async {
-        let shop = Shop::tuned(|config| {
+        let fixture = Fixture::with_config(|config| {
             with_models(config);
-            near(config);
+            allow_loopback(config);
         })
         .await;
-        let site = Site::start().await;
-        let customer = shop.customer(1_000_000).await;
+        let web = WebServer::start().await;
+        let customer = fixture.customer(1_000_000).await;
         let asking = |url: String| {
             let content = json!([{ "type": "image_url", "image_url": { "url": url } }]);
             json!({ "messages": [{ "role": "user", "content": content }], "privacyMode": "redact" })
         };
         for (url, expected) in [
-            (site.url("missing"), "image_url.url` answered with status 404; nothing was charged"),
-            (
-                site.url("image"),
-                "`messages[0].content[0].image_url.url`: the image is in no supported format",
-            ),
+            (web.url("missing"), "image_url.url` answered with status 404; nothing was charged"),
+            (web.url("image"), "`messages[0].content[0].image_url.url`: the image is in no supported format"),
             ("http://169.254.169.254/latest".to_owned(), "image_url.url` has no public address"),
         ] {
-            let error = refused(&shop.ask(&customer, &json!({}), &asking(url)).await, 400, "invalid_params");
+            let error =
+                refused(&fixture.complete(&customer, &json!({}), &asking(url)).await, 400, "invalid_params");
             let message = error["message"].as_str().expect("text");
             assert!(message.contains(expected) && !message.contains("secret"), "{message}");
         }
-        assert_eq!((shop.upstream.observed().requests, shop.left(&customer).await), (0, 1_000_000));
-        let answer = shop.ask(&customer, &json!({}), &asking(site.url("form.png"))).await;
+        assert_eq!(
+            (fixture.upstream.observed().requests, fixture.available(&customer).await),
+            (0, 1_000_000)
+        );
+        let answer = fixture.complete(&customer, &json!({}), &asking(web.url("form.png"))).await;
         assert_eq!(answer.status, 200, "{}", answer.text);
         assert_eq!(answer.header("x-pii-redacted"), Some("4"));
-        let seen = shop.upstream.observed().body;
+        let seen = fixture.upstream.observed().body;
         let left = read(&seen["messages"][0]["content"][0]["image_url"]["url"]).join("\n");
         assert!(left.contains("brownfox") && !left.contains("maria"), "{left}");
-        shop.finish().await;
+        fixture.finish().await;
     });
 }
 
@@ -252,12 +254,12 @@ fn attack_25_images_that_are_examined_are_fetched_with_care() {
 #[test]
 fn attack_26_large_bodies_share_their_room() {
     run(async {
-        let shop = Shop::tuned(|config| {
+        let fixture = Fixture::with_config(|config| {
             config.server.file_body_limit_bytes = 3 << 20;
             config.server.large_bodies_bytes = 3 << 20;
         })
         .await;
-        let customer = shop.customer(PRICE).await;
+        let customer = fixture.customer(PRICE).await;
         let padded = |bytes: usize| {
             let mut body =
                 json!({ "pdfs": [STANDARD.encode(PLAIN_PDF)], "piiConfig": { "pdf": { "dpi": 36 } } })
@@ -265,18 +267,26 @@ fn attack_26_large_bodies_share_their_room() {
             body.extend(std::iter::repeat_n(' ', bytes));
             body
         };
-        let large = reply(shop.post(&customer, PREVIEW, &padded(2 << 20))).await;
+        let large = reply(fixture.post(&customer, PREVIEW, &padded(2 << 20))).await;
         assert_eq!(large.status, 200, "{}", large.text);
-        refused(&reply(shop.post(&customer, PREVIEW, &padded(3 << 20))).await, 413, "payload_too_large");
+        refused(&reply(fixture.post(&customer, PREVIEW, &padded(3 << 20))).await, 413, "payload_too_large");
         // Somebody else has taken the room.
-        let taken = shop.server.app.large_bodies.clone();
+        let taken = fixture.server.app.large_bodies.clone();
         let taken = taken.try_acquire_many_owned(2 << 10).expect("all of it is free");
-        refused(&reply(shop.post(&customer, PREVIEW, &padded(3 << 19))).await, 402, "insufficient_credits");
-        let busy = reply(shop.post(&customer, PREVIEW, &padded(5 << 19))).await;
+        refused(
+            &reply(fixture.post(&customer, PREVIEW, &padded(3 << 19))).await,
+            402,
+            "insufficient_credits",
+        );
+        let busy = reply(fixture.post(&customer, PREVIEW, &padded(5 << 19))).await;
         refused(&busy, 503, "service_unavailable");
         assert!(busy.header("retry-after").is_some());
         drop(taken);
-        refused(&reply(shop.post(&customer, PREVIEW, &padded(5 << 19))).await, 402, "insufficient_credits");
-        shop.finish().await;
+        refused(
+            &reply(fixture.post(&customer, PREVIEW, &padded(5 << 19))).await,
+            402,
+            "insufficient_credits",
+        );
+        fixture.finish().await;
     });
 }

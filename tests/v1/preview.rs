@@ -1,26 +1,26 @@
 //! Previews from prepaid credits.
 
+use farebox_test_support::harness::{BODY, reply, run};
 use serde_json::json;
 
-use crate::harness::{BODY, reply, run};
-use crate::shop::{PREVIEW, money, on_every_engine, refused};
+use crate::fixture::{PREVIEW, money, on_every_engine, refused};
 
 #[test]
 fn a_preview_costs_its_price_and_bad_input_nothing() {
-    run(on_every_engine(async |shop| {
-        let customer = shop.customer(120_000).await;
-        let answer = reply(shop.post(&customer, PREVIEW, BODY)).await;
+    run(on_every_engine(async |fixture| {
+        let customer = fixture.customer(120_000).await;
+        let answer = reply(fixture.post(&customer, PREVIEW, BODY)).await;
         assert_eq!(answer.status, 200, "{}", answer.text);
         assert_eq!(answer.json()["redactedText"], "Mail <EMAIL_ADDRESS>");
-        assert_eq!(shop.left(&customer).await, 70_000);
+        assert_eq!(fixture.available(&customer).await, 70_000);
         for wrong in ["", "{", "{}", r#"{"text":5}"#] {
-            refused(&reply(shop.post(&customer, PREVIEW, wrong)).await, 400, "invalid_params");
+            refused(&reply(fixture.post(&customer, PREVIEW, wrong)).await, 400, "invalid_params");
         }
-        let entry = shop.entries(&customer).await.remove(0);
+        let entry = fixture.entries(&customer).await.remove(0);
         assert_eq!((entry.amount, entry.service.as_str()), (money(50_000), "pii.preview"));
         assert_eq!(entry.meta["key"], customer.id.as_str());
-        assert_eq!(reply(shop.post(&customer, PREVIEW, BODY)).await.status, 200);
-        let broke = reply(shop.post(&customer, PREVIEW, BODY)).await;
+        assert_eq!(reply(fixture.post(&customer, PREVIEW, BODY)).await.status, 200);
+        let broke = reply(fixture.post(&customer, PREVIEW, BODY)).await;
         let error = refused(&broke, 402, "insufficient_credits");
         let message = error["message"].as_str().expect("text");
         assert!(message.contains("$0.05") && message.contains("$0.02 can"), "{message}");
@@ -29,15 +29,15 @@ fn a_preview_costs_its_price_and_bad_input_nothing() {
 
 #[test]
 fn a_repeated_preview_is_answered_again_and_charged_once() {
-    run(on_every_engine(async |shop| {
-        let customer = shop.customer(50_000).await;
+    run(on_every_engine(async |fixture| {
+        let customer = fixture.customer(50_000).await;
         let keyed = async |body: &str| {
-            reply(shop.post(&customer, PREVIEW, body).header("idempotency-key", "a")).await
+            reply(fixture.post(&customer, PREVIEW, body).header("idempotency-key", "a")).await
         };
         let first = keyed(BODY).await;
         assert_eq!(first.status, 200);
         assert_eq!(keyed(BODY).await.text, first.text, "even with nothing left");
-        assert_eq!(shop.left(&customer).await, 0);
+        assert_eq!(fixture.available(&customer).await, 0);
         refused(&keyed(&json!({"text": "other"}).to_string()).await, 409, "idempotency_key_reused");
     }));
 }

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use farebox::config::{Config, ModelConfig, PrivacyMode, Source};
+use farebox_test_support::capture::logged;
+use farebox_test_support::harness::{eventually, reply, run};
+use farebox_test_support::sse::{Frame, Stream};
 use serde_json::{Value, json};
 
-use crate::capture::logged;
-use crate::harness::{eventually, reply, run};
-use crate::shop::{CHAT, Customer, PRICE, Shop, body, money, on_every_engine, refused};
-use crate::sse::{Frame, Stream};
+use crate::fixture::{CHAT, Customer, Fixture, PRICE, body, money, on_every_engine, refused};
 
 const MAIL: &str = "quokka.mandolin@example.com";
 const SSN: &str = "536-90-4399";
@@ -24,18 +24,18 @@ fn with(mut body: Value, more: Value) -> Value {
     body
 }
 
-/// Sells one more model, `prompts_sent`, which sends exactly `raw`, whatever it is asked.
-fn telling(config: &mut Config, raw: &str) {
+/// Sells one more model, `raw`, which sends exactly `raw`, whatever the prompt is.
+fn add_raw_model(config: &mut Config, raw: &str) {
     let script = json!({ "raw": raw }).to_string();
     config.models.push(ModelConfig {
-        id: "prompts_sent".into(),
+        id: "raw".into(),
         upstreams: vec![Source { name: "scripted".into(), model: Some(script) }],
         ..config.models[0].clone()
     });
 }
 
 /// The events of a stream that says these deltas, one each.
-fn saying(deltas: &[Value]) -> String {
+fn events_of(deltas: &[Value]) -> String {
     let events = deltas.iter().map(|delta| json!({ "choices": [{ "index": 0, "delta": delta }] }));
     events.fold(String::new(), |stream, event| format!("{stream}data: {event}\n\n"))
 }
@@ -47,75 +47,75 @@ fn contents(pieces: impl IntoIterator<Item = impl ToString>) -> Vec<Value> {
 const END: &str = "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n";
 const DONE: &str = "data: [DONE]\n\n";
 
-/// What a client puts together of a stream.
+/// The answer that a client assembles from a stream.
 #[derive(Debug, Default)]
-struct Said {
+struct AnswerText {
     content: String,
     arguments: String,
     errors: Vec<Value>,
     done: bool,
 }
 
-async fn listen(mut stream: Stream) -> Said {
-    let mut said = Said::default();
+async fn read_to_end(mut stream: Stream) -> AnswerText {
+    let mut answer = AnswerText::default();
     while let Some(frame) = stream.next().await {
         match frame {
             Frame::Chunk(chunk) => {
                 assert!(chunk["choices"].is_array() && chunk["object"] == "chat.completion.chunk", "{chunk}");
                 let delta = &chunk["choices"][0]["delta"];
-                said.content.push_str(delta["content"].as_str().unwrap_or_default());
+                answer.content.push_str(delta["content"].as_str().unwrap_or_default());
                 let arguments = &delta["tool_calls"][0]["function"]["arguments"];
-                said.arguments.push_str(arguments.as_str().unwrap_or_default());
+                answer.arguments.push_str(arguments.as_str().unwrap_or_default());
             }
-            Frame::Error(error) => said.errors.push(error["error"].clone()),
-            Frame::Done => said.done = true,
+            Frame::Error(error) => answer.errors.push(error["error"].clone()),
+            Frame::Done => answer.done = true,
             Frame::Comment => {}
             wrong => panic!("unexpected in a stream: {wrong:?}"),
         }
     }
-    said
+    answer
 }
 
-async fn said(shop: &Shop, customer: &Customer, more: &Value) -> Said {
-    listen(shop.stream(customer, &json!({}), more).await).await
+async fn answer_text(fixture: &Fixture, customer: &Customer, more: &Value) -> AnswerText {
+    read_to_end(fixture.stream(customer, &json!({}), more).await).await
 }
 
 /// The model gets placeholders, the client what it would have got without them.
 #[test]
 fn placeholders_go_to_the_model_and_originals_come_back() {
-    run(on_every_engine(async |shop| {
-        let customer = shop.customer(1_000_000).await;
+    run(on_every_engine(async |fixture| {
+        let customer = fixture.customer(1_000_000).await;
         let text = format!("Write to {MAIL} about SSN {SSN}, then to {MAIL} again.");
         let more = with(user(&text), json!({ "privacyMode": "placeholder" }));
-        let whole = shop.ask(&customer, &json!({}), &more).await;
-        assert_eq!(whole.status, 200, "{}", whole.text);
-        assert_eq!(whole.json()["choices"][0]["message"]["content"], text);
-        assert_eq!(whole.header("x-pii-redacted"), Some("3"));
-        let seen = shop.upstream.observed().body;
+        let non_streaming = fixture.complete(&customer, &json!({}), &more).await;
+        assert_eq!(non_streaming.status, 200, "{}", non_streaming.text);
+        assert_eq!(non_streaming.json()["choices"][0]["message"]["content"], text);
+        assert_eq!(non_streaming.header("x-pii-redacted"), Some("3"));
+        let seen = fixture.upstream.observed().body;
         let expected = "Write to [EMAIL_ADDRESS_1] about SSN [US_SSN_1], then to [EMAIL_ADDRESS_1] again.";
         assert_eq!(seen["messages"][0]["content"], expected);
         assert!(seen.get("privacyMode").is_none(), "{seen}");
 
-        let stream = shop.stream(&customer, &json!({}), &more).await;
+        let stream = fixture.stream(&customer, &json!({}), &more).await;
         assert_eq!(stream.response.headers()["x-pii-redacted"], "3");
-        let transcript = listen(stream).await;
+        let transcript = read_to_end(stream).await;
         assert_eq!(
             (transcript.content.as_str(), transcript.done, transcript.errors.len()),
             (text.as_str(), true, 0)
         );
-        assert_eq!(shop.upstream.observed().body["messages"][0]["content"], expected);
+        assert_eq!(fixture.upstream.observed().body["messages"][0]["content"], expected);
 
         let words = i64::try_from(text.split(' ').count()).expect("few");
-        assert_eq!(shop.left(&customer).await, 1_000_000 - 2 * words * PRICE);
-        for entry in shop.entries(&customer).await {
+        assert_eq!(fixture.available(&customer).await, 1_000_000 - 2 * words * PRICE);
+        for entry in fixture.entries(&customer).await {
             assert_eq!(entry.meta["pii"], json!({"EMAIL_ADDRESS": 2, "US_SSN": 1}));
         }
         // Without a mode nothing is looked for, and nothing noted.
-        let plain = shop.ask(&customer, &json!({}), &user(&text)).await;
+        let plain = fixture.complete(&customer, &json!({}), &user(&text)).await;
         assert_eq!((plain.status, plain.header("x-pii-redacted")), (200, None));
-        assert_eq!(shop.upstream.observed().body["messages"][0]["content"], text);
-        shop.idle().await;
-        assert!(shop.entries(&customer).await[0].meta.get("pii").is_none());
+        assert_eq!(fixture.upstream.observed().body["messages"][0]["content"], text);
+        fixture.idle().await;
+        assert!(fixture.entries(&customer).await[0].meta.get("pii").is_none());
     }));
 }
 
@@ -124,12 +124,11 @@ fn placeholders_go_to_the_model_and_originals_come_back() {
 fn a_placeholder_is_restored_across_chunks_and_costs_no_more() {
     run(async {
         let answer = "To [EMAIL_ADDRESS_1], [EMAIL_ADDRESS_2] and [US_SSN_1] [EMAIL_";
-        let raw = format!("{}{END}{DONE}", saying(&contents(answer.chars())));
-        let shop = Shop::tuned(|config| telling(config, &raw)).await;
-        let customer = shop.customer(1_000_000).await;
-        let more =
-            with(user(&format!("{MAIL} SSN {SSN}")), json!({"model": "prompts_sent", "privacy_mode": true}));
-        let transcript = said(&shop, &customer, &more).await;
+        let raw = format!("{}{END}{DONE}", events_of(&contents(answer.chars())));
+        let fixture = Fixture::with_config(|config| add_raw_model(config, &raw)).await;
+        let customer = fixture.customer(1_000_000).await;
+        let more = with(user(&format!("{MAIL} SSN {SSN}")), json!({"model": "raw", "privacy_mode": true}));
+        let transcript = answer_text(&fixture, &customer, &more).await;
         assert_eq!(
             transcript.content,
             format!("To {MAIL}, [EMAIL_ADDRESS_2] and {SSN} [EMAIL_"),
@@ -137,10 +136,10 @@ fn a_placeholder_is_restored_across_chunks_and_costs_no_more() {
             transcript.errors
         );
         assert!(transcript.done && transcript.errors.is_empty());
-        let paid = 1_000_000 - shop.left(&customer).await;
+        let paid = 1_000_000 - fixture.available(&customer).await;
         let most = i64::try_from(answer.len()).expect("short") * PRICE;
         assert!(paid > 0 && paid <= most, "{paid}");
-        shop.finish().await;
+        fixture.finish().await;
     });
 }
 
@@ -170,17 +169,17 @@ fn answers_side_by_side_are_restored_apart() {
             end(1),
             DONE.to_owned(),
         ];
-        let shop = Shop::tuned(|config| telling(config, &raw.concat())).await;
-        let customer = shop.customer(1_000_000).await;
-        let more = with(user(MAIL), json!({"model": "prompts_sent", "n": 2, "privacyMode": "placeholder"}));
-        let mut stream = shop.stream(&customer, &json!({}), &more).await;
+        let fixture = Fixture::with_config(|config| add_raw_model(config, &raw.concat())).await;
+        let customer = fixture.customer(1_000_000).await;
+        let more = with(user(MAIL), json!({"model": "raw", "n": 2, "privacyMode": "placeholder"}));
+        let mut stream = fixture.stream(&customer, &json!({}), &more).await;
         let mut transcript: BTreeMap<String, String> = BTreeMap::new();
         while let Some(frame) = stream.next().await {
             let Frame::Chunk(chunk) = frame else { continue };
             let choice = &chunk["choices"][0];
             for (field, text) in choice["delta"].as_object().into_iter().flatten() {
-                let said = transcript.entry(format!("{} {field}", choice["index"])).or_default();
-                said.push_str(text.as_str().unwrap_or_default());
+                let answer = transcript.entry(format!("{} {field}", choice["index"])).or_default();
+                answer.push_str(text.as_str().unwrap_or_default());
             }
         }
         let expected = [
@@ -189,7 +188,7 @@ fn answers_side_by_side_are_restored_apart() {
             ("1 content", format!("b {MAIL} [US")),
         ];
         assert_eq!(transcript, expected.map(|(place, text)| (place.to_owned(), text)).into());
-        shop.finish().await;
+        fixture.finish().await;
     });
 }
 
@@ -202,28 +201,28 @@ fn arguments_of_tools_stay_json() {
             "function": {"name": "send_[EMAIL_ADDRESS_1]", "arguments": ""}}]});
         let deltas: Vec<Value> =
             std::iter::once(first).chain(arguments.chars().map(|c| call(c.to_string()))).collect();
-        let raw = format!("{}{END}{DONE}", saying(&deltas));
-        let shop = Shop::tuned(|config| telling(config, &raw)).await;
-        let customer = shop.customer(1_000_000).await;
-        let asked = format!("Send it to {MAIL}:\n{KEY}");
-        let transcript = said(
-            &shop,
+        let raw = format!("{}{END}{DONE}", events_of(&deltas));
+        let fixture = Fixture::with_config(|config| add_raw_model(config, &raw)).await;
+        let customer = fixture.customer(1_000_000).await;
+        let prompt = format!("Send it to {MAIL}:\n{KEY}");
+        let transcript = answer_text(
+            &fixture,
             &customer,
-            &with(user(&asked), json!({"model": "prompts_sent", "privacyMode": "on"})),
+            &with(user(&prompt), json!({"model": "raw", "privacyMode": "on"})),
         )
         .await;
         let arguments: Value = serde_json::from_str(&transcript.arguments).expect("the arguments are JSON");
         assert_eq!(arguments, json!({"to": MAIL, "key": KEY}));
-        shop.finish().await;
+        fixture.finish().await;
     });
 }
 
-/// Everything of a conversation that is text, and JSON inside of it, but not what only names things.
+/// All text of a conversation, and JSON inside of it, but no identifiers.
 #[test]
 fn the_whole_history_is_protected() {
     run(async {
-        let shop = Shop::tuned(|_| {}).await;
-        let customer = shop.customer(1_000_000).await;
+        let fixture = Fixture::with_config(|_| {}).await;
+        let customer = fixture.customer(1_000_000).await;
         let escaped = MAIL.replace('@', "\\u0040");
         let more = json!({
             "privacyMode": "strict",
@@ -239,8 +238,8 @@ fn the_whole_history_is_protected() {
                 {"role": "user", "content": "ok"},
             ],
         });
-        assert_eq!(shop.ask(&customer, &json!({}), &more).await.status, 200);
-        let seen = shop.upstream.observed().body;
+        assert_eq!(fixture.complete(&customer, &json!({}), &more).await.status, 200);
+        let seen = fixture.upstream.observed().body;
         let messages = &seen["messages"];
         assert_eq!(messages[0]["content"], "You serve [EMAIL_ADDRESS_1].");
         assert_eq!(messages[1]["content"][0]["text"], "SSN [US_SSN_1]");
@@ -252,55 +251,65 @@ fn the_whole_history_is_protected() {
         assert_eq!(messages[4]["content"], "password: [PASSWORD_1]");
         assert_eq!(messages[5]["content"], "I know [PASSWORD_1].");
         assert_eq!(seen["tools"], more["tools"], "definitions are the program's own words");
-        shop.finish().await;
+        fixture.finish().await;
     });
 }
 
 #[test]
 fn a_placeholder_of_the_prompt_is_never_taken_for_ours() {
     run(async {
-        let shop = Shop::tuned(|_| {}).await;
-        let customer = shop.customer(1_000_000).await;
+        let fixture = Fixture::with_config(|_| {}).await;
+        let customer = fixture.customer(1_000_000).await;
         let text = format!("[EMAIL_ADDRESS_1] is not {MAIL}");
         let more = with(user(&text), json!({ "privacyMode": "placeholder" }));
-        assert_eq!(said(&shop, &customer, &more).await.content, text);
-        let seen = shop.upstream.observed().body;
+        assert_eq!(answer_text(&fixture, &customer, &more).await.content, text);
+        let seen = fixture.upstream.observed().body;
         assert_eq!(seen["messages"][0]["content"], "[EMAIL_ADDRESS_1] is not [EMAIL_ADDRESS_2]");
-        shop.finish().await;
+        fixture.finish().await;
     });
 }
 
 #[test]
 fn redacted_stays_redacted() {
     run(async {
-        let shop = Shop::tuned(|_| {}).await;
-        let customer = shop.customer(1_000_000).await;
+        let fixture = Fixture::with_config(|_| {}).await;
+        let customer = fixture.customer(1_000_000).await;
         let text = format!("Mail {MAIL} on 2024-05-06");
         let more = with(user(&text), json!({"privacyMode": "redact", "pii_entities": ["EMAIL"]}));
-        assert_eq!(said(&shop, &customer, &more).await.content, "Mail [EMAIL_ADDRESS_1] on 2024-05-06");
-        let whole = shop.ask(&customer, &json!({}), &more).await;
-        assert_eq!(whole.json()["choices"][0]["message"]["content"], "Mail [EMAIL_ADDRESS_1] on 2024-05-06");
-        assert_eq!(whole.header("x-pii-redacted"), Some("1"));
-        shop.finish().await;
+        assert_eq!(
+            answer_text(&fixture, &customer, &more).await.content,
+            "Mail [EMAIL_ADDRESS_1] on 2024-05-06"
+        );
+        let non_streaming = fixture.complete(&customer, &json!({}), &more).await;
+        assert_eq!(
+            non_streaming.json()["choices"][0]["message"]["content"],
+            "Mail [EMAIL_ADDRESS_1] on 2024-05-06"
+        );
+        assert_eq!(non_streaming.header("x-pii-redacted"), Some("1"));
+        fixture.finish().await;
     });
 }
 
 #[test]
-fn a_blocked_request_is_free_and_told_what_was_found() {
-    run(on_every_engine(async |shop| {
-        let customer = shop.customer(1_000_000).await;
+fn a_blocked_request_is_free_and_names_what_was_found() {
+    run(on_every_engine(async |fixture| {
+        let customer = fixture.customer(1_000_000).await;
         let more = with(user(&format!("{MAIL}, SSN {SSN}, {MAIL}")), json!({ "privacyMode": "block" }));
         for stream in [false, true] {
             let more = with(more.clone(), json!({ "stream": stream }));
-            let error = refused(&shop.ask(&customer, &json!({}), &more).await, 400, "invalid_params");
+            let error = refused(&fixture.complete(&customer, &json!({}), &more).await, 400, "invalid_params");
             let message = error["message"].as_str().expect("text");
             assert!(message.contains("(2 EMAIL_ADDRESS, 1 US_SSN)") && !message.contains(SSN), "{message}");
             assert_eq!(error["param"], "messages");
         }
-        assert_eq!(shop.upstream.observed().requests, 0);
-        assert_eq!((shop.left(&customer).await, shop.entries(&customer).await.len()), (1_000_000, 0));
-        let clean =
-            shop.ask(&customer, &json!({}), &with(user("hello"), json!({ "privacyMode": "block" }))).await;
+        assert_eq!(fixture.upstream.observed().requests, 0);
+        assert_eq!(
+            (fixture.available(&customer).await, fixture.entries(&customer).await.len()),
+            (1_000_000, 0)
+        );
+        let clean = fixture
+            .complete(&customer, &json!({}), &with(user("hello"), json!({ "privacyMode": "block" })))
+            .await;
         assert_eq!((clean.status, clean.header("x-pii-redacted")), (200, Some("0")));
     }));
 }
@@ -308,8 +317,8 @@ fn a_blocked_request_is_free_and_told_what_was_found() {
 #[test]
 fn what_cannot_be_honoured_is_refused() {
     run(async {
-        let shop = Shop::tuned(|_| {}).await;
-        let customer = shop.customer(1_000_000).await;
+        let fixture = Fixture::with_config(|_| {}).await;
+        let customer = fixture.customer(1_000_000).await;
         let image = json!({"type": "image_url", "image_url": {"url": "https://example.com/a.png"}});
         let picture =
             json!({"messages": [{"role": "user", "content": [{"type": "text", "text": "look"}, image]}]});
@@ -327,22 +336,23 @@ fn what_cannot_be_honoured_is_refused() {
                 "`messages[0].content[1].image_url.url`: text in images cannot be read here",
             ),
         ] {
-            let error = refused(&shop.ask(&customer, &json!({}), &more).await, 400, "invalid_params");
+            let error = refused(&fixture.complete(&customer, &json!({}), &more).await, 400, "invalid_params");
             let message = error["message"].as_str().expect("text");
             assert!(message.contains(expected), "{message}");
         }
-        assert_eq!(shop.upstream.observed().requests, 0);
+        assert_eq!(fixture.upstream.observed().requests, 0);
         let skipped = with(picture, json!({ "skip_pii_redaction": true }));
-        assert_eq!(shop.ask(&customer, &json!({}), &skipped).await.status, 200);
-        shop.finish().await;
+        assert_eq!(fixture.complete(&customer, &json!({}), &skipped).await.status, 200);
+        fixture.finish().await;
     });
 }
 
 #[test]
 fn an_operator_can_protect_every_prompt() {
     run(async {
-        let shop = Shop::tuned(|config| config.privacy.default_mode = PrivacyMode::Placeholder).await;
-        let customer = shop.customer(1_000_000).await;
+        let fixture =
+            Fixture::with_config(|config| config.privacy.default_mode = PrivacyMode::Placeholder).await;
+        let customer = fixture.customer(1_000_000).await;
         let text = format!("hello {MAIL}");
         for (more, sent) in [
             (json!({}), "hello [EMAIL_ADDRESS_1]"),
@@ -352,43 +362,43 @@ fn an_operator_can_protect_every_prompt() {
             (json!({ "privacyMode": "off" }), text.as_str()),
         ] {
             assert_eq!(
-                said(&shop, &customer, &with(user(&text), more.clone())).await.content,
+                answer_text(&fixture, &customer, &with(user(&text), more.clone())).await.content,
                 text,
                 "{more}"
             );
-            assert_eq!(shop.upstream.observed().body["messages"][0]["content"], sent, "{more}");
+            assert_eq!(fixture.upstream.observed().body["messages"][0]["content"], sent, "{more}");
         }
-        shop.finish().await;
+        fixture.finish().await;
     });
 }
 
-/// What was charged leaves: also when the model breaks off, or the credits end, within a placeholder.
+/// Charged text leaves: also when the model breaks off, or the credits end, within a placeholder.
 #[test]
 fn what_is_held_back_is_delivered_at_every_end() {
     run(async {
-        let broken = saying(&contents(["to [EMAIL_ADDRESS_1] or ", "[EMAIL_"]));
-        let shop = Shop::tuned(|config| telling(config, &broken)).await;
-        let customer = shop.customer(1_000_000).await;
-        let more = with(user(MAIL), json!({"model": "prompts_sent", "privacyMode": "on"}));
-        let transcript = said(&shop, &customer, &more).await;
+        let broken = events_of(&contents(["to [EMAIL_ADDRESS_1] or ", "[EMAIL_"]));
+        let fixture = Fixture::with_config(|config| add_raw_model(config, &broken)).await;
+        let customer = fixture.customer(1_000_000).await;
+        let more = with(user(MAIL), json!({"model": "raw", "privacyMode": "on"}));
+        let transcript = answer_text(&fixture, &customer, &more).await;
         assert_eq!(transcript.content, format!("to {MAIL} or [EMAIL_"));
         assert_eq!((transcript.errors.len(), transcript.done), (1, true));
         assert_eq!(
-            shop.left(&customer).await,
+            fixture.available(&customer).await,
             1_000_000 - 3 * PRICE,
             "by its bytes, as the model wrote them"
         );
-        shop.finish().await;
+        fixture.finish().await;
 
         // The seventeenth chunk is not paid for: the end of the one before it follows all the same.
         let words = [["word "].repeat(15), vec!["last [EMAIL_", "more ", "more "]].concat();
-        let long = format!("{}{END}{DONE}", saying(&contents(words)));
-        let shop = Shop::tuned(|config| telling(config, &long)).await;
-        let customer = shop.customer(16 * PRICE).await;
-        let transcript = said(&shop, &customer, &more).await;
+        let long = format!("{}{END}{DONE}", events_of(&contents(words)));
+        let fixture = Fixture::with_config(|config| add_raw_model(config, &long)).await;
+        let customer = fixture.customer(16 * PRICE).await;
+        let transcript = answer_text(&fixture, &customer, &more).await;
         assert_eq!(transcript.content, format!("{}last [EMAIL_", "word ".repeat(15)), "{transcript:?}");
         assert_eq!(transcript.errors[0]["code"], "insufficient_credits");
-        shop.finish().await;
+        fixture.finish().await;
     });
 }
 
@@ -396,48 +406,51 @@ fn what_is_held_back_is_delivered_at_every_end() {
 #[test]
 fn large_prompts_cost_what_the_model_gets() {
     run(async {
-        let shop = Shop::tuned(|config| config.models[0].price_per_million_input = money(1_000_000)).await;
-        let customer = shop.customer(1_000_000).await;
+        let fixture =
+            Fixture::with_config(|config| config.models[0].price_per_million_input = money(1_000_000)).await;
+        let customer = fixture.customer(1_000_000).await;
         let script = json!({"chunks": 1, "usage": "missing"}).to_string();
         let more = json!({"privacyMode": "on", "messages": [
             {"role": "system", "content": format!("Mail {MAIL} now. ").repeat(2_000)},
             {"role": "user", "content": script},
         ]});
-        assert_eq!(shop.ask(&customer, &json!({}), &more).await.status, 200);
-        let sent = shop.upstream.observed().body["messages"].clone();
+        assert_eq!(fixture.complete(&customer, &json!({}), &more).await.status, 200);
+        let sent = fixture.upstream.observed().body["messages"].clone();
         let bytes: usize = [0, 1].map(|at| sent[at]["content"].as_str().expect("text").len()).iter().sum();
         assert!(
             sent[0]["content"]
                 .as_str()
                 .is_some_and(|text| text.matches("[EMAIL_ADDRESS_1]").count() == 2_000)
         );
-        shop.idle().await;
-        let entry = shop.entries(&customer).await.remove(0);
+        fixture.idle().await;
+        let entry = fixture.entries(&customer).await.remove(0);
         assert_eq!(entry.meta["pii"], json!({ "EMAIL_ADDRESS": 2_000 }));
         assert_eq!(entry.meta["promptTokens"], json!(bytes / 4 + 8));
-        shop.finish().await;
+        fixture.finish().await;
     });
 }
 
 #[test]
 fn attack_28_what_was_replaced_is_found_nowhere() {
-    run(on_every_engine(async |shop| {
-        let customer = shop.customer(1_000_000).await;
+    run(on_every_engine(async |fixture| {
+        let customer = fixture.customer(1_000_000).await;
         let secret = "wallaby.harmonica@example.com";
         for mode in ["placeholder", "redact", "block"] {
             for stream in [true, false] {
                 let more =
                     with(user(&format!("{secret} {{")), json!({"privacyMode": mode, "stream": stream}));
-                let answer = reply(shop.post(&customer, CHAT, &body(&json!({}), &more))).await;
+                let answer = reply(fixture.post(&customer, CHAT, &body(&json!({}), &more))).await;
                 assert_eq!(answer.text.contains(secret), mode == "placeholder", "{}", answer.text);
                 assert!(!format!("{:?}", answer.headers).contains(secret));
             }
         }
-        eventually("everything is closed", async || (shop.entries(&customer).await.len() == 4).then_some(()))
-            .await;
+        eventually("everything is closed", async || {
+            (fixture.entries(&customer).await.len() == 4).then_some(())
+        })
+        .await;
         let kept: BTreeMap<String, Value> =
-            shop.entries(&customer).await.into_iter().map(|entry| (entry.id, entry.meta)).collect();
-        let metrics = reply(shop.server.get("/metrics")).await.text;
+            fixture.entries(&customer).await.into_iter().map(|entry| (entry.id, entry.meta)).collect();
+        let metrics = reply(fixture.server.get("/metrics")).await.text;
         for place in [logged(), metrics, format!("{kept:?}")] {
             assert!(!place.contains("wallaby"), "it is kept");
         }

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use farebox::id::Timestamp;
 use farebox::keys::KeyLimits;
+use farebox_test_support::db;
+use farebox_test_support::harness::{Reply, reply, run};
 use serde_json::json;
 
-use crate::harness::{Reply, reply, run};
-use crate::shop::{CHAT, Shop, at_once, body, on_every_engine, refused};
+use crate::fixture::{CHAT, Fixture, body, concurrently, on_every_engine, refused};
 
 /// Waits until a whole test fits into the minute.
 async fn early_in_a_minute() {
@@ -24,12 +25,13 @@ fn number(reply: &Reply, name: &str) -> u64 {
 }
 
 #[test]
-fn requests_a_minute_are_counted_and_told() {
-    run(on_every_engine(async |shop| {
+fn requests_a_minute_are_counted_and_reported() {
+    run(on_every_engine(async |fixture| {
         early_in_a_minute().await;
-        let customer = shop.limited(1_000_000, KeyLimits { rpm: Some(3), ..KeyLimits::default() }).await;
+        let customer =
+            fixture.customer_with_limits(1_000_000, KeyLimits { rpm: Some(3), ..KeyLimits::default() }).await;
         for left in [2, 1, 0] {
-            let answer = reply(shop.get(&customer, "/v1/models")).await;
+            let answer = reply(fixture.get(&customer, "/v1/models")).await;
             assert_eq!(answer.status, 200);
             for (name, value) in [
                 ("X-RateLimit-Limit-RPM", 3),
@@ -47,47 +49,49 @@ fn requests_a_minute_are_counted_and_told() {
             }
         }
         for request in [
-            shop.get(&customer, "/v1/models"),
-            shop.post(&customer, CHAT, &body(&json!({}), &json!({"stream": true}))),
+            fixture.get(&customer, "/v1/models"),
+            fixture.post(&customer, CHAT, &body(&json!({}), &json!({"stream": true}))),
         ] {
             let answer = reply(request).await;
             refused(&answer, 429, "rate_limit_exceeded_rpm");
             assert_eq!(number(&answer, "retry-after"), number(&answer, "X-RateLimit-Reset-RPM"));
             assert_eq!(number(&answer, "X-RateLimit-Remaining-RPM"), 0);
         }
-        let other = shop.key(&customer.owner, KeyLimits::default()).await;
-        assert_eq!(reply(shop.get(&other, "/v1/models")).await.status, 200, "keys do not share");
+        let other = fixture.key(&customer.owner, KeyLimits::default()).await;
+        assert_eq!(reply(fixture.get(&other, "/v1/models")).await.status, 200, "keys do not share");
     }));
 }
 
 #[test]
 fn tokens_are_set_aside_and_given_back() {
-    run(on_every_engine(async |shop| {
+    run(on_every_engine(async |fixture| {
         early_in_a_minute().await;
-        let customer = shop.limited(1_000_000, KeyLimits { tpm: Some(1_000), ..KeyLimits::default() }).await;
+        let customer = fixture
+            .customer_with_limits(1_000_000, KeyLimits { tpm: Some(1_000), ..KeyLimits::default() })
+            .await;
         let script = json!({"chunks": 10});
         // It may need more than a minute has: it gets the whole minute, and gives back the rest.
-        let whole = shop.ask(&customer, &script, &json!({})).await;
-        assert_eq!(whole.status, 200, "{}", whole.text);
-        shop.idle().await;
-        let left = number(&reply(shop.get(&customer, "/v1/models")).await, "X-RateLimit-Remaining-TPM");
+        let non_streaming = fixture.complete(&customer, &script, &json!({})).await;
+        assert_eq!(non_streaming.status, 200, "{}", non_streaming.text);
+        fixture.idle().await;
+        let left = number(&reply(fixture.get(&customer, "/v1/models")).await, "X-RateLimit-Remaining-TPM");
         assert!((980..=990).contains(&left), "{left}");
         // While one runs, what it may need is not there for others.
         let slow = json!({"chunks": 50, "intervalMs": 20});
-        let mut stream = shop.stream(&customer, &slow, &json!({"max_tokens": 900})).await;
+        let mut stream = fixture.stream(&customer, &slow, &json!({"max_tokens": 900})).await;
         for name in ["x-ratelimit-limit-rpm", "x-ratelimit-remaining-tpm", "x-ratelimit-reset-tokens"] {
             assert!(stream.response.headers().contains_key(name), "{name} on a stream");
         }
-        let refusal = shop.ask(&customer, &script, &json!({"max_tokens": 500})).await;
+        let refusal = fixture.complete(&customer, &script, &json!({"max_tokens": 500})).await;
         let error = refused(&refusal, 429, "rate_limit_exceeded_tpm");
         assert_eq!(error["type"], "rate_limit_error");
         assert!((1..=60).contains(&number(&refusal, "retry-after")));
-        assert_eq!(crate::shop::listen(&mut stream).await.texts, 50);
-        shop.idle().await;
-        assert_eq!(shop.ask(&customer, &script, &json!({"max_tokens": 500})).await.status, 200);
+        assert_eq!(crate::fixture::read_to_end(&mut stream).await.texts, 50);
+        fixture.idle().await;
+        assert_eq!(fixture.complete(&customer, &script, &json!({"max_tokens": 500})).await.status, 200);
         // A request that fails needs none.
-        shop.ask(&customer, &json!({"status": 503}), &json!({"max_tokens": 900})).await;
-        let left = number(&reply(shop.get(&customer, "/v1/models")).await, "X-RateLimit-Remaining-TPM");
+        fixture.complete(&customer, &json!({"status": 503}), &json!({"max_tokens": 900})).await;
+        let left = number(&reply(fixture.get(&customer, "/v1/models")).await, "X-RateLimit-Remaining-TPM");
         assert!((880..=930).contains(&left), "{left}");
     }));
 }
@@ -95,72 +99,75 @@ fn tokens_are_set_aside_and_given_back() {
 #[test]
 fn errors_tell_how_the_key_stands_too() {
     run(async {
-        let shop = Shop::tuned(|_| {}).await;
-        let customer = shop.customer(0).await;
+        let fixture = Fixture::with_config(|_| {}).await;
+        let customer = fixture.customer(0).await;
         for (more, status) in [(json!({"max_tokens": 0}), 400), (json!({}), 402)] {
-            let answer = shop.ask(&customer, &json!({}), &more).await;
+            let answer = fixture.complete(&customer, &json!({}), &more).await;
             assert_eq!(answer.status, status, "{}", answer.text);
             assert!(number(&answer, "X-RateLimit-Limit-RPM") == 600, "{:?}", answer.headers);
         }
-        shop.finish().await;
+        fixture.finish().await;
     });
 }
 
 #[test]
 fn guesses_are_limited_by_address_and_keys_are_not() {
     run(async {
-        let shop = Shop::tuned(|config| config.keys.anonymous_rpm = 5).await;
-        let customer = shop.customer(1_000).await;
+        let fixture = Fixture::with_config(|config| config.keys.anonymous_rpm = 5).await;
+        let customer = fixture.customer(1_000).await;
         let guess =
-            async || reply(shop.server.get("/v1/models").header("authorization", "Bearer pryv_x")).await;
+            async || reply(fixture.server.get("/v1/models").header("authorization", "Bearer pryv_x")).await;
         for _ in 0..5 {
             refused(&guess().await, 401, "invalid_api_key");
         }
         let answer = guess().await;
         refused(&answer, 429, "rate_limit_exceeded_rpm");
         assert!((1..=13).contains(&number(&answer, "retry-after")));
-        assert_eq!(reply(shop.get(&customer, "/v1/models")).await.status, 200);
-        shop.finish().await;
+        assert_eq!(reply(fixture.get(&customer, "/v1/models")).await.status, 200);
+        fixture.finish().await;
     });
 }
 
-/// What `keys::Rates` promises: never more than the limit altogether, and no more than a slice for
+/// The promise of `keys::Rates`: never more than the limit altogether, and no more than a slice for
 /// each other instance unused.
 #[test]
 fn instances_on_one_database_share_a_limit() {
     run(async {
-        let Some(database) = crate::db::postgres().await else { return };
+        let Some(database) = db::postgres().await else { return };
         early_in_a_minute().await;
-        let shop = Shop::on(database, |_| {}).await;
-        let mut twin = shop.twin().await;
-        let customer = shop.limited(1_000_000, KeyLimits { rpm: Some(40), ..KeyLimits::default() }).await;
+        let fixture = Fixture::on(database, |_| {}).await;
+        let mut second_instance = fixture.second_instance().await;
+        let customer = fixture
+            .customer_with_limits(1_000_000, KeyLimits { rpm: Some(40), ..KeyLimits::default() })
+            .await;
         let mut served = 0;
         for _ in 0..6 {
-            let both = [&shop, &twin].into_iter().flat_map(|shop| {
-                (0..5).map(|_| reply(shop.get(&customer, "/v1/models"))).collect::<Vec<_>>()
+            let both = [&fixture, &second_instance].into_iter().flat_map(|fixture| {
+                (0..5).map(|_| reply(fixture.get(&customer, "/v1/models"))).collect::<Vec<_>>()
             });
-            let answers = at_once(both).await;
+            let answers = concurrently(both).await;
             assert!(answers.iter().all(|answer| [200, 429].contains(&answer.status)));
             served += answers.iter().filter(|answer| answer.status == 200).count();
         }
         assert!((36..=40).contains(&served), "{served}");
-        let asked = shop.server.count("SELECT max(requests) FROM key_minutes").await;
-        assert_eq!(asked, 40);
-        twin.server.stop().await;
-        shop.finish().await;
+        let requests = fixture.server.count("SELECT max(requests) FROM key_minutes").await;
+        assert_eq!(requests, 40);
+        second_instance.server.stop().await;
+        fixture.finish().await;
     });
 }
 
-/// A request that was taken up before the turn of the minute and is counted behind it.
+/// A request that was accepted before the minute ended and is counted after it.
 #[test]
 fn a_late_request_does_not_take_a_minute_back() {
-    run(on_every_engine(async |shop| {
-        let customer = shop.limited(1_000, KeyLimits { rpm: Some(10), ..KeyLimits::default() }).await;
-        let key = shop.server.app.keys.find(&customer.owner, &customer.id).await;
+    run(on_every_engine(async |fixture| {
+        let customer =
+            fixture.customer_with_limits(1_000, KeyLimits { rpm: Some(10), ..KeyLimits::default() }).await;
+        let key = fixture.server.app.keys.find(&customer.owner, &customer.id).await;
         let key = key.expect("the database answers").expect("it is there");
-        let turn = (Timestamp::now().millis() / 60_000 + 1) * 60_000;
-        let times = [turn, turn - 1].map(Timestamp::from_millis);
-        let rates = &shop.server.app.rates;
+        let boundary = (Timestamp::now().millis() / 60_000 + 1) * 60_000;
+        let times = [boundary, boundary - 1].map(Timestamp::from_millis);
+        let rates = &fixture.server.app.rates;
         for _ in 0..5 {
             for now in times {
                 assert!(rates.take_request(&key, now).await.expect("the database answers"));

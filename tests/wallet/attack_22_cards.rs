@@ -3,17 +3,19 @@
 use std::process::Stdio;
 
 use farebox::money::Money;
+use farebox_test_support::agent::Agent;
+use farebox_test_support::capture;
+use farebox_test_support::harness::{Server, reply, run};
 use serde_json::json;
 use tokio::io::AsyncWriteExt as _;
 
-use crate::agent::Agent;
-use crate::harness::{Server, reply, run};
-use crate::stage::{
-    CHECKOUT, account, audited, dollars, done, on_every_engine, post, proof, refused, spend, standing, with,
+use crate::management::{
+    CHECKOUT, account, assert_audit, balance_of, dollars, done, on_every_engine, post, proof, refused, spend,
+    with,
 };
 use crate::stripe_double::{
-    StripeDouble, WEBHOOK, WEBHOOK_SECRET, charge_object, dispute_object, event, session_object, sign, tell,
-    tell_with,
+    StripeDouble, WEBHOOK, WEBHOOK_SECRET, charge_object, deliver_event, deliver_event_with, dispute_object,
+    event, session_object, sign,
 };
 
 const COMPLETED: &str = "checkout.session.completed";
@@ -36,11 +38,11 @@ async fn begun(server: &Server, agent: &Agent) -> String {
 
 async fn paid(server: &Server, checkout: &str, payment: &str) {
     let body = event(COMPLETED, &session_object(checkout, payment, 1000, "paid"));
-    assert_eq!(tell(server, &body).await.status, 200);
+    assert_eq!(deliver_event(server, &body).await.status, 200);
 }
 
-async fn assert_standing(server: &Server, agent: &Agent, available: i64, debt: i64) {
-    assert_eq!(standing(server, agent).await.available(), dollars(available));
+async fn assert_balance_and_debt(server: &Server, agent: &Agent, available: i64, debt: i64) {
+    assert_eq!(balance_of(server, agent).await.available(), dollars(available));
     let owed = server.app.cards.debt(&account(agent)).await.expect("the database answers");
     assert_eq!(owed, dollars(debt), "debt");
 }
@@ -50,20 +52,21 @@ fn attack_22_one_payment_is_credited_once_under_whatever_event() {
     run(with_stripe(async |server, _| {
         let agent = Agent::random();
         let checkout = begun(server, &agent).await;
-        assert_standing(server, &agent, 0, 0).await;
+        assert_balance_and_debt(server, &agent, 0, 0).await;
         let session = session_object(&checkout, "pi_once", 1000, "paid");
         // The same event again, another id, another kind; and all of them at once.
         let same = event(COMPLETED, &session);
         let bodies = [same.clone(), same, event(COMPLETED, &session), event(SUCCEEDED, &session)];
         for body in &bodies {
-            assert_eq!(tell(server, body).await.status, 200);
+            assert_eq!(deliver_event(server, body).await.status, 200);
         }
-        let all =
-            futures_util::future::join_all(bodies.iter().cycle().take(12).map(|body| tell(server, body)));
+        let all = futures_util::future::join_all(
+            bodies.iter().cycle().take(12).map(|body| deliver_event(server, body)),
+        );
         for answer in all.await {
             assert_eq!(answer.status, 200, "{}", answer.text);
         }
-        assert_standing(server, &agent, 10, 0).await;
+        assert_balance_and_debt(server, &agent, 10, 0).await;
         assert_eq!(server.count("SELECT count(*) FROM credits WHERE source = 'card:pi_once'").await, 1);
     }));
 }
@@ -75,9 +78,9 @@ fn attack_22_first_reports_that_race_credit_once() {
         let checkout = begun(server, &agent).await;
         let session = session_object(&checkout, "pi_race", 1000, "paid");
         let bodies: Vec<_> = (0..8).map(|_| event(COMPLETED, &session)).collect();
-        let all = futures_util::future::join_all(bodies.iter().map(|body| tell(server, body))).await;
+        let all = futures_util::future::join_all(bodies.iter().map(|body| deliver_event(server, body))).await;
         assert!(all.iter().all(|answer| answer.status == 200));
-        assert_standing(server, &agent, 10, 0).await;
+        assert_balance_and_debt(server, &agent, 10, 0).await;
     }));
 }
 
@@ -98,13 +101,13 @@ fn attack_22_only_a_fresh_signature_over_the_body_is_believed() {
             sign(WEBHOOK_SECRET, now, &body.replace("1000", "10000")),
             sign(WEBHOOK_SECRET, now, &body).replace("v1=", "v0="),
         ] {
-            refused(&tell_with(server, &body, &signature).await, 400, "invalid_params");
+            refused(&deliver_event_with(server, &body, &signature).await, 400, "invalid_params");
         }
         refused(&reply(server.post(WEBHOOK, &body)).await, 400, "invalid_params");
-        assert_standing(server, &agent, 0, 0).await;
+        assert_balance_and_debt(server, &agent, 0, 0).await;
         assert_eq!(server.count("SELECT count(*) FROM card_payments").await, 0, "nothing was recorded");
         paid(server, &checkout, "pi_forged").await;
-        assert_standing(server, &agent, 10, 0).await;
+        assert_balance_and_debt(server, &agent, 10, 0).await;
     }));
 }
 
@@ -115,12 +118,12 @@ fn attack_22_an_event_that_could_not_be_recorded_is_not_marked_seen() {
         let checkout = begun(server, &agent).await;
         let body = event(COMPLETED, &session_object(&checkout, "pi_lost", 1000, "paid"));
         server.db.execute("ALTER TABLE credits RENAME TO gone").await;
-        refused(&tell(server, &body).await, 500, "billing_error");
+        refused(&deliver_event(server, &body).await, 500, "billing_error");
         server.db.execute("ALTER TABLE gone RENAME TO credits").await;
-        assert_standing(server, &agent, 0, 0).await;
+        assert_balance_and_debt(server, &agent, 0, 0).await;
         assert_eq!(server.count("SELECT count(*) FROM card_payments").await, 0);
-        assert_eq!(tell(server, &body).await.status, 200);
-        assert_standing(server, &agent, 10, 0).await;
+        assert_eq!(deliver_event(server, &body).await.status, 200);
+        assert_balance_and_debt(server, &agent, 10, 0).await;
     }));
 }
 
@@ -131,19 +134,19 @@ fn attack_22_a_checkout_that_is_complete_and_not_paid_credits_nothing() {
         let (checkout, other) = (begun(server, &slow).await, begun(server, &never).await);
         for (checkout, payment) in [(&checkout, "pi_slow"), (&other, "pi_never")] {
             let body = event(COMPLETED, &session_object(checkout, payment, 1000, "unpaid"));
-            assert_eq!(tell(server, &body).await.status, 200);
+            assert_eq!(deliver_event(server, &body).await.status, 200);
         }
-        assert_standing(server, &slow, 0, 0).await;
+        assert_balance_and_debt(server, &slow, 0, 0).await;
         let body = event(SUCCEEDED, &session_object(&checkout, "pi_slow", 1000, "paid"));
-        assert_eq!(tell(server, &body).await.status, 200);
+        assert_eq!(deliver_event(server, &body).await.status, 200);
         let body = event(FAILED, &session_object(&other, "pi_never", 1000, "unpaid"));
-        assert_eq!(tell(server, &body).await.status, 200);
-        assert_standing(server, &slow, 10, 0).await;
-        assert_standing(server, &never, 0, 0).await;
-        // A failure that is told late changes nothing that was paid.
+        assert_eq!(deliver_event(server, &body).await.status, 200);
+        assert_balance_and_debt(server, &slow, 10, 0).await;
+        assert_balance_and_debt(server, &never, 0, 0).await;
+        // A failure that is reported late changes nothing that was paid.
         let body = event(FAILED, &session_object(&checkout, "pi_slow", 1000, "unpaid"));
-        assert_eq!(tell(server, &body).await.status, 200);
-        assert_standing(server, &slow, 10, 0).await;
+        assert_eq!(deliver_event(server, &body).await.status, 200);
+        assert_balance_and_debt(server, &slow, 10, 0).await;
         assert_eq!(server.count("SELECT count(*) FROM card_checkouts WHERE state = 'paid'").await, 1);
         assert_eq!(server.count("SELECT count(*) FROM card_checkouts WHERE state = 'failed'").await, 1);
     }));
@@ -155,18 +158,18 @@ fn attack_22_a_refund_that_is_told_before_its_payment_counts() {
         let agent = Agent::random();
         let checkout = begun(server, &agent).await;
         let refund = event(REFUNDED, &charge_object("pi_order", 1000, 400));
-        assert_eq!(tell(server, &refund).await.status, 200);
-        assert_standing(server, &agent, 0, 0).await;
+        assert_eq!(deliver_event(server, &refund).await.status, 200);
+        assert_balance_and_debt(server, &agent, 0, 0).await;
         paid(server, &checkout, "pi_order").await;
-        assert_standing(server, &agent, 6, 0).await;
+        assert_balance_and_debt(server, &agent, 6, 0).await;
         // The rest, then the earlier and smaller sum again, then everything once more.
         for refunded in [1000, 400, 1000] {
             let body = event(REFUNDED, &charge_object("pi_order", 1000, refunded));
-            assert_eq!(tell(server, &body).await.status, 200);
-            assert_standing(server, &agent, 0, 0).await;
+            assert_eq!(deliver_event(server, &body).await.status, 200);
+            assert_balance_and_debt(server, &agent, 0, 0).await;
         }
         paid(server, &checkout, "pi_order").await;
-        assert_standing(server, &agent, 0, 0).await;
+        assert_balance_and_debt(server, &agent, 0, 0).await;
     }));
 }
 
@@ -183,9 +186,9 @@ fn attack_22_a_refund_and_a_dispute_of_one_payment_take_it_back_once() {
             event(DISPUTED, &dispute_object("pi_gone", 1000)),
             event(REFUNDED, &charge_object("pi_gone", 1000, 1000)),
         ] {
-            assert_eq!(tell(server, &body).await.status, 200);
+            assert_eq!(deliver_event(server, &body).await.status, 200);
         }
-        assert_standing(server, &agent, 10, 0).await;
+        assert_balance_and_debt(server, &agent, 10, 0).await;
         assert_eq!(server.count("SELECT count(*) FROM entries WHERE kind = 'refund'").await, 2);
     }));
 }
@@ -197,19 +200,22 @@ fn attack_22_credit_that_is_spent_becomes_a_debt_that_new_money_pays() {
         paid(server, &begun(server, &agent).await, "pi_spent").await;
         spend(server, &agent, dollars(7), "model", "r-1").await;
         let body = event(DISPUTED, &dispute_object("pi_spent", 1000));
-        assert_eq!(tell(server, &body).await.status, 200);
-        assert_standing(server, &agent, 0, 7).await;
-        let shown = done(&post(server, crate::stage::BALANCE, &proof(&agent, "balance", "")).await);
+        assert_eq!(deliver_event(server, &body).await.status, 200);
+        assert_balance_and_debt(server, &agent, 0, 7).await;
+        let shown = done(&post(server, crate::management::BALANCE, &proof(&agent, "balance", "")).await);
         assert_eq!((&shown["debt"], &shown["available"]), (&json!("7.00"), &json!("0.00")));
-        audited(server).await;
+        assert_audit(server).await;
         // Told again, nothing more is owed.
-        assert_eq!(tell(server, &event(DISPUTED, &dispute_object("pi_spent", 1000))).await.status, 200);
-        assert_standing(server, &agent, 0, 7).await;
+        assert_eq!(
+            deliver_event(server, &event(DISPUTED, &dispute_object("pi_spent", 1000))).await.status,
+            200
+        );
+        assert_balance_and_debt(server, &agent, 0, 7).await;
         paid(server, &begun(server, &agent).await, "pi_next").await;
-        assert_standing(server, &agent, 3, 0).await;
+        assert_balance_and_debt(server, &agent, 3, 0).await;
         let metrics = reply(server.get("/metrics")).await.text;
         assert!(metrics.contains("farebox_card_debt_micros_total"), "{metrics}");
-        assert!(crate::capture::logged().contains("it is a debt"), "operators are warned");
+        assert!(capture::logged().contains("it is a debt"), "operators are warned");
     }));
 }
 
@@ -235,19 +241,19 @@ fn attack_22_a_dispute_that_is_won_gives_its_credit_again_once() {
             (event(REFUNDED, &charge_object("pi_won", 1000, 500)), 1, 0),
             (event(REFUNDED, &charge_object("pi_won", 1000, 1000)), 0, 4),
         ] {
-            assert_eq!(tell(server, &body).await.status, 200);
-            assert_standing(server, &agent, available, debt).await;
+            assert_eq!(deliver_event(server, &body).await.status, 200);
+            assert_balance_and_debt(server, &agent, available, debt).await;
         }
-        audited(server).await;
+        assert_audit(server).await;
         let early = Agent::random();
         let checkout = begun(server, &early).await;
         for (body, available) in [(closed("won"), 0), (opened(), 0)] {
-            assert_eq!(tell(server, &body.replace("pi_won", "pi_early")).await.status, 200);
-            assert_standing(server, &early, available, 0).await;
+            assert_eq!(deliver_event(server, &body.replace("pi_won", "pi_early")).await.status, 200);
+            assert_balance_and_debt(server, &early, available, 0).await;
         }
         paid(server, &checkout, "pi_early").await;
-        assert_standing(server, &early, 10, 0).await;
-        audited(server).await;
+        assert_balance_and_debt(server, &early, 10, 0).await;
+        assert_audit(server).await;
     }));
 }
 
@@ -257,14 +263,14 @@ fn attack_22_another_amount_and_another_shop_credit_what_was_paid_here() {
         let agent = Agent::random();
         let checkout = begun(server, &agent).await;
         let body = event(COMPLETED, &session_object(&checkout, "pi_less", 600, "paid"));
-        assert_eq!(tell(server, &body).await.status, 200);
-        assert_standing(server, &agent, 6, 0).await;
+        assert_eq!(deliver_event(server, &body).await.status, 200);
+        assert_balance_and_debt(server, &agent, 6, 0).await;
         // Another product on the same account at the processor.
         let mut foreign = session_object("another-shop", "pi_foreign", 1000, "paid");
-        assert_eq!(tell(server, &event(COMPLETED, &foreign)).await.status, 200);
+        assert_eq!(deliver_event(server, &event(COMPLETED, &foreign)).await.status, 200);
         foreign["metadata"] = json!({});
-        assert_eq!(tell(server, &event(COMPLETED, &foreign)).await.status, 200);
-        assert_eq!(tell(server, &event("invoice.paid", &foreign)).await.status, 200);
+        assert_eq!(deliver_event(server, &event(COMPLETED, &foreign)).await.status, 200);
+        assert_eq!(deliver_event(server, &event("invoice.paid", &foreign)).await.status, 200);
         assert_eq!(server.count("SELECT count(*) FROM credits").await, 1);
     }));
 }
@@ -275,29 +281,29 @@ fn attack_22_a_repeated_checkout_makes_one_payment_page() {
         let agent = Agent::random();
         let before = double.seen(|seen| seen.sessions.len());
         let order = json!({ "packId": "starter" });
-        let ask = async |body: &serde_json::Value, key: &str| {
+        let checkout = async |body: &serde_json::Value, key: &str| {
             reply(server.post(CHECKOUT, &body.to_string()).header("idempotency-key", key)).await
         };
         let body = with(proof(&agent, "checkout", ""), &order);
-        let first = done(&ask(&body, "k-1").await);
+        let first = done(&checkout(&body, "k-1").await);
         // The very same request, and a newly signed one.
-        let again = done(&ask(&body, "k-1").await);
-        let resigned = done(&ask(&with(proof(&agent, "checkout", ""), &order), "k-1").await);
+        let again = done(&checkout(&body, "k-1").await);
+        let resigned = done(&checkout(&with(proof(&agent, "checkout", ""), &order), "k-1").await);
         assert_eq!((&first["url"], &first["checkoutId"]), (&again["url"], &again["checkoutId"]));
         assert_eq!(first["url"], resigned["url"]);
         let other = with(proof(&agent, "checkout", ""), &json!({ "usdAmount": 25 }));
-        refused(&ask(&other, "k-1").await, 409, "idempotency_key_reused");
-        refused(&ask(&body, "k-2").await, 403, "NONCE_REPLAY");
+        refused(&checkout(&other, "k-1").await, 409, "idempotency_key_reused");
+        refused(&checkout(&body, "k-2").await, 403, "NONCE_REPLAY");
         // Another wallet's key is another key.
-        done(&ask(&with(proof(&Agent::random(), "checkout", ""), &order), "k-1").await);
+        done(&checkout(&with(proof(&Agent::random(), "checkout", ""), &order), "k-1").await);
         assert_eq!(double.seen(|seen| seen.sessions.len()) - before, 2);
         // The processor is down: the same request can be sent again.
         let late = with(proof(&agent, "checkout", ""), &order);
         double.seen(|seen| seen.fail = Some(401));
-        refused(&ask(&late, "k-3").await, 502, "upstream_failed");
+        refused(&checkout(&late, "k-3").await, 502, "upstream_failed");
         double.seen(|seen| seen.fail = None);
-        done(&ask(&late, "k-3").await);
-        assert_eq!(standing(server, &agent).await.credited(), Money::ZERO);
+        done(&checkout(&late, "k-3").await);
+        assert_eq!(balance_of(server, &agent).await.credited(), Money::ZERO);
     }));
 }
 
@@ -309,7 +315,7 @@ fn attack_22_webhooks_of_stripes_own_library_are_believed() {
         let installed = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/node_modules/stripe");
         assert!(std::path::Path::new(installed).exists(), "{installed} is missing: run `make tools`");
         let double = StripeDouble::start().await;
-        let server = Server::tuned(|config| double.configure(config)).await;
+        let server = Server::with_config(|config| double.configure(config)).await;
         let agent = Agent::random();
         let checkout = begun(&server, &agent).await;
         let body = event(COMPLETED, &session_object(&checkout, "pi_library", 1000, "paid"));
@@ -321,7 +327,7 @@ fn attack_22_webhooks_of_stripes_own_library_are_believed() {
         drop(stdin);
         let output = node.wait_with_output().await.expect("node ends");
         let header = String::from_utf8(output.stdout).expect("text");
-        assert_eq!(tell_with(&server, &body, &header).await.status, 200, "{header}");
-        assert_standing(&server, &agent, 10, 0).await;
+        assert_eq!(deliver_event_with(&server, &body, &header).await.status, 200, "{header}");
+        assert_balance_and_debt(&server, &agent, 10, 0).await;
     });
 }

@@ -2,12 +2,12 @@
 
 use farebox::devnet::{Fault, Rule};
 use farebox::id::Timestamp;
+use farebox_test_support::agent::Agent;
+use farebox_test_support::db;
+use farebox_test_support::harness::{self, Reply, Server, own_chain, run};
 use serde_json::{Value, json};
 
-use crate::agent::Agent;
-use crate::db;
-use crate::harness::{Reply, Server, own_chain, run};
-use crate::stage::{
+use crate::management::{
     BALANCE, CHECKOUT, KEYS, LEDGER, delete, done, fields, get, line, nonce, now, on_every_engine, post,
     proof, refused, signed, siwe, with,
 };
@@ -17,7 +17,7 @@ fn shifted(seconds: i64) -> String {
 }
 
 /// Every route, with the action it is for and the key it is about.
-async fn ask(server: &Server, route: &str, body: &Value) -> Reply {
+async fn send(server: &Server, route: &str, body: &Value) -> Reply {
     match route {
         "list" => get(server, KEYS, body).await,
         "create" | "list by post" => post(server, KEYS, body).await,
@@ -47,7 +47,7 @@ const ROUTES: [(&str, &str, &str); 11] = [
     ("checkout", "checkout", ""),
 ];
 
-/// Everything that can be wrong with a proof for this action and key, and what it is called.
+/// Every faulty proof for this action and key, with its error code.
 fn wrong_proofs(
     server: &Server,
     agent: &Agent,
@@ -104,7 +104,7 @@ fn wrong_proofs(
 #[test]
 fn attack_23_every_wrong_proof_has_its_own_code() {
     run(async {
-        let server = Server::tuned(|config| {
+        let server = Server::with_config(|config| {
             config.billing.test_checkout = true;
             config.keys.anonymous_rpm = 60_000;
         })
@@ -113,9 +113,9 @@ fn attack_23_every_wrong_proof_has_its_own_code() {
         for (route, action, key) in ROUTES {
             let good = signed(&agent, &line(action, key, &nonce(), &now()));
             for (wrong, body, status, code) in wrong_proofs(&server, &agent, action, key, &good) {
-                let answer = ask(&server, route, &body).await;
+                let answer = send(&server, route, &body).await;
                 assert_eq!(
-                    (answer.status, crate::stage::code(&answer).as_str()),
+                    (answer.status, crate::management::code(&answer).as_str()),
                     (status, code),
                     "{route}: {wrong}: {}",
                     answer.text
@@ -127,18 +127,18 @@ fn attack_23_every_wrong_proof_has_its_own_code() {
                 "{route}"
             );
             // Nothing of that used the nonce up: the good one works, once.
-            let answer = ask(&server, route, &good).await;
+            let answer = send(&server, route, &good).await;
             let expected = if key.is_empty() { answer.status / 100 == 2 } else { answer.status == 404 };
             assert!(expected, "{route}: {} {}", answer.status, answer.text);
             if key.is_empty() {
-                refused(&ask(&server, route, &good).await, 403, "NONCE_REPLAY");
+                refused(&send(&server, route, &good).await, 403, "NONCE_REPLAY");
             }
         }
         // Texts that are no texts are missing.
         let body = json!({ "walletAddress": 5, "message": ["x"], "signature": {} });
         refused(&post(&server, BALANCE, &body).await, 401, "missing_wallet_auth");
         for body in ["[]", "5", "{", "\u{1}"] {
-            let answer = crate::harness::reply(server.post(BALANCE, body)).await;
+            let answer = harness::reply(server.post(BALANCE, body)).await;
             refused(&answer, 400, "invalid_params");
         }
     });

@@ -6,6 +6,8 @@ use alloy::signers::local::PrivateKeySigner;
 use alloy::sol_types::{SolCall as _, SolValue as _};
 use farebox::devnet::Devnet;
 use farebox::wallet_auth::signature::hash;
+use farebox_test_support::agent::{Agent, call};
+use farebox_test_support::harness::{Server, client, funded, run, send_raw, shared_chain};
 use p256::ecdsa::signature::hazmat::PrehashSigner as _;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
@@ -14,12 +16,10 @@ use tempo_primitives::transaction::{
     KeychainSignature, PrimitiveSignature, TempoSignature, derive_p256_address,
 };
 
-use crate::agent::{Agent, call};
-use crate::harness::{Server, client, funded, run, send_raw, shared_chain};
-use crate::stage::{BALANCE, done, fields, line, nonce, now, post, refused};
+use crate::management::{BALANCE, done, fields, line, nonce, now, post, refused};
 
 /// Returns ERC-1271's "valid" when the first byte of the signature is 0xaa.
-const PICKY: &str = "60643560f81c60aa14631626ba7e0260e01b60005260206000f3";
+const ACCEPTS_0XAA: &str = "60643560f81c60aa14631626ba7e0260e01b60005260206000f3";
 /// Returns what it was sent, as a precompile does.
 const ECHO: &str = "366000600037366000f3";
 const REVERTS: &str = "60006000fd";
@@ -52,7 +52,7 @@ async fn forged(server: &Server, wallet: Address, message: &str, signature: &[u8
 fn attack_23_a_contract_wallet_decides_for_itself() {
     run(async {
         let (server, chain) = (Server::start().await, shared_chain().await);
-        let picky = set_code(chain, PICKY).await;
+        let picky = set_code(chain, ACCEPTS_0XAA).await;
         accepted(&server, picky, &message(), &[0xaa; 65]).await;
         accepted(&server, picky, &message(), &[0xaa; 300]).await;
         forged(&server, picky, &message(), &[0xab; 65]).await;
@@ -75,7 +75,7 @@ fn attack_23_a_wallet_that_is_not_deployed_yet_can_sign() {
     run(async {
         let (server, chain) = (Server::start().await, shared_chain().await);
         let factory = set_code(chain, FACTORY).await;
-        let runtime = alloy::hex::decode(PICKY).expect("hex");
+        let runtime = alloy::hex::decode(ACCEPTS_0XAA).expect("hex");
         let length = u8::try_from(runtime.len()).expect("short");
         let mut init = vec![0x60, length, 0x80, 0x60, 0x0b, 0x60, 0x00, 0x39, 0x60, 0x00, 0xf3];
         init.extend(&runtime);
@@ -215,7 +215,7 @@ fn attack_23_an_access_key_signs_while_the_chain_says_so() {
 #[test]
 fn attack_23_questions_to_the_chain_are_counted_by_address() {
     run(async {
-        let server = Server::tuned(|config| config.keys.anonymous_rpm = 3).await;
+        let server = Server::with_config(|config| config.keys.anonymous_rpm = 3).await;
         let agent = Agent::random();
         for _ in 0..3 {
             forged(&server, agent.address(), &message(), &[0xaa; 80]).await;
@@ -225,7 +225,7 @@ fn attack_23_questions_to_the_chain_are_counted_by_address() {
         assert!(answer.header("retry-after").is_some_and(|seconds| seconds.parse::<u32>().is_ok()));
         // Plain keys cost no question.
         for _ in 0..5 {
-            done(&post(&server, BALANCE, &crate::stage::proof(&agent, "balance", "")).await);
+            done(&post(&server, BALANCE, &crate::management::proof(&agent, "balance", "")).await);
         }
     });
 }

@@ -1,20 +1,20 @@
 //! Balance, ledger, export, packs, pages, and checkouts that cannot be.
 
 use farebox::money::Money;
+use farebox_test_support::agent::Agent;
+use farebox_test_support::harness::{Reply, Server, reply, run};
 use serde_json::{Value, json};
 
-use crate::agent::Agent;
-use crate::harness::{Reply, Server, reply, run};
-use crate::stage::{
-    BALANCE, CHECKOUT, LEDGER, dollars, done, get, give, on_every_engine, post, proof, refused, spend,
-    standing, with,
+use crate::management::{
+    BALANCE, CHECKOUT, LEDGER, balance_of, dollars, done, get, give, on_every_engine, post, proof, refused,
+    spend, with,
 };
 use crate::stripe_double::{StripeDouble, WEBHOOK};
 
 #[test]
 fn credit_packs_are_public_and_configured() {
     run(async {
-        let server = Server::tuned(|config| {
+        let server = Server::with_config(|config| {
             config.billing.packs[0].credits = Money::from_micros(11_500_000);
         })
         .await;
@@ -164,7 +164,7 @@ fn the_export_has_no_formulas() {
 fn a_checkout_is_for_what_is_sold() {
     run(async {
         let double = StripeDouble::start().await;
-        let server = Server::tuned(|config| double.configure(config)).await;
+        let server = Server::with_config(|config| double.configure(config)).await;
         let agent = Agent::random();
         let ask =
             async |order: Value| post(&server, CHECKOUT, &with(proof(&agent, "checkout", ""), &order)).await;
@@ -200,12 +200,12 @@ fn a_checkout_is_for_what_is_sold() {
             let success = format!("{}/api/v1/billing/success?session_id={{CHECKOUT_SESSION_ID}}", server.url);
             assert_eq!(fields["success_url"], success);
         }
-        assert_eq!(standing(&server, &agent).await.credited(), Money::ZERO, "nothing is credited unpaid");
+        assert_eq!(balance_of(&server, &agent).await.credited(), Money::ZERO, "nothing is credited unpaid");
     });
 }
 
 #[test]
-fn without_a_processor_card_payments_are_said_not_to_be_offered() {
+fn without_a_processor_card_payments_are_not_offered() {
     run(async {
         let server = Server::start().await;
         let body = with(proof(&Agent::random(), "checkout", ""), &json!({ "usdAmount": "10" }));
@@ -254,14 +254,14 @@ fn the_development_server_has_a_test_checkout_that_says_so() {
                 begun["url"].as_str().expect("a URL").trim_start_matches(server.url.as_str()).to_owned();
             let page = reply(server.get(&url)).await;
             assert!(page.text.contains("This is a test, not a payment"), "{}", page.text);
-            assert_eq!(standing(server, &agent).await.credited(), Money::ZERO, "looking pays nothing");
+            assert_eq!(balance_of(server, &agent).await.credited(), Money::ZERO, "looking pays nothing");
             for _ in 0..2 {
                 let paid = reply(server.request(reqwest::Method::POST, &url)).await;
                 let location = paid.header("location").unwrap_or_default();
                 assert!(paid.status == 303 && location.starts_with("/api/v1/billing/success?"), "{location}");
                 assert!(reply(server.get(location)).await.text.contains("This is a test"));
             }
-            assert_eq!(standing(server, &agent).await.available(), dollars(10), "once");
+            assert_eq!(balance_of(server, &agent).await.available(), dollars(10), "once");
             assert!(reply(server.get(&url)).await.text.contains("was paid before"));
         },
     ));

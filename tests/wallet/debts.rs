@@ -1,18 +1,18 @@
-//! What a wallet owes for card payments that were taken back is met by whatever it has next.
+//! Debts for disputed card payments: they are repaid from the wallet's next credit.
 
 use farebox::id::{AccountId, RequestKey, Timestamp};
 use farebox::ledger::HoldOutcome;
+use farebox_test_support::agent::Agent;
+use farebox_test_support::debt::{add_debt, balance_and_debt, dispute, pay, use_up};
+use farebox_test_support::harness::{self, Server, run, shared_chain};
 use serde_json::json;
 
-use crate::agent::Agent;
-use crate::debtor::{dispute, indebt, pay, standing, use_up};
-use crate::harness::{Server, run, shared_chain};
-use crate::purchase::{BUY_CREDITS, BUY_KEYS, buy, paying, rich, starter};
-use crate::stage::{BALANCE, account, dollars, done, give, on_every_engine, post, proof};
+use crate::management::{BALANCE, account, dollars, done, give, on_every_engine, post, proof};
+use crate::purchase::{BUY_CREDITS, BUY_KEYS, agent_with_funds, buy, paying, starter_pack};
 
-async fn assert_standing(server: &Server, account: &AccountId, available: i64, debt: i64) {
+async fn assert_balance_and_debt(server: &Server, account: &AccountId, available: i64, debt: i64) {
     let expected = (dollars(available).micros(), dollars(debt).micros());
-    assert_eq!(standing(&server.app, account).await, expected);
+    assert_eq!(balance_and_debt(&server.app, account).await, expected);
 }
 
 #[test]
@@ -20,21 +20,21 @@ fn credits_and_keys_that_are_bought_meet_what_their_buyer_owes() {
     run(on_every_engine(
         |_| {},
         async |server| {
-            let agent = rich(shared_chain().await).await;
+            let agent = agent_with_funds(shared_chain().await).await;
             let owner = &account(&agent);
-            indebt(&server.app, owner, dollars(12)).await;
-            let credential = paying(server, &agent, BUY_CREDITS, &starter()).await;
-            buy(server, BUY_CREDITS, &starter(), &credential).await.assert_paid();
-            assert_standing(server, owner, 0, 2).await;
+            add_debt(&server.app, owner, dollars(12)).await;
+            let credential = paying(server, &agent, BUY_CREDITS, &starter_pack()).await;
+            buy(server, BUY_CREDITS, &starter_pack(), &credential).await.assert_paid();
+            assert_balance_and_debt(server, owner, 0, 2).await;
             let shown = done(&post(server, BALANCE, &proof(&agent, "balance", "")).await);
             assert_eq!((&shown["debt"], &shown["available"]), (&json!("2.00"), &json!("0.00")));
-            let credential = paying(server, &agent, BUY_KEYS, &starter()).await;
-            let bought = buy(server, BUY_KEYS, &starter(), &credential).await;
+            let credential = paying(server, &agent, BUY_KEYS, &starter_pack()).await;
+            let bought = buy(server, BUY_KEYS, &starter_pack(), &credential).await;
             assert!(bought.assert_paid().json()["key"].is_string());
-            assert_standing(server, owner, 8, 0).await;
+            assert_balance_and_debt(server, owner, 8, 0).await;
             // The same answer again meets nothing again.
-            buy(server, BUY_KEYS, &starter(), &credential).await.assert_paid();
-            assert_standing(server, owner, 8, 0).await;
+            buy(server, BUY_KEYS, &starter_pack(), &credential).await.assert_paid();
+            assert_balance_and_debt(server, owner, 8, 0).await;
         },
     ));
 }
@@ -45,18 +45,18 @@ fn an_answer_that_is_paid_for_is_delivered_to_who_owes() {
     run(on_every_engine(
         |_| {},
         async |server| {
-            let agent = rich(shared_chain().await).await;
-            indebt(&server.app, &account(&agent), dollars(1)).await;
+            let agent = agent_with_funds(shared_chain().await).await;
+            add_debt(&server.app, &account(&agent), dollars(1)).await;
             let text = json!({ "text": "Mail jane@example.com" });
-            let credential = paying(server, &agent, crate::harness::PREVIEW, &text).await;
-            buy(server, crate::harness::PREVIEW, &text, &credential).await.assert_paid();
-            assert_standing(server, &account(&agent), 0, 1).await;
+            let credential = paying(server, &agent, harness::PREVIEW, &text).await;
+            buy(server, harness::PREVIEW, &text, &credential).await.assert_paid();
+            assert_balance_and_debt(server, &account(&agent), 0, 1).await;
         },
     ));
 }
 
 #[test]
-fn what_a_closed_tab_frees_meets_debts_too() {
+fn what_a_closed_hold_frees_repays_debts_too() {
     run(on_every_engine(
         |_| {},
         async |server| {
@@ -66,10 +66,10 @@ fn what_a_closed_tab_frees_meets_debts_too() {
             let (ledger, later) = (&server.app.ledger, now.checked_add_millis(600_000).expect("near"));
             let held = ledger.hold(owner, &RequestKey::new(now), dollars(5), now, later).await;
             let Ok(HoldOutcome::Opened(hold)) = held else { panic!("{held:?}") };
-            indebt(&server.app, owner, dollars(8)).await;
-            assert_standing(server, owner, 0, 8).await;
+            add_debt(&server.app, owner, dollars(8)).await;
+            assert_balance_and_debt(server, owner, 0, 8).await;
             server.app.cards.collect_debts(now).await.expect("the database answers");
-            assert_standing(server, owner, 0, 8).await;
+            assert_balance_and_debt(server, owner, 0, 8).await;
             let details = farebox::ledger::EntryDetails {
                 kind: farebox::ledger::EntryKind::Usage,
                 request_id: None,
@@ -80,14 +80,14 @@ fn what_a_closed_tab_frees_meets_debts_too() {
             };
             ledger.close(&hold, &details, now).await.expect("it closes");
             server.app.cards.collect_debts(now).await.expect("the database answers");
-            assert_standing(server, owner, 0, 3).await;
-            let metrics = crate::harness::reply(server.get("/metrics")).await.text;
+            assert_balance_and_debt(server, owner, 0, 3).await;
+            let metrics = harness::reply(server.get("/metrics")).await.text;
             assert!(metrics.contains("farebox_card_debts_open_micros"), "{metrics}");
         },
     ));
 }
 
-/// Whoever comes first, every dollar is taken once, and nobody waits for each other in a circle.
+/// In any order every dollar is taken once, and there is no deadlock.
 #[test]
 fn disputes_payments_and_collections_that_race_take_everything_once() {
     run(on_every_engine(
@@ -115,7 +115,7 @@ fn disputes_payments_and_collections_that_race_take_everything_once() {
             );
             tokio::join!(disputes, fresh, collections);
             app.cards.collect_debts(Timestamp::now()).await.expect("the database answers");
-            assert_standing(server, owner, 0, 0).await;
+            assert_balance_and_debt(server, owner, 0, 0).await;
         },
     ));
 }

@@ -2,11 +2,11 @@
 
 use farebox::id::Timestamp;
 use farebox::keys::KeyRejection;
+use farebox_test_support::agent::Agent;
+use farebox_test_support::harness::{self, Server, run};
 use serde_json::{Value, json};
 
-use crate::agent::Agent;
-use crate::harness::{Server, run};
-use crate::stage::{KEYS, delete, done, get, on_every_engine, post, proof, refused, with};
+use crate::management::{KEYS, delete, done, get, on_every_engine, post, proof, refused, with};
 
 async fn create(server: &Server, agent: &Agent, more: &Value) -> Value {
     let answer = post(server, KEYS, &with(proof(agent, "create", ""), more)).await;
@@ -74,7 +74,7 @@ fn a_key_is_made_shown_once_listed_and_revoked() {
                 .map(|(name, value)| (name.clone(), value.as_str().unwrap().to_owned()))
                 .collect();
             let url = reqwest::Url::parse_with_params(&format!("{}{KEYS}/{id}", server.url), &query).unwrap();
-            let answer = crate::harness::reply(crate::harness::client().delete(url)).await;
+            let answer = harness::reply(harness::client().delete(url)).await;
             assert_eq!(done(&answer)["status"], "revoked");
             for wrong in ["x", "ABCDEFGHIJ123456", "abcdefghij123456"] {
                 let path = format!("{KEYS}/{wrong}");

@@ -9,18 +9,17 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
 use farebox::config::{Config, Secret};
+use farebox_test_support::harness::{Reply, Server, reply};
 use hmac::{Hmac, Mac as _};
 use serde_json::{Value, json};
 use sha2::Sha256;
 use tokio::net::TcpListener;
 
-use crate::harness::{Reply, Server, reply};
-
 pub const KEY: &str = "sk_test_double_51f0e2d3c4b5a6";
 pub const WEBHOOK_SECRET: &str = "whsec_double_0123456789abcdef";
 pub const WEBHOOK: &str = "/api/v1/billing/webhook";
 
-/// What was asked of it.
+/// Requests that the double got.
 #[derive(Default)]
 pub struct Seen {
     /// The fields of each new page, by idempotency key.
@@ -111,10 +110,11 @@ pub fn dispute_object(payment: &str, cents: i64) -> Value {
 }
 
 /// Sends a signed event.
-pub async fn tell(server: &Server, body: &str) -> Reply {
-    tell_with(server, body, &sign(WEBHOOK_SECRET, farebox::id::Timestamp::now().seconds(), body)).await
+pub async fn deliver_event(server: &Server, body: &str) -> Reply {
+    deliver_event_with(server, body, &sign(WEBHOOK_SECRET, farebox::id::Timestamp::now().seconds(), body))
+        .await
 }
 
-pub async fn tell_with(server: &Server, body: &str, signature: &str) -> Reply {
+pub async fn deliver_event_with(server: &Server, body: &str, signature: &str) -> Reply {
     reply(server.post(WEBHOOK, body).header("stripe-signature", signature)).await
 }

@@ -7,11 +7,10 @@ use farebox::id::{AccountId, HoldId, Timestamp};
 use farebox::ledger::audit::audit;
 use farebox::ledger::{ChargeOutcome, EntryDetails, EntryKind, Ledger};
 use farebox::money::Money;
+use farebox_test_support::db;
+use farebox_test_support::harness::run;
 use serde_json::json;
 use sqlx::migrate::Migrator;
-
-use crate::db;
-use crate::harness::run;
 
 /// The schema as it was before card payments.
 async fn migrate_to_before_cards(db: &Db) {

@@ -6,7 +6,7 @@ use anyhow::Result;
 use farebox::db::Engine;
 use sqlx::{AnyConnection, AssertSqlSafe, Connection as _, Executor as _};
 
-/// How many accounts share nine tenths of the entries. The last tenth is one account's.
+/// Accounts that share nine tenths of the entries. The last tenth is one account's.
 pub const ACCOUNTS: u64 = 100_000;
 /// A year, in milliseconds.
 const YEAR: u64 = 365 * 24 * 3600 * 1000;

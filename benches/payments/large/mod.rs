@@ -16,16 +16,16 @@ use farebox::ledger::{
     SpendOutcome, StatementCursor,
 };
 use farebox::money::Money;
+use farebox_test_support::db::{self, TestDb};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
 use crate::report::{Table, median, number, real, title};
-use crate::support::{self, TestDb};
 
 /// Another number can be asked for with `FAREBOX_BENCH_ENTRIES`.
 const ENTRIES: u64 = 10_000_000;
-/// How many times slower a large ledger may be.
-const SLOWEST: f64 = 1.2;
+/// Largest factor by which a large ledger may be slower.
+const MAX_SLOWDOWN: f64 = 1.2;
 const ROUNDS: usize = 7;
 const ROUND: Duration = Duration::from_millis(800);
 /// Streams that charge at once, and requests that begin and end at once.
@@ -37,14 +37,14 @@ const CUSTOMERS: u64 = 1_000;
 const LINES: u32 = 50;
 const FEW: usize = 80;
 
-/// What is measured: operations a second, the account named by how many entries it has.
+/// Measured operations a second, the account named by its number of entries.
 const MEASURES: [Measure; 6] = [
     Measure::Charge,
     Measure::Cycle,
     Measure::Balance,
-    Measure::Page(Of::Few),
-    Measure::Page(Of::Many),
-    Measure::Page(Of::Middle),
+    Measure::Page(AccountSize::Few),
+    Measure::Page(AccountSize::Many),
+    Measure::Page(AccountSize::Middle),
 ];
 
 #[derive(Debug, Clone, Copy)]
@@ -52,11 +52,11 @@ enum Measure {
     Charge,
     Cycle,
     Balance,
-    Page(Of),
+    Page(AccountSize),
 }
 
 #[derive(Debug, Clone, Copy)]
-enum Of {
+enum AccountSize {
     Few,
     Many,
     /// Of the many, half a year back.
@@ -110,7 +110,7 @@ impl Contender {
                 (format!("sqlite://{}", folder.path().join("farebox.db").display()), (Some(folder), None))
             }
             Engine::Postgres => {
-                let Some(database) = support::postgres().await else { return Ok(None) };
+                let Some(database) = db::postgres().await else { return Ok(None) };
                 database.db.close().await;
                 (database.url.clone(), (None, Some(database)))
             }
@@ -158,9 +158,9 @@ impl Contender {
                 }
                 done
             }
-            Measure::Page(Of::Few) => self.pages(&self.few, None).await?,
-            Measure::Page(Of::Many) => self.pages(&self.many, None).await?,
-            Measure::Page(Of::Middle) => self.pages(&self.many, Some(&self.middle)).await?,
+            Measure::Page(AccountSize::Few) => self.pages(&self.few, None).await?,
+            Measure::Page(AccountSize::Many) => self.pages(&self.many, None).await?,
+            Measure::Page(AccountSize::Middle) => self.pages(&self.many, Some(&self.middle)).await?,
         };
         self.rates[index].push(real(done) / begun.elapsed().as_secs_f64());
         Ok(())
@@ -197,8 +197,8 @@ impl Contender {
                 (self.ledger.clone(), Arc::clone(&self.customers), Arc::clone(&next));
             requests.spawn(async move {
                 while begun.elapsed() < ROUND {
-                    let turn = usize::try_from(next.fetch_add(1, Ordering::Relaxed))?;
-                    cycle(&ledger, &customers[turn * 379 % customers.len()]).await?;
+                    let index = usize::try_from(next.fetch_add(1, Ordering::Relaxed))?;
+                    cycle(&ledger, &customers[index * 379 % customers.len()]).await?;
                 }
                 Ok::<_, anyhow::Error>(())
             });
@@ -284,20 +284,20 @@ fn print(engine: Engine, empty: &Contender, large: &Contender) {
             Measure::Charge => format!("charges, {STREAMS} streams"),
             Measure::Cycle => format!("hold, charge and close, {REQUESTS} requests"),
             Measure::Balance => "balances".to_owned(),
-            Measure::Page(Of::Few) => format!("pages of {LINES}, an account with few entries"),
-            Measure::Page(Of::Many) => format!("pages of {LINES}, an account with many"),
-            Measure::Page(Of::Middle) => format!("pages of {LINES}, in the middle of many"),
+            Measure::Page(AccountSize::Few) => format!("pages of {LINES}, an account with few entries"),
+            Measure::Page(AccountSize::Many) => format!("pages of {LINES}, an account with many"),
+            Measure::Page(AccountSize::Middle) => format!("pages of {LINES}, in the middle of many"),
         };
         let [before, after] = [empty, large].map(|contender| median(&contender.rates[index]));
         let times = before / after;
-        slow += usize::from(times > SLOWEST);
-        let verdict = if times > SLOWEST { "TOO SLOW" } else { "" };
+        slow += usize::from(times > MAX_SLOWDOWN);
+        let verdict = if times > MAX_SLOWDOWN { "TOO SLOW" } else { "" };
         table.row(
             &format!("{engine:?}: {what}"),
             [number(before), number(after), number(times), verdict.to_owned()],
         );
     }
     table.print();
-    println!("  Medians of {ROUNDS} alternating rounds; {slow} are more than {SLOWEST} times slower.");
+    println!("  Medians of {ROUNDS} alternating rounds; {slow} are more than {MAX_SLOWDOWN} times slower.");
     println!("  Beside the account with many stands the one with few of the empty ledger.");
 }

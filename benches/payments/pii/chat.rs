@@ -1,4 +1,4 @@
-//! What stands in front of a prompt adds to it.
+//! Latency that an examination adds to a prompt.
 
 use std::time::Instant;
 

@@ -22,7 +22,7 @@ struct Case {
     kind: FileKind,
     file: &'static str,
     config: Value,
-    /// Whether `RapidOCR` does the same: it reads, and finds and paints nothing.
+    /// True if `RapidOCR` does the same: it reads, and finds and paints nothing.
     read_by_peer: bool,
 }
 

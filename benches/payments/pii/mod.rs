@@ -1,4 +1,4 @@
-//! What finds personal data: in texts beside Presidio, in images beside `RapidOCR`, and in front of a prompt.
+//! Examination for personal data: in texts beside Presidio, in images beside `RapidOCR`, and in front of a prompt.
 
 mod chat;
 mod files;

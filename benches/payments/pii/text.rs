@@ -15,7 +15,7 @@ use crate::report::{Table, median, number, real, title};
 
 const ROUNDS: usize = 5;
 const SIZE: usize = 1_000_000;
-/// What the slow ones get of it.
+/// Part of it for the slow contenders.
 const SLOW_SIZE: usize = 20_000;
 
 const PROSE: [&str; 6] = [

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
+use farebox_test_support::db::TestDb;
 use tempfile::TempDir;
 
 use super::load::{Running, Seen};
@@ -13,14 +14,13 @@ use super::{CHAT, OPERATOR_KEY, peers, prompt};
 use crate::http::{Connection, field, post_body};
 use crate::program::Program;
 use crate::report::real;
-use crate::support::TestDb;
 
-/// How long a server may take to end the streams of a round.
-const PATIENCE: Duration = Duration::from_secs(30);
-/// The same for a peer, which is started anew then.
-const PATIENCE_WITH_PEERS: Duration = Duration::from_secs(3);
+/// Longest wait for a server to end the streams of a round.
+const TIME_LIMIT: Duration = Duration::from_secs(30);
+/// Longest wait for a peer, which is restarted then.
+const PEER_TIME_LIMIT: Duration = Duration::from_secs(3);
 /// A server that uses no processor time for so long has nothing left to do.
-const QUIET: Duration = Duration::from_millis(300);
+const IDLE_TIME: Duration = Duration::from_millis(300);
 
 type Start = Box<dyn Fn() -> Result<Program>>;
 
@@ -30,9 +30,9 @@ pub struct Contender {
     pub server: Program,
     /// A header in each line.
     headers: PathBuf,
-    /// How a peer is started; farebox is started once.
+    /// Start of a peer; farebox is started once.
     start: Option<Start>,
-    /// How often it had to be started anew, because it went on after its readers had gone.
+    /// Restarts of a peer that went on after its readers had gone.
     pub restarts: usize,
     folder: TempDir,
     _database: Option<TestDb>,
@@ -122,17 +122,17 @@ impl Contender {
         let begun = Instant::now();
         let mut before = self.server.cpu()?;
         loop {
-            std::thread::sleep(QUIET);
+            std::thread::sleep(IDLE_TIME);
             let now = self.server.cpu()?;
             if now.saturating_sub(before) <= Duration::from_millis(10) {
                 return Ok(());
             }
-            if let Some(start) = self.start.as_ref().filter(|_| begun.elapsed() > PATIENCE_WITH_PEERS) {
+            if let Some(start) = self.start.as_ref().filter(|_| begun.elapsed() > PEER_TIME_LIMIT) {
                 self.server = start()?;
                 self.restarts += 1;
                 return Ok(());
             }
-            ensure!(begun.elapsed() < PATIENCE, "{} does not come to rest", self.name);
+            ensure!(begun.elapsed() < TIME_LIMIT, "{} does not come to rest", self.name);
             before = now;
         }
     }
@@ -146,7 +146,7 @@ impl Contender {
         text.lines().rev().take(3).collect::<Vec<_>>().join(" | ")
     }
 
-    /// What the batch writer has done so far.
+    /// Counts of the batch writer so far.
     fn ledger(&self) -> Result<Ledger> {
         let at = Instant::now();
         if !self.is_farebox() {
@@ -178,7 +178,7 @@ fn written(folder: &TempDir, lines: impl Iterator<Item = String>) -> Result<Path
     Ok(file)
 }
 
-/// What the model costs is one unit of the smallest, so that no channel ever runs dry.
+/// The model's price is one unit of the smallest, so that no channel ever runs dry.
 fn configuration(model: SocketAddr) -> String {
     format!(
         r#"

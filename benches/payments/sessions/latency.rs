@@ -1,11 +1,11 @@
-//! What a charge adds to the way of a chunk, at a rate that models have.
+//! Latency that a charge adds to a chunk, at a rate that models have.
 
 use std::time::Duration;
 
 use anyhow::Result;
 
 use super::contender::{Contender, Round};
-use super::throughput::YARDSTICK;
+use super::throughput::BASELINE;
 use crate::report::{Table, median, number};
 
 const STREAMS: usize = 1000;
@@ -13,14 +13,14 @@ const STREAMS: usize = 1000;
 /// quarter of it.
 const RATES: [u64; 5] = [50, 25, 10, 5, 2];
 /// Less of the rate than this is not delivering it.
-const KEPT: f64 = 0.97;
+const KEPT_SHARE: f64 = 0.97;
 const ROUNDS: usize = 3;
 const ROUND: Duration = Duration::from_secs(3);
 const TRIAL: Duration = Duration::from_secs(1);
 
 pub fn measure(contenders: &mut [Contender]) -> Result<()> {
     let mut farebox: Vec<_> =
-        contenders.iter_mut().filter(|c| c.is_farebox() || c.name == YARDSTICK).collect();
+        contenders.iter_mut().filter(|c| c.is_farebox() || c.name == BASELINE).collect();
     let highest = reached(&mut farebox)?;
     // At the highest rate the machine has nothing left, and what waits is waited for.
     for rate in [highest, highest.div_ceil(4)] {
@@ -43,7 +43,7 @@ fn reached(contenders: &mut [&mut Contender]) -> Result<u64> {
         for contender in &mut *contenders {
             let round = contender.round(STREAMS, rate, TRIAL)?;
             let share = round.rate() / (streams_f64() * f64::from(u32::try_from(rate)?));
-            if share < KEPT {
+            if share < KEPT_SHARE {
                 println!(
                     "  {STREAMS} streams of {rate} chunks/s are too many here: {} delivered {:.0}% of them.",
                     contender.name,
@@ -68,7 +68,7 @@ fn print(contenders: &[&mut Contender], rounds: &[Vec<Round>], rate: u64) {
     println!("\n  {STREAMS} streams of {rate} chunks/s each, from the upstream to the reader:");
     let mut table =
         Table::new(&["", "chunks/s", "p50 ms", "p99 ms", "added p50 ms", "added p99 ms", "chunks/commit"]);
-    let yardstick = contenders.iter().position(|c| c.name == YARDSTICK).unwrap_or(0);
+    let yardstick = contenders.iter().position(|c| c.name == BASELINE).unwrap_or(0);
     let middle = |at: usize, of: fn(&Round) -> f64| median(&rounds[at].iter().map(of).collect::<Vec<_>>());
     let p50 = |at| middle(at, |round| round.seen.p50 / 1e3);
     let p99 = |at| middle(at, |round| round.seen.p99 / 1e3);

@@ -19,7 +19,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::{JoinSet, LocalSet};
 
-use super::upstream::{MARK, SOCKET_BUFFER};
+use super::upstream::{CHUNK_MARK, SOCKET_BUFFER};
 use super::{CHAT, prompt};
 use crate::http::post_body;
 use crate::report::percentile;
@@ -29,7 +29,7 @@ const OPENING: usize = 16;
 /// From the last stream's beginning to the measured time.
 const WARM_UP: Duration = Duration::from_millis(700);
 /// `~` and as many digits say when a chunk was sent.
-const STAMP: usize = 16;
+const TIMESTAMP_DIGITS: usize = 16;
 /// A read of a connection, at most.
 const READ: usize = 32 << 10;
 
@@ -39,7 +39,7 @@ pub struct Running {
     output: BufReader<std::process::ChildStdout>,
 }
 
-/// What it saw in the measured time.
+/// Results of the measured time.
 pub struct Seen {
     pub chunks: u64,
     pub seconds: f64,
@@ -97,7 +97,7 @@ impl Running {
     }
 }
 
-/// What all streams of one process share. They run on one thread.
+/// State that all streams of one process share. They run on one thread.
 #[derive(Default)]
 struct Counts {
     begun: Cell<usize>,
@@ -169,7 +169,7 @@ async fn read(
     stream.set_nodelay(true)?;
     stream.write_all(request).await?;
     let mut received = Vec::with_capacity(READ);
-    while !received.contains(&MARK) {
+    while !received.contains(&CHUNK_MARK) {
         ensure!(
             stream.read_buf(&mut received).await? > 0,
             "no answer: {}",
@@ -187,24 +187,24 @@ async fn read(
             let read = note_delays(&received, counts);
             received.drain(..read);
         } else {
-            counts.chunks.set(counts.chunks.get() + marks(&received));
+            counts.chunks.set(counts.chunks.get() + count_chunks(&received));
             received.clear();
         }
     }
 }
 
 #[expect(clippy::naive_bytecount, reason = "the compiler makes it fast enough not to be seen")]
-fn marks(received: &[u8]) -> u64 {
-    received.iter().filter(|&&byte| byte == MARK).count() as u64
+fn count_chunks(received: &[u8]) -> u64 {
+    received.iter().filter(|&&byte| byte == CHUNK_MARK).count() as u64
 }
 
 /// Counts complete stamps and how long they were on their way; returns how much was read.
 fn note_delays(received: &[u8], counts: &Counts) -> usize {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64() * 1e6;
     let mut at = 0;
-    while let Some(mark) = received[at..].iter().position(|&byte| byte == MARK) {
+    while let Some(mark) = received[at..].iter().position(|&byte| byte == CHUNK_MARK) {
         let start = at + mark + 1;
-        let Some(stamp) = received.get(start..start + STAMP) else {
+        let Some(stamp) = received.get(start..start + TIMESTAMP_DIGITS) else {
             return at + mark;
         };
         counts.chunks.set(counts.chunks.get() + 1);
@@ -213,7 +213,7 @@ fn note_delays(received: &[u8], counts: &Counts) -> usize {
         {
             counts.delays.borrow_mut().push(now - sent);
         }
-        at = start + STAMP;
+        at = start + TIMESTAMP_DIGITS;
     }
     received.len()
 }

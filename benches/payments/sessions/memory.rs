@@ -1,4 +1,4 @@
-//! What an open stream costs in memory while nothing happens on it.
+//! Memory of an open stream while nothing happens on it.
 
 use std::time::Duration;
 

@@ -21,10 +21,10 @@ use alloy::signers::local::PrivateKeySigner;
 use anyhow::Result;
 use farebox::config::{ModelConfig, Source, UpstreamConfig};
 use farebox::money::Money;
+use farebox_test_support::db;
 
 use crate::program::Program;
 use crate::report::title;
-use crate::support;
 use contender::Contender;
 
 pub use load::run as run_streams;
@@ -66,10 +66,10 @@ pub async fn measure(section: &str) -> Result<()> {
     }
 }
 
-/// Everything that takes part.
+/// All contenders.
 async fn contenders(model: SocketAddr) -> Result<Vec<Contender>> {
     let mut contenders = vec![Contender::farebox("farebox, SQLite", model, CHANNELS, None).await?];
-    match support::postgres().await {
+    match db::postgres().await {
         Some(database) => {
             let postgres = Contender::farebox("farebox, PostgreSQL", model, CHANNELS, Some(database)).await?;
             contenders.push(postgres);
@@ -79,7 +79,7 @@ async fn contenders(model: SocketAddr) -> Result<Vec<Contender>> {
     let (address, channels) = (model.to_string(), CHANNELS.to_string());
     let unmetered = address.clone();
     let unmetered = move || Ok(Program::own(&["unmetered", &unmetered])?.0);
-    contenders.push(Contender::peer(throughput::YARDSTICK, CHANNELS, unmetered)?);
+    contenders.push(Contender::peer(throughput::BASELINE, CHANNELS, unmetered)?);
     let mpp_rs = move || Ok(Program::own(&["mpp-rs", &address, &channels])?.0);
     contenders.push(Contender::peer("mpp-rs, in memory", CHANNELS, mpp_rs)?);
     match Contender::peer("mppx, in memory", CHANNELS, move || Program::mppx_streams(model, CHANNELS, FUNDS))

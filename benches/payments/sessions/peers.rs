@@ -1,4 +1,4 @@
-//! What metering is compared with, each in a process of its own, on the same path from the
+//! Peers that metering is compared with, each in a process of its own, on the same path from the
 //! upstream: farebox's own requests, parsing and framing.
 //!
 //! `unmetered UPSTREAM` delivers every chunk without a charge: there is no ledger, and no switch

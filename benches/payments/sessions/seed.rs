@@ -87,7 +87,7 @@ impl Payer {
     }
 }
 
-/// What is signed for a voucher.
+/// The signed content of a voucher.
 pub fn signing_hash(channel: ChannelId, amount: i64) -> Result<B256> {
     let amount = u128::try_from(amount)?;
     Ok(precompile_voucher_signing_hash_with_escrow(channel.0, amount, ESCROW, CHAIN_ID)?)

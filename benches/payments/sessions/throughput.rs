@@ -10,7 +10,7 @@ use crate::report::{Table, median, micros, number, real};
 const ROUNDS: usize = 3;
 const ROUND: Duration = Duration::from_millis(1500);
 const STREAMS: [usize; 3] = [1, 64, 1000];
-pub const YARDSTICK: &str = "unmetered";
+pub const BASELINE: &str = "unmetered";
 
 pub fn measure(contenders: &mut [Contender]) -> Result<()> {
     let mut rounds: Vec<Vec<Vec<Round>>> = STREAMS.iter().map(|_| Vec::new()).collect();
@@ -41,7 +41,7 @@ fn print(contenders: &[Contender], rounds: &[Vec<Vec<Round>>]) {
         let middle =
             |rounds: &[Round], of: fn(&Round) -> f64| median(&rounds.iter().map(of).collect::<Vec<_>>());
         let cost = |round: &Round| micros(round.cpu) / real(round.seen.chunks);
-        let yardstick = contenders.iter().position(|c| c.name == YARDSTICK).unwrap_or(0);
+        let yardstick = contenders.iter().position(|c| c.name == BASELINE).unwrap_or(0);
         let unmetered = &rounds[yardstick];
         for (contender, rounds) in contenders.iter().zip(rounds) {
             let (rate, cpu) = (middle(rounds, Round::rate), middle(rounds, cost));

@@ -1,7 +1,7 @@
 //! The model, in a process of its own: `upstream` answers every chat request with a stream of
 //! chunks that never ends, as fast as they are taken or at a rate.
 //!
-//! What a request wants it says in its prompt, which every contender passes on: `streams=64
+//! Parameters of a request are in its prompt, which every contender passes on: `streams=64
 //! rate=0`. Nothing but the first chunk comes before so many streams are open, so that opening
 //! them is not measured.
 
@@ -16,11 +16,11 @@ use tokio::sync::watch;
 use crate::program::end_with_parent;
 
 /// Stands once in every chunk, and nowhere else in an answer: counting it counts chunks.
-pub const MARK: u8 = b'~';
+pub const CHUNK_MARK: u8 = b'~';
 /// Bytes in flight to one reader, so that what is not read yet does not fill the memory.
 pub const SOCKET_BUFFER: u32 = 64 << 10;
 /// Chunks in one write of an answer without a rate.
-const TOGETHER: usize = 64;
+const CHUNKS_PER_WRITE: usize = 64;
 
 /// `upstream`: runs until its parent ends.
 pub fn run() -> Result<()> {
@@ -44,24 +44,24 @@ pub fn run() -> Result<()> {
     })
 }
 
-/// What a prompt asks for.
-struct Wanted {
+/// Parameters in a prompt.
+struct PromptParameters {
     streams: u64,
     /// Chunks per second, 0 for as many as are taken.
     rate: u64,
 }
 
 /// One stream counts as open while this lives.
-struct Place<'a>(&'a watch::Sender<u64>);
+struct OpenStream<'a>(&'a watch::Sender<u64>);
 
-impl<'a> Place<'a> {
+impl<'a> OpenStream<'a> {
     fn take(open: &'a watch::Sender<u64>) -> Self {
         open.send_modify(|count| *count += 1);
         Self(open)
     }
 }
 
-impl Drop for Place<'_> {
+impl Drop for OpenStream<'_> {
     fn drop(&mut self) {
         self.0.send_modify(|count| *count -= 1);
     }
@@ -71,7 +71,7 @@ async fn answer(mut stream: TcpStream, open: &watch::Sender<u64>) -> Result<()> 
     let wanted = read_request(&mut stream).await?;
     let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
     stream.write_all(format!("{head}{}", chunk(&now())).as_bytes()).await?;
-    let place = Place::take(open);
+    let place = OpenStream::take(open);
     let number = *open.borrow();
     let mut enough = open.subscribe();
     let mut silence = [0; 1];
@@ -81,22 +81,22 @@ async fn answer(mut stream: TcpStream, open: &watch::Sender<u64>) -> Result<()> 
         enough = enough.wait_for(|count| *count >= wanted.streams) => drop(enough?),
     }
     let sent = match wanted.rate {
-        0 => flood(&mut stream).await,
-        rate => drip(&mut stream, rate, number).await,
+        0 => send_unlimited(&mut stream).await,
+        rate => send_at_rate(&mut stream, rate, number).await,
     };
     drop(place);
     sent
 }
 
-async fn flood(stream: &mut TcpStream) -> Result<()> {
-    let chunks = chunk(&now()).repeat(TOGETHER);
+async fn send_unlimited(stream: &mut TcpStream) -> Result<()> {
+    let chunks = chunk(&now()).repeat(CHUNKS_PER_WRITE);
     loop {
         stream.write_all(chunks.as_bytes()).await?;
     }
 }
 
 /// One chunk at a time, each with the moment it was due. `number` spreads streams over the period.
-async fn drip(stream: &mut TcpStream, rate: u64, number: u64) -> Result<()> {
+async fn send_at_rate(stream: &mut TcpStream, rate: u64, number: u64) -> Result<()> {
     let period = Duration::from_secs(1) / u32::try_from(rate)?;
     let phase = period * u32::try_from(number * 7919 % 1000)? / 1000;
     let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + phase, period);
@@ -106,9 +106,9 @@ async fn drip(stream: &mut TcpStream, rate: u64, number: u64) -> Result<()> {
     }
 }
 
-/// One event in one chunk of the transfer encoding. What it says is when it was sent.
+/// One event in one chunk of the transfer encoding. Its text is the time of sending.
 fn chunk(text: &str) -> String {
-    let mark = char::from(MARK);
+    let mark = char::from(CHUNK_MARK);
     let event = format!(
         "data: {{\"id\":\"chatcmpl-bench\",\"object\":\"chat.completion.chunk\",\"created\":1700000000,\
          \"model\":\"bench\",\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\"{mark}{text}\"}},\
@@ -124,7 +124,7 @@ fn now() -> String {
 }
 
 /// Reads one request with a `content-length`.
-async fn read_request(stream: &mut TcpStream) -> Result<Wanted> {
+async fn read_request(stream: &mut TcpStream) -> Result<PromptParameters> {
     let mut received = Vec::with_capacity(4 << 10);
     loop {
         anyhow::ensure!(stream.read_buf(&mut received).await? > 0, "no request came");
@@ -132,7 +132,7 @@ async fn read_request(stream: &mut TcpStream) -> Result<Wanted> {
         let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
         let length: usize = crate::http::field(head, "content-length").context("a length")?.parse()?;
         if body.len() >= length {
-            return Ok(Wanted { streams: number(body, "streams=")?, rate: number(body, "rate=")? });
+            return Ok(PromptParameters { streams: number(body, "streams=")?, rate: number(body, "rate=")? });
         }
     }
 }

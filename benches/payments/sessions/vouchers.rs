@@ -15,6 +15,7 @@ use farebox::ledger::audit::audit;
 use farebox::limits::Rate;
 use farebox::money::Money;
 use farebox::payments::methods::tempo::session::{Descriptor, SessionTerms, SignedVoucher};
+use farebox_test_support::db::{self, TestDb};
 use k256::ecdsa::{RecoveryId, Signature, VerifyingKey};
 use secp256k1::ecdsa::{RecoverableSignature, RecoveryId as LibRecoveryId};
 use secp256k1::{Message, SECP256K1};
@@ -25,7 +26,6 @@ use super::seed::{Payer, signing_hash};
 use super::{CHAIN_ID, ESCROW, RECIPIENT, operator};
 use crate::program::NO_CHAIN;
 use crate::report::{Table, median, micros, number, real};
-use crate::support::{self, TestDb};
 
 const ROUNDS: usize = 3;
 /// Channels at once, and vouchers of each in a round.
@@ -41,7 +41,7 @@ struct Engine {
     payer: Arc<Payer>,
     /// By load.
     rates: Vec<Vec<f64>>,
-    /// What the next voucher allows.
+    /// Amount of the next voucher.
     next: i64,
     _database: (Option<TempDir>, Option<TestDb>),
 }
@@ -51,7 +51,7 @@ pub async fn measure() -> Result<()> {
     let db = Db::connect(&format!("sqlite://{}", folder.path().join("farebox.db").display()), 8).await?;
     db.migrate().await?;
     let mut engines = vec![Engine::new("SQLite", db, (Some(folder), None)).await?];
-    if let Some(database) = support::postgres().await {
+    if let Some(database) = db::postgres().await {
         let db = Db::connect(&database.url, 8).await?;
         engines.push(Engine::new("PostgreSQL", db, (None, Some(database))).await?);
     }
@@ -95,7 +95,7 @@ impl Engine {
             chain_id: CHAIN_ID,
             ..config::ChainConfig::default()
         };
-        let fees = Fees { token: PATH_USD, gas: 1, highest: 0, priority: 0 };
+        let fees = Fees { token: PATH_USD, gas: 1, max_fee_per_gas: 0, max_priority_fee_per_gas: 0 };
         let policy =
             SettlementPolicy { settle_above: Money::ZERO, settle_after_ms: 0, close_idle_ms: i64::MAX };
         let signer = operator();
@@ -186,7 +186,7 @@ fn by_libsecp256k1(sample: &Sample) -> bool {
     })
 }
 
-/// What farebox does of it, the hash included.
+/// The part that farebox does, the hash included.
 fn by_farebox(sample: &Sample) -> bool {
     sample.voucher.verify(sample.signer, ESCROW, CHAIN_ID).is_ok()
 }

@@ -14,32 +14,32 @@ use tokio::time::{sleep, timeout};
 use super::rpc::Rpc;
 use super::{DevnetConfig, DevnetError};
 
-/// Anvil is ready in under a second; a loaded machine gets more.
+/// Longest start of anvil: it is ready in under a second; a loaded machine gets more.
 const READY_LIMIT: Duration = Duration::from_secs(30);
-/// Anvil ends at once when told to.
+/// Longest end of anvil: it ends at once when its input closes.
 const END_LIMIT: Duration = Duration::from_secs(5);
-/// How much of anvil's output an error shows.
+/// Lines of anvil's output that an error shows.
 const LOG_LINES: usize = 20;
 
-/// Runs the command in its arguments until it ends or until standard input does. Standard input is
-/// a pipe that only this process writes to, so the command ends with it even when it is killed and
-/// cannot clean up.
-const LEASH: &str = r#"
+/// Shell script that runs the command in its arguments until it ends or until standard input does.
+/// Standard input is a pipe that only this process writes to, so the command ends with it even when
+/// it is killed and cannot clean up.
+const SUPERVISOR: &str = r#"
 exec 3<&0 2>&1
 "$@" </dev/null 3<&- &
 command=$!
 (read -r _ <&3; kill "$command") &
-leash=$!
+watcher=$!
 wait "$command"
 status=$?
-kill "$leash"
+kill "$watcher"
 exit "$status"
 "#;
 
 /// A running anvil; it ends when this value is dropped.
 #[derive(Debug)]
 pub(super) struct Anvil {
-    leashed: Child,
+    supervisor: Child,
     url: String,
 }
 
@@ -47,10 +47,10 @@ impl Anvil {
     /// Starts anvil on a port that the operating system picks and waits until it answers.
     pub(super) async fn start(config: &DevnetConfig) -> Result<Self, DevnetError> {
         let path = Search::of_this_process(config.anvil.clone()).find()?;
-        let mut leashed = command(&path, config)
+        let mut supervisor = command(&path, config)
             .spawn()
             .map_err(|source| DevnetError::Spawn { path: path.clone(), source })?;
-        let stdout = leashed.stdout.take().expect("standard output is piped");
+        let stdout = supervisor.stdout.take().expect("standard output is piped");
         let mut log = OutputLog { lines: BufReader::new(stdout), seen: Vec::new() };
 
         let Ok(port) = timeout(READY_LIMIT, log.listening_port()).await else {
@@ -60,11 +60,11 @@ impl Anvil {
             return Err(DevnetError::AnvilEnded { path, log: log.tail() });
         };
         let url = format!("http://{}:{port}", Ipv4Addr::LOCALHOST);
-        if timeout(READY_LIMIT, answers(&url)).await.is_err() {
+        if timeout(READY_LIMIT, ready(&url)).await.is_err() {
             return Err(DevnetError::AnvilSlow { path, seconds: READY_LIMIT.as_secs(), log: log.tail() });
         }
         tokio::spawn(log.drain());
-        Ok(Self { leashed, url })
+        Ok(Self { supervisor, url })
     }
 
     pub(super) fn url(&self) -> &str {
@@ -73,16 +73,16 @@ impl Anvil {
 
     /// Ends anvil and waits for it.
     pub(super) async fn stop(&mut self) {
-        drop(self.leashed.stdin.take());
-        if timeout(END_LIMIT, self.leashed.wait()).await.is_err() {
-            tracing::warn!("anvil did not end when told to");
+        drop(self.supervisor.stdin.take());
+        if timeout(END_LIMIT, self.supervisor.wait()).await.is_err() {
+            tracing::warn!("anvil did not end in time");
         }
     }
 }
 
 fn command(anvil: &Path, config: &DevnetConfig) -> Command {
     let mut command = Command::new("sh");
-    command.args(["-c", LEASH, "leash"]).arg(anvil);
+    command.args(["-c", SUPERVISOR, "supervisor"]).arg(anvil);
     command.args(["--host", "127.0.0.1", "--port", "0", "--network", "tempo"]);
     command.args(["--chain-id", &config.chain_id.to_string(), "--hardfork", &config.hardfork]);
     // Blocks at every second keep the clock of `eth_call` fresh, blocks at every transaction keep
@@ -96,7 +96,7 @@ fn command(anvil: &Path, config: &DevnetConfig) -> Command {
 }
 
 /// Returns when the chain at `url` answers.
-async fn answers(url: &str) {
+async fn ready(url: &str) {
     let rpc = Rpc::new(url.to_owned());
     while rpc.call::<String>("eth_chainId", json!([])).await.is_err() {
         sleep(Duration::from_millis(20)).await;
@@ -118,7 +118,7 @@ impl OutputLog {
         }
     }
 
-    /// The port that anvil says it listens on; `None` when it ends without saying so.
+    /// The port that anvil prints that it listens on; `None` when it ends without one.
     async fn listening_port(&mut self) -> Option<u16> {
         loop {
             let line = self.next().await?;
@@ -140,7 +140,7 @@ impl OutputLog {
     }
 }
 
-/// Where to look for anvil.
+/// Places to look for anvil.
 struct Search {
     /// Named by the configuration or else by `FAREBOX_ANVIL`. Nothing else is tried then: running
     /// another anvil than the one that was asked for would only confuse.

@@ -1,11 +1,11 @@
-//! How an endpoint answers whose newest block is an older one ([`super::Fault::Behind`]): pure.
+//! Answers of an endpoint whose newest block is an older one ([`super::Fault::Behind`]): pure.
 
 use alloy::primitives::{U64, U256};
 use serde_json::{Value, json};
 
-/// What the proxy does with a request.
+/// Handling of a request by the proxy.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum StaleAnswer {
+pub(super) enum StaleHandling {
     /// Send it on, as rewritten.
     Forward,
     /// Answer without asking the chain.
@@ -14,20 +14,20 @@ pub(super) enum StaleAnswer {
     UnknownBlock,
 }
 
-/// Whether the answer to `method` depends on the newest block.
-pub(super) fn concerns(method: &str) -> bool {
-    is_dated(method) || block_parameter(method).is_some() || method == "eth_blockNumber"
+/// True if the answer to `method` depends on the newest block.
+pub(super) fn applies_to(method: &str) -> bool {
+    names_its_block(method) || block_parameter(method).is_some() || method == "eth_blockNumber"
 }
 
-/// Methods whose answer says itself which block it is from.
-fn is_dated(method: &str) -> bool {
+/// True if the answer to `method` names the block that it is from.
+fn names_its_block(method: &str) -> bool {
     matches!(
         method,
         "eth_getTransactionReceipt" | "eth_getTransactionByHash" | "eth_getBlockByHash" | "eth_getLogs"
     )
 }
 
-/// Where the parameters of `method` name the block to read from.
+/// Index of the parameter of `method` that names the block to read from.
 fn block_parameter(method: &str) -> Option<usize> {
     match method {
         "eth_getBlockByNumber" | "eth_getBlockReceipts" => Some(0),
@@ -37,17 +37,17 @@ fn block_parameter(method: &str) -> Option<usize> {
     }
 }
 
-/// Makes a request ask for the state at `newest` where it asks for the latest.
-pub(super) fn before(method: &str, params: &mut Value, newest: u64) -> StaleAnswer {
+/// Rewrites a request for the latest state to one for the state at `newest`.
+pub(super) fn rewrite_request(method: &str, params: &mut Value, newest: u64) -> StaleHandling {
     if method == "eth_blockNumber" {
-        return StaleAnswer::Answer(json!(U64::from(newest)));
+        return StaleHandling::Answer(json!(U64::from(newest)));
     }
     let (Some(index), Some(params)) = (block_parameter(method), params.as_array_mut()) else {
-        return StaleAnswer::Forward;
+        return StaleHandling::Forward;
     };
     if params.len() < index {
-        // Other parameters are missing too: the chain says so better than we could.
-        return StaleAnswer::Forward;
+        // Other parameters are missing too: the chain's own error is the better one.
+        return StaleHandling::Forward;
     }
     if params.len() == index {
         params.push(json!("latest"));
@@ -56,18 +56,18 @@ pub(super) fn before(method: &str, params: &mut Value, newest: u64) -> StaleAnsw
     match block.as_str() {
         Some("latest" | "pending" | "safe" | "finalized") => *block = json!(U64::from(newest)),
         Some(number) if number.parse::<U256>().is_ok_and(|number| number > U256::from(newest)) => {
-            return if index == 0 { StaleAnswer::Answer(Value::Null) } else { StaleAnswer::UnknownBlock };
+            return if index == 0 { StaleHandling::Answer(Value::Null) } else { StaleHandling::UnknownBlock };
         }
         None if block.is_null() => *block = json!(U64::from(newest)),
         // An older block, or one named by its hash, which a client only knows from an answer.
         Some(_) | None => {}
     }
-    StaleAnswer::Forward
+    StaleHandling::Forward
 }
 
-/// Removes from `result` what happened after `newest`.
-pub(super) fn after(method: &str, result: &mut Value, newest: u64) {
-    if !is_dated(method) {
+/// Removes everything after `newest` from `result`.
+pub(super) fn remove_later(method: &str, result: &mut Value, newest: u64) {
+    if !names_its_block(method) {
         return;
     }
     let later = |item: &Value| {
@@ -87,26 +87,29 @@ pub(super) fn after(method: &str, result: &mut Value, newest: u64) {
 mod tests {
     use super::*;
 
-    fn rewritten(method: &str, mut params: Value) -> (StaleAnswer, Value) {
-        let step = before(method, &mut params, 16);
-        (step, params)
+    fn rewritten(method: &str, mut params: Value) -> (StaleHandling, Value) {
+        let handling = rewrite_request(method, &mut params, 16);
+        (handling, params)
     }
 
     #[test]
     fn the_latest_state_is_that_of_the_newest_block() {
         for tag in [json!(["to", "latest"]), json!(["to", "pending"]), json!(["to", null]), json!(["to"])] {
-            assert_eq!(rewritten("eth_call", tag), (StaleAnswer::Forward, json!(["to", "0x10"])));
+            assert_eq!(rewritten("eth_call", tag), (StaleHandling::Forward, json!(["to", "0x10"])));
         }
-        assert_eq!(rewritten("eth_call", json!(["to", "0x9"])), (StaleAnswer::Forward, json!(["to", "0x9"])));
-        assert_eq!(rewritten("eth_blockNumber", json!([])).0, StaleAnswer::Answer(json!("0x10")));
+        assert_eq!(
+            rewritten("eth_call", json!(["to", "0x9"])),
+            (StaleHandling::Forward, json!(["to", "0x9"]))
+        );
+        assert_eq!(rewritten("eth_blockNumber", json!([])).0, StaleHandling::Answer(json!("0x10")));
     }
 
     #[test]
     fn later_blocks_are_unknown() {
-        assert_eq!(rewritten("eth_call", json!(["to", "0x11"])).0, StaleAnswer::UnknownBlock);
+        assert_eq!(rewritten("eth_call", json!(["to", "0x11"])).0, StaleHandling::UnknownBlock);
         assert_eq!(
             rewritten("eth_getBlockByNumber", json!(["0x11", false])).0,
-            StaleAnswer::Answer(Value::Null)
+            StaleHandling::Answer(Value::Null)
         );
     }
 
@@ -114,7 +117,7 @@ mod tests {
     fn later_receipts_and_logs_are_not_there() {
         let (old, new) = (json!({ "blockNumber": "0x10" }), json!({ "blockNumber": "0x11" }));
         let seen = |method: &str, mut result: Value| {
-            after(method, &mut result, 16);
+            remove_later(method, &mut result, 16);
             result
         };
         assert_eq!(seen("eth_getTransactionReceipt", old.clone()), old);

@@ -1,4 +1,4 @@
-//! The proxy's own JSON-RPC methods, for tests that run in another process. No fault befalls them.
+//! The proxy's own JSON-RPC methods, for tests that run in another process. No fault applies to them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,10 +12,10 @@ use super::proxy::Proxy;
 /// JSON-RPC 2.0: the parameters have another shape than the method wants.
 const INVALID_PARAMS: i64 = -32602;
 
-/// How long after its answer `farebox_stop` begins, so that the answer still gets out.
-const STOP_AFTER: Duration = Duration::from_millis(50);
+/// Pause between the answer to `farebox_stop` and the stop, so that the answer still gets out.
+const STOP_DELAY: Duration = Duration::from_millis(50);
 
-/// The answer to one of our methods, `None` for any other method. An error is `(code, message)`.
+/// Answers one of the proxy's own methods; `None` for any other method. An error is `(code, message)`.
 pub(super) fn answer(
     proxy: &Arc<Proxy>,
     method: &str,
@@ -46,7 +46,7 @@ pub(super) fn answer(
 }
 
 async fn stop_for(proxy: Arc<Proxy>, duration: Duration) {
-    sleep(STOP_AFTER).await;
+    sleep(STOP_DELAY).await;
     proxy.faults().stop();
     sleep(duration).await;
     proxy.faults().resume();

@@ -1,11 +1,11 @@
-//! Why there is no local chain. The messages are read by people who just typed `make demo`.
+//! Failures of the local chain. The messages are read by people who just typed `make demo`.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::rpc::RpcError;
 
-/// Why the chain could not be started or asked.
+/// Failure to start the chain or to reach it.
 #[derive(Debug, thiserror::Error)]
 pub enum DevnetError {
     /// There is no anvil.
@@ -17,9 +17,9 @@ pub enum DevnetError {
     /// The anvil that was found could not be executed.
     #[error("cannot run {path}: {source}")]
     Spawn {
-        /// What was executed.
+        /// The program that was executed.
         path: PathBuf,
-        /// What the operating system said.
+        /// The operating system's error.
         source: std::io::Error,
     },
     /// Anvil ended before it was ready, most often because it is too old for `--network tempo`.
@@ -27,7 +27,7 @@ pub enum DevnetError {
         "{path} ended before it was ready (Foundry 1.7.1 or newer is needed; `make tools` installs it):\n{log}"
     )]
     AnvilEnded {
-        /// What was executed.
+        /// The program that was executed.
         path: PathBuf,
         /// The last lines it wrote.
         log: String,
@@ -35,9 +35,9 @@ pub enum DevnetError {
     /// Anvil did not become ready in time.
     #[error("{path} was not ready within {seconds} s:\n{log}")]
     AnvilSlow {
-        /// What was executed.
+        /// The program that was executed.
         path: PathBuf,
-        /// How long we waited.
+        /// Seconds that were waited.
         seconds: u64,
         /// The last lines it wrote.
         log: String,
@@ -47,7 +47,7 @@ pub enum DevnetError {
     Listen {
         /// The wanted address.
         address: SocketAddr,
-        /// What the operating system said.
+        /// The operating system's error.
         source: std::io::Error,
     },
     /// The chain refused a request or did not answer.

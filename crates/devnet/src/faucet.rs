@@ -9,11 +9,11 @@ use tokio::sync::Mutex;
 use super::TOKENS;
 use super::rpc::{Rpc, RpcError};
 
-/// What one call of the faucet gives of each token: a million dollars, as on the public test
-/// network.
-const GIFT: u64 = 1_000_000_000_000;
+/// Base units of each token that one call of the faucet transfers: a million dollars, as on the
+/// public test network.
+const AMOUNT: u64 = 1_000_000_000_000;
 
-/// How often a transfer is tried. Between picking a nonce and taking the transaction anvil may have
+/// Attempts of one transfer. Between picking a nonce and taking the transaction anvil may have
 /// made a block of the one before; then it refuses its own choice, and nothing was sent.
 const ATTEMPTS: u32 = 5;
 
@@ -22,20 +22,20 @@ const ATTEMPTS: u32 = 5;
 pub(super) struct Faucet {
     funder: Address,
     /// Anvil picks the nonce when it signs, so that two transfers at once could get the same one.
-    turn: Mutex<()>,
+    transfer_lock: Mutex<()>,
 }
 
 impl Faucet {
     pub(super) fn new(funder: Address) -> Self {
-        Self { funder, turn: Mutex::new(()) }
+        Self { funder, transfer_lock: Mutex::new(()) }
     }
 
-    /// Gives `to` some of every token and returns one transaction hash for each, as clients of the
-    /// faucet expect.
-    pub(super) async fn give(&self, rpc: &Rpc, to: Address) -> Result<Vec<B256>, RpcError> {
+    /// Transfers [`AMOUNT`] of every token to `to` and returns one transaction hash for each, as
+    /// clients of the faucet expect.
+    pub(super) async fn fund(&self, rpc: &Rpc, to: Address) -> Result<Vec<B256>, RpcError> {
         let mut hashes = Vec::with_capacity(TOKENS.len());
         for token in TOKENS {
-            hashes.push(self.transfer(rpc, token, to, GIFT).await?);
+            hashes.push(self.transfer(rpc, token, to, AMOUNT).await?);
         }
         Ok(hashes)
     }
@@ -50,7 +50,7 @@ impl Faucet {
         let data = ITIP20::transferCall { to, amount: U256::from(amount) }.abi_encode();
         let transaction =
             json!([{ "from": self.funder, "to": token, "data": alloy::hex::encode_prefixed(data) }]);
-        let _turn = self.turn.lock().await;
+        let _guard = self.transfer_lock.lock().await;
         for _ in 1..ATTEMPTS {
             match rpc.call("eth_sendTransaction", transaction.clone()).await {
                 Err(RpcError::Refused { message, .. }) if message == "nonce too low" => {}

@@ -1,5 +1,5 @@
-//! Faults that a test switches on: pure bookkeeping. [`super::proxy`] and [`super::server`] carry
-//! them out.
+//! Faults that a test switches on: pure bookkeeping. [`super::proxy`] and [`super::server`] apply
+//! them.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-/// One way in which an RPC endpoint goes wrong.
+/// One failure of an RPC endpoint.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "camelCase", rename_all_fields = "camelCase", deny_unknown_fields)]
 pub enum Fault {
@@ -48,25 +48,25 @@ pub enum Fault {
 }
 
 impl Fault {
-    fn concerns(&self, method: &str) -> bool {
+    fn applies_to(&self, method: &str) -> bool {
         match self {
             Self::Delay { .. } | Self::Drop | Self::Error { .. } => true,
             Self::ErrorAfterIncluding | Self::DropAfterIncluding => super::proxy::is_broadcast(method),
-            Self::Behind { .. } => super::behind::concerns(method),
+            Self::Behind { .. } => super::behind::applies_to(method),
             Self::WrongChainId { .. } => method == "eth_chainId",
-            Self::LyingReceipt => super::receipts::are_answered_by(method),
+            Self::LyingReceipt => super::receipts::are_returned_by(method),
             Self::LyingLogs => method == "eth_getLogs",
         }
     }
 }
 
-/// A fault, and the requests that it befalls.
+/// A fault, and the requests that it applies to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Rule {
-    /// What goes wrong.
+    /// The failure.
     pub fault: Fault,
-    /// Only requests of this method; all that the fault can concern when `None`.
+    /// Only requests of this method; all that the fault can apply to when `None`.
     #[serde(default)]
     pub method: Option<String>,
     /// Only the next so many of those requests; all until cleared when `None`.
@@ -75,7 +75,7 @@ pub struct Rule {
 }
 
 impl Rule {
-    /// `fault` on every request that it can concern, until cleared.
+    /// `fault` on every request that it can apply to, until cleared.
     #[must_use]
     pub fn new(fault: Fault) -> Self {
         Self { fault, method: None, times: None }
@@ -93,38 +93,38 @@ impl Rule {
         Self { times: Some(times), ..self }
     }
 
-    /// Counts one request of `method`; whether the fault befalls it.
-    fn befalls(&mut self, method: &str) -> bool {
-        let matches = self.method.as_deref().is_none_or(|only| only == method) && self.fault.concerns(method);
+    /// Counts one request of `method`; true if the fault applies to it.
+    fn count(&mut self, method: &str) -> bool {
+        let matches =
+            self.method.as_deref().is_none_or(|only| only == method) && self.fault.applies_to(method);
         if !matches {
             return false;
         }
         match &mut self.times {
             None => true,
             Some(0) => false,
-            Some(left) => {
-                *left -= 1;
+            Some(remaining) => {
+                *remaining -= 1;
                 true
             }
         }
     }
 }
 
-/// How an answer to a broadcast gets lost.
+/// Loss of the answer to a broadcast.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Loss {
+pub(super) enum LostAnswer {
     Error,
     Drop,
 }
 
-/// Everything that goes wrong with one request. Several rules can befall it; of one kind, the last
-/// rule set counts.
+/// All faults of one request. Several rules can apply to it; of one kind, the last rule set counts.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(super) struct FaultPlan {
     pub(super) delay: Duration,
     pub(super) drop: bool,
     pub(super) error: Option<(i64, String)>,
-    pub(super) lost_answer: Option<Loss>,
+    pub(super) lost_answer: Option<LostAnswer>,
     pub(super) behind: Option<u64>,
     pub(super) chain_id: Option<u64>,
     pub(super) lying_receipt: bool,
@@ -137,8 +137,8 @@ impl FaultPlan {
             Fault::Delay { ms } => self.delay = Duration::from_millis(*ms),
             Fault::Drop => self.drop = true,
             Fault::Error { code, message } => self.error = Some((*code, message.clone())),
-            Fault::ErrorAfterIncluding => self.lost_answer = Some(Loss::Error),
-            Fault::DropAfterIncluding => self.lost_answer = Some(Loss::Drop),
+            Fault::ErrorAfterIncluding => self.lost_answer = Some(LostAnswer::Error),
+            Fault::DropAfterIncluding => self.lost_answer = Some(LostAnswer::Drop),
             Fault::Behind { block } => self.behind = Some(*block),
             Fault::WrongChainId { chain_id } => self.chain_id = Some(*chain_id),
             Fault::LyingReceipt => self.lying_receipt = true,
@@ -178,12 +178,12 @@ impl Faults {
         self.running.send_replace(false);
     }
 
-    /// Ends [`Faults::stop`]: the same address listens again.
+    /// Undoes [`Faults::stop`]: the same address listens again.
     pub fn resume(&self) {
         self.running.send_replace(true);
     }
 
-    /// The rules that can still befall a request, with what is left of their counts.
+    /// The rules that can still apply to a request, with their remaining counts.
     #[must_use]
     pub fn active(&self) -> Vec<Rule> {
         self.lock().iter().filter(|rule| rule.times != Some(0)).cloned().collect()
@@ -193,11 +193,11 @@ impl Faults {
         self.running.subscribe()
     }
 
-    /// Counts a request of `method` and says what goes wrong with it.
-    pub(super) fn befalling(&self, method: &str) -> FaultPlan {
+    /// Counts a request of `method` and returns the faults that apply to it.
+    pub(super) fn plan(&self, method: &str) -> FaultPlan {
         let mut plan = FaultPlan::default();
         for rule in self.lock().iter_mut() {
-            if rule.befalls(method) {
+            if rule.count(method) {
                 plan.add(&rule.fault);
             }
         }
@@ -215,22 +215,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_counted_rule_befalls_the_next_matching_requests_only() {
+    fn a_counted_rule_applies_to_the_next_matching_requests_only() {
         let faults = Faults::new();
         faults.set(Rule::new(Fault::Drop).on("eth_call").times(2));
         let drops =
-            ["eth_call", "eth_chainId", "eth_call", "eth_call"].map(|method| faults.befalling(method).drop);
+            ["eth_call", "eth_chainId", "eth_call", "eth_call"].map(|method| faults.plan(method).drop);
         assert_eq!(drops, [true, false, true, false]);
         assert_eq!(faults.active(), []);
     }
 
     #[test]
-    fn a_fault_does_not_spend_its_count_on_requests_it_cannot_concern() {
+    fn a_fault_counts_only_requests_it_can_apply_to() {
         let faults = Faults::new();
         faults.set(Rule::new(Fault::DropAfterIncluding).times(1));
-        assert_eq!(faults.befalling("eth_call"), FaultPlan::default());
-        assert_eq!(faults.befalling("eth_sendRawTransactionSync").lost_answer, Some(Loss::Drop));
-        assert_eq!(faults.befalling("eth_sendRawTransaction"), FaultPlan::default());
+        assert_eq!(faults.plan("eth_call"), FaultPlan::default());
+        assert_eq!(faults.plan("eth_sendRawTransactionSync").lost_answer, Some(LostAnswer::Drop));
+        assert_eq!(faults.plan("eth_sendRawTransaction"), FaultPlan::default());
     }
 
     #[test]
@@ -239,7 +239,7 @@ mod tests {
         faults.set(Rule::new(Fault::LyingReceipt));
         faults.stop();
         faults.clear();
-        assert_eq!(faults.befalling("eth_getTransactionReceipt"), FaultPlan::default());
+        assert_eq!(faults.plan("eth_getTransactionReceipt"), FaultPlan::default());
         assert!(*faults.running().borrow());
     }
 

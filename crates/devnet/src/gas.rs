@@ -1,6 +1,6 @@
-//! Batches: anvil 1.7.1 does not look at the `calls` of a Tempo transaction when it is asked to call
-//! or to estimate one. A call of a batch never reverts, and its estimate is one flat number, which
-//! suffices for one or two small calls and is too low for a larger batch.
+//! Gas of batches: anvil 1.7.1 ignores the `calls` of a Tempo transaction in calls and estimates. A
+//! call of a batch never reverts, and its estimate is one flat number, which suffices for one or two
+//! small calls and is too low for a larger batch.
 //!
 //! The calls are simulated one after the other on the same state. A simulated call pays its own
 //! base cost and the price of its sender's first transaction, which a batch pays once.
@@ -12,28 +12,28 @@ use super::rpc::{Rpc, RpcError};
 
 /// Base cost (21,000) and first-transaction cost (250,000) that each further simulated call counts
 /// again.
-const COUNTED_AGAIN: u64 = 271_000;
+const REPEATED_COST: u64 = 271_000;
 
-/// What a transaction can cost beside its calls: a new nonce key, a larger signature, a key
+/// Gas that a transaction can use beside its calls: a new nonce key, a larger signature, a key
 /// authorisation.
-const BESIDE_CALLS: u64 = 300_000;
+const OVERHEAD: u64 = 300_000;
 
 /// JSON-RPC error code of a reverted call.
 const REVERTED: i64 = 3;
 
-/// What a batch of calls needs.
+/// Gas estimate of a batch of calls.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum BatchGas {
     /// The request has no batch; anvil's own answer holds.
     NoBatch,
-    /// Enough gas for the batch.
-    Enough(u64),
+    /// Gas that is enough for the batch.
+    Sufficient(u64),
     /// A call of the batch reverts: the JSON-RPC error to answer.
     Reverts(Value),
 }
 
-/// Whether anvil ignores `calls`: it then finds gas for a batch that must revert.
-pub(super) async fn is_flat(rpc: &Rpc) -> Result<bool, RpcError> {
+/// Probes whether anvil ignores `calls`: it then finds gas for a batch that must revert.
+pub(super) async fn ignores_batches(rpc: &Rpc) -> Result<bool, RpcError> {
     // An approval from an account to itself with truncated arguments cannot be decoded.
     let batch = json!([{ "calls": [{ "to": super::TOKENS[0], "input": "0x095ea7b3" }] }]);
     match rpc.call::<Value>("eth_estimateGas", batch).await {
@@ -44,7 +44,7 @@ pub(super) async fn is_flat(rpc: &Rpc) -> Result<bool, RpcError> {
 }
 
 /// Estimates the batch in `transaction`, if it has one.
-pub(super) async fn of_batch(rpc: &Rpc, transaction: &Value) -> Result<BatchGas, RpcError> {
+pub(super) async fn estimate_batch(rpc: &Rpc, transaction: &Value) -> Result<BatchGas, RpcError> {
     let Some(calls) = batch(transaction) else {
         return Ok(BatchGas::NoBatch);
     };
@@ -58,7 +58,7 @@ pub(super) async fn of_batch(rpc: &Rpc, transaction: &Value) -> Result<BatchGas,
     }
     let used: Option<Vec<u64>> = simulated.iter().map(|call| quantity(&call["gasUsed"])).collect();
     match used {
-        Some(used) if used.len() == calls.len() => Ok(BatchGas::Enough(enough(&used))),
+        Some(used) if used.len() == calls.len() => Ok(BatchGas::Sufficient(sufficient(&used))),
         Some(_) | None => {
             Err(RpcError::Malformed { method: "eth_simulateV1".to_owned(), answer: blocks.to_string() })
         }
@@ -66,10 +66,10 @@ pub(super) async fn of_batch(rpc: &Rpc, transaction: &Value) -> Result<BatchGas,
 }
 
 /// The gas for a batch whose calls use `used` each when simulated alone.
-fn enough(used: &[u64]) -> u64 {
-    let repeated = COUNTED_AGAIN.saturating_mul(used.len().saturating_sub(1) as u64);
+fn sufficient(used: &[u64]) -> u64 {
+    let repeated = REPEATED_COST.saturating_mul(used.len().saturating_sub(1) as u64);
     let total = used.iter().fold(0u64, |sum, gas| sum.saturating_add(*gas));
-    total.saturating_sub(repeated).saturating_add(BESIDE_CALLS)
+    total.saturating_sub(repeated).saturating_add(OVERHEAD)
 }
 
 /// The calls of a Tempo transaction request, each as a call of its own.
@@ -98,10 +98,10 @@ fn quantity(value: &Value) -> Option<u64> {
     value.as_str()?.parse::<U256>().ok()?.try_into().ok()
 }
 
-/// Raises `gas` to at least `enough`.
-pub(super) fn raise(gas: &mut Value, enough: u64) {
-    if quantity(gas).is_none_or(|gas| gas < enough) {
-        *gas = json!(U64::from(enough));
+/// Raises `gas` to at least `minimum`.
+pub(super) fn raise(gas: &mut Value, minimum: u64) {
+    if quantity(gas).is_none_or(|gas| gas < minimum) {
+        *gas = json!(U64::from(minimum));
     }
 }
 
@@ -111,9 +111,9 @@ mod tests {
 
     #[test]
     fn costs_of_a_transaction_count_once() {
-        assert_eq!(enough(&[550_000]), 850_000);
-        assert_eq!(enough(&[550_000, 550_000]), 550_000 + 279_000 + 300_000);
-        assert_eq!(enough(&[21_000, 21_000]), 300_000);
+        assert_eq!(sufficient(&[550_000]), 850_000);
+        assert_eq!(sufficient(&[550_000, 550_000]), 550_000 + 279_000 + 300_000);
+        assert_eq!(sufficient(&[21_000, 21_000]), 300_000);
     }
 
     #[test]

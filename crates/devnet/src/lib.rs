@@ -2,8 +2,8 @@
 //!
 //! [`Devnet::start`] runs `anvil --network tempo` and puts a thin JSON-RPC proxy in front of it.
 //! The proxy adds what the released anvil lacks (`additions`), each addition only where anvil does
-//! not do it by itself, and breaks on demand ([`Faults`]), so that a test can watch the server live
-//! through a chain that is slow, behind, lying or gone. The server itself only ever sees a JSON-RPC
+//! not do it by itself, and breaks on demand ([`Faults`]), so that a test can run the server
+//! on a chain that is slow, behind, lying or gone. The server itself only ever sees a JSON-RPC
 //! URL.
 //!
 //! Used by `farebox dev` and by tests, never by `farebox serve`.
@@ -58,14 +58,14 @@ pub const TOKENS: [Address; 4] = [
 /// The mnemonic behind [`Devnet::accounts`]. It is public: never use it on another chain.
 pub const MNEMONIC: &str = "test test test test test test test test test test test junk";
 
-/// How many accounts anvil derives from [`MNEMONIC`] and funds at genesis.
+/// Accounts that anvil derives from [`MNEMONIC`] and funds at genesis.
 const ACCOUNTS: u32 = 10;
 
-/// The account that the faucet gives from: the last, because tests take accounts from the front and
+/// The account that the faucet transfers from: the last, because tests take accounts from the front and
 /// count their nonces themselves.
 const FAUCET_ACCOUNT: usize = ACCOUNTS as usize - 1;
 
-/// How to run the chain.
+/// Settings of the chain.
 #[derive(Debug, Clone)]
 pub struct DevnetConfig {
     /// The anvil to run. When `None`, the first of `FAREBOX_ANVIL`, the `PATH` and `.tools/bin`.
@@ -74,7 +74,7 @@ pub struct DevnetConfig {
     pub hardfork: String,
     /// The chain id; transactions are bound to it.
     pub chain_id: u64,
-    /// Where the proxy listens; port 0 takes a free one.
+    /// Address that the proxy listens on; port 0 takes a free one.
     pub rpc_listen: SocketAddr,
 }
 
@@ -113,13 +113,13 @@ impl Devnet {
         let rpc = Rpc::new(anvil.url().to_owned());
         let accounts = accounts();
         let additions = Additions::probe(&rpc).await?;
-        let reserve = if additions.reserve { Some(Reserve::place(rpc.clone()).await?) } else { None };
+        let reserve = if additions.reserve { Some(Reserve::install(rpc.clone()).await?) } else { None };
         let proxy = Arc::new(Proxy::new(rpc, additions, reserve, accounts[FAUCET_ACCOUNT].address()));
         let server = tokio::spawn(server::serve(listener, address, Arc::clone(&proxy)));
         Ok(Self { anvil, proxy, server, address, accounts })
     }
 
-    /// Ends the chain and waits until anvil is gone.
+    /// Stops the chain and waits until anvil is gone.
     pub async fn stop(mut self) {
         self.server.abort();
         self.anvil.stop().await;
@@ -131,7 +131,7 @@ impl Devnet {
         format!("http://{}", self.address)
     }
 
-    /// Anvil's own URL, for a look behind additions and faults.
+    /// Anvil's own URL, past additions and faults.
     #[must_use]
     pub fn anvil_url(&self) -> &str {
         self.anvil.url()
@@ -150,13 +150,13 @@ impl Devnet {
         self.proxy.faults()
     }
 
-    /// What the proxy adds to this anvil.
+    /// Additions of the proxy to this anvil.
     #[must_use]
     pub fn additions(&self) -> Additions {
         self.proxy.additions()
     }
 
-    /// How many `eth_sendRawTransaction` and `eth_sendRawTransactionSync` requests reached anvil.
+    /// Number of `eth_sendRawTransaction` and `eth_sendRawTransactionSync` requests that reached anvil.
     #[must_use]
     pub fn broadcasts(&self) -> u64 {
         self.proxy.broadcasts()

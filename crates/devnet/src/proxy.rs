@@ -1,4 +1,4 @@
-//! What the proxy does with one JSON-RPC message: faults around additions around anvil.
+//! Handling of one JSON-RPC message by the proxy: faults around additions around anvil.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use super::additions::{self, Additions};
-use super::behind::{self, StaleAnswer};
+use super::behind::{self, StaleHandling};
 use super::faucet::Faucet;
-use super::faults::{FaultPlan, Faults, Loss};
+use super::faults::{FaultPlan, Faults, LostAnswer};
 use super::gas::{self, BatchGas};
 use super::reserve::Reserve;
 use super::rpc::{METHOD_NOT_FOUND, Rpc, RpcError};
@@ -20,27 +20,28 @@ use super::{control, receipts};
 const INVALID_REQUEST: i64 = -32600;
 /// JSON-RPC 2.0: the parameters have another shape than the method wants.
 const INVALID_PARAMS: i64 = -32602;
-/// JSON-RPC 2.0: an internal error; also what a load balancer in front of a sick node says.
-const INTERNAL: i64 = -32603;
-/// What nodes use for errors of their own.
+/// JSON-RPC 2.0: an internal error; load balancers in front of a sick node answer with it too.
+const INTERNAL_ERROR: i64 = -32603;
+/// Code that nodes use for errors of their own.
 const SERVER_ERROR: i64 = -32000;
 
-/// The place in its block of a log that is not there: behind all that are.
-const FORGED_LOG: u64 = 1_000_000;
+/// Index of a forged log in its block: higher than that of any real one.
+const FORGED_LOG_INDEX: u64 = 1_000_000;
 
-/// Anvil 1.7.1 panics when it has to encode a Tempo transaction for one of these, and ends.
-const ENDS_ANVIL: [&str; 3] = [
+/// Methods that anvil 1.7.1 must not see: it panics when it has to encode a Tempo transaction for
+/// one of these, and ends.
+const CRASHES_ANVIL: [&str; 3] = [
     "eth_getRawTransactionByHash",
     "eth_getRawTransactionByBlockHashAndIndex",
     "eth_getRawTransactionByBlockNumberAndIndex",
 ];
 
-/// The connection is to be closed without an answer.
+/// Order to close the connection without an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("connection closed on purpose")]
-pub(super) struct HangUp;
+pub(super) struct CloseConnection;
 
-/// Whether `method` sends a signed transaction.
+/// True if `method` sends a signed transaction.
 pub(super) fn is_broadcast(method: &str) -> bool {
     matches!(method, "eth_sendRawTransaction" | "eth_sendRawTransactionSync")
 }
@@ -88,7 +89,7 @@ impl Proxy {
     }
 
     /// Answers a message: one request, or a batch of them in their order.
-    pub(super) async fn answer(self: &Arc<Self>, message: Value) -> Result<Value, HangUp> {
+    pub(super) async fn answer(self: &Arc<Self>, message: Value) -> Result<Value, CloseConnection> {
         match message {
             Value::Array(requests) if !requests.is_empty() => {
                 let mut answers = Vec::with_capacity(requests.len());
@@ -101,7 +102,7 @@ impl Proxy {
         }
     }
 
-    async fn answer_one(self: &Arc<Self>, mut request: Value) -> Result<Value, HangUp> {
+    async fn answer_one(self: &Arc<Self>, mut request: Value) -> Result<Value, CloseConnection> {
         let id = request.get("id").cloned().unwrap_or_default();
         let Some(method) = request.get("method").and_then(Value::as_str).map(str::to_owned) else {
             return Ok(refusal(&id, INVALID_REQUEST, "not a JSON-RPC request"));
@@ -123,62 +124,71 @@ impl Proxy {
         id: &Value,
         method: &str,
         mut request: Value,
-    ) -> Result<Value, HangUp> {
-        let plan = self.faults.befalling(method);
+    ) -> Result<Value, CloseConnection> {
+        let plan = self.faults.plan(method);
         sleep(plan.delay).await;
         if plan.drop {
-            return Err(HangUp);
+            return Err(CloseConnection);
         }
         if let Some((code, message)) = &plan.error {
             return Ok(refusal(id, *code, message));
         }
         if let Some(newest) = plan.behind {
-            match behind::before(method, &mut request["params"], newest) {
-                StaleAnswer::Forward => {}
-                StaleAnswer::Answer(result) => return Ok(success(id, result)),
-                StaleAnswer::UnknownBlock => return Ok(refusal(id, SERVER_ERROR, "header not found")),
+            match behind::rewrite_request(method, &mut request["params"], newest) {
+                StaleHandling::Forward => {}
+                StaleHandling::Answer(result) => return Ok(success(id, result)),
+                StaleHandling::UnknownBlock => return Ok(refusal(id, SERVER_ERROR, "header not found")),
             }
         }
-        let mut answer = match self.answer_truly(id, method, &request).await {
+        let mut answer = match self.answer_with_additions(id, method, &request).await {
             Ok(answer) => answer,
             Err(RpcError::Refused { code, message, .. }) => refusal(id, code, &message),
-            Err(error) => refusal(id, INTERNAL, &error.to_string()),
+            Err(error) => refusal(id, INTERNAL_ERROR, &error.to_string()),
         };
         if let Some(result) = answer.get_mut("result") {
-            if let Some(loss) = plan.lost_answer {
-                return self.lose(id, loss, result).await;
+            if let Some(lost) = plan.lost_answer {
+                return self.lose_answer(id, lost, result).await;
             }
             falsify(&plan, method, result);
         }
         Ok(answer)
     }
 
-    /// Waits until the transaction that `result` names is in a block, and then does not answer with
-    /// it.
-    async fn lose(&self, id: &Value, loss: Loss, result: &Value) -> Result<Value, HangUp> {
+    /// Waits until the transaction that `result` names is in a block, and answers without it.
+    async fn lose_answer(
+        &self,
+        id: &Value,
+        lost: LostAnswer,
+        result: &Value,
+    ) -> Result<Value, CloseConnection> {
         let hash = result.as_str().or_else(|| result["transactionHash"].as_str());
         if let Some(hash) = hash.and_then(|hash| hash.parse().ok())
             && let Err(error) = self.rpc.wait_included(hash).await
         {
             tracing::warn!(%error, "losing the answer to a transaction that is not included");
         }
-        match loss {
-            Loss::Error => Ok(refusal(id, INTERNAL, "upstream timed out")),
-            Loss::Drop => Err(HangUp),
+        match lost {
+            LostAnswer::Error => Ok(refusal(id, INTERNAL_ERROR, "upstream timed out")),
+            LostAnswer::Drop => Err(CloseConnection),
         }
     }
 
     /// The answer of anvil with the additions.
-    async fn answer_truly(&self, id: &Value, method: &str, request: &Value) -> Result<Value, RpcError> {
+    async fn answer_with_additions(
+        &self,
+        id: &Value,
+        method: &str,
+        request: &Value,
+    ) -> Result<Value, RpcError> {
         let params = &request["params"];
-        if ENDS_ANVIL.contains(&method) {
+        if CRASHES_ANVIL.contains(&method) {
             return Ok(refusal(id, METHOD_NOT_FOUND, "the local chain cannot encode its transactions"));
         }
         if self.additions.faucet && method == "tempo_fundAddress" {
             let Some(to) = params[0].as_str().and_then(|to| to.parse().ok()) else {
                 return Ok(refusal(id, INVALID_PARAMS, "the parameter is an address"));
             };
-            return Ok(success(id, json!(self.faucet.give(&self.rpc, to).await?)));
+            return Ok(success(id, json!(self.faucet.fund(&self.rpc, to).await?)));
         }
         if let Some(reserve) = &self.reserve
             && additions::describes_transaction(method)
@@ -191,8 +201,8 @@ impl Proxy {
                 "an open has to be signed: its hash makes the channel's id",
             ));
         }
-        let batch = if self.additions.looks_at_batch(method) {
-            gas::of_batch(&self.rpc, &params[0]).await?
+        let batch = if self.additions.examines_batch(method) {
+            gas::estimate_batch(&self.rpc, &params[0]).await?
         } else {
             BatchGas::NoBatch
         };
@@ -205,12 +215,12 @@ impl Proxy {
             self.rpc.forward(request).await?
         };
         if let Some(result) = answer.get_mut("result") {
-            if let BatchGas::Enough(enough) = batch
-                && let Some(gas) = additions::gas_of(method, &params[0], result)
+            if let BatchGas::Sufficient(minimum) = batch
+                && let Some(gas) = additions::gas_field(method, &params[0], result)
             {
-                gas::raise(gas, enough);
+                gas::raise(gas, minimum);
             }
-            if receipts::are_answered_by(method) {
+            if receipts::are_returned_by(method) {
                 receipts::each(result, receipts::name_fee_payer);
             }
         }
@@ -226,10 +236,10 @@ impl Proxy {
     }
 }
 
-/// The lies and delays of `plan` in an answer that does get out.
+/// Applies the false values of `plan` to an answer.
 fn falsify(plan: &FaultPlan, method: &str, result: &mut Value) {
     if let Some(newest) = plan.behind {
-        behind::after(method, result, newest);
+        behind::remove_later(method, result, newest);
     }
     if let Some(chain_id) = plan.chain_id {
         *result = json!(U64::from(chain_id));
@@ -243,7 +253,7 @@ fn falsify(plan: &FaultPlan, method: &str, result: &mut Value) {
         let mut forged = logs.clone();
         for log in &mut forged {
             log["transactionHash"] = json!(B256::repeat_byte(0xfa));
-            log["logIndex"] = json!(U64::from(FORGED_LOG));
+            log["logIndex"] = json!(U64::from(FORGED_LOG_INDEX));
         }
         logs.extend(forged);
     }

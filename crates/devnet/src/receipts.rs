@@ -1,7 +1,7 @@
-//! Who paid a transaction's fee, and in what: anvil 1.7.1 names the sender as `feePayer` always and
+//! Payer and token of a transaction's fee: anvil 1.7.1 names the sender as `feePayer` always and
 //! leaves `feeToken` out.
 //!
-//! The chain itself tells: the fee is the last token transfer to the fee manager that a transaction
+//! The logs tell: the fee is the last token transfer to the fee manager that a transaction
 //! emits, also when its calls revert. A transaction without fee emits none; its receipt keeps the
 //! sender as payer and has no token.
 
@@ -10,8 +10,8 @@ use alloy::sol_types::SolEvent;
 use serde_json::{Value, json};
 use tempo_contracts::precompiles::{ITIP20, TIP_FEE_MANAGER_ADDRESS};
 
-/// The methods whose answer is a receipt or a list of receipts.
-pub(super) fn are_answered_by(method: &str) -> bool {
+/// True if the answer to `method` is a receipt or a list of receipts.
+pub(super) fn are_returned_by(method: &str) -> bool {
     matches!(
         method,
         "eth_getTransactionReceipt"

@@ -1,5 +1,5 @@
 //! The channel reserve of TIP-1034, for an anvil that does not have it built in: our own contract at
-//! its address, and here what a contract cannot do.
+//! its address, and in this module the parts that a contract cannot do.
 //!
 //! - A channel's id contains a hash of the transaction that opens it. The contract reads it from a
 //!   storage slot, which is written before such a transaction is sent. One at a time: until the
@@ -31,7 +31,7 @@ use super::rpc::{INCLUSION_LIMIT, Rpc, RpcError};
 const ARTIFACT: &str = include_str!("../../../contracts/artifacts/ChannelReserve.json");
 /// The slot of `_openContext`.
 const CONTEXT_SLOT: B256 = B256::with_last_byte(1);
-/// The hash that an open has which is only simulated.
+/// The hash of an open that is only simulated.
 const SIMULATED: B256 = B256::repeat_byte(0x51);
 /// The slot of a TIP-20 token's allowances: owner to spender to amount.
 const ALLOWANCES: U256 = U256::from_limbs([10, 0, 0, 0]);
@@ -40,11 +40,11 @@ const ALLOWANCES: U256 = U256::from_limbs([10, 0, 0, 0]);
 #[derive(Debug, Clone)]
 pub(super) struct Reserve {
     rpc: Rpc,
-    /// Whose transaction the context slot belongs to.
-    turn: Arc<Mutex<()>>,
+    /// Held while the context slot belongs to one transaction.
+    context_lock: Arc<Mutex<()>>,
 }
 
-/// Whether the chain lacks the reserve.
+/// Probes whether the chain lacks the reserve.
 pub(super) async fn is_missing(rpc: &Rpc) -> Result<bool, RpcError> {
     let code: Bytes = rpc.call("eth_getCode", json!([TIP20_CHANNEL_RESERVE_ADDRESS, "latest"])).await?;
     Ok(code.is_empty())
@@ -52,20 +52,20 @@ pub(super) async fn is_missing(rpc: &Rpc) -> Result<bool, RpcError> {
 
 impl Reserve {
     /// Puts the contract at the reserve's address.
-    pub(super) async fn place(rpc: Rpc) -> Result<Self, RpcError> {
+    pub(super) async fn install(rpc: Rpc) -> Result<Self, RpcError> {
         let artifact: Value = serde_json::from_str(ARTIFACT).expect("the artifact is a compiler's output");
         let code = json!([TIP20_CHANNEL_RESERVE_ADDRESS, artifact["deployedBytecode"]]);
         rpc.call::<Value>("anvil_setCode", code).await?;
-        let reserve = Self { rpc, turn: Arc::default() };
+        let reserve = Self { rpc, context_lock: Arc::default() };
         reserve.write_context(SIMULATED).await?;
         Ok(reserve)
     }
 
-    /// Prepares the chain for a transaction that a request describes. Whether it opens a channel.
+    /// Prepares the chain for a transaction that a request describes; true if it opens a channel.
     pub(super) async fn prepare(&self, transaction: &Value) -> Result<bool, RpcError> {
         let deposits = Deposits::of_calls(described_calls(transaction));
         let payer = transaction["from"].as_str().and_then(|from| from.parse().ok()).unwrap_or_default();
-        self.allow(payer, &deposits).await?;
+        self.write_allowances(payer, &deposits).await?;
         Ok(deposits.open)
     }
 
@@ -77,17 +77,17 @@ impl Reserve {
         };
         let deposits = Deposits::of_calls(transaction.calls());
         if !deposits.open {
-            self.allow(payer, &deposits).await?;
+            self.write_allowances(payer, &deposits).await?;
             return self.rpc.forward(request).await;
         }
         let (answer, answered) = oneshot::channel();
         let (reserve, request) = (self.clone(), request.clone());
-        // A task of its own: the turn must not end early because the client has hung up.
+        // A task of its own: the lock must not be released early because the client has hung up.
         tokio::spawn(async move {
-            let _turn = reserve.turn.lock().await;
+            let _guard = reserve.context_lock.lock().await;
             let sent = reserve.send_open(&transaction, payer, &deposits, &request).await;
             // Nobody waits for the answer when the client has hung up.
-            let _unheard = answer.send(sent);
+            let _unreceived = answer.send(sent);
             let decided = reserve.wait_decided(*transaction.tx_hash()).await;
             let ended = reserve.write_context(SIMULATED).await;
             if let Err(error) = decided.and(ended) {
@@ -104,7 +104,7 @@ impl Reserve {
         deposits: &Deposits,
         request: &Value,
     ) -> Result<Value, RpcError> {
-        self.allow(payer, deposits).await?;
+        self.write_allowances(payer, deposits).await?;
         self.write_context(transaction.unique_tx_identifier(payer)).await?;
         self.rpc.forward(request).await
     }
@@ -130,7 +130,7 @@ impl Reserve {
 
     /// Writes the allowances that are missing, and mines a block over them: anvil answers a call from
     /// the newest block, and while others are mined that is one which a write has not reached.
-    async fn allow(&self, payer: Address, deposits: &Deposits) -> Result<(), RpcError> {
+    async fn write_allowances(&self, payer: Address, deposits: &Deposits) -> Result<(), RpcError> {
         let unlimited = B256::from(U256::MAX);
         for token in &deposits.tokens {
             let slot = allowance_slot(payer);
@@ -148,10 +148,10 @@ impl Reserve {
     }
 }
 
-/// What the calls of a transaction put into the reserve.
+/// Deposits that the calls of a transaction make into the reserve.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Deposits {
-    /// Whether a call opens a channel.
+    /// True if a call opens a channel.
     open: bool,
     /// The token of each deposit.
     tokens: Vec<Address>,
@@ -180,8 +180,8 @@ impl Deposits {
     }
 }
 
-/// The transaction in a raw one, and its sender. `None` when there is none to be found: the chain
-/// says better what is wrong with it.
+/// The transaction in a raw one, and its sender; `None` when it cannot be read: the chain's own
+/// error is the better one.
 fn signed_transaction(raw: &Value) -> Option<(TempoTxEnvelope, Address)> {
     let raw: Bytes = raw.as_str()?.parse().ok()?;
     let transaction = TempoTxEnvelope::decode_2718_exact(&raw).ok()?;
@@ -202,7 +202,7 @@ fn described_calls(transaction: &Value) -> Vec<(TxKind, Bytes)> {
     calls.iter().filter_map(described).collect()
 }
 
-/// Where a token keeps how much the reserve may take from `owner`.
+/// Storage slot of a token that holds the allowance of the reserve from `owner`.
 fn allowance_slot(owner: Address) -> B256 {
     let of_owner = keccak256((owner, ALLOWANCES).abi_encode());
     keccak256((TIP20_CHANNEL_RESERVE_ADDRESS, of_owner).abi_encode())
@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn deposits_are_found_alone_and_wherever_they_are_in_a_batch() {
+    fn deposits_are_found_alone_and_anywhere_in_a_batch() {
         let alone = to_reserve(&open(TOKENS[3]));
         assert_eq!(deposits_of(&alone), Deposits { open: true, tokens: vec![TOKENS[3]] });
         let alone = to_reserve(&top_up(TOKENS[2]));

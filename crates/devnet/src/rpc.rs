@@ -1,4 +1,4 @@
-//! A JSON-RPC client for the proxy's own questions to anvil. It passes bodies through unread where
+//! A JSON-RPC client for the proxy's own requests to anvil. It passes bodies through unread where
 //! it can.
 
 use std::time::Duration;
@@ -11,11 +11,11 @@ use tokio::time::{Instant, sleep};
 /// JSON-RPC 2.0: the method does not exist.
 pub(super) const METHOD_NOT_FOUND: i64 = -32601;
 
-/// With `--mixed-mining` a transaction is in a block within milliseconds, and within one second at
-/// the latest.
+/// Longest wait for a transaction's block. With `--mixed-mining` it is there within milliseconds,
+/// and within one second at the latest.
 pub(super) const INCLUSION_LIMIT: Duration = Duration::from_secs(10);
 
-/// Why the chain gave no usable answer.
+/// Failure of a request to the chain.
 #[derive(Debug, thiserror::Error)]
 pub enum RpcError {
     /// No HTTP answer.
@@ -28,7 +28,7 @@ pub enum RpcError {
         method: String,
         /// The JSON-RPC error code.
         code: i64,
-        /// The chain's words.
+        /// The chain's message.
         message: String,
     },
     /// The answer has another shape than the method promises.
@@ -75,8 +75,8 @@ impl Rpc {
             .map_err(|_| RpcError::Malformed { method: method.to_owned(), answer: answer.to_string() })
     }
 
-    /// Whether the chain has `method`, asked with parameters that cannot do anything.
-    pub(super) async fn knows(&self, method: &str) -> Result<bool, RpcError> {
+    /// Probes whether the chain has `method`, with parameters that cannot do anything.
+    pub(super) async fn supports(&self, method: &str) -> Result<bool, RpcError> {
         match self.call::<Value>(method, json!([])).await {
             Err(RpcError::Refused { code, .. }) => Ok(code != METHOD_NOT_FOUND),
             Err(error) => Err(error),

@@ -21,14 +21,14 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use super::proxy::{HangUp, Proxy, refusal};
+use super::proxy::{CloseConnection, Proxy, refusal};
 
-/// Larger than any transaction; a contract's code is at most 48 KiB.
+/// Largest request body: more than any transaction; a contract's code is at most 48 KiB.
 const BODY_LIMIT: usize = 4 * 1024 * 1024;
 /// JSON-RPC 2.0: not JSON.
 const PARSE_ERROR: i64 = -32700;
 
-/// Serves until the task is aborted. While the faults say "stopped", nothing listens on `address`.
+/// Serves until the task is aborted. While the faults are stopped, nothing listens on `address`.
 pub(super) async fn serve(listener: TcpListener, address: SocketAddr, proxy: Arc<Proxy>) {
     let mut running = proxy.faults().running();
     let mut listener = Some(listener);
@@ -47,14 +47,14 @@ pub(super) async fn serve(listener: TcpListener, address: SocketAddr, proxy: Arc
     }
 }
 
-/// Takes connections for ever. Dropping this future closes them all.
+/// Accepts connections for ever. Dropping this future closes them all.
 async fn accept(listener: &TcpListener, proxy: &Arc<Proxy>) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
-                    connections.spawn(converse(stream, Arc::clone(proxy)));
+                    connections.spawn(serve_connection(stream, Arc::clone(proxy)));
                 }
                 // Out of file descriptors: some connection has to end first.
                 Err(_) => sleep(Duration::from_millis(50)).await,
@@ -77,13 +77,16 @@ async fn bind_again(address: SocketAddr) -> TcpListener {
     }
 }
 
-async fn converse(stream: TcpStream, proxy: Arc<Proxy>) {
+async fn serve_connection(stream: TcpStream, proxy: Arc<Proxy>) {
     let service = service_fn(|request| answer(request, Arc::clone(&proxy)));
     // The error is the client's hanging up, or ours.
     let _ended = Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await;
 }
 
-async fn answer(request: Request<Incoming>, proxy: Arc<Proxy>) -> Result<Response<Full<Bytes>>, HangUp> {
+async fn answer(
+    request: Request<Incoming>,
+    proxy: Arc<Proxy>,
+) -> Result<Response<Full<Bytes>>, CloseConnection> {
     if request.method() == Method::OPTIONS {
         return Ok(response(StatusCode::NO_CONTENT, Bytes::new()));
     }

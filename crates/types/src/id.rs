@@ -10,7 +10,7 @@ use uuid::{Builder, Uuid};
 /// Longest id of any kind, in bytes.
 const LONGEST: usize = 128;
 
-/// Why a text is not an id of the wanted kind.
+/// Reason to refuse a text as an id of the wanted kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum IdError {
     /// Not `kind:name`.
@@ -57,7 +57,7 @@ impl AccountId {
     /// The prepaid account of a wallet. Letter case of the address does not matter.
     ///
     /// # Errors
-    /// When the address is not `0x` and 40 hexadecimal digits.
+    /// [`IdError::Address`] unless the address is `0x` and 40 hexadecimal digits.
     pub fn wallet(address: &str) -> Result<Self, IdError> {
         let address = lower_hex(address, 40).ok_or(IdError::Address)?;
         Ok(Self(format!("wallet:{address}")))
@@ -66,7 +66,7 @@ impl AccountId {
     /// The account of a payment channel. Letter case of its id does not matter.
     ///
     /// # Errors
-    /// When the id is not `0x` and 64 hexadecimal digits.
+    /// [`IdError::Channel`] unless the id is `0x` and 64 hexadecimal digits.
     pub fn channel(id: &str) -> Result<Self, IdError> {
         let id = lower_hex(id, 64).ok_or(IdError::Channel)?;
         Ok(Self(format!("channel:{id}")))
@@ -76,7 +76,7 @@ impl AccountId {
     /// lower case.
     ///
     /// # Errors
-    /// When the text has another form, or names a malformed wallet or channel.
+    /// [`IdError`] for a text of another form, or with a malformed wallet or channel.
     pub fn parse(text: &str) -> Result<Self, IdError> {
         let (kind, name) = text.split_once(':').ok_or(IdError::Account)?;
         match kind {
@@ -108,7 +108,7 @@ impl HoldId {
     /// Reads a UUID in its usual hyphenated form.
     ///
     /// # Errors
-    /// When it is not one.
+    /// [`IdError::Hold`] for any other text.
     pub fn parse(text: &str) -> Result<Self, IdError> {
         match Uuid::try_parse(text) {
             Ok(uuid) if text.len() == 36 => Ok(Self(uuid.to_string())),
@@ -117,7 +117,7 @@ impl HoldId {
     }
 }
 
-/// What makes a paid request recognisable when it comes again: unique within its account.
+/// Key by which a paid request is recognised when it comes again: unique within its account.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct RequestKey(String);
 text_id!(RequestKey);
@@ -126,12 +126,12 @@ impl RequestKey {
     /// Takes 1 to 128 printable ASCII characters.
     ///
     /// # Errors
-    /// When the text is anything else.
+    /// [`IdError::Token`] for any other text.
     pub fn parse(text: &str) -> Result<Self, IdError> {
         if is_token(text) { Ok(Self(text.to_owned())) } else { Err(IdError::Token) }
     }
 
-    /// A key that no other request has, for requests that cannot come again.
+    /// A new key, for requests that cannot come again.
     #[must_use]
     pub fn new(now: Timestamp) -> Self {
         Self(in_order(now))
@@ -148,7 +148,7 @@ impl SourceRef {
     /// hexadecimal to lower case first, or one payment could be credited under two spellings.
     ///
     /// # Errors
-    /// When the text is anything else.
+    /// [`IdError::Token`] for any other text.
     pub fn parse(text: &str) -> Result<Self, IdError> {
         if is_token(text) { Ok(Self(text.to_owned())) } else { Err(IdError::Token) }
     }
@@ -228,7 +228,7 @@ impl Timestamp {
         self.0
     }
 
-    /// Whole seconds since the Unix epoch, rounded down.
+    /// Seconds since the Unix epoch, rounded down.
     #[must_use]
     pub const fn seconds(self) -> i64 {
         self.0.div_euclid(1000)

@@ -1,8 +1,9 @@
-//! Money, identifiers and moments: the types that every part of farebox shares. No I/O; only
-//! [`id::Timestamp::now`] reads the clock, for the edges of the program.
+//! Money, identifiers, moments and the form of signatures: the types that every part of farebox
+//! shares. No I/O; only [`id::Timestamp::now`] reads the clock, for the edges of the program.
 
 #![forbid(unsafe_code)]
 
 pub mod id;
 pub mod money;
 pub mod secret;
+pub mod signature;

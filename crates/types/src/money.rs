@@ -17,7 +17,7 @@ const DECIMALS: usize = 6;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Money(i64);
 
-/// Why a text is not an amount of money. The message says what to write instead.
+/// Reason to refuse a text as an amount of money. The message says what to write instead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum MoneyError {
     /// Not `digits[.digits]`.
@@ -39,7 +39,7 @@ pub enum MoneyError {
 }
 
 impl Money {
-    /// Nothing.
+    /// No money.
     pub const ZERO: Self = Self(0);
 
     /// An amount from millionths of a dollar.
@@ -79,13 +79,13 @@ impl Money {
         self.0.checked_mul(times).map(Self)
     }
 
-    /// Exactly zero.
+    /// True if the amount is zero.
     #[must_use]
     pub const fn is_zero(self) -> bool {
         self.0 == 0
     }
 
-    /// More than zero.
+    /// True if the amount is more than zero.
     #[must_use]
     pub const fn is_positive(self) -> bool {
         self.0 > 0
@@ -94,7 +94,7 @@ impl Money {
     /// Reads a dollar amount such as `0.05`: digits, then optionally a point and one to six digits.
     ///
     /// # Errors
-    /// Everything else: signs, spaces, exponents, `_`, `0x`, leading zeros, an empty side of the
+    /// [`MoneyError`] for everything else: signs, spaces, exponents, `_`, `0x`, leading zeros, an empty side of the
     /// point, a seventh decimal, or an amount that does not fit.
     pub fn parse_dollars(text: &str) -> Result<Self, MoneyError> {
         let (whole, decimals) = match text.split_once('.') {
@@ -116,7 +116,8 @@ impl Money {
     /// Reads an amount in TIP-20 base units such as `50000`.
     ///
     /// # Errors
-    /// Everything that is not a plain decimal number without leading zeros that fits in 63 bits.
+    /// [`MoneyError`] unless the text is a plain decimal number without leading zeros that fits in
+    /// 63 bits.
     pub fn parse_base_units(text: &str) -> Result<Self, MoneyError> {
         if !is_plain_number(text) {
             return Err(MoneyError::NotBaseUnits);
@@ -175,7 +176,7 @@ impl fmt::Debug for Money {
     }
 }
 
-/// The same as [`Money::parse_dollars`].
+/// [`Money::parse_dollars`].
 impl FromStr for Money {
     type Err = MoneyError;
 
@@ -184,7 +185,7 @@ impl FromStr for Money {
     }
 }
 
-/// As a string of dollars, so that no JSON or TOML reader ever makes a float of it.
+/// A string of dollars, so that no JSON or TOML reader ever makes a float of it.
 impl Serialize for Money {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&self.to_dollars())

@@ -4,7 +4,7 @@ use super::outgoing::{OutgoingTx, fee_of, pending_tx};
 use super::state::{Channel, ChannelRefusal, PendingTx, Phase, Reservation, TxPurpose};
 use super::store::TxOutcome;
 use super::{ChannelError, Channels};
-use crate::chain::reserve::{self, Funding};
+use crate::chain::reserve::{self, FundingCall};
 use crate::chain::{ChainReceipt, SignedTransaction, SimulationOutcome};
 use crate::funding::sponsor::{self, Exhausted};
 use crate::id::Timestamp;
@@ -41,8 +41,8 @@ impl Channels {
         self.check_descriptor(descriptor, voucher.channel)?;
         voucher.verify(descriptor.signer(), self.terms.escrow, self.terms.chain_id)?;
         let transaction = self.funding_tx(transaction, sponsored, now)?;
-        let deposit = match Funding::read(&transaction, self.terms.escrow) {
-            Ok(Funding::Open { descriptor: opened, deposit }) if opened == *descriptor => deposit,
+        let deposit = match FundingCall::parse(&transaction, self.terms.escrow) {
+            Ok(FundingCall::Open { descriptor: opened, deposit }) if opened == *descriptor => deposit,
             Ok(_) => {
                 return Err(ChannelError::Transaction(
                     "`transaction` does not open the channel of `descriptor`".into(),

@@ -223,10 +223,14 @@ impl Channels {
         let Settlement { purpose, amount, input } = settlement;
         let call = Call { to: TxKind::Call(self.terms.escrow), value: U256::ZERO, input };
         // Twice the price: room for the base fee to rise while it is valid.
-        let fees = Fees { highest: price.saturating_mul(2), priority: 0, ..self.operator.fees };
+        let fees = Fees {
+            max_fee_per_gas: price.saturating_mul(2),
+            max_priority_fee_per_gas: 0,
+            ..self.operator.fees
+        };
         let until = u64::try_from(now.seconds() + VALID_SECONDS).unwrap_or(u64::MAX);
         let transaction =
-            SignedTransaction::own(&self.operator.signer, self.terms.chain_id, call, &fees, until)
+            SignedTransaction::sign(&self.operator.signer, self.terms.chain_id, call, &fees, until)
                 .map_err(|error| ChannelError::Transaction(error.to_string()))?;
         let pending = pending_tx(purpose, amount, &transaction);
         let outgoing = OutgoingTx { pending: &pending, opens: None, payer: channel.descriptor.payer };

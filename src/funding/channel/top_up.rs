@@ -7,7 +7,7 @@ use super::outgoing::{OutgoingTx, fee_of, pending_tx};
 use super::state::{Channel, ChannelRefusal, PendingTx, Phase, TxPurpose};
 use super::store::TxOutcome;
 use super::{ChannelError, Channels};
-use crate::chain::reserve::{self, Funding};
+use crate::chain::reserve::{self, FundingCall};
 use crate::chain::{ChainReceipt, SignedTransaction};
 use crate::id::Timestamp;
 use crate::money::Money;
@@ -34,8 +34,8 @@ impl Channels {
         }
         let transaction = self.funding_tx(transaction, sponsored, now)?;
         let hash = format!("{:#x}", transaction.hash());
-        match Funding::read(&transaction, self.terms.escrow) {
-            Ok(Funding::TopUp { descriptor: named, additional: added })
+        match FundingCall::parse(&transaction, self.terms.escrow) {
+            Ok(FundingCall::TopUp { descriptor: named, additional: added })
                 if named == channel.descriptor
                     && added == additional
                     && transaction.sender() == named.payer => {}

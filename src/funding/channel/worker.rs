@@ -94,7 +94,7 @@ impl Channels {
             ChannelError::Unavailable("the chain")
         })?;
         let known = u64::try_from(channel.active_at.seconds()).unwrap_or(0);
-        if channel.pending.is_none() && state.is_gone_since(known) {
+        if channel.pending.is_none() && state.is_closed_since(known) {
             tracing::warn!(channel = %channel.id, spent = %channel.spent, settled = %channel.settled,
                 "a channel was closed externally");
             self.record_external_close(channel, now).await?;

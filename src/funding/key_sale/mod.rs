@@ -230,8 +230,8 @@ impl KeySales {
         now: Timestamp,
     ) -> Result<ReadOutcome, SaleError> {
         let (block, log) = (cursor.next_block, cursor.next_log);
-        for sale in sales.iter().filter(|sale| (sale.block, sale.log) >= (block, log)) {
-            let next = cursor.past(sale.block, sale.log);
+        for sale in sales.iter().filter(|sale| (sale.block, sale.log_index) >= (block, log)) {
+            let next = cursor.past(sale.block, sale.log_index);
             if !self.credit(&cursor, &next, sale, now).await? {
                 return Ok(ReadOutcome::Overtaken);
             }
@@ -325,7 +325,7 @@ impl KeySales {
         self.terms
             .get_or_try_init(|| async {
                 let terms = match self.chain.sale_terms(self.contract).await {
-                    Err(ChainError::Nonsense { .. }) => {
+                    Err(ChainError::InvalidAnswer { .. }) => {
                         return Err(SaleError::Contract(
                             "does not exist on this chain, or is no key sale".into(),
                         ));

@@ -1,7 +1,7 @@
-//! What a channel may be, and what it may answer: pure, and small enough for one's head.
+//! The model: possible states of a channel, and the answers that each allows. Pure.
 //!
 //! A payer does not always know how its channel stands: an answer was lost, the chain was slow, it
-//! asked to close past the server. So a belief holds bounds, and an answer is right if it is right
+//! requested a close past the server. So a belief holds bounds, and an answer is right if it is right
 //! in one of the worlds within them.
 
 use std::collections::BTreeSet;
@@ -10,8 +10,8 @@ use std::collections::BTreeSet;
 pub type Allowed = BTreeSet<&'static str>;
 
 pub const OK: &str = "ok";
-/// What a request about a transaction may be told while the chain cannot be relied on.
-const TROUBLE: [&str; 3] = ["settlement_pending", "service_unavailable", "verification_failed"];
+/// Codes that a request with a transaction may get while the chain is unreliable.
+const UNRELIABLE_CODES: [&str; 3] = ["settlement_pending", "service_unavailable", "verification_failed"];
 
 /// An amount of which only bounds may be known, in base units.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,7 +21,7 @@ pub struct Range {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Maybe {
+pub enum Certainty {
     No,
     Perhaps,
     Yes,
@@ -30,10 +30,10 @@ pub enum Maybe {
 /// A channel as its payer sees it.
 #[derive(Debug, Clone, Copy)]
 pub struct Belief {
-    pub opened: Maybe,
-    /// A close is under way, or was asked for on the chain.
-    pub ending: Maybe,
-    pub ended: Maybe,
+    pub opened: Certainty,
+    /// A close is under way, or was requested on the chain.
+    pub ending: Certainty,
+    pub ended: Certainty,
     pub deposit: Range,
     pub accepted: Range,
 }
@@ -58,7 +58,7 @@ impl Range {
     }
 }
 
-impl Maybe {
+impl Certainty {
     fn cases(self) -> &'static [bool] {
         match self {
             Self::No => &[false],
@@ -74,9 +74,9 @@ impl Maybe {
 
 impl Belief {
     pub const NOTHING: Self = Self {
-        opened: Maybe::No,
-        ending: Maybe::No,
-        ended: Maybe::No,
+        opened: Certainty::No,
+        ending: Certainty::No,
+        ended: Certainty::No,
         deposit: Range { low: 0, high: 0 },
         accepted: Range { low: 0, high: 0 },
     };
@@ -98,7 +98,7 @@ impl Belief {
     }
 
     /// Every answer that a payer can get when several things happen at once.
-    pub fn anything(&self) -> Allowed {
+    pub fn all_answers(&self) -> Allowed {
         let mut all = Allowed::from([
             OK,
             "verification_failed",
@@ -110,7 +110,7 @@ impl Belief {
             "payment_in_progress",
             "upstream_failed",
         ]);
-        if self.opened != Maybe::Yes {
+        if self.opened != Certainty::Yes {
             all.insert("channel_not_found");
         }
         all
@@ -122,9 +122,9 @@ impl Belief {
         verdicts.chain(self.unknown()).collect()
     }
 
-    /// What is answered while nobody knows whether the channel opened.
+    /// The answer while it is unknown whether the channel opened.
     fn unknown(&self) -> Option<&'static str> {
-        (self.opened == Maybe::Perhaps).then_some("settlement_pending")
+        (self.opened == Certainty::Perhaps).then_some("settlement_pending")
     }
 
     /// The answers to a request that needs `least`, with a voucher of `amount`, when `spent` had
@@ -144,7 +144,7 @@ impl Belief {
     }
 
     /// The answers to an open with a first voucher of `amount`: the first one, or the same again.
-    pub fn open(&self, amount: u64, again: bool, trouble: bool) -> Allowed {
+    pub fn open(&self, amount: u64, again: bool, unreliable: bool) -> Allowed {
         let mut allowed = Allowed::new();
         for world in self.worlds() {
             allowed.insert(if world.opened { world.voucher(amount) } else { OK });
@@ -153,10 +153,10 @@ impl Belief {
                 allowed.extend(["channel_not_found", "verification_failed"]);
             }
         }
-        with_trouble(allowed, trouble)
+        with_unreliable_codes(allowed, unreliable)
     }
 
-    pub fn top_up(&self, trouble: bool) -> Allowed {
+    pub fn top_up(&self, unreliable: bool) -> Allowed {
         let mut allowed = Allowed::new();
         for world in self.worlds() {
             allowed.insert(match world {
@@ -166,11 +166,11 @@ impl Belief {
             });
         }
         allowed.extend(self.unknown());
-        with_trouble(allowed, trouble || self.ending.is_possible() || self.ended.is_possible())
+        with_unreliable_codes(allowed, unreliable || self.ending.is_possible() || self.ended.is_possible())
     }
 
     /// The answers to a close with a voucher of `amount`.
-    pub fn close(&self, amount: u64, spent: Range, trouble: bool) -> Allowed {
+    pub fn close(&self, amount: u64, spent: Range, unreliable: bool) -> Allowed {
         let mut allowed = Allowed::new();
         for world in self.worlds() {
             for spent in [spent.low, spent.high] {
@@ -189,7 +189,7 @@ impl Belief {
             allowed.insert(OK);
         }
         allowed.extend(self.unknown());
-        with_trouble(allowed, trouble || self.ending.is_possible())
+        with_unreliable_codes(allowed, unreliable || self.ending.is_possible())
     }
 }
 
@@ -206,9 +206,9 @@ impl World {
     }
 }
 
-fn with_trouble(mut allowed: Allowed, trouble: bool) -> Allowed {
-    if trouble {
-        allowed.extend(TROUBLE);
+fn with_unreliable_codes(mut allowed: Allowed, unreliable: bool) -> Allowed {
+    if unreliable {
+        allowed.extend(UNRELIABLE_CODES);
     }
     allowed
 }

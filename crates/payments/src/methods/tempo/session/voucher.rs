@@ -13,6 +13,7 @@ use mpp::protocol::methods::tempo::session::ChannelDescriptor;
 use tempo_alloy::primitives::transaction::{PrimitiveSignature, TempoSignature};
 
 use farebox_types::money::Money;
+use farebox_types::signature::expand_compact;
 
 /// Longest signature accepted, in bytes: a WebAuthn assertion with its client data.
 const MAX_SIGNATURE_BYTES: usize = 2048;
@@ -150,7 +151,7 @@ impl SignedVoucher {
             return Err(VoucherError::Field("signature"));
         }
         // The reserve knows no compact form, and a stored voucher must be fit to settle.
-        Ok(Self { channel, amount, signature: expanded(&signature).into() })
+        Ok(Self { channel, amount, signature: settleable(&signature).into() })
     }
 
     /// Checks the signature ("Voucher Verification"): canonical low-s, 65 bytes
@@ -191,7 +192,7 @@ impl SignedVoucher {
         };
         let hash =
             precompile_close_authorization_signing_hash_with_escrow(self.channel.0, amount, escrow, chain_id);
-        let primitive = PrimitiveSignature::from_bytes(&expanded(&bytes));
+        let primitive = PrimitiveSignature::from_bytes(&settleable(&bytes));
         match (hash, primitive) {
             (Ok(hash), Ok(primitive)) => TempoSignature::Primitive(primitive)
                 .recover_signer(&hash)
@@ -201,15 +202,9 @@ impl SignedVoucher {
     }
 }
 
-/// Returns an EIP-2098 compact signature in its 65-byte form, any other as it is.
-fn expanded(signature: &[u8]) -> Vec<u8> {
-    let mut bytes = signature.to_vec();
-    if bytes.len() == 64 {
-        let odd = bytes[32] >> 7;
-        bytes[32] &= 0x7f;
-        bytes.push(27 + odd);
-    }
-    bytes
+/// Returns the signature with an EIP-2098 compact one in its 65-byte form, any other as it is.
+fn settleable(signature: &[u8]) -> Vec<u8> {
+    expand_compact(signature).map_or_else(|| signature.to_vec(), |expanded| expanded.to_vec())
 }
 
 #[cfg(test)]

@@ -6,13 +6,13 @@ use farebox::id::{AccountId, RequestId, RequestKey, Timestamp};
 use farebox::ledger::{EntryDetails, EntryKind, SpendOutcome};
 use farebox::money::Money;
 
-/// Makes an account that has nothing owe `amount`, for a card payment of its own.
-pub async fn indebt(app: &App, account: &AccountId, amount: Money) {
-    indebt_for_each(app, account, &[amount]).await;
+/// Makes an account that has nothing owe `amount`, for one card payment.
+pub async fn add_debt(app: &App, account: &AccountId, amount: Money) {
+    add_debts(app, account, &[amount]).await;
 }
 
-/// The same for several card payments.
-pub async fn indebt_for_each(app: &App, account: &AccountId, amounts: &[Money]) {
+/// Makes an account owe the sum of `amounts`, each for a card payment of its own.
+pub async fn add_debts(app: &App, account: &AccountId, amounts: &[Money]) {
     let mut payments = Vec::new();
     for amount in amounts {
         payments.push(pay(app, account, *amount).await);
@@ -67,8 +67,8 @@ pub async fn dispute(app: &App, payment: &str, amount: Money) -> Money {
     booked.expect("it is booked").debt
 }
 
-/// What the account can spend, and what it owes.
-pub async fn standing(app: &App, account: &AccountId) -> (i64, i64) {
+/// Money that the account can spend, and its debt, in base units.
+pub async fn balance_and_debt(app: &App, account: &AccountId) -> (i64, i64) {
     let balance = app.ledger.balance(account).await.expect("the database answers");
     let debt = app.cards.debt(account).await.expect("the database answers");
     (balance.available().micros(), debt.micros())

@@ -20,7 +20,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::{OnceCell, oneshot};
 use tokio::task::JoinHandle;
 
-use crate::agent::{Agent, Asked, authorization};
+use crate::agent::{Agent, Challenge, authorization};
 use crate::db::{self, TestDb};
 
 /// Challenges are made with this, so a test can make its own.
@@ -29,9 +29,9 @@ pub const SECRET: &str = "0123456789abcdef0123456789abcdef-api-tests";
 pub const BODY: &str = r#"{"text":"Mail jane@example.com"}"#;
 pub const PREVIEW: &str = "/mpp/pii/preview";
 pub const SPONSORED: &str = "/mpp/pii/preview?feePayer=true";
-/// What a preview costs, in base units.
+/// Price of a preview, in base units.
 pub const PRICE: u64 = 50_000;
-/// What an agent starts with, in base units.
+/// Balance of a new agent, in base units.
 pub const FUNDS: u64 = 10_000_000;
 
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
@@ -80,18 +80,18 @@ pub struct Server {
 }
 
 impl Server {
-    /// On SQLite and the shared chain.
+    /// Starts on SQLite and the shared chain.
     pub async fn start() -> Self {
-        Self::tuned(|_| {}).await
+        Self::with_config(|_| {}).await
     }
 
-    /// The same with a changed configuration.
-    pub async fn tuned(tune: impl FnOnce(&mut Config)) -> Self {
-        Self::on(db::sqlite().await, &shared_chain().await.rpc_url(), tune).await
+    /// Starts on SQLite and the shared chain, with a changed configuration.
+    pub async fn with_config(configure: impl FnOnce(&mut Config)) -> Self {
+        Self::on(db::sqlite().await, &shared_chain().await.rpc_url(), configure).await
     }
 
-    /// On a chain of the test's own, and impatient with it.
-    pub async fn impatient(chain: &Devnet) -> Self {
+    /// Starts on a chain of the test's own, with short timeouts.
+    pub async fn with_short_timeouts(chain: &Devnet) -> Self {
         Self::on(db::sqlite().await, &chain.rpc_url(), |config| {
             config.chain.request_timeout_ms = 1_000;
             config.chain.confirm_timeout_ms = 1_500;
@@ -99,7 +99,7 @@ impl Server {
         .await
     }
 
-    pub async fn on(db: TestDb, rpc_url: &str, tune: impl FnOnce(&mut Config)) -> Self {
+    pub async fn on(db: TestDb, rpc_url: &str, configure: impl FnOnce(&mut Config)) -> Self {
         let mut config = Config::default();
         config.database.url = Secret::from(db.url.as_str());
         config.database.max_connections = 4;
@@ -110,7 +110,7 @@ impl Server {
         config.payments.recipient = Agent::random().address();
         config.server.drain_seconds = 5;
         config.sponsor.private_key = Some(Secret::from(hex::encode(sponsor_key())));
-        tune(&mut config);
+        configure(&mut config);
         Self::boot(db, config).await
     }
 
@@ -137,12 +137,12 @@ impl Server {
     }
 
     /// Stops it and starts it again on the same database, with a changed configuration.
-    pub async fn restart(mut self, tune: impl FnOnce(&mut Config)) -> Self {
+    pub async fn restart(mut self, configure: impl FnOnce(&mut Config)) -> Self {
         self.stop().await;
         let Self { app, db, .. } = self;
         let mut config = app.config.clone();
         drop(app);
-        tune(&mut config);
+        configure(&mut config);
         Self::boot(db, config).await
     }
 
@@ -172,16 +172,16 @@ impl Server {
     }
 
     /// The challenge for the usual request.
-    pub async fn ask(&self) -> Asked {
-        reply(self.post(PREVIEW, BODY)).await.asked()
+    pub async fn challenge(&self) -> Challenge {
+        reply(self.post(PREVIEW, BODY)).await.challenge()
     }
 
-    pub async fn ask_sponsored(&self) -> Asked {
-        reply(self.post(SPONSORED, BODY)).await.asked()
+    pub async fn sponsored_challenge(&self) -> Challenge {
+        reply(self.post(SPONSORED, BODY)).await.challenge()
     }
 
-    pub async fn ask_proof(&self) -> Asked {
-        reply(self.get("/mpp/account")).await.asked()
+    pub async fn proof_challenge(&self) -> Challenge {
+        reply(self.get("/mpp/account")).await.challenge()
     }
 
     /// The usual request with a credential, as it was challenged.
@@ -220,8 +220,8 @@ impl Server {
         row.try_get(0).expect("a number")
     }
 
-    /// Asserts that `paid` payments were made, on the chain and in the books, and nothing else.
-    pub async fn assert_books(&self, chain: &Devnet, paid: u64) {
+    /// Asserts that `paid` payments were made, on the chain and in the ledger, and nothing else.
+    pub async fn assert_ledger(&self, chain: &Devnet, paid: u64) {
         let earned = chain.balance(PATH_USD, self.recipient()).await.expect("the chain answers");
         assert_eq!(earned, U256::from(paid * PRICE), "what the chain says was paid");
         let paid = i64::try_from(paid).expect("small");
@@ -271,12 +271,12 @@ pub async fn send_raw(chain: &Devnet, raw: &str) -> Value {
 
 /// Waits until `holds` answers with a value.
 pub async fn eventually<T>(what: &str, mut holds: impl AsyncFnMut() -> Option<T>) -> T {
-    let patience = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + Duration::from_secs(20);
     loop {
         if let Some(value) = holds().await {
             return value;
         }
-        assert!(Instant::now() < patience, "never: {what}");
+        assert!(Instant::now() < deadline, "never: {what}");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
@@ -318,9 +318,9 @@ impl Reply {
     }
 
     /// The first challenge of a 402.
-    pub fn asked(&self) -> Asked {
+    pub fn challenge(&self) -> Challenge {
         assert_eq!(self.status, 402, "{}", self.text);
-        Asked::parse(self.challenges().first().expect("a challenge"))
+        Challenge::parse(self.challenges().first().expect("a challenge"))
     }
 
     /// The decoded `Payment-Receipt`.
@@ -352,7 +352,7 @@ impl Reply {
         self
     }
 
-    /// What holds for every answer, whatever the test is about.
+    /// Checks the rules that every answer keeps.
     fn assert_well_formed(&self) {
         let Self { status, text, .. } = self;
         let challenged = !self.challenges().is_empty();

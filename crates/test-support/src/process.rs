@@ -1,5 +1,4 @@
 //! The program as its operator runs it: a process of its own that can be killed.
-#![allow(dead_code, reason = "each test program uses its own part of this")]
 
 use std::fs::File;
 use std::net::TcpListener;
@@ -13,17 +12,17 @@ use farebox::devnet::{Devnet, DevnetConfig};
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
-/// Longer than anything here takes on a busy machine.
-pub const PATIENCE: Duration = Duration::from_mins(1);
-/// Pause between two looks at something that cannot be awaited.
-pub const BLINK: Duration = Duration::from_millis(3);
+/// Longest wait for anything here, on a busy machine.
+pub const TIME_LIMIT: Duration = Duration::from_mins(1);
+/// Pause between two polls of something that cannot be awaited.
+pub const POLL_INTERVAL: Duration = Duration::from_millis(3);
 
-/// Looks until `condition` holds.
-pub async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
+/// Polls until `condition` holds.
+pub async fn wait_until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
+    let deadline = Instant::now() + TIME_LIMIT;
     while !condition().await {
-        assert!(Instant::now() < deadline, "{what}: not within {PATIENCE:?}");
-        tokio::time::sleep(BLINK).await;
+        assert!(Instant::now() < deadline, "{what}: not within {TIME_LIMIT:?}");
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
 }
 
@@ -33,17 +32,19 @@ pub fn free_port() -> u16 {
     listener.local_addr().expect("a bound listener has an address").port()
 }
 
-/// The program with nothing configured but the `PATH`.
-pub fn program() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_farebox"));
+/// `farebox` with nothing configured but the `PATH`. `path` is that of the built program.
+pub fn program(path: &str) -> Command {
+    let mut command = Command::new(path);
     command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     command
 }
 
-/// How a server is configured. Every start of it is the same instance: same address, same database.
+/// Configuration of a server. Every start of it is the same instance: same address, same database.
 #[derive(Debug)]
 pub struct Setup {
+    /// Path of the built program.
+    program: &'static str,
     pub port: u16,
     pub recipient: Address,
     settings: Vec<(&'static str, String)>,
@@ -52,7 +53,7 @@ pub struct Setup {
 
 impl Setup {
     /// A server on `devnet` and the database at `url`; its recipient is an account of its own.
-    pub fn new(devnet: &Devnet, url: &str) -> Self {
+    pub fn new(program: &'static str, devnet: &Devnet, url: &str) -> Self {
         let (port, recipient) = (free_port(), PrivateKeySigner::random().address());
         let settings = vec![
             ("FAREBOX_SERVER_LISTEN", format!("127.0.0.1:{port}")),
@@ -63,23 +64,27 @@ impl Setup {
             ("FAREBOX_CHAIN_RPC_URL", devnet.rpc_url()),
             ("FAREBOX_CHAIN_CHAIN_ID", DevnetConfig::default().chain_id.to_string()),
         ];
-        Self { port, recipient, settings, logs: tempfile::tempdir().expect("temporary folder") }
+        Self { program, port, recipient, settings, logs: tempfile::tempdir().expect("temporary folder") }
     }
 
     /// A second instance beside this one: its own address, everything else the same.
-    pub fn twin(&self) -> Self {
+    #[must_use]
+    pub fn second_instance(&self) -> Self {
         let port = free_port();
-        let twin = Self {
+        let second_instance = Self {
+            program: self.program,
             port,
             recipient: self.recipient,
             settings: self.settings.clone(),
             logs: tempfile::tempdir().expect("temporary folder"),
         };
-        twin.with("FAREBOX_SERVER_LISTEN", format!("127.0.0.1:{port}"))
+        second_instance
+            .with("FAREBOX_SERVER_LISTEN", format!("127.0.0.1:{port}"))
             .with("FAREBOX_SERVER_PUBLIC_URL", format!("http://127.0.0.1:{port}"))
     }
 
-    /// The same with one key set, by the name of its environment variable.
+    /// Sets one key of the configuration, by the name of its environment variable.
+    #[must_use]
     pub fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.settings.retain(|(other, _)| *other != name);
         self.settings.push((name, value.into()));
@@ -92,7 +97,7 @@ impl Setup {
 
     /// The program under this configuration, ready for a subcommand.
     pub fn command(&self, subcommand: &str) -> Command {
-        let mut command = program();
+        let mut command = program(self.program);
         command.arg(subcommand).envs(self.settings.iter().map(|(name, value)| (name, value)));
         command
     }
@@ -142,7 +147,7 @@ impl Server {
     /// Waits for its first answer.
     pub async fn answers(&mut self) {
         let client = reqwest::Client::new();
-        until("farebox serve answers", async || {
+        wait_until("farebox serve answers", async || {
             assert!(self.is_running(), "farebox serve ended:\n{}", self.log());
             client.get(&self.health).send().await.is_ok_and(|response| response.status().is_success())
         })
@@ -166,11 +171,11 @@ impl Server {
 
     /// Waits for the process to end by itself.
     pub async fn ended(&mut self) -> ExitStatus {
-        let ended = tokio::time::timeout(PATIENCE, self.child.wait()).await;
+        let ended = tokio::time::timeout(TIME_LIMIT, self.child.wait()).await;
         ended.expect("it ends in time").expect("its status is known")
     }
 
-    /// What it and its predecessors under the same [`Setup`] logged.
+    /// The log of this server and its predecessors under the same [`Setup`].
     pub fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }

@@ -9,22 +9,21 @@ use farebox::ledger::audit::audit;
 use farebox::ledger::{Balance, Entry};
 use farebox::money::Money;
 use farebox::services::chat::scripted::ScriptedUpstream;
+use farebox_test_support::agent::Agent;
+use farebox_test_support::db::{self, TestDb};
+use farebox_test_support::harness::{Reply, Server, eventually, reply, shared_chain};
+use farebox_test_support::sse::{Frame, Stream, text};
 use reqwest::RequestBuilder;
 use serde_json::{Value, json};
-
-use crate::agent::Agent;
-use crate::db::{self, TestDb};
-use crate::harness::{Reply, Server, eventually, reply, shared_chain};
-use crate::sse::{Frame, Stream, text};
 
 pub const CHAT: &str = "/v1/chat/completions";
 pub const PREVIEW: &str = "/v1/pii/preview";
 pub const MODEL: &str = "scripted";
-/// What a token of an answer costs, in millionths of a dollar. Prompts are free unless a test says
+/// Price of a token of an answer, in millionths of a dollar. Prompts are free unless a test says
 /// otherwise: the scripted model counts them in its own way.
 pub const PRICE: i64 = 100;
 
-pub struct Shop {
+pub struct Fixture {
     pub server: Server,
     pub upstream: Arc<ScriptedUpstream>,
 }
@@ -38,7 +37,7 @@ pub struct Customer {
     pub key: String,
 }
 
-/// All that a client transcript of one stream.
+/// Content of one stream, as a client got it.
 #[derive(Debug, Default)]
 pub struct Transcript {
     pub texts: usize,
@@ -48,12 +47,12 @@ pub struct Transcript {
 }
 
 /// Runs a test once on every engine.
-pub async fn on_every_engine(test: impl AsyncFn(&Shop)) {
+pub async fn on_every_engine(test: impl AsyncFn(&Fixture)) {
     for database in db::engines().await {
-        let mut shop = Shop::on(database, |_| {}).await;
-        test(&shop).await;
-        shop.audited().await;
-        shop.server.stop().await;
+        let mut fixture = Fixture::on(database, |_| {}).await;
+        test(&fixture).await;
+        fixture.assert_audit().await;
+        fixture.server.stop().await;
     }
 }
 
@@ -67,7 +66,7 @@ fn sell(config: &mut Config, base_url: String) {
     config.models = ["scripted", "other"]
         .map(|id| ModelConfig {
             id: id.into(),
-            description: "Does what it is prompts_sent".into(),
+            description: "Follows a script".into(),
             upstreams: vec![Source { name: "scripted".into(), model: None }],
             price_per_chunk: money(100),
             price_per_million_input: Money::ZERO,
@@ -78,33 +77,33 @@ fn sell(config: &mut Config, base_url: String) {
         .into();
 }
 
-impl Shop {
-    pub async fn tuned(tune: impl FnOnce(&mut Config)) -> Self {
-        Self::on(db::sqlite().await, tune).await
+impl Fixture {
+    pub async fn with_config(configure: impl FnOnce(&mut Config)) -> Self {
+        Self::on(db::sqlite().await, configure).await
     }
 
-    pub async fn on(db: TestDb, tune: impl FnOnce(&mut Config)) -> Self {
+    pub async fn on(db: TestDb, configure: impl FnOnce(&mut Config)) -> Self {
         let upstream = Arc::new(ScriptedUpstream::start().await.expect("a free port"));
         let base_url = upstream.base_url();
         let server = Server::on(db, &shared_chain().await.rpc_url(), |config| {
             sell(config, base_url);
-            tune(config);
+            configure(config);
         })
         .await;
         Self { server, upstream }
     }
 
     /// Another instance beside it, on the same database, which must be PostgreSQL.
-    pub async fn twin(&self) -> Self {
+    pub async fn second_instance(&self) -> Self {
         let server = Server::boot(self.server.db.shared().await, self.server.app.config.clone()).await;
         Self { server, upstream: Arc::clone(&self.upstream) }
     }
 
     pub async fn customer(&self, credit: i64) -> Customer {
-        self.limited(credit, KeyLimits::default()).await
+        self.customer_with_limits(credit, KeyLimits::default()).await
     }
 
-    pub async fn limited(&self, credit: i64, limits: KeyLimits) -> Customer {
+    pub async fn customer_with_limits(&self, credit: i64, limits: KeyLimits) -> Customer {
         let owner = format!("{:#x}", Agent::random().address());
         self.credit(&owner, credit).await;
         self.key(&owner, limits).await
@@ -155,8 +154,8 @@ impl Shop {
         self.server.app.ledger.balance(&account).await.expect("the database answers")
     }
 
-    /// What is left to spend, once nothing runs.
-    pub async fn left(&self, customer: &Customer) -> i64 {
+    /// Money available, in millionths of a dollar, once nothing runs.
+    pub async fn available(&self, customer: &Customer) -> i64 {
         self.idle().await;
         let balance = self.balance(customer).await;
         assert_eq!(balance.held(), Money::ZERO, "no hold is left");
@@ -179,7 +178,7 @@ impl Shop {
     }
 
     /// A whole answer.
-    pub async fn ask(&self, customer: &Customer, script: &Value, more: &Value) -> Reply {
+    pub async fn complete(&self, customer: &Customer, script: &Value, more: &Value) -> Reply {
         reply(self.post(customer, CHAT, &body(script, more))).await
     }
 
@@ -194,7 +193,7 @@ impl Shop {
 
     /// A whole stream.
     pub async fn run(&self, customer: &Customer, script: &Value, more: &Value) -> Transcript {
-        listen(&mut self.stream(customer, script, more).await).await
+        read_to_end(&mut self.stream(customer, script, more).await).await
     }
 
     pub async fn idle(&self) {
@@ -205,19 +204,19 @@ impl Shop {
         .await;
     }
 
-    pub async fn audited(&self) {
+    pub async fn assert_audit(&self) {
         let report = audit(&self.server.db.db).await.expect("the audit runs");
         assert!(report.is_clean(), "{report}");
     }
 
     pub async fn finish(mut self) {
-        self.audited().await;
+        self.assert_audit().await;
         self.server.stop().await;
     }
 }
 
-/// Hears a stream to its end.
-pub async fn listen(stream: &mut Stream) -> Transcript {
+/// Reads a stream to its end.
+pub async fn read_to_end(stream: &mut Stream) -> Transcript {
     let mut transcript = Transcript::default();
     while let Some(frame) = stream.next().await {
         match frame {
@@ -262,6 +261,6 @@ pub fn refused(reply: &Reply, status: u16, code: &str) -> Value {
 }
 
 /// Tries things at once and returns all answers.
-pub async fn at_once<T>(tasks: impl IntoIterator<Item = impl Future<Output = T>>) -> Vec<T> {
+pub async fn concurrently<T>(tasks: impl IntoIterator<Item = impl Future<Output = T>>) -> Vec<T> {
     futures_util::future::join_all(tasks).await
 }

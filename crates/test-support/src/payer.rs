@@ -1,4 +1,4 @@
-//! A payer of channels made by hand: it does what the draft says, and every step can be bent.
+//! A payer of channels made by hand: it follows the draft, and every step can be altered.
 
 use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,14 +18,14 @@ use tempo_contracts::precompiles::ITIP20ChannelReserve as Reserve;
 use tempo_contracts::precompiles::TIP20_CHANNEL_RESERVE_ADDRESS as RESERVE;
 use tempo_primitives::transaction::{Call, TempoTransaction};
 
-use super::agent::{Agent, Asked, CHAIN_ID, authorization, call};
+use crate::agent::{Agent, CHAIN_ID, Challenge, authorization, call};
 
 /// Enough for an open on the local chain, and what sponsors of today's libraries allow.
 const GAS: u64 = 2_000_000;
 
-/// What an opening transaction says, and what its payer claims that it says.
+/// Parameters of an opening transaction, as sent and as its payer claims them.
 #[derive(Debug, Clone)]
-pub struct Terms {
+pub struct ChannelTerms {
     pub payee: Address,
     pub operator: Address,
     pub token: Address,
@@ -39,8 +39,8 @@ pub struct Terms {
 #[derive(Debug, Clone)]
 pub struct Payer {
     pub agent: Agent,
-    pub asked: Asked,
-    pub terms: Terms,
+    pub challenge: Challenge,
+    pub terms: ChannelTerms,
     pub nonce_hash: B256,
     pub id: B256,
     /// The signed transaction that opens the channel.
@@ -49,24 +49,29 @@ pub struct Payer {
 
 impl Payer {
     /// A channel as the challenge wants it.
-    pub fn prepare(agent: Agent, asked: Asked, deposit: u64) -> Self {
-        Self::bent(agent, asked, deposit, |_| {})
+    pub fn prepare(agent: Agent, challenge: Challenge, deposit: u64) -> Self {
+        Self::altered(agent, challenge, deposit, |_| {})
     }
 
-    /// A channel with something else.
-    pub fn bent(agent: Agent, asked: Asked, deposit: u64, bend: impl FnOnce(&mut Terms)) -> Self {
-        let details = &asked.request["methodDetails"];
+    /// A channel with altered parameters.
+    pub fn altered(
+        agent: Agent,
+        challenge: Challenge,
+        deposit: u64,
+        alter: impl FnOnce(&mut ChannelTerms),
+    ) -> Self {
+        let details = &challenge.request["methodDetails"];
         let address = |value: &Value| value.as_str().and_then(|text| text.parse().ok()).unwrap_or_default();
-        let mut terms = Terms {
-            payee: asked.recipient(),
+        let mut terms = ChannelTerms {
+            payee: challenge.recipient(),
             operator: address(&details["operator"]),
-            token: asked.currency(),
+            token: challenge.currency(),
             salt: B256::random(),
             signer: agent.address(),
             escrow: address(&details["escrowContract"]),
             chain_id: CHAIN_ID,
         };
-        bend(&mut terms);
+        alter(&mut terms);
         let open = Reserve::openCall {
             payee: terms.payee,
             operator: terms.operator,
@@ -76,7 +81,7 @@ impl Payer {
             authorizedSigner: terms.signer,
         };
         let (transaction, nonce_hash) =
-            sign(&agent, &asked, call(terms.escrow, open.abi_encode()), terms.chain_id);
+            sign(&agent, &challenge, call(terms.escrow, open.abi_encode()), terms.chain_id);
         let id = compute_precompile_channel_id_with_escrow(
             agent.address(),
             terms.payee,
@@ -88,7 +93,7 @@ impl Payer {
             terms.escrow,
             terms.chain_id,
         );
-        Self { agent, asked, terms, nonce_hash, id, transaction }
+        Self { agent, challenge, terms, nonce_hash, id, transaction }
     }
 
     /// The descriptor's wire form.
@@ -160,7 +165,7 @@ impl Payer {
 
     pub fn top_up_transaction(&self, additional: u64) -> String {
         let more = Reserve::topUpCall { descriptor: self.abi(), additionalDeposit: U96::from(additional) };
-        sign(&self.agent, &self.asked, call(RESERVE, more.abi_encode()), CHAIN_ID).0
+        sign(&self.agent, &self.challenge, call(RESERVE, more.abi_encode()), CHAIN_ID).0
     }
 
     /// Top-ups that could be included long after they came: one with a far end, one with none.
@@ -175,19 +180,19 @@ impl Payer {
         .map(|lasting| self.agent.sign(lasting).raw)
     }
 
-    /// A transaction of this wallet's own, for the chain itself.
-    pub fn own(&self, call: Call) -> String {
+    /// Signs a transaction of one call, to be sent to the chain directly.
+    pub fn sign_call(&self, call: Call) -> String {
         self.agent.sign(transaction(&self.agent, call)).raw
     }
 
-    /// The same for a chain on which it is `now` (Unix seconds).
-    pub fn own_at(&self, call: Call, now: u64) -> String {
+    /// Signs a transaction of one call for a chain on which it is `now` (Unix seconds).
+    pub fn sign_call_at(&self, call: Call, now: u64) -> String {
         let valid_before = NonZeroU64::new(now + 20);
         self.agent.sign(TempoTransaction { valid_before, ..transaction(&self.agent, call) }).raw
     }
 
     pub fn request_close(&self) -> String {
-        self.own(self.request_close_call())
+        self.sign_call(self.request_close_call())
     }
 
     pub fn request_close_call(&self) -> Call {
@@ -200,7 +205,7 @@ impl Payer {
 
     /// The `Authorization` value of a payload.
     pub fn authorization(&self, payload: Value) -> String {
-        authorization(&self.agent.credential(&self.asked, payload))
+        authorization(&self.agent.credential(&self.challenge, payload))
     }
 
     fn payload(&self, action: &str, amount: u64, signature: &[u8]) -> Value {
@@ -236,9 +241,9 @@ fn transaction(agent: &Agent, call: Call) -> TempoTransaction {
     }
 }
 
-/// Signs a funding transaction as the challenge wants it, and says its expiring nonce hash.
-fn sign(agent: &Agent, asked: &Asked, call: Call, chain_id: u64) -> (String, B256) {
-    if asked.is_sponsored() {
+/// Signs a funding transaction as the challenge requires it; returns its expiring nonce hash too.
+fn sign(agent: &Agent, challenge: &Challenge, call: Call, chain_id: u64) -> (String, B256) {
+    if challenge.is_sponsored() {
         let transaction = TempoTransaction { gas_limit: GAS, ..agent.sponsored(vec![call]) };
         let unsigned = TempoTransaction { fee_payer_signature: None, ..transaction.clone() };
         let hash = compute_fee_payer_expiring_nonce_hash(&unsigned, agent.address());

@@ -4,7 +4,7 @@
 use reqwest::Response;
 use serde_json::Value;
 
-/// What a client of a metered stream makes of an event.
+/// An event of a metered stream.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Frame {
     Chunk(Value),
@@ -113,7 +113,7 @@ impl Frame {
     }
 }
 
-/// What a chunk says, when it says something: that is what is paid for.
+/// Text of a chunk, if it has any: that is what is paid for.
 pub fn text(chunk: &Value) -> Option<String> {
     let text = chunk["choices"][0]["delta"]["content"].as_str()?;
     (!text.is_empty()).then(|| text.to_owned())

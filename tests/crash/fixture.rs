@@ -6,43 +6,31 @@ use std::time::{Duration, Instant};
 use alloy::primitives::{Address, B256};
 use farebox::devnet::{Devnet, TOKENS};
 use farebox::services::chat::scripted::ScriptedUpstream;
+use farebox_test_support::agent::{Agent, Challenge};
+use farebox_test_support::db::TestDb;
+use farebox_test_support::payer::Payer;
+use farebox_test_support::process::{POLL_INTERVAL, Setup};
 use reqwest::{Response, StatusCode};
 use serde_json::{Value, json};
 use sqlx::Row as _;
 use tempfile::TempDir;
 
-use crate::db::TestDb;
-use crate::process::{BLINK, Setup};
-
-#[path = "../api/agent.rs"]
-#[allow(dead_code, reason = "each test program uses its own part of this")]
-pub mod agent;
-#[path = "../sessions/payer.rs"]
-#[allow(dead_code, reason = "each test program uses its own part of this")]
-pub mod payer;
-#[path = "../sessions/sse.rs"]
-#[allow(dead_code, reason = "each test program uses its own part of this")]
-pub mod sse;
-
-use agent::{Agent, Asked};
-use payer::Payer;
-
-/// What a chunk costs, in base units.
+/// Price of a chunk, in base units.
 pub const PRICE: u64 = 100;
-/// What a wallet starts with of the token that channels hold.
+/// Base units of the channels' token that a wallet starts with.
 pub const FUNDS: u64 = 50_000_000;
-/// What one kill may take beyond what arrived, in chunks: three runs (`BATCH` and `IN_FLIGHT` in
+/// Chunks that one kill may charge beyond those that arrived: three runs (`BATCH` and `IN_FLIGHT` in
 /// `src/meter/stream.rs`), of which one is being written, one waits for that, and one is charged.
 pub const IN_FLIGHT: u64 = 3 * 16;
 
 const CHAT: &str = "/mpp/chat/completions";
 
-/// How long a verdict may take. A settlement that was written down and never left, because the server
+/// Longest wait for a verdict. A settlement that was recorded and never sent, because the server
 /// died between the two, holds its channel until no block can include it: its 25 seconds, and 60 more.
-const VERDICT: Duration = Duration::from_mins(2);
+const VERDICT_LIMIT: Duration = Duration::from_mins(2);
 
 /// Chain, model and the server's configuration.
-pub struct Shop {
+pub struct Fixture {
     pub devnet: Devnet,
     pub setup: Setup,
     http: reqwest::Client,
@@ -50,7 +38,7 @@ pub struct Shop {
     _config: TempDir,
 }
 
-/// The record of a channel.
+/// A channel as the database has it.
 #[derive(Debug, PartialEq, Eq)]
 pub struct ChannelRecord {
     pub state: String,
@@ -61,7 +49,7 @@ pub struct ChannelRecord {
     pub settled: u64,
 }
 
-impl Shop {
+impl Fixture {
     pub async fn new(db: &TestDb) -> Self {
         let devnet = crate::devnet().await;
         let model = ScriptedUpstream::start().await.expect("a free port");
@@ -75,7 +63,7 @@ impl Shop {
             model.base_url()
         );
         std::fs::write(&path, text).expect("written");
-        let setup = Setup::new(&devnet, &db.url)
+        let setup = Setup::new(crate::FAREBOX, &devnet, &db.url)
             .with("FAREBOX_CONFIG", path.to_str().expect("UTF-8"))
             .with("FAREBOX_SESSIONS_OPERATOR_KEY", alloy::hex::encode(devnet.accounts()[3].to_bytes()));
         // No connection is kept: a server that died must not be mistaken for one that answers.
@@ -83,21 +71,21 @@ impl Shop {
         Self { devnet, setup, http, _model: model, _config: folder }
     }
 
-    /// The same with another key of the configuration set.
+    /// Sets one more key of the configuration.
     pub fn with(self, name: &'static str, value: &str) -> Self {
         Self { setup: self.setup.with(name, value), ..self }
     }
 
     /// A wallet with an open channel; the server is up.
-    pub async fn customer(&self, deposit: u64, allowed: u64) -> Payer {
+    pub async fn payer_with_channel(&self, deposit: u64, allowed: u64) -> Payer {
         let agent = Agent::random();
         for token in [TOKENS[0], TOKENS[1]] {
             self.devnet.fund(agent.address(), token, FUNDS).await.expect("the faucet gives");
         }
-        let asked = self.post(None, Some(&body(&json!({})))).send().await.expect("it answers");
-        assert_eq!(asked.status(), StatusCode::PAYMENT_REQUIRED);
-        let challenge = asked.headers()["www-authenticate"].to_str().expect("text");
-        let payer = Payer::prepare(agent, Asked::parse(challenge), deposit);
+        let unpaid = self.post(None, Some(&body(&json!({})))).send().await.expect("it answers");
+        assert_eq!(unpaid.status(), StatusCode::PAYMENT_REQUIRED);
+        let challenge = unpaid.headers()["www-authenticate"].to_str().expect("text");
+        let payer = Payer::prepare(agent, Challenge::parse(challenge), deposit);
         self.done(&payer, payer.open(allowed)).await;
         payer
     }
@@ -113,7 +101,7 @@ impl Shop {
         }
     }
 
-    /// A request for a stream, under an id that the record will show.
+    /// A request for a stream, under an id that the ledger's entries will have.
     pub async fn stream(
         &self,
         payer: &Payer,
@@ -127,19 +115,19 @@ impl Shop {
 
     /// A credential without a body, until there is a verdict; an error when the server is gone.
     pub async fn manage(&self, payer: &Payer, payload: Value) -> Result<Response, reqwest::Error> {
-        let deadline = Instant::now() + VERDICT;
+        let deadline = Instant::now() + VERDICT_LIMIT;
         loop {
             let answer = self.post(Some(payer.authorization(payload.clone())), None).send().await?;
             if answer.status() != StatusCode::SERVICE_UNAVAILABLE {
                 return Ok(answer);
             }
             let problem = answer.text().await.unwrap_or_default();
-            assert!(Instant::now() < deadline, "no verdict within {VERDICT:?}: {problem}");
-            tokio::time::sleep(BLINK).await;
+            assert!(Instant::now() < deadline, "no verdict within {VERDICT_LIMIT:?}: {problem}");
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     }
 
-    /// The same, and it works.
+    /// Presents a credential without a body, which must succeed.
     pub async fn done(&self, payer: &Payer, payload: Value) {
         let answer = self.manage(payer, payload).await.expect("the server is up");
         let status = answer.status();
@@ -174,19 +162,19 @@ impl Shop {
         channel_record.settled
     }
 
-    /// What an account holds of the token that channels hold.
+    /// Balance of an account in the token that channels hold.
     pub async fn balance(&self, account: Address) -> u64 {
         self.devnet.balance(TOKENS[0], account).await.expect("the chain answers").to()
     }
 
-    /// A question to the chain past all faults.
+    /// A request to the chain past all faults.
     pub async fn anvil(&self, method: &str, params: Value) -> Value {
         let request = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
         let answer = self.http.post(self.devnet.anvil_url()).json(&request).send().await.expect("it answers");
         answer.json().await.expect("JSON")
     }
 
-    pub async fn end(self) {
+    pub async fn stop(self) {
         self.devnet.stop().await;
     }
 }

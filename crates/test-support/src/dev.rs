@@ -10,9 +10,9 @@ use tokio::process::{Child, Command};
 
 use crate::harness::{client, eventually};
 
-/// Longer than any client needs. A judge that opens a stream and never pays for it to go on is sent
-/// away after a minute.
-const PATIENCE: Duration = Duration::from_mins(2);
+/// Longest run of a client. A validator that opens a stream and never pays for more of it is cut off
+/// after a minute.
+const TIME_LIMIT: Duration = Duration::from_mins(2);
 
 /// A running `farebox dev`, ended with this value.
 pub struct Dev {
@@ -22,9 +22,9 @@ pub struct Dev {
 }
 
 impl Dev {
-    pub async fn start() -> Self {
+    pub async fn start(program: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_farebox"));
+        let mut command = Command::new(program);
         command.args(["dev", "--listen", "127.0.0.1:0", "--data"]).arg(folder.path());
         command.current_dir(root()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let mut process = command.kill_on_drop(true).spawn().expect("farebox starts");
@@ -45,8 +45,9 @@ impl Dev {
     }
 }
 
+/// The root of the repository.
 fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
 }
 
 /// An installed program or script of the test clients.
@@ -59,7 +60,7 @@ pub fn installed(path: &str) -> PathBuf {
 /// Runs a client to its end; returns whether it succeeded and what it printed.
 pub async fn output(command: &mut Command) -> (bool, String) {
     command.current_dir(root()).stdin(Stdio::null()).kill_on_drop(true);
-    let output = tokio::time::timeout(PATIENCE, command.output()).await.expect("in time").expect("it runs");
+    let output = tokio::time::timeout(TIME_LIMIT, command.output()).await.expect("in time").expect("it runs");
     let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
     (output.status.success(), text.concat())
 }

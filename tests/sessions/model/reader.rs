@@ -1,22 +1,22 @@
-//! A stream as its payer hears it, and what it may have cost because of that.
+//! A stream as its payer reads it, and its possible cost.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use farebox_test_support::sse::{Frame, Stream, text};
 use tokio::task::JoinHandle;
 
 use super::rules::Range;
-use crate::sse::{Frame, Stream, text};
-use crate::stage::amount;
+use crate::fixture::amount;
 
-/// What may be charged and not received where a request was interrupted, in chunks: three runs (`BATCH`
+/// Chunks that may be charged and not received where a request was interrupted: three runs (`BATCH`
 /// and `IN_FLIGHT` in `src/meter/stream.rs`), of which one is being written, one waits for that, and
 /// one is charged.
 pub const IN_FLIGHT: u64 = 3 * 16;
 /// Longer than a stream needs to notice that it has lost its hold.
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIME_LIMIT: Duration = Duration::from_secs(20);
 
-/// What a request may have cost, in units.
+/// Possible cost of a request, in units.
 #[derive(Debug)]
 pub struct Cost {
     pub request: String,
@@ -24,7 +24,7 @@ pub struct Cost {
 }
 
 /// A stream that is read, or was.
-pub struct Listening {
+pub struct StreamReader {
     request: String,
     reader: JoinHandle<()>,
     transcript: Arc<Mutex<Transcript>>,
@@ -32,39 +32,39 @@ pub struct Listening {
     left: bool,
 }
 
-/// What it said so far.
+/// Content of a stream so far.
 #[derive(Debug, Default)]
 struct Transcript {
     chunks: u64,
-    /// The voucher it asked for last.
-    asked: Option<u64>,
+    /// The voucher that it required last.
+    required: Option<u64>,
     errors: Vec<String>,
     /// Units of the receipt.
     units: Option<u64>,
     done: bool,
-    /// What it should never have said.
+    /// Content that no stream may have.
     wrong: Option<String>,
 }
 
-impl Listening {
-    pub fn to(stream: Stream, request: String) -> Self {
+impl StreamReader {
+    pub fn start(stream: Stream, request: String) -> Self {
         let transcript = Arc::new(Mutex::new(Transcript::default()));
         let reader = tokio::spawn(read(stream, Arc::clone(&transcript)));
         Self { request, reader, transcript, left: false }
     }
 
-    pub fn goes_on(&self) -> bool {
+    pub fn is_running(&self) -> bool {
         !self.reader.is_finished()
     }
 
     /// Goes away; whether it went on until now.
     pub fn leave(&mut self) -> bool {
-        let goes_on = self.goes_on();
-        if goes_on {
+        let is_running = self.is_running();
+        if is_running {
             self.reader.abort();
             self.left = true;
         }
-        goes_on
+        is_running
     }
 
     pub fn chunks(&self) -> u64 {
@@ -73,22 +73,22 @@ impl Listening {
 
     /// The voucher without which it does not go on, when `accepted` is what it has.
     pub fn waits_for(&self, accepted: u64) -> Option<u64> {
-        self.transcript().asked.filter(|asked| *asked > accepted && !self.left && self.goes_on())
+        self.transcript().required.filter(|required| *required > accepted && !self.left && self.is_running())
     }
 
-    /// Waits for its end and says what it may have cost.
+    /// Waits for its end and returns its possible cost.
     pub async fn cost(self) -> Cost {
         let Self { request, reader, transcript, left } = self;
         if !left {
-            let ended = tokio::time::timeout(PATIENCE, reader).await;
+            let ended = tokio::time::timeout(TIME_LIMIT, reader).await;
             ended.unwrap_or_else(|_| panic!("{request}: it goes on without its hold")).expect("it reads");
         }
         let transcript = lock(&transcript);
         assert_eq!(transcript.wrong, None, "{request}");
         let chunks = transcript.chunks;
-        let is_whole = transcript.done && transcript.errors.iter().all(|code| code == "upstream_failed");
-        let possible = Range { low: chunks, high: if is_whole { chunks } else { chunks + IN_FLIGHT } };
-        // A receipt names what was charged, and that must be what the books say; where these could not
+        let is_complete = transcript.done && transcript.errors.iter().all(|code| code == "upstream_failed");
+        let possible = Range { low: chunks, high: if is_complete { chunks } else { chunks + IN_FLIGHT } };
+        // A receipt names what was charged, and that must be what the ledger has; where it could not
         // be written, it is what the server still knew.
         let is_booked = !transcript.errors.iter().any(|code| code == "ledger_unavailable");
         let units = match transcript.units.filter(|_| is_booked) {
@@ -117,7 +117,7 @@ async fn read(mut stream: Stream, transcript: Arc<Mutex<Transcript>>) {
                 }
                 transcript.chunks += 1;
             }
-            Frame::NeedVoucher(ask) => transcript.asked = Some(amount(&ask["requiredCumulative"])),
+            Frame::NeedVoucher(ask) => transcript.required = Some(amount(&ask["requiredCumulative"])),
             Frame::Error(error) => {
                 transcript.errors.push(error["error"]["code"].as_str().unwrap_or_default().to_owned());
             }

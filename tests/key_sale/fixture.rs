@@ -13,38 +13,37 @@ use farebox::funding::key_sale::{ChainCursor, ReadOutcome, SaleError};
 use farebox::id::Timestamp;
 use farebox::ledger::audit::audit;
 use farebox::money::Money;
+use farebox_test_support::agent::{Agent, CHAIN_ID, call, now_seconds};
+use farebox_test_support::db::{self, TestDb};
+use farebox_test_support::harness::{self, Server, client, eventually, send_raw, shared_chain};
 use serde_json::{Value, json};
 use sqlx::Row as _;
 use tempo_contracts::precompiles::ITIP20;
 use tempo_primitives::transaction::{Call, TempoTransaction};
 
-use crate::agent::{Agent, CHAIN_ID, call, now_seconds};
-use crate::db::{self, TestDb};
-use crate::harness::{self, Server, client, eventually, send_raw, shared_chain};
-
-/// What the packs cost, in base units.
+/// Prices of the packs, in base units.
 pub const PACKS: [i64; 2] = [1_000_000, 2_500_000];
 /// Enough for an approval and several purchases.
 const GAS: u64 = 5_000_000;
 
 /// A contract that sells.
 #[derive(Clone, Copy)]
-pub struct Market<'a> {
+pub struct SaleContract<'a> {
     pub chain: &'a Devnet,
     pub contract: Address,
 }
 
 /// A contract that sells, and a server that follows it.
-pub struct Shop<'a> {
+pub struct Fixture<'a> {
     pub server: Server,
-    pub market: Market<'a>,
+    pub sale_contract: SaleContract<'a>,
 }
 
-impl<'a> Deref for Shop<'a> {
-    type Target = Market<'a>;
+impl<'a> Deref for Fixture<'a> {
+    type Target = SaleContract<'a>;
 
-    fn deref(&self) -> &Market<'a> {
-        &self.market
+    fn deref(&self) -> &SaleContract<'a> {
+        &self.sale_contract
     }
 }
 
@@ -58,11 +57,16 @@ pub fn reader(chain: &Devnet) -> Chain {
     Chain::new(&config).expect("a URL")
 }
 
-/// Places a contract.
-pub async fn place(chain: &Devnet, token: Address, payee: Address) -> Address {
+/// Deploys a contract of the packs.
+pub async fn deploy(chain: &Devnet, token: Address, payee: Address) -> Address {
     let deployer = harness::funded(chain).await;
     let data = deployment(token, payee, &PACKS.map(Money::from_micros));
-    let fees = Fees { token: PATH_USD, gas: key_sale::DEPLOYMENT_GAS, highest: 0, priority: 0 };
+    let fees = Fees {
+        token: PATH_USD,
+        gas: key_sale::DEPLOYMENT_GAS,
+        max_fee_per_gas: 0,
+        max_priority_fee_per_gas: 0,
+    };
     let until = now_seconds() + key_sale::VALID_SECONDS;
     reader(chain).deploy(&deployer.signer, data, fees, until).await.expect("the contract is placed")
 }
@@ -83,15 +87,15 @@ pub fn key(pack: u64) -> SaleKey {
 }
 
 /// Runs a test once on every engine, on the shared chain.
-pub async fn on_every_engine(test: impl AsyncFn(&mut Shop<'static>)) {
+pub async fn on_every_engine(test: impl AsyncFn(&mut Fixture<'static>)) {
     for database in db::engines().await {
-        let mut shop = Shop::on(database, shared_chain().await, |_| {}).await;
-        test(&mut shop).await;
-        shop.finish().await;
+        let mut fixture = Fixture::on(database, shared_chain().await, |_| {}).await;
+        test(&mut fixture).await;
+        fixture.finish().await;
     }
 }
 
-impl Market<'_> {
+impl SaleContract<'_> {
     pub async fn buyer(&self) -> Agent {
         harness::funded(self.chain).await
     }
@@ -116,7 +120,7 @@ impl Market<'_> {
         send_raw(self.chain, &buyer.sign(transaction).raw).await
     }
 
-    /// The same, and it succeeds.
+    /// Sends one transaction of these calls, which must succeed; its receipt.
     pub async fn purchase(&self, buyer: &Agent, calls: Vec<Call>) -> Value {
         let receipt = self.send(buyer, calls).await;
         assert_eq!(receipt["status"], "0x1", "{receipt}");
@@ -136,26 +140,26 @@ impl Market<'_> {
     }
 }
 
-impl<'a> Shop<'a> {
-    pub async fn on(db: TestDb, chain: &'a Devnet, tune: impl FnOnce(&mut Config)) -> Self {
+impl<'a> Fixture<'a> {
+    pub async fn on(db: TestDb, chain: &'a Devnet, configure: impl FnOnce(&mut Config)) -> Self {
         let payee = Agent::random().address();
-        let contract = place(chain, PATH_USD, payee).await;
+        let contract = deploy(chain, PATH_USD, payee).await;
         let server = Server::on(db, &chain.rpc_url(), |config| {
             config.payments.recipient = payee;
             config.key_sale.address = Some(contract);
             config.key_sale.confirmations = 0;
-            tune(config);
+            configure(config);
         })
         .await;
-        Self { server, market: Market { chain, contract } }
+        Self { server, sale_contract: SaleContract { chain, contract } }
     }
 
-    pub async fn restart(self, tune: impl FnOnce(&mut Config)) -> Self {
-        Self { server: self.server.restart(tune).await, ..self }
+    pub async fn restart(self, configure: impl FnOnce(&mut Config)) -> Self {
+        Self { server: self.server.restart(configure).await, ..self }
     }
 
     pub async fn finish(&mut self) {
-        self.audited().await;
+        self.assert_audit().await;
         self.server.stop().await;
     }
 
@@ -171,7 +175,7 @@ impl<'a> Shop<'a> {
         self.sales().read_next(Timestamp::now()).await
     }
 
-    /// What a wallet was ever credited.
+    /// Sum of a wallet's credits, in base units.
     pub async fn credited(&self, owner: Address) -> i64 {
         let row = sqlx::query("SELECT credited FROM accounts WHERE id = $1")
             .bind(format!("wallet:{owner:#x}"))
@@ -209,8 +213,8 @@ impl<'a> Shop<'a> {
         self.server.count("SELECT count(*) FROM api_keys WHERE source IS NOT NULL").await
     }
 
-    /// The books are right, and every unit that the payee got is somebody's credit.
-    pub async fn audited(&self) {
+    /// Asserts that the ledger is right, and every unit that the payee got is somebody's credit.
+    pub async fn assert_audit(&self) {
         let report = audit(&self.server.db.db).await.expect("the audit runs");
         assert!(report.is_clean(), "{report}");
         let disagreements = farebox::funding::audit::audit(&self.server.db.db).await.expect("the audit runs");

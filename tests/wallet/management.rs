@@ -1,4 +1,4 @@
-//! A wallet that signs what it manages, and what it asks the server.
+//! Requests of the management API, signed by a wallet.
 
 use alloy::primitives::Address;
 use alloy::signers::SignerSync as _;
@@ -7,13 +7,12 @@ use farebox::id::{AccountId, RequestId, RequestKey, SourceRef, Timestamp};
 use farebox::ledger::audit::audit;
 use farebox::ledger::{Balance, EntryDetails, EntryKind};
 use farebox::money::Money;
+use farebox_test_support::agent::{self, Agent};
+use farebox_test_support::db;
+use farebox_test_support::harness::{self, Reply, Server, reply, shared_chain};
 use reqwest::Method;
 use serde_json::{Value, json};
 use uuid::Uuid;
-
-use crate::agent::Agent;
-use crate::db;
-use crate::harness::{Reply, Server, reply, shared_chain};
 
 pub const KEYS: &str = "/api/v1/keys";
 pub const BALANCE: &str = "/api/v1/billing/balance";
@@ -21,17 +20,17 @@ pub const LEDGER: &str = "/api/v1/billing/ledger";
 pub const CHECKOUT: &str = "/api/v1/billing/checkout";
 
 /// Runs a test once on every engine, on the shared chain.
-pub async fn on_every_engine(tune: impl Fn(&mut Config), test: impl AsyncFn(&Server)) {
+pub async fn on_every_engine(configure: impl Fn(&mut Config), test: impl AsyncFn(&Server)) {
     for database in db::engines().await {
-        let mut server = Server::on(database, &shared_chain().await.rpc_url(), &tune).await;
+        let mut server = Server::on(database, &shared_chain().await.rpc_url(), &configure).await;
         test(&server).await;
-        audited(&server).await;
+        assert_audit(&server).await;
         server.stop().await;
     }
 }
 
 /// The ledger adds up.
-pub async fn audited(server: &Server) {
+pub async fn assert_audit(server: &Server) {
     let report = audit(&server.db.db).await.expect("the audit runs");
     assert!(report.is_clean(), "{report}");
     let disagreements = farebox::funding::audit::audit(&server.db.db).await.expect("the audit runs");
@@ -58,7 +57,7 @@ pub fn siwe(server: &Server, wallet: Address, action: &str, key_id: &str) -> Str
         "{host} wants you to sign in with your Ethereum account:\n{wallet}\n\nPryv API key mgmt; \
          action={action}; keyId={key_id}\n\nURI: {}\nVersion: 1\nChain ID: {}\nNonce: {}\nIssued At: {}",
         server.url,
-        crate::agent::CHAIN_ID,
+        agent::CHAIN_ID,
         Uuid::new_v4().simple(),
         now()
     )
@@ -92,7 +91,7 @@ pub async fn post(server: &Server, path: &str, body: &Value) -> Reply {
     reply(server.post(path, &body.to_string())).await
 }
 
-/// The same as query parameters.
+/// A GET with the fields as query parameters.
 pub async fn get(server: &Server, path: &str, fields: &Value) -> Reply {
     let url = reqwest::Url::parse_with_params(
         &format!("{}{path}", server.url),
@@ -102,7 +101,7 @@ pub async fn get(server: &Server, path: &str, fields: &Value) -> Reply {
             .iter()
             .map(|(name, value)| (name, value.as_str().expect("text"))),
     );
-    reply(crate::harness::client().request(Method::GET, url.expect("a URL"))).await
+    reply(harness::client().request(Method::GET, url.expect("a URL"))).await
 }
 
 pub async fn delete(server: &Server, path: &str, body: &Value) -> Reply {
@@ -137,7 +136,7 @@ pub fn account(agent: &Agent) -> AccountId {
     AccountId::wallet(&agent.address().to_string()).expect("an address")
 }
 
-pub async fn standing(server: &Server, agent: &Agent) -> Balance {
+pub async fn balance_of(server: &Server, agent: &Agent) -> Balance {
     server.app.ledger.balance(&account(agent)).await.expect("the database answers")
 }
 

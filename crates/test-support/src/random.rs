@@ -1,4 +1,4 @@
-//! Chance that a seed repeats.
+//! Random numbers that a seed repeats.
 
 /// The seed of a run: `FAREBOX_TEST_SEED`, else `usual`.
 pub fn seed(usual: u64) -> u64 {

@@ -1,4 +1,4 @@
-//! A shop with one model, and what comes out of it.
+//! A catalog with one model and its upstreams, without a server.
 
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
-/// What clients call the model.
+/// Name of the model for clients.
 pub const MODEL: &str = "small";
 /// Tokens of its longest answer.
 pub const LONGEST: u64 = 500;
@@ -36,13 +36,13 @@ pub fn upstream(name: &str, base_url: String) -> UpstreamConfig {
     }
 }
 
-pub struct Shop {
+pub struct Fixture {
     catalog: Catalog,
     upstreams: Upstreams,
     privacy: Privacy,
 }
 
-impl Shop {
+impl Fixture {
     /// Sells the model from these upstreams, in this order.
     pub fn new(upstreams: &[UpstreamConfig]) -> Self {
         let models = [ModelConfig {
@@ -65,13 +65,13 @@ impl Shop {
     }
 
     /// Streams the answer to a request.
-    pub async fn ask(&self, body: &Value) -> Result<ChunkStream, UpstreamError> {
+    pub async fn open_stream(&self, body: &Value) -> Result<ChunkStream, UpstreamError> {
         self.upstreams.stream(&self.request(body).await, Timestamp::now()).await
     }
 
     /// Streams the answer to a script.
     pub async fn stream(&self, script: &Value) -> Result<ChunkStream, UpstreamError> {
-        self.ask(&streaming(script)).await
+        self.open_stream(&streaming(script)).await
     }
 
     /// The whole answer to a script.
@@ -87,24 +87,27 @@ impl Shop {
     }
 }
 
-/// A shop with one scripted upstream.
-pub async fn shop() -> (Shop, ScriptedUpstream) {
-    shop_with(|_| {}).await
+/// A fixture with one scripted upstream.
+pub async fn fixture() -> (Fixture, ScriptedUpstream) {
+    fixture_with(|_| {}).await
 }
 
-/// The same with other limits.
-pub async fn shop_with(limits: impl FnOnce(&mut UpstreamConfig)) -> (Shop, ScriptedUpstream) {
+/// A fixture with one scripted upstream that has other limits.
+pub async fn fixture_with(limits: impl FnOnce(&mut UpstreamConfig)) -> (Fixture, ScriptedUpstream) {
     let scripted = ScriptedUpstream::start().await.expect("a port");
     let mut only = upstream("only", scripted.base_url());
     limits(&mut only);
-    (Shop::new(&[only]), scripted)
+    (Fixture::new(&[only]), scripted)
 }
 
-/// A shop whose one upstream sends these bytes.
-pub async fn raw_shop(pieces: Vec<Vec<u8>>, limits: impl FnOnce(&mut UpstreamConfig)) -> Shop {
+/// A fixture whose one upstream sends these bytes.
+pub async fn fixture_with_raw_upstream(
+    pieces: Vec<Vec<u8>>,
+    limits: impl FnOnce(&mut UpstreamConfig),
+) -> Fixture {
     let mut only = upstream("only", raw(pieces).await);
     limits(&mut only);
-    Shop::new(&[only])
+    Fixture::new(&[only])
 }
 
 /// The request that carries a script.
@@ -113,8 +116,8 @@ pub fn streaming(script: &Value) -> Value {
     json!({"model": MODEL, "stream": true, "messages": [{"role": "user", "content": content}]})
 }
 
-/// Everything a stream says, and how it ended.
-pub async fn all(mut stream: ChunkStream) -> (Vec<Chunk>, Option<UpstreamError>) {
+/// All chunks of a stream, and the error that ended it.
+pub async fn collect(mut stream: ChunkStream) -> (Vec<Chunk>, Option<UpstreamError>) {
     let mut chunks = Vec::new();
     while let Some(next) = stream.next().await {
         match next {
@@ -141,7 +144,7 @@ pub fn text(chunks: &[Chunk]) -> String {
 }
 
 /// Waits until the scripted upstream has seen something.
-pub async fn until(
+pub async fn wait_until(
     scripted: &ScriptedUpstream,
     what: impl Fn(&ObservedRequests) -> bool,
 ) -> ObservedRequests {

@@ -4,7 +4,6 @@
 //! PostgreSQL is taken from `FAREBOX_TEST_POSTGRES`, else from the usual local port, else started
 //! from the installed binaries for the life of the test program. Only when there are none is it
 //! skipped, loudly.
-#![allow(dead_code, reason = "each test program uses its own part of this")]
 
 use std::io::Write as _;
 use std::net::TcpListener;
@@ -29,9 +28,9 @@ pub struct TestDb {
     cleanup: Cleanup,
 }
 
-/// What to remove when the test ends.
+/// Resources to remove when the test ends.
 enum Cleanup {
-    File(TempDir),
+    File { _folder: TempDir },
     Database { admin_url: String, name: String },
     Nothing,
 }
@@ -42,12 +41,12 @@ impl TestDb {
         Db::connect(&self.url, CONNECTIONS).await.expect("connect again")
     }
 
-    /// The same database for another instance; it goes with this one.
+    /// A handle of the same database for another instance; the database is removed with this one.
     pub async fn shared(&self) -> Self {
         Self { url: self.url.clone(), db: self.connect_again().await, cleanup: Cleanup::Nothing }
     }
 
-    /// The same database with connections of its own again, after [`Db::close`].
+    /// Reconnects to the same database, after [`Db::close`].
     pub async fn reconnected(mut self) -> Self {
         self.db = self.connect_again().await;
         self
@@ -102,7 +101,7 @@ pub async fn for_each_engine(test: impl AsyncFn(&TestDb)) {
 pub async fn sqlite() -> TestDb {
     let folder = tempfile::tempdir().expect("temporary folder");
     let url = format!("sqlite://{}", folder.path().join("farebox.db").display());
-    migrated(url, Cleanup::File(folder)).await
+    migrated(url, Cleanup::File { _folder: folder }).await
 }
 
 /// A fresh PostgreSQL database, when there is a server or one can be started.
@@ -119,7 +118,7 @@ pub async fn postgres() -> Option<TestDb> {
 async fn migrated(url: String, cleanup: Cleanup) -> TestDb {
     let db = Db::connect(&url, CONNECTIONS).await.expect("connect");
     db.migrate().await.expect("migrate");
-    let is_file = matches!(cleanup, Cleanup::File(_));
+    let is_file = matches!(cleanup, Cleanup::File { .. });
     assert_eq!(db.engine, if is_file { Engine::Sqlite } else { Engine::Postgres });
     TestDb { url, db, cleanup }
 }

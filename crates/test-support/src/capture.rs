@@ -1,4 +1,4 @@
-//! Everything the program logs during all tests, kept to be searched for secrets.
+//! The log of the program during all tests, kept to be searched for secrets.
 
 use std::io::Write;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -21,7 +21,7 @@ pub fn install() {
     tracing::subscriber::set_global_default(subscriber).expect("the first subscriber");
 }
 
-/// What was logged so far.
+/// The log so far.
 pub fn logged() -> String {
     String::from_utf8_lossy(&log()).into_owned()
 }

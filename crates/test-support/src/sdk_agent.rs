@@ -12,12 +12,12 @@ use reqwest::StatusCode;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use serde_json::{Value, json};
 
-/// What prices are paid in: pathUSD.
+/// Token of prices: pathUSD.
 pub const CURRENCY: Address = TOKENS[0];
-/// What agents pay network fees in. Another token, so that what leaves of [`CURRENCY`] is exactly
+/// Token of the agents' network fees. Another one, so that the decrease of [`CURRENCY`] is exactly
 /// what was paid.
 pub const FEES: Address = TOKENS[1];
-/// What an agent is given of each: $50.
+/// Base units of each token that an agent gets: $50.
 pub const FUNDS: u64 = 50_000_000;
 /// Enough for a transfer to an account that never held the token.
 const GAS: u64 = 1_000_000;
@@ -33,13 +33,13 @@ pub struct Agent {
 
 /// One request to a paid route. Sending it again is sending the same bytes.
 #[derive(Debug, Clone)]
-pub struct Order {
+pub struct PaidRequest {
     pub url: String,
     pub body: String,
     pub idempotency_key: Option<String>,
 }
 
-/// What came back.
+/// The server's answer.
 #[derive(Debug, Clone)]
 pub struct Answer {
     pub status: StatusCode,
@@ -50,7 +50,7 @@ pub struct Answer {
     pub body: String,
 }
 
-impl Order {
+impl PaidRequest {
     /// A preview of `text` at the server of `origin`.
     pub fn preview(origin: &str, text: &str) -> Self {
         Self {
@@ -80,17 +80,21 @@ impl Agent {
     /// Sends the request, with a credential if there is one.
     ///
     /// # Errors
-    /// When no whole answer came back.
-    pub async fn send(&self, order: &Order, credential: Option<&str>) -> Result<Answer, reqwest::Error> {
-        let mut request =
-            self.http.post(&order.url).header(CONTENT_TYPE, "application/json").body(order.body.clone());
+    /// [`reqwest::Error`] when no whole answer came back.
+    pub async fn send(
+        &self,
+        request: &PaidRequest,
+        credential: Option<&str>,
+    ) -> Result<Answer, reqwest::Error> {
+        let mut builder =
+            self.http.post(&request.url).header(CONTENT_TYPE, "application/json").body(request.body.clone());
         if let Some(credential) = credential {
-            request = request.header(AUTHORIZATION, credential);
+            builder = builder.header(AUTHORIZATION, credential);
         }
-        if let Some(key) = &order.idempotency_key {
-            request = request.header("idempotency-key", key);
+        if let Some(key) = &request.idempotency_key {
+            builder = builder.header("idempotency-key", key);
         }
-        let response = request.send().await?;
+        let response = builder.send().await?;
         let headers = response.headers();
         let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let offers = headers.get_all(WWW_AUTHENTICATE).iter().filter_map(|value| value.to_str().ok());
@@ -108,9 +112,9 @@ impl Agent {
     /// Asks without paying and takes the first challenge.
     ///
     /// # Errors
-    /// When no whole answer came back.
-    pub async fn challenge(&self, order: &Order) -> Result<PaymentChallenge, reqwest::Error> {
-        let mut answer = self.send(order, None).await?;
+    /// [`reqwest::Error`] when no whole answer came back.
+    pub async fn challenge(&self, request: &PaidRequest) -> Result<PaymentChallenge, reqwest::Error> {
+        let mut answer = self.send(request, None).await?;
         assert_eq!(answer.status, StatusCode::PAYMENT_REQUIRED, "{}", answer.body);
         Ok(answer.challenges.remove(0))
     }
@@ -120,7 +124,7 @@ impl Agent {
         header(&self.sign(challenge).await)
     }
 
-    /// Pays, and returns the `Authorization` value that says so (push).
+    /// Pays, and returns the `Authorization` value that names the payment (push).
     pub async fn push(&self, challenge: &PaymentChallenge) -> String {
         let signed = self.sign(challenge).await;
         let payload = signed.charge_payload().expect("a charge");

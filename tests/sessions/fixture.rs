@@ -12,30 +12,29 @@ use farebox::ledger::audit::audit;
 use farebox::money::Money;
 use farebox::payments::methods::tempo::session::ChannelId;
 use farebox::services::chat::scripted::ScriptedUpstream;
+use farebox_test_support::agent::{Agent, Challenge};
+use farebox_test_support::db::{self, TestDb};
+use farebox_test_support::harness::{self, FUNDS, Reply, Server, eventually, reply, shared_chain};
+use farebox_test_support::payer::Payer;
+use farebox_test_support::sse::{Frame, Stream, text};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::agent::{Agent, Asked};
-use crate::db::{self, TestDb};
-use crate::harness::{self, FUNDS, Reply, Server, eventually, reply, shared_chain};
-use crate::payer::Payer;
-use crate::sse::{Frame, Stream, text};
-
 pub const CHAT: &str = "/mpp/chat/completions";
 pub const MODEL: &str = "scripted";
-/// What a chunk costs, in base units.
+/// Price of a chunk, in base units.
 pub const PRICE: u64 = 100;
 /// A usual deposit: a thousand chunks.
 pub const DEPOSIT: u64 = 1000 * PRICE;
 
-/// Server, model and chain.
-pub struct Stage<'a> {
+/// Server, upstream and chain.
+pub struct Fixture<'a> {
     pub server: Server,
     pub upstream: Arc<ScriptedUpstream>,
     pub chain: &'a Devnet,
 }
 
-/// All that a client transcript of one stream.
+/// Content of one stream, as a client got it.
 #[derive(Debug, Default)]
 pub struct Transcript {
     pub texts: Vec<String>,
@@ -47,7 +46,7 @@ pub struct Transcript {
 }
 
 impl Transcript {
-    /// What the receipt says this request cost, checked against its own parts.
+    /// Cost of this request by its receipt, in base units.
     pub fn cost(&self) -> u64 {
         self.receipt["units"].as_u64().expect("units") * PRICE
     }
@@ -68,7 +67,7 @@ pub fn sell(config: &mut Config, chain: &Devnet, base_url: &str) {
     }];
     config.models = vec![ModelConfig {
         id: MODEL.into(),
-        description: "Does what it is told".into(),
+        description: "Follows a script".into(),
         upstreams: vec![Source { name: "scripted".into(), model: None }],
         price_per_chunk: Money::from_micros(100),
         price_per_million_input: Money::from_micros(1_000_000),
@@ -79,63 +78,63 @@ pub fn sell(config: &mut Config, chain: &Devnet, base_url: &str) {
 }
 
 /// Runs a test once on every engine, on the shared chain.
-pub async fn on_every_engine(test: impl AsyncFn(&Stage<'static>)) {
+pub async fn on_every_engine(test: impl AsyncFn(&Fixture<'static>)) {
     for database in db::engines().await {
         let chain = shared_chain().await;
-        let mut stage = Stage::on(database, chain, |_| {}).await;
-        test(&stage).await;
-        stage.server.stop().await;
+        let mut fixture = Fixture::on(database, chain, |_| {}).await;
+        test(&fixture).await;
+        fixture.server.stop().await;
     }
 }
 
-impl Stage<'static> {
-    /// On SQLite and the shared chain.
+impl Fixture<'static> {
+    /// Starts on SQLite and the shared chain.
     pub async fn start() -> Self {
-        Self::tuned(|_| {}).await
+        Self::with_config(|_| {}).await
     }
 
-    pub async fn tuned(tune: impl FnOnce(&mut Config)) -> Self {
-        Self::on(db::sqlite().await, shared_chain().await, tune).await
+    pub async fn with_config(configure: impl FnOnce(&mut Config)) -> Self {
+        Self::on(db::sqlite().await, shared_chain().await, configure).await
     }
 }
 
-impl<'a> Stage<'a> {
-    pub async fn on(db: TestDb, chain: &'a Devnet, tune: impl FnOnce(&mut Config)) -> Self {
+impl<'a> Fixture<'a> {
+    pub async fn on(db: TestDb, chain: &'a Devnet, configure: impl FnOnce(&mut Config)) -> Self {
         let upstream = Arc::new(ScriptedUpstream::start().await.expect("a free port"));
-        Self::with(db, chain, upstream, tune).await
+        Self::with(db, chain, upstream, configure).await
     }
 
     pub async fn with(
         db: TestDb,
         chain: &'a Devnet,
         upstream: Arc<ScriptedUpstream>,
-        tune: impl FnOnce(&mut Config),
+        configure: impl FnOnce(&mut Config),
     ) -> Self {
         let base_url = upstream.base_url();
         let server = Server::on(db, &chain.rpc_url(), |config| {
             sell(config, chain, &base_url);
-            tune(config);
+            configure(config);
         })
         .await;
         Self { server, upstream, chain }
     }
 
-    pub async fn restart(self, tune: impl FnOnce(&mut Config)) -> Self {
-        Self { server: self.server.restart(tune).await, ..self }
+    pub async fn restart(self, configure: impl FnOnce(&mut Config)) -> Self {
+        Self { server: self.server.restart(configure).await, ..self }
     }
 
     /// Another instance beside it, on the same database, which must be PostgreSQL.
-    pub async fn twin(&self) -> Server {
+    pub async fn second_instance(&self) -> Server {
         Server::boot(self.server.db.shared().await, self.server.app.config.clone()).await
     }
 
     /// The challenge of a streamed request.
-    pub async fn ask(&self) -> Asked {
-        self.ask_at(CHAT).await
+    pub async fn challenge(&self) -> Challenge {
+        self.challenge_at(CHAT).await
     }
 
-    pub async fn ask_at(&self, path: &str) -> Asked {
-        reply(self.server.post(path, &body(&json!({}), true))).await.asked()
+    pub async fn challenge_at(&self, path: &str) -> Challenge {
+        reply(self.server.post(path, &body(&json!({}), true))).await.challenge()
     }
 
     /// A wallet with money for deposits and for fees.
@@ -147,7 +146,7 @@ impl<'a> Stage<'a> {
 
     /// A channel that is signed and not sent yet.
     pub async fn payer(&self, deposit: u64) -> Payer {
-        Payer::prepare(self.agent().await, self.ask().await, deposit)
+        Payer::prepare(self.agent().await, self.challenge().await, deposit)
     }
 
     /// An open channel that allows `first`.
@@ -163,7 +162,7 @@ impl<'a> Stage<'a> {
         reply(request.header("authorization", payer.authorization(payload))).await
     }
 
-    /// The same, and it works; the receipt.
+    /// Presents a credential without a body, which must succeed; returns the receipt.
     pub async fn done(&self, payer: &Payer, payload: Value) -> Value {
         let reply = self.manage(payer, payload).await;
         assert_eq!(reply.status, 204, "{}", reply.text);
@@ -185,7 +184,7 @@ impl<'a> Stage<'a> {
     }
 
     /// Reads a stream to its end and pays what it asks for, as clients do.
-    pub async fn listen(&self, payer: &Payer, stream: &mut Stream) -> Transcript {
+    pub async fn read_and_pay(&self, payer: &Payer, stream: &mut Stream) -> Transcript {
         let mut transcript = Transcript::default();
         while let Some(frame) = stream.next().await {
             match frame {
@@ -205,10 +204,10 @@ impl<'a> Stage<'a> {
         transcript
     }
 
-    /// A whole stream, paid as asked.
+    /// A whole stream, paid as required.
     pub async fn run(&self, payer: &Payer, payload: Value, script: &Value) -> Transcript {
         let mut stream = self.stream(payer, payload, script).await;
-        self.listen(payer, &mut stream).await
+        self.read_and_pay(payer, &mut stream).await
     }
 
     pub async fn channel(&self, payer: &Payer) -> Channel {
@@ -216,8 +215,8 @@ impl<'a> Stage<'a> {
         sessions.channels.find(ChannelId(payer.id)).await.expect("the database answers").expect("it is known")
     }
 
-    /// What cannot change by a refused credential.
-    pub async fn standing(&self, payer: &Payer) -> (u64, u64, u64, u64, Phase) {
+    /// State that a refused credential must not change: deposit, accepted, spent, settled, phase.
+    pub async fn channel_amounts(&self, payer: &Payer) -> (u64, u64, u64, u64, Phase) {
         let channel = self.channel(payer).await;
         let [deposit, accepted, spent, settled] =
             [channel.deposit, channel.accepted(), channel.spent, channel.settled].map(units);
@@ -233,8 +232,8 @@ impl<'a> Stage<'a> {
         eventually("all holds are closed", async || (self.open_holds().await == 0).then_some(())).await;
     }
 
-    /// The worker's look at all channels, as if it had not looked for a while.
-    pub async fn pass(&self) {
+    /// Runs the worker once over all channels, as if it had not run for a while.
+    pub async fn run_worker(&self) {
         self.server.db.execute("UPDATE channels SET checked_at = 0").await;
         let sessions = self.server.app.sessions.as_ref().expect("sessions are on");
         worker::check_due(&sessions.channels, Timestamp::now()).await.expect("the database answers");
@@ -249,13 +248,13 @@ impl<'a> Stage<'a> {
         u64::from_str_radix(number, 16).expect("hex")
     }
 
-    /// What the payee has got on the chain.
+    /// Balance of the payee on the chain.
     pub async fn earned(&self) -> u64 {
         let balance = self.chain.balance(PATH_USD, self.server.recipient()).await.expect("the chain answers");
         balance.to()
     }
 
-    /// Closes a channel and checks it on the chain and in the books: the payee got what was
+    /// Closes a channel and checks it on the chain and in the ledger: the payee got what was
     /// charged or settled, the payer the rest, and nothing is left open.
     pub async fn close(&self, payer: &Payer) -> u64 {
         let before = self.channel(payer).await;
@@ -264,7 +263,7 @@ impl<'a> Stage<'a> {
         self.closed(payer).await
     }
 
-    /// The same checks after a close that happened.
+    /// Checks a closed channel on the chain and in the ledger; returns what was captured.
     pub async fn closed(&self, payer: &Payer) -> u64 {
         let channel = self.channel(payer).await;
         assert_eq!((channel.phase, channel.pending.clone()), (Phase::Closed, None));
@@ -273,11 +272,11 @@ impl<'a> Stage<'a> {
         assert!(channel.spent <= channel.accepted() && channel.accepted() <= channel.deposit);
         let left = self.chain.balance(PATH_USD, payer.agent.address()).await.expect("the chain answers");
         assert_eq!(U256::from(FUNDS) - left, U256::from(units(captured)), "what the payer paid");
-        self.audited().await;
+        self.assert_audit().await;
         units(captured)
     }
 
-    pub async fn audited(&self) {
+    pub async fn assert_audit(&self) {
         let report = audit(&self.server.db.db).await.expect("the audit runs");
         assert!(report.is_clean(), "{report}");
         let disagreements = farebox::funding::audit::audit(&self.server.db.db).await.expect("the audit runs");
@@ -305,7 +304,7 @@ pub fn amount(value: &Value) -> u64 {
 }
 
 /// Tries `times` things at once and returns all answers.
-pub async fn at_once<T>(tasks: impl IntoIterator<Item = impl Future<Output = T>>) -> Vec<T> {
+pub async fn concurrently<T>(tasks: impl IntoIterator<Item = impl Future<Output = T>>) -> Vec<T> {
     let all = futures_util::future::join_all(tasks);
     tokio::time::timeout(Duration::from_mins(1), all).await.expect("in time")
 }

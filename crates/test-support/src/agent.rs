@@ -1,4 +1,4 @@
-//! A paying client made by hand: it does what the drafts say, and every step can be bent, so that
+//! A paying client made by hand: it follows the drafts, and every step can be altered, so that
 //! an attack is the honest payment with one thing changed.
 
 use std::num::NonZeroU64;
@@ -22,7 +22,7 @@ use tempo_primitives::transaction::{Call, TempoSignature, TempoTransaction, Temp
 pub const CHAIN_ID: u64 = 1337;
 
 alloy::sol! {
-    /// What a zero-amount proof signs. The draft's text has a domain of version 1 and the challenge
+    /// The signed content of a zero-amount proof. The draft's text has a domain of version 1 and the challenge
     /// alone; the clients in use sign this, which binds account and realm too.
     struct Proof {
         address account;
@@ -36,7 +36,7 @@ const VALID_FOR: u64 = 20;
 
 /// A challenge, read from a `WWW-Authenticate` value.
 #[derive(Debug, Clone)]
-pub struct Asked {
+pub struct Challenge {
     /// The challenge as a credential echoes it.
     pub echo: Value,
     pub id: String,
@@ -46,10 +46,10 @@ pub struct Asked {
     pub request: Value,
 }
 
-impl Asked {
+impl Challenge {
     pub fn parse(header: &str) -> Self {
-        let challenge = mpp::parse_www_authenticate(header).expect("a challenge that the SDK reads");
-        Self::from_json(serde_json::to_value(challenge.to_echo()).expect("JSON"))
+        let parsed = mpp::parse_www_authenticate(header).expect("a challenge that the SDK reads");
+        Self::from_json(serde_json::to_value(parsed.to_echo()).expect("JSON"))
     }
 
     /// A challenge that came as a JSON object.
@@ -136,7 +136,6 @@ impl Agent {
     }
 
     /// An unsigned transaction of these calls that can be included now and only once.
-    #[expect(clippy::unused_self, reason = "reads as whose it is; the signature makes it so")]
     pub fn transaction(&self, calls: Vec<Call>) -> TempoTransaction {
         TempoTransaction {
             chain_id: CHAIN_ID,
@@ -158,7 +157,7 @@ impl Agent {
         Signed { raw: alloy::hex::encode_prefixed(envelope.encoded_2718()), hash: *envelope.tx_hash() }
     }
 
-    /// The same in the shape that a sponsor completes (envelope 0x78).
+    /// A transaction in the form that a sponsor completes (envelope 0x78).
     pub fn sponsored(&self, calls: Vec<Call>) -> TempoTransaction {
         TempoTransaction {
             fee_token: None,
@@ -173,33 +172,33 @@ impl Agent {
     }
 
     /// The credential of an honest payer in pull mode, sponsored where the challenge says so.
-    pub fn pull(&self, asked: &Asked) -> Value {
-        let raw = if asked.is_sponsored() {
-            let envelope = self.envelope(self.sponsored(vec![asked.transfer()]));
+    pub fn pull(&self, challenge: &Challenge) -> Value {
+        let raw = if challenge.is_sponsored() {
+            let envelope = self.envelope(self.sponsored(vec![challenge.transfer()]));
             alloy::hex::encode_prefixed(envelope.encoded_envelope())
         } else {
-            self.sign(self.transaction(vec![asked.transfer()])).raw
+            self.sign(self.transaction(vec![challenge.transfer()])).raw
         };
-        self.credential(asked, transaction(&raw))
+        self.credential(challenge, transaction(&raw))
     }
 
     /// A credential with this payload.
-    pub fn credential(&self, asked: &Asked, payload: Value) -> Value {
-        let mut credential = json!({ "challenge": asked.echo, "source": self.source() });
+    pub fn credential(&self, challenge: &Challenge, payload: Value) -> Value {
+        let mut credential = json!({ "challenge": challenge.echo, "source": self.source() });
         credential["payload"] = payload;
         credential
     }
 
     /// The proof that answers a zero-amount challenge.
-    pub fn proof(&self, asked: &Asked) -> Value {
-        let signature = self.sign_proof(self.address(), asked);
-        self.credential(asked, proof_payload(&alloy::hex::encode_prefixed(signature.as_bytes())))
+    pub fn proof(&self, challenge: &Challenge) -> Value {
+        let signature = self.sign_proof(self.address(), challenge);
+        self.credential(challenge, proof_payload(&alloy::hex::encode_prefixed(signature.as_bytes())))
     }
 
     /// This wallet's signature under a proof that speaks of `account`.
-    pub fn sign_proof(&self, account: Address, asked: &Asked) -> Signature {
+    pub fn sign_proof(&self, account: Address, challenge: &Challenge) -> Signature {
         let domain = eip712_domain! { name: "MPP", version: "3", chain_id: CHAIN_ID, };
-        let proof = Proof { account, challengeId: asked.id.clone(), realm: asked.realm.clone() };
+        let proof = Proof { account, challengeId: challenge.id.clone(), realm: challenge.realm.clone() };
         self.signer.sign_hash_sync(&proof.eip712_signing_hash(&domain)).expect("a local key signs")
     }
 }

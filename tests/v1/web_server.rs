@@ -1,4 +1,4 @@
-//! A web site on loopback, kind and unkind.
+//! A web server on loopback: good pages and hostile ones.
 
 use std::convert::Infallible;
 use std::fmt::Write as _;
@@ -15,44 +15,44 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use farebox::config::Config;
+use farebox_test_support::harness::Reply;
 use flate2::Compression;
 use flate2::write::{GzEncoder, ZlibEncoder};
 use futures_util::stream;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use crate::harness::Reply;
-use crate::shop::{Customer, Shop};
+use crate::fixture::{Customer, Fixture};
 
-/// What customers here begin with.
+/// Credit of a customer, in millionths of a dollar.
 pub const CREDIT: i64 = 1_000_000;
 
-/// Every port, and loopback's own address: its others are as private as ever.
-pub fn near(config: &mut Config) {
+/// Allows every port of 127.0.0.1; other loopback addresses stay private.
+pub fn allow_loopback(config: &mut Config) {
     config.fetch.ports = Vec::new();
     config.fetch.allow_networks = vec!["127.0.0.1/32".parse().expect("a network")];
 }
 
 /// An answer of two chunks, with what else the request says.
-pub async fn chat(shop: &Shop, customer: &Customer, more: &Value) -> Reply {
-    shop.ask(customer, &json!({"chunks": 2}), more).await
+pub async fn chat(fixture: &Fixture, customer: &Customer, more: &Value) -> Reply {
+    fixture.complete(customer, &json!({"chunks": 2}), more).await
 }
 
-/// What the model was sent, message by message.
-pub fn prompts_sent(shop: &Shop) -> Vec<String> {
-    let body = shop.upstream.observed().body;
+/// Contents of the messages that the model got, in order.
+pub fn prompts_sent(fixture: &Fixture) -> Vec<String> {
+    let body = fixture.upstream.observed().body;
     assert!(body.get("urls").is_none() && body.get("pdfs").is_none(), "{body}");
     let messages = body["messages"].as_array().expect("messages").clone();
     messages.iter().map(|message| message["content"].as_str().expect("text").to_owned()).collect()
 }
 
-pub struct Site {
+pub struct WebServer {
     pub port: u16,
     address: SocketAddr,
     seen: Arc<Mutex<Vec<HeaderMap>>>,
 }
 
-impl Site {
+impl WebServer {
     pub async fn start() -> Self {
         Self::on([127, 0, 0, 1].into()).await
     }
@@ -75,7 +75,7 @@ impl Site {
         self.seen.lock().expect("no panic").clone()
     }
 
-    pub fn hits(&self) -> usize {
+    pub fn request_count(&self) -> usize {
         self.seen().len()
     }
 }
