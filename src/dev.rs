@@ -1,6 +1,6 @@
-//! `farebox dev`: a whole local economy in one process, for development and
-//! demonstrations. Everything here only chooses a configuration; the server it
-//! starts is the same as `serve`'s.
+//! `farebox dev`: a local chain, a scripted upstream and a funded wallet in one process, for development and
+//! demonstrations. This module only chooses a configuration; the server it
+//! starts is the one of `serve`.
 
 use std::path::{Path, PathBuf};
 
@@ -20,24 +20,24 @@ use crate::ledger;
 use crate::money::Money;
 use crate::services::chat::scripted::ScriptedUpstream;
 
-/// What the agent's wallet starts with, in base units: $100.
+/// Funds of the agent's wallet, in base units: $100.
 const AGENT_FUNDS: u64 = 100_000_000;
 /// The local chain accepts expiring transactions at most 30 s ahead, and some
 /// clients sign up to the challenge's expiry.
 const CHALLENGE_TTL_SECONDS: u64 = 27;
-/// What the key sale's packs cost, in base units: $10, $25 and $100.
+/// Prices of the key sale's packs, in base units: $10, $25 and $100.
 const PACKS: [i64; 3] = [10_000_000, 25_000_000, 100_000_000];
-/// What whoever places the key sale can spend on it, in base units.
+/// Funds of the account that deploys the key sale, in base units.
 const DEPLOYER_FUNDS: u64 = 10_000_000;
 
 /// Prepaid credits of the agent's wallet: $10.
 const CREDITS: i64 = 10_000_000;
 
-/// Where `scripts/models.sh` puts what examines images, below the current directory.
-const MODELS: &str = "models";
+/// Folder, below the current directory, in which `scripts/models.sh` puts the models.
+const MODELS_FOLDER: &str = "models";
 
-/// The model that is always there.
-const MODEL: &str = "dev-scripted";
+/// Id of the scripted model.
+const MODEL_ID: &str = "dev-scripted";
 
 /// Flags of `farebox dev`.
 #[derive(Debug, Clone)]
@@ -49,7 +49,7 @@ pub struct DevOptions {
     pub hardfork: String,
 }
 
-/// Written to `<data>/dev.json`: all that a client needs to pay.
+/// Content of `<data>/dev.json`: all that a client needs to pay.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DevInfo {
@@ -61,7 +61,7 @@ pub struct DevInfo {
     pub recipient: String,
     /// The channel reserve (TIP-1034), for sessions.
     pub escrow: String,
-    /// The contract that sells API keys and credit.
+    /// Contract that sells API keys and credit.
     pub key_sale: String,
     /// A funded wallet. Only for this chain, which ends with the process.
     pub agent_private_key: String,
@@ -69,7 +69,7 @@ pub struct DevInfo {
     pub api_key: String,
 }
 
-/// The chain, the listener and the configuration of a development server.
+/// Chain, listener and configuration of a development server.
 pub struct DevServer {
     pub devnet: Devnet,
     /// The scripted upstream; it ends with this value.
@@ -80,7 +80,7 @@ pub struct DevServer {
     agent: Address,
 }
 
-/// Why the development server did not start.
+/// Reason the development server did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum DevError {
     #[error(transparent)]
@@ -91,18 +91,18 @@ pub enum DevError {
     File { path: PathBuf, source: std::io::Error },
     #[error("the API key cannot be stored: {0}")]
     Key(KeysError),
-    #[error("the key sale cannot be placed on the local chain: {0}")]
+    #[error("the key sale cannot be deployed to the local chain: {0}")]
     KeySale(#[from] DeployError),
     #[error("the scripted upstream cannot start: {0}")]
-    UpstreamConfig(std::io::Error),
+    Upstream(std::io::Error),
     #[error("cannot listen on {address}: {source}")]
     Listen { address: std::net::SocketAddr, source: std::io::Error },
 }
 
-/// TIP-1034's reserve.
+/// Address of TIP-1034's channel reserve.
 const ESCROW: &str = "0x4d50500000000000000000000000000000000000";
 
-/// Starts the chain and takes the port.
+/// Starts the chain and listens on the port.
 ///
 /// # Errors
 /// [`DevError`]; messages say what to do.
@@ -123,8 +123,8 @@ pub async fn prepare(options: &DevOptions) -> Result<DevServer, DevError> {
         ..DevnetConfig::default()
     })
     .await?;
-    // The chain is new with every start, and so is who lives on it. What the
-    // database remembers of earlier chains stays true of those.
+    // The chain is new with every start, and so are its accounts. Records of
+    // earlier chains in the database stay true of those.
     let [sponsor, operator] = [1, 2].map(|index| devnet.accounts()[index].clone());
     let [recipient, agent] = [(); 2].map(|()| PrivateKeySigner::random());
     devnet.fund(agent.address(), PATH_USD, AGENT_FUNDS).await?;
@@ -141,15 +141,15 @@ pub async fn prepare(options: &DevOptions) -> Result<DevServer, DevError> {
     config.chain.chain_id = DevnetConfig::default().chain_id;
     config.sponsor.private_key = Some(Secret::from(hex::encode(sponsor.to_bytes())));
     config.sessions.operator_key = Some(Secret::from(hex::encode(operator.to_bytes())));
-    let upstream = ScriptedUpstream::start().await.map_err(DevError::UpstreamConfig)?;
+    let upstream = ScriptedUpstream::start().await.map_err(DevError::Upstream)?;
     config.upstreams = vec![UpstreamConfig {
         name: "scripted".into(),
         base_url: upstream.base_url(),
         ..UpstreamConfig::default()
     }];
     config.models = vec![ModelConfig {
-        id: MODEL.into(),
-        description: "Echoes your words: a scripted stand-in for a model".into(),
+        id: MODEL_ID.into(),
+        description: "Echoes the prompt: a scripted stand-in for a model".into(),
         upstreams: vec![Source { name: "scripted".into(), model: None }],
         price_per_chunk: Money::from_micros(100),
         price_per_million_input: Money::from_micros(1_000_000),
@@ -158,8 +158,8 @@ pub async fn prepare(options: &DevOptions) -> Result<DevServer, DevError> {
         max_output_tokens: 4_096,
     }];
     config.billing.test_checkout = true;
-    config.pii.models = Some(PathBuf::from(MODELS)).filter(|folder| folder.is_dir());
-    let sale = place_key_sale(&devnet, &config).await?;
+    config.pii.models = Some(PathBuf::from(MODELS_FOLDER)).filter(|folder| folder.is_dir());
+    let sale = deploy_key_sale(&devnet, &config).await?;
     config.key_sale.address = Some(sale);
     // The local chain never takes a block back.
     config.key_sale.confirmations = 0;
@@ -180,11 +180,12 @@ pub async fn prepare(options: &DevOptions) -> Result<DevServer, DevError> {
 }
 
 impl DevServer {
-    /// Gives the agent's wallet prepaid credits and a key, and writes `dev.json`.
+    /// Gives the agent's wallet prepaid credits and a key, writes `dev.json`, and returns instructions for the
+    /// terminal.
     ///
     /// # Errors
-    /// When the database or the file cannot be written.
-    pub async fn welcome(&mut self, app: &App, data: &Path) -> Result<String, DevError> {
+    /// If the database or the file cannot be written.
+    pub async fn fund_agent(&mut self, app: &App, data: &Path) -> Result<String, DevError> {
         let (owner, now) = (format!("{:#x}", self.agent), Timestamp::now());
         let account = AccountId::wallet(&owner).expect("an address is one");
         let source = SourceRef::parse(&format!("dev:{owner}")).expect("an address is a token");
@@ -208,14 +209,14 @@ impl DevServer {
         let path = data.join("dev.json");
         let text = serde_json::to_string_pretty(&self.info).expect("plain strings are valid JSON");
         std::fs::write(&path, text).map_err(|source| DevError::File { path, source })?;
-        Ok(welcome(&self.info, data))
+        Ok(instructions(&self.info, data))
     }
 }
 
-/// Places the key sale. A new account does: the contract's address follows from
-/// its sender, and what the database remembers of an earlier chain's contract
+/// Deploys the key sale from a new account: the contract's address follows from
+/// its sender, and records of an earlier chain's contract
 /// must not be taken for this one's.
-async fn place_key_sale(devnet: &Devnet, config: &Config) -> Result<Address, DevError> {
+async fn deploy_key_sale(devnet: &Devnet, config: &Config) -> Result<Address, DevError> {
     let deployer = PrivateKeySigner::random();
     devnet.fund(deployer.address(), PATH_USD, DEPLOYER_FUNDS).await?;
     let chain = Chain::new(&config.chain).map_err(DeployError::from)?;
@@ -231,15 +232,15 @@ async fn place_key_sale(devnet: &Devnet, config: &Config) -> Result<Address, Dev
     Ok(chain.deploy(&deployer, data, fees, until).await?)
 }
 
-/// How to pay, for the terminal.
-fn welcome(info: &DevInfo, data: &Path) -> String {
+/// Writes instructions for the first payment.
+fn instructions(info: &DevInfo, data: &Path) -> String {
     format!(
         "farebox dev\n\n  server     {url}\n  chain      {rpc} (Tempo on anvil, chain {chain})\n  wallet     \
          {data}/dev.json holds a funded key\n\nTry it:\n\n  curl -i {url}/mpp/pii/preview --json \
          '{{\"text\":\"Mail jane@example.com\"}}'\n  cargo run --example agent -- {data}/dev.json\n\nWith \
          prepaid credits, and any client of OpenAI's (base URL {url}/v1):\n\n  curl {url}/v1/chat/completions -H \
          'Authorization: Bearer {key}' --json \
-         '{{\"model\":\"{MODEL}\",\"messages\":[{{\"role\":\"user\",\"content\":\"Hello there\"}}]}}'\n\nStop with \
+         '{{\"model\":\"{MODEL_ID}\",\"messages\":[{{\"role\":\"user\",\"content\":\"Hello there\"}}]}}'\n\nStop with \
          Ctrl-C.\n",
         url = info.url,
         rpc = info.rpc_url,

@@ -1,4 +1,4 @@
-//! The command line.
+//! Command line.
 
 #![forbid(unsafe_code)]
 
@@ -46,7 +46,7 @@ enum Command {
     /// Look at payment channels, settle or close one.
     #[command(subcommand)]
     Channels(ChannelsCommand),
-    /// Place the contract that sells API keys and credit.
+    /// Deploy the contract that sells API keys and credit.
     #[command(subcommand)]
     Contracts(ContractsCommand),
     /// Rebuild every balance from the entries, compare payments with the ledger; exits with 1 on any difference.
@@ -57,10 +57,10 @@ enum Command {
 enum ChannelsCommand {
     /// List the channels, the newest first.
     List(Configuration),
-    /// Take what was spent and not settled.
-    Settle(OneChannel),
-    /// Take what was spent and return the rest to the payer.
-    Close(OneChannel),
+    /// Move what was spent and not settled to the payee.
+    Settle(ChannelArguments),
+    /// Move what was spent to the payee and return the rest to the payer.
+    Close(ChannelArguments),
 }
 
 #[derive(Subcommand)]
@@ -76,7 +76,7 @@ enum ContractsCommand {
 struct DeployArguments {
     #[command(flatten)]
     configuration: Configuration,
-    /// What the packs cost in dollars, in the order of their numbers; never changed afterwards.
+    /// Prices of the packs in dollars, in the order of their numbers; never changed afterwards.
     #[arg(long, value_delimiter = ',', default_value = "10,25,100")]
     packs: Vec<Money>,
     /// Gas limit of the deployment.
@@ -85,14 +85,14 @@ struct DeployArguments {
 }
 
 #[derive(Args)]
-struct OneChannel {
+struct ChannelArguments {
     /// The channel id, 0x and 64 hex digits.
     channel: String,
     #[command(flatten)]
     configuration: Configuration,
 }
 
-/// Where the configuration comes from: file, then `FAREBOX_SECTION_KEY`, then flags.
+/// Sources of the configuration: file, then `FAREBOX_SECTION_KEY`, then flags.
 #[derive(Args)]
 struct Configuration {
     /// The configuration file; farebox.example.toml documents every key.
@@ -134,8 +134,8 @@ struct AuditArguments {
     data: Option<PathBuf>,
 }
 
-/// Channels that `farebox channels list` shows.
-const CHANNELS_SHOWN: i64 = 1000;
+/// Channels that `farebox channels list` shows at the most.
+const MAX_CHANNELS_LISTED: i64 = 1000;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -146,37 +146,37 @@ fn main() -> ExitCode {
     match run() {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("farebox: {}", sentence(&error));
+            eprintln!("farebox: {}", with_causes(&error));
             ExitCode::FAILURE
         }
     }
 }
 
-/// An error and its causes, leaving out what was said already: some errors of
-/// libraries repeat their cause in their own text.
-fn sentence(error: &anyhow::Error) -> String {
-    let mut said = error.to_string();
+/// Writes an error and its causes without repetition: some errors of
+/// libraries have their cause in their own text.
+fn with_causes(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
     for cause in error.chain().skip(1).map(ToString::to_string) {
-        if !said.contains(&cause) {
-            said = format!("{said}: {cause}");
+        if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
         }
     }
-    said
+    text
 }
 
 async fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
-        Command::Serve(given) => serve(given.load()?).await?,
-        Command::Dev(given) => develop(given).await?,
-        Command::Migrate(given) => {
-            let config = given.load()?;
+        Command::Serve(configuration) => serve(configuration.load()?).await?,
+        Command::Dev(arguments) => serve_dev(arguments).await?,
+        Command::Migrate(configuration) => {
+            let config = configuration.load()?;
             let db = Db::connect(config.database.url.expose(), config.database.max_connections).await?;
             db.migrate().await?;
             println!("The schema is up to date.");
         }
-        Command::Channels(command) => operate(command).await?,
-        Command::Contracts(ContractsCommand::Deploy(given)) => deploy(&given).await?,
-        Command::Audit(given) => return audit_database(&given.database_url()?).await,
+        Command::Channels(command) => manage_channels(command).await?,
+        Command::Contracts(ContractsCommand::Deploy(arguments)) => deploy(&arguments).await?,
+        Command::Audit(arguments) => return audit_database(&arguments.database_url()?).await,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -218,21 +218,21 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn develop(given: DevArguments) -> anyhow::Result<()> {
-    let options =
-        DevOptions { listen: given.listen, data: given.data, anvil: given.anvil, hardfork: given.hardfork };
+async fn serve_dev(arguments: DevArguments) -> anyhow::Result<()> {
+    let DevArguments { listen, data, anvil, hardfork } = arguments;
+    let options = DevOptions { listen, data, anvil, hardfork };
     let mut dev = dev::prepare(&options).await?;
     telemetry::log(&dev.config.log)?;
     let app = App::start(dev.config.clone(), telemetry::metrics()?).await?;
-    println!("{}", dev.welcome(&app, &options.data).await?);
+    println!("{}", dev.fund_agent(&app, &options.data).await?);
     server::serve(app, dev.listener, stop_signal()).await;
     dev.devnet.stop().await;
     Ok(())
 }
 
-/// Works beside a running server: what it writes is guarded by the rows
-/// themselves.
-async fn operate(command: ChannelsCommand) -> anyhow::Result<()> {
+/// Lists, settles or closes channels. Works beside a running server: rows guard
+/// themselves against writers that race.
+async fn manage_channels(command: ChannelsCommand) -> anyhow::Result<()> {
     let (configuration, id) = match &command {
         ChannelsCommand::List(configuration) => (configuration, None),
         ChannelsCommand::Settle(one) | ChannelsCommand::Close(one) => {
@@ -244,9 +244,9 @@ async fn operate(command: ChannelsCommand) -> anyhow::Result<()> {
     let chain = Chain::new(&config.chain)?;
     let models = Models::new(&config, Examiner::without_models())?;
     let sessions = Sessions::new(&config, &models, &db, &chain, None, ChannelNotifier::new().0)?
-        .context("no channels here: set sessions.operator_key and at least one model")?;
+        .context("this configuration has no channels: set sessions.operator_key and at least one model")?;
     let Some(id) = id else {
-        for channel in sessions.channels.list(CHANNELS_SHOWN).await? {
+        for channel in sessions.channels.list(MAX_CHANNELS_LISTED).await? {
             println!(
                 "{} {:8} deposit {} accepted {} spent {} settled {}",
                 channel.id,
@@ -263,18 +263,22 @@ async fn operate(command: ChannelsCommand) -> anyhow::Result<()> {
     if matches!(command, ChannelsCommand::Close(_)) {
         sessions.channels.close_now(id, now).await?;
     } else {
-        let channel = sessions.channels.find(id).await?.context("there is no such channel")?;
+        let channel = sessions
+            .channels
+            .find(id)
+            .await?
+            .context("there is no such channel; `farebox channels list` lists them")?;
         sessions.channels.settle(&channel, now).await?;
     }
     println!("done");
     Ok(())
 }
 
-/// Standard output is the address alone, for scripts.
-async fn deploy(given: &DeployArguments) -> anyhow::Result<()> {
-    let config = given.configuration.load()?;
-    if given.packs.is_empty() || given.packs.iter().any(|price| !price.is_positive()) {
-        bail!("--packs: give each pack a price above zero, such as 10,25,100");
+/// Deploys a key sale. Standard output is the address alone, for scripts.
+async fn deploy(arguments: &DeployArguments) -> anyhow::Result<()> {
+    let config = arguments.configuration.load()?;
+    if arguments.packs.is_empty() || arguments.packs.iter().any(|price| !price.is_positive()) {
+        bail!("--packs: every price must be above zero, such as 10,25,100");
     }
     let key = config.sessions.operator_key.as_ref().or(config.sponsor.private_key.as_ref());
     let key =
@@ -284,9 +288,9 @@ async fn deploy(given: &DeployArguments) -> anyhow::Result<()> {
     let (currency, payee) =
         (config.chain.currency, config.key_sale.payee.unwrap_or(config.payments.recipient));
     let chain = Chain::new(&config.chain)?;
-    let fees = Fees { token: currency, gas: given.gas, max_fee_per_gas: 0, max_priority_fee_per_gas: 0 };
+    let fees = Fees { token: currency, gas: arguments.gas, max_fee_per_gas: 0, max_priority_fee_per_gas: 0 };
     let until = u64::try_from(Timestamp::now().seconds())? + key_sale::VALID_SECONDS;
-    let data = key_sale::deployment(currency, payee, &given.packs);
+    let data = key_sale::deployment(currency, payee, &arguments.packs);
     let address = chain.deploy(&signer, data, fees, until).await?;
     println!("{address:#x}");
     eprintln!("Sells for {currency:#x}, pays {payee:#x}. Set key_sale.address to follow it.");

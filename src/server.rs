@@ -1,4 +1,4 @@
-//! Accepting connections, with limits, until told to stop.
+//! Accepts connections, with limits, until the process is to stop.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -17,21 +17,21 @@ use crate::app::App;
 use crate::http::{self, Peer};
 
 /// Serves until `stop` completes, then lets open requests finish and shuts the
-/// program down. After `server.drain_seconds` whatever is left is cut off;
-/// payments among it are finished at the next start.
+/// program down. Requests that are open after `server.drain_seconds` are cut off;
+/// payments among them are finished at the next start.
 pub async fn serve(app: Arc<App>, listener: TcpListener, stop: impl Future<Output = ()>) {
     let limits = app.config.server.clone();
     let router = http::router(&app);
-    let places = Arc::new(Semaphore::new(limits.max_connections));
+    let permits = Arc::new(Semaphore::new(limits.max_connections));
     let graceful = GracefulShutdown::new();
     let mut stop = std::pin::pin!(stop);
     loop {
-        let place = Arc::clone(&places).acquire_owned();
+        let permit = Arc::clone(&permits).acquire_owned();
         let accepted = tokio::select! {
             () = &mut stop => break,
-            (place, accepted) = async { (place.await, listener.accept().await) } => (place, accepted),
+            (permit, accepted) = async { (permit.await, listener.accept().await) } => (permit, accepted),
         };
-        let (Ok(place), Ok((stream, peer))) = accepted else {
+        let (Ok(permit), Ok((stream, peer))) = accepted else {
             // Out of file descriptors, most likely: give others time to close.
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
@@ -42,14 +42,17 @@ pub async fn serve(app: Arc<App>, listener: TcpListener, stop: impl Future<Outpu
             if let Err(error) = watched.await {
                 tracing::debug!(%error, "connection ended early");
             }
-            drop(place);
+            drop(permit);
         });
     }
     drop(listener);
     let drain = Duration::from_secs(limits.drain_seconds);
     tracing::info!(seconds = limits.drain_seconds, "stopping; open requests may finish");
     if tokio::time::timeout(drain, graceful.shutdown()).await.is_err() {
-        tracing::warn!("requests were still open when the time was over");
+        tracing::warn!(
+            seconds = limits.drain_seconds,
+            "requests were still open after server.drain_seconds and are cut off"
+        );
     }
     app.shutdown(drain).await;
 }
@@ -64,7 +67,7 @@ fn connection(
 + 'static {
     // Answers are small and complete: waiting to fill a packet only delays them.
     if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "TCP_NODELAY");
+        tracing::debug!(%error, "TCP_NODELAY cannot be set");
     }
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder

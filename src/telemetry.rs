@@ -12,7 +12,7 @@ use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
 
 use crate::config::{LogConfig, LogFormat};
 
-/// Why logging or metrics could not be set up.
+/// Reason logging or metrics could not be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
     #[error("log.filter is not a tracing filter: {0}")]
@@ -26,7 +26,7 @@ pub enum TelemetryError {
 /// Installs the process-wide log subscriber; lines go to standard error.
 ///
 /// # Errors
-/// When the filter cannot be read or a subscriber is installed already.
+/// If the filter cannot be read or a subscriber is installed already.
 pub fn log(config: &LogConfig) -> Result<(), TelemetryError> {
     // What lopdf says of a broken file quotes the file.
     let filter = EnvFilter::try_new(&config.filter)?.add_directive("lopdf=off".parse()?);
@@ -44,7 +44,7 @@ pub fn log(config: &LogConfig) -> Result<(), TelemetryError> {
 /// Installs the process-wide metrics recorder.
 ///
 /// # Errors
-/// When a recorder is installed already.
+/// If a recorder is installed already.
 pub fn metrics() -> Result<PrometheusHandle, TelemetryError> {
     let handle = PrometheusBuilder::new().install_recorder()?;
     for (name, help) in [
@@ -56,7 +56,7 @@ pub fn metrics() -> Result<PrometheusHandle, TelemetryError> {
         ("farebox_key_sale_credited_total", "Purchases on the chain that were credited."),
         ("farebox_key_sale_uncredited_total", "Purchases on the chain that the ledger refused."),
         ("farebox_key_sale_taken_ids_total", "Bought keys whose id another key had: credited, no key."),
-        ("farebox_key_sale_rewinds_total", "How often a node left out purchases, or made some up."),
+        ("farebox_key_sale_rewinds_total", "Times that a node left out purchases, or made some up."),
         ("farebox_fetches_total", "Pages and PDFs that were to be read for chat, by outcome."),
         ("farebox_requests_total", "Requests by route and status."),
     ] {

@@ -63,6 +63,34 @@ fn arrows_point_inwards_only() {
         ("meter", &["funding", "id", "ledger", "money", "mpp", "services"]),
         ("devnet", &[]),
         ("fetch", &["config"]),
+        ("permits", &[]),
+        ("offers", &["config", "money", "payments"]),
+        (
+            "workers",
+            &["chain", "config", "db", "funding", "id", "keys", "ledger", "meter", "payments", "wallet_auth"],
+        ),
+        (
+            "app",
+            &[
+                "chain",
+                "config",
+                "db",
+                "fetch",
+                "funding",
+                "id",
+                "keys",
+                "ledger",
+                "limits",
+                "meter",
+                "offers",
+                "payments",
+                "permits",
+                "services",
+                "sessions",
+                "wallet_auth",
+                "workers",
+            ],
+        ),
     ];
     for path in sources(Path::new(SRC)) {
         let own = module(&path);
@@ -122,6 +150,18 @@ fn pure_cores_read_no_clock_and_do_no_io() {
         let code = code(&path);
         for word in impure {
             assert!(!code.contains(word), "{} uses {word}", path.display());
+        }
+    }
+}
+
+#[test]
+fn the_http_layer_reads_the_clock_in_one_place() {
+    let readers = [("Timestamp::now", "clock.rs"), ("new_v4", "request.rs")];
+    for path in sources(&Path::new(SRC).join("http")) {
+        let file = path.file_name().expect("a file").to_string_lossy().into_owned();
+        for (word, allowed) in readers {
+            let reads = code(&path).contains(word) && file != allowed;
+            assert!(!reads, "{} uses {word}; take the request's time or nonce", path.display());
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Prepaid credits: what is sold, and the card processor that takes the money.
+//! Prepaid credits: the packs that are sold, and the card processor that takes the money.
 
 use std::collections::HashSet;
 
@@ -13,16 +13,17 @@ use crate::money::Money;
 pub struct BillingConfig {
     /// Credits that are sold as a whole, by card and on the chain.
     pub packs: Vec<Pack>,
-    /// The least and the most that one card payment of a free amount can be.
+    /// Least amount of a card payment without a pack.
     pub min_checkout: Money,
+    /// Largest amount of a card payment without a pack.
     pub max_checkout: Money,
     /// Stripe's secret key. Without it card payments are not offered.
     pub stripe_secret_key: Option<Secret>,
-    /// The signing secret of the webhook endpoint at Stripe.
+    /// Signing secret of the webhook endpoint at Stripe.
     pub stripe_webhook_secret: Option<Secret>,
-    /// Where Stripe's API is.
+    /// Origin of Stripe's API.
     pub stripe_api_url: String,
-    /// A page with a button in place of a card payment. `farebox dev` sets it; no file can.
+    /// True for a page with a button in place of a card payment. `farebox dev` sets it; no file can.
     #[serde(skip)]
     pub test_checkout: bool,
 }
@@ -31,17 +32,17 @@ pub struct BillingConfig {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Pack {
-    /// What requests name it by.
+    /// Id in requests.
     pub id: String,
-    /// What people read.
+    /// Name shown to people.
     pub name: String,
-    /// What is paid: whole cents.
+    /// Price, in whole cents.
     pub price: Money,
-    /// What is credited: never less.
+    /// Amount that is credited: never less than the price.
     pub credits: Money,
 }
 
-/// One cent.
+/// Millionths of a dollar in one cent.
 const CENT: i64 = 10_000;
 
 impl Default for BillingConfig {
@@ -65,25 +66,28 @@ impl Default for BillingConfig {
 }
 
 impl BillingConfig {
-    /// The pack of that id.
+    /// Returns the pack of that id.
     #[must_use]
     pub fn pack(&self, id: &str) -> Option<&Pack> {
         self.packs.iter().find(|pack| pack.id == id)
     }
 
     pub(super) fn validate(&self) -> Result<(), ConfigError> {
-        let bad = |key: &str, why: &str| Err(ConfigError::invalid(key, why));
+        let bad = |key: &str, reason: &str| Err(ConfigError::invalid(key, reason));
         let mut ids = HashSet::new();
         for pack in &self.packs {
             let plain = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
             if !(1..=64).contains(&pack.id.len()) || !pack.id.bytes().all(plain) {
-                return bad("billing.packs", "an id is 1 to 64 letters, digits, dots, dashes or underscores");
+                return bad(
+                    "billing.packs",
+                    "an id must be 1 to 64 letters, digits, dots, dashes or underscores",
+                );
             }
             if !ids.insert(&pack.id) {
-                return bad("billing.packs", "two packs have the same id");
+                return bad("billing.packs", &format!("two packs have the id \"{}\"; rename one", pack.id));
             }
             if !pack.price.is_positive() || !is_whole_cents(pack.price) {
-                return bad("billing.packs", "a price is at least one cent, and whole cents");
+                return bad("billing.packs", "a price must be at least one cent, and whole cents");
             }
             if pack.credits < pack.price {
                 return bad("billing.packs", "a pack cannot credit less than it costs");
@@ -101,13 +105,16 @@ impl BillingConfig {
         }
         let url = &self.stripe_api_url;
         if url.ends_with('/') || !(url.starts_with("https://") || url.starts_with("http://")) {
-            return bad("billing.stripe_api_url", "is not an origin such as https://api.stripe.com");
+            return bad(
+                "billing.stripe_api_url",
+                "must be an origin such as https://api.stripe.com, without a path",
+            );
         }
         Ok(())
     }
 }
 
-/// Whether a card can be charged exactly this.
+/// Returns true if a card can be charged exactly this amount.
 #[must_use]
 pub fn is_whole_cents(amount: Money) -> bool {
     amount.micros() % CENT == 0

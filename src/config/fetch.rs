@@ -1,4 +1,4 @@
-//! What requests may have read from elsewhere: `urls` and `pdfs` of chat.
+//! Attachments of chat requests that are read from elsewhere: `urls` and `pdfs`.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -13,7 +13,7 @@ use super::ConfigError;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct FetchConfig {
-    /// Whether `urls` and `pdfs` are offered.
+    /// True if `urls` and `pdfs` are offered.
     pub enabled: bool,
     /// Attachments of one request.
     pub max_attachments: usize,
@@ -23,9 +23,9 @@ pub struct FetchConfig {
     pub max_text_bytes: usize,
     /// Pages of one PDF.
     pub max_pdf_pages: usize,
-    /// Limit of opening a connection, in milliseconds.
+    /// Timeout of opening a connection, in milliseconds.
     pub connect_timeout_ms: u64,
-    /// Limit of all that one request has read, in milliseconds.
+    /// Timeout of all attachments of one request, in milliseconds.
     pub total_timeout_ms: u64,
     /// Attachments of all requests that are read at once; bounds what they take of memory.
     pub max_at_once: usize,
@@ -33,7 +33,7 @@ pub struct FetchConfig {
     pub max_pdfs_at_once: usize,
     /// Attachments a minute for one account.
     pub per_minute: u32,
-    /// The ports that are fetched from; every port when empty.
+    /// Ports that are fetched from; every port when empty.
     pub ports: Vec<u16>,
     /// Networks that are fetched from although they are not public.
     pub allow_networks: Vec<Network>,
@@ -64,7 +64,7 @@ impl Default for FetchConfig {
 pub struct Network(IpNet);
 
 impl Network {
-    /// Whether an address belongs to it.
+    /// Returns true if an address belongs to the network.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
         self.0.contains(&address)
@@ -99,7 +99,7 @@ impl fmt::Display for Network {
     }
 }
 
-/// More than any machine reads at once; beyond it, a typing error.
+/// Upper bound of `max_at_once`, more than any machine reads at once: beyond it is a typing error.
 const MAX_AT_ONCE: usize = 100_000;
 
 pub(super) fn validate(fetch: &FetchConfig) -> Result<(), ConfigError> {
@@ -119,12 +119,13 @@ pub(super) fn validate(fetch: &FetchConfig) -> Result<(), ConfigError> {
     let counts = counts.map(|(key, value)| (key, value == 0));
     let times = times.map(|(key, value)| (key, value == 0));
     if let Some((key, _)) = counts.into_iter().chain(times).find(|(_, zero)| *zero) {
-        let why = "must be at least 1; set fetch.enabled = false to read nothing";
-        return Err(ConfigError::invalid(&format!("fetch.{key}"), why));
+        let reason = "must be at least 1; set fetch.enabled = false to read nothing";
+        return Err(ConfigError::invalid(&format!("fetch.{key}"), reason));
     }
     if usize::try_from(fetch.per_minute).is_ok_and(|per_minute| per_minute < fetch.max_attachments) {
-        let why = "cannot be less than fetch.max_attachments: a request with that many would never be served";
-        return Err(ConfigError::invalid("fetch.per_minute", why));
+        let reason =
+            "cannot be less than fetch.max_attachments: a request with that many would never be served";
+        return Err(ConfigError::invalid("fetch.per_minute", reason));
     }
     if fetch.max_at_once < fetch.max_attachments {
         return Err(ConfigError::invalid("fetch.max_at_once", "cannot be less than fetch.max_attachments"));

@@ -1,4 +1,4 @@
-//! The contract that sells keys and credit.
+//! Contract that sells keys and credit.
 
 use alloy::primitives::Address;
 use serde::{Deserialize, Serialize};
@@ -9,13 +9,13 @@ use super::ConfigError;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct KeySaleConfig {
-    /// The contract; `farebox contracts deploy` places one.
+    /// Address of the contract; `farebox contracts deploy` deploys one.
     pub address: Option<Address>,
-    /// Whom the contract pays; `payments.recipient` when unset.
+    /// Account that the contract pays; `payments.recipient` when unset.
     pub payee: Option<Address>,
-    /// How many blocks must stand on a purchase before it counts.
+    /// Blocks on top of a purchase before it counts.
     pub confirmations: u64,
-    /// The most blocks whose logs are asked for at once.
+    /// Most blocks whose logs are asked for at once.
     pub blocks_per_query: u64,
 }
 
@@ -25,10 +25,10 @@ impl Default for KeySaleConfig {
     }
 }
 
-/// More than any chain was ever reorganised by; beyond it, a typing error.
-const MOST_CONFIRMATIONS: u64 = 10_000;
-/// No node answers for more.
-const MOST_BLOCKS: u64 = 1_000_000;
+/// Upper bound of `confirmations`, more than any chain was ever reorganised by: beyond it is a typing error.
+const MAX_CONFIRMATIONS: u64 = 10_000;
+/// Upper bound of `blocks_per_query`: no node answers for more.
+const MAX_BLOCKS_PER_QUERY: u64 = 1_000_000;
 
 pub(super) fn validate(sale: &KeySaleConfig) -> Result<(), ConfigError> {
     for (key, address) in [("key_sale.address", sale.address), ("key_sale.payee", sale.payee)] {
@@ -36,16 +36,16 @@ pub(super) fn validate(sale: &KeySaleConfig) -> Result<(), ConfigError> {
             return Err(ConfigError::invalid(key, "is the zero address; leave it out instead"));
         }
     }
-    if sale.confirmations > MOST_CONFIRMATIONS {
+    if sale.confirmations > MAX_CONFIRMATIONS {
         return Err(ConfigError::invalid(
             "key_sale.confirmations",
-            format!("set a number of blocks up to {MOST_CONFIRMATIONS}"),
+            format!("set a number of blocks up to {MAX_CONFIRMATIONS}"),
         ));
     }
-    if !(1..=MOST_BLOCKS).contains(&sale.blocks_per_query) {
+    if !(1..=MAX_BLOCKS_PER_QUERY).contains(&sale.blocks_per_query) {
         return Err(ConfigError::invalid(
             "key_sale.blocks_per_query",
-            format!("set a number of blocks from 1 to {MOST_BLOCKS}"),
+            format!("set a number of blocks from 1 to {MAX_BLOCKS_PER_QUERY}"),
         ));
     }
     Ok(())

@@ -8,15 +8,15 @@ use crate::money::Money;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct KeysConfig {
-    /// How the text of every key begins.
+    /// Prefix of the text of every key.
     pub prefix: String,
     /// Requests a minute of a key that has no limit of its own.
     pub default_rpm: u32,
-    /// The same for tokens, of prompts and answers together.
+    /// Tokens a minute, of prompts and answers together, of a key that has no limit of its own.
     pub default_tpm: u32,
     /// Requests a minute without a valid key, for one address.
     pub anonymous_rpm: u32,
-    /// What a 402 offers to pay into the account at least, in dollars.
+    /// Least top-up that a 402 offers, in dollars; larger ones are multiples of it.
     pub top_up: Money,
 }
 
@@ -32,7 +32,10 @@ impl Default for KeysConfig {
     }
 }
 
-/// Why a prefix cannot be used.
+/// Checks that a prefix can be used.
+///
+/// # Errors
+/// The form that it must have.
 pub(super) fn check_prefix(prefix: &str) -> Result<(), &'static str> {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
     if (2..=32).contains(&prefix.len()) && prefix.bytes().all(plain) {

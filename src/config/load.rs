@@ -1,4 +1,4 @@
-//! Merging the sources: file, then environment, then flags.
+//! Merges the sources: file, then environment, then flags.
 
 use std::path::{Path, PathBuf};
 
@@ -7,7 +7,7 @@ use toml::{Table, Value};
 
 use super::{Config, ModelConfig, Source, UpstreamConfig};
 
-/// Why a configuration was refused. Messages say which key and what to write,
+/// Reason a configuration was refused. Messages say which key and what to write,
 /// and never repeat a value of a secret key.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -24,10 +24,10 @@ pub enum ConfigError {
 }
 
 impl ConfigError {
-    /// No upstream can be asked over TLS.
+    /// Makes the error of a system without TLS roots, on which no upstream is reachable.
     #[must_use]
     pub fn tls_roots() -> Self {
-        Self::invalid("upstreams", "the system's TLS roots cannot be loaded")
+        Self::invalid("upstreams", "the system's TLS roots cannot be loaded; install CA certificates")
     }
 
     pub(super) fn invalid(key: &str, why: impl Into<String>) -> Self {
@@ -42,12 +42,12 @@ fn hint(nearest: Option<&str>) -> String {
     )
 }
 
-/// What the process was given.
+/// Sources of a process's configuration.
 #[derive(Debug, Default)]
 pub struct Sources {
-    /// `--config`.
+    /// Path of `--config`.
     pub file: Option<PathBuf>,
-    /// The environment; only names that begin with `FAREBOX_` are looked at.
+    /// Variables of the environment; only names that begin with `FAREBOX_` are looked at.
     pub env: Vec<(String, String)>,
     /// Flags as `section.key` and a value.
     pub flags: Vec<(String, String)>,
@@ -55,7 +55,7 @@ pub struct Sources {
 
 /// Names that begin with `FAREBOX_` and are not configuration keys.
 const OTHER_ENV: [&str; 2] = ["FAREBOX_CONFIG", "FAREBOX_ANVIL"];
-/// Used by the test-suite.
+/// Prefix of variables of the tests.
 const TEST_ENV: &str = "FAREBOX_TEST_";
 
 /// Reads, merges and checks the configuration.
@@ -156,7 +156,7 @@ fn try_one(section: &str, value: Value) -> Result<(), toml::de::Error> {
     Table::from_iter([(section.to_owned(), value)]).try_into::<Config>().map(|_| ())
 }
 
-/// serde's own words, unless they could quote a secret.
+/// Returns serde's own message, unless it could quote a secret.
 fn describe(key: &str, error: &toml::de::Error) -> String {
     if key.contains("secret") || SECRET_KEYS.contains(&key) {
         "is not valid (its value is not shown)".to_owned()
@@ -165,9 +165,10 @@ fn describe(key: &str, error: &toml::de::Error) -> String {
     }
 }
 
+/// Keys, beside those with `secret` in their name, whose values are secret.
 const SECRET_KEYS: [&str; 4] = ["url", "rpc_url", "private_key", "api_key"];
 
-/// `section.key` of every key, read off the types: the list cannot drift.
+/// Returns `section.key` of every key, read off the types: the list cannot drift.
 pub(super) fn known_keys() -> Vec<String> {
     let mut keys = Vec::new();
     if let Ok(Json::Object(sections)) = serde_json::to_value(Config::default()) {
@@ -180,7 +181,7 @@ pub(super) fn known_keys() -> Vec<String> {
     keys
 }
 
-/// Lists of tables and the keys of their entries, also read off the types.
+/// Returns lists of tables and the keys of their entries, also read off the types.
 fn list_keys() -> [(&'static str, Vec<String>); 3] {
     let source = Source { name: String::new(), model: Some(String::new()) };
     [
@@ -197,7 +198,7 @@ fn fields_of(entry: &impl serde::Serialize) -> Vec<String> {
     }
 }
 
-/// Refuses unknown keys in the entries of `list`, which stands at `place`.
+/// Refuses unknown keys in the entries of `list`, which is at `place`.
 fn check_entries(origin: &str, list: &str, place: &str, entries: &[Value]) -> Result<(), ConfigError> {
     let Some((_, known)) = list_keys().into_iter().find(|(name, _)| *name == list) else {
         return Ok(());
@@ -255,7 +256,7 @@ fn check_section(origin: &str, section: &str, known: &[String]) -> Result<(), Co
     })
 }
 
-/// `FAREBOX_SERVER_LISTEN` is `server.listen`.
+/// Returns the key of a variable: `FAREBOX_SERVER_LISTEN` is `server.listen`.
 fn env_key(name: &str, known: &[String]) -> Result<Option<String>, ConfigError> {
     if !name.starts_with("FAREBOX_") || OTHER_ENV.contains(&name) || name.starts_with(TEST_ENV) {
         return Ok(None);
@@ -276,7 +277,7 @@ fn env_name(key: &str) -> String {
     format!("FAREBOX_{}", key.replace('.', "_").to_uppercase())
 }
 
-/// The most similar name, if it is similar at all.
+/// Returns the most similar name, if it is similar at all.
 pub(super) fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<String> {
     candidates
         .map(|c| (strsim::jaro_winkler(name, c), c))

@@ -2,8 +2,8 @@
 //!
 //! Every key is documented in `farebox.example.toml`. Sources are merged by
 //! [`load`] (file < environment < flags), unknown keys are refused with the
-//! nearest valid name, and [`Config::validate`] checks what no single field can
-//! know. After start-up nothing reads a file or the environment again.
+//! nearest valid name, and [`Config::validate`] checks the rules that hold between
+//! fields. After start-up nothing reads a file or the environment again.
 
 mod billing;
 mod fetch;
@@ -55,9 +55,9 @@ pub struct Config {
     pub privacy: PrivacyConfig,
     pub fetch: FetchConfig,
     pub log: LogConfig,
-    /// The servers that models come from.
+    /// Servers that models come from.
     pub upstreams: Vec<UpstreamConfig>,
-    /// The models that are sold; none by default.
+    /// Models that are sold; none by default.
     pub models: Vec<ModelConfig>,
 }
 
@@ -67,14 +67,14 @@ pub struct Config {
 pub struct ServerConfig {
     /// Address to listen on.
     pub listen: SocketAddr,
-    /// The origin clients use, without a trailing slash. The payment realm and
+    /// Origin that clients use, without a trailing slash. The payment realm and
     /// every published link derive from it, never from a request's Host header.
     pub public_url: String,
     /// Largest accepted request body, in bytes.
     pub body_limit_bytes: usize,
-    /// The same where a body may hold images and PDFs: previews and chat.
+    /// Largest accepted body that may hold images and PDFs (previews and chat), in bytes.
     pub file_body_limit_bytes: usize,
-    /// Bytes that bodies above `body_limit_bytes` may take at once, all together; further ones are asked to come again.
+    /// Memory that all bodies above `body_limit_bytes` may take at once, in bytes; further ones are answered with 503.
     pub large_bodies_bytes: usize,
     /// Largest accepted request head (all headers together), in bytes.
     pub header_limit_bytes: usize,
@@ -88,7 +88,7 @@ pub struct ServerConfig {
     pub drain_seconds: u64,
 }
 
-/// Where the ledger lives.
+/// Database of the ledger and of everything else that is kept.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DatabaseConfig {
@@ -98,38 +98,38 @@ pub struct DatabaseConfig {
     pub max_connections: u32,
 }
 
-/// The names shown to people.
+/// Names shown to people.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ProductConfig {
     pub name: String,
     pub description: String,
-    /// Where people find documentation; published in the discovery document.
+    /// Page on which people find documentation; published in the discovery document.
     pub homepage: Option<String>,
     /// Contact address published in the discovery document.
     pub contact: Option<String>,
 }
 
-/// The Payment scheme: challenges and what is kept of a payment.
+/// Payment scheme: challenges, and the retention of answers.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PaymentsConfig {
     /// Secret that binds challenges; at least 32 bytes.
     pub secret: Secret,
-    /// The secret before the last rotation: still verifies, never signs.
+    /// Secret before the last rotation: still verifies, never signs.
     pub previous_secret: Option<Secret>,
-    /// How long a charge challenge can be paid, in seconds.
+    /// Time for which a charge challenge can be paid, in seconds.
     pub challenge_ttl_seconds: u64,
     /// Account that receives payments.
     pub recipient: Address,
-    /// How a charge may be submitted.
+    /// Ways in which a charge may be submitted.
     pub modes: Vec<SubmissionMode>,
-    /// How long the answer to a request with an `Idempotency-Key` can be
+    /// Time for which the answer to a request with an `Idempotency-Key` can be
     /// fetched again, in hours.
     pub answer_retention_hours: u64,
 }
 
-/// The Tempo node and the token that prices are paid in.
+/// Tempo node, and the token that prices are paid in.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ChainConfig {
@@ -137,13 +137,13 @@ pub struct ChainConfig {
     pub chain_id: u64,
     /// TIP-20 token that charges are paid in (six decimals).
     pub currency: Address,
-    /// The token's name, shown to people.
+    /// Name of the token, shown to people.
     pub currency_name: String,
     /// Further TIP-20 dollar tokens that are accepted, at one to one.
     pub also_accepted: Vec<Address>,
-    /// Limit of one RPC call, in milliseconds.
+    /// Timeout of one RPC call, in milliseconds.
     pub request_timeout_ms: u64,
-    /// How long a request waits for its transaction before it is answered
+    /// Time for which a request waits for its transaction before it is answered
     /// "pending, send the same request again", in milliseconds.
     pub confirm_timeout_ms: u64,
 }
@@ -163,11 +163,11 @@ pub struct SponsorConfig {
     pub max_fee: Money,
     /// Sponsored transactions whose outcome is open, over all payers.
     pub max_in_flight: u32,
-    /// The same for one payer.
+    /// Sponsored transactions of one payer whose outcome is open.
     pub max_in_flight_per_payer: u32,
     /// Sum of the highest fees of all sponsored transactions of a UTC day.
     pub daily_budget: Money,
-    /// The same for one payer.
+    /// Sum of the highest fees of one payer's sponsored transactions of a UTC day.
     pub daily_budget_per_payer: Money,
 }
 
@@ -180,7 +180,7 @@ pub struct LogConfig {
     pub filter: String,
 }
 
-/// How log lines look.
+/// Format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
@@ -274,12 +274,12 @@ impl Default for LogConfig {
 }
 
 impl Config {
-    /// Checks what no single field can know.
+    /// Checks the rules that hold between fields.
     ///
     /// # Errors
     /// The first rule that is broken, naming the key and what to write.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        let bad = |key: &str, why: String| Err(ConfigError::invalid(key, why));
+        let bad = |key: &str, reason: String| Err(ConfigError::invalid(key, reason));
         let url = &self.server.public_url;
         if url.ends_with('/') || host_of(url).is_none() {
             return bad(
@@ -318,7 +318,7 @@ impl Config {
             ("sponsor.daily_budget_per_payer", self.sponsor.daily_budget_per_payer),
         ] {
             if money < Money::ZERO {
-                return bad(key, "an amount of money cannot be negative".into());
+                return bad(key, "cannot be negative; write dollars such as \"0.05\"".into());
             }
         }
         self.pii.validate(self.server.body_limit_bytes)?;
@@ -334,15 +334,16 @@ impl Config {
         if self.product.name.contains(['|', ';', '=', '\n']) {
             return bad(
                 "product.name",
-                "wallets sign it in messages: leave out | ; = and line breaks".into(),
+                "cannot have | ; = and line breaks, because wallets sign it in messages; leave them out"
+                    .into(),
             );
         }
         self.billing.validate()?;
-        if let Err(why) = keys::check_prefix(&self.keys.prefix) {
-            return bad("keys.prefix", why.into());
+        if let Err(reason) = keys::check_prefix(&self.keys.prefix) {
+            return bad("keys.prefix", reason.into());
         }
         if !self.keys.top_up.is_positive() {
-            return bad("keys.top_up", "must be more than nothing".into());
+            return bad("keys.top_up", "must be more than zero dollars".into());
         }
         for (key, rate) in [
             ("keys.default_rpm", self.keys.default_rpm),
@@ -358,7 +359,7 @@ impl Config {
         models::validate(&self.upstreams, &self.models)
     }
 
-    /// The protection space of challenges: the host name of `server.public_url`,
+    /// Returns the protection space of challenges: the host name of `server.public_url`,
     /// without its port, which is what clients compare it with.
     #[must_use]
     pub fn realm(&self) -> &str {
@@ -370,10 +371,10 @@ impl Config {
     }
 }
 
-/// RFC 2104 advises a key no shorter than the hash; the SDKs ask for the same.
+/// Shortest secret of challenges. RFC 2104 advises a key no shorter than the hash, and so do the SDKs.
 const MIN_SECRET_BYTES: usize = 32;
 
-/// `host[:port]` of an http(s) origin, or `None` when it is anything else.
+/// Returns `host[:port]` of an http(s) origin, or `None` when it is anything else.
 fn host_of(url: &str) -> Option<&str> {
     let host = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"))?;
     let plain = !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-.:[]".contains(&b));

@@ -1,4 +1,4 @@
-//! The models that are sold and the servers they come from.
+//! Models that are sold, and the servers they come from.
 
 use std::collections::HashSet;
 
@@ -11,19 +11,19 @@ use crate::money::Money;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct UpstreamConfig {
-    /// How `models` refer to it. Never shown to clients.
+    /// Name by which `models` refer to it. Never shown to clients.
     pub name: String,
-    /// Where its API begins, with the version: `https://api.example.com/v1`.
+    /// URL of its API, with the version: `https://api.example.com/v1`.
     pub base_url: String,
-    /// Sent as a Bearer token.
+    /// Key that is sent as a Bearer token.
     pub api_key: Option<Secret>,
-    /// Limit of opening a connection, in milliseconds.
+    /// Timeout of opening a connection, in milliseconds.
     pub connect_timeout_ms: u64,
-    /// How long the first piece of a streamed answer may take, in milliseconds.
+    /// Timeout of the first piece of a streamed answer, in milliseconds.
     pub first_token_timeout_ms: u64,
-    /// The longest silence between two pieces, in milliseconds.
+    /// Longest silence between two pieces, in milliseconds.
     pub idle_timeout_ms: u64,
-    /// The longest answer, streamed or whole, in milliseconds.
+    /// Timeout of a whole answer, streamed or not, in milliseconds.
     pub total_timeout_ms: u64,
 }
 
@@ -31,15 +31,16 @@ pub struct UpstreamConfig {
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ModelConfig {
-    /// The name clients ask for.
+    /// Name that clients ask for.
     pub id: String,
     pub description: String,
-    /// Where it comes from, in order of preference.
+    /// Upstreams that it comes from, in order of preference.
     pub upstreams: Vec<Source>,
-    /// What one chunk of a paid stream costs, in dollars.
+    /// Price of one chunk of a paid stream, in dollars.
     pub price_per_chunk: Money,
-    /// What a million tokens cost, in dollars.
+    /// Price of a million tokens of prompts, in dollars.
     pub price_per_million_input: Money,
+    /// Price of a million tokens of answers, in dollars.
     pub price_per_million_output: Money,
     /// Tokens of prompt and answer together.
     pub context_length: u64,
@@ -52,12 +53,12 @@ pub struct ModelConfig {
 #[serde(from = "SourceForm")]
 pub struct Source {
     pub name: String,
-    /// The model's own id where the upstream knows it by another name.
+    /// Id of the model at the upstream, where that is another.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
 }
 
-/// The two ways of writing a [`Source`].
+/// Form in which a [`Source`] is written.
 #[derive(Deserialize)]
 #[serde(untagged, expecting = "write an upstream's name, or { name = \"…\", model = \"…\" }")]
 enum SourceForm {
@@ -88,18 +89,18 @@ impl Default for UpstreamConfig {
     }
 }
 
-/// The largest number that every JSON reader keeps exact.
+/// Largest number that every JSON reader keeps exact.
 const MAX_TOKENS: u64 = 1 << 53;
 
 /// Checks the entries, each on its own and against each other.
 pub(super) fn validate(upstreams: &[UpstreamConfig], models: &[ModelConfig]) -> Result<(), ConfigError> {
     let mut names = HashSet::new();
     for (index, upstream) in upstreams.iter().enumerate() {
-        let bad = |field: &str, why: &str| {
-            Err(ConfigError::invalid(&format!("upstreams[{index}].{field}"), why.to_owned()))
+        let bad = |field: &str, reason: &str| {
+            Err(ConfigError::invalid(&format!("upstreams[{index}].{field}"), reason.to_owned()))
         };
         if upstream.name.is_empty() {
-            return bad("name", "name the upstream, so that models can refer to it");
+            return bad("name", "is empty; name the upstream, so that models can refer to it");
         }
         if !names.insert(upstream.name.as_str()) {
             return bad("name", &format!("\"{}\" is taken by an earlier upstream", upstream.name));
@@ -117,7 +118,7 @@ pub(super) fn validate(upstreams: &[UpstreamConfig], models: &[ModelConfig]) -> 
             ("total_timeout_ms", upstream.total_timeout_ms),
         ] {
             if limit == 0 {
-                return bad(field, "a time limit cannot be zero");
+                return bad(field, "cannot be zero; set a time limit in milliseconds");
             }
         }
     }

@@ -1,4 +1,4 @@
-//! What finds personal data: its price, its limits and its models.
+//! Search for personal data: its price, its limits and its models.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -27,14 +27,14 @@ pub struct PiiConfig {
     pub max_file_bytes: usize,
     /// Most pages of a PDF that are examined.
     pub max_pdf_pages: usize,
-    /// The longest that one request is examined, in seconds.
+    /// Longest time that one request is examined, in seconds.
     pub limit_seconds: u64,
     /// Requests whose files are examined at once; 0 is half of the cores.
     pub files_at_once: usize,
-    /// The folder of models; none are loaded without. What `ocr/` in it holds reads images, `faces/` finds faces,
-    /// `rampart/` is `model: accurate`.
+    /// Folder of models; none are loaded without. The models in its `ocr/` read images, those in `faces/` find faces,
+    /// and `rampart/` is `model: accurate`.
     pub models: Option<PathBuf>,
-    /// More networks that label tokens (ONNX), by the name that `model` in `piiConfig` calls them: folders with
+    /// Further networks that label tokens (ONNX), by the name that `model` in `piiConfig` calls them: folders with
     /// `model.onnx`, `vocab.txt` and `config.json`.
     pub classifiers: BTreeMap<String, PathBuf>,
 }
@@ -57,7 +57,7 @@ impl Default for PiiConfig {
 
 impl PiiConfig {
     pub(super) fn validate(&self, body_limit: usize) -> Result<(), ConfigError> {
-        let bad = |key: &str, why: &str| Err(ConfigError::invalid(&format!("pii.{key}"), why));
+        let bad = |key: &str, reason: &str| Err(ConfigError::invalid(&format!("pii.{key}"), reason));
         if self.max_text_bytes > body_limit {
             return bad("max_text_bytes", "cannot exceed server.body_limit_bytes");
         }
@@ -79,7 +79,7 @@ impl PiiConfig {
             if ["rules", "fast", "accurate"].contains(&name.as_str()) {
                 return bad(
                     "classifiers",
-                    &format!("\"{name}\" is the name of a model that is there already"),
+                    &format!("\"{name}\" is the name of a built-in model; use another name"),
                 );
             }
         }
@@ -89,7 +89,7 @@ impl PiiConfig {
     /// Loads the networks that find names in texts.
     ///
     /// # Errors
-    /// When a file is missing or is no such network.
+    /// If a file is missing or is no such network.
     pub fn networks(&self) -> Result<NameClassifiers, ConfigError> {
         let accurate = self.folder("rampart").map(|folder| classifier("models", &folder)).transpose()?;
         let named = self.classifiers.iter().map(|(name, folder)| {
@@ -102,7 +102,7 @@ impl PiiConfig {
     /// Loads the networks that images are examined with.
     ///
     /// # Errors
-    /// When a file is missing or is no such network.
+    /// If a file is missing or is no such network.
     pub fn image_models(&self) -> Result<ImageModels, ConfigError> {
         let ocr = self.folder("ocr").map(|folder| -> Result<Ocr, ConfigError> {
             let (find, read) = (bytes("models", &folder, "det.onnx")?, bytes("models", &folder, "rec.onnx")?);
@@ -116,7 +116,7 @@ impl PiiConfig {
         Ok(ImageModels { ocr: ocr.transpose()?, faces: faces.transpose()? })
     }
 
-    /// The folder of one model, if it is there: what is not there is missing from what is offered.
+    /// Returns the folder of one model, if it is there; a model without a folder is not offered.
     fn folder(&self, name: &str) -> Option<PathBuf> {
         self.models.as_deref().map(|models| models.join(name)).filter(|folder| folder.is_dir())
     }

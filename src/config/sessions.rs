@@ -14,29 +14,29 @@ pub struct SessionsConfig {
     /// Key that settles and closes channels: of `payments.recipient` itself, or
     /// of an operator that new channels then name.
     pub operator_key: Option<Secret>,
-    /// The channel reserve (TIP-1034).
+    /// Address of the channel reserve (TIP-1034).
     pub escrow: Address,
-    /// How long a session challenge can be used. Vouchers echo it for a whole stream.
+    /// Time for which a session challenge can be used, in seconds. Vouchers echo it for a whole stream.
     pub challenge_ttl_seconds: u64,
-    /// The deposit that is suggested, in units of the model's price.
+    /// Deposit that is suggested, in units of the model's price.
     pub suggested_deposit_units: u64,
-    /// Ask for a voucher when fewer units are left to spend, at least; a fast
+    /// Units left to spend below which a voucher is asked for, at least; a fast
     /// stream asks earlier.
     pub window_low: u64,
-    /// Ask for this many units, at least; a fast stream asks for more.
+    /// Units that a voucher is asked for, at least; a fast stream asks for more.
     pub window_size: u64,
-    /// The least that a voucher must add to the one before it.
+    /// Least amount that a voucher must add to the one before it.
     pub min_voucher_delta: Money,
     /// Vouchers of one channel that are taken per second on average; ten times
     /// as many at once.
     pub vouchers_per_second: u32,
-    /// Warn when the operator has less than this of the fee token.
+    /// Operator's balance of the fee token below which a warning is given.
     pub low_fee_balance: Money,
-    /// Settle a channel when this much is spent and not settled.
+    /// Amount spent and not settled above which a channel is settled.
     pub settle_above: Money,
-    /// Settle what is not settled when the channel was quiet this long.
+    /// Idle time after which a channel is settled, in seconds.
     pub settle_after_seconds: u64,
-    /// Close a channel that was quiet this long.
+    /// Idle time after which a channel is closed, in seconds.
     pub close_idle_seconds: u64,
     /// Gas limit of a settlement.
     pub gas: u64,

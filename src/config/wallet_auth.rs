@@ -2,13 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
-/// How long a signed message counts.
+/// Validity of signed messages.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct WalletAuthConfig {
-    /// How old a message may be, in seconds.
+    /// Oldest age of a message, in seconds.
     pub message_ttl_seconds: u32,
-    /// How far ahead of ours the signer's clock may be, in seconds.
+    /// Most that the signer's clock may be ahead of the server's, in seconds.
     pub clock_skew_seconds: u32,
 }
 

@@ -1,4 +1,4 @@
-//! The one table of error codes.
+//! Table of error codes.
 
 use axum::http::StatusCode;
 
@@ -57,7 +57,7 @@ pub enum Code {
 const PROBLEMS: &str = "https://paymentauth.org/problems/";
 
 impl Code {
-    /// All of them, in the order of their status.
+    /// All codes, in the order of their status.
     pub const ALL: [Self; 46] = [
         Self::InvalidParams,
         Self::SeveralCredentials,
@@ -107,7 +107,7 @@ impl Code {
         Self::ServiceUnavailable,
     ];
 
-    /// The one table: status, code, problem type (of the core draft, where it
+    /// Returns the code's row: status, code, problem type (of the core draft, where it
     /// has one) and title.
     const fn row(self) -> (u16, &'static str, Option<&'static str>, &'static str) {
         match self {
@@ -192,7 +192,7 @@ impl Code {
         }
     }
 
-    /// The `type` of OpenAI's errors: what their clients sort by, beside the status.
+    /// Returns the `type` of OpenAI's errors, by which their clients tell errors apart, beside the status.
     #[must_use]
     pub const fn openai_type(self) -> &'static str {
         match self.row().0 {
@@ -205,24 +205,25 @@ impl Code {
         }
     }
 
-    /// The type in words.
+    /// Returns the type in words.
     #[must_use]
     pub const fn title(self) -> &'static str {
         self.row().3
     }
 
-    /// The stable string.
+    /// Returns the stable string.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         self.row().1
     }
 
+    /// Returns the HTTP status.
     #[must_use]
     pub fn status(self) -> StatusCode {
         StatusCode::from_u16(self.row().0).expect("the table holds valid status codes")
     }
 
-    /// The `type` of problem details (RFC 9457).
+    /// Returns the `type` of problem details (RFC 9457).
     #[must_use]
     pub fn problem_type(self) -> String {
         self.row().2.map_or_else(|| "about:blank".to_owned(), |name| format!("{PROBLEMS}{name}"))

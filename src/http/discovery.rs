@@ -1,10 +1,11 @@
 //! Free documents by which agents find and understand the service. They are
-//! made once, from the configuration and the routes' own types.
+//! made once, from the configuration and the types of the routes.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
+use axum::Extension;
 use axum::body::Bytes;
-use axum::extract::State as AppState;
 use axum::http::HeaderName;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
@@ -12,27 +13,26 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-use super::{State, openapi};
-use crate::app::Offers;
+use super::openapi;
+use crate::app::App;
 use crate::config::Config;
 use crate::payments::{Intent, Method};
-use crate::sessions::Sessions;
 
-/// draft-payment-discovery-00, "Caching".
-const CACHED: (HeaderName, &str) = (CACHE_CONTROL, "max-age=300");
+/// Header that lets caches keep a document (draft-payment-discovery-00, "Caching").
+const CACHE_POLICY: (HeaderName, &str) = (CACHE_CONTROL, "max-age=300");
 
 const FAVICON: &str = "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 32 32\"><rect width=\"32\" \
 height=\"32\" rx=\"7\" fill=\"#15323a\"/><path d=\"M9 8h14v4H13v4h8v4h-8v5H9z\" fill=\"#f4d35e\"/></svg>";
 
-/// What is offered, and how to pay for it.
+/// Operations on offer, and the terms of payment.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Index {
     name: String,
-    /// The payable and free operations.
+    /// Payable and free operations.
     operations: Vec<Operation>,
     payment: PaymentTerms,
-    /// Where to read more.
+    /// Links to further documents.
     docs: Vec<String>,
 }
 
@@ -50,7 +50,7 @@ pub struct Operation {
     price: Option<String>,
 }
 
-/// How charges are paid (draft-tempo-charge-00).
+/// Terms of charges (draft-tempo-charge-00).
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PaymentTerms {
@@ -63,11 +63,11 @@ pub struct PaymentTerms {
     currency_name: String,
     recipient: String,
     modes: Vec<&'static str>,
-    /// Whether `?feePayer=true` lets the server pay the network fee.
+    /// True if `?feePayer=true` lets the server pay the network fee.
     sponsored: bool,
 }
 
-/// The documents, ready to send.
+/// Documents, ready to send.
 pub struct Documents {
     index: Bytes,
     openapi: Bytes,
@@ -77,14 +77,14 @@ pub struct Documents {
 }
 
 impl Documents {
-    /// Makes all of them.
+    /// Makes the documents of a server.
     #[must_use]
-    pub fn new(config: &Config, offers: &Offers, sessions: Option<&Sessions>) -> Self {
-        let document = openapi::document(config, offers, sessions);
+    pub fn new(app: &App) -> Self {
+        let config = &app.config;
+        let document = openapi::document(config, &app.offers, app.sessions.as_deref());
         let llms = llms_text(config, &document);
         let llms_full = format!("{llms}\n{}", reference(&document));
-        let index = serde_json::to_vec(&Index::new(config, offers, sessions, &document))
-            .expect("plain data is valid JSON");
+        let index = serde_json::to_vec(&Index::new(app, &document)).expect("plain data is valid JSON");
         Self {
             index: Bytes::from(index),
             openapi: Bytes::from(document.to_string()),
@@ -93,15 +93,10 @@ impl Documents {
             catalog: Bytes::from(catalog_document(config).to_string()),
         }
     }
-
-    /// The index of `/mpp`.
-    pub fn index(&self) -> Response {
-        ([(CONTENT_TYPE, "application/json"), CACHED], self.index.clone()).into_response()
-    }
 }
 
 impl Index {
-    fn new(config: &Config, offers: &Offers, sessions: Option<&Sessions>, document: &Value) -> Self {
+    fn new(app: &App, document: &Value) -> Self {
         let operations = operations(document)
             .into_iter()
             .filter(|(_, path, _)| path.starts_with("/mpp/"))
@@ -112,6 +107,7 @@ impl Index {
                 price: price(operation).map(str::to_owned),
             })
             .collect();
+        let config = &app.config;
         let url = &config.server.public_url;
         Self {
             name: config.product.name.clone(),
@@ -119,7 +115,7 @@ impl Index {
             payment: PaymentTerms {
                 scheme: "Payment",
                 method: Method::Tempo.as_str(),
-                intents: if sessions.is_some() {
+                intents: if app.sessions.is_some() {
                     vec![Intent::Charge.as_str(), Intent::Session.as_str()]
                 } else {
                     vec![Intent::Charge.as_str()]
@@ -129,41 +125,51 @@ impl Index {
                 currency_name: config.chain.currency_name.clone(),
                 recipient: format!("{:#x}", config.payments.recipient),
                 modes: config.payments.modes.iter().map(|mode| mode.as_str()).collect(),
-                sponsored: offers.preview_sponsored.is_some(),
+                sponsored: app.offers.preview_sponsored.is_some(),
             },
             docs: ["/openapi.json", "/llms.txt", "/llms-full.txt"].map(|path| format!("{url}{path}")).into(),
         }
     }
 }
 
-/// Dollars for one call of a documented operation, or for its smallest part
+/// Returns dollars for one call of a documented operation, or for its smallest part
 /// where it is metered; `None` when it is free.
 fn price(operation: &Value) -> Option<&str> {
     let price = &operation["x-payment-info"]["price"];
     price["amount"].as_str().or_else(|| price["min"].as_str())
 }
 
-pub async fn openapi(AppState(app): AppState<State>) -> impl IntoResponse {
-    ([(CONTENT_TYPE, "application/json"), CACHED], app.documents.openapi.clone())
+/// Documents of the server, as handlers get them.
+type Shared = Extension<Arc<Documents>>;
+
+/// List what can be bought and how to pay.
+#[utoipa::path(get, path = "/mpp", tag = "discovery",
+    responses((status = 200, description = "Operations, prices and payment terms", body = Index)))]
+pub async fn index(Extension(documents): Shared) -> Response {
+    ([(CONTENT_TYPE, "application/json"), CACHE_POLICY], documents.index.clone()).into_response()
 }
 
-pub async fn llms(AppState(app): AppState<State>) -> impl IntoResponse {
-    ([(CONTENT_TYPE, "text/plain; charset=utf-8"), CACHED], app.documents.llms.clone())
+pub async fn openapi(Extension(documents): Shared) -> impl IntoResponse {
+    ([(CONTENT_TYPE, "application/json"), CACHE_POLICY], documents.openapi.clone())
 }
 
-pub async fn llms_full(AppState(app): AppState<State>) -> impl IntoResponse {
-    ([(CONTENT_TYPE, "text/plain; charset=utf-8"), CACHED], app.documents.llms_full.clone())
+pub async fn llms(Extension(documents): Shared) -> impl IntoResponse {
+    ([(CONTENT_TYPE, "text/plain; charset=utf-8"), CACHE_POLICY], documents.llms.clone())
 }
 
-pub async fn catalog(AppState(app): AppState<State>) -> impl IntoResponse {
-    ([(CONTENT_TYPE, "application/linkset+json"), CACHED], app.documents.catalog.clone())
+pub async fn llms_full(Extension(documents): Shared) -> impl IntoResponse {
+    ([(CONTENT_TYPE, "text/plain; charset=utf-8"), CACHE_POLICY], documents.llms_full.clone())
+}
+
+pub async fn catalog(Extension(documents): Shared) -> impl IntoResponse {
+    ([(CONTENT_TYPE, "application/linkset+json"), CACHE_POLICY], documents.catalog.clone())
 }
 
 pub async fn favicon() -> impl IntoResponse {
-    ([(CONTENT_TYPE, "image/svg+xml"), CACHED], FAVICON)
+    ([(CONTENT_TYPE, "image/svg+xml"), CACHE_POLICY], FAVICON)
 }
 
-/// RFC 9727: where the API's description is.
+/// Makes the API catalog (RFC 9727), with links to the API's description.
 fn catalog_document(config: &Config) -> Value {
     let url = &config.server.public_url;
     json!({ "linkset": [{
@@ -174,7 +180,7 @@ fn catalog_document(config: &Config) -> Value {
     }] })
 }
 
-/// Every documented operation as (METHOD, path, its description).
+/// Returns every documented operation as (METHOD, path, its description).
 fn operations(document: &Value) -> Vec<(String, &str, &Value)> {
     let paths = document["paths"].as_object().into_iter().flatten();
     paths
@@ -222,14 +228,14 @@ fn llms_text(config: &Config, document: &Value) -> String {
     text
 }
 
-/// Descriptions, parameters, example and answers of each operation.
+/// Writes descriptions, parameters, example and answers of each operation.
 fn reference(document: &Value) -> String {
     let mut text = String::from("## Reference\n");
     for (method, path, operation) in operations(document) {
         let _ = write!(text, "\n### {method} {path}\n\n");
         for part in ["summary", "description"] {
-            if let Some(words) = operation[part].as_str() {
-                let _ = writeln!(text, "{words}\n");
+            if let Some(part) = operation[part].as_str() {
+                let _ = writeln!(text, "{part}\n");
             }
         }
         for parameter in operation["parameters"].as_array().into_iter().flatten() {
@@ -248,7 +254,7 @@ fn reference(document: &Value) -> String {
     text
 }
 
-/// A schema with its first reference followed: enough to read.
+/// Returns a schema with its first reference followed: enough to read.
 fn resolved<'a>(document: &'a Value, schema: &'a Value) -> &'a Value {
     schema["$ref"]
         .as_str()

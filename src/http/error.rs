@@ -1,7 +1,7 @@
-//! A failed request: one error type, one place that writes answers.
+//! Failed requests: one error type, and one place that writes them.
 //!
 //! Handlers know nothing of shapes. An [`HttpError`] travels to [`render`] with
-//! its response, and the path decides what it looks like: OpenAI's under `/v1`,
+//! its response, and the path decides its [`Shape`]: OpenAI's under `/v1`,
 //! the management API's under `/api/v1`, problem details elsewhere.
 
 use std::sync::Arc;
@@ -11,7 +11,6 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTE
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
-use serde_json::json;
 use utoipa::ToSchema;
 
 pub use super::code::Code;
@@ -19,23 +18,27 @@ use crate::id::RequestId;
 use crate::money::Money;
 use crate::payments::http::ChallengeHeader;
 
+/// Seconds after which to ask again a part of the server that is down.
+const RETRY_SECONDS: u32 = 2;
+
 /// A failed request. `detail` is for the caller: it says what to do and holds
 /// no credential, key, prompt or signature.
 #[derive(Debug)]
 pub struct HttpError {
     pub code: Code,
     pub detail: String,
-    /// Sent with a 402, which must carry at least one.
+    /// Challenges of a 402, which must carry at least one.
     pub challenges: Vec<ChallengeHeader>,
     /// Seconds after which the same request makes sense again.
     pub retry_after: Option<u32>,
-    /// How much more a voucher must allow, or an account must have.
+    /// Amount by which a voucher, or an account's credit, falls short.
     pub missing: Option<Money>,
-    /// The field at fault, in the shape of `/v1`.
+    /// Field at fault, in the shape of `/v1`.
     pub param: Option<String>,
 }
 
 impl HttpError {
+    /// Makes an error of that code; `detail` says what happened and what to do.
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
         Self {
             code,
@@ -47,9 +50,14 @@ impl HttpError {
         }
     }
 
-    /// 400 with a sentence about the input.
+    /// Makes a 400 with a sentence about the input.
     pub fn invalid(detail: impl Into<String>) -> Self {
         Self::new(Code::InvalidParams, detail)
+    }
+
+    /// Makes a 503: a part of the server is down, and the same request makes sense again soon.
+    pub fn unavailable(detail: impl Into<String>) -> Self {
+        Self::new(Code::ServiceUnavailable, detail).retry_soon()
     }
 
     #[must_use]
@@ -70,11 +78,65 @@ impl HttpError {
         self
     }
 
+    /// Sets `Retry-After`, in seconds.
     #[must_use]
     pub fn retry_after(mut self, seconds: u32) -> Self {
         self.retry_after = Some(seconds);
         self
     }
+
+    /// Sets `Retry-After` to a moment, for a part of the server that is down.
+    #[must_use]
+    pub fn retry_soon(self) -> Self {
+        self.retry_after(RETRY_SECONDS)
+    }
+
+    /// Sets `Retry-After` to the end of a limiter's wait.
+    #[must_use]
+    pub fn retry_after_millis(self, millis: i64) -> Self {
+        self.retry_after(wait_seconds(millis))
+    }
+}
+
+/// Whole seconds after which a wait of `millis` is surely over.
+#[must_use]
+pub fn wait_seconds(millis: i64) -> u32 {
+    u32::try_from(millis / 1000).unwrap_or(u32::MAX).saturating_add(1)
+}
+
+/// An error of the management API.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ApiError {
+    error: ApiErrorBody,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ApiErrorBody {
+    /// Stable, for programs.
+    #[schema(example = "NONCE_REPLAY")]
+    code: &'static str,
+    /// Says what happened and what to do.
+    message: String,
+    request_id: String,
+}
+
+/// An error in the shape of OpenAI's.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct OpenAiError {
+    pub error: OpenAiErrorBody,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub struct OpenAiErrorBody {
+    pub message: String,
+    #[serde(rename = "type")]
+    #[schema(example = "invalid_request_error")]
+    pub kind: &'static str,
+    /// Field at fault.
+    pub param: Option<String>,
+    /// Stable code for programs.
+    #[schema(example = "insufficient_credits")]
+    pub code: &'static str,
 }
 
 /// Problem details (RFC 9457), the error shape of `/mpp`.
@@ -90,7 +152,7 @@ pub struct Problem {
     /// The HTTP status.
     #[schema(example = 402)]
     pub status: u16,
-    /// What happened and what to do.
+    /// Says what happened and what to do.
     pub detail: String,
     /// Stable code for programs.
     #[schema(example = "payment_required")]
@@ -98,13 +160,13 @@ pub struct Problem {
     /// The first challenge offered.
     #[serde(rename = "challengeId", skip_serializing_if = "Option::is_none")]
     pub challenge_id: Option<String>,
-    /// With `insufficient_balance`: how much more vouchers must allow, in base units.
+    /// With `insufficient_balance`: the amount that vouchers must allow in addition, in base units.
     #[serde(rename = "requiredTopUp", skip_serializing_if = "Option::is_none")]
     pub required_top_up: Option<String>,
 }
 
 impl IntoResponse for HttpError {
-    /// The status, and the error itself for [`render`].
+    /// Carries the status, and the error itself for [`render`].
     fn into_response(self) -> Response {
         let mut response = self.code.status().into_response();
         response.extensions_mut().insert(Arc::new(self));
@@ -112,7 +174,7 @@ impl IntoResponse for HttpError {
     }
 }
 
-/// What errors look like.
+/// Form of an error's body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shape {
     /// `{"error":{"message","type","param","code"}}`.
@@ -124,7 +186,7 @@ pub enum Shape {
 }
 
 impl Shape {
-    /// The shape of everything at and below a path, found or not.
+    /// Returns the shape of everything at and below a path, found or not.
     #[must_use]
     pub fn of(path: &str) -> Self {
         let below =
@@ -137,7 +199,7 @@ impl Shape {
     }
 }
 
-/// Writes out the error that a response carries, if it does.
+/// Writes the error that a response carries, if it carries one.
 pub fn render(response: Response, shape: Shape, id: &RequestId) -> Response {
     let (mut parts, body) = response.into_parts();
     let Some(error) = parts.extensions.remove::<Arc<HttpError>>() else {
@@ -169,41 +231,46 @@ pub fn render(response: Response, shape: Shape, id: &RequestId) -> Response {
 
 impl HttpError {
     fn to_json(&self, shape: Shape, id: &RequestId) -> String {
-        match shape {
-            Shape::OpenAi => json!({ "error": self.openai() }).to_string(),
-            Shape::Management => json!({ "error": {
-                "code": self.code.as_str(), "message": self.detail, "request_id": id.as_str(),
-            } })
-            .to_string(),
-            Shape::Problem => {
-                let problem = Problem {
-                    kind: self.code.problem_type(),
-                    title: self.code.title(),
-                    status: self.code.status().as_u16(),
-                    detail: self.detail.clone(),
+        let json = match shape {
+            Shape::OpenAi => serde_json::to_string(&self.to_openai()),
+            Shape::Management => serde_json::to_string(&ApiError {
+                error: ApiErrorBody {
                     code: self.code.as_str(),
-                    challenge_id: self.challenges.first().map(|c| c.id.clone()),
-                    required_top_up: self.missing.map(Money::to_base_units),
-                };
-                serde_json::to_string(&problem).expect("plain data is valid JSON")
-            }
-        }
+                    message: self.detail.clone(),
+                    request_id: id.to_string(),
+                },
+            }),
+            Shape::Problem => serde_json::to_string(&Problem {
+                kind: self.code.problem_type(),
+                title: self.code.title(),
+                status: self.code.status().as_u16(),
+                detail: self.detail.clone(),
+                code: self.code.as_str(),
+                challenge_id: self.challenges.first().map(|c| c.id.clone()),
+                required_top_up: self.missing.map(Money::to_base_units),
+            }),
+        };
+        json.expect("plain data is valid JSON")
     }
 
-    /// The error object of `/v1`, in answers and in streams.
+    /// Returns the error as `/v1` writes it, in answers and in streams.
     #[must_use]
-    pub fn openai(&self) -> serde_json::Value {
-        json!({
-            "message": self.detail,
-            "type": self.code.openai_type(),
-            "param": self.param,
-            "code": self.code.as_str(),
-        })
+    pub fn to_openai(&self) -> OpenAiError {
+        OpenAiError {
+            error: OpenAiErrorBody {
+                message: self.detail.clone(),
+                kind: self.code.openai_type(),
+                param: self.param.clone(),
+                code: self.code.as_str(),
+            },
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -224,6 +291,13 @@ mod tests {
     }
 
     #[test]
+    fn a_wait_is_over_after_its_seconds() {
+        for (millis, seconds) in [(1, 1), (999, 1), (1_000, 2), (59_999, 60), (i64::MAX, u32::MAX)] {
+            assert_eq!(wait_seconds(millis), seconds, "{millis}");
+        }
+    }
+
+    #[test]
     fn one_error_in_three_shapes() {
         let id = RequestId::accept(Some("r-1"));
         let error = || HttpError::new(Code::ModelNotFound, "no such model").param("model");
@@ -233,6 +307,11 @@ mod tests {
             text(Shape::OpenAi),
             json!({"error": {"message": "no such model", "type": "invalid_request_error", "param": "model",
                 "code": "model_not_found"}})
+        );
+        // The bytes, too: fields keep their order.
+        assert_eq!(
+            error().to_json(Shape::OpenAi, &id),
+            r#"{"error":{"message":"no such model","type":"invalid_request_error","param":"model","code":"model_not_found"}}"#
         );
         assert_eq!(
             text(Shape::Management),

@@ -16,14 +16,14 @@ use hyper::body::{Frame, SizeHint};
 use mpp::protocol::core::PaymentCredential;
 use sha2::{Digest as _, Sha256};
 use tracing::Instrument as _;
-use uuid::Uuid;
 
 use super::State;
+use super::clock;
 use super::error::{Code, HttpError};
 use super::request::Received;
 use crate::app::App;
 use crate::funding::{Paid, WorkResult};
-use crate::id::{AccountId, Timestamp};
+use crate::id::AccountId;
 use crate::payments::http::{CREDENTIAL_HEADERS, ChallengeHeader, by_preference};
 use crate::payments::{
     ChallengeError, Credential, CredentialError, Delivery, Offer, RedeemError, Requirement, Resource,
@@ -117,7 +117,8 @@ where
     A: Into<WorkResult> + 'static,
 {
     let (charges, requirement) = (gate.app.charges.clone(), gate.requirement.clone());
-    let redeem = async move { charges.redeem(&requirement, &credential, Timestamp::now(), work).await };
+    let now = gate.request.at;
+    let redeem = async move { charges.redeem(&requirement, &credential, now, work).await };
     let redeemed = gate.app.tasks.spawn(redeem.in_current_span());
     match redeemed.await {
         Ok(Ok(delivery)) => Ok(delivery),
@@ -178,9 +179,10 @@ impl<'a> PaymentGate<'a> {
     pub(super) fn require_payment(&self, code: Code, detail: &str) -> HttpError {
         metrics::counter!("farebox_challenges_total").increment(1);
         let issuer = &self.app.issuer;
-        let expires = issuer.expiry(Timestamp::now());
+        // The chain may have been waited for: a challenge can be paid for its full time.
+        let expires = issuer.expiry(clock::after_wait());
         let offers = by_preference(&self.requirement.offers, self.request.header("accept-payment"));
-        let challenges = self.requirement.challenges(issuer, offers, Uuid::new_v4(), expires);
+        let challenges = self.requirement.challenges(issuer, offers, self.request.nonce, expires);
         let headers = challenges.iter().map(|challenge| ChallengeHeader::new(challenge, self.carrier));
         HttpError::new(code, detail).with_challenges(headers.collect())
     }
@@ -314,8 +316,10 @@ impl Drop for Handover {
 /// Notes, in its own time, that what a payment bought has left.
 pub(super) fn delivered(app: &State, payment: String) {
     let charges = app.charges.clone();
+    // The answer has left, however long its work took.
+    let now = clock::after_wait();
     app.tasks.spawn(async move {
-        if let Err(error) = charges.payments().delivered(&payment, Timestamp::now()).await {
+        if let Err(error) = charges.payments().delivered(&payment, now).await {
             // Harmless: the same credential can fetch the same answer again.
             tracing::warn!(payment, %error, "delivery could not be recorded");
         }

@@ -1,4 +1,4 @@
-//! For operators: is the process alive, can it take requests, what has it done.
+//! Liveness, readiness and metrics, for operators.
 
 use std::time::Duration;
 
@@ -13,8 +13,8 @@ use utoipa::ToSchema;
 use super::State;
 use crate::funding::{FeeAccount, KeySales};
 
-/// A dependency that does not answer within this time is not ready.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// Time within which a dependency must answer to be ready.
+const DEPENDENCY_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Liveness.
 #[derive(Debug, Serialize, ToSchema)]
@@ -26,41 +26,41 @@ pub struct Liveness {
 /// Readiness of what the server depends on.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Readiness {
-    /// `ok`, or why not.
+    /// `ok`, or the reason it is not.
     #[schema(example = "ok")]
     database: String,
-    /// `ok`, or why not.
+    /// `ok`, or the reason it is not.
     #[schema(example = "ok")]
     chain: String,
-    /// What an operator should see to soon. It does not make the server unready.
+    /// Matters that an operator should see to soon. They do not make the server unready.
     warnings: Vec<String>,
 }
 
-/// Whether the process runs.
+/// Report that the process runs.
 #[utoipa::path(get, path = "/healthz", tag = "operations", responses((status = 200, body = Liveness)))]
 pub async fn healthz() -> Json<Liveness> {
     Json(Liveness { status: "ok" })
 }
 
-/// Whether the database and the chain answer.
+/// Report if the database and the chain answer.
 #[utoipa::path(get, path = "/readyz", tag = "operations", responses(
     (status = 200, description = "Readiness", body = Readiness),
     (status = 503, description = "Something the server depends on does not answer", body = Readiness),
 ))]
 pub async fn readyz(AppState(app): AppState<State>) -> Response {
-    let database = tokio::time::timeout(PATIENCE, app.db.ping());
-    let chain = tokio::time::timeout(PATIENCE, app.chain.check());
+    let database = tokio::time::timeout(DEPENDENCY_TIMEOUT, app.db.ping());
+    let chain = tokio::time::timeout(DEPENDENCY_TIMEOUT, app.chain.check());
     let (database, chain) = tokio::join!(database, chain);
     let database = match database {
         Ok(Ok(())) => "ok".to_owned(),
         // The driver's text can name hosts and users.
-        Ok(Err(_)) => "the database cannot be asked".to_owned(),
-        Err(_) => "the database does not answer in time".to_owned(),
+        Ok(Err(_)) => "the database is unreachable".to_owned(),
+        Err(_) => format!("the database does not answer within {} s", DEPENDENCY_TIMEOUT.as_secs()),
     };
     let chain = match chain {
         Ok(Ok(())) => "ok".to_owned(),
         Ok(Err(error)) => error.to_string(),
-        Err(_) => "the node does not answer in time".to_owned(),
+        Err(_) => format!("the node does not answer within {} s", DEPENDENCY_TIMEOUT.as_secs()),
     };
     let sale = app.key_sales.as_ref().and_then(KeySales::warning);
     let warnings = app.fee_accounts().iter().filter_map(FeeAccount::warning).chain(sale).collect();
@@ -69,7 +69,7 @@ pub async fn readyz(AppState(app): AppState<State>) -> Response {
     (status, Json(Readiness { database, chain, warnings })).into_response()
 }
 
-/// Prometheus text format.
+/// Writes the metrics in Prometheus' text format.
 pub async fn metrics(AppState(app): AppState<State>) -> Response {
     let batch = app.ledger.batch_stats();
     metrics::counter!("farebox_ledger_batches_total").absolute(batch.batches);

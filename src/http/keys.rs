@@ -3,30 +3,34 @@
 use axum::extract::State as AppState;
 use axum::http::StatusCode;
 use axum::response::Response;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::State;
 use super::error::{Code, HttpError};
 use super::params::Number;
-use super::schema::{KeyList, KeyView};
 use super::wallet::{
     ActionError, Create, List, Revoke, Rotate, UnverifiedRequest, WalletAuth, WalletSigned, answer,
     unavailable,
 };
-use crate::id::Timestamp;
+use crate::id::{RequestId, Timestamp};
 use crate::keys::{self, Key, KeyId, KeyLimits, KeysError, NewKey};
 use crate::ledger;
+use crate::money::Money;
 use crate::wallet_auth::WalletAction;
 
 /// Longest name of a key, in characters.
-const LONGEST_NAME: usize = 100;
-/// Keys that a wallet can have and use.
-const MOST_KEYS: i64 = 100;
-/// How long the secret before a rotation works, unless another time is asked for, and at most.
-const GRACE_SECONDS: u32 = 86_400;
-const LONGEST_GRACE: u32 = 30 * 86_400;
+const MAX_NAME_CHARS: usize = 100;
+/// Active keys of one wallet at the most.
+const MAX_ACTIVE_KEYS: i64 = 100;
+/// Models that a key's limits name at the most.
+const MAX_MODELS: usize = 100;
+/// Longest id of a model, in bytes.
+const MAX_MODEL_ID: usize = 200;
+/// Time for which the secret before a rotation works, unless another time is asked for, in seconds.
+const DEFAULT_GRACE_SECONDS: u32 = 86_400;
+/// Longest time for which the secret before a rotation works, in seconds.
+const MAX_GRACE_SECONDS: u32 = 30 * 86_400;
 
 /// A new key.
 #[derive(Debug, Default, Deserialize, ToSchema)]
@@ -39,45 +43,49 @@ pub struct KeyBody {
     expires_at: Option<String>,
 }
 
-/// What a key may do; nothing set is the server's defaults and no budget.
+/// Limits of a key; nothing set is the server's defaults and no budget.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct LimitsBody {
-    /// Requests, and tokens, a minute.
+    /// Requests a minute.
     rpm: Option<u32>,
+    /// Tokens a minute.
     tpm: Option<u32>,
-    /// Dollars on a UTC day, and ever.
+    /// Dollars on a UTC day.
     #[schema(value_type = Option<String>)]
     daily_usd: Option<Number>,
+    /// Dollars in all.
     #[schema(value_type = Option<String>)]
     total_usd: Option<Number>,
-    /// The models it may use.
+    /// Models that the key may use; all when unset.
     models: Option<Vec<String>>,
 }
 
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RotateBody {
-    /// How long the secret before still works; 86400 unless said otherwise.
+    /// Seconds for which the secret before still works, 86400 unless given.
     #[schema(value_type = Option<String>)]
     grace_seconds: Option<Number>,
 }
 
 impl KeyBody {
-    /// A key with a name and nothing else.
+    /// Makes a key with a name and nothing else.
     pub fn named(name: Option<String>) -> Self {
         Self { name, ..Self::default() }
     }
 
-    /// The name, or a plain one.
+    /// Returns the name, or a plain one.
     ///
     /// # Errors
-    /// 400.
+    /// 400 for a name that is empty, too long or of several lines.
     pub fn name(&self) -> Result<&str, HttpError> {
         let name = self.name.as_deref().map_or("API key", str::trim);
-        let fits = (1..=LONGEST_NAME).contains(&name.chars().count()) && !name.chars().any(char::is_control);
-        let wrong =
-            || HttpError::invalid(format!("name must be 1 to {LONGEST_NAME} characters, no line breaks"));
+        let fits =
+            (1..=MAX_NAME_CHARS).contains(&name.chars().count()) && !name.chars().any(char::is_control);
+        let wrong = || {
+            HttpError::invalid(format!("name must be 1 to {MAX_NAME_CHARS} characters, without line breaks"))
+        };
         fits.then_some(name).ok_or_else(wrong)
     }
 
@@ -85,7 +93,9 @@ impl KeyBody {
         let Some(text) = &self.expires_at else { return Ok(None) };
         let moment = Timestamp::parse_rfc3339(text).filter(|moment| *moment > now);
         moment.map(Some).ok_or_else(|| {
-            HttpError::invalid("expiresAt must be a time to come, such as 2027-01-31T12:00:00Z")
+            HttpError::invalid(
+                "expiresAt must be an RFC 3339 time in the future, such as 2027-01-31T12:00:00Z",
+            )
         })
     }
 
@@ -93,12 +103,14 @@ impl KeyBody {
         let Some(limits) = &self.limits else { return Ok(KeyLimits::default()) };
         if limits.rpm == Some(0) || limits.tpm == Some(0) {
             return Err(HttpError::invalid(
-                "limits.rpm and limits.tpm are at least 1; revoke a key to stop it",
+                "limits.rpm and limits.tpm must be at least 1; revoke a key to stop it",
             ));
         }
         let models = limits.models.as_ref();
-        if models.is_some_and(|models| models.len() > 100 || models.iter().any(|id| id.len() > 200)) {
-            return Err(HttpError::invalid("limits.models names at most 100 models"));
+        if models.is_some_and(|ids| ids.len() > MAX_MODELS || ids.iter().any(|id| id.len() > MAX_MODEL_ID)) {
+            return Err(HttpError::invalid(format!(
+                "limits.models can name {MAX_MODELS} models, each id of at most {MAX_MODEL_ID} bytes"
+            )));
         }
         let dollars = |name: &str, amount: &Option<Number>| {
             amount.as_ref().map(|amount| amount.dollars(name)).transpose()
@@ -113,6 +125,80 @@ impl KeyBody {
     }
 }
 
+/// Keys of a wallet, the newest first.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct KeyList {
+    keys: Vec<KeyView>,
+    #[schema(value_type = String)]
+    request_id: RequestId,
+}
+
+/// A key as its owner sees it.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct KeyView {
+    id: String,
+    name: String,
+    /// Beginning of the key's text.
+    prefix: String,
+    /// active, revoked or expired.
+    #[schema(value_type = String)]
+    status: &'static str,
+    created_at: String,
+    last_used_at: Option<String>,
+    revoked_at: Option<String>,
+    expires_at: Option<String>,
+    limits: KeyLimitsView,
+    /// The whole key: in the answer that made it, and nowhere else.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
+    /// After a rotation: end of the time for which the secret before still works.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    previous_valid_until: Option<String>,
+    #[serde(rename = "request_id", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    request_id: Option<RequestId>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct KeyLimitsView {
+    rpm: Option<u32>,
+    tpm: Option<u32>,
+    #[schema(value_type = Option<String>)]
+    daily_usd: Option<Money>,
+    #[schema(value_type = Option<String>)]
+    total_usd: Option<Money>,
+    models: Option<Vec<String>>,
+}
+
+impl KeyView {
+    /// Shows a key without its secret.
+    fn new(app: &State, key: Key, now: Timestamp) -> Self {
+        let status = match key.revoked_at {
+            Some(_) => "revoked",
+            None if key.is_active(now) => "active",
+            None => "expired",
+        };
+        let rfc3339 = |time: Option<Timestamp>| time.map(Timestamp::to_rfc3339);
+        let KeyLimits { rpm, tpm, daily, total, models } = key.limits;
+        Self {
+            prefix: format!("{}{}", app.config.keys.prefix, key.id),
+            id: key.id.to_string(),
+            name: key.name,
+            status,
+            created_at: key.created_at.to_rfc3339(),
+            last_used_at: rfc3339(key.last_used_at),
+            revoked_at: rfc3339(key.revoked_at),
+            expires_at: rfc3339(key.expires_at),
+            limits: KeyLimitsView { rpm, tpm, daily_usd: daily, total_usd: total, models },
+            key: None,
+            previous_valid_until: None,
+            request_id: None,
+        }
+    }
+}
+
 /// List a wallet's API keys.
 #[utoipa::path(get, path = "/api/v1/keys", tag = "keys",
     params(("walletAddress" = String, Query), ("message" = String, Query), ("signature" = String, Query)),
@@ -120,11 +206,10 @@ impl KeyBody {
     responses((status = 200, description = "`keys`, without their secrets", body = KeyList),
         (status = 401, description = "missing_wallet_auth"), (status = 403, description = "The signature does not count")))]
 pub async fn list(AppState(app): AppState<State>, signed: WalletSigned<List>) -> Result<Response, HttpError> {
-    signed.read_only(&app).await?;
-    let now = Timestamp::now();
+    signed.authorize_read(&app).await?;
     let keys = app.keys.list(&signed.wallet()).await.map_err(|error| unavailable(&error))?;
-    let keys: Vec<Value> = keys.iter().map(|key| view(&app, key, now)).collect();
-    Ok(answer(StatusCode::OK, signed.request_id(), json!({ "keys": keys })))
+    let keys = keys.into_iter().map(|key| KeyView::new(&app, key, signed.at())).collect();
+    Ok(answer(StatusCode::OK, &KeyList { keys, request_id: signed.request_id().clone() }))
 }
 
 /// Create an API key, or list them with the signature in the body.
@@ -136,31 +221,31 @@ pub async fn list(AppState(app): AppState<State>, signed: WalletSigned<List>) ->
     responses((status = 200, description = "The list", body = KeyList), (status = 201, description = "`key`: shown once", body = KeyView),
         (status = 400, description = "Name or limits cannot be used"), (status = 401, description = "missing_wallet_auth"),
         (status = 403, description = "The signature does not count")))]
-pub async fn create_or_list(app: AppState<State>, asked: UnverifiedRequest) -> Result<Response, HttpError> {
-    if asked.claims_action(WalletAction::List) {
-        let signed = asked.signed_for(&app).await?;
+pub async fn create_or_list(app: AppState<State>, request: UnverifiedRequest) -> Result<Response, HttpError> {
+    if request.claims_action(WalletAction::List) {
+        let signed = request.verify(&app).await?;
         return list(app, signed).await;
     }
-    let signed = asked.signed_for(&app).await?;
+    let signed = request.verify(&app).await?;
     create(&app, signed).await
 }
 
 async fn create(app: &State, mut signed: WalletSigned<Create>) -> Result<Response, HttpError> {
-    let now = Timestamp::now();
+    let now = signed.at();
     let body: KeyBody = signed.read()?;
     let (name, limits, expires_at) = (body.name()?, body.limits()?, body.expiry(now)?);
     let minted = app.keys.mint();
     let owner = signed.wallet();
     let new = NewKey { id: &minted.id, owner: &owner, name, limits: &limits, expires_at, hash: &minted.hash };
-    let (by, new) = (&signed, &new);
+    let (signed, new) = (&signed, &new);
     app.db
         .transaction(|mut tx| async move {
-            let account = by.consume(&mut tx, now).await?;
+            let authorized = signed.consume(&mut tx).await?;
             // Two at once count one after the other, once there is money to spend.
-            ledger::lock(&mut tx, account.account()).await.map_err(KeysError::from)?;
-            if keys::count_active(&mut tx, new.owner, now).await? >= MOST_KEYS {
+            ledger::lock(&mut tx, authorized.account()).await.map_err(KeysError::from)?;
+            if keys::count_active(&mut tx, new.owner, now).await? >= MAX_ACTIVE_KEYS {
                 return Err(ActionError::Refused(HttpError::invalid(format!(
-                    "this wallet has {MOST_KEYS} active keys; revoke one first"
+                    "this wallet has {MAX_ACTIVE_KEYS} active keys, the most it can have; revoke one first"
                 ))));
             }
             keys::create(&mut tx, new, now).await?;
@@ -169,10 +254,12 @@ async fn create(app: &State, mut signed: WalletSigned<Create>) -> Result<Respons
         .await?;
     tracing::info!(wallet = owner, key = %minted.id, "API key created");
     metrics::counter!("farebox_keys_created_total").increment(1);
-    let key = find(app, &owner, &minted.id).await?;
-    let mut fields = view(app, &key, now);
-    fields["key"] = json!(minted.text.expose());
-    Ok(answer(StatusCode::CREATED, signed.request_id(), fields))
+    let view = KeyView {
+        key: Some(minted.text.expose().to_owned()),
+        request_id: Some(signed.request_id().clone()),
+        ..KeyView::new(app, find(app, &owner, &minted.id).await?, now)
+    };
+    Ok(answer(StatusCode::CREATED, &view))
 }
 
 /// Revoke an API key.
@@ -185,14 +272,14 @@ pub async fn revoke(
     AppState(app): AppState<State>,
     signed: WalletSigned<Revoke>,
 ) -> Result<Response, HttpError> {
-    let (now, owner) = (Timestamp::now(), signed.wallet());
+    let (now, wallet) = (signed.at(), signed.wallet());
     let id = KeyId::parse(signed.key_id()).ok_or_else(no_such_key)?;
-    let (by, owned, named) = (&signed, owner.as_str(), &id);
+    let (signed, owner, key_id) = (&signed, wallet.as_str(), &id);
     let revoked = app
         .db
         .transaction(|mut tx| async move {
-            by.consume(&mut tx, now).await?;
-            let revoked = keys::revoke(&mut tx, owned, named, now).await?;
+            signed.consume(&mut tx).await?;
+            let revoked = keys::revoke(&mut tx, owner, key_id, now).await?;
             Ok::<_, ActionError>((tx, revoked))
         })
         .await?;
@@ -200,8 +287,11 @@ pub async fn revoke(
         app.keys.cancel_requests(&id);
         tracing::info!(wallet = owner, key = %id, "API key revoked");
     }
-    let key = find(&app, &owner, &id).await?;
-    Ok(answer(StatusCode::OK, signed.request_id(), view(&app, &key, now)))
+    let view = KeyView {
+        request_id: Some(signed.request_id().clone()),
+        ..KeyView::new(&app, find(&app, owner, &id).await?, now)
+    };
+    Ok(answer(StatusCode::OK, &view))
 }
 
 /// Revoke an API key, for clients whose DELETE has no body.
@@ -219,7 +309,7 @@ pub async fn revoke_by_post(
 
 /// Give an API key a new secret.
 ///
-/// Id, limits and what was spent stay. The secret before works for a time of grace.
+/// Id, limits and what was spent stay. The secret before works for a period of grace.
 #[utoipa::path(post, path = "/api/v1/keys/{keyId}/rotate", tag = "keys", params(("keyId" = String, Path)),
     request_body = RotateBody,
     security(("walletMessage" = [])),
@@ -229,20 +319,20 @@ pub async fn rotate(
     AppState(app): AppState<State>,
     mut signed: WalletSigned<Rotate>,
 ) -> Result<Response, HttpError> {
-    let (now, owner) = (Timestamp::now(), signed.wallet());
+    let (now, wallet) = (signed.at(), signed.wallet());
     let body: RotateBody = signed.read()?;
     let grace = match &body.grace_seconds {
-        Some(seconds) => seconds.whole("graceSeconds", 0..=LONGEST_GRACE)?,
-        None => GRACE_SECONDS,
+        Some(seconds) => seconds.whole("graceSeconds", 0..=MAX_GRACE_SECONDS)?,
+        None => DEFAULT_GRACE_SECONDS,
     };
     let id = KeyId::parse(signed.key_id()).ok_or_else(no_such_key)?;
     let until = now.checked_add_millis(i64::from(grace) * 1000).unwrap_or(now);
     let minted = app.keys.mint_secret(&id);
-    let (by, owned, new) = (&signed, owner.as_str(), &minted);
+    let (signed, owner, new) = (&signed, wallet.as_str(), &minted);
     app.db
         .transaction(|mut tx| async move {
-            by.consume(&mut tx, now).await?;
-            if !keys::rotate(&mut tx, owned, &new.id, &new.hash, until, now).await? {
+            signed.consume(&mut tx).await?;
+            if !keys::rotate(&mut tx, owner, &new.id, &new.hash, until, now).await? {
                 return Err(ActionError::Refused(no_such_key()));
             }
             Ok((tx, ()))
@@ -250,11 +340,13 @@ pub async fn rotate(
         .await?;
     app.keys.forget_cached(&id);
     tracing::info!(wallet = owner, key = %id, grace, "API key rotated");
-    let key = find(&app, &owner, &id).await?;
-    let mut fields = view(&app, &key, now);
-    fields["key"] = json!(minted.text.expose());
-    fields["previousValidUntil"] = json!(until.to_rfc3339());
-    Ok(answer(StatusCode::OK, signed.request_id(), fields))
+    let view = KeyView {
+        key: Some(minted.text.expose().to_owned()),
+        previous_valid_until: Some(until.to_rfc3339()),
+        request_id: Some(signed.request_id().clone()),
+        ..KeyView::new(&app, find(&app, owner, &id).await?, now)
+    };
+    Ok(answer(StatusCode::OK, &view))
 }
 
 async fn find(app: &State, owner: &str, id: &KeyId) -> Result<Key, HttpError> {
@@ -263,30 +355,8 @@ async fn find(app: &State, owner: &str, id: &KeyId) -> Result<Key, HttpError> {
 }
 
 fn no_such_key() -> HttpError {
-    HttpError::new(Code::NotFound, "this wallet has no such active key")
-}
-
-/// A key as its owner sees it: never its secret.
-fn view(app: &State, key: &Key, now: Timestamp) -> Value {
-    let status = match key.revoked_at {
-        Some(_) => "revoked",
-        None if key.is_active(now) => "active",
-        None => "expired",
-    };
-    let moment = |moment: Option<Timestamp>| moment.map(Timestamp::to_rfc3339);
-    let limits = &key.limits;
-    json!({
-        "id": key.id.as_str(),
-        "name": key.name,
-        "prefix": format!("{}{}", app.config.keys.prefix, key.id),
-        "status": status,
-        "createdAt": key.created_at.to_rfc3339(),
-        "lastUsedAt": moment(key.last_used_at),
-        "revokedAt": moment(key.revoked_at),
-        "expiresAt": moment(key.expires_at),
-        "limits": {
-            "rpm": limits.rpm, "tpm": limits.tpm, "dailyUsd": limits.daily, "totalUsd": limits.total,
-            "models": limits.models,
-        },
-    })
+    HttpError::new(
+        Code::NotFound,
+        "this wallet has no active key with that keyId; GET /api/v1/keys lists its keys",
+    )
 }

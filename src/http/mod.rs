@@ -1,9 +1,10 @@
-//! The HTTP API: every route on one screen.
+//! HTTP API: every route on one screen.
 
 mod billing;
 mod chat;
+mod clock;
 mod code;
-pub mod discovery;
+mod discovery;
 mod error;
 mod gate;
 mod health;
@@ -14,7 +15,6 @@ mod openapi;
 mod params;
 mod purchase;
 mod request;
-mod schema;
 pub mod sse;
 mod v1;
 mod wallet;
@@ -22,10 +22,10 @@ mod wallet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::http::{HeaderName, Method, header};
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, head};
+use axum::{Extension, Router};
 use tower_http::cors::{Any, CorsLayer};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -35,16 +35,16 @@ use crate::app::App;
 pub use code::Code;
 pub use error::{HttpError, Problem};
 pub use gate::PAYMENT_RECEIPT;
-pub use request::{Peer, room};
+pub use request::Peer;
 
-/// What handlers get.
+/// Program that handlers get.
 pub type State = Arc<App>;
 
-/// The routes of the public API. Their documentation is made from this very
+/// Routes of the public API. Their documentation is made from this very
 /// table, so nothing of it is served undocumented or documented unserved.
 fn api() -> OpenApiRouter<State> {
     OpenApiRouter::new()
-        .routes(routes!(mpp::index))
+        .routes(routes!(discovery::index))
         .routes(routes!(mpp::preview))
         .routes(routes!(mpp::account))
         .routes(routes!(purchase::packs, purchase::keys))
@@ -69,7 +69,7 @@ fn api() -> OpenApiRouter<State> {
         .routes(routes!(health::readyz))
 }
 
-/// All routes, wrapped in what every answer gets.
+/// Makes the router of all routes, with the middleware of every answer.
 pub fn router(app: &State) -> Router {
     let (api, _) = api().split_for_parts();
     api.route("/openapi.json", get(discovery::openapi))
@@ -85,20 +85,21 @@ pub fn router(app: &State) -> Router {
         )
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
+        .layer(Extension(Arc::new(discovery::Documents::new(app))))
         .layer(cors())
         .layer(from_fn_with_state(Arc::clone(app), observe::observe))
         .with_state(Arc::clone(app))
 }
 
 async fn not_found() -> HttpError {
-    HttpError::new(Code::NotFound, "there is nothing here; GET /mpp lists what is offered")
+    HttpError::new(Code::NotFound, "there is nothing here; GET /mpp lists the operations")
 }
 
 async fn method_not_allowed() -> HttpError {
     HttpError::new(Code::MethodNotAllowed, "this route has other methods; see the Allow header")
 }
 
-/// What scripts of other origins may read.
+/// Headers that scripts of other origins may read.
 fn exposed() -> Vec<HeaderName> {
     let payment = [
         header::WWW_AUTHENTICATE,
@@ -113,7 +114,7 @@ fn exposed() -> Vec<HeaderName> {
     payment.into_iter().chain(v1::bearer::rate_headers()).collect()
 }
 
-/// Browsers may call from anywhere: credentials are never ambient (no cookies).
+/// Lets browsers call from anywhere: credentials are never ambient (no cookies).
 /// The payment headers must be readable, or a browser client cannot pay.
 fn cors() -> CorsLayer {
     CorsLayer::new()

@@ -8,7 +8,6 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::State;
-use super::discovery::Index;
 use super::error::{Code, HttpError, Problem};
 use super::gate;
 use super::request::{Received, ReceivedWithFiles};
@@ -24,13 +23,6 @@ use crate::services::preview::{PreviewAnswer, PreviewBody, PreviewError, Preview
 
 /// Payments shown with an account.
 const PAYMENTS_SHOWN: i64 = 50;
-
-/// List what can be bought and how to pay.
-#[utoipa::path(get, path = "/mpp", tag = "discovery",
-    responses((status = 200, description = "Operations, prices and payment terms", body = Index)))]
-pub async fn index(AppState(app): AppState<State>) -> Response {
-    app.documents.index()
-}
 
 /// Find and redact personal data in text, images and PDFs.
 ///

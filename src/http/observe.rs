@@ -1,4 +1,4 @@
-//! What every request gets: an id, a log line, a count, and a safe answer to a panic.
+//! Middleware of every request: an id, the time, a log line, a count, and a safe answer to a panic.
 
 use axum::extract::{MatchedPath, Request, State as AppState};
 use axum::http::{HeaderName, HeaderValue};
@@ -9,17 +9,20 @@ use tokio::time::Instant;
 use tracing::Instrument as _;
 
 use super::State;
+use super::clock::ArrivedAt;
 use super::error::{Code, HttpError, Shape, render};
 use crate::id::RequestId;
 
-/// Accepted from the client, made when missing, echoed, stored in ledger entries.
+/// Header of the request's id: accepted from the client, made when missing, echoed, stored in ledger entries.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// Gives a request its id and time, and finishes its answer.
 pub async fn observe(AppState(_): AppState<State>, mut request: Request, next: Next) -> Response {
     let started = Instant::now();
     let given = request.headers().get(REQUEST_ID).and_then(|value| value.to_str().ok());
     let id = RequestId::accept(given);
     request.extensions_mut().insert(id.clone());
+    request.extensions_mut().insert(ArrivedAt::now());
     let method = request.method().clone();
     // The route's pattern, never the path: a label must not grow with the requests.
     let route = request

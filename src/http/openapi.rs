@@ -1,16 +1,17 @@
 //! `/openapi.json`: the documentation of the routes, made from their types and
-//! completed with what the configuration decides: names, prices, terms.
+//! completed from the configuration: names, prices, terms.
 
 use serde_json::{Value, json};
+use utoipa::{PartialSchema as _, ToSchema as _};
 
-use super::error::Shape;
-use crate::app::Offers;
+use super::error::{ApiError, Shape};
 use crate::config::Config;
 use crate::money::Money;
+use crate::offers::Offers;
 use crate::payments::{Intent, Method, Offer, Offered as _};
 use crate::sessions::Sessions;
 
-/// What an agent should know before its first call.
+/// Advice for an agent before its first call.
 const GUIDANCE: &str = "Send the request without payment first: bad input is answered with 400 and costs \
 nothing, good input with 402 and one `WWW-Authenticate: Payment` header per offer. Pay one (method tempo, \
 intent charge: sign the TIP-20 transfer with the challenge's memo) and send the very same request again with \
@@ -20,7 +21,7 @@ an answer again after it was delivered. 403 means the credential was used. A cha
 is sent again without an Idempotency-Key is served and charged again; with one it is charged once, and 409 says \
 that it was. Vouchers, top-ups, opens and closes can be repeated.";
 
-/// The document; the same for every request.
+/// Makes the document, which is one for all requests.
 pub fn document(config: &Config, offers: &Offers, sessions: Option<&Sessions>) -> Value {
     let (_, api) = super::api().split_for_parts();
     let mut document = serde_json::to_value(api).expect("an OpenAPI document is valid JSON");
@@ -42,7 +43,7 @@ pub fn document(config: &Config, offers: &Offers, sessions: Option<&Sessions>) -
         },
     });
     mark_public(&mut document);
-    name_errors(&mut document);
+    describe_errors(&mut document);
     // Marks a wallet's signature for registries that know no such scheme.
     document["components"]["securitySchemes"] = json!({
         "wallet": {
@@ -63,12 +64,12 @@ pub fn document(config: &Config, offers: &Offers, sessions: Option<&Sessions>) -
             "description": "An API key of a wallet with prepaid credits",
         },
     });
-    let mut ways = vec![&offers.preview];
-    ways.extend(&offers.preview_sponsored);
-    let payable: Vec<&Offer> = ways.into_iter().flat_map(|offers| offers.iter()).collect();
+    let mut previews = vec![&offers.preview];
+    previews.extend(&offers.preview_sponsored);
+    let payable: Vec<&Offer> = previews.into_iter().flat_map(|offers| offers.iter()).collect();
     document["paths"]["/mpp/pii/preview"]["post"]["x-payment-info"] = payment_info(&payable, config);
     for path in ["/mpp/credits", "/mpp/keys"] {
-        sell_packs(&mut document["paths"][path], offers, config);
+        describe_packs(&mut document["paths"][path], offers, config);
     }
     match sessions {
         Some(sessions) => {
@@ -89,8 +90,8 @@ pub fn document(config: &Config, offers: &Offers, sessions: Option<&Sessions>) -
     document
 }
 
-/// What the packs cost, where there are any.
-fn sell_packs(path: &mut Value, offers: &Offers, config: &Config) {
+/// Adds the prices of packs, where there are any.
+fn describe_packs(path: &mut Value, offers: &Offers, config: &Config) {
     let packs = &config.billing.packs;
     let Some(first) = packs.first() else {
         if let Some(operations) = path.as_object_mut() {
@@ -111,7 +112,7 @@ fn sell_packs(path: &mut Value, offers: &Offers, config: &Config) {
     path["post"]["requestBody"]["content"]["application/json"]["example"]["packId"] = json!(first.id);
 }
 
-/// The same for a metered operation: a price per chunk and model, and the
+/// Makes `x-payment-info` of a metered operation: a price per chunk and model, and the
 /// range that one request can cost.
 fn session_info(sessions: &Sessions, config: &Config) -> Value {
     let currency = format!("{:#x}", config.chain.currency);
@@ -140,8 +141,8 @@ fn session_info(sessions: &Sessions, config: &Config) -> Value {
     })
 }
 
-/// An operation that says nothing of security is open to everyone; OpenAPI
-/// wants that said.
+/// Marks operations without a security requirement as open to everyone, which OpenAPI
+/// wants to be explicit.
 fn mark_public(document: &mut Value) {
     let paths = document["paths"].as_object_mut().into_iter().flatten();
     for operation in paths.flat_map(|(_, methods)| methods.as_object_mut().into_iter().flatten()) {
@@ -151,9 +152,14 @@ fn mark_public(document: &mut Value) {
     }
 }
 
-/// Management operations share their errors: a request that cannot be read, a
+/// Adds the errors that management operations share: a request that cannot be read, a
 /// part of the server that is down, and one shape for all of them.
-fn name_errors(document: &mut Value) {
+fn describe_errors(document: &mut Value) {
+    let mut schemas = vec![(ApiError::name().into_owned(), ApiError::schema())];
+    ApiError::schemas(&mut schemas);
+    for (name, schema) in schemas {
+        document["components"]["schemas"][name] = json!(schema);
+    }
     let shape = json!({ "application/json": { "schema": { "$ref": "#/components/schemas/ApiError" } } });
     let paths = document["paths"].as_object_mut().into_iter().flatten();
     let managed = paths.filter(|(path, _)| Shape::of(path) == Shape::Management);
@@ -178,7 +184,7 @@ fn name_errors(document: &mut Value) {
     }
 }
 
-/// draft-payment-discovery-00, "x-payment-info", beside the fields that
+/// Makes `x-payment-info` (draft-payment-discovery-00), with the fields that
 /// registries of the x402 family read.
 fn payment_info(offers: &[&Offer], config: &Config) -> Value {
     let currency = format!("{:#x}", config.chain.currency);

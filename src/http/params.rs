@@ -1,4 +1,4 @@
-//! What a management request says: a JSON body, or query parameters where there is none.
+//! Parameters of a management request: a JSON body, or query parameters where there is none.
 
 use axum::extract::Query;
 use serde::Deserialize;
@@ -9,7 +9,12 @@ use super::error::HttpError;
 use super::request::Received;
 use crate::money::Money;
 
-/// Named values, by whichever way they came.
+/// Characters of a parameter's name that an error repeats.
+const MAX_NAME_SHOWN: usize = 64;
+/// Characters of serde's message that an error repeats.
+const MAX_DETAIL: usize = 200;
+
+/// Named values of a body or a query.
 pub struct Params(Map<String, Value>);
 
 /// A number that may be written as text, as every query parameter is.
@@ -21,7 +26,7 @@ pub enum Number {
 }
 
 impl Number {
-    /// As it was written.
+    /// Returns the number as it was written.
     fn text(&self) -> String {
         match self {
             Self::Text(text) => text.clone(),
@@ -29,7 +34,7 @@ impl Number {
         }
     }
 
-    /// An amount in dollars.
+    /// Returns an amount in dollars.
     ///
     /// # Errors
     /// 400 with the field's name.
@@ -37,7 +42,7 @@ impl Number {
         Money::parse_dollars(&self.text()).map_err(|error| HttpError::invalid(format!("{name}: {error}")))
     }
 
-    /// A whole number of that range.
+    /// Returns a whole number of that range.
     ///
     /// # Errors
     /// 400 with the field's name.
@@ -56,38 +61,42 @@ impl Params {
     /// Reads the body, or the query where there is no body.
     ///
     /// # Errors
-    /// 400 for a body that is not a JSON object, and for a parameter that stands there twice.
+    /// 400 for a body that is not a JSON object, and for a parameter that is given twice.
     pub fn of(request: &Received) -> Result<Self, HttpError> {
         if !request.body.is_empty() {
             let body = serde_json::from_str(request.json_text()?);
             return match body {
                 Ok(Value::Object(fields)) => Ok(Self(fields)),
-                // serde's own words could quote what was sent.
-                Ok(_) | Err(_) => Err(HttpError::invalid("the body is not a JSON object")),
+                // serde's own message could quote what was sent.
+                Ok(_) | Err(_) => Err(HttpError::invalid("the body is not a JSON object; send one")),
             };
         }
         let pairs = Query::<Vec<(String, String)>>::try_from_uri(&request.uri)
             .map_err(|_| HttpError::invalid("the query cannot be read; encode it as UTF-8 in %XX"))?;
         let mut fields = Map::new();
         for (name, value) in pairs.0 {
-            if fields.insert(name, Value::String(value)).is_some() {
-                return Err(HttpError::invalid("a query parameter is there twice"));
+            if fields.contains_key(&name) {
+                let name: String = name.chars().take(MAX_NAME_SHOWN).collect();
+                return Err(HttpError::invalid(format!(
+                    "query parameter `{name}` is given twice; send it once"
+                )));
             }
+            fields.insert(name, Value::String(value));
         }
         Ok(Self(fields))
     }
 
-    /// Nothing at all.
+    /// Makes parameters without any value.
     pub fn none() -> Self {
         Self(Map::new())
     }
 
-    /// Looks at a text.
-    pub fn peek(&self, name: &str) -> Option<&str> {
+    /// Returns a text and leaves it there.
+    pub fn text(&self, name: &str) -> Option<&str> {
         self.0.get(name).and_then(Value::as_str)
     }
 
-    /// Takes a text out; anything else is left for [`Self::read`] to refuse.
+    /// Takes a text out. A value of another type is dropped.
     pub fn take_text(&mut self, name: &str) -> Option<String> {
         match self.0.remove(name)? {
             Value::String(text) => Some(text),
@@ -95,13 +104,13 @@ impl Params {
         }
     }
 
-    /// What is left, as a type.
+    /// Reads the remaining values as a type.
     ///
     /// # Errors
     /// 400 that names the field which is missing, unknown or of another type.
     pub fn read<T: DeserializeOwned>(self) -> Result<T, HttpError> {
         serde_json::from_value(Value::Object(self.0)).map_err(|error| {
-            let text: String = error.to_string().chars().take(200).collect();
+            let text: String = error.to_string().chars().take(MAX_DETAIL).collect();
             HttpError::invalid(text)
         })
     }

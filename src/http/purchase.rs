@@ -17,13 +17,12 @@ use sha2::Sha256;
 use utoipa::ToSchema;
 
 use super::State;
-use super::billing;
+use super::billing::Packs;
 use super::error::{Code, HttpError, Problem};
 use super::gate;
 use super::keys::KeyBody;
 use super::params::Params;
 use super::request::Received;
-use super::schema::Packs;
 use super::wallet::answer;
 use crate::app::App;
 use crate::config::{Pack, Secret};
@@ -60,15 +59,7 @@ pub struct KeyPurchaseBody {
 #[utoipa::path(get, path = "/mpp/keys", tag = "free",
     responses((status = 200, description = "`packs`: what is paid and what is credited", body = Packs)))]
 pub async fn packs(AppState(app): AppState<State>, request: Received) -> Response {
-    let packs = billing::packs(&app.config.billing);
-    let sale = app.config.key_sale.address.map(|contract| {
-        json!({
-            "address": format!("{contract:#x}"),
-            "chainId": app.config.chain.chain_id,
-            "currency": format!("{:#x}", app.config.chain.currency),
-        })
-    });
-    answer(StatusCode::OK, &request.id, json!({ "packs": packs, "currency": "USD", "contract": sale }))
+    answer(StatusCode::OK, &Packs::new(&app.config, request.id))
 }
 
 /// Buy credits for the paying wallet.

@@ -1,7 +1,6 @@
-//! A request as handlers see it: head, whole body and id, within the limits.
+//! A request as handlers see it: head, body, id and time, within the limits.
 
-use std::net::IpAddr;
-use std::sync::Arc;
+use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
 use axum::body::Bytes;
@@ -12,24 +11,26 @@ use axum::http::{HeaderMap, Uri};
 use bytes::BytesMut;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Body as _;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use uuid::Uuid;
 
 use super::State;
+use super::clock;
 use super::error::{Code, HttpError};
-use crate::id::RequestId;
+use crate::id::{RequestId, Timestamp};
 use crate::payments::Resource;
+use crate::permits::{MemoryPermit, MemoryPermits};
 
-/// Longest `Idempotency-Key` accepted.
-const KEY_LIMIT: usize = 255;
+/// Longest `Idempotency-Key` accepted, in characters.
+const MAX_IDEMPOTENCY_KEY: usize = 255;
 
-/// What is read and dropped of a body that is too large, in bytes, and how long its next piece is
-/// waited for; all of it ten times as long.
-const LINGER: usize = 4 << 20;
-const PAUSE: Duration = Duration::from_millis(100);
-/// What room for large bodies is counted in, in bytes.
-const ROOM: usize = 1024;
+/// Bytes that are read and dropped of a body that is too large.
+const DRAIN_LIMIT: usize = 4 << 20;
+/// Longest pause between two pieces of a body that is dropped.
+const DRAIN_PAUSE: Duration = Duration::from_millis(100);
+/// Longest time that a body is dropped for.
+const DRAIN_TIME: Duration = Duration::from_secs(1);
 
-/// Who is at the other end of the connection.
+/// Address at the other end of the connection.
 #[derive(Debug, Clone, Copy)]
 pub struct Peer(pub IpAddr);
 
@@ -41,11 +42,16 @@ pub struct Received {
     pub uri: Uri,
     pub body: Bytes,
     pub id: RequestId,
-    /// Kept as long as the body is, where it is a large one.
-    _room: Option<OwnedSemaphorePermit>,
+    /// Time at which the body was complete. Signatures and challenges are judged at this time, not when the head
+    /// arrived: a slow body must not make them valid for longer.
+    pub at: Timestamp,
+    /// Random part of the challenges that answer this request.
+    pub nonce: Uuid,
+    /// Memory of a large body, held as long as the body is.
+    _memory: MemoryPermit,
 }
 
-/// The same, with a body that may hold images and PDFs.
+/// A request whose body may hold images and PDFs.
 #[derive(Debug)]
 pub struct ReceivedWithFiles(pub Received);
 
@@ -70,98 +76,90 @@ async fn read(request: Request, app: &State, limit: usize) -> Result<Received, H
     let limits = &app.config.server;
     let too_large =
         || HttpError::new(Code::PayloadTooLarge, format!("the body is larger than {limit} bytes"));
-    let mut body = Limited::new(body, limit + LINGER);
+    let mut body = Limited::new(body, limit + DRAIN_LIMIT);
     // A Content-Length that is too high is believed; nothing more is kept.
     if body.size_hint().lower() > limit as u64 {
         if !parts.headers.contains_key(EXPECT) {
-            linger(body).await;
+            drain(body).await;
         }
         return Err(too_large());
     }
-    let wait = Duration::from_millis(limits.body_timeout_ms);
-    let whole = collect(Limited::new(&mut body, limit), limits.body_limit_bytes, &app.large_bodies);
-    let (body, room) = match tokio::time::timeout(wait, whole).await {
-        Ok(Ok(whole)) => whole,
+    let timeout = Duration::from_millis(limits.body_timeout_ms);
+    let collected = collect(Limited::new(&mut body, limit), limits.body_limit_bytes, &app.large_bodies);
+    let (body, memory) = match tokio::time::timeout(timeout, collected).await {
+        Ok(Ok(collected)) => collected,
         Ok(Err(BodyError::TooLarge)) => {
-            linger(body).await;
+            drain(body).await;
             return Err(too_large());
         }
-        Ok(Err(BodyError::Cut)) => {
-            return Err(HttpError::invalid("the body ended before it was complete"));
+        Ok(Err(BodyError::Incomplete)) => {
+            return Err(HttpError::invalid("the body ended before it was complete; send it again"));
         }
-        Ok(Err(BodyError::NoRoom)) => {
-            let why = "too many large requests are being read at the moment; send it again";
-            return Err(HttpError::new(Code::ServiceUnavailable, why).retry_after(2));
+        Ok(Err(BodyError::NoMemory)) => {
+            let detail = "too many large requests are being read at the moment; send it again";
+            return Err(HttpError::unavailable(detail));
         }
         Err(_) => {
-            return Err(HttpError::new(Code::RequestTimeout, "the body did not arrive in time"));
+            let detail =
+                format!("the body did not arrive within {} ms; send it faster", limits.body_timeout_ms);
+            return Err(HttpError::new(Code::RequestTimeout, detail));
         }
     };
     Ok(Received {
         resource: Resource::http(parts.method.as_str(), parts.uri.path(), parts.uri.query()),
-        id: id_of(&parts),
+        id: request_id(&parts),
         headers: parts.headers,
         uri: parts.uri,
         body,
-        _room: room,
+        // The body may have taken `server.body_timeout_ms`.
+        at: clock::after_wait(),
+        nonce: Uuid::new_v4(),
+        _memory: memory,
     })
 }
 
-/// Why there is no whole body.
+/// Reason a body was not read to its end.
 enum BodyError {
     TooLarge,
-    Cut,
-    NoRoom,
+    Incomplete,
+    NoMemory,
 }
 
-/// The room that large bodies share, for so many bytes in all.
-#[must_use]
-pub fn room(bytes: usize) -> Arc<Semaphore> {
-    Arc::new(Semaphore::new((bytes / ROOM).min(Semaphore::MAX_PERMITS)))
-}
-
-/// The whole body. What it is beyond `small` bytes takes room, as it arrives: who only announces a large body keeps
-/// nobody out.
+/// Reads a body to its end. Bytes beyond `small` take memory permits as they arrive: a client that only announces a
+/// large body keeps nobody out.
 async fn collect(
     mut body: impl hyper::body::Body<Data = Bytes, Error = Box<dyn std::error::Error + Send + Sync>> + Unpin,
     small: usize,
-    room: &Arc<Semaphore>,
-) -> Result<(Bytes, Option<OwnedSemaphorePermit>), BodyError> {
-    let (mut whole, mut taken) = (BytesMut::new(), None::<OwnedSemaphorePermit>);
+    permits: &MemoryPermits,
+) -> Result<(Bytes, MemoryPermit), BodyError> {
+    let (mut collected, mut permit) = (BytesMut::new(), MemoryPermit::default());
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| {
-            if error.is::<LengthLimitError>() { BodyError::TooLarge } else { BodyError::Cut }
+            if error.is::<LengthLimitError>() { BodyError::TooLarge } else { BodyError::Incomplete }
         })?;
         let Ok(data) = frame.into_data() else { continue };
-        whole.extend_from_slice(&data);
-        let has = taken.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
-        let more = whole.len().saturating_sub(small).div_ceil(ROOM).saturating_sub(has);
-        if more > 0 {
-            let more = u32::try_from(more).map_err(|_| BodyError::NoRoom)?;
-            let more = Arc::clone(room).try_acquire_many_owned(more).map_err(|_| BodyError::NoRoom)?;
-            match &mut taken {
-                Some(taken) => taken.merge(more),
-                None => taken = Some(more),
-            }
+        collected.extend_from_slice(&data);
+        if !permits.try_raise(&mut permit, collected.len().saturating_sub(small)) {
+            return Err(BodyError::NoMemory);
         }
     }
-    Ok((whole.freeze(), taken))
+    Ok((collected.freeze(), permit))
 }
 
-/// Takes what is still being sent of a body that is too large, for a moment: a client that sends all
+/// Reads and drops the rest of a body that is too large, for a moment: a client that sends all
 /// before it reads would find a closed connection instead of the reason.
-async fn linger(mut body: impl hyper::body::Body + Unpin) {
-    let rest = async { while let Ok(Some(Ok(_))) = tokio::time::timeout(PAUSE, body.frame()).await {} };
-    // Whoever still sends after that is not told.
-    let _ = tokio::time::timeout(10 * PAUSE, rest).await;
+async fn drain(mut body: impl hyper::body::Body + Unpin) {
+    let rest = async { while let Ok(Some(Ok(_))) = tokio::time::timeout(DRAIN_PAUSE, body.frame()).await {} };
+    // A client that still sends after that gets no answer.
+    let _ = tokio::time::timeout(DRAIN_TIME, rest).await;
 }
 
-fn id_of(parts: &Parts) -> RequestId {
+fn request_id(parts: &Parts) -> RequestId {
     parts.extensions.get::<RequestId>().cloned().unwrap_or_else(RequestId::random)
 }
 
 impl Received {
-    /// The `Idempotency-Key` header.
+    /// Returns the `Idempotency-Key` header.
     ///
     /// # Errors
     /// 400 when it is not 1 to 255 visible ASCII characters.
@@ -169,17 +167,18 @@ impl Received {
         let Some(value) = self.headers.get("idempotency-key") else {
             return Ok(None);
         };
-        match value.to_str() {
-            Ok(key) if (1..=KEY_LIMIT).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic()) => {
-                Ok(Some(key.to_owned()))
-            }
-            _ => Err(HttpError::invalid(format!(
-                "Idempotency-Key must be 1 to {KEY_LIMIT} visible ASCII characters"
+        let allowed = |key: &&str| {
+            (1..=MAX_IDEMPOTENCY_KEY).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic())
+        };
+        match value.to_str().ok().filter(allowed) {
+            Some(key) => Ok(Some(key.to_owned())),
+            None => Err(HttpError::invalid(format!(
+                "Idempotency-Key must be 1 to {MAX_IDEMPOTENCY_KEY} visible ASCII characters"
             ))),
         }
     }
 
-    /// The body as JSON text.
+    /// Returns the body as JSON text.
     ///
     /// # Errors
     /// 400 for an empty body or one that is not UTF-8, 415 for a declared type
@@ -189,19 +188,20 @@ impl Received {
             return Err(HttpError::invalid("the body is empty; send a JSON object"));
         }
         let declared = self.headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok());
-        if declared.is_some_and(|kind| !is_json(kind)) {
+        if declared.is_some_and(|media_type| !is_json(media_type)) {
             return Err(HttpError::new(Code::UnsupportedMediaType, "send the body as application/json"));
         }
-        std::str::from_utf8(&self.body).map_err(|_| HttpError::invalid("the body is not UTF-8"))
+        std::str::from_utf8(&self.body)
+            .map_err(|_| HttpError::invalid("the body is not UTF-8; encode its JSON as UTF-8"))
     }
 
-    /// One header as text, when it is text.
+    /// Returns one header, when it is text.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
 
-    /// Whether the query has `name=true` (or just `name`).
+    /// Returns true if the query has `name=true` (or just `name`).
     ///
     /// # Errors
     /// 400 for another value, so that a typing error is not a silent "no".
@@ -221,8 +221,49 @@ impl Received {
     }
 }
 
-fn is_json(kind: &str) -> bool {
-    let essence = kind.split(';').next().unwrap_or_default().trim();
+fn is_json(media_type: &str) -> bool {
+    let essence = media_type.split(';').next().unwrap_or_default().trim();
     essence.eq_ignore_ascii_case("application/json")
         || (essence.len() > 5 && essence[essence.len() - 5..].eq_ignore_ascii_case("+json"))
+}
+
+/// Returns the address that a request without a valid key or signature is counted against. A proxy on this machine
+/// names its client last in `X-Forwarded-For`; the rest of that header anybody can write.
+pub fn client_address(peer: Option<Peer>, headers: &HeaderMap) -> Option<IpAddr> {
+    let peer = peer?.0.to_canonical();
+    let named = || headers.get("x-forwarded-for")?.to_str().ok()?.rsplit(',').next()?.trim().parse().ok();
+    let address = if peer.is_loopback() { named().unwrap_or(peer) } else { peer };
+    Some(match address {
+        // A customer's smallest network is a /64.
+        IpAddr::V6(six) => IpAddr::V6(Ipv6Addr::from_bits(six.to_bits() & !u128::from(u64::MAX))),
+        four @ IpAddr::V4(_) => four,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::{HeaderName, HeaderValue};
+
+    use super::*;
+
+    #[test]
+    fn guesses_are_counted_against_who_makes_them() {
+        let headers = |value: &'static str| {
+            HeaderMap::from_iter([(
+                HeaderName::from_static("x-forwarded-for"),
+                HeaderValue::from_static(value),
+            )])
+        };
+        let peer = |text: &str| Some(Peer(text.parse().expect("an address")));
+        for (from, forwarded, counted) in [
+            ("9.9.9.9", "1.2.3.4", "9.9.9.9"),
+            ("127.0.0.1", "6.6.6.6, 1.2.3.4", "1.2.3.4"),
+            ("127.0.0.1", "nonsense", "127.0.0.1"),
+            ("::ffff:9.9.9.9", "1.2.3.4", "9.9.9.9"),
+            ("2001:db8:1:2:3:4:5:6", "", "2001:db8:1:2::"),
+        ] {
+            assert_eq!(client_address(peer(from), &headers(forwarded)), counted.parse().ok(), "{from}");
+        }
+        assert_eq!(client_address(None, &HeaderMap::new()), None);
+    }
 }

@@ -1,6 +1,6 @@
-//! The gate in front of what wallets own: a handler that takes [`WalletSigned`] runs only when the
+//! The gate of the management API: a handler that takes [`WalletSigned`] runs only when the
 //! wallet signed for that very action and key. The signature alone allows nothing: its nonce is
-//! used up in the transaction that does what was signed for.
+//! consumed in the transaction that carries the action out.
 
 use std::marker::PhantomData;
 use std::net::IpAddr;
@@ -9,14 +9,13 @@ use axum::extract::{FromRequest, FromRequestParts as _, RawPathParams, Request};
 use axum::http::StatusCode;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::{IntoResponse as _, Response};
-use serde_json::{Value, json};
+use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::State;
-use super::error::{Code, HttpError};
+use super::error::{Code, HttpError, wait_seconds};
 use super::params::Params;
-use super::request::{Peer, Received};
-use super::v1::bearer::address;
+use super::request::{Peer, Received, client_address};
 use crate::app::App;
 use crate::db::{DbError, Tx, TxError};
 use crate::funding::card::CheckoutError;
@@ -27,12 +26,12 @@ use crate::wallet_auth::{
     AuthError, RequestedAction, VerifiedMessage, WalletAction, WalletAuthFields, verify,
 };
 
-/// What a handler is for.
+/// Action that a handler carries out.
 pub trait SignedAction {
     const ACTION: WalletAction;
 }
 
-macro_rules! purposes {
+macro_rules! signed_actions {
     ($($name:ident),*) => {
         $(
             #[derive(Debug)]
@@ -43,29 +42,30 @@ macro_rules! purposes {
         )*
     };
 }
-purposes!(Create, List, Revoke, Rotate, Balance, Ledger, Checkout);
+signed_actions!(Create, List, Revoke, Rotate, Balance, Ledger, Checkout);
 
-/// A management request whose signature was not looked at yet.
+/// A management request whose signature is not verified yet.
 pub struct UnverifiedRequest {
     request: Received,
     params: Params,
-    /// Of the path.
+    /// Key that the path names.
     key_id: Option<String>,
+    /// Address of the client, where it is known.
     address: Option<IpAddr>,
 }
 
-/// Proof that the wallet signed for `P`, and for the key of the path where there is one. Only
-/// [`UnverifiedRequest::signed_for`] makes one.
-pub struct WalletSigned<P> {
-    signed: VerifiedMessage,
+/// Proof that the wallet signed for the action `A`, and for the key of the path where there is one. Only
+/// [`UnverifiedRequest::verify`] makes one.
+pub struct WalletSigned<A> {
+    message: VerifiedMessage,
     request: Received,
-    /// What else was sent.
+    /// Other parameters of the request, until they are read.
     params: Option<Params>,
     key_id: Option<String>,
-    purpose: PhantomData<P>,
+    action: PhantomData<A>,
 }
 
-/// The proof of a wallet, for every management request. As query parameters with GET; POST keeps
+/// Proof of a wallet, for every management request. As query parameters with GET; POST keeps
 /// them out of logs.
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase")]
@@ -90,90 +90,100 @@ impl FromRequest<State> for UnverifiedRequest {
         let key_id = path.ok().and_then(|path| {
             path.iter().find(|(name, _)| *name == "keyId").map(|(_, value)| value.to_owned())
         });
-        let address = address(parts.extensions.get::<Peer>().copied(), &parts.headers);
+        let address = client_address(parts.extensions.get::<Peer>().copied(), &parts.headers);
         let request = Received::from_request(Request::from_parts(parts, body), app).await?;
         let params = Params::of(&request)?;
         Ok(Self { request, params, key_id, address })
     }
 }
 
-impl<P: SignedAction + Send> FromRequest<State> for WalletSigned<P> {
+impl<A: SignedAction + Send> FromRequest<State> for WalletSigned<A> {
     type Rejection = HttpError;
 
     async fn from_request(request: Request, app: &State) -> Result<Self, HttpError> {
-        UnverifiedRequest::from_request(request, app).await?.signed_for(app).await
+        UnverifiedRequest::from_request(request, app).await?.verify(app).await
     }
 }
 
 impl UnverifiedRequest {
-    /// Whether the message speaks of this action: where one route serves two. What it says counts
-    /// only once its signature was checked.
+    /// Returns true if the message claims this action: where one route serves two. The claim counts
+    /// only once the signature is verified.
     pub fn claims_action(&self, action: WalletAction) -> bool {
-        self.params.peek("message").is_some_and(|message| {
-            let wanted = format!("action={action}");
+        self.params.text("message").is_some_and(|message| {
+            let claim = format!("action={action}");
             let squeezed: String = message.chars().filter(|c| !c.is_ascii_whitespace()).collect();
-            squeezed.split(['|', ';']).any(|field| field.starts_with(&wanted))
+            squeezed.split(['|', ';']).any(|field| field.starts_with(&claim))
         })
     }
 
-    /// Checks message, time and signature.
+    /// Verifies message, time and signature.
     ///
     /// # Errors
     /// 401 when a field is missing, 403 for everything else that is wrong with them.
-    pub async fn signed_for<P: SignedAction>(mut self, app: &App) -> Result<WalletSigned<P>, HttpError> {
-        let mut field = |name| self.params.take_text(name).filter(|text| !text.is_empty());
-        let [wallet, message, signature] =
-            ["walletAddress", "message", "signature"].map(|name| (name, field(name)));
-        let given =
-            |(name, text): &(&'static str, Option<String>)| text.clone().ok_or(AuthError::Missing(name));
-        let (wallet, message, signature) = (given(&wallet)?, given(&message)?, given(&signature)?);
-        let fields = WalletAuthFields { wallet: &wallet, message: &message, signature: &signature };
-        let now = Timestamp::now();
-        // Anybody can send such signatures: they are counted like guesses at keys.
-        let may_ask = || {
-            let taken = self.address.map_or(Ok(()), |address| app.unauthenticated_limiter.take(address, now));
-            taken.map_err(|often| u32::try_from(often.wait_ms / 1000).unwrap_or(u32::MAX).saturating_add(1))
+    pub async fn verify<A: SignedAction>(mut self, app: &App) -> Result<WalletSigned<A>, HttpError> {
+        let mut field = |name| {
+            let text = self.params.take_text(name).filter(|text| !text.is_empty());
+            text.ok_or(name)
         };
-        let purpose = RequestedAction { action: P::ACTION, key_id: self.key_id.as_deref() };
-        let signed = verify(&app.chain, &app.message_rules, fields, purpose, now, may_ask).await;
-        let signed = signed.inspect_err(|error| {
+        let [wallet, message, signature] = ["walletAddress", "message", "signature"].map(&mut field);
+        let wallet = wallet.map_err(AuthError::Missing)?;
+        let message = message.map_err(AuthError::Missing)?;
+        let signature = signature.map_err(AuthError::Missing)?;
+        let fields = WalletAuthFields { wallet: &wallet, message: &message, signature: &signature };
+        let now = self.request.at;
+        // Anybody can send signatures that cost a question to the chain: they are counted like guesses at keys.
+        let may_ask_chain = || {
+            let taken = self.address.map_or(Ok(()), |address| app.unauthenticated_limiter.take(address, now));
+            taken.map_err(|refused| wait_seconds(refused.wait_ms))
+        };
+        let requested = RequestedAction { action: A::ACTION, key_id: self.key_id.as_deref() };
+        let message = verify(&app.chain, &app.message_rules, fields, requested, now, may_ask_chain).await;
+        let message = message.inspect_err(|error| {
             let code = HttpError::from(*error).code.as_str();
             metrics::counter!("farebox_wallet_auth_refused_total", "code" => code).increment(1);
         })?;
         let (request, params, key_id) = (self.request, Some(self.params), self.key_id);
-        Ok(WalletSigned { signed, request, params, key_id, purpose: PhantomData })
+        Ok(WalletSigned { message, request, params, key_id, action: PhantomData })
     }
 }
 
-impl<P> WalletSigned<P> {
-    /// The account of the wallet.
+impl<A> WalletSigned<A> {
+    /// Returns the account of the wallet.
     pub fn account(&self) -> &AccountId {
-        self.signed.account()
+        self.message.account()
     }
 
-    /// The wallet's address, lower case.
+    /// Returns the wallet's address, lower case.
     pub fn wallet(&self) -> String {
-        format!("{:#x}", self.signed.wallet())
+        format!("{:#x}", self.message.wallet())
     }
 
+    /// Returns the message's nonce.
     pub fn nonce(&self) -> &str {
-        self.signed.nonce()
+        self.message.nonce()
     }
 
+    /// Returns the request that carried the signature.
     pub fn request(&self) -> &Received {
         &self.request
     }
 
+    /// Returns the request's id.
     pub fn request_id(&self) -> &RequestId {
         &self.request.id
     }
 
-    /// The key of the path, as it was written there.
+    /// Returns the time of the request.
+    pub fn at(&self) -> Timestamp {
+        self.request.at
+    }
+
+    /// Returns the key of the path, as it was written there.
     pub fn key_id(&self) -> &str {
         self.key_id.as_deref().unwrap_or_default()
     }
 
-    /// What was sent beside the signature; the second time there is nothing.
+    /// Takes the parameters beside the signature; the second time there are none.
     ///
     /// # Errors
     /// 400 that names the field which is wrong.
@@ -181,23 +191,22 @@ impl<P> WalletSigned<P> {
         self.params.take().unwrap_or_else(Params::none).read()
     }
 
-    /// Uses the nonce up in the transaction that does what was signed for.
+    /// Consumes the nonce in the transaction that carries the action out.
     ///
     /// # Errors
     /// [`ActionError`]: 403 `NONCE_REPLAY` when it was used, or the database fails.
-    pub async fn consume(&self, tx: &mut Tx, now: Timestamp) -> Result<Authorized<'_>, ActionError> {
-        Ok(nonces::consume(tx, &self.signed, now).await??)
+    pub async fn consume(&self, tx: &mut Tx) -> Result<Authorized<'_>, ActionError> {
+        Ok(nonces::consume(tx, &self.message, self.at()).await??)
     }
 
-    /// Uses the nonce up for a read, which needs no other transaction.
+    /// Consumes the nonce for a read, which needs no other transaction.
     ///
     /// # Errors
     /// As [`Self::consume`].
-    pub async fn read_only(&self, app: &App) -> Result<&AccountId, HttpError> {
-        let now = Timestamp::now();
+    pub async fn authorize_read(&self, app: &App) -> Result<&AccountId, HttpError> {
         app.db
             .transaction(|mut tx| async move {
-                self.consume(&mut tx, now).await?;
+                self.consume(&mut tx).await?;
                 Ok::<_, ActionError>((tx, ()))
             })
             .await?;
@@ -205,39 +214,20 @@ impl<P> WalletSigned<P> {
     }
 }
 
-/// Why what was signed for was not done.
-#[derive(Debug)]
+/// Reason an action was not carried out.
+#[derive(Debug, thiserror::Error)]
 pub enum ActionError {
-    Auth(AuthError),
-    Db(DbError),
-    Keys(KeysError),
-    Checkout(CheckoutError),
-    /// What the handler says.
+    #[error(transparent)]
+    Auth(#[from] AuthError),
+    #[error(transparent)]
+    Db(#[from] DbError),
+    #[error(transparent)]
+    Keys(#[from] KeysError),
+    #[error(transparent)]
+    Checkout(#[from] CheckoutError),
+    /// The handler's own reason.
+    #[error("{}", .0.detail)]
     Refused(HttpError),
-}
-
-impl From<AuthError> for ActionError {
-    fn from(error: AuthError) -> Self {
-        Self::Auth(error)
-    }
-}
-
-impl From<DbError> for ActionError {
-    fn from(error: DbError) -> Self {
-        Self::Db(error)
-    }
-}
-
-impl From<KeysError> for ActionError {
-    fn from(error: KeysError) -> Self {
-        Self::Keys(error)
-    }
-}
-
-impl From<CheckoutError> for ActionError {
-    fn from(error: CheckoutError) -> Self {
-        Self::Checkout(error)
-    }
 }
 
 impl TxError for ActionError {
@@ -252,8 +242,8 @@ impl TxError for ActionError {
 }
 
 impl From<ActionError> for HttpError {
-    fn from(failed: ActionError) -> Self {
-        match failed {
+    fn from(error: ActionError) -> Self {
+        match error {
             ActionError::Auth(error) => error.into(),
             ActionError::Refused(error) => error,
             ActionError::Db(error) => unavailable(&error),
@@ -267,40 +257,38 @@ impl From<AuthError> for HttpError {
     fn from(error: AuthError) -> Self {
         let code = match error {
             AuthError::Missing(_) => Code::MissingWalletAuth,
-            AuthError::WalletAction(_) => Code::ActionMismatch,
-            AuthError::KeyId => Code::KeyIdMismatch,
+            AuthError::ActionMismatch(_) => Code::ActionMismatch,
+            AuthError::KeyIdMismatch => Code::KeyIdMismatch,
             AuthError::Replay => Code::NonceReplay,
             AuthError::Message(_) => Code::MessageInvalid,
-            AuthError::Time(_) => Code::TimestampInvalid,
+            AuthError::Timestamp(_) => Code::TimestampInvalid,
             AuthError::Signature(_) => Code::SignatureInvalid,
-            AuthError::Unverifiable => Code::SignatureVerifyError,
-            AuthError::TooOften(_) => Code::RateLimitExceededRpm,
+            AuthError::ChainUnreachable => Code::SignatureVerifyError,
+            AuthError::RateLimited(_) => Code::RateLimitExceededRpm,
         };
         let answer = Self::new(code, error.to_string());
         match error {
-            AuthError::Unverifiable => answer.retry_after(2),
-            AuthError::TooOften(seconds) => answer.retry_after(seconds),
+            AuthError::ChainUnreachable => answer.retry_soon(),
+            AuthError::RateLimited(seconds) => answer.retry_after(seconds),
             AuthError::Missing(_)
-            | AuthError::WalletAction(_)
-            | AuthError::KeyId
+            | AuthError::ActionMismatch(_)
+            | AuthError::KeyIdMismatch
             | AuthError::Replay
             | AuthError::Message(_)
-            | AuthError::Time(_)
+            | AuthError::Timestamp(_)
             | AuthError::Signature(_) => answer,
         }
     }
 }
 
-/// 503: nothing was done, and what was signed can be sent again.
+/// Logs a failure of the database and makes its error: nothing was done, and the same message can be sent again.
 pub fn unavailable(error: &dyn std::error::Error) -> HttpError {
     tracing::error!(error = %error, "a management request failed");
-    HttpError::new(Code::ServiceUnavailable, "the records cannot be read or written now; try again")
-        .retry_after(2)
+    HttpError::unavailable("the records cannot be read or written now; send the request again")
 }
 
-/// A JSON answer with its request's id. Nothing of it may be kept by caches: some hold secrets.
-pub fn answer(status: StatusCode, id: &RequestId, mut fields: Value) -> Response {
-    fields["request_id"] = json!(id.as_str());
-    (status, [(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, "no-store")], fields.to_string())
-        .into_response()
+/// Makes a JSON answer. Nothing of it may be kept by caches: some answers hold secrets.
+pub fn answer(status: StatusCode, body: &impl Serialize) -> Response {
+    let json = serde_json::to_string(body).expect("plain data is valid JSON");
+    (status, [(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, "no-store")], json).into_response()
 }

@@ -1,4 +1,4 @@
-//! The product's own line. Pure.
+//! Messages in the form of the product's own line. Pure.
 //!
 //! ```text
 //! Pryv API key mgmt | action=create | keyId= | nonce=<uuid> | ts=<ISO 8601>
@@ -10,23 +10,23 @@
 
 use uuid::Uuid;
 
-use super::{AuthError, LONGEST_MESSAGE, MessageRules, WalletAction, siwe};
+use super::{AuthError, MAX_MESSAGE_BYTES, MessageRules, WalletAction, siwe};
 use crate::id::Timestamp;
 
-/// Longest key id that is read.
-const LONGEST_KEY_ID: usize = 128;
+/// Longest key id that is read, in bytes.
+const MAX_KEY_ID_BYTES: usize = 128;
 
-/// What a message says.
+/// Content of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ParsedMessage {
     pub action: WalletAction,
     pub key_id: Option<String>,
-    /// In its one spelling: a UUID in lower case, or as an EIP-4361 message has it.
+    /// Nonce in its one spelling: a UUID in lower case, or as an EIP-4361 message has it.
     pub nonce: String,
     pub issued_at: Timestamp,
 }
 
-/// What the statement of either form says.
+/// Fields of the statement of either form.
 #[derive(Debug, Default)]
 pub(super) struct ParsedStatement<'a> {
     pub action: Option<&'a str>,
@@ -36,42 +36,45 @@ pub(super) struct ParsedStatement<'a> {
 }
 
 const OTHER_TITLE: AuthError =
-    AuthError::Message("the message does not begin with this product's name and \"API key mgmt\"");
+    AuthError::Message("the message's title is not this product's name and \"API key mgmt\"");
 const FIELDS: AuthError = AuthError::Message(
-    "the message has a field twice, an unknown field, or one that is not written name=value",
+    "the message has a field twice, an unknown field, or one that is not written name=value; its fields are action, \
+     keyId, nonce and ts",
 );
-const KEY_ID: AuthError = AuthError::Message("the message's keyId is not a key id");
+const KEY_ID: AuthError =
+    AuthError::Message("the message's keyId must be at most 128 visible ASCII characters");
 
 /// Reads a message of either form, for this action and this key.
 ///
 /// # Errors
 /// [`AuthError`], all but [`AuthError::Missing`], [`AuthError::Replay`] and
-/// [`AuthError::Unverifiable`].
+/// [`AuthError::ChainUnreachable`].
 pub fn read(
-    terms: &MessageRules,
+    rules: &MessageRules,
     text: &str,
     wallet: alloy::primitives::Address,
     action: WalletAction,
     key_id: Option<&str>,
     now: Timestamp,
 ) -> Result<ParsedMessage, AuthError> {
-    if text.len() > LONGEST_MESSAGE {
-        return Err(AuthError::Message("the message is too long"));
+    if text.len() > MAX_MESSAGE_BYTES {
+        return Err(AuthError::Message("the message is longer than 4096 bytes"));
     }
-    let siwe = siwe::is_one(text).then(|| siwe::read(terms, text, wallet, now)).transpose()?;
-    let statement = statement(siwe.as_ref().map_or(text, |siwe| siwe.statement), terms, siwe.is_some())?;
-    let said_action = statement.action.ok_or(AuthError::Message("the message has no action"))?;
-    if said_action != action.as_str() {
-        return Err(AuthError::WalletAction(action));
+    let siwe = siwe::is_siwe(text).then(|| siwe::read(rules, text, wallet, now)).transpose()?;
+    let statement = statement(siwe.as_ref().map_or(text, |siwe| siwe.statement), rules, siwe.is_some())?;
+    let claimed =
+        statement.action.ok_or(AuthError::Message("the message has no action; write action=<name>"))?;
+    if claimed != action.as_str() {
+        return Err(AuthError::ActionMismatch(action));
     }
     if statement.key_id != key_id {
-        return Err(AuthError::KeyId);
+        return Err(AuthError::KeyIdMismatch);
     }
     let (nonce, issued_at) = match siwe {
         Some(siwe) => (siwe.nonce.to_owned(), siwe.issued_at),
         None => (uuid(statement.nonce)?, time(statement.ts)?),
     };
-    terms.check_time(issued_at, now)?;
+    rules.check_time(issued_at, now)?;
     Ok(ParsedMessage { action, key_id: key_id.map(str::to_owned), nonce, issued_at })
 }
 
@@ -79,14 +82,14 @@ pub fn read(
 /// grammar has no `|`, and holds neither nonce nor time, because the message does.
 fn statement<'a>(
     text: &'a str,
-    terms: &MessageRules,
+    rules: &MessageRules,
     in_siwe: bool,
 ) -> Result<ParsedStatement<'a>, AuthError> {
     let mut statement = ParsedStatement::default();
     let mut titles = 0;
     for field in text.split(if in_siwe { ';' } else { '|' }).map(trim) {
         let Some((name, value)) = field.split_once('=') else {
-            if !same_words(field, &terms.title) {
+            if !same_words(field, &rules.title) {
                 return Err(if titles == 0 { OTHER_TITLE } else { FIELDS });
             }
             titles += 1;
@@ -109,7 +112,7 @@ fn statement<'a>(
         _ => return Err(FIELDS),
     }
     statement.key_id = statement.key_id.filter(|id| !id.is_empty());
-    let is_id = |id: &str| id.len() <= LONGEST_KEY_ID && id.bytes().all(|b| b.is_ascii_graphic());
+    let is_id = |id: &str| id.len() <= MAX_KEY_ID_BYTES && id.bytes().all(|b| b.is_ascii_graphic());
     if statement.key_id.is_some_and(|id| !is_id(id)) { Err(KEY_ID) } else { Ok(statement) }
 }
 
@@ -117,20 +120,20 @@ fn trim(text: &str) -> &str {
     text.trim_matches(|c: char| c.is_ascii_whitespace())
 }
 
-/// Whether two texts have the same words, whatever the blanks between them.
+/// Returns true if two texts have the same words, whatever the blanks between them.
 fn same_words(a: &str, b: &str) -> bool {
     a.split_ascii_whitespace().eq(b.split_ascii_whitespace())
 }
 
-/// One spelling for one UUID: another letter case must not be another nonce.
+/// Returns a UUID in its one spelling: another letter case must not be another nonce.
 fn uuid(text: Option<&str>) -> Result<String, AuthError> {
     let uuid = text.filter(|text| text.len() == 36).and_then(|text| Uuid::try_parse(text).ok());
-    uuid.map(|uuid| uuid.to_string()).ok_or(AuthError::Message("the message's nonce is not a UUID"))
+    uuid.map(|uuid| uuid.to_string()).ok_or(AuthError::Message("the message's nonce must be a UUID"))
 }
 
 fn time(text: Option<&str>) -> Result<Timestamp, AuthError> {
     text.and_then(Timestamp::parse_rfc3339)
-        .ok_or(AuthError::Message("the message's ts is not an ISO 8601 time such as 2026-01-31T12:00:00Z"))
+        .ok_or(AuthError::Message("the message's ts must be an ISO 8601 time such as 2026-01-31T12:00:00Z"))
 }
 
 #[cfg(test)]
@@ -144,7 +147,7 @@ mod tests {
     const NONCE: &str = "0b9c4a52-6d2e-4f0e-9a6e-3f6b0c5d7e81";
     const TS: &str = "2026-01-01T00:00:00.500Z";
 
-    fn terms() -> MessageRules {
+    fn rules() -> MessageRules {
         MessageRules::new(&Config::default())
     }
 
@@ -153,12 +156,12 @@ mod tests {
     }
 
     fn create(text: &str) -> Result<ParsedMessage, AuthError> {
-        read(&terms(), text, Address::ZERO, WalletAction::Create, None, now())
+        read(&rules(), text, Address::ZERO, WalletAction::Create, None, now())
     }
 
     #[test]
     fn the_literal_line_is_read_in_any_order_and_spacing() {
-        let said = ParsedMessage {
+        let expected = ParsedMessage {
             action: WalletAction::Create,
             key_id: None,
             nonce: NONCE.to_owned(),
@@ -172,7 +175,7 @@ mod tests {
             format!("  Pryv  API key\tmgmt |  action = create | nonce={upper} | ts= {TS} \n"),
             format!("action=create | Pryv API key mgmt | nonce={NONCE} | ts=2026-01-01T01:00:00.5+01:00"),
         ] {
-            assert_eq!(create(&text), Ok(said.clone()), "{text}");
+            assert_eq!(create(&text), Ok(expected.clone()), "{text}");
         }
     }
 
@@ -181,13 +184,13 @@ mod tests {
         let text =
             |id: &str| format!("Pryv API key mgmt | action=revoke | keyId={id} | nonce={NONCE} | ts={TS}");
         let read = |said: &str, asked| {
-            read(&terms(), &text(said), Address::ZERO, WalletAction::Revoke, asked, now())
+            read(&rules(), &text(said), Address::ZERO, WalletAction::Revoke, asked, now())
         };
         assert_eq!(read("key_1", Some("key_1")).expect("read").key_id.as_deref(), Some("key_1"));
         for (said, asked) in
             [("key_1", Some("key_2")), ("KEY_1", Some("key_1")), ("", Some("key_1")), ("key_1", None)]
         {
-            assert_eq!(read(said, asked), Err(AuthError::KeyId), "{said} {asked:?}");
+            assert_eq!(read(said, asked), Err(AuthError::KeyIdMismatch), "{said} {asked:?}");
         }
         assert_eq!(read("a b", Some("a b")), Err(KEY_ID));
         assert_eq!(read(&"x".repeat(129), None), Err(KEY_ID));
@@ -207,7 +210,7 @@ mod tests {
             ("action=create", "action=create | admin=true"),
             ("action=create", "action=create | really"),
             ("action=create | ", ""),
-            ("action", "WalletAction"),
+            ("action", "Action"),
             ("keyId", "keyid"),
             (NONCE, "1"),
             (NONCE, ""),
@@ -222,7 +225,7 @@ mod tests {
             let text = good.replacen(from, to, 1);
             assert_ne!(text, good, "{from}");
             let refused = create(&text);
-            let wrong = matches!(refused, Err(AuthError::Message(_) | AuthError::WalletAction(_)));
+            let wrong = matches!(refused, Err(AuthError::Message(_) | AuthError::ActionMismatch(_)));
             assert!(wrong, "{text}: {refused:?}");
         }
         for text in ["", "|", "=", "||||", &"|".repeat(4000), &"x".repeat(5000)] {
@@ -234,7 +237,7 @@ mod tests {
     fn attack_23_another_action_is_named_as_such() {
         for other in ["list", "revoke", "Create", "createx", ""] {
             let text = format!("Pryv API key mgmt | action={other} | keyId= | nonce={NONCE} | ts={TS}");
-            assert_eq!(create(&text), Err(AuthError::WalletAction(WalletAction::Create)), "{other}");
+            assert_eq!(create(&text), Err(AuthError::ActionMismatch(WalletAction::Create)), "{other}");
         }
     }
 
@@ -254,7 +257,7 @@ mod tests {
             "9999-12-31T23:59:59Z",
             "0000-01-01T00:00:00Z",
         ] {
-            assert!(matches!(at(wrong), Err(AuthError::Time(_))), "{wrong}");
+            assert!(matches!(at(wrong), Err(AuthError::Timestamp(_))), "{wrong}");
         }
     }
 
@@ -262,7 +265,7 @@ mod tests {
         #[test]
         fn nothing_that_is_sent_panics(text in ".{0,300}", millis in any::<i64>()) {
             let now = Timestamp::from_millis(millis);
-            let _ = read(&terms(), &text, Address::ZERO, WalletAction::Create, None, now);
+            let _ = read(&rules(), &text, Address::ZERO, WalletAction::Create, None, now);
         }
 
         #[test]
@@ -277,9 +280,9 @@ mod tests {
             ),
         ) {
             let text = parts.join(" | ");
-            if let Ok(said) = create(&text) {
+            if let Ok(message) = create(&text) {
                 // Whatever was accepted is the literal line in another order.
-                prop_assert_eq!(said.nonce, NONCE);
+                prop_assert_eq!(message.nonce, NONCE);
                 prop_assert!(parts.len() >= 4);
             }
         }

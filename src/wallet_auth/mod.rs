@@ -1,4 +1,4 @@
-//! Wallets sign for what they manage: one message, one action, once.
+//! Authentication of wallets: one signed message allows one action, once.
 //!
 //! Two forms of message say the same four things (action, key id, nonce, time):
 //!
@@ -7,10 +7,10 @@
 //! * Sign-In with Ethereum (EIP-4361), [`siwe`], whose statement is the head of that line:
 //!   `Pryv API key mgmt; action=create; keyId=`.
 //!
-//! [`verify`] asks, in this order: is the message well formed and ours, is it for this action and
-//! this key, is it fresh, did the wallet sign it. What is cheap comes first, and only signatures
-//! that are no plain key's cost a question to the chain. The nonce is consumed later, by
-//! [`nonces`], in the database transaction of whatever the message authorises.
+//! [`verify`] checks, in this order: the message is well formed and for this server, it is for this action and
+//! this key, it is fresh, the wallet signed it. Cheap checks come first, and only signatures
+//! of other than plain keys cost a question to the chain. The nonce is consumed later, by
+//! [`nonces`], in the database transaction of the action that the message authorises.
 
 pub mod message;
 pub mod nonces;
@@ -29,9 +29,9 @@ pub use message::ParsedMessage;
 pub use verify::{RequestedAction, WalletAuthFields, verify};
 
 /// Longest message that is read, in bytes.
-const LONGEST_MESSAGE: usize = 4096;
+const MAX_MESSAGE_BYTES: usize = 4096;
 
-/// What a wallet can sign for.
+/// Action that a wallet can sign for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum WalletAction {
     Create,
@@ -44,11 +44,11 @@ pub enum WalletAction {
 }
 
 impl WalletAction {
-    /// All of them.
+    /// All actions.
     pub const ALL: [Self; 7] =
         [Self::Create, Self::List, Self::Revoke, Self::Rotate, Self::Balance, Self::Ledger, Self::Checkout];
 
-    /// The name in a message.
+    /// Returns the name in a message.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -69,19 +69,19 @@ impl fmt::Display for WalletAction {
     }
 }
 
-/// Why a wallet's word does not count. The texts are for the caller and repeat nothing that was
+/// Reason a signed message is refused. The texts are for the caller and repeat nothing that was
 /// sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum AuthError {
     /// A field of the request is not there.
     #[error("send walletAddress, message and signature as strings; `{0}` is missing")]
     Missing(&'static str),
-    /// The message is for something else.
+    /// The message is for another action.
     #[error("the message was signed for another action; this request needs action={0}")]
-    WalletAction(WalletAction),
+    ActionMismatch(WalletAction),
     /// The message is about another key, or about one where none is meant.
-    #[error("the message names another keyId than this request")]
-    KeyId,
+    #[error("the message names another keyId than this request; sign a message with the request's keyId")]
+    KeyIdMismatch,
     /// The nonce was used.
     #[error("this nonce was used before; sign a new message with a new nonce")]
     Replay,
@@ -90,19 +90,19 @@ pub enum AuthError {
     Message(&'static str),
     /// The message is too old, or from the future.
     #[error("{0}")]
-    Time(&'static str),
+    Timestamp(&'static str),
     /// The signature is not this wallet's over this message.
     #[error("{0}")]
     Signature(&'static str),
-    /// The chain, which decides about this kind of signature, could not be asked.
-    #[error("the signature needs the chain to be checked, which cannot be asked now; try again")]
-    Unverifiable,
+    /// The chain, which decides about this kind of signature, is unreachable.
+    #[error("only the chain can check this kind of signature, and it is unreachable; send the request again")]
+    ChainUnreachable,
     /// Too many signatures that cost a question to the chain; seconds to wait.
-    #[error("too many signatures that the chain must check came from this address; try again later")]
-    TooOften(u32),
+    #[error("too many signatures that the chain must check came from this address; try again in {0} s")]
+    RateLimited(u32),
 }
 
-/// What every message must say, whoever signs it.
+/// Rules for every message, whoever signs it.
 #[derive(Debug, Clone)]
 pub struct MessageRules {
     /// `Pryv API key mgmt`, with the product's name.
@@ -112,14 +112,14 @@ pub struct MessageRules {
     /// `api.example.com`, with a port if the origin has one.
     host: String,
     chain_id: u64,
-    /// How old a message may be, in milliseconds.
+    /// Oldest age of a message, in milliseconds.
     ttl: i64,
-    /// How far ahead of ours the signer's clock may be, in milliseconds.
+    /// Most that the signer's clock may be ahead of the server's, in milliseconds.
     skew: i64,
 }
 
 impl MessageRules {
-    /// The terms of a configuration.
+    /// Makes the rules of a configuration.
     #[must_use]
     pub fn new(config: &Config) -> Self {
         let origin = config.server.public_url.clone();
@@ -135,68 +135,68 @@ impl MessageRules {
         }
     }
 
-    /// Whether a message of that time counts now.
+    /// Checks that a message of that time is fresh.
     fn check_time(&self, issued: Timestamp, now: Timestamp) -> Result<(), AuthError> {
         let age = now.checked_millis_since(issued).unwrap_or(i64::MAX);
         if age > self.ttl {
-            return Err(AuthError::Time("the message is too old; sign a new one with the current time"));
+            return Err(AuthError::Timestamp("the message is too old; sign a new one with the current time"));
         }
         if age < -self.skew {
-            return Err(AuthError::Time("the message is from the future; check the signer's clock"));
+            return Err(AuthError::Timestamp("the message is from the future; check the signer's clock"));
         }
         Ok(())
     }
 
-    /// Until when a message of that time could be shown again.
-    fn last_moment(&self, issued: Timestamp) -> Timestamp {
+    /// Returns the time until which a message of that time could be shown again.
+    fn valid_until(&self, issued: Timestamp) -> Timestamp {
         issued.checked_add_millis(self.ttl.saturating_add(self.skew)).unwrap_or(issued)
     }
 }
 
-/// A wallet signed this message. Only [`verify`] makes one. Its nonce is not consumed yet, so it
+/// A message that a wallet signed. Only [`verify`] makes one. Its nonce is not consumed yet, so it
 /// authorises nothing by itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VerifiedMessage {
     wallet: Address,
     account: AccountId,
-    said: ParsedMessage,
-    last_moment: Timestamp,
+    message: ParsedMessage,
+    valid_until: Timestamp,
 }
 
 impl VerifiedMessage {
-    /// Who signed.
+    /// Returns the wallet that signed.
     #[must_use]
     pub const fn wallet(&self) -> Address {
         self.wallet
     }
 
-    /// The wallet's account on the ledger.
+    /// Returns the wallet's account on the ledger.
     #[must_use]
     pub const fn account(&self) -> &AccountId {
         &self.account
     }
 
-    /// What was signed for.
+    /// Returns the action that was signed for.
     #[must_use]
     pub const fn action(&self) -> WalletAction {
-        self.said.action
+        self.message.action
     }
 
-    /// The key it is about.
+    /// Returns the key that the message is about.
     #[must_use]
     pub fn key_id(&self) -> Option<&str> {
-        self.said.key_id.as_deref()
+        self.message.key_id.as_deref()
     }
 
-    /// The nonce, in its one spelling.
+    /// Returns the nonce, in its one spelling.
     #[must_use]
     pub fn nonce(&self) -> &str {
-        &self.said.nonce
+        &self.message.nonce
     }
 
-    /// When it was signed, as the signer says.
+    /// Returns the time of signing, as the signer gives it.
     #[must_use]
     pub const fn issued_at(&self) -> Timestamp {
-        self.said.issued_at
+        self.message.issued_at
     }
 }

@@ -1,4 +1,4 @@
-//! What a signature says by itself, and what only the chain can say. Pure.
+//! Verification of a signature as far as it goes without the chain. Pure.
 //!
 //! | signature | decided by |
 //! | --- | --- |
@@ -16,65 +16,65 @@ use tempo_alloy::primitives::transaction::{PrimitiveSignature, SignatureType, Te
 
 use crate::signature::expand_compact;
 
-/// Longest signature that is looked at: an ERC-6492 wrapper holds what creates the account.
-pub const LONGEST: usize = 16 << 10;
+/// Longest signature that is looked at, in bytes: an ERC-6492 wrapper holds the call that creates the account.
+pub const MAX_SIGNATURE_BYTES: usize = 16 << 10;
 
 /// Length of a secp256k1 signature as `r`, `s` and `v`.
-const PLAIN: usize = 65;
+const SECP256K1_BYTES: usize = 65;
 
-/// Ends a signature of an account that is not deployed yet (ERC-6492).
-const COUNTERFACTUAL: [u8; 32] =
+/// End of a signature of an account that is not deployed yet (ERC-6492).
+const ERC6492_SUFFIX: [u8; 32] =
     alloy::primitives::hex!("6492649264926492649264926492649264926492649264926492649264926492");
-/// Ends an envelope that Tempo's libraries mark as one.
-const TEMPO: [u8; 32] = [0x77; 32];
+/// End of an envelope that Tempo's libraries mark as one.
+const TEMPO_SUFFIX: [u8; 32] = [0x77; 32];
 
-/// What became of a signature.
+/// Result of verifying a signature without the chain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LocalVerdict {
     /// The wallet's own key signed.
     Signed,
-    /// Nobody's signature, or not over this message.
+    /// The signature is nobody's, or not over this message.
     Forged,
-    /// This key signed for the account; whether it may is in the chain's keychain.
+    /// This key signed for the account; the chain's keychain says if it may.
     AccessKey { key: Address, kind: SignatureType },
-    /// If the wallet is a contract, it decides.
+    /// The wallet decides, if it is a contract.
     Contract,
-    /// The contract that the wallet will be decides.
+    /// The contract decides that the wallet will be.
     Counterfactual,
 }
 
-/// What the wallet signs of a message (EIP-191, "personal message").
+/// Returns the hash that a wallet signs of a message (EIP-191, "personal message").
 #[must_use]
 pub fn hash(message: &str) -> B256 {
     eip191_hash_message(message.as_bytes())
 }
 
-/// Judges a signature of `wallet` over a message's [`hash`].
+/// Verifies a signature of `wallet` over a message's [`hash`], as far as that needs no chain.
 #[must_use]
-pub fn judge(wallet: Address, hash: B256, signature: &[u8]) -> LocalVerdict {
-    if signature.len() > LONGEST || signature.is_empty() {
+pub fn verify_local(wallet: Address, hash: B256, signature: &[u8]) -> LocalVerdict {
+    if signature.len() > MAX_SIGNATURE_BYTES || signature.is_empty() {
         return LocalVerdict::Forged;
     }
-    if signature.ends_with(&COUNTERFACTUAL) {
+    if signature.ends_with(&ERC6492_SUFFIX) {
         return LocalVerdict::Counterfactual;
     }
     let bare = bare(signature);
     if let Some(expanded) = expand_compact(bare) {
-        return judge_plain(wallet, hash, &expanded);
+        return verify_secp256k1(wallet, hash, &expanded);
     }
     match bare.len() {
-        PLAIN => judge_plain(wallet, hash, bare),
-        _ => judge_envelope(wallet, hash, bare),
+        SECP256K1_BYTES => verify_secp256k1(wallet, hash, bare),
+        _ => verify_envelope(wallet, hash, bare),
     }
 }
 
-/// The signature without Tempo's mark.
+/// Returns the signature without Tempo's mark.
 #[must_use]
 pub fn bare(signature: &[u8]) -> &[u8] {
-    signature.strip_suffix(&TEMPO).unwrap_or(signature)
+    signature.strip_suffix(&TEMPO_SUFFIX).unwrap_or(signature)
 }
 
-fn judge_plain(wallet: Address, hash: B256, signature: &[u8]) -> LocalVerdict {
+fn verify_secp256k1(wallet: Address, hash: B256, signature: &[u8]) -> LocalVerdict {
     let usual = signature.last().is_some_and(|v| matches!(v, 0 | 1 | 27 | 28));
     let Some(parsed) = Signature::try_from(signature).ok().filter(|_| usual) else {
         return LocalVerdict::Contract;
@@ -88,7 +88,7 @@ fn judge_plain(wallet: Address, hash: B256, signature: &[u8]) -> LocalVerdict {
     }
 }
 
-fn judge_envelope(wallet: Address, hash: B256, signature: &[u8]) -> LocalVerdict {
+fn verify_envelope(wallet: Address, hash: B256, signature: &[u8]) -> LocalVerdict {
     match TempoSignature::from_bytes(signature) {
         Ok(TempoSignature::Primitive(primitive)) => match primitive.recover_signer(&hash) {
             Ok(signer) if signer == wallet => LocalVerdict::Signed,
@@ -124,7 +124,7 @@ mod tests {
     fn attack_23_a_plain_signature_has_one_spelling() {
         let signer = PrivateKeySigner::random();
         let good = signer.sign_message_sync(TEXT.as_bytes()).expect("signs").as_bytes().to_vec();
-        let judged = |signature: &[u8]| judge(signer.address(), hash(TEXT), signature);
+        let judged = |signature: &[u8]| verify_local(signer.address(), hash(TEXT), signature);
         assert_eq!(judged(&good), LocalVerdict::Signed);
         let mut recovery_bit = good.clone();
         recovery_bit[64] -= 27;
@@ -132,7 +132,7 @@ mod tests {
         let mut compact = good[..64].to_vec();
         compact[32] |= (good[64] - 27) << 7;
         assert_eq!(judged(&compact), LocalVerdict::Signed);
-        let marked = [good.as_slice(), &TEMPO].concat();
+        let marked = [good.as_slice(), &TEMPO_SUFFIX].concat();
         assert_eq!(judged(&marked), LocalVerdict::Signed);
 
         let mut high_s = good.clone();
@@ -147,11 +147,11 @@ mod tests {
             assert_eq!(judged(&other), LocalVerdict::Contract, "only a contract could accept it");
         }
         assert_eq!(judged(&[]), LocalVerdict::Forged);
-        assert_eq!(judged(&vec![7; LONGEST + 1]), LocalVerdict::Forged);
+        assert_eq!(judged(&vec![7; MAX_SIGNATURE_BYTES + 1]), LocalVerdict::Forged);
         let other = PrivateKeySigner::random().address();
-        assert_eq!(judge(other, hash(TEXT), &good), LocalVerdict::Contract);
-        assert_eq!(judge(signer.address(), hash("other"), &good), LocalVerdict::Contract);
-        assert_eq!(judged(&[&good[..], &COUNTERFACTUAL].concat()), LocalVerdict::Counterfactual);
+        assert_eq!(verify_local(other, hash(TEXT), &good), LocalVerdict::Contract);
+        assert_eq!(verify_local(signer.address(), hash("other"), &good), LocalVerdict::Contract);
+        assert_eq!(judged(&[&good[..], &ERC6492_SUFFIX].concat()), LocalVerdict::Counterfactual);
     }
 
     #[test]
@@ -165,17 +165,17 @@ mod tests {
         let envelope = |keychain| TempoSignature::Keychain(keychain).to_bytes();
         let good = envelope(signed(account, hash(TEXT)));
         let accepted = LocalVerdict::AccessKey { key: key.address(), kind: SignatureType::Secp256k1 };
-        assert_eq!(judge(account, hash(TEXT), &good), accepted);
+        assert_eq!(verify_local(account, hash(TEXT), &good), accepted);
         let other = Address::repeat_byte(8);
-        assert_eq!(judge(other, hash(TEXT), &good), LocalVerdict::Forged, "it names another account");
+        assert_eq!(verify_local(other, hash(TEXT), &good), LocalVerdict::Forged, "it names another account");
         // Made for another account and put into an envelope of this one: another key, which the
         // keychain does not know.
         let mut moved = signed(other, hash(TEXT));
         moved.user_address = account;
-        assert_ne!(judge(account, hash(TEXT), &envelope(moved)), accepted);
+        assert_ne!(verify_local(account, hash(TEXT), &envelope(moved)), accepted);
         let inner = key.sign_hash_sync(&hash(TEXT)).expect("signs");
         let legacy = KeychainSignature::new_v1(account, PrimitiveSignature::Secp256k1(inner));
-        assert_eq!(judge(account, hash(TEXT), &envelope(legacy)), LocalVerdict::Forged);
+        assert_eq!(verify_local(account, hash(TEXT), &envelope(legacy)), LocalVerdict::Forged);
     }
 
     proptest! {
@@ -185,7 +185,7 @@ mod tests {
             if let Some(first) = bytes.first_mut() {
                 *first = kind;
             }
-            prop_assert_ne!(judge(Address::repeat_byte(7), hash(TEXT), &bytes), LocalVerdict::Signed);
+            prop_assert_ne!(verify_local(Address::repeat_byte(7), hash(TEXT), &bytes), LocalVerdict::Signed);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Sign-In with Ethereum (EIP-4361), as a wallet shows it to its owner. Pure.
+//! Messages in the form of Sign-In with Ethereum (EIP-4361), as a wallet shows them to its owner. Pure.
 //!
 //! ```text
 //! api.example.com wants you to sign in with your Ethereum account:
@@ -14,8 +14,8 @@
 //! Expiration Time: 2026-01-31T12:05:00Z
 //! ```
 //!
-//! The statement says what is signed for, in the words of [`super::message`]; that is what the
-//! person reads before signing. Domain and URI are this server's, the chain is the one that
+//! The statement names the action that is signed for, in the form of [`super::message`]; the
+//! person reads it before signing. Domain and URI are this server's, the chain is the one that
 //! payments are made on, the address is the wallet that signs. `Expiration Time` and `Not Before`
 //! narrow the time that a message counts, and never widen it. Request id and resources may stand
 //! there and mean nothing.
@@ -25,13 +25,16 @@ use alloy::primitives::Address;
 use super::{AuthError, MessageRules};
 use crate::id::Timestamp;
 
+/// End of the first line.
 const GREETING: &str = " wants you to sign in with your Ethereum account:";
-/// "At least 8 alphanumeric characters".
+/// Characters of a nonce: "At least 8 alphanumeric characters".
 const NONCE_LENGTHS: std::ops::RangeInclusive<usize> = 8..=96;
 
-const FORM: AuthError = AuthError::Message("the message is not written as EIP-4361 wants it");
+/// Refusal of a message that breaks the grammar.
+const MALFORMED: AuthError =
+    AuthError::Message("the message is not a Sign-In with Ethereum message as EIP-4361 defines it");
 
-/// What is taken from a message.
+/// Fields of a message that are used.
 #[derive(Debug)]
 pub(super) struct Siwe<'a> {
     pub statement: &'a str,
@@ -39,8 +42,8 @@ pub(super) struct Siwe<'a> {
     pub issued_at: Timestamp,
 }
 
-/// Whether a text means to be such a message.
-pub(super) fn is_one(text: &str) -> bool {
+/// Returns true if a text claims to be such a message.
+pub(super) fn is_siwe(text: &str) -> bool {
     text.lines().next().is_some_and(|line| line.ends_with(GREETING))
 }
 
@@ -49,19 +52,19 @@ pub(super) fn is_one(text: &str) -> bool {
 /// # Errors
 /// [`AuthError::Message`].
 pub(super) fn read<'a>(
-    terms: &MessageRules,
+    rules: &MessageRules,
     text: &'a str,
     wallet: Address,
     now: Timestamp,
 ) -> Result<Siwe<'a>, AuthError> {
     let mut lines = text.split('\n').peekable();
-    let domain = lines.next().and_then(|line| line.strip_suffix(GREETING)).ok_or(FORM)?;
-    check_domain(terms, domain)?;
+    let domain = lines.next().and_then(|line| line.strip_suffix(GREETING)).ok_or(MALFORMED)?;
+    check_domain(rules, domain)?;
     if lines.next().and_then(address) != Some(wallet) {
-        return Err(AuthError::Message("the message names another address than walletAddress"));
+        return Err(AuthError::Message("the message's address is not walletAddress"));
     }
     let (Some(""), Some(statement), Some("")) = (lines.next(), lines.next(), lines.next()) else {
-        return Err(AuthError::Message("the message has no statement that says what is signed for"));
+        return Err(AuthError::Message("the message has no statement that names the action"));
     };
     let mut field = |name: &str| {
         let value = lines.peek().and_then(|line| line.strip_prefix(name));
@@ -69,45 +72,45 @@ pub(super) fn read<'a>(
             lines.next();
         })
     };
-    let uri = field("URI: ").ok_or(FORM)?;
-    if !is_below(&terms.origin, uri) {
+    let uri = field("URI: ").ok_or(MALFORMED)?;
+    if !is_below(&rules.origin, uri) {
         return Err(AuthError::Message("the message's URI is not on this server"));
     }
     if field("Version: ") != Some("1") {
-        return Err(FORM);
+        return Err(MALFORMED);
     }
-    if field("Chain ID: ") != Some(terms.chain_id.to_string().as_str()) {
-        return Err(AuthError::Message("the message names another chain id"));
+    if field("Chain ID: ") != Some(rules.chain_id.to_string().as_str()) {
+        return Err(AuthError::Message("the message's Chain ID is not the one that payments are made on"));
     }
-    let nonce = field("Nonce: ").ok_or(FORM)?;
+    let nonce = field("Nonce: ").ok_or(MALFORMED)?;
     if !NONCE_LENGTHS.contains(&nonce.len()) || !nonce.bytes().all(|b| b.is_ascii_alphanumeric()) {
-        return Err(AuthError::Message("the message's nonce is not 8 to 96 letters and digits"));
+        return Err(AuthError::Message("the message's Nonce must be 8 to 96 letters and digits"));
     }
-    let mut moment = |name: &str| match field(name) {
-        Some(text) => Timestamp::parse_rfc3339(text).map(Some).ok_or(FORM),
+    let mut time = |name: &str| match field(name) {
+        Some(text) => Timestamp::parse_rfc3339(text).map(Some).ok_or(MALFORMED),
         None => Ok(None),
     };
-    let issued_at = moment("Issued At: ")?.ok_or(FORM)?;
-    if moment("Expiration Time: ")?.is_some_and(|end| end <= now) {
-        return Err(AuthError::Time("the message has expired; sign a new one"));
+    let issued_at = time("Issued At: ")?.ok_or(MALFORMED)?;
+    if time("Expiration Time: ")?.is_some_and(|end| end <= now) {
+        return Err(AuthError::Timestamp("the message has expired; sign a new one"));
     }
-    let early = |start: Timestamp| start.checked_millis_since(now).is_none_or(|ahead| ahead > terms.skew);
-    if moment("Not Before: ")?.is_some_and(early) {
-        return Err(AuthError::Time("the message is not valid yet"));
+    let early = |start: Timestamp| start.checked_millis_since(now).is_none_or(|ahead| ahead > rules.skew);
+    if time("Not Before: ")?.is_some_and(early) {
+        return Err(AuthError::Timestamp("the message is not valid yet"));
     }
     let _ = field("Request ID: ");
     let listed = field("Resources:") == Some("");
     if lines.any(|line| !(listed && line.starts_with("- ") || line.is_empty())) {
-        return Err(FORM);
+        return Err(MALFORMED);
     }
     Ok(Siwe { statement, nonce, issued_at })
 }
 
-/// Another server's message must not count here, or whoever runs that server could use it.
-fn check_domain(terms: &MessageRules, domain: &str) -> Result<(), AuthError> {
+/// Checks that the message is for this server: a message for another one could be used by whoever runs that server.
+fn check_domain(rules: &MessageRules, domain: &str) -> Result<(), AuthError> {
     let same = match domain.split_once("://") {
-        Some(_) => domain.eq_ignore_ascii_case(&terms.origin),
-        None => domain.eq_ignore_ascii_case(&terms.host),
+        Some(_) => domain.eq_ignore_ascii_case(&rules.origin),
+        None => domain.eq_ignore_ascii_case(&rules.host),
     };
     if same { Ok(()) } else { Err(AuthError::Message("the message was signed for another domain")) }
 }
@@ -116,7 +119,7 @@ fn is_below(origin: &str, uri: &str) -> bool {
     uri.strip_prefix(origin).is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '?', '#']))
 }
 
-/// 0x and 40 digits, of any letter case.
+/// Reads 0x and 40 digits, of any letter case.
 fn address(text: &str) -> Option<Address> {
     if text.len() == 42 && text.starts_with("0x") { text.parse().ok() } else { None }
 }
@@ -155,8 +158,8 @@ Resources:
 
     #[test]
     fn sign_in_with_ethereum_says_the_same() {
-        let said = revoke(GOOD, 10).expect("read");
-        assert_eq!((said.nonce.as_str(), said.key_id.as_deref()), ("0b9c4a526d2e4f0e", Some("key_1")));
+        let good = revoke(GOOD, 10).expect("read");
+        assert_eq!((good.nonce.as_str(), good.key_id.as_deref()), ("0b9c4a526d2e4f0e", Some("key_1")));
         for (from, to) in [
             ("127.0.0.1:8402 wants", "http://127.0.0.1:8402 wants"),
             ("0x52908400098527886E0F7030069857D2E4169EE7", "0x52908400098527886e0f7030069857d2e4169ee7"),
@@ -167,7 +170,7 @@ Resources:
         ] {
             let text = GOOD.replacen(from, to, 1);
             assert_ne!(text, GOOD);
-            assert_eq!(revoke(&text, 10).as_ref(), Ok(&said), "{text}");
+            assert_eq!(revoke(&text, 10).as_ref(), Ok(&good), "{text}");
         }
     }
 
@@ -201,15 +204,15 @@ Resources:
             let text = GOOD.replacen(from, to, 1);
             assert_ne!(text, GOOD, "{from}");
             let refused = revoke(&text, 10);
-            let wrong = matches!(refused, Err(AuthError::Message(_) | AuthError::Time(_)));
+            let wrong = matches!(refused, Err(AuthError::Message(_) | AuthError::Timestamp(_)));
             assert!(wrong, "{to}: {refused:?}");
         }
         let other = GOOD.replacen("action=revoke", "action=create", 1);
-        assert_eq!(revoke(&other, 10), Err(AuthError::WalletAction(WalletAction::Revoke)));
+        assert_eq!(revoke(&other, 10), Err(AuthError::ActionMismatch(WalletAction::Revoke)));
         let other = GOOD.replacen("key_1", "key_2", 1);
-        assert_eq!(revoke(&other, 10), Err(AuthError::KeyId));
+        assert_eq!(revoke(&other, 10), Err(AuthError::KeyIdMismatch));
         for seconds in [-31, 300, 100_000] {
-            assert!(matches!(revoke(GOOD, seconds), Err(AuthError::Time(_))), "{seconds}");
+            assert!(matches!(revoke(GOOD, seconds), Err(AuthError::Timestamp(_))), "{seconds}");
         }
     }
 

@@ -1,4 +1,4 @@
-//! From three fields of a request to a wallet that signed.
+//! Verification of the three fields that prove a wallet.
 
 use alloy::primitives::{Address, B256};
 
@@ -8,9 +8,10 @@ use super::{AuthError, MessageRules, VerifiedMessage, WalletAction};
 use crate::chain::{Chain, ChainError};
 use crate::id::{AccountId, Timestamp};
 
+/// Refusal of a signature that is not the wallet's.
 const FORGED: AuthError = AuthError::Signature("the signature is not this wallet's over this message");
 
-/// What a wallet sends to manage what it owns.
+/// Fields that prove a wallet.
 #[derive(Clone, Copy)]
 pub struct WalletAuthFields<'a> {
     pub wallet: &'a str,
@@ -19,55 +20,57 @@ pub struct WalletAuthFields<'a> {
     pub signature: &'a str,
 }
 
-/// What the request wants to do.
+/// Action that a request asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RequestedAction<'a> {
     pub action: WalletAction,
-    /// The key it is about, where it is about one.
+    /// Key that the action is about, where it is about one.
     pub key_id: Option<&'a str>,
 }
 
-/// Checks message, time and signature. `may_ask` says whether this caller may cost the chain a
+/// Verifies message, time and signature. `may_ask_chain` says if this caller may cost the chain a
 /// question now, and otherwise how many seconds to wait; a plain key's signature costs none.
 ///
 /// # Errors
 /// [`AuthError`], all but [`AuthError::Missing`] and [`AuthError::Replay`].
 pub async fn verify(
     chain: &Chain,
-    terms: &MessageRules,
+    rules: &MessageRules,
     fields: WalletAuthFields<'_>,
-    purpose: RequestedAction<'_>,
+    requested: RequestedAction<'_>,
     now: Timestamp,
-    may_ask: impl FnOnce() -> Result<(), u32>,
+    may_ask_chain: impl FnOnce() -> Result<(), u32>,
 ) -> Result<VerifiedMessage, AuthError> {
     let not_an_address = AuthError::Signature("walletAddress is not 0x and 40 hexadecimal digits");
     let account = AccountId::wallet(fields.wallet).map_err(|_| not_an_address)?;
     let wallet: Address = fields.wallet.parse().map_err(|_| not_an_address)?;
-    let said = message::read(terms, fields.message, wallet, purpose.action, purpose.key_id, now)?;
+    let message = message::read(rules, fields.message, wallet, requested.action, requested.key_id, now)?;
     let signature = fields.signature.strip_prefix("0x").and_then(|digits| hex::decode(digits).ok());
     let signature = signature.ok_or(AuthError::Signature("signature is not 0x and hexadecimal digits"))?;
     let hash = signature::hash(fields.message);
-    match signature::judge(wallet, hash, &signature) {
+    match signature::verify_local(wallet, hash, &signature) {
         LocalVerdict::Signed => {}
         LocalVerdict::Forged => return Err(FORGED),
-        asked @ (LocalVerdict::AccessKey { .. } | LocalVerdict::Contract | LocalVerdict::Counterfactual) => {
-            may_ask().map_err(AuthError::TooOften)?;
-            ask(chain, asked, wallet, hash, &signature, now).await?;
+        verdict
+        @ (LocalVerdict::AccessKey { .. } | LocalVerdict::Contract | LocalVerdict::Counterfactual) => {
+            may_ask_chain().map_err(AuthError::RateLimited)?;
+            verify_on_chain(chain, verdict, wallet, hash, &signature, now).await?;
         }
     }
-    let ParsedMessage { issued_at, .. } = said;
-    Ok(VerifiedMessage { wallet, account, said, last_moment: terms.last_moment(issued_at) })
+    let ParsedMessage { issued_at, .. } = message;
+    Ok(VerifiedMessage { wallet, account, message, valid_until: rules.valid_until(issued_at) })
 }
 
-async fn ask(
+/// Asks the chain about a signature that does not decide itself.
+async fn verify_on_chain(
     chain: &Chain,
-    judged: LocalVerdict,
+    verdict: LocalVerdict,
     wallet: Address,
     hash: B256,
     signature: &[u8],
     now: Timestamp,
 ) -> Result<(), AuthError> {
-    let answer = match judged {
+    let accepted = match verdict {
         LocalVerdict::Signed => Ok(true),
         LocalVerdict::Forged => Ok(false),
         LocalVerdict::AccessKey { key, kind } => chain.access_key(wallet, key).await.map(|found| {
@@ -79,15 +82,15 @@ async fn ask(
         LocalVerdict::Contract => chain.accepts_signature(wallet, hash, signature).await,
         LocalVerdict::Counterfactual => chain.would_accept_signature(wallet, hash, signature).await,
     };
-    match answer {
+    match accepted {
         Ok(true) => Ok(()),
         Ok(false) => Err(FORGED),
-        Err(error) => Err(unverifiable(&error)),
+        Err(error) => Err(unreachable_chain(&error)),
     }
 }
 
-fn unverifiable(error: &ChainError) -> AuthError {
+fn unreachable_chain(error: &ChainError) -> AuthError {
     tracing::warn!(%error, "a wallet's signature cannot be checked");
     metrics::counter!("farebox_wallet_signatures_unverifiable_total").increment(1);
-    AuthError::Unverifiable
+    AuthError::ChainUnreachable
 }

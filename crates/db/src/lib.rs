@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 mod error;
+mod lock;
 pub mod notify;
 pub mod rows;
 pub mod statements;
@@ -30,6 +31,7 @@ use sqlx::{Any, AnyConnection, AnyPool, Connection as _, Executor, Transaction};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
 pub use error::{DbError, TxError};
+pub use lock::{LockError, SqliteLock};
 
 /// How long to wait for a connection, which on SQLite also means for the one writer.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);

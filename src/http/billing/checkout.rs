@@ -3,22 +3,20 @@
 use axum::extract::State as AppState;
 use axum::http::StatusCode;
 use axum::response::Response;
-use serde::Deserialize;
-use serde_json::json;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::super::State;
 use super::super::error::HttpError;
 use super::super::params::Number;
-use super::super::schema::CheckoutPage;
 use super::super::wallet::{ActionError, Checkout, WalletSigned, answer};
 use crate::config::{BillingConfig, is_whole_cents};
 use crate::funding::card::{self, CheckoutError, CheckoutItem, CheckoutOrder, checkout};
-use crate::id::Timestamp;
+use crate::id::RequestId;
 use crate::money::Money;
 use crate::wallet_auth::AuthError;
 
-/// What to buy: an amount or a pack.
+/// Credits to buy by card: an amount or a pack.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct CheckoutBody {
@@ -32,7 +30,7 @@ pub struct CheckoutBody {
 
 impl CheckoutBody {
     /// Returns the ordered item, its price and its credits.
-    fn wanted(&self, billing: &BillingConfig) -> Result<(CheckoutItem, Money, Money), HttpError> {
+    fn selection(&self, billing: &BillingConfig) -> Result<(CheckoutItem, Money, Money), HttpError> {
         match (&self.usd_amount, &self.pack_id) {
             (None, Some(id)) => {
                 let pack = billing.pack(id);
@@ -45,19 +43,34 @@ impl CheckoutBody {
                 let amount = amount.dollars("usdAmount")?;
                 if amount < billing.min_checkout || amount > billing.max_checkout {
                     return Err(HttpError::invalid(format!(
-                        "usdAmount must be from {} to {}",
+                        "usdAmount must be from {} to {} dollars",
                         billing.min_checkout.to_dollars(),
                         billing.max_checkout.to_dollars()
                     )));
                 }
                 if !is_whole_cents(amount) {
-                    return Err(HttpError::invalid("usdAmount must be whole cents"));
+                    return Err(HttpError::invalid("usdAmount must have at most two decimals"));
                 }
                 Ok((CheckoutItem::Amount, amount, amount))
             }
-            (None, None) | (Some(_), Some(_)) => Err(HttpError::invalid("send either usdAmount or packId")),
+            (None, None) | (Some(_), Some(_)) => Err(HttpError::invalid("send one of usdAmount and packId")),
         }
     }
+}
+
+/// A page on which a card is charged.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CheckoutPage {
+    checkout_id: String,
+    url: String,
+    price_usd: String,
+    credits_usd: String,
+    /// True for a button instead of a card: nobody pays anything.
+    test: bool,
+    #[serde(rename = "request_id")]
+    #[schema(value_type = String)]
+    request_id: RequestId,
 }
 
 /// Begin a card payment for credits.
@@ -77,7 +90,7 @@ pub async fn begin_checkout(
     AppState(app): AppState<State>,
     mut signed: WalletSigned<Checkout>,
 ) -> Result<Response, HttpError> {
-    let (item, price, credits) = signed.read::<CheckoutBody>()?.wanted(&app.config.billing)?;
+    let (item, price, credits) = signed.read::<CheckoutBody>()?.selection(&app.config.billing)?;
     if !app.cards.are_offered() {
         return Err(CheckoutError::NotOffered.into());
     }
@@ -90,33 +103,31 @@ pub async fn begin_checkout(
         nonce: signed.nonce(),
         request_id: signed.request_id(),
     };
-    let (now, by, order) = (Timestamp::now(), &signed, &order);
+    let (signed, order) = (&signed, &order);
     let checkout = app
         .db
         .transaction(|mut tx| async move {
-            let checkout = match by.consume(&mut tx, now).await {
-                Ok(by) => checkout::open(&mut tx, by.account(), order, now).await?,
+            let checkout = match signed.consume(&mut tx).await {
+                Ok(authorized) => checkout::open(&mut tx, authorized.account(), order, signed.at()).await?,
                 // The very same request again: its answer may have been lost.
                 Err(ActionError::Auth(AuthError::Replay)) => {
-                    let earlier = checkout::repeated(&mut tx, by.account(), order).await?;
+                    let earlier = checkout::repeated(&mut tx, signed.account(), order).await?;
                     earlier.ok_or(AuthError::Replay)?
                 }
-                Err(failed) => return Err(failed),
+                Err(error) => return Err(error),
             };
             Ok::<card::Checkout, ActionError>(checkout).map(|checkout| (tx, checkout))
         })
         .await?;
     let url = app.cards.page(&checkout).await?;
     tracing::info!(checkout = checkout.id, account = %checkout.account, price = %checkout.price, "checkout begun");
-    Ok(answer(
-        StatusCode::OK,
-        signed.request_id(),
-        json!({
-            "checkoutId": checkout.id,
-            "url": url,
-            "priceUsd": checkout.price.to_dollars(),
-            "creditsUsd": checkout.credits.to_dollars(),
-            "test": app.cards.are_a_test(),
-        }),
-    ))
+    let page = CheckoutPage {
+        price_usd: checkout.price.to_dollars(),
+        credits_usd: checkout.credits.to_dollars(),
+        test: app.cards.are_a_test(),
+        checkout_id: checkout.id,
+        url,
+        request_id: signed.request_id().clone(),
+    };
+    Ok(answer(StatusCode::OK, &page))
 }

@@ -1,12 +1,13 @@
-//! A ledger as a spreadsheet reads it. Pure.
+//! A statement as comma-separated values. Pure.
 
 use crate::ledger::{Entry, EntryKind};
 
-const HEAD: &str = "id,time,kind,direction,amount_usd,service,units,unit_price_usd,request_id,source\r\n";
+/// Names of the columns.
+const HEADER: &str = "id,time,kind,direction,amount_usd,service,units,unit_price_usd,request_id,source\r\n";
 
-/// The lines in RFC 4180.
+/// Writes entries as RFC 4180 has them.
 pub fn lines(entries: &[Entry]) -> String {
-    let mut text = String::from(HEAD);
+    let mut text = String::from(HEADER);
     for entry in entries {
         let id = entry.request_id.as_ref().map_or("", |id| id.as_str());
         let source = entry.source.as_ref().map_or("", |source| source.as_str());
@@ -28,7 +29,7 @@ pub fn lines(entries: &[Entry]) -> String {
     text
 }
 
-/// Which way the money went.
+/// Returns `in` for a credit and `out` for everything else.
 pub fn direction(kind: EntryKind) -> &'static str {
     match kind {
         EntryKind::Credit => "in",
@@ -36,7 +37,7 @@ pub fn direction(kind: EntryKind) -> &'static str {
     }
 }
 
-/// One text. Spreadsheets run what begins like a formula, and a request id is the client's own
+/// Writes one cell. Spreadsheets run text that begins like a formula, and a request id is the client's own
 /// text: such a cell begins with an apostrophe instead (OWASP, "CSV Injection").
 fn cell(text: &str) -> String {
     let formula = text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n', '|', '%']);

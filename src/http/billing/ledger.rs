@@ -1,34 +1,35 @@
-//! `/api/v1/billing/ledger`: what happened to a wallet's credits.
+//! `/api/v1/billing/ledger`: the statement of a wallet's account.
 
 use axum::extract::State as AppState;
 use axum::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::super::State;
 use super::super::error::HttpError;
 use super::super::params::Number;
 use super::super::request::Received;
-use super::super::schema::LedgerPage;
 use super::super::wallet::{Ledger, WalletSigned, answer, unavailable};
 use super::csv;
 use crate::app::App;
-use crate::id::{AccountId, Timestamp};
+use crate::id::{AccountId, RequestId, SourceRef, Timestamp};
 use crate::ledger::{Entry, EntryKind, Filter, Page, StatementCursor};
+use crate::money::Money;
 
 /// Lines of a page, unless another number is asked for.
-const PAGE: u32 = 100;
-const LARGEST_PAGE: u32 = 1000;
-/// Lines of one export.
-const LARGEST_EXPORT: usize = 20_000;
+const DEFAULT_PAGE_LINES: u32 = 100;
+/// Lines of a page at the most.
+const MAX_PAGE_LINES: u32 = 1000;
+/// Lines of one export at the most.
+const MAX_EXPORT_LINES: usize = 20_000;
 
-/// Where an export that has more lines goes on.
+/// Header with the cursor at which an export that has more lines goes on.
 pub const NEXT_CURSOR: HeaderName = HeaderName::from_static("x-next-cursor");
 
-/// Which lines are wanted; each field may be left out.
+/// Filter of a statement's lines; each field may be left out.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct LedgerQuery {
@@ -36,8 +37,9 @@ pub struct LedgerQuery {
     kind: Option<String>,
     /// The model or service, exactly.
     service: Option<String>,
-    /// From this moment on (RFC 3339), and before that one.
+    /// Time (RFC 3339) of the oldest line.
     from: Option<String>,
+    /// Time (RFC 3339) before which lines are shown.
     to: Option<String>,
     /// 1 to 1000.
     #[schema(value_type = Option<String>)]
@@ -46,6 +48,42 @@ pub struct LedgerQuery {
     cursor: Option<String>,
     /// json or csv.
     format: Option<String>,
+}
+
+/// A page of a wallet's statement, the newest line first.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct LedgerPage {
+    entries: Vec<LedgerEntry>,
+    /// Value of `cursor` for the next page, where there is one.
+    next: Option<String>,
+    #[schema(value_type = String)]
+    request_id: RequestId,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LedgerEntry {
+    id: String,
+    /// credit, usage, purchase, expired or refund.
+    #[schema(value_type = String)]
+    kind: EntryKind,
+    /// in or out.
+    #[schema(value_type = String)]
+    direction: &'static str,
+    /// Dollars.
+    #[schema(value_type = String)]
+    amount: Money,
+    service: String,
+    units: u64,
+    #[schema(value_type = String)]
+    unit_price: Money,
+    /// The request's `X-Request-Id`.
+    #[schema(value_type = Option<String>)]
+    request_id: Option<RequestId>,
+    #[schema(value_type = Option<String>)]
+    source: Option<SourceRef>,
+    meta: Value,
+    created_at: String,
 }
 
 /// List what happened to a wallet's credits.
@@ -68,18 +106,18 @@ pub async fn ledger(
     let as_csv = query.is_csv(signed.request())?;
     let (filter, limit) = (query.filter()?, query.limit(as_csv)?);
     let cursor = match &query.cursor {
-        Some(text) => Some(
-            StatementCursor::parse(text).ok_or_else(|| HttpError::invalid("cursor is not one of ours"))?,
-        ),
+        Some(text) => Some(StatementCursor::parse(text).ok_or_else(|| {
+            HttpError::invalid("cursor is malformed; send the `next` of an earlier page unchanged")
+        })?),
         None => None,
     };
-    let account = signed.read_only(&app).await?;
+    let account = signed.authorize_read(&app).await?;
     let page = lines(&app, account, &filter, cursor, limit).await?;
     let next = page.next.as_ref().map(ToString::to_string);
     if !as_csv {
-        let entries: Vec<Value> = page.entries.iter().map(view).collect();
-        let fields = json!({ "entries": entries, "next": next });
-        return Ok(answer(StatusCode::OK, signed.request_id(), fields));
+        let entries = page.entries.into_iter().map(LedgerEntry::from).collect();
+        let page = LedgerPage { entries, next, request_id: signed.request_id().clone() };
+        return Ok(answer(StatusCode::OK, &page));
     }
     let headers = [
         (CONTENT_TYPE, "text/csv; charset=utf-8; header=present"),
@@ -118,10 +156,10 @@ impl LedgerQuery {
     fn filter(&self) -> Result<Filter, HttpError> {
         let kind = self.kind.as_deref().filter(|kind| !kind.is_empty());
         let kind = kind.map(|kind| EntryKind::ALL.into_iter().find(|known| known.as_str() == kind).ok_or(()));
-        let moment = |name: &str, text: &Option<String>| match text.as_deref() {
+        let time = |name: &str, text: &Option<String>| match text.as_deref() {
             None | Some("") => Ok(None),
             Some(text) => Timestamp::parse_rfc3339(text).map(Some).ok_or_else(|| {
-                HttpError::invalid(format!("{name} is not a time such as 2026-01-31T12:00:00Z"))
+                HttpError::invalid(format!("{name} must be an RFC 3339 time such as 2026-01-31T12:00:00Z"))
             }),
         };
         Ok(Filter {
@@ -129,21 +167,21 @@ impl LedgerQuery {
                 HttpError::invalid("kind must be credit, usage, purchase, expired or refund")
             })?,
             service: self.service.clone().filter(|service| !service.is_empty()),
-            from: moment("from", &self.from)?,
-            until: moment("to", &self.to)?,
+            from: time("from", &self.from)?,
+            until: time("to", &self.to)?,
         })
     }
 
     fn limit(&self, as_csv: bool) -> Result<usize, HttpError> {
         match &self.limit {
-            Some(limit) => Ok(limit.whole("limit", 1..=LARGEST_PAGE)? as usize),
-            None if as_csv => Ok(LARGEST_EXPORT),
-            None => Ok(PAGE as usize),
+            Some(limit) => Ok(limit.whole("limit", 1..=MAX_PAGE_LINES)? as usize),
+            None if as_csv => Ok(MAX_EXPORT_LINES),
+            None => Ok(DEFAULT_PAGE_LINES as usize),
         }
     }
 }
 
-/// So many lines, page by page.
+/// Reads up to `limit` lines, page by page.
 async fn lines(
     app: &App,
     account: &AccountId,
@@ -153,7 +191,7 @@ async fn lines(
 ) -> Result<Page, HttpError> {
     let mut entries = Vec::new();
     loop {
-        let left = u32::try_from(limit - entries.len()).unwrap_or(LARGEST_PAGE).min(LARGEST_PAGE);
+        let left = u32::try_from(limit - entries.len()).unwrap_or(MAX_PAGE_LINES).min(MAX_PAGE_LINES);
         let page = app.ledger.matching(account, filter, cursor.as_ref(), left).await;
         let page = page.map_err(|error| unavailable(&error))?;
         entries.extend(page.entries);
@@ -164,18 +202,20 @@ async fn lines(
     }
 }
 
-fn view(entry: &Entry) -> Value {
-    json!({
-        "id": entry.id,
-        "kind": entry.kind,
-        "direction": csv::direction(entry.kind),
-        "amount": entry.amount,
-        "service": entry.service,
-        "units": entry.units,
-        "unitPrice": entry.unit_price,
-        "requestId": entry.request_id,
-        "source": entry.source,
-        "meta": entry.meta,
-        "createdAt": entry.created_at.to_rfc3339(),
-    })
+impl From<Entry> for LedgerEntry {
+    fn from(entry: Entry) -> Self {
+        Self {
+            id: entry.id,
+            kind: entry.kind,
+            direction: csv::direction(entry.kind),
+            amount: entry.amount,
+            service: entry.service,
+            units: entry.units,
+            unit_price: entry.unit_price,
+            request_id: entry.request_id,
+            source: entry.source,
+            meta: entry.meta,
+            created_at: entry.created_at.to_rfc3339(),
+        }
+    }
 }

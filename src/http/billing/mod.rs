@@ -1,4 +1,4 @@
-//! `/api/v1/billing`: credits, what became of them, and buying more by card.
+//! `/api/v1/billing`: credits, the ledger of a wallet, and buying more by card.
 
 mod checkout;
 mod csv;
@@ -10,20 +10,23 @@ use axum::extract::State as AppState;
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Serialize;
-use serde_json::json;
 use utoipa::ToSchema;
 
 use super::State;
 use super::error::{Code, HttpError};
 use super::request::Received;
-use super::schema::{BalanceView, CreditPacks};
 use super::wallet::{Balance, WalletAuth, WalletSigned, answer, unavailable};
+use crate::config::{BillingConfig, Config, Pack};
 use crate::funding::card::CheckoutError;
+use crate::id::RequestId;
 
 pub use checkout::*;
 pub use ledger::*;
 pub use pages::*;
 pub use webhook::*;
+
+/// Currency of every price.
+const CURRENCY: &str = "USD";
 
 /// Credits at a price.
 #[derive(Debug, Serialize, ToSchema)]
@@ -39,15 +42,94 @@ pub struct PackView {
     credits_usd: String,
 }
 
-/// The packs of a configuration, as they are shown.
-pub fn packs(config: &crate::config::BillingConfig) -> Vec<PackView> {
-    let view = |pack: &crate::config::Pack| PackView {
-        id: pack.id.clone(),
-        name: pack.name.clone(),
-        price_usd: pack.price.to_dollars(),
-        credits_usd: pack.credits.to_dollars(),
-    };
-    config.packs.iter().map(view).collect()
+/// Packs of keys and credits.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Packs {
+    packs: Vec<PackView>,
+    #[schema(example = "USD", value_type = String)]
+    currency: &'static str,
+    /// Contract that sells keys and credit as well, where there is one.
+    contract: Option<SaleView>,
+    #[serde(rename = "request_id")]
+    #[schema(value_type = String)]
+    request_id: RequestId,
+}
+
+/// A contract that sells without this server.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SaleView {
+    /// Address of `buy(bytes32 keyHash, uint256 pack, address owner)` and `topUp(address owner, uint256 amount)`.
+    address: String,
+    chain_id: u64,
+    /// Token that it takes.
+    currency: String,
+}
+
+/// Packs of credits, and the amounts that a card can pay.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CreditPacks {
+    packs: Vec<PackView>,
+    #[schema(example = "USD", value_type = String)]
+    currency: &'static str,
+    card_payments: bool,
+    /// Dollars.
+    #[schema(example = "5.00")]
+    min_usd_amount: String,
+    #[schema(example = "1000.00")]
+    max_usd_amount: String,
+    #[serde(rename = "request_id")]
+    #[schema(value_type = String)]
+    request_id: RequestId,
+}
+
+/// Balance of a wallet, in dollars.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct WalletBalance {
+    wallet_address: String,
+    #[schema(example = "USD", value_type = String)]
+    currency: &'static str,
+    /// `credited - spent - held`: credit that a request can use.
+    available: String,
+    credited: String,
+    spent: String,
+    /// Reserved for requests that run.
+    held: String,
+    /// Credit of refunded card payments that was spent before.
+    debt: String,
+    #[serde(rename = "request_id")]
+    #[schema(value_type = String)]
+    request_id: RequestId,
+}
+
+impl From<&Pack> for PackView {
+    fn from(pack: &Pack) -> Self {
+        Self {
+            id: pack.id.clone(),
+            name: pack.name.clone(),
+            price_usd: pack.price.to_dollars(),
+            credits_usd: pack.credits.to_dollars(),
+        }
+    }
+}
+
+fn pack_views(billing: &BillingConfig) -> Vec<PackView> {
+    billing.packs.iter().map(PackView::from).collect()
+}
+
+impl Packs {
+    /// Lists the packs of a configuration.
+    pub fn new(config: &Config, request_id: RequestId) -> Self {
+        let contract = config.key_sale.address.map(|contract| SaleView {
+            address: format!("{contract:#x}"),
+            chain_id: config.chain.chain_id,
+            currency: format!("{:#x}", config.chain.currency),
+        });
+        Self { packs: pack_views(&config.billing), currency: CURRENCY, contract, request_id }
+    }
 }
 
 /// List credit packs.
@@ -55,51 +137,47 @@ pub fn packs(config: &crate::config::BillingConfig) -> Vec<PackView> {
     responses((status = 200, description = "`packs`, and what a card can pay", body = CreditPacks)))]
 pub async fn credit_packs(AppState(app): AppState<State>, request: Received) -> Response {
     let billing = &app.config.billing;
-    answer(
-        StatusCode::OK,
-        &request.id,
-        json!({
-            "packs": packs(billing),
-            "currency": "USD",
-            "cardPayments": app.cards.are_offered(),
-            "minUsdAmount": billing.min_checkout.to_dollars(),
-            "maxUsdAmount": billing.max_checkout.to_dollars(),
-        }),
-    )
+    let packs = CreditPacks {
+        packs: pack_views(billing),
+        currency: CURRENCY,
+        card_payments: app.cards.are_offered(),
+        min_usd_amount: billing.min_checkout.to_dollars(),
+        max_usd_amount: billing.max_checkout.to_dollars(),
+        request_id: request.id,
+    };
+    answer(StatusCode::OK, &packs)
 }
 
 /// Show a wallet's credit balance.
 #[utoipa::path(get, path = "/api/v1/billing/balance", tag = "billing",
     params(("walletAddress" = String, Query), ("message" = String, Query), ("signature" = String, Query)),
     security(("walletMessage" = [])),
-    responses((status = 200, description = "Dollars: credited, spent, held, available, debt", body = BalanceView),
+    responses((status = 200, description = "Dollars: credited, spent, held, available, debt", body = WalletBalance),
         (status = 401, description = "missing_wallet_auth"), (status = 403, description = "The signature does not count")))]
 pub async fn balance(
     AppState(app): AppState<State>,
     signed: WalletSigned<Balance>,
 ) -> Result<Response, HttpError> {
-    let account = signed.read_only(&app).await?;
+    let account = signed.authorize_read(&app).await?;
     let balance = app.ledger.balance(account).await.map_err(|error| unavailable(&error))?;
     let debt = app.cards.debt(account).await.map_err(|error| unavailable(&error))?;
-    Ok(answer(
-        StatusCode::OK,
-        signed.request_id(),
-        json!({
-            "walletAddress": signed.wallet(),
-            "currency": "USD",
-            "available": balance.available().to_dollars(),
-            "credited": balance.credited().to_dollars(),
-            "spent": balance.spent().to_dollars(),
-            "held": balance.held().to_dollars(),
-            "debt": debt.to_dollars(),
-        }),
-    ))
+    let balance = WalletBalance {
+        wallet_address: signed.wallet(),
+        currency: CURRENCY,
+        available: balance.available().to_dollars(),
+        credited: balance.credited().to_dollars(),
+        spent: balance.spent().to_dollars(),
+        held: balance.held().to_dollars(),
+        debt: debt.to_dollars(),
+        request_id: signed.request_id().clone(),
+    };
+    Ok(answer(StatusCode::OK, &balance))
 }
 
 /// Show a wallet's credit balance, with the signature in the body.
 #[utoipa::path(post, path = "/api/v1/billing/balance", tag = "billing", request_body = WalletAuth,
     security(("walletMessage" = [])),
-    responses((status = 200, description = "As with GET", body = BalanceView), (status = 401, description = "missing_wallet_auth"),
+    responses((status = 200, description = "As with GET", body = WalletBalance), (status = 401, description = "missing_wallet_auth"),
         (status = 403, description = "The signature does not count")))]
 pub async fn balance_by_post(
     app: AppState<State>,
@@ -115,8 +193,9 @@ impl From<CheckoutError> for HttpError {
             CheckoutError::NotOffered => Self::new(Code::ServiceUnavailable, detail),
             CheckoutError::KeyReused => Self::new(Code::IdempotencyKeyReused, detail),
             CheckoutError::Processor(_) => {
-                let again = "nothing was charged; ask again, with the same Idempotency-Key if you sent one";
-                Self::new(Code::UpstreamFailed, format!("{detail}; {again}"))
+                let advice =
+                    "nothing was charged; send the request again, with its Idempotency-Key if it had one";
+                Self::new(Code::UpstreamFailed, format!("{detail}; {advice}"))
             }
             CheckoutError::Card(error) => {
                 tracing::error!(%error, "a checkout cannot be recorded");

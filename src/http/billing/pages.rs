@@ -1,4 +1,4 @@
-//! The few pages that people see when they pay by card.
+//! Pages that people see when they pay by card.
 
 use axum::extract::{Path, State as AppState};
 use axum::http::StatusCode;
@@ -6,13 +6,13 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, L
 use axum::response::{IntoResponse as _, Response};
 
 use super::super::State;
+use super::super::clock::ArrivedAt;
 use super::super::error::{Code, HttpError};
 use super::super::wallet::unavailable;
 use crate::app::App;
 use crate::funding::card::{Change, Checkout, CheckoutState};
-use crate::id::Timestamp;
 
-/// Readable in light and dark, on a phone, and without colours.
+/// Style of the pages: readable in light and dark, on a phone, and without colours.
 const STYLE: &str = "\
     :root{color-scheme:light dark}\
     body{font:1rem/1.5 system-ui,sans-serif;margin:0;padding:1rem}\
@@ -28,11 +28,11 @@ const STYLE: &str = "\
     :focus-visible{outline:3px solid #b45309;outline-offset:2px}\
     .other{margin:1rem 0 0;text-align:center}";
 
-/// On every page of a server whose payments are a button.
+/// Notice on every page of a server whose payments are a button.
 const TEST: &str = "<p class=\"test\" role=\"note\"><strong>This is a test, not a payment.</strong> \
     <code>farebox dev</code> has this page in place of a card processor: there is no card and no money.</p>";
 
-/// A page of our own words. `body` is HTML that holds nothing of a request.
+/// Makes a page. `body` is HTML that holds nothing of a request.
 fn page(app: &App, title: &str, body: &str) -> Response {
     let product = app.config.product.name.replace('&', "&amp;").replace('<', "&lt;");
     let test = if app.cards.are_a_test() { TEST } else { "" };
@@ -53,7 +53,7 @@ fn page(app: &App, title: &str, body: &str) -> Response {
     (headers, html).into_response()
 }
 
-/// Where the card processor sends the payer after a payment.
+/// Show the page after a card payment.
 ///
 /// The page knows nothing of the payment: credits come with the processor's confirmation.
 #[utoipa::path(get, path = "/api/v1/billing/success", tag = "billing",
@@ -73,7 +73,7 @@ pub async fn success(AppState(app): AppState<State>) -> Response {
     )
 }
 
-/// Where the card processor sends a payer who gave up.
+/// Show the page after a payment page that was left.
 #[utoipa::path(get, path = "/api/v1/billing/cancel", tag = "billing",
     responses((status = 200, description = "A page for people", content_type = "text/html")))]
 pub async fn cancel(AppState(app): AppState<State>) -> Response {
@@ -85,7 +85,7 @@ pub async fn cancel(AppState(app): AppState<State>) -> Response {
     )
 }
 
-/// `farebox dev` alone: a button in place of a card.
+/// Shows a button in place of a card, on `farebox dev` alone.
 pub async fn test_checkout(
     AppState(app): AppState<State>,
     Path(id): Path<String>,
@@ -110,9 +110,10 @@ pub async fn test_checkout(
     Ok(page(&app, "Test checkout", &format!("{order}{action}")))
 }
 
-/// The button was pressed: the same booking as for a real payment.
+/// Books a press of the button as a real payment is booked.
 pub async fn test_checkout_paid(
     AppState(app): AppState<State>,
+    ArrivedAt(now): ArrivedAt,
     Path(id): Path<String>,
 ) -> Result<Response, HttpError> {
     let checkout = find(&app, &id).await?;
@@ -120,7 +121,7 @@ pub async fn test_checkout_paid(
     // As a card processor names it to the page.
     let success = format!("/api/v1/billing/success?session_id=test_{}", checkout.id);
     let change = Change::Paid { checkout: checkout.id, amount: checkout.price };
-    app.cards.apply_change(&payment, &change, Timestamp::now()).await.map_err(|error| unavailable(&error))?;
+    app.cards.apply_change(&payment, &change, now).await.map_err(|error| unavailable(&error))?;
     Ok((StatusCode::SEE_OTHER, [(LOCATION, success)]).into_response())
 }
 

@@ -1,9 +1,10 @@
-//! `POST /api/v1/billing/webhook`: what Stripe says about payments.
+//! `POST /api/v1/billing/webhook`: Stripe's events of payments.
 
 use axum::extract::State as AppState;
 use axum::http::StatusCode;
 use axum::response::Response;
-use serde_json::json;
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::super::State;
 use super::super::error::{Code, HttpError};
@@ -11,10 +12,18 @@ use super::super::request::Received;
 use super::super::wallet::answer;
 use crate::app::App;
 use crate::funding::card::{Change, Event};
-use crate::id::Timestamp;
+use crate::id::{RequestId, Timestamp};
 
-const NOT_HERE: &str =
+const NOT_CONFIGURED: &str =
     "card payments are not configured on this server, so it takes no events of a card processor";
+
+/// Confirmation that an event is recorded, or of no concern.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct EventReceived {
+    received: bool,
+    #[schema(value_type = String)]
+    request_id: RequestId,
+}
 
 /// Take Stripe's events.
 ///
@@ -22,12 +31,12 @@ const NOT_HERE: &str =
 /// only when it is recorded, so Stripe sends it again otherwise.
 #[utoipa::path(post, path = "/api/v1/billing/webhook", tag = "billing",
     params(("Stripe-Signature" = String, Header)),
-    responses((status = 200, description = "Recorded, or of no concern"), (status = 400, description = "Not Stripe's"),
+    responses((status = 200, description = "Recorded, or of no concern", body = EventReceived), (status = 400, description = "Not Stripe's"),
         (status = 404, description = "No card payments here"),
         (status = 500, description = "billing_error: not recorded, send it again")))]
 pub async fn webhook(AppState(app): AppState<State>, request: Received) -> Result<Response, HttpError> {
-    let stripe = app.cards.stripe().ok_or_else(|| HttpError::new(Code::NotFound, NOT_HERE))?;
-    let now = Timestamp::now();
+    let stripe = app.cards.stripe().ok_or_else(|| HttpError::new(Code::NotFound, NOT_CONFIGURED))?;
+    let now = request.at;
     let signature = request.header("stripe-signature").unwrap_or_default();
     if let Err(error) = stripe.verify(signature, &request.body, now) {
         metrics::counter!("farebox_card_webhooks_refused_total").increment(1);
@@ -45,7 +54,7 @@ pub async fn webhook(AppState(app): AppState<State>, request: Received) -> Resul
         async move { record(&app, event, now).await }
     });
     recorded.await.unwrap_or_else(|_| Err(not_recorded()))?;
-    Ok(answer(StatusCode::OK, &request.id, json!({ "received": true })))
+    Ok(answer(StatusCode::OK, &EventReceived { received: true, request_id: request.id }))
 }
 
 async fn record(app: &App, event: Event, now: Timestamp) -> Result<(), HttpError> {

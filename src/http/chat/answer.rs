@@ -1,4 +1,4 @@
-//! Answers that are paid from a channel: streamed, or in one piece.
+//! Answers that are paid from a channel: streamed, or non-streaming.
 
 use std::sync::Arc;
 
@@ -11,12 +11,12 @@ use tokio::sync::oneshot;
 use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::ReceiverStream;
 
-use super::reply::{pending, receipt, refused, standing, unavailable, upstream_failed, with_receipt};
+use super::reply::{balance, chat_error, pending, receipt, unavailable, upstream_error, with_receipt};
 use super::session_request::SessionRequest;
 use super::with_replaced;
 use crate::funding::channel::{Channel, ChannelRequest};
 use crate::http::error::{Code, HttpError};
-use crate::http::sse;
+use crate::http::{clock, sse};
 use crate::id::Timestamp;
 use crate::meter::{
     self, AnswerError, ChannelSource, ChannelTerms, MeteredRequest, MeteredStream, StreamEvent,
@@ -24,19 +24,19 @@ use crate::meter::{
 use crate::payments::methods::tempo::session::{SessionAction, SessionCredential};
 use crate::services::chat::{ChatRequest, ProtectedRequest, RequestLimits};
 
-/// How long a metered may be open before the sweeper takes its request for lost.
+/// Time for which a hold may be open before the sweeper takes its request for lost, in milliseconds.
 const HOLD_TTL_MS: i64 = 2 * 3_600_000;
 
 impl SessionRequest<'_> {
-    /// A request that buys an answer.
-    pub(super) async fn content(&self, credential: Option<PaymentCredential>) -> Result<Response, HttpError> {
+    /// Serves a request that buys an answer.
+    pub(super) async fn serve(&self, credential: Option<PaymentCredential>) -> Result<Response, HttpError> {
         let chat =
             ChatRequest::parse(self.request.json_text()?, &self.sessions.catalog, RequestLimits::default())
-                .map_err(|error| refused(&error))?;
+                .map_err(|error| chat_error(&error))?;
         let privacy = &self.app.models.privacy;
-        chat.check_examinable(privacy).map_err(|error| refused(&error))?;
+        chat.check_examinable(privacy).map_err(|error| chat_error(&error))?;
         let Some(credential) = credential else {
-            return Err(self.ask(
+            return Err(self.payment_error(
                 Code::PaymentRequired,
                 "Open a payment channel with the challenge in WWW-Authenticate and send the same request again.",
                 Some(&chat),
@@ -44,34 +44,36 @@ impl SessionRequest<'_> {
             ));
         };
         let key = self.request.idempotency_key()?;
-        let session = self.recognise(&credential, Some(&chat))?;
-        // Texts are free to refuse: the channel is not open yet, and its voucher not taken. Files take seconds, for who
-        // has a channel.
+        let session = self.verify(&credential, Some(&chat))?;
+        // Texts are free to refuse: the channel is not open yet, and its voucher not taken. Files take seconds, for
+        // clients that have a channel.
         let early = if chat.has_files_to_examine(privacy) {
-            Some(self.authorise(&session, &chat).await?)
+            Some(self.authorise(&session, &chat, self.request.at).await?)
         } else {
             None
         };
-        let chat = chat.protect(privacy).await.map_err(|error| refused(&error))?;
+        let chat = chat.protect(privacy).await.map_err(|error| chat_error(&error))?;
         let channel = match early {
             Some(channel) => channel,
-            None => self.authorise(&session, &chat).await?,
+            // Examining texts may take seconds: vouchers count against their rate when they are taken.
+            None => self.authorise(&session, &chat, clock::after_wait()).await?,
         };
         let price = self.sessions.price_per_chunk(&chat);
         let least = self.sessions.required_amount(Some(&*chat));
-        let standing = standing(&channel);
-        if standing.left() < least {
+        let balance = balance(&channel);
+        if balance.left() < least {
             return Err(self
-                .ask(
+                .payment_error(
                     Code::InsufficientBalance,
                     "the channel's vouchers do not cover this request; send one that does",
                     Some(&*chat),
                     Some(&channel),
                 )
-                .missing(least.checked_sub(standing.left())));
+                .missing(least.checked_sub(balance.left())));
         }
-        let now = Timestamp::now();
-        let until = now.checked_add_millis(HOLD_TTL_MS).unwrap_or(now);
+        // The chain, or the examination of files, may have taken long: the hold's end is counted from its opening.
+        let now = clock::after_wait();
+        let expires_at = now.checked_add_millis(HOLD_TTL_MS).unwrap_or(now);
         let challenge_id = session.challenge().id.clone();
         let serving = ChannelRequest {
             id: &self.request.id,
@@ -80,11 +82,11 @@ impl SessionRequest<'_> {
             service: &chat.model().id,
             unit_price: price,
         };
-        let hold = match self.sessions.channels.begin(channel.id, &serving, now, until).await {
+        let hold = match self.sessions.channels.begin(channel.id, &serving, now, expires_at).await {
             Ok(hold) => hold,
-            Err(error) => return Err(self.deny(error, Some(&*chat), channel.id).await),
+            Err(error) => return Err(self.channel_error(error, Some(&*chat), channel.id).await),
         };
-        // Whatever ran on this channel has lost its metered: let it notice.
+        // A request that ran on this channel has lost its hold: let it notice.
         self.sessions.notifier.notify(channel.id);
         let metered = MeteredRequest {
             hold,
@@ -99,7 +101,7 @@ impl SessionRequest<'_> {
             price,
             window: self.sessions.window,
             max_units: if chat.stream() { chat.max_chunks() } else { chat.max_tokens() },
-            balance: standing,
+            balance,
         };
         let replaced = chat.replaced().cloned();
         let answer = if chat.stream() {
@@ -111,19 +113,19 @@ impl SessionRequest<'_> {
     }
 
     /// Opens the channel or takes the voucher that pays for this request.
-    pub(super) async fn authorise(
+    async fn authorise(
         &self,
         session: &SessionCredential,
         chat: &ChatRequest,
+        now: Timestamp,
     ) -> Result<Channel, HttpError> {
         let channels = self.sessions.channels.clone();
-        let now = Timestamp::now();
         let authorised = match &session.action {
             SessionAction::Open { transaction, voucher } => {
                 let least = self.sessions.required_amount(Some(chat));
                 if voucher.amount < least {
                     return Err(self
-                        .ask(
+                        .payment_error(
                             Code::InsufficientBalance,
                             "the first voucher must cover the price of one unit",
                             Some(chat),
@@ -146,13 +148,13 @@ impl SessionRequest<'_> {
         };
         match authorised {
             Ok(channel) => Ok(channel),
-            Err(error) => Err(self.deny(error, Some(chat), session.channel).await),
+            Err(error) => Err(self.channel_error(error, Some(chat), session.channel).await),
         }
     }
 
-    /// The channel is open and its voucher taken, and clients give a channel up
+    /// Streams the answer. The channel is open and its voucher taken, and clients give a channel up
     /// when they are answered an error now. So the answer begins before the
-    /// upstream is asked, and whatever goes wrong is said inside.
+    /// upstream is asked, and an error is an event of the stream.
     fn stream(
         &self,
         metered: MeteredRequest,
@@ -162,26 +164,31 @@ impl SessionRequest<'_> {
         now: Timestamp,
     ) -> Response {
         let (id, price, challenge_id) = (channel.id, terms.price, terms.challenge.clone());
-        let first = receipt(&challenge_id, &channel, channel.accepted(), Some((0, price)), None);
+        // The chain or the examination of files may have taken long; a receipt says when it was made.
+        let started_at = clock::after_wait();
+        let accepted = channel.accepted();
+        let first = receipt(&challenge_id, &channel, accepted, Some((0, price)), None, started_at);
         let waiter = self.sessions.notifier.waiter(id);
         let source = ChannelSource::new(terms, self.sessions.channels.clone(), waiter);
-        let (metered, events) = MeteredStream::new(metered, source, self.app.ledger.clone());
+        let (stream, events) = MeteredStream::new(metered, source, self.app.ledger.clone());
         let sessions = Arc::clone(self.sessions);
         self.app.tasks.spawn(async move {
-            let delivered = metered.run(Box::pin(sessions.upstreams.stream(&chat, now))).await;
-            tracing::info!(channel = %id, units = delivered.units, end = delivered.end.as_str(), "stream ended");
+            let summary = stream.run(Box::pin(sessions.upstreams.stream(&chat, now))).await;
+            tracing::info!(channel = %id, units = summary.units, end = summary.end.as_str(), "stream ended");
         });
         let frames = ReceiverStream::new(events).map(move |event| {
             Ok::<_, std::convert::Infallible>(match event {
                 StreamEvent::Chunks(chunks) => sse::data(&chunks),
                 StreamEvent::Ping => sse::PING,
                 StreamEvent::NeedVoucher { required, balance } => sse::need_voucher(id, required, &balance),
-                StreamEvent::End(delivered) => {
-                    let stands = delivered.balance.unwrap_or(standing(&channel));
-                    let cost = Some((delivered.units, price));
-                    let mut last = receipt(&challenge_id, &channel, stands.accepted, cost, None);
-                    last.spent = stands.spent.to_base_units();
-                    sse::end(&delivered, &last.to_json())
+                StreamEvent::End(summary) => {
+                    let last = summary.balance.unwrap_or(balance(&channel));
+                    let cost = Some((summary.units, price));
+                    // The stream may have lasted hours.
+                    let ended_at = clock::after_wait();
+                    let mut receipt = receipt(&challenge_id, &channel, last.accepted, cost, None, ended_at);
+                    receipt.spent = last.spent.to_base_units();
+                    sse::end(&summary, &receipt.to_json())
                 }
             })
         });
@@ -208,12 +215,12 @@ impl SessionRequest<'_> {
         let (mut answer, answered) = oneshot::channel();
         self.app.tasks.spawn(async move {
             let start = sessions.upstreams.non_streaming(&chat, now);
-            let served = meter::non_streaming(metered, source, &ledger, start, answer.closed()).await;
+            let paid = meter::non_streaming(metered, source, &ledger, start, answer.closed()).await;
             // Nobody waits any more when the client went away.
-            let _ = answer.send(served);
+            let _ = answer.send(paid);
         });
-        let served = answered.await.map_err(|_| pending())?.map_err(|failed| match failed {
-            AnswerError::Upstream(error) => upstream_failed(&error),
+        let paid = answered.await.map_err(|_| pending())?.map_err(|error| match error {
+            AnswerError::Upstream(error) => upstream_error(&error),
             AnswerError::Superseded => HttpError::new(
                 Code::PaymentInProgress,
                 "another request took this channel over; nothing was charged for this one",
@@ -222,14 +229,17 @@ impl SessionRequest<'_> {
                 unavailable("the ledger")
             }
         })?;
-        // It is charged, so it leaves, whatever can be read now: sent again, the
+        // The answer is charged, so it leaves even where the channel cannot be read now: sent again, the
         // request would be charged again.
-        let stands = self.sessions.channels.find(channel.id).await.ok().flatten();
-        let cost = price.checked_mul(served.units);
+        let stored = self.sessions.channels.find(channel.id).await.ok().flatten();
+        let cost = price.checked_mul(paid.units);
         let spent = cost.and_then(|cost| channel.spent.checked_add(cost)).unwrap_or(channel.spent);
-        let channel = stands.unwrap_or(Channel { spent, ..channel });
-        let receipt = receipt(&challenge_id, &channel, channel.accepted(), Some((served.units, price)), None);
-        let mut response = Response::new(Body::from(served.completion.data));
+        let channel = stored.unwrap_or(Channel { spent, ..channel });
+        // The model may have taken minutes; a receipt says when the payment was made.
+        let paid_at = clock::after_wait();
+        let cost = Some((paid.units, price));
+        let receipt = receipt(&challenge_id, &channel, channel.accepted(), cost, None, paid_at);
+        let mut response = Response::new(Body::from(paid.completion.data));
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         with_receipt(&mut response, &receipt);
         Ok(response)

@@ -1,5 +1,5 @@
-//! What a session needs beside its answers: vouchers, top-ups, the close, and
-//! telling a client that lost its state how its channel stands.
+//! Operations of a session beside its answers: vouchers, top-ups, the close, and
+//! the balance of a channel for a client that lost its state.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -11,20 +11,20 @@ use mpp::protocol::core::PaymentCredential;
 
 use super::reply::{PAYMENT_SESSION, no_content, pending, receipt, unavailable};
 use super::session_request::SessionRequest;
+use crate::http::clock;
 use crate::http::error::HttpError;
 use crate::http::gate;
-use crate::id::Timestamp;
 use crate::payments::methods::tempo::session::SessionAction;
 
-/// How the channel of a client stands.
+/// Header with the balance of a client's channel.
 const PAYMENT_SESSION_SNAPSHOT: HeaderName = HeaderName::from_static("payment-session-snapshot");
 
 impl SessionRequest<'_> {
-    /// Voucher, top-up, close; also an open that buys nothing yet.
+    /// Takes a voucher, a top-up or a close; also an open that buys nothing yet.
     pub(super) async fn manage(&self, credential: &PaymentCredential) -> Result<Response, HttpError> {
-        let session = self.recognise(credential, None)?;
+        let session = self.verify(credential, None)?;
         let channels = self.sessions.channels.clone();
-        let now = Timestamp::now();
+        let now = self.request.at;
         let id = session.channel;
         let challenge_id = session.challenge().id.clone();
         // A task of its own: a client that goes away must not stop a
@@ -63,14 +63,16 @@ impl SessionRequest<'_> {
         self.sessions.notifier.notify(id);
         match managed {
             Ok((channel, tx_hash, accepted)) => {
-                let receipt = receipt(&challenge_id, &channel, accepted, None, tx_hash);
+                // The chain may have taken `chain.confirm_timeout_ms`; a receipt says when the payment was made.
+                let paid_at = clock::after_wait();
+                let receipt = receipt(&challenge_id, &channel, accepted, None, tx_hash, paid_at);
                 Ok(no_content(&receipt))
             }
-            Err(error) => Err(self.deny(error, None, id).await),
+            Err(error) => Err(self.channel_error(error, None, id).await),
         }
     }
 
-    /// HEAD: a zero-amount proof of the wallet, answered with its channel.
+    /// Answers a zero-amount proof of the wallet with its channel.
     pub(super) async fn bootstrap(&self) -> Result<Response, HttpError> {
         let sessions = Arc::clone(self.sessions);
         let found = Arc::new(Mutex::new(None));
@@ -82,7 +84,7 @@ impl SessionRequest<'_> {
             "session",
             move |paid| async move {
                 let channel = sessions.channels.of_payer(paid.payer()).await.map_err(|error| {
-                    tracing::error!(%error, "channels of a wallet");
+                    tracing::error!(%error, "the channels of a wallet cannot be read");
                     unavailable("the channel records")
                 })?;
                 *slot.lock().unwrap_or_else(PoisonError::into_inner) = channel;

@@ -1,6 +1,6 @@
 //! `POST /mpp/chat/completions`: a metered answer, paid from a channel.
 //!
-//! The same resource takes everything a session needs: the paid requests
+//! This resource takes everything a session needs: the paid requests
 //! themselves, and, without a body or by HEAD, vouchers, top-ups and the close
 //! (draft-tempo-session-00, "Voucher Submission Transport").
 
@@ -25,7 +25,7 @@ use crate::services::chat::{EntityCounts, ModelView};
 use crate::services::preview::ConfigBody;
 use session_request::SessionRequest;
 
-/// The models that can be asked, with their prices.
+/// Models that are sold, with their prices.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Models {
     data: Vec<ModelView>,
@@ -49,7 +49,7 @@ pub async fn models(AppState(app): AppState<State>) -> Json<Models> {
     params(("Idempotency-Key" = Option<String>, Header, description = "A request is charged once under it; sent again it gets 409, or an answer where the first try cost nothing")),
     responses(
         (status = 200, description = "A completion, or text/event-stream with `stream`", content_type = "application/json", body = serde_json::Value,
-            headers(("x-pii-redacted" = u64, description = "How many pieces of personal data were replaced, where they were looked for"))),
+            headers(("x-pii-redacted" = u64, description = "Pieces of personal data that were replaced, where they were looked for"))),
         (status = 204, description = "A voucher, top-up or close was carried out"),
         (status = 400, description = "The request cannot be used; free", body = Problem, content_type = "application/problem+json"),
         (status = 402, description = "Payment Required: open a channel or send a voucher", body = Problem, content_type = "application/problem+json"),
@@ -68,11 +68,11 @@ pub async fn completions(
     match (session.credential()?, request.body.is_empty()) {
         (Some(credential), true) => session.manage(&credential).await,
         (Some(credential), false) if is_management(&credential) => session.manage(&credential).await,
-        (credential, _) => session.content(credential).await,
+        (credential, _) => session.serve(credential).await,
     }
 }
 
-/// Vouchers by HEAD, and who-am-I for a client that lost its channel's state
+/// Takes vouchers by HEAD, and tells a client that lost its channel's state which channel it has
 /// ("Bootstrap Preflight").
 pub async fn head(AppState(app): AppState<State>, request: Received) -> Result<Response, HttpError> {
     let session = SessionRequest::new(&app, &request)?;
@@ -84,9 +84,10 @@ pub async fn head(AppState(app): AppState<State>, request: Received) -> Result<R
     }
 }
 
-/// How many pieces of personal data were replaced in the request, where they were looked for.
+/// Header with the number of pieces of personal data that were replaced in the request, where they were looked for.
 pub(super) const PII_REDACTED: HeaderName = HeaderName::from_static("x-pii-redacted");
 
+/// Adds the number of replaced pieces of personal data to an answer.
 pub(super) fn with_replaced(mut response: Response, replaced: Option<&EntityCounts>) -> Response {
     if let Some(counts) = replaced {
         response.headers_mut().insert(PII_REDACTED, counts.values().sum::<usize>().into());
@@ -94,7 +95,7 @@ pub(super) fn with_replaced(mut response: Response, replaced: Option<&EntityCoun
     response
 }
 
-/// The documented part of a chat request; other fields go to the model as they are.
+/// Documented part of a chat request; other fields go to the model as they are.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ChatBody {
     /// One of `GET /mpp/models`.
@@ -105,7 +106,7 @@ pub struct ChatBody {
     pub stream: Option<bool>,
     pub max_tokens: Option<u64>,
     pub tools: Option<Vec<serde_json::Value>>,
-    /// What happens to personal data and secrets in the messages: `off`; `placeholder` (the model gets
+    /// Treatment of personal data and secrets in the messages: `off`; `placeholder` (the model gets
     /// `[EMAIL_ADDRESS_1]` instead, the answer has the originals again; `true` means it too); `redact` (placeholders
     /// stay in the answer); `block` (400 when there is any). Images and PDFs within the messages (`data:` URLs) are
     /// redacted on the way, where the server has the models for it; what cannot be examined is refused. Alias:
@@ -118,7 +119,7 @@ pub struct ChatBody {
     #[serde(rename = "piiEntities")]
     #[schema(example = json!(["EMAIL_ADDRESS", "PHONE_NUMBER"]))]
     pub pii_entities: Option<Vec<String>>,
-    /// How to look, as in the preview. Alias: `pii_config`.
+    /// Configuration of the search, as in the preview. Alias: `pii_config`.
     #[serde(rename = "piiConfig")]
     pub pii_config: Option<ConfigBody>,
     /// Send everything as it is, whatever the server's default. Aliases: `skipPiiRedaction`, `no_pii_redaction`,

@@ -1,4 +1,4 @@
-//! Receipts and refusals of the session session.
+//! Receipts and errors of a session.
 
 use axum::http::header::CACHE_CONTROL;
 use axum::http::{HeaderName, HeaderValue, StatusCode};
@@ -14,25 +14,27 @@ use crate::payments::methods::tempo::session::SessionReceipt;
 use crate::payments::{Intent, Method};
 use crate::services::chat::{ChatError, UpstreamError};
 
-/// Names the channel of a client that has one.
+/// Header with the channel of a client that has one.
 pub(super) const PAYMENT_SESSION: HeaderName = HeaderName::from_static("payment-session");
 
-pub(super) fn standing(channel: &Channel) -> ChannelBalance {
+pub(super) fn balance(channel: &Channel) -> ChannelBalance {
     ChannelBalance { accepted: channel.accepted(), spent: channel.spent, deposit: channel.deposit }
 }
 
+/// Makes the receipt of what was paid at `now`; `cost` is units and their price.
 pub(super) fn receipt(
     challenge_id: &str,
     channel: &Channel,
     accepted: Money,
     cost: Option<(u64, Money)>,
     tx_hash: Option<String>,
+    now: Timestamp,
 ) -> SessionReceipt {
     SessionReceipt {
         method: Method::Tempo.as_str().into(),
         intent: Intent::Session.as_str().into(),
         status: "success".into(),
-        timestamp: Timestamp::now().to_rfc3339(),
+        timestamp: now.to_rfc3339(),
         reference: channel.id.to_string(),
         challenge_id: challenge_id.to_owned(),
         channel_id: channel.id.to_string(),
@@ -61,9 +63,9 @@ pub(super) fn no_content(receipt: &SessionReceipt) -> Response {
     response
 }
 
-pub(super) fn refused(error: &ChatError) -> HttpError {
+pub(super) fn chat_error(error: &ChatError) -> HttpError {
     match error {
-        ChatError::Examination(why) => (*why).into(),
+        ChatError::Examination(reason) => (*reason).into(),
         ChatError::Syntax(_)
         | ChatError::UnknownModel { .. }
         | ChatError::InvalidField { .. }
@@ -77,18 +79,17 @@ pub(super) fn pending() -> HttpError {
         Code::SettlementPending,
         "the transaction's outcome is not known yet; send the same request with the same credential again",
     )
-    .retry_after(2)
+    .retry_soon()
 }
 
-pub(super) fn unavailable(what: &str) -> HttpError {
-    HttpError::new(
-        Code::ServiceUnavailable,
-        format!("{what} cannot be reached; nothing was charged for this request, send it again"),
-    )
-    .retry_after(2)
+/// Makes the error of a request that needs a part of the server which is down.
+pub(super) fn unavailable(part: &str) -> HttpError {
+    HttpError::unavailable(format!(
+        "{part} cannot be reached; nothing was charged for this request, send it again"
+    ))
 }
 
-pub(super) fn upstream_failed(error: &UpstreamError) -> HttpError {
+pub(super) fn upstream_error(error: &UpstreamError) -> HttpError {
     let code = if error.is_client_error() { Code::InvalidParams } else { Code::UpstreamFailed };
     HttpError::new(code, format!("{error}; nothing was charged"))
 }

@@ -1,28 +1,27 @@
-//! The session of a session: whose credential it is, and what a refusal tells.
+//! A request of a session: its credential is verified, and its errors carry challenges.
+
+use std::sync::Arc;
 
 use mpp::protocol::core::PaymentCredential;
-use std::sync::Arc;
-use uuid::Uuid;
 
 use super::reply::{pending, unavailable};
 use crate::funding::channel::{Channel, ChannelError, ChannelRefusal};
 use crate::http::error::{Code, HttpError};
 use crate::http::request::Received;
 use crate::http::{State, gate};
-use crate::id::Timestamp;
 use crate::payments::http::ChallengeHeader;
 use crate::payments::methods::tempo::session::{ChannelId, SessionCredential, SessionOffer, VoucherError};
 use crate::payments::{ChallengeError, CredentialError, Method, Resource};
 use crate::services::chat::ChatRequest;
 use crate::sessions::Sessions;
 
-/// One request at the session of a session.
+/// One request of a session.
 pub(super) struct SessionRequest<'a> {
     pub(super) app: &'a State,
     pub(super) sessions: &'a Arc<Sessions>,
     pub(super) request: &'a Received,
     pub(super) resource: Resource,
-    /// `?feePayer=true`: the server pays the fees of opening and topping up.
+    /// True with `?feePayer=true`: the server pays the fees of opening and topping up.
     pub(super) sponsored: bool,
 }
 
@@ -51,14 +50,14 @@ impl<'a> SessionRequest<'a> {
                 Err(HttpError::new(Code::SeveralCredentials, CredentialError::Several.to_string()))
             }
             Err(error @ CredentialError::Malformed(_)) => {
-                Err(self.ask(Code::MalformedCredential, &error.to_string(), None, None))
+                Err(self.payment_error(Code::MalformedCredential, &error.to_string(), None, None))
             }
         }
     }
 
-    /// 402 with a fresh session challenge, for this request's model where it
-    /// names one. A channel's snapshot goes only to who proved to be its payer.
-    pub(super) fn ask(
+    /// Makes an error with a fresh session challenge, for this request's model where it
+    /// names one. A channel's snapshot goes only to a client that proved to be its payer.
+    pub(super) fn payment_error(
         &self,
         code: Code,
         detail: &str,
@@ -75,15 +74,15 @@ impl<'a> SessionRequest<'a> {
         HttpError::new(code, detail).with_challenges(vec![challenge])
     }
 
-    pub(super) fn challenge(&self, offer: &SessionOffer) -> ChallengeHeader {
+    fn challenge(&self, offer: &SessionOffer) -> ChallengeHeader {
         let issuer = &self.sessions.issuer;
-        let challenge =
-            issuer.issue(offer, &self.resource.opaque(Uuid::new_v4()), None, issuer.expiry(Timestamp::now()));
+        let opaque = self.resource.opaque(self.request.nonce);
+        let challenge = issuer.issue(offer, &opaque, None, issuer.expiry(self.request.at));
         ChallengeHeader::new(&challenge, None)
     }
 
-    /// Reads a session credential and checks that its challenge is ours and in time.
-    pub(super) fn recognise(
+    /// Reads a session credential and checks that its challenge is this server's and in time.
+    pub(super) fn verify(
         &self,
         credential: &PaymentCredential,
         chat: Option<&ChatRequest>,
@@ -94,9 +93,9 @@ impl<'a> SessionRequest<'a> {
             .verify_session(&credential.challenge, Method::Tempo, &self.resource)
             .map_err(|refusal| {
                 match refusal {
-                    // "TopUp Payload" has its own word for it.
+                    // "TopUp Payload" has its own code for it.
                     ChallengeError::Foreign if action(credential) == Some("topUp") => {
-                        self.ask(Code::ChallengeNotFound, &refusal.to_string(), chat, None)
+                        self.payment_error(Code::ChallengeNotFound, &refusal.to_string(), chat, None)
                     }
                     ChallengeError::Unsupported => {
                         HttpError::new(Code::MethodUnsupported, refusal.to_string())
@@ -106,12 +105,12 @@ impl<'a> SessionRequest<'a> {
                     | ChallengeError::OtherTerms
                     | ChallengeError::OtherBody
                     | ChallengeError::NoExpiry => {
-                        self.ask(Code::InvalidChallenge, &refusal.to_string(), chat, None)
+                        self.payment_error(Code::InvalidChallenge, &refusal.to_string(), chat, None)
                     }
                 }
             })?;
-        if expires <= Timestamp::now() {
-            return Err(self.ask(
+        if expires <= self.request.at {
+            return Err(self.payment_error(
                 Code::ChallengeNotFound,
                 "the session challenge has expired; use the new one",
                 chat,
@@ -119,7 +118,7 @@ impl<'a> SessionRequest<'a> {
             ));
         }
         if chat.is_some_and(|chat| !self.offer(Some(chat)).has_terms_of(&request)) {
-            return Err(self.ask(
+            return Err(self.payment_error(
                 Code::InvalidChallenge,
                 "the challenge's price is not that of this request; use the new one",
                 chat,
@@ -127,13 +126,13 @@ impl<'a> SessionRequest<'a> {
             ));
         }
         SessionCredential::parse(credential)
-            .and_then(|session| self.names_its_channel(session))
-            .map_err(|error| self.ask(Code::MalformedCredential, &error.to_string(), chat, None))
+            .and_then(|session| self.check_descriptor(session))
+            .map_err(|error| self.payment_error(Code::MalformedCredential, &error.to_string(), chat, None))
     }
 
-    /// A channel's id is a hash of its descriptor, so with this the descriptor is the stored
+    /// Checks that a channel's id is the hash of its descriptor: then the descriptor is the stored
     /// channel's, the signer it names included.
-    fn names_its_channel(&self, session: SessionCredential) -> Result<SessionCredential, VoucherError> {
+    fn check_descriptor(&self, session: SessionCredential) -> Result<SessionCredential, VoucherError> {
         let terms = self.sessions.channels.terms();
         if session.descriptor.channel_id(terms.escrow, terms.chain_id) == session.channel {
             Ok(session)
@@ -142,9 +141,9 @@ impl<'a> SessionRequest<'a> {
         }
     }
 
-    /// What a refused credential is answered. Only who signed with the
-    /// channel's key learns how it stands.
-    pub(super) async fn deny(
+    /// Makes the error of a refused credential. Only a client that signed with the
+    /// channel's key learns its balance.
+    pub(super) async fn channel_error(
         &self,
         error: ChannelError,
         chat: Option<&ChatRequest>,
@@ -153,11 +152,9 @@ impl<'a> SessionRequest<'a> {
         let detail = error.to_string();
         let (code, proven) = match error {
             ChannelError::Pending | ChannelError::Refused(ChannelRefusal::Opening) => return pending(),
-            ChannelError::Unavailable(what) => return unavailable(what),
+            ChannelError::Unavailable(part) => return unavailable(part),
             ChannelError::TooOften(millis) => {
-                let seconds = u32::try_from(millis / 1000).unwrap_or(u32::MAX);
-                return HttpError::new(Code::RateLimitExceeded, detail)
-                    .retry_after(seconds.saturating_add(1));
+                return HttpError::new(Code::RateLimitExceeded, detail).retry_after_millis(millis);
             }
             ChannelError::Voucher(VoucherError::Signature) => (Code::InvalidSignature, false),
             ChannelError::Voucher(_) => (Code::MalformedCredential, false),
@@ -184,11 +181,11 @@ impl<'a> SessionRequest<'a> {
             ) => (Code::VerificationFailed, true),
         };
         let channel = if proven { self.sessions.channels.find(id).await.ok().flatten() } else { None };
-        self.ask(code, &detail, chat, channel.as_ref())
+        self.payment_error(code, &detail, chat, channel.as_ref())
     }
 }
 
-/// What a session credential asks for.
+/// Returns the action that a session credential asks for.
 pub(super) fn action(credential: &PaymentCredential) -> Option<&str> {
     credential.payload.get("action").and_then(|action| action.as_str())
 }

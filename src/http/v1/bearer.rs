@@ -1,6 +1,6 @@
-//! The gate of `/v1`: a key that may be used, and may be used now.
+//! The gate of `/v1`: it lets a request in that has a usable key and keeps its rate.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
@@ -8,8 +8,9 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse as _, Response};
 
 use crate::http::State;
+use crate::http::clock::{self, ArrivedAt};
 use crate::http::error::{Code, HttpError};
-use crate::http::request::Peer;
+use crate::http::request::{Peer, client_address};
 use crate::id::Timestamp;
 use crate::keys::{Key, KeyRejection, KeysError, RateView, Rates, TokenReservation};
 use crate::limits::RateLimited;
@@ -26,19 +27,20 @@ impl FromRequestParts<State> for Bearer {
     type Rejection = Response;
 
     async fn from_request_parts(parts: &mut Parts, app: &State) -> Result<Self, Response> {
-        let now = Timestamp::now();
+        let Ok(ArrivedAt(now)) = ArrivedAt::from_request_parts(parts, app).await;
         let key = match authenticate(&parts.headers, app, now).await {
             Ok(key) => key,
             Err(error) => {
                 let peer = parts.extensions.get::<Peer>().copied();
-                return Err(count_invalid_key(app, address(peer, &parts.headers), error, now).into_response());
+                let address = client_address(peer, &parts.headers);
+                return Err(count_invalid_key(app, address, error, now).into_response());
             }
         };
         let bearer = Self { key, rates: app.rates.clone() };
         match bearer.rates.take_request(&bearer.key, now).await {
             Ok(true) => Ok(bearer),
             Ok(false) => {
-                let view = bearer.view();
+                let view = bearer.rates.view(&bearer.key, now);
                 let limit = view.requests.limit();
                 let error = HttpError::new(
                     Code::RateLimitExceededRpm,
@@ -46,25 +48,26 @@ impl FromRequestParts<State> for Bearer {
                 );
                 Err(bearer.answer(Err(error.retry_after(view.reset))))
             }
-            Err(error) => Err(unreadable(&error).into_response()),
+            Err(error) => Err(unavailable(&error).into_response()),
         }
     }
 }
 
 impl Bearer {
+    /// Returns the key that was shown.
     #[must_use]
     pub fn key(&self) -> &Key {
         &self.key
     }
 
-    /// Sets tokens aside for this minute.
+    /// Reserves tokens of the minute that `now` is in.
     ///
     /// # Errors
-    /// 429 when there are too few left, 503 when nobody knows.
-    pub async fn tokens(&self, estimate: u64) -> Result<TokenReservation, HttpError> {
-        let taken = self.rates.reserve_tokens(&self.key, estimate, Timestamp::now()).await;
-        taken.map_err(|error| unreadable(&error))?.ok_or_else(|| {
-            let view = self.view();
+    /// 429 when there are too few left, 503 when the database does not answer.
+    pub async fn reserve_tokens(&self, estimate: u64, now: Timestamp) -> Result<TokenReservation, HttpError> {
+        let reserved = self.rates.reserve_tokens(&self.key, estimate, now).await;
+        reserved.map_err(|error| unavailable(&error))?.ok_or_else(|| {
+            let view = self.rates.view(&self.key, now);
             HttpError::new(
                 Code::RateLimitExceededTpm,
                 format!(
@@ -79,16 +82,13 @@ impl Bearer {
         })
     }
 
-    /// An answer, or an error, with how the key stands.
+    /// Makes an answer, or an error, with the key's rates in its headers.
     #[must_use]
     pub fn answer(&self, result: Result<Response, HttpError>) -> Response {
         let mut response = result.unwrap_or_else(HttpError::into_response);
-        write(&self.view(), response.headers_mut());
+        // The headers count the seconds from when they are sent, which may be after a model's answer.
+        write_rate_headers(&self.rates.view(&self.key, clock::after_wait()), response.headers_mut());
         response
-    }
-
-    fn view(&self) -> RateView {
-        self.rates.view(&self.key, Timestamp::now())
     }
 }
 
@@ -100,15 +100,15 @@ async fn authenticate(headers: &HeaderMap, app: &State, now: Timestamp) -> Resul
         KeyRejection::Inactive => {
             HttpError::new(Code::InactiveApiKey, "this API key was revoked or has expired; use another")
         }
-        KeyRejection::Unavailable(error) => unreadable(&error),
+        KeyRejection::Unavailable(error) => unavailable(&error),
     })
 }
 
-/// The token of the one `Authorization: Bearer` header.
+/// Returns the token of the one `Authorization: Bearer` header.
 fn token(headers: &HeaderMap) -> Result<&str, HttpError> {
-    let mut given = headers.get_all(header::AUTHORIZATION).iter();
-    let value = given.next().ok_or_else(missing)?;
-    if given.next().is_some() {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let value = values.next().ok_or_else(missing)?;
+    if values.next().is_some() {
         return Err(HttpError::new(Code::InvalidApiKey, "send one Authorization header"));
     }
     let text = value.to_str().map_err(|_| invalid())?;
@@ -128,13 +128,12 @@ fn invalid() -> HttpError {
     HttpError::new(Code::InvalidApiKey, "this API key is not valid; check that it was copied whole")
 }
 
-fn unreadable(error: &KeysError) -> HttpError {
-    tracing::error!(%error, "API keys");
-    HttpError::new(Code::ServiceUnavailable, "API keys cannot be checked at the moment; try again")
-        .retry_after(2)
+fn unavailable(error: &KeysError) -> HttpError {
+    tracing::error!(%error, "API keys cannot be checked");
+    HttpError::unavailable("API keys cannot be checked at the moment; send the request again")
 }
 
-/// A request without a usable key. Guesses are counted by address; a usable key
+/// Counts a request without a usable key by its address. A usable key
 /// is never refused for the address it comes from.
 fn count_invalid_key(app: &State, address: Option<IpAddr>, error: HttpError, now: Timestamp) -> HttpError {
     if error.code == Code::ServiceUnavailable {
@@ -145,28 +144,14 @@ fn count_invalid_key(app: &State, address: Option<IpAddr>, error: HttpError, now
     else {
         return error;
     };
-    let seconds = u32::try_from(wait_ms / 1000).unwrap_or(u32::MAX).saturating_add(1);
     HttpError::new(
         Code::RateLimitExceededRpm,
         "too many requests without a valid API key came from this address; try again later",
     )
-    .retry_after(seconds)
+    .retry_after_millis(wait_ms)
 }
 
-/// Whom a guess is counted against. A proxy on this machine names its client
-/// last; whatever else stands in that header, anybody can write.
-pub(in crate::http) fn address(peer: Option<Peer>, headers: &HeaderMap) -> Option<IpAddr> {
-    let peer = peer?.0.to_canonical();
-    let named = || headers.get("x-forwarded-for")?.to_str().ok()?.rsplit(',').next()?.trim().parse().ok();
-    let address = if peer.is_loopback() { named().unwrap_or(peer) } else { peer };
-    Some(match address {
-        // A customer's smallest network is a /64.
-        IpAddr::V6(six) => IpAddr::V6(Ipv6Addr::from_bits(six.to_bits() & !u128::from(u64::MAX))),
-        four @ IpAddr::V4(_) => four,
-    })
-}
-
-/// The contract's names, and those that OpenAI's clients read.
+/// Headers of a key's rates: this API's names, and those that OpenAI's clients read.
 pub(super) const RATE_HEADERS: [&str; 12] = [
     "x-ratelimit-limit-rpm",
     "x-ratelimit-remaining-rpm",
@@ -182,17 +167,16 @@ pub(super) const RATE_HEADERS: [&str; 12] = [
     "x-ratelimit-reset-tokens",
 ];
 
-fn write(view: &RateView, headers: &mut HeaderMap) {
+fn write_rate_headers(view: &RateView, headers: &mut HeaderMap) {
     let (requests, tokens, reset) = (view.requests, view.tokens, view.reset);
-    let pair = |limit: u64, left: u64, reset: String| [limit.to_string(), left.to_string(), reset];
-    let own = |reset: String| {
+    let values_of = |reset: String| {
         [
-            pair(requests.limit(), requests.remaining(), reset.clone()),
-            pair(tokens.limit(), tokens.remaining(), reset),
+            [requests.limit().to_string(), requests.remaining().to_string(), reset.clone()],
+            [tokens.limit().to_string(), tokens.remaining().to_string(), reset],
         ]
     };
-    // Seconds in ours, a duration in OpenAI's.
-    let values = own(reset.to_string()).into_iter().chain(own(format!("{reset}s"))).flatten();
+    // Seconds in this API's names, a duration in OpenAI's.
+    let values = values_of(reset.to_string()).into_iter().chain(values_of(format!("{reset}s"))).flatten();
     for (name, value) in RATE_HEADERS.into_iter().zip(values) {
         if let Ok(value) = HeaderValue::try_from(value) {
             headers.insert(HeaderName::from_static(name), value);
@@ -200,7 +184,7 @@ fn write(view: &RateView, headers: &mut HeaderMap) {
     }
 }
 
-/// The headers that browsers may read.
+/// Returns the rate headers, which browsers may read.
 pub fn rate_headers() -> impl Iterator<Item = HeaderName> {
     RATE_HEADERS.into_iter().map(HeaderName::from_static)
 }
@@ -232,26 +216,5 @@ mod tests {
             let read = token(&headers).map_err(|error| error.code);
             assert_eq!(read, expected, "{values:?}");
         }
-    }
-
-    #[test]
-    fn guesses_are_counted_against_who_makes_them() {
-        let headers = |value: &'static str| {
-            HeaderMap::from_iter([(
-                HeaderName::from_static("x-forwarded-for"),
-                HeaderValue::from_static(value),
-            )])
-        };
-        let peer = |text: &str| Some(Peer(text.parse().expect("an address")));
-        for (from, forwarded, counted) in [
-            ("9.9.9.9", "1.2.3.4", "9.9.9.9"),
-            ("127.0.0.1", "6.6.6.6, 1.2.3.4", "1.2.3.4"),
-            ("127.0.0.1", "nonsense", "127.0.0.1"),
-            ("::ffff:9.9.9.9", "1.2.3.4", "9.9.9.9"),
-            ("2001:db8:1:2:3:4:5:6", "", "2001:db8:1:2::"),
-        ] {
-            assert_eq!(address(peer(from), &headers(forwarded)), counted.parse().ok(), "{from}");
-        }
-        assert_eq!(address(None, &HeaderMap::new()), None);
     }
 }

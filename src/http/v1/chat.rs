@@ -1,4 +1,4 @@
-//! `POST /v1/chat/completions`: OpenAI's, paid from prepaid credits by the token.
+//! `POST /v1/chat/completions`: OpenAI's chat completions, paid from prepaid credits by the token.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -9,19 +9,18 @@ use axum::extract::State as AppState;
 use axum::http::HeaderValue;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::Response;
-use serde_json::json;
 use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_stream::{Stream, StreamExt as _};
 use tracing::Instrument as _;
 
-use super::reply::{self, OpenAiError, in_progress, ledger_unavailable, reused, short};
-use super::standing::could_pay;
-use super::{Bearer, attachments, top_up};
+use super::affordable::minimum_cost;
+use super::reply::{self, in_progress, insufficient, key_reused, ledger_unavailable};
+use super::{Bearer, affordable, attachments, top_up};
 use crate::http::chat::{ChatBody, with_replaced};
-use crate::http::error::HttpError;
+use crate::http::error::{HttpError, OpenAiError};
 use crate::http::request::{Received, ReceivedWithFiles};
-use crate::http::{State, sse};
+use crate::http::{State, clock, sse};
 use crate::id::{RequestId, Timestamp};
 use crate::keys::{Key, RevocationToken, TokenReservation};
 use crate::ledger::{Estimate, LARGEST, OpenOutcome};
@@ -32,11 +31,11 @@ use crate::meter::{
 use crate::money::Money;
 use crate::services::chat::{ChatRequest, ProtectedRequest, RequestLimits};
 
-/// How long a metered may be open before the sweeper takes its request for lost.
+/// Time for which a hold may be open before the sweeper takes its request for lost, in milliseconds.
 const HOLD_TTL_MS: i64 = 2 * 3_600_000;
-/// How long a stream's beginning waits for the model: a refusal within this time
+/// Time for which the headers of a stream wait for the model: an error within this time
 /// is an HTTP error, as clients expect it, and a later one an event.
-const FIRST: Duration = Duration::from_secs(2);
+const FIRST_EVENT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Chat, paid by the token from prepaid credits.
 ///
@@ -49,7 +48,7 @@ const FIRST: Duration = Duration::from_secs(2);
     params(("Idempotency-Key" = Option<String>, Header, description = "A request is charged once under it; sent again it gets 409, or an answer where the first try cost nothing")),
     responses(
         (status = 200, description = "A completion, or text/event-stream with `stream`", content_type = "application/json", body = serde_json::Value,
-            headers(("x-pii-redacted" = u64, description = "How many pieces of personal data were replaced, where they were looked for"))),
+            headers(("x-pii-redacted" = u64, description = "Pieces of personal data that were replaced, where they were looked for"))),
         (status = 400, description = "invalid_params, model_not_found; free", body = OpenAiError),
         (status = 401, description = "missing_api_key, invalid_api_key, inactive_api_key", body = OpenAiError),
         (status = 402, description = "insufficient_credits", body = OpenAiError),
@@ -74,29 +73,33 @@ pub async fn completions(
 }
 
 async fn serve(app: &State, bearer: &Bearer, request: &Received) -> Result<Response, HttpError> {
-    let limits = RequestLimits { attachments: attachments::offered(app), ..RequestLimits::default() };
+    let limits = RequestLimits { attachments: attachments::accepted(app), ..RequestLimits::default() };
     let chat = ChatRequest::parse(request.json_text()?, &app.models.catalog, limits)
-        .map_err(|error| reply::refused(&error))?;
+        .map_err(|error| reply::chat_error(&error))?;
     if !bearer.key().allows(&chat.model().id) {
         return Err(super::models::unknown(None));
     }
     let idempotency_key = request.idempotency_key()?;
-    let chat = attachments::read(app, bearer, chat, idempotency_key.as_deref()).await?;
-    // What was attached is protected like what was written. Files take seconds, for who could pay.
+    let chat = attachments::read(app, bearer, chat, idempotency_key.as_deref(), request.at).await?;
+    // Attachments are protected like messages. Files take seconds, for those who could pay.
     if chat.has_files_to_examine(&app.models.privacy) {
-        could_pay(app, bearer, &chat, idempotency_key.as_deref()).await?;
+        affordable::check(app, bearer, &chat, idempotency_key.as_deref(), request.at).await?;
     }
-    let chat = chat.protect(&app.models.privacy).await.map_err(|error| reply::refused(&error))?;
+    let chat = chat.protect(&app.models.privacy).await.map_err(|error| reply::chat_error(&error))?;
     let replaced = chat.replaced().cloned();
     let estimate = chat.prompt().estimated_tokens().saturating_add(chat.max_tokens());
+    // Attachments and files may have taken half a minute: tokens count in the minute in which they are used, and the
+    // hold's day and end are counted from when it is opened.
+    let now = clock::after_wait();
     let accepted = AcceptedRequest {
         app: Arc::clone(app),
         key: bearer.key().clone(),
         revocation: app.keys.revocation_token(&bearer.key().id),
         request_id: request.id.clone(),
         idempotency_key,
-        reservation: bearer.tokens(estimate).await?,
+        reservation: bearer.reserve_tokens(estimate, now).await?,
         chat,
+        now,
     };
     let answer = if accepted.chat.stream() { stream(accepted).await } else { non_streaming(accepted).await };
     answer.map(|response| with_replaced(response, replaced.as_ref()))
@@ -111,69 +114,66 @@ struct AcceptedRequest {
     idempotency_key: Option<String>,
     reservation: TokenReservation,
     chat: ProtectedRequest,
+    /// Time at which its hold is opened.
+    now: Timestamp,
 }
 
-/// The same, with its metered.
+/// A request with its hold.
 struct HeldRequest {
     app: State,
     chat: ProtectedRequest,
     metered: MeteredRequest,
     source: PrepaidSource,
     reservation: TokenReservation,
-    /// Kept while it runs, so that the end of the key is told.
+    /// Kept while the request runs, so that it learns of the end of its key.
     _revocation: Arc<RevocationToken>,
 }
 
-/// What a request is served for.
+/// Length of the answer that a request gets.
 #[derive(Debug, PartialEq, Eq)]
 struct ServingPlan {
     /// Completion tokens, all choices together.
     tokens: u64,
-    /// Whether that is less than was asked for.
+    /// True if that is less than was asked for.
     shortened: bool,
 }
 
 impl ServingPlan {
-    /// The longest answer that `affordable` pays for; `None` when that is not
+    /// Plans the longest answer that `affordable` pays for; `None` when that is not
     /// even a minimal one, however short the prompt turns out to be.
     fn new(chat: &ChatRequest, affordable: Money) -> Option<Self> {
-        let (tariff, prompt, asked) =
+        let (tariff, prompt, wanted) =
             (chat.model().tariff(), chat.prompt().estimated_tokens(), chat.max_tokens());
-        if tariff.cost(prompt, asked).is_some_and(|cost| cost <= affordable) {
-            return Some(Self { tokens: asked, shortened: false });
+        if tariff.cost(prompt, wanted).is_some_and(|cost| cost <= affordable) {
+            return Some(Self { tokens: wanted, shortened: false });
         }
-        if least(chat)? > affordable {
+        if minimum_cost(chat)? > affordable {
             return None;
         }
-        let tokens = tariff.affordable_tokens(affordable, prompt, asked).max(chat.min_useful_tokens());
+        let tokens = tariff.affordable_tokens(affordable, prompt, wanted).max(chat.min_useful_tokens());
         Some(Self { tokens, shortened: true })
     }
 }
 
-/// What is set aside for a request.
+/// Estimates the cost of a request.
 fn estimate(chat: &ChatRequest) -> Estimate {
     let cost = chat.model().tariff().cost(chat.prompt().estimated_tokens(), chat.max_tokens());
-    Estimate { wanted: cost.unwrap_or(LARGEST), least: least(chat).unwrap_or(LARGEST) }
-}
-
-/// What a request costs at the very least.
-pub(super) fn least(chat: &ChatRequest) -> Option<Money> {
-    chat.model().tariff().cost(chat.prompt().min_tokens(), chat.min_useful_tokens())
+    Estimate { wanted: cost.unwrap_or(LARGEST), least: minimum_cost(chat).unwrap_or(LARGEST) }
 }
 
 impl AcceptedRequest {
-    /// Opens the metered.
-    async fn open(self, now: Timestamp) -> Result<HeldRequest, HttpError> {
-        let until = now.checked_add_millis(HOLD_TTL_MS).unwrap_or(now);
-        let opening =
-            self.key.hold_request(self.idempotency_key.as_deref(), estimate(&self.chat), now, until);
-        let opened = self.app.ledger.open(opening).await;
+    /// Opens the hold.
+    async fn open(self) -> Result<HeldRequest, HttpError> {
+        let expires_at = self.now.checked_add_millis(HOLD_TTL_MS).unwrap_or(self.now);
+        let key = self.idempotency_key.as_deref();
+        let request = self.key.hold_request(key, estimate(&self.chat), self.now, expires_at);
+        let opened = self.app.ledger.open(request).await;
         let (hold, reserved) = match opened.map_err(|error| ledger_unavailable(&error))? {
             OpenOutcome::Open { hold, reserved } => (hold, reserved),
             OpenOutcome::InProgress => return Err(in_progress()),
-            OpenOutcome::Charged => return Err(reused()),
+            OpenOutcome::Charged => return Err(key_reused()),
             OpenOutcome::Short(found) => {
-                return Err(short(found, estimate(&self.chat).least));
+                return Err(insufficient(found, estimate(&self.chat).least));
             }
         };
         let shortened = ServingPlan::new(&self.chat, reserved).filter(|plan| plan.shortened);
@@ -208,34 +208,33 @@ impl AcceptedRequest {
     }
 }
 
-/// From opening the metered to closing it is one task that a client cannot cancel by
-/// going away: it is told, and closes the hold at what was delivered.
+/// Streams the answer. From opening the hold to closing it is one task that a client cannot cancel by
+/// going away: it learns of that, and closes the hold at what was delivered.
 async fn stream(accepted: AcceptedRequest) -> Result<Response, HttpError> {
-    let tasks = accepted.app.tasks.clone();
-    let (begin, begun) = oneshot::channel();
-    let held = async move {
-        let now = Timestamp::now();
-        let held = match accepted.open(now).await {
+    let (tasks, now) = (accepted.app.tasks.clone(), accepted.now);
+    let (opened, opening) = oneshot::channel();
+    let served = async move {
+        let held = match accepted.open().await {
             Ok(held) => held,
-            Err(error) => return drop(begin.send(Err(error))),
+            Err(error) => return drop(opened.send(Err(error))),
         };
         let HeldRequest { app, chat, metered, source, reservation, _revocation } = held;
-        let (metered, events) = MeteredStream::new(metered, source, app.ledger.clone());
-        // Nobody there: dropping the events tells the stream at once.
-        drop(begin.send(Ok(events)));
-        let delivered = metered.run(Box::pin(app.models.upstreams.stream(&chat, now))).await;
-        reservation.use_tokens(delivered.units);
-        tracing::info!(tokens = delivered.units, end = delivered.end.as_str(), "prepaid stream ended");
+        let (stream, events) = MeteredStream::new(metered, source, app.ledger.clone());
+        // Where the client is gone, dropping the events ends the stream at once.
+        drop(opened.send(Ok(events)));
+        let summary = stream.run(Box::pin(app.models.upstreams.stream(&chat, now))).await;
+        reservation.use_tokens(summary.units);
+        tracing::info!(tokens = summary.units, end = summary.end.as_str(), "prepaid stream ended");
     };
-    tasks.spawn(held.in_current_span());
-    let mut events = begun.await.map_err(|_| reply::billing())??;
-    let first = match tokio::time::timeout(FIRST, events.recv()).await {
-        Ok(Some(StreamEvent::End(delivered))) => match refusal(&delivered) {
+    tasks.spawn(served.in_current_span());
+    let mut events = opening.await.map_err(|_| reply::billing_error())??;
+    let first = match tokio::time::timeout(FIRST_EVENT_TIMEOUT, events.recv()).await {
+        Ok(Some(StreamEvent::End(summary))) => match early_error(&summary) {
             Some(error) => return Err(error),
-            None => StreamEvent::End(delivered),
+            None => StreamEvent::End(summary),
         },
         Ok(Some(event)) => event,
-        Ok(None) => return Err(reply::billing()),
+        Ok(None) => return Err(reply::billing_error()),
         Err(_) => StreamEvent::Ping,
     };
     let mut response = Response::new(Body::from_stream(frames(first, events)));
@@ -246,13 +245,11 @@ async fn stream(accepted: AcceptedRequest) -> Result<Response, HttpError> {
     Ok(response)
 }
 
-/// The error of a stream that ended before it began.
-fn refusal(delivered: &StreamSummary) -> Option<HttpError> {
-    match &delivered.end {
-        StreamEnd::Upstream(_) | StreamEnd::KeyEnded | StreamEnd::LedgerUnavailable
-            if delivered.units == 0 =>
-        {
-            reply::broken_off(&delivered.end)
+/// Returns the error of a stream that ended before it began.
+fn early_error(summary: &StreamSummary) -> Option<HttpError> {
+    match &summary.end {
+        StreamEnd::Upstream(_) | StreamEnd::KeyEnded | StreamEnd::LedgerUnavailable if summary.units == 0 => {
+            reply::stream_error(&summary.end)
         }
         _ => None,
     }
@@ -270,32 +267,31 @@ fn frame(event: &StreamEvent) -> Bytes {
         StreamEvent::Chunks(chunks) => sse::data(chunks),
         // There are no vouchers here.
         StreamEvent::Ping | StreamEvent::NeedVoucher { .. } => sse::PING,
-        StreamEvent::End(delivered) => match reply::broken_off(&delivered.end) {
-            Some(error) => format!("data: {}\n\n{}", json!({ "error": error.openai() }), sse::DONE).into(),
+        StreamEvent::End(summary) => match reply::stream_error(&summary.end) {
+            Some(error) => format!("{}{}", sse::error(&error.to_openai()), sse::DONE).into(),
             None => Bytes::from_static(sse::DONE.as_bytes()),
         },
     }
 }
 
 async fn non_streaming(accepted: AcceptedRequest) -> Result<Response, HttpError> {
-    let tasks = accepted.app.tasks.clone();
+    let (tasks, now) = (accepted.app.tasks.clone(), accepted.now);
     let (mut answer, answered) = oneshot::channel();
-    let held = async move {
-        let now = Timestamp::now();
-        let served = match accepted.open(now).await {
+    let served = async move {
+        let paid = match accepted.open().await {
             Ok(HeldRequest { app, chat, metered, source, reservation, _revocation }) => {
                 let start = app.models.upstreams.non_streaming(&chat, now);
-                let served = meter::non_streaming(metered, source, &app.ledger, start, answer.closed()).await;
-                reservation.use_tokens(served.as_ref().map_or(0, |served| served.units));
-                served.map_err(|failed| reply::failed(&failed))
+                let paid = meter::non_streaming(metered, source, &app.ledger, start, answer.closed()).await;
+                reservation.use_tokens(paid.as_ref().map_or(0, |paid| paid.units));
+                paid.map_err(|error| reply::answer_error(&error))
             }
             Err(error) => Err(error),
         };
         // Nobody waits any more when the client went away.
-        drop(answer.send(served));
+        drop(answer.send(paid));
     };
-    tasks.spawn(held.in_current_span());
-    let PaidAnswer { completion, .. } = answered.await.map_err(|_| reply::billing())??;
+    tasks.spawn(served.in_current_span());
+    let PaidAnswer { completion, .. } = answered.await.map_err(|_| reply::billing_error())??;
     let mut response = Response::new(Body::from(completion.data));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     Ok(response)

@@ -1,12 +1,12 @@
 //! `/v1`: OpenAI's API, paid from a wallet's prepaid credits with an API key.
 
+mod affordable;
 mod attachments;
 pub mod bearer;
 pub mod chat;
 pub mod models;
 pub mod preview;
 mod reply;
-mod standing;
 mod top_up;
 
 pub use bearer::Bearer;

@@ -1,4 +1,4 @@
-//! `GET /v1/models`: what a key may use.
+//! `GET /v1/models`: the models that a key may use.
 
 use axum::Json;
 use axum::extract::{Path, State as AppState};
@@ -7,9 +7,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::Bearer;
-use super::reply::OpenAiError;
 use crate::http::State;
-use crate::http::error::{Code, HttpError};
+use crate::http::error::{Code, HttpError, OpenAiError};
 use crate::services::chat::{Model, ModelView};
 
 /// A model in the shape of OpenAI's list, with our prices.
@@ -60,7 +59,7 @@ pub async fn detail(AppState(app): AppState<State>, bearer: Bearer, Path(id): Pa
     bearer.answer(answer.ok_or_else(|| unknown(None)))
 }
 
-/// No such model, or none that this key may use: not told apart.
+/// Makes the error of a model that there is not, or that this key may not use: not told apart.
 pub(super) fn unknown(nearest: Option<&str>) -> HttpError {
     let hint = nearest.map_or_else(
         || "GET /v1/models lists those there are".to_owned(),

@@ -7,11 +7,11 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::Response;
 use sha2::{Digest as _, Sha256};
 
-use super::reply::{OpenAiError, ledger_unavailable, reused, short};
-use super::{Bearer, standing, top_up};
-use crate::http::State;
-use crate::http::error::HttpError;
+use super::reply::{insufficient, key_reused, ledger_unavailable};
+use super::{Bearer, affordable, top_up};
+use crate::http::error::{HttpError, OpenAiError};
 use crate::http::request::{Received, ReceivedWithFiles};
+use crate::http::{State, clock};
 use crate::id::Timestamp;
 use crate::keys::{KeyPaid, PurchaseOutcome};
 use crate::ledger::{EntryDetails, EntryKind, OpenOutcome};
@@ -19,7 +19,7 @@ use crate::services::preview::{PreviewAnswer, PreviewBody, PreviewRequest};
 
 /// Find and redact personal data in text, images and PDFs, from prepaid credits.
 ///
-/// The same as `POST /mpp/pii/preview`. Sent again with the same `Idempotency-Key`
+/// Answers as `POST /mpp/pii/preview` does. Sent again with the same `Idempotency-Key`
 /// and body, it answers again and costs nothing.
 #[utoipa::path(post, path = "/v1/pii/preview", tag = "prepaid", security(("apiKey" = [])),
     params(("Idempotency-Key" = Option<String>, Header, description = "Charged once under it")),
@@ -53,27 +53,38 @@ pub async fn preview(
 async fn serve(app: &State, bearer: &Bearer, request: &Received) -> Result<Response, HttpError> {
     let preview = PreviewRequest::parse(request.json_text()?, app.preview_terms(), &app.examiner)?;
     // A file can turn out to be unreadable and a text to take too long, which must cost nothing: the answer is made
-    // before it is bought, for who could buy it. A repetition costs nothing, so who has nothing left buys first.
-    let bought = if can_pay(app, bearer).await? { None } else { Some(buy(app, bearer, request).await?) };
-    let answer = preview.run(&app.examiner).await?;
-    let bought = match bought {
-        Some(bought) => bought,
-        None => buy(app, bearer, request).await?,
+    // before it is charged, for those who could pay. A repetition costs nothing, so an account that could not pay is
+    // charged first.
+    let paid = if can_pay(app, bearer, request).await? {
+        None
+    } else {
+        Some(charge(app, bearer, request, request.at).await?)
     };
-    let mut response = Response::new(Body::from(answer.release(&bought)));
+    let answer = preview.run(&app.examiner).await?;
+    let paid = match paid {
+        Some(paid) => paid,
+        // Examining takes seconds; the entry is of the day on which it is written.
+        None => charge(app, bearer, request, clock::after_wait()).await?,
+    };
+    let mut response = Response::new(Body::from(answer.release(&paid)));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     Ok(response)
 }
 
-async fn can_pay(app: &State, bearer: &Bearer) -> Result<bool, HttpError> {
+async fn can_pay(app: &State, bearer: &Bearer, request: &Received) -> Result<bool, HttpError> {
     let price = app.config.pii.preview_price;
-    Ok(match standing::look(app, bearer, None).await? {
+    Ok(match affordable::probe(app, bearer, None, request.at).await? {
         OpenOutcome::Short(found) => found.affordable >= price,
         OpenOutcome::Open { .. } | OpenOutcome::InProgress | OpenOutcome::Charged => true,
     })
 }
 
-async fn buy(app: &State, bearer: &Bearer, request: &Received) -> Result<KeyPaid, HttpError> {
+async fn charge(
+    app: &State,
+    bearer: &Bearer,
+    request: &Received,
+    now: Timestamp,
+) -> Result<KeyPaid, HttpError> {
     let price = app.config.pii.preview_price;
     let details = EntryDetails {
         kind: EntryKind::Purchase,
@@ -86,10 +97,10 @@ async fn buy(app: &State, bearer: &Bearer, request: &Received) -> Result<KeyPaid
     let digest = hex::encode(Sha256::digest(&request.body));
     let idempotency_key = request.idempotency_key()?;
     let repeat = idempotency_key.as_deref().map(|key| (key, digest.as_str()));
-    match app.keys.spend(bearer.key(), price, repeat, &details, Timestamp::now()).await {
-        Ok(PurchaseOutcome::Paid(bought)) => Ok(bought),
-        Ok(PurchaseOutcome::KeyReused) => Err(reused()),
-        Ok(PurchaseOutcome::Short(found)) => Err(short(found, price)),
+    match app.keys.spend(bearer.key(), price, repeat, &details, now).await {
+        Ok(PurchaseOutcome::Paid(paid)) => Ok(paid),
+        Ok(PurchaseOutcome::KeyReused) => Err(key_reused()),
+        Ok(PurchaseOutcome::Short(found)) => Err(insufficient(found, price)),
         Err(error) => Err(ledger_unavailable(&error)),
     }
 }

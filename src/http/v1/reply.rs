@@ -1,7 +1,4 @@
-//! Refusals of the prepaid API.
-
-use serde::Serialize;
-use utoipa::ToSchema;
+//! Errors of the prepaid API.
 
 use crate::http::error::{Code, HttpError};
 use crate::ledger::{LimitedBy, SpendingLimit};
@@ -9,30 +6,11 @@ use crate::meter::{AnswerError, StreamEnd};
 use crate::money::Money;
 use crate::services::chat::{ChatError, UpstreamError};
 
-/// An error in the shape of OpenAI's.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct OpenAiError {
-    error: OpenAiErrorBody,
-}
-
-#[derive(Debug, Serialize, ToSchema)]
-pub struct OpenAiErrorBody {
-    message: String,
-    #[serde(rename = "type")]
-    #[schema(example = "invalid_request_error")]
-    kind: String,
-    /// The field at fault.
-    param: Option<String>,
-    /// Stable code for programs.
-    #[schema(example = "insufficient_credits")]
-    code: String,
-}
-
-/// There is less than a request needs at the very least.
-pub(super) fn short(left: SpendingLimit, needed: Money) -> HttpError {
+/// Makes the error of a request that needs more than can be spent on it.
+pub(super) fn insufficient(left: SpendingLimit, needed: Money) -> HttpError {
     let missing = needed.checked_sub(left.affordable);
     let (needed, affordable) = (needed.to_dollars(), left.affordable.to_dollars());
-    let (code, why) = match left.bound {
+    let (code, reason) = match left.bound {
         LimitedBy::Balance => {
             (Code::InsufficientCredits, "the account's credits do not pay for it; add credits")
         }
@@ -45,11 +23,12 @@ pub(super) fn short(left: SpendingLimit, needed: Money) -> HttpError {
     };
     HttpError::new(
         code,
-        format!("this request needs at least ${needed}, and ${affordable} can be spent on it: {why}"),
+        format!("this request needs at least ${needed}, and ${affordable} can be spent on it: {reason}"),
     )
     .missing(missing)
 }
 
+/// Makes the error of a request whose first try is still being served.
 pub(super) fn in_progress() -> HttpError {
     HttpError::new(
         Code::PaymentInProgress,
@@ -58,32 +37,34 @@ pub(super) fn in_progress() -> HttpError {
     .retry_after(1)
 }
 
-pub(super) fn reused() -> HttpError {
+/// Makes the error of a request whose idempotency key was charged for.
+pub(super) fn key_reused() -> HttpError {
     HttpError::new(
         Code::IdempotencyKeyReused,
         "a request with this Idempotency-Key was served and charged; use a new one for a new answer",
     )
 }
 
-/// The ledger cannot be written: nothing is delivered then.
+/// Logs a failure of the ledger and makes its error: nothing is delivered then.
 pub(super) fn ledger_unavailable(error: &impl std::fmt::Display) -> HttpError {
     tracing::error!(%error, "a prepaid request cannot be charged");
-    billing()
+    billing_error()
 }
 
-pub(super) fn billing() -> HttpError {
+/// Makes the error of a request that could not be charged.
+pub(super) fn billing_error() -> HttpError {
     HttpError::new(
         Code::BillingError,
         "the request could not be charged, so nothing was delivered; send it again",
     )
-    .retry_after(2)
+    .retry_soon()
 }
 
-/// The parser's words, with the routes of this API.
-pub(super) fn refused(error: &ChatError) -> HttpError {
+/// Makes the error of a chat request that is not passed on, with the routes of this API in its text.
+pub(super) fn chat_error(error: &ChatError) -> HttpError {
     match error {
         ChatError::UnknownModel { nearest } => return super::models::unknown(nearest.as_deref()),
-        ChatError::Examination(why) => return (*why).into(),
+        ChatError::Examination(reason) => return (*reason).into(),
         ChatError::Syntax(_)
         | ChatError::InvalidField { .. }
         | ChatError::Selection(_)
@@ -96,25 +77,25 @@ pub(super) fn refused(error: &ChatError) -> HttpError {
     }
 }
 
-pub(super) fn upstream(error: &UpstreamError) -> HttpError {
+fn upstream_error(error: &UpstreamError) -> HttpError {
     let code = if error.is_client_error() { Code::InvalidParams } else { Code::UpstreamFailed };
     HttpError::new(code, error.to_string())
 }
 
-/// Why there is no whole answer; nothing was charged for it.
-pub(super) fn failed(failed: &AnswerError) -> HttpError {
-    match failed {
-        AnswerError::Upstream(error) => upstream(error),
+/// Makes the error in place of a non-streaming answer; nothing was charged for it.
+pub(super) fn answer_error(error: &AnswerError) -> HttpError {
+    match error {
+        AnswerError::Upstream(error) => upstream_error(error),
         AnswerError::KeyEnded => key_ended(),
-        AnswerError::Superseded | AnswerError::LedgerUnavailable | AnswerError::ClientGone => billing(),
+        AnswerError::Superseded | AnswerError::LedgerUnavailable | AnswerError::ClientGone => billing_error(),
     }
 }
 
-/// What a stream ends with, unless it is complete.
-pub(super) fn broken_off(end: &StreamEnd) -> Option<HttpError> {
+/// Makes the error that a stream ends with, unless it is complete.
+pub(super) fn stream_error(end: &StreamEnd) -> Option<HttpError> {
     Some(match end {
         StreamEnd::Complete | StreamEnd::ClientGone => return None,
-        StreamEnd::Upstream(error) => upstream(error),
+        StreamEnd::Upstream(error) => upstream_error(error),
         StreamEnd::OutOfCredit => HttpError::new(
             Code::InsufficientCredits,
             "the account's credits are used up; what was delivered is paid, add credits for more",

@@ -1,0 +1,56 @@
+//! The amount that an account could pay, before anything is reserved: work that costs this server something and the
+//! caller nothing is done for those who could pay for its answer.
+
+use super::Bearer;
+use super::reply::{billing_error, in_progress, insufficient, key_reused, ledger_unavailable};
+use crate::http::State;
+use crate::http::error::HttpError;
+use crate::id::Timestamp;
+use crate::ledger::{Estimate, LARGEST, OpenOutcome};
+use crate::money::Money;
+use crate::services::chat::ChatRequest;
+
+/// Returns the least that a request can cost; `None` where that is beyond what can be counted.
+pub(super) fn minimum_cost(chat: &ChatRequest) -> Option<Money> {
+    chat.model().tariff().cost(chat.prompt().min_tokens(), chat.min_useful_tokens())
+}
+
+/// Asks the ledger how much could be reserved, and whether an earlier request had the same key.
+///
+/// # Errors
+/// If the ledger cannot be read.
+pub(super) async fn probe(
+    app: &State,
+    bearer: &Bearer,
+    idempotency_key: Option<&str>,
+    now: Timestamp,
+) -> Result<OpenOutcome, HttpError> {
+    // No account has this much: it opens no hold, and tells how much could be reserved.
+    let most = Estimate { wanted: LARGEST, least: LARGEST };
+    let probed = app.ledger.open(bearer.key().hold_request(idempotency_key, most, now, now)).await;
+    probed.map_err(|error| ledger_unavailable(&error))
+}
+
+/// Checks that there is enough for the shortest answer, and that the request was not paid before.
+///
+/// # Errors
+/// The reason for which it would not be served.
+pub(super) async fn check(
+    app: &State,
+    bearer: &Bearer,
+    chat: &ChatRequest,
+    idempotency_key: Option<&str>,
+    now: Timestamp,
+) -> Result<(), HttpError> {
+    let minimum = minimum_cost(chat);
+    match probe(app, bearer, idempotency_key, now).await? {
+        OpenOutcome::InProgress => Err(in_progress()),
+        OpenOutcome::Charged => Err(key_reused()),
+        OpenOutcome::Short(found) => match minimum {
+            Some(minimum) if minimum > found.affordable => Err(insufficient(found, minimum)),
+            Some(_) => Ok(()),
+            None => Err(billing_error()),
+        },
+        OpenOutcome::Open { .. } => Ok(()),
+    }
+}
