@@ -2,6 +2,8 @@
 //! demonstrations. This module only chooses a configuration; the server it
 //! starts is the one of `serve`.
 
+#![expect(clippy::disallowed_methods, reason = "the development server is a program of its own")]
+
 use std::path::{Path, PathBuf};
 
 use alloy::primitives::Address;

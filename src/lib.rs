@@ -18,6 +18,7 @@
 //! `devnet` is the local chain of `farebox dev` and of the tests. See ARCHITECTURE.md.
 
 #![forbid(unsafe_code)]
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
 pub use farebox_db as db;
 pub use farebox_devnet as devnet;

@@ -1,5 +1,7 @@
 //! Background workers of the server. Each runs until the process stops.
 
+#![expect(clippy::disallowed_methods, reason = "each round of a worker begins at its own moment")]
+
 use std::time::Duration;
 
 use tokio::sync::mpsc;

@@ -36,7 +36,7 @@ pub struct FetchConfig {
     /// Ports that are fetched from; every port when empty.
     pub ports: Vec<u16>,
     /// Networks that are fetched from although they are not public.
-    pub allow_networks: Vec<Network>,
+    pub allow_networks: Vec<IpNetwork>,
 }
 
 impl Default for FetchConfig {
@@ -61,9 +61,9 @@ impl Default for FetchConfig {
 /// A network, written as `10.1.0.0/16`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Network(IpNet);
+pub struct IpNetwork(IpNet);
 
-impl Network {
+impl IpNetwork {
     /// Returns true if an address belongs to the network.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
@@ -71,7 +71,7 @@ impl Network {
     }
 }
 
-impl FromStr for Network {
+impl FromStr for IpNetwork {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -79,7 +79,7 @@ impl FromStr for Network {
     }
 }
 
-impl TryFrom<String> for Network {
+impl TryFrom<String> for IpNetwork {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
@@ -87,13 +87,13 @@ impl TryFrom<String> for Network {
     }
 }
 
-impl From<Network> for String {
-    fn from(network: Network) -> Self {
+impl From<IpNetwork> for String {
+    fn from(network: IpNetwork) -> Self {
         network.to_string()
     }
 }
 
-impl fmt::Display for Network {
+impl fmt::Display for IpNetwork {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
@@ -142,13 +142,13 @@ mod tests {
 
     #[test]
     fn networks_are_written_with_their_length() {
-        let network: Network = "10.1.0.0/16".parse().expect("a network");
+        let network: IpNetwork = "10.1.0.0/16".parse().expect("a network");
         assert_eq!(network.to_string(), "10.1.0.0/16");
         for (address, inside) in [("10.1.2.3", true), ("10.2.0.1", false), ("::ffff:10.1.2.3", false)] {
             assert_eq!(network.contains(address.parse().expect("an address")), inside, "{address}");
         }
         for wrong in ["10.1.0.0", "10.1.0.0/33", "localhost", ""] {
-            assert!(wrong.parse::<Network>().is_err(), "{wrong}");
+            assert!(wrong.parse::<IpNetwork>().is_err(), "{wrong}");
         }
     }
 

@@ -26,7 +26,7 @@ use crate::money::Money;
 pub use billing::{BillingConfig, Pack, is_whole_cents};
 pub use farebox_payments::methods::tempo::SubmissionMode;
 pub use farebox_types::secret::Secret;
-pub use fetch::{FetchConfig, Network};
+pub use fetch::{FetchConfig, IpNetwork};
 pub use key_sale::KeySaleConfig;
 pub use keys::KeysConfig;
 pub use load::{ConfigError, Sources, load};

@@ -119,7 +119,7 @@ impl Fetcher {
     /// Builds a fetcher with the resolver of the operating system.
     ///
     /// # Errors
-    /// When the system's TLS roots cannot be loaded.
+    /// [`reqwest::Error`] if the system's TLS roots cannot be loaded.
     pub fn new(config: &config::FetchConfig) -> Result<Self, reqwest::Error> {
         Self::resolving(config, Arc::new(SystemResolver))
     }
@@ -127,7 +127,7 @@ impl Fetcher {
     /// Builds a fetcher with another resolver, whose addresses are checked as well.
     ///
     /// # Errors
-    /// When the system's TLS roots cannot be loaded.
+    /// [`reqwest::Error`] if the system's TLS roots cannot be loaded.
     pub fn resolving(
         config: &config::FetchConfig,
         resolver: Arc<dyn Resolve>,

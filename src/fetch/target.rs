@@ -6,7 +6,7 @@ use url::{Host, Url};
 
 use super::address::is_public;
 use super::error::FetchError;
-use crate::config::Network;
+use crate::config::IpNetwork;
 
 /// Most bytes of a URL.
 const MAX_URL: usize = 8 << 10;
@@ -17,7 +17,7 @@ pub struct TargetPolicy {
     /// Permitted ports; every port if empty.
     pub ports: Vec<u16>,
     /// Networks that are permitted although they are not public.
-    pub networks: Vec<Network>,
+    pub networks: Vec<IpNetwork>,
 }
 
 impl TargetPolicy {

@@ -13,6 +13,8 @@
 //! * credit, entry and `settled` are one database transaction;
 //! * an outcome nobody knows is never answered with a new challenge.
 
+#![expect(clippy::disallowed_methods, reason = "work takes time, so the expiry is checked again after it")]
+
 use super::goods::WorkResult;
 use super::method::{ChargeMethod, Due};
 use super::outcome::{deliver, refused};
@@ -101,7 +103,7 @@ impl Charges {
     /// may come again at once.
     ///
     /// # Errors
-    /// When the database cannot be written; it may come again a little later then.
+    /// [`StoreError`] if the database fails; it may come again a little later then.
     pub async fn undelivered(&self, payment: &str) -> Result<(), StoreError> {
         self.payments.release(payment).await.map(drop)
     }

@@ -1,4 +1,4 @@
-//! What a charge can buy beyond its answer: credit of the payer's account, and an API key.
+//! Goods that a charge can buy beyond its answer: credit of the payer's account, and an API key.
 //!
 //! Usually the price of a charge is credited and spent at once. Where the goods are credit, it stays
 //! on the account. The goods are written down with the transaction that pays for them, before that

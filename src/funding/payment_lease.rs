@@ -9,15 +9,17 @@
 //! always sent as the same bytes: a holder that stalls past its lease, or an
 //! instance whose clock is off, loses a race and harms nothing.
 
+#![expect(clippy::disallowed_methods, reason = "a lease is renewed as time passes")]
+
 use std::convert::Infallible;
 use std::time::Duration;
 
 use super::charge::Charges;
 use crate::id::Timestamp;
 
-/// How long a holder may go without a sign of life.
+/// Milliseconds for which a lease holds without being renewed.
 const LEASE_MS: i64 = 6_000;
-/// How often it gives one: two may be lost.
+/// Interval between renewals: two may be lost.
 const RENEW_EVERY: Duration = Duration::from_secs(2);
 
 /// The end of a lease that is taken `now`.

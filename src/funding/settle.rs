@@ -3,6 +3,11 @@
 //! A transfer is written down before it leaves; credit, entry
 //! and `settled` are one database transaction.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a transfer takes time, so what follows it has a moment of its own"
+)]
+
 use super::charge::Charges;
 use super::goods::{self, Goods};
 use super::income;
@@ -253,7 +258,7 @@ pub(super) struct OpenPayment<'a> {
 
 impl<'a> OpenPayment<'a> {
     /// # Errors
-    /// When the payment is in another state, or was made on a network that this server does not serve
+    /// [`StoreError::Corrupt`] if the payment is in another state, or was made on a network that this server does not serve
     /// any more.
     pub(super) fn read(charges: &'a Charges, stored: &'a Payment) -> Result<Self, StoreError> {
         let corrupt =

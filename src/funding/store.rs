@@ -87,7 +87,7 @@ impl Payments {
     /// The payment of a challenge.
     ///
     /// # Errors
-    /// When the database cannot be asked.
+    /// [`StoreError`] if the database fails.
     pub async fn find(&self, id: &str) -> Result<Option<Payment>, StoreError> {
         self.one("id = $1", &[id]).await
     }
@@ -110,7 +110,7 @@ impl Payments {
     /// A payer's payments, newest first.
     ///
     /// # Errors
-    /// When the database cannot be asked.
+    /// [`StoreError`] if the database fails.
     pub async fn of_payer(&self, payer: &str, limit: i64) -> Result<Vec<Payment>, StoreError> {
         let sql =
             format!("SELECT {COLUMNS} FROM payments WHERE payer = $1 ORDER BY created_at DESC, id LIMIT $2");
@@ -240,7 +240,7 @@ impl Payments {
     /// always can: a key whose only copy got lost would be lost money.
     ///
     /// # Errors
-    /// When the database cannot be written.
+    /// [`StoreError`] if the database fails.
     pub async fn delivered(&self, id: &str, now: Timestamp) -> Result<bool, StoreError> {
         self.update(
             "UPDATE payments SET state = 'delivered', updated_at = $2, \
@@ -270,7 +270,7 @@ impl Payments {
     /// Ends every lease. Only for a process that knows it is alone.
     ///
     /// # Errors
-    /// When the database cannot be written.
+    /// [`StoreError`] if the database fails.
     pub async fn release_all(&self) -> Result<(), StoreError> {
         self.update(
             "UPDATE payments SET lease_until = 0 WHERE state IN ('claimed', 'broadcast', 'settled')",
@@ -312,7 +312,7 @@ async fn run(tx: &mut Tx, sql: &'static str, values: &[Bind<'_>]) -> Result<u64,
     Ok(query.execute(tx.conn()).await?.rows_affected())
 }
 
-/// Whether a row was refused because another one has its unique value.
+/// True if a row was refused because another one has its unique value.
 pub(super) fn is_unique_violation(error: &DbError) -> bool {
     match error {
         DbError::Sqlx(sqlx::Error::Database(error)) => error.is_unique_violation(),

@@ -4,6 +4,8 @@
 //! ([`Received::at`](super::request::Received)), which can be `server.body_timeout_ms` later. Handlers pass these
 //! down. Only work that waited for something else reads the clock anew, with [`after_wait`], and says why.
 
+#![expect(clippy::disallowed_methods, reason = "HTTP reads the clock here and nowhere else")]
+
 use std::convert::Infallible;
 
 use axum::extract::FromRequestParts;

@@ -59,7 +59,7 @@ where
 /// [`charge`] up to the answer as it is stored, for a caller that completes it before [`deliver`].
 ///
 /// # Errors
-/// The same.
+/// Those of [`charge`].
 pub async fn sell<A, F, W>(
     app: &State,
     request: &Received,
@@ -242,7 +242,7 @@ impl<'a> PaymentGate<'a> {
 /// The request's Payment credential, of any intent, from either header field.
 ///
 /// # Errors
-/// When there are several, or it is malformed.
+/// [`CredentialError::Several`] or [`CredentialError::Malformed`].
 pub fn credential(headers: &HeaderMap) -> Result<Option<PaymentCredential>, CredentialError> {
     crate::payments::http::credential(
         CREDENTIAL_HEADERS.iter().flat_map(|name| headers.get_all(*name)).map(HeaderValue::as_bytes),

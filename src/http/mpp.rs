@@ -65,11 +65,11 @@ fn sponsored_offers<'a>(app: &'a App, request: &Received) -> Result<&'a Arc<[Off
     app.offers.preview_sponsored.as_ref().ok_or_else(not_sponsored)
 }
 
-/// Whether network fees are sponsored, and can be now. Who comes with a payment
+/// Checks that network fees are sponsored, and can be now. Who comes with a payment
 /// is past asking for one, and its answer may be waiting.
 ///
 /// # Errors
-/// What to do instead.
+/// 400 or 503, with what to do instead.
 pub fn check_sponsor(app: &App, request: &Received) -> Result<(), HttpError> {
     let sponsor = app.sponsor.as_ref().ok_or_else(not_sponsored)?;
     let pays = CREDENTIAL_HEADERS.iter().any(|name| request.headers.contains_key(*name));

@@ -1,5 +1,7 @@
 //! A request as handlers see it: head, body, id and time, within the limits.
 
+#![expect(clippy::disallowed_methods, reason = "a request's nonce is made here and nowhere else")]
+
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 

@@ -1,5 +1,7 @@
 //! Text of an API key: prefix, public id, secret.
 
+#![expect(clippy::disallowed_methods, reason = "secrets and ids of keys are drawn here and nowhere else")]
+
 use std::fmt;
 
 use base64::Engine as _;

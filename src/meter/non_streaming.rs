@@ -1,5 +1,7 @@
 //! Charging of a non-streaming answer: the hold is captured at its actual length, then it is sent.
 
+#![expect(clippy::disallowed_methods, reason = "an answer takes time, so its end has a moment of its own")]
+
 use super::source::{FundingSource, MeteredRequest};
 use crate::id::Timestamp;
 use crate::ledger::{Capture, CloseOutcome, Ledger};

@@ -1,5 +1,7 @@
 //! Driver of one metered stream: reads the upstream, charges the hold, sends the chunks.
 
+#![expect(clippy::disallowed_methods, reason = "a stream takes time, so its end has a moment of its own")]
+
 use std::collections::VecDeque;
 
 use bytes::Bytes;

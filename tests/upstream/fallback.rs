@@ -1,7 +1,7 @@
 //! Several upstreams: another one is called only before the first byte of an answer.
 
 use farebox::services::chat::scripted::ScriptedUpstream;
-use farebox::services::chat::{RefusalReason, UpstreamError};
+use farebox::services::chat::{UpstreamError, UpstreamRefusal};
 use serde_json::{Value, json};
 
 use crate::fixture::{Fixture, collect, events, fixture, raw, text, upstream, wait_until};
@@ -111,20 +111,20 @@ async fn errors_that_callers_can_fix_are_described_without_the_upstreams_text() 
     for (script, reason, field) in [
         (
             json!({"status": 400, "error": {"message": "secret", "param": "messages"}}),
-            RefusalReason::Invalid,
+            UpstreamRefusal::Invalid,
             Some("messages"),
         ),
         (
             json!({"status": 400, "error": {"message": "secret", "param": "secret"}}),
-            RefusalReason::Invalid,
+            UpstreamRefusal::Invalid,
             None,
         ),
         (
             json!({"status": 400, "error": {"code": "context_length_exceeded"}}),
-            RefusalReason::ContextLength,
+            UpstreamRefusal::ContextLength,
             None,
         ),
-        (json!({"status": 413, "error": {"message": "secret"}}), RefusalReason::TooLarge, None),
+        (json!({"status": 413, "error": {"message": "secret"}}), UpstreamRefusal::TooLarge, None),
     ] {
         let error = refused(script).await;
         assert_eq!(error, UpstreamError::Refused { reason, field: field.map(str::to_owned) });

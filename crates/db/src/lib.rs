@@ -8,6 +8,7 @@
 //! * nothing waits without a bound: connections, locks and statements all time out.
 
 #![forbid(unsafe_code)]
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
 mod error;
 mod lock;

@@ -5,6 +5,8 @@
 //! `NOTIFY` makes commits wait for each other. So one can get lost in a crash:
 //! they may carry hints only.
 
+#![expect(clippy::disallowed_methods, reason = "an instance names itself once, when it starts")]
+
 use std::fmt::Display;
 use std::time::Duration;
 

@@ -9,6 +9,7 @@
 //! Used by `farebox dev` and by tests, never by `farebox serve`.
 
 #![forbid(unsafe_code)]
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
 mod additions;
 mod anvil;

@@ -34,6 +34,7 @@
 //! see [`batch`].
 
 #![forbid(unsafe_code)]
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
 pub mod account;
 pub mod audit;

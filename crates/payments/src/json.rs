@@ -63,7 +63,7 @@ pub fn receipt(receipt: &Receipt) -> Value {
 /// its name and arguments, in the form of RFC 9530. A retry has another JSON-RPC id and the same digest.
 ///
 /// # Errors
-/// When the arguments have no canonical form.
+/// [`CredentialError::Malformed`] if the arguments have no canonical form.
 pub fn digest(name: &str, arguments: &Value) -> Result<String, CredentialError> {
     let call = json!({ "name": name, "arguments": arguments });
     let canonical = mpp::Base64UrlJson::from_value(&call)

@@ -17,6 +17,7 @@
 //! here, because an unpaid request is answered without any other work than this.
 
 #![forbid(unsafe_code)]
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
 pub mod core;
 pub mod http;

@@ -1,5 +1,7 @@
 //! Names of things: one type each, checked when made, so that an id is never taken for another.
 
+#![expect(clippy::disallowed_methods, reason = "the edge itself: moments and ids are made here")]
+
 use std::fmt;
 
 use serde::Serialize;

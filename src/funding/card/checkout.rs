@@ -1,5 +1,7 @@
 //! Checkouts: orders for credits, and the pages where they are paid by card.
 
+#![expect(clippy::disallowed_methods, reason = "checkouts are named here and nowhere else")]
+
 use uuid::Uuid;
 
 use super::stripe::{CheckoutSession, StripeError};

@@ -11,7 +11,7 @@ const CENT: i64 = 10_000;
 
 /// An event of a webhook.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Event {
+pub enum CardEvent {
     /// A checkout was paid.
     Paid { checkout: String, payment: String, amount: Money },
     /// A checkout will never be paid.
@@ -31,7 +31,7 @@ pub enum Event {
 #[error("the event lacks a field that its type must have, or is not JSON")]
 pub struct EventError;
 
-impl Event {
+impl CardEvent {
     /// Reads an event whose signature was checked.
     ///
     /// # Errors
@@ -67,25 +67,29 @@ impl Event {
 }
 
 /// Reads a completed session, which need not be paid yet: some ways to pay take days.
-fn paid(session: &Value) -> Result<Event, EventError> {
+fn paid(session: &Value) -> Result<CardEvent, EventError> {
     let Some(checkout) = checkout(session).filter(|_| session["payment_status"] == "paid") else {
-        return Ok(Event::Other);
+        return Ok(CardEvent::Other);
     };
     if session["currency"] != "usd" {
         return Err(EventError);
     }
     let payment = reference(&session["payment_intent"]).ok_or(EventError)?;
     let amount = cents(&session["amount_total"]).ok_or(EventError)?;
-    Ok(Event::Paid { checkout, payment, amount })
+    Ok(CardEvent::Paid { checkout, payment, amount })
 }
 
-fn reversed(object: &Value, field: &str, event: fn(String, Money) -> Event) -> Result<Event, EventError> {
+fn reversed(
+    object: &Value,
+    field: &str,
+    event: fn(String, Money) -> CardEvent,
+) -> Result<CardEvent, EventError> {
     // Other products may share the account, and have other currencies.
     match reference(&object["payment_intent"]) {
         Some(payment) if object["currency"] == "usd" => {
             cents(&object[field]).map(|amount| event(payment, amount)).ok_or(EventError)
         }
-        _ => Ok(Event::Other),
+        _ => Ok(CardEvent::Other),
     }
 }
 
@@ -113,8 +117,8 @@ mod tests {
 
     use super::*;
 
-    fn read(kind: &str, object: &Value) -> Result<Event, EventError> {
-        Event::read(json!({ "type": kind, "data": { "object": object } }).to_string().as_bytes())
+    fn read(kind: &str, object: &Value) -> Result<CardEvent, EventError> {
+        CardEvent::read(json!({ "type": kind, "data": { "object": object } }).to_string().as_bytes())
     }
 
     fn session(status: &str) -> Value {
@@ -125,19 +129,19 @@ mod tests {
     #[test]
     fn only_a_paid_session_is_a_payment() {
         let dollars = |n: i64| Money::from_micros(n * 1_000_000);
-        let paid = Event::Paid { checkout: "c".into(), payment: "pi_1".into(), amount: dollars(10) };
+        let paid = CardEvent::Paid { checkout: "c".into(), payment: "pi_1".into(), amount: dollars(10) };
         let completed = "checkout.session.completed";
         assert_eq!(read(completed, &session("paid")), Ok(paid.clone()));
         assert_eq!(read("checkout.session.async_payment_succeeded", &session("paid")), Ok(paid.clone()));
         for status in ["unpaid", "no_payment_required", ""] {
-            assert_eq!(read(completed, &session(status)), Ok(Event::Other), "{status}");
+            assert_eq!(read(completed, &session(status)), Ok(CardEvent::Other), "{status}");
         }
         let mut expanded = session("paid");
         expanded["payment_intent"] = json!({ "id": "pi_1" });
         assert_eq!(read(completed, &expanded), Ok(paid));
         let mut foreign = session("paid");
         foreign["metadata"] = json!({});
-        assert_eq!(read(completed, &foreign), Ok(Event::Other));
+        assert_eq!(read(completed, &foreign), Ok(CardEvent::Other));
         for (field, value) in [
             ("payment_intent", json!(null)),
             ("payment_intent", json!("pi 1")),
@@ -152,24 +156,24 @@ mod tests {
         }
         let charge =
             json!({ "payment_intent": "pi_1", "amount_refunded": 250, "amount": 1000, "currency": "usd" });
-        let refunded = Event::Refunded { payment: "pi_1".into(), amount: Money::from_micros(2_500_000) };
+        let refunded = CardEvent::Refunded { payment: "pi_1".into(), amount: Money::from_micros(2_500_000) };
         assert_eq!(read("charge.refunded", &charge), Ok(refunded));
-        let disputed = Event::Disputed { payment: "pi_1".into(), amount: dollars(10) };
+        let disputed = CardEvent::Disputed { payment: "pi_1".into(), amount: dollars(10) };
         assert_eq!(read("charge.dispute.created", &charge), Ok(disputed.clone()));
-        let won = Event::DisputeWon { payment: "pi_1".into(), amount: dollars(10) };
+        let won = CardEvent::DisputeWon { payment: "pi_1".into(), amount: dollars(10) };
         for (status, event) in [
             ("won", won.clone()),
             ("warning_closed", won),
             ("lost", disputed),
-            ("under_review", Event::Other),
+            ("under_review", CardEvent::Other),
         ] {
             let mut closed = charge.clone();
             closed["status"] = json!(status);
             assert_eq!(read("charge.dispute.closed", &closed), Ok(event), "{status}");
         }
-        assert_eq!(read("invoice.paid", &charge), Ok(Event::Other));
+        assert_eq!(read("invoice.paid", &charge), Ok(CardEvent::Other));
         for body in ["", "[]", "{}", "null", "{\"type\":5}"] {
-            assert_eq!(Event::read(body.as_bytes()), Err(EventError), "{body}");
+            assert_eq!(CardEvent::read(body.as_bytes()), Err(EventError), "{body}");
         }
     }
 }

@@ -28,7 +28,7 @@ use crate::money::Money;
 
 pub use booking::{BookingOutcome, Change};
 pub use checkout::{Checkout, CheckoutError, CheckoutItem, CheckoutOrder, CheckoutState};
-pub use event::Event;
+pub use event::CardEvent;
 pub use stripe::{Stripe, StripeError};
 
 /// The most accounts whose debts are paid in one round.

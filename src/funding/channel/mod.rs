@@ -10,6 +10,8 @@
 //!   before it is sent, and it is reconciled until its outcome is known;
 //! * deposit and settled amount never fall by a node's answer.
 
+#![expect(clippy::disallowed_methods, reason = "an instance names itself once, when it starts")]
+
 mod holds;
 mod open;
 mod outgoing;
@@ -149,7 +151,7 @@ impl Channels {
     /// Finds the channel that a wallet would resume.
     ///
     /// # Errors
-    /// When the database cannot be asked.
+    /// [`StoreError`] if the database fails.
     pub async fn of_payer(&self, payer: &Payer) -> Result<Option<Channel>, StoreError> {
         store::of_payer(&self.db, payer.name(), &format!("{:#x}", self.terms.currency)).await
     }

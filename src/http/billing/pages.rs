@@ -110,7 +110,7 @@ pub async fn test_checkout(
     Ok(page(&app, "Test checkout", &format!("{order}{action}")))
 }
 
-/// Books a press of the button as a real payment is booked.
+/// Records a press of the button as a real payment is recorded.
 pub async fn test_checkout_paid(
     AppState(app): AppState<State>,
     ArrivedAt(now): ArrivedAt,

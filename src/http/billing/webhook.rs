@@ -11,7 +11,7 @@ use super::super::error::{Code, HttpError};
 use super::super::request::Received;
 use super::super::wallet::answer;
 use crate::app::App;
-use crate::funding::card::{Change, Event};
+use crate::funding::card::{CardEvent, Change};
 use crate::id::{RequestId, Timestamp};
 
 const NOT_CONFIGURED: &str =
@@ -43,7 +43,7 @@ pub async fn webhook(AppState(app): AppState<State>, request: Received) -> Resul
         tracing::warn!(%error, "a webhook was refused");
         return Err(HttpError::invalid(error.to_string()));
     }
-    let event = Event::read(&request.body).map_err(|error| {
+    let event = CardEvent::read(&request.body).map_err(|error| {
         // Signed, so this is Stripe's: somebody should look at it.
         tracing::error!(%error, "an event of the card processor cannot be read");
         HttpError::invalid(error.to_string())
@@ -57,19 +57,19 @@ pub async fn webhook(AppState(app): AppState<State>, request: Received) -> Resul
     Ok(answer(StatusCode::OK, &EventReceived { received: true, request_id: request.id }))
 }
 
-async fn record(app: &App, event: Event, now: Timestamp) -> Result<(), HttpError> {
+async fn record(app: &App, event: CardEvent, now: Timestamp) -> Result<(), HttpError> {
     let (payment, change) = match event {
-        Event::Paid { checkout, payment, amount } => (payment, Change::Paid { checkout, amount }),
-        Event::Refunded { payment, amount } => (payment, Change::Refunded(amount)),
-        Event::Disputed { payment, amount } => (payment, Change::Disputed(amount)),
-        Event::DisputeWon { payment, amount } => (payment, Change::DisputeWon(amount)),
-        Event::Failed { checkout } => {
+        CardEvent::Paid { checkout, payment, amount } => (payment, Change::Paid { checkout, amount }),
+        CardEvent::Refunded { payment, amount } => (payment, Change::Refunded(amount)),
+        CardEvent::Disputed { payment, amount } => (payment, Change::Disputed(amount)),
+        CardEvent::DisputeWon { payment, amount } => (payment, Change::DisputeWon(amount)),
+        CardEvent::Failed { checkout } => {
             return app.cards.fail(&checkout).await.map_err(|error| {
                 tracing::error!(%error, "a failed card payment cannot be recorded");
                 not_recorded()
             });
         }
-        Event::Other => return Ok(()),
+        CardEvent::Other => return Ok(()),
     };
     let applied = app.cards.apply_change(&payment, &change, now).await;
     applied.map(drop).map_err(|error| {

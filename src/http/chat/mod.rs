@@ -27,15 +27,17 @@ use session_request::SessionRequest;
 
 /// Models that are sold, with their prices.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Models {
+pub struct ModelPrices {
     data: Vec<ModelView>,
 }
 
 /// List the models and their prices.
 #[utoipa::path(get, path = "/mpp/models", tag = "free",
-    responses((status = 200, description = "Models, with prices in dollars", body = Models)))]
-pub async fn models(AppState(app): AppState<State>) -> Json<Models> {
-    Json(Models { data: app.sessions.as_ref().map(|sessions| sessions.catalog.view()).unwrap_or_default() })
+    responses((status = 200, description = "Models, with prices in dollars", body = ModelPrices)))]
+pub async fn models(AppState(app): AppState<State>) -> Json<ModelPrices> {
+    Json(ModelPrices {
+        data: app.sessions.as_ref().map(|sessions| sessions.catalog.view()).unwrap_or_default(),
+    })
 }
 
 /// Chat, metered and paid per chunk from a payment channel.

@@ -19,7 +19,7 @@ use crate::http::{PAYMENT_RECEIPT, State};
 use crate::money::Money;
 use crate::payments::{Delivery, Resource};
 
-/// Where credentials come.
+/// Header that carries the credential.
 const CARRIER: &str = "Payment-Authorization";
 
 /// Credits what a request brings along, before it is served.
@@ -40,7 +40,7 @@ pub(super) async fn redeem(
     payment_gate::redeem(gate, credential, |_paid| async { Ok(String::new()) }).await.map(Some)
 }
 
-/// What is answered: with the receipt of what was paid, or, where credits are
+/// Completes an answer: with the receipt of what was paid, or, where credits are
 /// still missing, with a challenge.
 pub(super) async fn conclude(
     app: &State,
@@ -72,7 +72,7 @@ pub(super) async fn conclude(
     }
 }
 
-/// The same refusal with a challenge for what is missing, in whole top-ups. What the account owes is
+/// Adds to a refusal a challenge for what is missing, in whole top-ups. What the account owes is
 /// taken from whatever it is paid, so that is asked for as well.
 async fn ask(app: &State, bearer: &Bearer, request: &Received, error: &HttpError) -> HttpError {
     let debt = match app.cards.debt(&bearer.key().account()).await {
@@ -115,7 +115,7 @@ fn resource(bearer: &Bearer, request: &Received) -> Resource {
     Resource::http(method, path, Some(&format!("account={account}")))
 }
 
-/// What the challenge asked for that the credential answers. Believed no further
+/// Amount that the credential's challenge asked for. Believed no further
 /// than to find the offer again: the challenge itself is verified against it.
 fn amount_asked(request: &Received) -> Option<Money> {
     let credential = payment_gate::credential(&request.headers).ok()??;

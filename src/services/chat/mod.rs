@@ -34,7 +34,7 @@ pub use request::{ChatRequest, RequestLimits};
 pub use stream::ChunkStream;
 pub use tariff::{PromptSize, Tariff};
 pub use upstream::Upstreams;
-pub use upstream_error::{RefusalReason, TimeoutKind, UpstreamError};
+pub use upstream_error::{TimeoutKind, UpstreamError, UpstreamRefusal};
 pub use usage::{Usage, UsageBounds};
 
 use crate::services::pii::Examiner;

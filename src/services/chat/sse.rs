@@ -8,9 +8,9 @@ pub const MAX_EVENT: usize = 1 << 20;
 /// Capacity up to which an empty buffer is kept, in bytes.
 const MAX_KEPT_CAPACITY: usize = 16 << 10;
 
-/// Event with data.
+/// SseEvent with data.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Event {
+pub struct SseEvent {
     /// Contents of the `data` lines, joined by line feeds.
     pub data: Vec<u8>,
     /// True if its type is `error`.
@@ -40,7 +40,7 @@ impl Parser {
     ///
     /// # Errors
     /// [`TooLarge`]; the parser cannot be used after it.
-    pub fn push(&mut self, mut bytes: &[u8], events: &mut Vec<Event>) -> Result<(), TooLarge> {
+    pub fn push(&mut self, mut bytes: &[u8], events: &mut Vec<SseEvent>) -> Result<(), TooLarge> {
         if self.after_cr
             && let Some((&first, rest)) = bytes.split_first()
         {
@@ -69,14 +69,14 @@ impl Parser {
     }
 
     /// Ends the stream: returns the event that an empty line would have completed.
-    pub fn finish(&mut self) -> Option<Event> {
+    pub fn finish(&mut self) -> Option<SseEvent> {
         let mut events = Vec::new();
         // Two line ends cannot make an event too large.
         let _ = self.push(b"\n", &mut events).and_then(|()| self.push(b"\n", &mut events));
         events.pop()
     }
 
-    fn end_line(&mut self, tail: &[u8], events: &mut Vec<Event>) -> Result<(), TooLarge> {
+    fn end_line(&mut self, tail: &[u8], events: &mut Vec<SseEvent>) -> Result<(), TooLarge> {
         if self.line.is_empty() {
             return self.line(tail, events);
         }
@@ -90,14 +90,14 @@ impl Parser {
         result
     }
 
-    fn line(&mut self, mut line: &[u8], events: &mut Vec<Event>) -> Result<(), TooLarge> {
+    fn line(&mut self, mut line: &[u8], events: &mut Vec<SseEvent>) -> Result<(), TooLarge> {
         if !std::mem::replace(&mut self.started, true) {
             line = line.strip_prefix("\u{feff}".as_bytes()).unwrap_or(line);
         }
         if line.is_empty() {
             let is_error = std::mem::take(&mut self.is_error);
             if let Some(data) = self.data.take() {
-                events.push(Event { data, is_error });
+                events.push(SseEvent { data, is_error });
             }
             return Ok(());
         }
@@ -140,7 +140,7 @@ mod tests {
 
     use super::*;
 
-    fn parse<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Result<Vec<Event>, TooLarge> {
+    fn parse<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Result<Vec<SseEvent>, TooLarge> {
         let (mut parser, mut events) = (Parser::default(), Vec::new());
         for piece in pieces {
             parser.push(piece, &mut events)?;

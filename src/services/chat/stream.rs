@@ -13,7 +13,7 @@ use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 use super::answer::{AnswerRewriter, Chunk, ParsedEvent};
 use super::privacy::{AnswerRestorer, StreamRestorer};
-use super::sse::{Event, Parser};
+use super::sse::{Parser, SseEvent};
 use super::upstream_error::{TimeoutKind, UpstreamError, UpstreamReport};
 
 /// Time in which the body of a finished answer must end, so that its connection can be used
@@ -56,7 +56,7 @@ pub struct ChunkStream {
     /// Limits of the answer, less the amounts read so far.
     limits: AnswerLimits,
     parser: Parser,
-    events: Vec<Event>,
+    events: Vec<SseEvent>,
     ready: VecDeque<Chunk>,
     failure: Option<UpstreamError>,
     /// Number of choices that have not ended; the answer is complete when it is zero.
@@ -159,7 +159,7 @@ impl ChunkStream {
         }
     }
 
-    fn event(&mut self, event: &Event) {
+    fn event(&mut self, event: &SseEvent) {
         if self.body.is_none() {
             return;
         }

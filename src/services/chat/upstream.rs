@@ -4,6 +4,8 @@
 //! reqwest is the client: hyper with a pool, TLS and a timeout for connecting, and with
 //! bodies that can be read while they arrive.
 
+#![expect(clippy::disallowed_methods, reason = "answers are named here and nowhere else")]
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;

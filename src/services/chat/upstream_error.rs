@@ -11,7 +11,7 @@ use serde_json::Value;
 pub enum UpstreamError {
     /// The model does not accept the request; another upstream would not either.
     #[error("{}", .reason.message(.field.as_deref()))]
-    Refused { reason: RefusalReason, field: Option<String> },
+    Refused { reason: UpstreamRefusal, field: Option<String> },
     /// Too many requests; `retry_after` is in seconds.
     #[error("the model is busy; try again later")]
     Busy { retry_after: Option<u32> },
@@ -32,7 +32,7 @@ pub enum UpstreamError {
 
 /// Reason for which a model does not accept a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RefusalReason {
+pub enum UpstreamRefusal {
     ContextLength,
     ContentPolicy,
     TooLarge,
@@ -74,7 +74,7 @@ impl UpstreamError {
     }
 }
 
-impl RefusalReason {
+impl UpstreamRefusal {
     const fn code(self) -> &'static str {
         match self {
             Self::ContextLength => "context_length_exceeded",
@@ -154,15 +154,15 @@ impl<'a> UpstreamReport<'a> {
         let mentions = |phrases: &[&str]| phrases.iter().any(|phrase| text.contains(phrase));
         match status {
             429 => UpstreamError::Busy { retry_after },
-            413 => UpstreamError::Refused { reason: RefusalReason::TooLarge, field: None },
+            413 => UpstreamError::Refused { reason: UpstreamRefusal::TooLarge, field: None },
             400 | 415 | 422 if mentions(&CONTEXT_PHRASES) => {
-                UpstreamError::Refused { reason: RefusalReason::ContextLength, field: None }
+                UpstreamError::Refused { reason: UpstreamRefusal::ContextLength, field: None }
             }
             400 | 403 | 422 if mentions(&POLICY_PHRASES) => {
-                UpstreamError::Refused { reason: RefusalReason::ContentPolicy, field: None }
+                UpstreamError::Refused { reason: UpstreamRefusal::ContentPolicy, field: None }
             }
             400 | 415 | 422 if !mentions(&ACCOUNT_PHRASES) => {
-                UpstreamError::Refused { reason: RefusalReason::Invalid, field: self.field(&text, fields) }
+                UpstreamError::Refused { reason: UpstreamRefusal::Invalid, field: self.field(&text, fields) }
             }
             _ => UpstreamError::Unavailable,
         }

@@ -157,9 +157,8 @@ impl Issuer {
         Ok(VerifiedChallenge { offer, expires })
     }
 
-    /// Checks an echoed session challenge: issued by us for this resource.
-    /// Whether its terms are those of the model that is asked for now is up to
-    /// the caller. Returns its request and its expiry.
+    /// Checks an echoed session challenge: issued by us for this resource. Returns its request and its
+    /// expiry; the caller compares its terms with those of the model that is asked for now.
     ///
     /// # Errors
     /// The first check that fails.

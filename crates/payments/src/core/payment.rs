@@ -15,7 +15,7 @@ impl Payer {
     /// A wallet, by its address.
     ///
     /// # Errors
-    /// When the text is not `0x` and 40 hexadecimal digits.
+    /// [`IdError`] if the text is not `0x` and 40 hexadecimal digits.
     pub fn wallet(address: &str) -> Result<Self, IdError> {
         AccountId::wallet(address).map(Self)
     }

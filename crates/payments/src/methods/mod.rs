@@ -1,4 +1,4 @@
-//! How money moves. Each method makes offers and reads the payloads of its credentials; what carries
+//! Payment methods. Each makes offers and reads the payloads of its credentials; what carries
 //! them out, with a network behind it, is the server's.
 
 pub mod tempo;
