@@ -7,16 +7,16 @@ mod batches;
 mod failures;
 #[path = "ledger/lost.rs"]
 mod lost;
-#[path = "ledger/memory.rs"]
-mod memory;
 #[path = "ledger/model.rs"]
 mod model;
 #[path = "ledger/races.rs"]
 mod races;
+#[path = "ledger/row_cache.rs"]
+mod row_cache;
 #[path = "ledger/verbs.rs"]
 mod verbs;
 
-use farebox::id::{AccountId, HoldId, RequestId, RequestKey, SourceRef, Timestamp};
+use farebox::id::{AccountId, EntryId, HoldId, RequestId, RequestKey, SourceRef, Timestamp};
 use farebox::ledger::{
     Balance, Capture, ChargeOutcome, EntryDetails, EntryKind, Estimate, HoldOutcome, HoldRequest, Ledger,
     OpenOutcome, Owed, audit::audit,
@@ -73,6 +73,7 @@ async fn opened(ledger: &Ledger, account: &AccountId, name: &str, estimate: i64)
 /// Wants a hold for a new request.
 fn opening(account: &AccountId, wanted: i64, least: i64) -> HoldRequest {
     HoldRequest {
+        hold: HoldId::new(NOW),
         account: account.clone(),
         idempotency_key: None,
         budget: None,
@@ -95,7 +96,7 @@ async fn open(ledger: &Ledger, opening: HoldRequest, reserved: i64) -> HoldId {
 
 /// Charges this for a hold, and closes it.
 fn capture(hold: &HoldId, owed: Owed) -> Capture {
-    Capture { hold: hold.clone(), owed, details: details(), now: NOW }
+    Capture { hold: hold.clone(), entry: EntryId::new(NOW), owed, details: details(), now: NOW }
 }
 
 fn balance(credited: i64, spent: i64, held: i64) -> Balance {

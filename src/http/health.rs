@@ -74,6 +74,6 @@ pub async fn metrics(AppState(app): AppState<State>) -> Response {
     let batch = app.ledger.batch_stats();
     metrics::counter!("farebox_ledger_batches_total").absolute(batch.batches);
     metrics::counter!("farebox_ledger_charges_total").absolute(batch.charges);
-    metrics::counter!("farebox_ledger_holds_total").absolute(batch.tabs);
+    metrics::counter!("farebox_ledger_holds_total").absolute(batch.holds);
     ([(CONTENT_TYPE, "text/plain; version=0.0.4")], app.metrics.render()).into_response()
 }

@@ -5,7 +5,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::{Key, Keys, KeysError};
 use crate::db::Tx;
-use crate::id::{RequestKey, Timestamp};
+use crate::id::{HoldId, RequestKey, Timestamp};
 use crate::ledger::{self, Budget, EntryDetails, Estimate, HoldRequest, SpendOutcome, SpendingLimit, budget};
 use crate::money::Money;
 
@@ -35,6 +35,7 @@ impl Key {
         expires_at: Timestamp,
     ) -> HoldRequest {
         HoldRequest {
+            hold: HoldId::new(now),
             account: self.account(),
             idempotency_key: idempotency_key.map(|client_key| format!("{}\n{client_key}", self.id)),
             budget: Some(self.budget(now)),

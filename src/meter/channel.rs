@@ -162,7 +162,7 @@ impl FundingSource for ChannelSource {
             }
             let cost = self.terms.price.checked_mul(affordable).ok_or(StreamEnd::LedgerUnavailable)?;
             // Nothing else runs on the channel, so all that a voucher added is reserved at once.
-            let ahead = self.terms.balance.left();
+            let ahead = self.terms.balance.left().checked_sub(cost).unwrap_or_default();
             match context.ledger.charge_ahead(&context.request.hold, cost, ahead).await {
                 Ok(ChargeOutcome::Charged { .. }) => {
                     self.units += affordable;

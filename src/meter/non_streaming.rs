@@ -3,7 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "an answer takes time, so its end has a moment of its own")]
 
 use super::source::{FundingSource, MeteredRequest};
-use crate::id::Timestamp;
+use crate::id::{EntryId, Timestamp};
 use crate::ledger::{Capture, CloseOutcome, Ledger};
 use crate::services::chat::{Completion, UpstreamError};
 
@@ -69,7 +69,8 @@ async fn capture<P: FundingSource>(
     let owed = source.owed_for_completion(&completion);
     let units = source.units();
     let details = source.entry_details(request, units, "complete");
-    match ledger.capture(Capture { hold: request.hold.clone(), owed, details, now }).await {
+    let capture = Capture { hold: request.hold.clone(), entry: EntryId::new(now), owed, details, now };
+    match ledger.capture(capture).await {
         Ok(CloseOutcome::Closed { .. }) => Ok(PaidAnswer { completion, units }),
         Ok(CloseOutcome::AlreadyClosed { .. }) => Err(AnswerError::Superseded),
         Ok(CloseOutcome::Short { .. }) => {

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 
 use super::source::{FundingSource, MeteredRequest, PING_INTERVAL, StreamContext};
 use super::state::ChannelBalance;
-use crate::id::Timestamp;
+use crate::id::{EntryId, Timestamp};
 use crate::ledger::{Capture, Ledger};
 use crate::money::Money;
 use crate::services::chat::{Chunk, ChunkStream, UpstreamError};
@@ -221,7 +221,8 @@ impl<P: FundingSource> MeteredStream<P> {
         let units = self.source.units();
         let StreamContext { request, ledger, .. } = &self.context;
         let details = self.source.entry_details(request, units, end.as_str());
-        let capture = Capture { hold: request.hold.clone(), owed, details, now: Timestamp::now() };
+        let now = Timestamp::now();
+        let capture = Capture { hold: request.hold.clone(), entry: EntryId::new(now), owed, details, now };
         if let Err(error) = Box::pin(ledger.capture(capture)).await {
             tracing::error!(%error, "a hold cannot be captured; the sweep will close it");
         }

@@ -32,7 +32,7 @@ async fn a_hold_is_opened_once_under_an_idempotency_key() {
         else {
             panic!("not opened again")
         };
-        let capture = Capture { hold, owed: Owed::Exactly(money(3)), details: details(), now: NOW };
+        let capture = capture(&hold, Owed::Exactly(money(3)));
         assert!(matches!(ledger.capture(capture).await, Ok(CloseOutcome::Closed { .. })));
         assert_eq!(ledger.open(keyed_request(&account, 10, "once")).await.unwrap(), OpenOutcome::Charged);
         assert_clean(&ledger).await;
@@ -56,7 +56,35 @@ async fn a_free_request_opens_the_account_it_is_counted_on() {
     .await;
 }
 
-/// The database has the last word on each; what it refuses is refused alone.
+/// A caller that does not know what became of a command may send it again.
+#[tokio::test]
+async fn attack_11_commands_that_come_again_under_their_ids_are_executed_once() {
+    for_each_engine(async |engine| {
+        let ledger = Ledger::start(engine.db.clone());
+        let account = funded(&ledger, "a", 100).await;
+        let request = opening(&account, 60, 60);
+        let opened = OpenOutcome::Open { hold: request.hold.clone(), reserved: money(60) };
+        assert_eq!(ledger.open(request.clone()).await.unwrap(), opened);
+        assert_eq!(ledger.open(request.clone()).await.unwrap(), opened);
+        let beside = open(&ledger, opening(&account, 5, 5), 5).await;
+        let (again, charged) = tokio::join!(ledger.open(request.clone()), ledger.charge(&beside, money(1)));
+        assert_eq!((again.unwrap(), charged.unwrap()), (opened, crate::charged(1)));
+
+        let capture = capture(&request.hold, Owed::Exactly(money(7)));
+        let closed = ledger.capture(capture.clone()).await.unwrap();
+        assert!(
+            matches!(&closed, CloseOutcome::Closed { entry, .. } if entry.amount == money(7)),
+            "{closed:?}"
+        );
+        assert_eq!(ledger.capture(capture).await.unwrap(), closed);
+        assert_eq!(ledger.open(request).await.unwrap(), OpenOutcome::Charged);
+        assert_eq!(ledger.balance(&account).await.unwrap(), balance(100, 8, 4));
+        assert_clean(&ledger).await;
+    })
+    .await;
+}
+
+/// What the database would refuse is refused before, and alone.
 #[tokio::test]
 async fn what_is_refused_leaves_the_others_of_its_batch_alone() {
     for_each_engine(async |engine| {
@@ -66,7 +94,7 @@ async fn what_is_refused_leaves_the_others_of_its_batch_alone() {
             (opened(&ledger, &account, "r1", 10).await, opened(&ledger, &account, "r2", 10).await);
         let capture = |hold: &HoldId, kind| {
             let details = EntryDetails { kind, ..details() };
-            Capture { hold: hold.clone(), owed: Owed::Exactly(money(5)), details, now: NOW }
+            Capture { details, ..crate::capture(hold, Owed::Exactly(money(5))) }
         };
         // Only a credit is one.
         let wrong = ledger.capture(capture(&one, EntryKind::Credit));
@@ -74,7 +102,7 @@ async fn what_is_refused_leaves_the_others_of_its_batch_alone() {
         let unknown = ledger.capture(capture(&HoldId::new(NOW), EntryKind::Usage));
         let (wrong, right, unknown, charged) =
             tokio::join!(wrong, right, unknown, ledger.charge(&one, money(1)));
-        assert!(matches!(wrong, Err(LedgerError::Database(_))), "{wrong:?}");
+        assert!(matches!(wrong, Err(LedgerError::Details(_))), "{wrong:?}");
         assert!(matches!(right, Ok(CloseOutcome::Closed { .. })), "{right:?}");
         assert!(matches!(unknown, Err(LedgerError::UnknownHold(_))), "{unknown:?}");
         assert_eq!(charged.unwrap(), crate::charged(1));

@@ -1,7 +1,9 @@
 //! Connections to PostgreSQL that are lost at the worst moment: after a commit, before its answer.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use farebox::db::Db;
 use farebox::ledger::{ChargeOutcome, CloseOutcome, Ledger, LedgerError, Owed};
@@ -18,12 +20,19 @@ enum Fault {
     Undelivered,
     /// It arrives and is executed, and the answer is replaced with this.
     Answered(Vec<u8>),
+    /// The connection is lost first, and the message arrives [`LATE`]r.
+    Late,
 }
+
+/// Longer than a batch takes to be executed again.
+const LATE: Duration = Duration::from_millis(300);
 
 /// A proxy in front of the server that loses connections: what happens to the next messages.
 #[derive(Clone, Default)]
 struct Proxy {
     next: Arc<Mutex<VecDeque<Fault>>>,
+    /// Late messages that were answered.
+    late: Arc<AtomicUsize>,
 }
 
 impl Proxy {
@@ -63,14 +72,15 @@ impl Proxy {
                         None => server.write_all(&request_bytes[..read]).await?,
                         Some(Fault::Undelivered) => return Ok(()),
                         Some(Fault::Answered(instead)) => {
-                            server.write_all(&request_bytes[..read]).await?;
-                            let mut answer = Vec::new();
-                            // "Ready for query, idle": the transaction has ended.
-                            while !answer.ends_with(b"Z\0\0\0\x05I") {
-                                let read = server.read(&mut answer_bytes).await?;
-                                answer.extend_from_slice(&answer_bytes[..read]);
-                            }
+                            execute(&mut server, &request_bytes[..read]).await?;
                             return client.write_all(&instead).await;
+                        }
+                        Some(Fault::Late) => {
+                            drop(client);
+                            tokio::time::sleep(LATE).await;
+                            execute(&mut server, &request_bytes[..read]).await?;
+                            self.late.fetch_add(1, Ordering::Relaxed);
+                            return Ok(());
                         }
                     }
                 }
@@ -84,6 +94,18 @@ impl Proxy {
             }
         }
     }
+}
+
+/// Delivers a message, and waits until its transaction has ended.
+async fn execute(server: &mut TcpStream, message: &[u8]) -> std::io::Result<()> {
+    server.write_all(message).await?;
+    let (mut answer, mut answer_bytes) = (Vec::new(), [0; 8_192]);
+    // "Ready for query, idle".
+    while !answer.ends_with(b"Z\0\0\0\x05I") {
+        let read = server.read(&mut answer_bytes).await?;
+        answer.extend_from_slice(&answer_bytes[..read]);
+    }
+    Ok(())
 }
 
 /// Errors with which PostgreSQL, or a proxy in front of it, gives a connection up.
@@ -151,6 +173,40 @@ async fn attack_30_a_commit_that_cannot_be_looked_up_is_an_error() {
     let lost = ledger.charge(&hold, money(1)).await;
     assert!(matches!(lost, Err(LedgerError::Database(_))), "{lost:?}");
     assert_eq!(ledger.charge(&hold, money(1)).await.unwrap(), charged(3));
+    assert_clean(&ledger).await;
+}
+
+/// Its batch was executed again meanwhile: holds have changed, and ids are taken.
+#[tokio::test]
+async fn attack_30_a_write_that_arrives_late_changes_nothing() {
+    let Some(engine) = postgres().await else { return };
+    let (proxy, db) = Proxy::before(&engine).await;
+    let ledger = Ledger::start(db);
+    let account = funded(&ledger, "a", 1000).await;
+    let [hold, other] =
+        [open(&ledger, opening(&account, 10, 10), 10).await, open(&ledger, opening(&account, 0, 0), 0).await];
+    // Each statement is prepared before it is lost.
+    ledger.charge(&hold, money(1)).await.unwrap();
+    proxy.arm(Fault::Late);
+    assert_eq!(ledger.charge(&hold, money(1)).await.unwrap(), charged(2));
+    ledger.charge(&other, money(1)).await.unwrap();
+    proxy.arm(Fault::Late);
+    assert_eq!(ledger.charge_ahead(&other, money(5), money(7)).await.unwrap(), charged(6));
+    let last = open(&ledger, opening(&account, 0, 0), 0).await;
+    ledger.capture(capture(&last, Owed::NOTHING)).await.unwrap();
+    proxy.arm(Fault::Late);
+    let closed = ledger.capture(capture(&hold, Owed::Exactly(money(3)))).await.unwrap();
+    assert!(matches!(closed, CloseOutcome::Closed { .. }), "{closed:?}");
+    open(&ledger, opening(&account, 20, 20), 20).await;
+    proxy.arm(Fault::Late);
+    open(&ledger, opening(&account, 20, 20), 20).await;
+    let before = ledger.balance(&account).await.unwrap();
+    assert_eq!(before, balance(1000, 2 + 3 + 6, 7 + 20 + 20));
+    while proxy.late.load(Ordering::Relaxed) < 4 {
+        tokio::time::sleep(LATE / 10).await;
+    }
+    assert_eq!(ledger.balance(&account).await.unwrap(), before);
+    assert_eq!(ledger.charge(&other, money(1)).await.unwrap(), charged(7));
     assert_clean(&ledger).await;
 }
 

@@ -134,7 +134,7 @@ impl Run {
             7..=12 => self.charges().await,
             13 => self.close().await,
             14 => self.opens().await,
-            15 => self.settles().await,
+            15 => self.captures().await,
             16..=17 => self.spend().await,
             18 => self.extend().await,
             _ => self.sweep().await,
@@ -243,6 +243,7 @@ impl Run {
             let named = budget
                 .map(|name| Budget::on(&format!("{n}/{name}"), NOW, daily.map(money), total.map(money)));
             let opening = HoldRequest {
+                hold: HoldId::new(self.now()),
                 account,
                 idempotency_key: None,
                 budget: named,
@@ -285,7 +286,7 @@ impl Run {
     }
 
     /// Several at once, maybe the same hold twice.
-    async fn settles(&mut self) {
+    async fn captures(&mut self) {
         let mut wanted = Vec::new();
         for _ in 0..=self.random.below(4) {
             if let Some(hold) = self.pick() {
@@ -293,13 +294,13 @@ impl Run {
             }
         }
         let now = self.now();
-        let settled = join_all(wanted.iter().map(|(hold, amount, exactly)| {
+        let captured = join_all(wanted.iter().map(|(hold, amount, exactly)| {
             let owed = if *exactly { Owed::Exactly(money(*amount)) } else { Owed::AtMost(money(*amount)) };
             let hold = self.model.holds[*hold].hold_id().clone();
-            self.ledger.capture(Capture { hold, owed, details: details(), now })
+            self.ledger.capture(Capture { hold, entry: EntryId::new(now), owed, details: details(), now })
         }))
         .await;
-        for ((hold, amount, exactly), done) in wanted.into_iter().zip(settled) {
+        for ((hold, amount, exactly), done) in wanted.into_iter().zip(captured) {
             let before = self.model.holds[hold].charged;
             let amount = match self.model.charge(hold, amount) {
                 ChargeOutcome::Short { by } if exactly => {

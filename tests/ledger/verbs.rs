@@ -208,13 +208,13 @@ async fn verbs_combine_in_one_transaction_or_not_at_all() {
         assert_eq!(ledger.balance(&account).await.unwrap(), balance(50, 50, 0));
 
         ledger.credit(&account, money(9), &source("b"), NOW).await.unwrap();
-        let tab = opened(&ledger, &account, "hold", 4).await;
-        let (ledger, tab) = (&ledger, &tab);
+        let hold = opened(&ledger, &account, "hold", 4).await;
+        let (ledger, hold) = (&ledger, &hold);
         let charge_and_close = ledger.db().transaction(|mut tx| async move {
-            let over = ledger::charge(&mut tx, tab, money(10)).await?;
+            let over = ledger::charge(&mut tx, hold, money(10)).await?;
             assert_eq!(over, ChargeOutcome::Short { by: money(1) });
-            assert_eq!(ledger::charge(&mut tx, tab, money(9)).await?, charged(9));
-            let closed = ledger::close(&mut tx, tab, &details(), NOW).await?;
+            assert_eq!(ledger::charge(&mut tx, hold, money(9)).await?, charged(9));
+            let closed = ledger::close(&mut tx, hold, &details(), NOW).await?;
             Ok::<_, LedgerError>((tx, closed))
         });
         let closed = charge_and_close.await.unwrap();

@@ -1,20 +1,20 @@
-//! What can go wrong with a database.
+//! Errors of a database, and what they say about the work that they ended.
 
 use sqlx::postgres::{PgDatabaseError, PgSeverity};
 
-/// Why the database did not do what it was asked.
+/// Reason why the database did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum DbError {
-    /// The URL names no database we can use.
+    /// The URL names no usable database.
     #[error("{0}")]
     Url(&'static str),
-    /// The database refused, failed or is gone.
+    /// The database refused, failed or is unreachable.
     #[error("database: {0}")]
     Sqlx(#[from] sqlx::Error),
     /// SQLite refused or failed.
     #[error("database: {0}")]
     Sqlite(#[from] rusqlite::Error),
-    /// A file of SQLite's cannot be synced: what was written may be lost.
+    /// A file of SQLite's cannot be synced: writes to it may be lost.
     #[error("the disk failed: the database cannot be synced ({0})")]
     Unsynced(std::io::Error),
     /// A file of SQLite's cannot be opened.
@@ -26,8 +26,8 @@ pub enum DbError {
 }
 
 impl DbError {
-    /// Whether the engine gave up the transaction in favour of another, so that the same work
-    /// may succeed when tried again. Such an error never leaves part of the work behind.
+    /// Returns true if the engine gave up the transaction in favour of another, so that the same work may succeed if
+    /// it is tried again. Such an error never leaves part of the work behind.
     #[must_use]
     pub fn is_conflict(&self) -> bool {
         use rusqlite::ErrorCode::{DatabaseBusy, DatabaseLocked};
@@ -43,44 +43,47 @@ impl DbError {
         }
     }
 
-    /// Whether the database is there and said no, so that nothing was done. What PostgreSQL, or a
-    /// proxy in front of it, says as it ends the connection (`FATAL`, `PANIC`, or a code that means
-    /// this) is no answer: the commit may have been made.
+    /// Returns true if nothing was done, because the database refused or no connection to it was to be had. The last
+    /// message of PostgreSQL, or of a proxy in front of it, as it ends a connection (`FATAL`, `PANIC`, or a code that
+    /// means this) is no refusal: the commit may have been made.
     #[must_use]
-    pub fn is_refusal(&self) -> bool {
+    pub fn is_rejection(&self) -> bool {
         match self {
             Self::Sqlx(sqlx::Error::Database(_)) => self.postgres().is_none_or(|error| {
                 let is_the_end = ["08", "57P", "40003"].iter().any(|code| error.code().starts_with(code));
                 error.severity() == PgSeverity::Error && !is_the_end
             }),
-            Self::Sqlite(_) => true,
+            Self::Sqlx(sqlx::Error::PoolClosed | sqlx::Error::PoolTimedOut) | Self::Sqlite(_) => true,
             Self::Url(_) | Self::Sqlx(_) | Self::Unsynced(_) | Self::Wal(_) | Self::Migrate(_) => false,
         }
     }
 
-    /// Whether PostgreSQL refused for a reason that says nothing about what it was asked: it only
-    /// reads, has no room, was too slow or fails.
-    #[must_use]
-    pub fn is_trouble(&self) -> bool {
-        let classes = ["25", "53", "57", "58"];
-        self.postgres().is_some_and(|error| classes.iter().any(|class| error.code().starts_with(class)))
+    /// Returns true if a row with a unique value is there already.
+    pub(super) fn is_duplicate(&self) -> bool {
+        match self {
+            Self::Sqlite(rusqlite::Error::SqliteFailure(error, _)) => {
+                use rusqlite::ffi::{SQLITE_CONSTRAINT_PRIMARYKEY, SQLITE_CONSTRAINT_UNIQUE};
+                [SQLITE_CONSTRAINT_PRIMARYKEY, SQLITE_CONSTRAINT_UNIQUE].contains(&error.extended_code)
+            }
+            Self::Sqlx(sqlx::Error::Database(error)) => error.is_unique_violation(),
+            _ => false,
+        }
     }
 
-    /// Whether PostgreSQL was made to divide by zero.
+    /// Returns true if PostgreSQL divided by zero.
     pub(super) fn is_division_by_zero(&self) -> bool {
         self.postgres().is_some_and(|error| error.code() == "22012")
     }
 
-    /// What PostgreSQL said.
     fn postgres(&self) -> Option<&PgDatabaseError> {
         let Self::Sqlx(sqlx::Error::Database(error)) = self else { return None };
         error.try_downcast_ref()
     }
 }
 
-/// An error type that work inside a transaction may end with.
+/// Error with which work inside a transaction may end.
 pub trait TxError: From<DbError> {
-    /// The database error inside, if that is what it is.
+    /// Returns the database error inside, if that is what it is.
     fn db(&self) -> Option<&DbError>;
 }
 

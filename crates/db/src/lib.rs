@@ -34,15 +34,15 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 pub use error::{DbError, TxError};
 pub use lock::{LockError, SqliteLock};
 
-/// How long to wait for a connection, which on SQLite also means for the one writer.
+/// Longest wait for a connection, which on SQLite also means for the write lock.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
-/// How often a transaction is tried before a conflict becomes an error.
+/// Attempts at a transaction before a conflict becomes an error.
 const ATTEMPTS: usize = 5;
-/// Pause before the second try; doubled before each further one.
+/// Pause before the second attempt; doubled before each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 
-/// A commit that finds so many pages in the log (400 MB) copies them into the file, and waits until they are
-/// synced. [`Db::checkpoint`] keeps the log far below that.
+/// Settings of every SQLite connection. A commit that finds `wal_autocheckpoint` pages in the WAL (400 MB) copies
+/// them into the file, and waits until they are synced. [`Db::checkpoint`] keeps the WAL far below that.
 const SQLITE_SESSION: &str = "PRAGMA busy_timeout = 5000;
     PRAGMA journal_mode = WAL;
     PRAGMA synchronous = FULL;
@@ -51,13 +51,14 @@ const SQLITE_SESSION: &str = "PRAGMA busy_timeout = 5000;
     PRAGMA cache_size = -16000;
     PRAGMA temp_store = MEMORY;
     PRAGMA foreign_keys = ON;";
+/// Settings of every PostgreSQL connection.
 const POSTGRES_SESSION: &str = "SET synchronous_commit = on;
     SET default_transaction_isolation = 'read committed';
     SET statement_timeout = '15s';
     SET lock_timeout = '5s';
     SET idle_in_transaction_session_timeout = '30s';";
 
-/// Which database is behind a [`Db`].
+/// Kind of database behind a [`Db`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Engine {
     /// A file next to the program: one process, one writer at a time.
@@ -67,7 +68,7 @@ pub enum Engine {
 }
 
 impl Engine {
-    /// Ends a `SELECT` that keeps others from changing the rows it reads until the transaction
+    /// Returns the end of a `SELECT` that keeps others from changing the rows it reads until the transaction
     /// ends. SQLite knows no row locks and needs none: its write transactions run one after the
     /// other. On PostgreSQL rows that refer to the locked ones can still be written: with a plain
     /// `FOR UPDATE`, two transactions that each insert such a row first would end in a deadlock.
@@ -79,7 +80,8 @@ impl Engine {
         }
     }
 
-    /// The same for the rows of one table, or of its alias, in a `SELECT` that reads others too.
+    /// Returns [`for_update`](Self::for_update) for the rows of one table, or of its alias, in a `SELECT` that reads
+    /// others too.
     #[must_use]
     pub fn for_update_of(self, table: &str) -> String {
         match self {
@@ -88,7 +90,7 @@ impl Engine {
         }
     }
 
-    /// Begins a transaction that may write.
+    /// Returns the statement that begins a transaction that may write.
     const fn begin(self) -> &'static str {
         match self {
             Self::Sqlite => "BEGIN IMMEDIATE",
@@ -100,23 +102,23 @@ impl Engine {
 /// Connections to the database. Clones share them.
 #[derive(Debug, Clone)]
 pub struct Db {
-    /// For reading, and for single statements that need no transaction.
+    /// Connections for reading, and for single statements that need no transaction.
     pub pool: AnyPool,
-    /// Where transactions that write take their connection.
+    /// Connections of transactions that write.
     writer: AnyPool,
-    /// SQLite allows one writer: writers queue here, first come first served, instead of polling
-    /// the file's lock.
+    /// Lock that writers on SQLite take first: it allows one at a time, and they queue here, first come first served,
+    /// instead of polling the file's lock.
     writing: Arc<Mutex<()>>,
-    /// The file of SQLite, to be synced. Never closed: that would take the locks away which SQLite has
+    /// SQLite's database file, to be synced. Never closed: that would take the locks away which SQLite has
     /// on it (POSIX gives them to the process, and takes them with any descriptor of the file).
     file: Option<Arc<ManuallyDrop<File>>>,
-    /// For connections beside the pools.
+    /// Address of the database, for connections beside the pools.
     url: Url,
-    /// Which database this is.
+    /// Kind of this database.
     pub engine: Engine,
 }
 
-/// Where the database is. It may hold a password, so Debug hides it.
+/// Address of the database. It may hold a password, so Debug hides it.
 #[derive(Clone)]
 struct Url(Arc<str>);
 
@@ -126,13 +128,13 @@ impl fmt::Debug for Url {
     }
 }
 
-/// An open transaction: rolled back when dropped, durable when [`Tx::commit`] returns.
+/// Open transaction: rolled back when dropped, durable when [`Tx::commit`] returns.
 #[derive(Debug)]
 pub struct Tx {
     inner: Transaction<'static, Any>,
     engine: Engine,
-    /// Given up last.
-    _turn: Option<OwnedMutexGuard<()>>,
+    /// Released last.
+    _write_lock: Option<OwnedMutexGuard<()>>,
 }
 
 impl Db {
@@ -140,7 +142,7 @@ impl Db {
     /// PostgreSQL database `postgres://user:password@host/name`.
     ///
     /// # Errors
-    /// When the URL has another form, or nothing usable answers there.
+    /// Fails if the URL has another form, or no usable database answers there.
     pub async fn connect(url: &str, max_connections: u32) -> Result<Self, DbError> {
         sqlx::any::install_default_drivers();
         let (engine, url) = parse_url(url)?;
@@ -163,18 +165,18 @@ impl Db {
         Ok(db)
     }
 
-    /// The file of SQLite, read from the URL as the pools read it.
+    /// Returns the path of SQLite's file, read from the URL as the pools read it.
     fn sqlite_file(&self) -> Result<PathBuf, DbError> {
         let options: SqliteConnectOptions = self.url.0.parse()?;
         Ok(options.get_filename().to_owned())
     }
 
-    /// Waits until nobody else of this process writes, where only one can.
-    async fn turn(&self) -> Result<Option<OwnedMutexGuard<()>>, DbError> {
+    /// Waits for the right to write, where only one writer can.
+    async fn write_lock(&self) -> Result<Option<OwnedMutexGuard<()>>, DbError> {
         match self.engine {
             Engine::Sqlite => {
-                let turn = tokio::time::timeout(ACQUIRE_TIMEOUT, Arc::clone(&self.writing).lock_owned());
-                Ok(Some(turn.await.map_err(|_| sqlx::Error::PoolTimedOut)?))
+                let lock = tokio::time::timeout(ACQUIRE_TIMEOUT, Arc::clone(&self.writing).lock_owned());
+                Ok(Some(lock.await.map_err(|_| sqlx::Error::PoolTimedOut)?))
             }
             Engine::Postgres => Ok(None),
         }
@@ -184,7 +186,7 @@ impl Db {
     /// triggers that keep records final: the one thing that the engines spell differently.
     ///
     /// # Errors
-    /// When a migration fails, or the database was migrated by a newer program.
+    /// Fails if a migration does, or if the database was migrated by a newer program.
     pub async fn migrate(&self) -> Result<(), DbError> {
         sqlx::migrate!("../../migrations").run(&self.writer).await?;
         let triggers = match self.engine {
@@ -196,16 +198,16 @@ impl Db {
         tx.commit().await
     }
 
-    /// Asks for a sign of life.
+    /// Checks that the database answers.
     ///
     /// # Errors
-    /// When none comes.
+    /// Fails if it does not.
     pub async fn ping(&self) -> Result<(), DbError> {
         sqlx::query("SELECT 1").execute(&self.pool).await?;
         Ok(())
     }
 
-    /// Waits for what runs, then closes every connection of the pools. Nothing works any more.
+    /// Waits for running statements, then closes every connection of the pools. Everything fails from then on.
     pub async fn close(&self) {
         self.pool.close().await;
         self.writer.close().await;
@@ -215,9 +217,9 @@ impl Db {
     /// short, wait for nothing else inside it, and never open a second one within it.
     ///
     /// # Errors
-    /// When the database is gone or no connection became free in time.
+    /// Fails if the database is unreachable or no connection became free in time.
     pub async fn begin(&self) -> Result<Tx, DbError> {
-        let turn = self.turn().await?;
+        let write_lock = self.write_lock().await?;
         let begin = self.engine.begin();
         let inner = match self.writer.begin_with(begin).await {
             // The server hung up on the connection since it was last used, and there are others.
@@ -226,20 +228,20 @@ impl Db {
             }
             begun => begun,
         };
-        Ok(Tx { inner: inner?, engine: self.engine, _turn: turn })
+        Ok(Tx { inner: inner?, engine: self.engine, _write_lock: write_lock })
     }
 
     /// Opens a transaction that only reads, and reads everything as it was at one moment, while
     /// others go on writing.
     ///
     /// # Errors
-    /// When the database is gone or no connection became free in time.
+    /// Fails if the database is unreachable or no connection became free in time.
     pub async fn snapshot(&self) -> Result<Tx, DbError> {
         let inner = self.pool.begin_with(match self.engine {
             Engine::Sqlite => "BEGIN DEFERRED",
             Engine::Postgres => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
         });
-        Ok(Tx { inner: inner.await?, engine: self.engine, _turn: None })
+        Ok(Tx { inner: inner.await?, engine: self.engine, _write_lock: None })
     }
 
     /// Runs `work` in one transaction. Work that gives the transaction back has it committed;
@@ -258,8 +260,8 @@ impl Db {
     /// ```
     ///
     /// # Errors
-    /// What `work` returned; or that the transaction could not be opened or committed. After a
-    /// failed commit the outcome is unknown unless [`DbError::is_conflict`].
+    /// Returns the error of `work`, or that of opening or committing the transaction. After a failed commit the
+    /// outcome is unknown unless [`DbError::is_conflict`].
     pub async fn transaction<T, E, F, W>(&self, mut work: F) -> Result<T, E>
     where
         E: TxError,
@@ -271,7 +273,7 @@ impl Db {
         for pause in pauses() {
             match self.attempt(&mut work).await {
                 Err(error) if is_conflict(&error) => wait(pause).await,
-                settled => return settled,
+                done => return done,
             }
         }
         self.attempt(&mut work).await
@@ -290,12 +292,12 @@ impl Db {
 }
 
 impl Tx {
-    /// Where statements run: `query.execute(tx.conn())`.
+    /// Returns the connection on which statements run: `query.execute(tx.conn())`.
     pub fn conn(&mut self) -> &mut AnyConnection {
         &mut self.inner
     }
 
-    /// Which database this transaction is in.
+    /// Returns the kind of database this transaction is in.
     #[must_use]
     pub const fn engine(&self) -> Engine {
         self.engine
@@ -304,7 +306,7 @@ impl Tx {
     /// Makes the transaction durable.
     ///
     /// # Errors
-    /// When the database refused or is gone. In the second case it may have happened or not.
+    /// Fails if the database refused or is unreachable. In the second case it may have happened or not.
     pub async fn commit(self) -> Result<(), DbError> {
         Ok(self.inner.commit().await?)
     }
@@ -312,13 +314,13 @@ impl Tx {
     /// Undoes the transaction now; dropping it does the same a little later.
     ///
     /// # Errors
-    /// When the database is gone, which undoes it as well.
+    /// Fails if the database is unreachable, which undoes it as well.
     pub async fn rollback(self) -> Result<(), DbError> {
         Ok(self.inner.rollback().await?)
     }
 }
 
-/// What is waited before each further try.
+/// Returns the pause before each further attempt.
 fn pauses() -> impl Iterator<Item = Duration> {
     std::iter::successors(Some(FIRST_PAUSE), |pause| Some(*pause * 2)).take(ATTEMPTS - 1)
 }

@@ -1,9 +1,8 @@
-//! Words from one instance to the others that share its PostgreSQL database
-//! (`NOTIFY` and `LISTEN`). SQLite has one owner, who need not tell itself.
+//! Notifications from one instance to the others that share its PostgreSQL database
+//! (`NOTIFY` and `LISTEN`). SQLite has one owner, which notifies itself directly.
 //!
-//! Words are sent outside of the transactions they are about, because a
-//! `NOTIFY` makes commits wait for each other. So one can get lost in a crash:
-//! they may carry hints only.
+//! Notifications are sent outside of the transactions they are about, because a `NOTIFY` makes
+//! commits wait for each other. A crash can therefore lose one: they may carry hints only.
 
 #![expect(clippy::disallowed_methods, reason = "an instance names itself once, when it starts")]
 
@@ -15,38 +14,37 @@ use tokio::sync::mpsc;
 
 use super::{Db, Engine};
 
-/// Words in one notification; PostgreSQL takes up to 8,000 bytes.
-const AT_ONCE: usize = 64;
+/// Most messages in one notification; PostgreSQL takes up to 8,000 bytes.
+const MESSAGES_PER_NOTIFICATION: usize = 64;
 /// Pause before connecting again.
-const PAUSE: Duration = Duration::from_secs(1);
+const RECONNECT_PAUSE: Duration = Duration::from_secs(1);
 
-/// Sends what comes in by `outgoing` to the other instances on the database at
-/// `url`, and calls `heard` with what they send. Ends with `outgoing`; at once
-/// on SQLite.
+/// Sends what comes in by `outgoing` to the other instances on the database at `url`, and calls
+/// `received` with each message of theirs. Ends with `outgoing`; at once on SQLite.
 ///
-/// A word must not hold a comma, and may have up to a hundred bytes.
+/// A message must not hold a comma, and may have up to a hundred bytes.
 pub async fn relay(
     db: &Db,
     url: &str,
     topic: &'static str,
     mut outgoing: mpsc::Receiver<impl Display>,
-    heard: impl Fn(&str),
+    received: impl Fn(&str),
 ) {
     if db.engine == Engine::Sqlite {
         return;
     }
-    // Our own words come back: these we know already.
-    let own = uuid::Uuid::new_v4().simple().to_string();
+    // Every listener gets every notification, so each names its sender: an instance skips its own.
+    let sender = uuid::Uuid::new_v4().simple().to_string();
     while !outgoing.is_closed() {
         match listen(url, topic).await {
             Ok(listener) => {
-                if let Err(error) = pass_on(db, topic, &own, listener, &mut outgoing, &heard).await {
-                    tracing::warn!(%error, "other instances cannot be heard");
+                if let Err(error) = pass_on(db, topic, &sender, listener, &mut outgoing, &received).await {
+                    tracing::warn!(%error, "notifications from other instances are interrupted");
                 }
             }
-            Err(error) => tracing::warn!(%error, "other instances cannot be heard"),
+            Err(error) => tracing::warn!(%error, "notifications from other instances are interrupted"),
         }
-        tokio::time::sleep(PAUSE).await;
+        tokio::time::sleep(RECONNECT_PAUSE).await;
     }
 }
 
@@ -56,33 +54,33 @@ async fn listen(url: &str, topic: &str) -> Result<PgListener, sqlx::Error> {
     Ok(listener)
 }
 
-/// Passes words on both ways until a connection fails or nobody sends any more.
+/// Passes messages on in both directions until a connection fails or `outgoing` ends.
 async fn pass_on(
     db: &Db,
     topic: &str,
-    own: &str,
+    sender: &str,
     mut listener: PgListener,
     outgoing: &mut mpsc::Receiver<impl Display>,
-    heard: &impl Fn(&str),
+    received: &impl Fn(&str),
 ) -> Result<(), sqlx::Error> {
-    let mut words = Vec::with_capacity(AT_ONCE);
+    let mut messages = Vec::with_capacity(MESSAGES_PER_NOTIFICATION);
     loop {
-        words.clear();
+        messages.clear();
         tokio::select! {
             notification = listener.recv() => {
                 let notification = notification?;
-                if let Some((sender, words)) = notification.payload().split_once(':')
-                    && sender != own
+                if let Some((from, messages)) = notification.payload().split_once(':')
+                    && from != sender
                 {
-                    words.split(',').for_each(heard);
+                    messages.split(',').for_each(received);
                 }
             }
-            count = outgoing.recv_many(&mut words, AT_ONCE) => {
+            count = outgoing.recv_many(&mut messages, MESSAGES_PER_NOTIFICATION) => {
                 if count == 0 {
                     return Ok(());
                 }
-                let words: Vec<String> = words.iter().map(ToString::to_string).collect();
-                let payload = format!("{own}:{}", words.join(","));
+                let messages: Vec<String> = messages.iter().map(ToString::to_string).collect();
+                let payload = format!("{sender}:{}", messages.join(","));
                 sqlx::query("SELECT pg_notify($1, $2)").bind(topic).bind(payload).execute(&db.pool).await?;
             }
         }

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::Engine;
 use super::statements::Value;
 
-/// What a column holds.
+/// Column of a table of given rows, and the type of its cells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Column {
     /// Text.
@@ -17,15 +17,15 @@ pub enum Column {
     Whole(&'static str),
 }
 
-/// `WITH given AS (...)`: the rows that [`cells`] gives a statement, as `given`
-/// with these columns. They are the statement's parameter `$1`. `rows` is how
-/// many there are: PostgreSQL cannot see it, and plans for a hundred.
+/// Returns `WITH given AS (...)`: the rows that [`cells`] gives a statement, as `given` with these
+/// columns. They are the statement's parameter `$1`. `rows` is their number: PostgreSQL cannot see
+/// it, and plans for a hundred.
 #[must_use]
 pub fn given(engine: Engine, columns: &[Column], rows: usize) -> String {
     given_as(engine, 1, columns, rows)
 }
 
-/// The same as another parameter than `$1`.
+/// Returns [`given`] for another parameter than `$1`.
 pub(super) fn given_as(engine: Engine, parameter: usize, columns: &[Column], rows: usize) -> String {
     let cell = |(n, column): (usize, &Column)| match (engine, *column) {
         (Engine::Sqlite, Column::Text(name) | Column::Whole(name)) => {
@@ -46,7 +46,7 @@ pub(super) fn given_as(engine: Engine, parameter: usize, columns: &[Column], row
     format!("WITH given AS (SELECT {} FROM {source})", cells.join(", "))
 }
 
-/// Rows as one parameter: arrays or tuples of one cell for each column.
+/// Returns rows as one parameter: arrays or tuples of one cell for each column.
 #[must_use]
 pub fn cells(rows: &impl Serialize) -> Value {
     Value::Text(serde_json::to_string(rows).expect("texts and numbers are valid JSON"))

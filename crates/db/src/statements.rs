@@ -1,5 +1,5 @@
 //! Statements that run in more than one kind of transaction: in one of the pools' ([`Tx`]), and in
-//! that of the ledger's own connection ([`WriterTransaction`](super::writer_connection::WriterTransaction)).
+//! that of the ledger's connection ([`WriterTransaction`](super::writer_connection::WriterTransaction)).
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use sqlx::{AnyConnection, AssertSqlSafe, Column as _, Row as _, ValueRef as _};
 
 use super::{Db, DbError, Engine, Tx};
 
-/// A parameter of a statement, or a cell of a row.
+/// Parameter of a statement, or cell of a row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Value {
     /// `NULL`; as a parameter, one of type text.
@@ -59,7 +59,7 @@ impl From<Option<String>> for Value {
     }
 }
 
-/// A row of an answer. Columns are asked for by their names.
+/// Row of a result. Columns are named.
 #[derive(Debug, Clone)]
 pub struct Row {
     names: Arc<[String]>,
@@ -71,18 +71,18 @@ impl Row {
         Self { names, values }
     }
 
-    /// A text.
+    /// Returns a text.
     ///
     /// # Errors
-    /// When there is no such column, or it holds something else.
+    /// Fails if there is no such column, or it holds something else.
     pub fn text(&self, column: &str) -> Result<String, DbError> {
         self.text_or_null(column)?.ok_or_else(|| unexpected(column))
     }
 
-    /// A text, or `None` for `NULL`.
+    /// Returns a text, or `None` for `NULL`.
     ///
     /// # Errors
-    /// When there is no such column, or it holds something else.
+    /// Fails if there is no such column, or it holds something else.
     pub fn text_or_null(&self, column: &str) -> Result<Option<String>, DbError> {
         match self.value(column)? {
             Value::Text(text) => Ok(Some(text.clone())),
@@ -91,10 +91,10 @@ impl Row {
         }
     }
 
-    /// A whole number.
+    /// Returns a whole number.
     ///
     /// # Errors
-    /// When there is no such column, or it holds something else.
+    /// Fails if there is no such column, or it holds something else.
     pub fn whole(&self, column: &str) -> Result<i64, DbError> {
         self.whole_or_null(column)?.ok_or_else(|| unexpected(column))
     }
@@ -134,12 +134,12 @@ fn value(row: &AnyRow, at: usize) -> Result<Value, sqlx::Error> {
     })
 }
 
-/// A transaction in which statements run. The parameters of a text are `$1` and so on.
+/// Transaction in which statements run. The parameters of a text are `$1` and so on.
 pub trait Statements: Send {
-    /// Which database it is in.
+    /// Returns the kind of database it is in.
     fn engine(&self) -> Engine;
 
-    /// Returns the rows that a statement answers with.
+    /// Returns the rows of a statement.
     fn fetch(
         &mut self,
         text: &str,
@@ -223,10 +223,10 @@ impl Statements for Tx {
     }
 }
 
-/// [`Statements::fetch`] outside of a transaction.
+/// Returns the rows of a statement outside of a transaction.
 ///
 /// # Errors
-/// When the database fails.
+/// Fails if the database fails.
 pub async fn fetch(
     connection: &mut AnyConnection,
     text: &str,

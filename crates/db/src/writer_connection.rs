@@ -1,10 +1,9 @@
-//! A connection for a thread that writes nearly all the time: the ledger's.
+//! Connection for a thread that writes nearly all the time: the ledger's.
 //!
-//! Of a batch's time most would be spent between threads. So statements on SQLite run right here
-//! (the pools give each connection a thread of its own, and each statement two changes of thread),
-//! and no connection goes back to a pool, which asks for a sign of life each time.
+//! Most of a batch's time would be spent between threads. So statements on SQLite run on the calling thread
+//! (the pools give each connection a thread of its own, and each statement two changes of thread), and the
+//! connection does not go back to a pool, which would test it each time.
 
-use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,28 +17,29 @@ use super::{
     Db, DbError, Engine, POSTGRES_SESSION, SQLITE_SESSION, TxError, is_conflict, pauses, pool_options, wait,
 };
 
-/// For statements that find rows by their keys. They are planned while tables may be small or
+/// Settings for statements that find rows by their keys. They are planned while tables may be small or
 /// unknown, and a plan that reads a whole table would be kept while that grows.
 const POSTGRES_BY_KEY: &str = "SET enable_seqscan = off;
     SET enable_hashjoin = off;
     SET enable_mergejoin = off;
     SET jit = off;";
-/// In KiB: accounts and holds are looked up by ids in no order.
+/// Page cache, in KiB: accounts and holds are looked up by ids in no order.
 const SQLITE_CACHE: &str = "PRAGMA cache_size = -64000;";
-/// The first statement fails in a transaction that failed, of which the second would make a silent
-/// rollback.
+/// Statements that commit. The first fails in a transaction that has failed, which the second alone would roll back
+/// silently.
 const POSTGRES_COMMIT: &str = "SELECT 1; COMMIT";
-/// See [`wal`](super::log).
+/// Commits do not sync the WAL: see [`wal`](super::wal).
 const SQLITE_UNSYNCED: &str = "PRAGMA synchronous = NORMAL;";
-/// More than the ledger has texts.
-const STATEMENTS: usize = 64;
-/// On PostgreSQL each combination of them has a text of its own, for each power of two of rows.
+/// Prepared statements on SQLite: more than the ledger has texts.
+const SQLITE_STATEMENTS: usize = 64;
+/// Prepared statements on PostgreSQL: each combination of writes has a text of its own, for each power of two of rows.
 const POSTGRES_STATEMENTS: usize = 512;
-/// How long PostgreSQL may be silent.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Longest wait for an answer of PostgreSQL: longer than its `statement_timeout`, which rules neither a commit nor
+/// the network between.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// The connection. It is opened when it is first needed, and again after it was lost; after
-/// [`Db::close`] it is no more.
+/// Connection that is opened when it is first needed, and again after it was lost. After [`Db::close`] everything
+/// fails.
 #[derive(Debug)]
 pub struct WriterConnection {
     db: Db,
@@ -52,58 +52,67 @@ enum Open {
     Postgres(AnyConnection),
 }
 
-/// Why something was not written.
+/// Reason why a write was not confirmed.
 #[derive(Debug)]
-pub enum Unwritten {
-    /// A row was not there, or not as it was expected. Nothing changed.
-    Unexpected,
-    /// The database refused. Nothing changed.
-    Refused(DbError),
-    /// The database is not there. Nothing changed.
-    Unreachable(DbError),
-    /// There was no answer: it may have been.
+pub enum WriteError {
+    /// A row was not as expected. Nothing changed.
+    Conflict,
+    /// The database refused, or is unreachable. Nothing changed.
+    Rejected(DbError),
+    /// No answer came: the write may be committed, now or later, or not.
     Unknown(DbError),
 }
 
-impl From<DbError> for Unwritten {
+impl From<DbError> for WriteError {
     fn from(error: DbError) -> Self {
-        Self::Unknown(error)
+        if error.is_rejection() { Self::Rejected(error) } else { Self::Unknown(error) }
     }
 }
 
-impl TxError for Unwritten {
+impl TxError for WriteError {
     fn db(&self) -> Option<&DbError> {
         match self {
-            Self::Unexpected => None,
-            Self::Refused(error) | Self::Unreachable(error) | Self::Unknown(error) => Some(error),
+            Self::Conflict => None,
+            Self::Rejected(error) | Self::Unknown(error) => Some(error),
         }
     }
 }
 
-/// A transaction of it.
+/// Error of an attempt at a transaction, and when it came.
+enum AttemptError<E> {
+    /// The transaction had begun and was not yet being committed: nothing was done.
+    InWork(E),
+    /// The transaction could not be begun, or was being committed.
+    AtItsEnds(E),
+}
+
+/// Transaction of a [`WriterConnection`].
 #[derive(Debug)]
 pub struct WriterTransaction<'c>(&'c mut Open);
 
 impl WriterConnection {
-    /// Of this database, for the thread that calls.
+    /// Returns the connection to this database, for the calling thread.
     #[must_use]
     pub const fn new(db: Db) -> Self {
         Self { db, open: None }
     }
 
-    /// What must be synced before its commits are durable; nothing on PostgreSQL.
+    /// Returns the WAL that must be synced before commits are durable; `None` on PostgreSQL.
     ///
     /// # Errors
-    /// When there is no such file.
-    pub fn log(&self) -> Result<Option<Wal>, DbError> {
+    /// Fails if there is no such file.
+    pub fn wal(&self) -> Result<Option<Wal>, DbError> {
         match self.db.engine {
             Engine::Sqlite => Wal::of(&self.db.sqlite_file()?).map(Some),
             Engine::Postgres => Ok(None),
         }
     }
 
-    /// The same as [`Db::transaction`]. What is committed on SQLite is durable when the
-    /// [log](Self::log) is synced after it.
+    /// Runs `work` in a transaction, as [`Db::transaction`] does. Commits on SQLite are durable when the
+    /// [WAL](Self::wal) is synced after them.
+    ///
+    /// Work that the database refused, or that lost its connection, runs once more on another connection, which after
+    /// a failover may lead to another server.
     ///
     /// # Errors
     /// Those of [`Db::transaction`].
@@ -111,28 +120,38 @@ impl WriterConnection {
         &mut self,
         work: impl AsyncFn(&mut WriterTransaction<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
-        for pause in pauses() {
+        let (mut pauses, mut is_repeated) = (pauses(), false);
+        loop {
             match self.attempt(&work).await {
-                Err(error) if is_conflict(&error) => wait(pause).await,
-                settled => return settled,
+                Ok(done) => return Ok(done),
+                Err(AttemptError::InWork(error) | AttemptError::AtItsEnds(error)) if is_conflict(&error) => {
+                    let Some(pause) = pauses.next() else { return Err(error) };
+                    wait(pause).await;
+                }
+                Err(AttemptError::InWork(error)) if !is_repeated && error.db().is_some() => {
+                    let error = error.db().map(ToString::to_string);
+                    tracing::warn!(error, "a transaction broke off; trying again on another connection");
+                    is_repeated = true;
+                }
+                Err(AttemptError::InWork(error) | AttemptError::AtItsEnds(error)) => return Err(error),
             }
         }
-        self.attempt(&work).await
     }
 
     async fn attempt<T, E: TxError>(
         &mut self,
         work: &impl AsyncFn(&mut WriterTransaction<'_>) -> Result<T, E>,
-    ) -> Result<T, E> {
-        let _turn = self.db.turn().await?;
-        let mut open = self.begin().await?;
+    ) -> Result<T, AttemptError<E>> {
+        let at_its_ends = |error: DbError| AttemptError::AtItsEnds(error.into());
+        let _write_lock = self.db.write_lock().await.map_err(at_its_ends)?;
+        let mut open = self.begin().await.map_err(at_its_ends)?;
         match work(&mut WriterTransaction(&mut open)).await {
             Ok(done) => {
-                open.run(match self.db.engine {
+                let commit = match self.db.engine {
                     Engine::Sqlite => "COMMIT",
                     Engine::Postgres => POSTGRES_COMMIT,
-                })
-                .await?;
+                };
+                open.run(commit).await.map_err(at_its_ends)?;
                 self.open = Some(open);
                 Ok(done)
             }
@@ -140,60 +159,75 @@ impl WriterConnection {
                 if is_usable_after(error.db()) && open.run("ROLLBACK").await.is_ok() {
                     self.open = Some(open);
                 }
-                Err(error)
+                Err(AttemptError::InWork(error))
             }
         }
     }
 
-    /// Reads, with a single statement, without a transaction around it.
+    /// Reads, with a single statement, without a transaction around it. A read whose connection was lost is repeated
+    /// on another.
     ///
     /// # Errors
-    /// What `work` returned.
+    /// Returns the error of `work`, or that of connecting.
     pub async fn read<T, E: TxError>(
         &mut self,
         work: impl AsyncFn(&mut WriterTransaction<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
         let mut open = self.take().await?;
-        let read = work(&mut WriterTransaction(&mut open)).await;
-        if is_usable_after(read.as_ref().err().and_then(TxError::db)) {
-            self.open = Some(open);
+        let mut read = work(&mut WriterTransaction(&mut open)).await;
+        if read.as_ref().err().and_then(TxError::db).is_some_and(|error| !error.is_rejection()) {
+            open = Open::new(&self.db).await?;
+            read = work(&mut WriterTransaction(&mut open)).await;
         }
+        self.keep(open, read.as_ref().err().and_then(TxError::db));
         read
     }
 
-    /// Writes, in a transaction of its own: on PostgreSQL in one way there and back.
+    /// Writes, in a transaction of its own: on PostgreSQL in one round trip.
     ///
     /// # Errors
-    /// [`Unwritten`].
-    pub async fn write(&mut self, writes: &Writes) -> Result<(), Unwritten> {
-        if self.db.engine == Engine::Sqlite {
-            let begun = Cell::new(false);
-            let done = self.transaction(async |tx| {
-                begun.set(true);
-                written(writes.run(tx).await)
-            });
-            return match done.await {
-                Err(Unwritten::Unknown(error)) if !begun.get() => Err(Unwritten::Unreachable(error)),
-                done => done,
-            };
-        }
-        let mut open = self.take().await.map_err(Unwritten::Unreachable)?;
-        let mut pauses = pauses();
-        loop {
-            let written = written(writes.run(&mut WriterTransaction(&mut open)).await);
-            match (&written, pauses.next()) {
-                (Err(error), Some(pause)) if is_conflict(error) => wait(pause).await,
-                _ => {
-                    if is_usable_after(written.as_ref().err().and_then(TxError::db)) {
-                        self.open = Some(open);
-                    }
-                    return written;
-                }
-            }
+    /// [`WriteError`].
+    pub async fn write(&mut self, writes: &Writes) -> Result<(), WriteError> {
+        match self.db.engine {
+            Engine::Sqlite => self.transaction(async |tx| checked(writes.run(tx).await)).await,
+            Engine::Postgres => self.write_in_one_statement(writes).await,
         }
     }
 
-    /// A connection in a transaction. Not kept meanwhile: one that is not given back is closed.
+    /// Sends one statement, which is a transaction by itself. One that PostgreSQL refuses is sent once more on another
+    /// connection, as in [`transaction`](Self::transaction).
+    async fn write_in_one_statement(&mut self, writes: &Writes) -> Result<(), WriteError> {
+        let mut open = self.take().await.map_err(WriteError::Rejected)?;
+        let (mut pauses, mut is_repeated) = (pauses(), false);
+        loop {
+            let run = writes.run(&mut WriterTransaction(&mut open)).await;
+            match &run {
+                Err(error) if error.is_conflict() => {
+                    if let Some(pause) = pauses.next() {
+                        wait(pause).await;
+                        continue;
+                    }
+                }
+                Err(error) if error.is_rejection() && !is_repeated => {
+                    tracing::warn!(%error, "a statement was refused; trying again on another connection");
+                    is_repeated = true;
+                    open = Open::new(&self.db).await.map_err(WriteError::Rejected)?;
+                    continue;
+                }
+                _ => {}
+            }
+            self.keep(open, run.as_ref().err());
+            return checked(run);
+        }
+    }
+
+    fn keep(&mut self, open: Open, error: Option<&DbError>) {
+        if is_usable_after(error) {
+            self.open = Some(open);
+        }
+    }
+
+    /// Takes the connection and begins a transaction on it. One that is not given back is closed.
     async fn begin(&mut self) -> Result<Open, DbError> {
         let begin = self.db.engine.begin();
         let mut open = self.take().await?;
@@ -211,7 +245,7 @@ impl WriterConnection {
         Ok(open)
     }
 
-    /// The connection. Not kept meanwhile either.
+    /// Takes the connection. One that is not given back is closed.
     async fn take(&mut self) -> Result<Open, DbError> {
         let open = self.open.take();
         if self.db.writer.is_closed() {
@@ -224,27 +258,21 @@ impl WriterConnection {
     }
 }
 
-/// Whether a connection is good for more. After [trouble](DbError::is_trouble) another one may lead to
-/// a server without.
+/// Returns true if a connection can be used again: after all is well, or a conflict that PostgreSQL reported on it.
+/// After anything else another one may lead to a server without the trouble.
 fn is_usable_after(error: Option<&DbError>) -> bool {
-    error.is_none_or(|error| error.is_refusal() && !error.is_trouble())
+    error.is_none_or(DbError::is_conflict)
 }
 
-/// What comes of a statement to PostgreSQL, which may fall silent: longer than it may take by its own
-/// `statement_timeout`, which rules neither a commit nor what is between here and there.
-async fn answer<T>(of: impl Future<Output = Result<T, DbError>>) -> Result<T, DbError> {
+/// Waits for the answer of PostgreSQL to a statement, but not for ever.
+async fn answer<T>(statement: impl Future<Output = Result<T, DbError>>) -> Result<T, DbError> {
     let silence = |_| sqlx::Error::Io(std::io::ErrorKind::TimedOut.into());
-    tokio::time::timeout(PATIENCE, of).await.map_err(silence)?
+    tokio::time::timeout(ANSWER_TIMEOUT, statement).await.map_err(silence)?
 }
 
-/// What became of what was [run](Writes::run).
-fn written(run: Result<bool, DbError>) -> Result<(), Unwritten> {
-    match run {
-        Ok(true) => Ok(()),
-        Ok(false) => Err(Unwritten::Unexpected),
-        Err(error) if error.is_refusal() => Err(Unwritten::Refused(error)),
-        Err(error) => Err(Unwritten::Unknown(error)),
-    }
+/// Turns the result of [`Writes::run`] into an error if a row was not as expected.
+fn checked(run: Result<bool, DbError>) -> Result<(), WriteError> {
+    if run? { Ok(()) } else { Err(WriteError::Conflict) }
 }
 
 impl Open {
@@ -255,7 +283,7 @@ impl Open {
                 connection.execute_batch(SQLITE_SESSION)?;
                 connection.execute_batch(SQLITE_CACHE)?;
                 connection.execute_batch(SQLITE_UNSYNCED)?;
-                connection.set_prepared_statement_cache_capacity(STATEMENTS);
+                connection.set_prepared_statement_cache_capacity(SQLITE_STATEMENTS);
                 Ok(Self::Sqlite(connection))
             }
             Engine::Postgres => {
@@ -355,8 +383,8 @@ mod tests {
         let url = format!("sqlite://{}", folder.path().join("a%20b.db?mode=rwc").display());
         let db = Db::connect(&url, 2).await.unwrap();
         sqlx::query("CREATE TABLE t (n BIGINT, word TEXT)").execute(&db.pool).await.unwrap();
-        let mut own = WriterConnection::new(db.clone());
-        let written = own.transaction(async |tx| {
+        let mut connection = WriterConnection::new(db.clone());
+        let written = connection.transaction(async |tx| {
             // Parameters go by their numbers, not by where they come.
             let text = "INSERT INTO t (word, n) VALUES ($2, $1)";
             tx.execute(text, vec![7.into(), "seven".into()]).await?;
@@ -370,23 +398,24 @@ mod tests {
         assert!(rows[1].whole("n").is_err() && rows[0].text("gone").is_err());
         drop(tx);
 
-        let undone = own.transaction(async |tx| {
+        let undone = connection.transaction(async |tx| {
             tx.execute("DELETE FROM t", Vec::new()).await?;
             Err::<(), _>(DbError::Url("given up"))
         });
         assert!(undone.await.is_err());
-        let kept = own.transaction(async |tx| tx.fetch("SELECT n FROM t", Vec::new()).await).await.unwrap();
+        let kept =
+            connection.transaction(async |tx| tx.fetch("SELECT n FROM t", Vec::new()).await).await.unwrap();
         assert_eq!(kept.len(), 2);
         let mut writes = Writes::default();
         writes.add(&[Column::Whole("n")], &[[8]], "INSERT INTO t (n) SELECT n FROM given");
         writes.add(&[Column::Whole("n")], &[[1], [7]], "DELETE FROM t WHERE n IN (SELECT n FROM given)");
-        let unwritten = own.write(&writes).await;
-        assert!(matches!(unwritten, Err(Unwritten::Unexpected)), "{unwritten:?}");
+        let written = connection.write(&writes).await;
+        assert!(matches!(written, Err(WriteError::Conflict)), "{written:?}");
         let count = async |tx: &mut WriterTransaction<'_>| tx.fetch("SELECT n FROM t", Vec::new()).await;
-        assert_eq!(own.read(count).await.unwrap().len(), 2);
+        assert_eq!(connection.read(count).await.unwrap().len(), 2);
         db.close().await;
-        assert!(matches!(own.write(&writes).await, Err(Unwritten::Unreachable(_))));
-        let late = own.transaction(async |tx| tx.fetch("SELECT n FROM t", Vec::new()).await).await;
+        assert!(matches!(connection.write(&writes).await, Err(WriteError::Rejected(_))));
+        let late = connection.transaction(async |tx| tx.fetch("SELECT n FROM t", Vec::new()).await).await;
         assert!(matches!(late, Err(DbError::Sqlx(sqlx::Error::PoolClosed))));
     }
 }

@@ -1,5 +1,5 @@
-//! Several statements that write, sent in one go where the database is another process: each way
-//! there and back is a wait, and on a busy machine a wait for a turn on the processor too.
+//! Several statements that write, sent as one where the database is another process: each round trip is a wait, and
+//! on a busy machine a wait for the processor too.
 
 use serde::Serialize;
 
@@ -7,12 +7,17 @@ use super::rows::{self, Column};
 use super::statements::{Statements, Value};
 use super::{DbError, Engine};
 
-/// Statements that need not see what another of them wrote: on PostgreSQL all of them see the
-/// database as it was before the first.
+/// Division that aborts a statement of PostgreSQL whose parts changed another number of rows than they must. SQL has
+/// no other way to make one statement fail, and so undo itself, without a function in the database: see
+/// [`Writes::run`], which tells this error (22012) from others. `{changed}` and `{expected}` are to be filled in.
+const ABORT_UNLESS_EXPECTED: &str = "1 / CASE {changed} WHEN {expected} THEN 1 ELSE 0 END";
+
+/// Statements that need not see what another of them wrote: on PostgreSQL all of them see the database as it was before
+/// the first.
 #[derive(Debug, Default)]
 pub struct Writes {
     statements: Vec<Statement>,
-    may_be_undone: bool,
+    relaxed_durability: bool,
 }
 
 #[derive(Debug)]
@@ -24,14 +29,14 @@ struct Statement {
 }
 
 impl Writes {
-    /// Lets a crash of PostgreSQL's machine undo the commit of the transaction, until a later one is
-    /// durable. All can see it meanwhile, and it comes sooner.
-    pub fn relaxed_durability(&mut self) {
-        self.may_be_undone = true;
+    /// Lets a crash of PostgreSQL's machine undo the commit of the transaction, until a later one is durable. It is
+    /// visible to all, and comes sooner.
+    pub fn relax_durability(&mut self) {
+        self.relaxed_durability = true;
     }
 
-    /// Adds a statement that changes one row for each of `rows`, which it finds as `given`, with
-    /// these columns: see [`rows::given`]. Without rows there is nothing to add.
+    /// Adds a statement that changes one row for each of `rows`, which it finds as `given`, with these columns: see
+    /// [`rows::given`]. Without rows there is nothing to add.
     pub fn add<R: Serialize>(&mut self, columns: &[Column], rows: &[R], text: &'static str) {
         if !rows.is_empty() {
             let (columns, count) = (columns.to_vec(), rows.len());
@@ -39,42 +44,49 @@ impl Writes {
         }
     }
 
-    /// Runs all, if there are any. False when not every row that was given changed one: nothing of
-    /// the transaction may be kept then, and on PostgreSQL nothing is.
+    /// Runs all statements. Returns false if not every given row changed one, because a row is not as its statement
+    /// expects, or is there already. Nothing of the transaction may be kept then, and on PostgreSQL nothing is.
     ///
     /// # Errors
-    /// When the database fails or refuses one of them.
+    /// The database fails, or refuses a statement.
     pub async fn run(&self, tx: &mut impl Statements) -> Result<bool, DbError> {
         if self.statements.is_empty() {
             return Ok(true);
         }
         let expected = self.statements.iter().map(|statement| statement.count).sum::<usize>();
-        match tx.engine() {
-            Engine::Sqlite => {
-                let mut changed = 0;
-                for statement in &self.statements {
-                    let given = rows::given(Engine::Sqlite, &statement.columns, statement.count);
-                    let text = format!("{given} {}", statement.text);
-                    changed += tx.execute(&text, vec![statement.rows.clone()]).await?;
-                }
-                Ok(usize::try_from(changed) == Ok(expected))
-            }
-            Engine::Postgres => {
-                let mut values: Vec<_> =
-                    self.statements.iter().map(|statement| statement.rows.clone()).collect();
-                values.push(i64::try_from(expected).unwrap_or(i64::MAX).into());
-                values.push(if self.may_be_undone { "off" } else { "on" }.into());
-                match tx.fetch(&self.text(), values).await {
-                    Ok(_) => Ok(true),
-                    Err(error) if error.is_division_by_zero() => Ok(false),
-                    Err(error) => Err(error),
-                }
-            }
+        let changed = match tx.engine() {
+            Engine::Sqlite => self.run_each(tx).await,
+            Engine::Postgres => self.run_as_one(expected, tx).await,
+        };
+        match changed {
+            Ok(changed) => Ok(changed == expected),
+            Err(error) if error.is_duplicate() || error.is_division_by_zero() => Ok(false),
+            Err(error) => Err(error),
         }
     }
 
-    /// All in one, for PostgreSQL, which undoes it when it changes another number of rows than it
-    /// must: so it is whole by itself, without a transaction around it.
+    /// Returns how many rows were changed.
+    async fn run_each(&self, tx: &mut impl Statements) -> Result<usize, DbError> {
+        let mut changed = 0;
+        for statement in &self.statements {
+            let given = rows::given(Engine::Sqlite, &statement.columns, statement.count);
+            let text = format!("{given} {}", statement.text);
+            changed += tx.execute(&text, vec![statement.rows.clone()]).await?;
+        }
+        Ok(usize::try_from(changed).unwrap_or(usize::MAX))
+    }
+
+    /// Returns how many rows were changed: the expected number, because the statement fails at any other.
+    async fn run_as_one(&self, expected: usize, tx: &mut impl Statements) -> Result<usize, DbError> {
+        let mut values: Vec<_> = self.statements.iter().map(|statement| statement.rows.clone()).collect();
+        values.push(i64::try_from(expected).unwrap_or(i64::MAX).into());
+        values.push(if self.relaxed_durability { "off" } else { "on" }.into());
+        let rows = tx.fetch(&self.text(), values).await?;
+        assert_eq!(rows.len(), 1, "a batch of writes answers with one row");
+        Ok(expected)
+    }
+
+    /// Returns all statements as one for PostgreSQL, which is a transaction by itself.
     fn text(&self) -> String {
         // One bound for all: the fewer texts, the fewer are prepared.
         let most = self.statements.iter().map(|statement| statement.count).max().unwrap_or_default();
@@ -84,12 +96,12 @@ impl Writes {
             named.push(format!("write{n} AS ({given} {} RETURNING 1)", statement.text));
             counts.push(format!("(SELECT count(*) FROM write{n})"));
         }
-        let (expected, commit) = (counts.len() + 1, counts.len() + 2);
+        let (expected, commit) = (format!("${}", counts.len() + 1), counts.len() + 2);
+        let check =
+            ABORT_UNLESS_EXPECTED.replace("{changed}", &counts.join(" + ")).replace("{expected}", &expected);
         format!(
-            "WITH {} SELECT 1 / CASE {} WHEN ${expected} THEN 1 ELSE 0 END AS done, \
-             set_config('synchronous_commit', ${commit}, true) AS commit",
+            "WITH {} SELECT {check} AS done, set_config('synchronous_commit', ${commit}, true) AS commit",
             named.join(", "),
-            counts.join(" + ")
         )
     }
 }

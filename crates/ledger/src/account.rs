@@ -10,7 +10,7 @@ use farebox_types::money::Money;
 /// The largest sum an account can reach on any side; the schema enforces the same bound.
 pub const LARGEST: Money = Money::from_micros(9_000_000_000_000_000_000);
 
-/// How an account stands, as its owner sees it.
+/// Balance of an account, as its owner sees it.
 ///
 /// The sides are never negative and `spent + held` never exceeds `credited`: a value of this
 /// type cannot be made otherwise.
@@ -21,8 +21,8 @@ pub struct Balance {
     held: Money,
 }
 
-/// What the row of an account says: the same money, divided so that a charge within what its hold
-/// has set aside changes nothing of it.
+/// Row of an account: the money of its [`Balance`], divided so that a charge within what its hold has set aside changes
+/// nothing of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Account {
     credited: Money,
@@ -30,25 +30,25 @@ pub struct Account {
     held: Money,
 }
 
-/// How a hold stands: what it reserved when it was opened, and what it was charged so far.
+/// Amounts of a hold: what it reserved when it was opened, and what it was charged so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Hold {
-    /// Set aside when the hold was opened.
+    /// Amount set aside, when the hold was opened or since.
     pub reserved: Money,
-    /// Charged so far; may exceed what was reserved.
+    /// Amount charged so far; may exceed what was reserved.
     pub charged: Money,
 }
 
-/// Why a step was not taken.
+/// Reason why a step is impossible.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AccountRefusal {
-    /// The account lacks this much.
+    /// Shortage: the account lacks this much.
     Short(Money),
-    /// A sum would exceed [`LARGEST`].
+    /// Sum that would exceed [`LARGEST`].
     Overflow,
 }
 
-/// What is left of `credited`, or `None` when no account can be in that state.
+/// Returns the rest of `credited`, or `None` if no account can be in that state.
 fn left(credited: Money, used: Money, held: Money) -> Option<Money> {
     let left = credited.checked_sub(used.checked_add(held)?)?;
     let sound = [used, held, left].iter().all(|side| *side >= Money::ZERO) && credited <= LARGEST;
@@ -56,31 +56,31 @@ fn left(credited: Money, used: Money, held: Money) -> Option<Money> {
 }
 
 impl Balance {
-    /// The balance of these three sides, or `None` when no account can be in that state.
+    /// Returns the balance of these three sides, or `None` if no account can be in that state.
     #[must_use]
     pub fn new(credited: Money, spent: Money, held: Money) -> Option<Self> {
         left(credited, spent, held).map(|_| Self { credited, spent, held })
     }
 
-    /// Everything ever credited.
+    /// Returns the sum of all credits.
     #[must_use]
     pub const fn credited(&self) -> Money {
         self.credited
     }
 
-    /// Everything ever charged, open holds included.
+    /// Returns the sum of all charges, those of open holds included.
     #[must_use]
     pub const fn spent(&self) -> Money {
         self.spent
     }
 
-    /// What open holds have set aside and not yet charged.
+    /// Returns the sum that open holds have set aside and not yet charged.
     #[must_use]
     pub const fn held(&self) -> Money {
         self.held
     }
 
-    /// `credited - spent - held`: what a new request can use.
+    /// Returns `credited - spent - held`: what a new request can use.
     ///
     /// # Panics
     /// Never: [`Balance::new`] lets no other values in.
@@ -91,34 +91,32 @@ impl Balance {
 }
 
 impl Account {
-    /// The account with these three sides, or `None` when no account can be in that state:
-    /// everything ever credited, what closed holds were charged, and what the open ones
-    /// [claim](Hold::claim).
+    /// Returns the account with these three sides, or `None` if no account can be in that state: the sum of all
+    /// credits, of the charges of closed holds, and of the [claims](Hold::claim) of open ones.
     #[must_use]
     pub fn new(credited: Money, posted: Money, held: Money) -> Option<Self> {
         left(credited, posted, held).map(|_| Self { credited, posted, held })
     }
 
-    /// Everything ever credited.
+    /// Returns the sum of all credits.
     #[must_use]
     pub const fn credited(&self) -> Money {
         self.credited
     }
 
-    /// What closed holds were charged.
+    /// Returns the sum that closed holds were charged.
     #[must_use]
     pub const fn posted(&self) -> Money {
         self.posted
     }
 
-    /// What open holds [claim](Hold::claim).
+    /// Returns the sum that open holds [claim](Hold::claim).
     #[must_use]
     pub const fn held(&self) -> Money {
         self.held
     }
 
-    /// `credited - posted - held`: what a new request can use. [`Balance::available`] is the same
-    /// sum.
+    /// Returns `credited - posted - held`: what a new request can use. [`Balance::available`] is the same sum.
     ///
     /// # Panics
     /// Never: [`Account::new`] lets no other values in.
@@ -127,7 +125,7 @@ impl Account {
         left(self.credited, self.posted, self.held).expect("`posted + held <= credited` since `new`")
     }
 
-    /// After a credit of `amount`.
+    /// Returns the account after a credit of `amount`.
     ///
     /// # Errors
     /// [`AccountRefusal::Overflow`] alone.
@@ -136,10 +134,10 @@ impl Account {
         Self::new(credited, self.posted, self.held).ok_or(AccountRefusal::Overflow)
     }
 
-    /// After setting `amount` aside for a hold.
+    /// Returns the account after setting `amount` aside for a hold.
     ///
     /// # Errors
-    /// [`AccountRefusal::Short`] when less than that is available.
+    /// [`AccountRefusal::Short`] if less than that is available.
     pub fn reserve(self, amount: Money) -> Result<Self, AccountRefusal> {
         let available = self.available();
         if amount > available {
@@ -151,44 +149,44 @@ impl Account {
         Self::new(self.credited, self.posted, held).ok_or(AccountRefusal::Overflow)
     }
 
-    /// After charging `amount` to `hold`, which draws on what the hold still has set aside first
-    /// and on what is available then. If it does, as much of `ahead` as is available is set aside
-    /// for what comes next.
+    /// Returns the account and the hold after charging `amount` to `hold`, which draws on what the hold still has set
+    /// aside first and on what is available then. If it does, as much of `ahead` as is available is set aside for what
+    /// comes next.
     ///
     /// # Errors
-    /// [`AccountRefusal::Short`] when both together do not suffice.
-    pub fn charge(self, tab: Hold, amount: Money, ahead: Money) -> Result<(Self, Hold), AccountRefusal> {
-        let beyond = amount.checked_sub(tab.unused().min(amount)).ok_or(AccountRefusal::Overflow)?;
+    /// [`AccountRefusal::Short`] if both together do not suffice.
+    pub fn charge(self, hold: Hold, amount: Money, ahead: Money) -> Result<(Self, Hold), AccountRefusal> {
+        let beyond = amount.checked_sub(hold.unused().min(amount)).ok_or(AccountRefusal::Overflow)?;
         let after = self.reserve(beyond)?;
-        let charged = tab.charged.checked_add(amount).ok_or(AccountRefusal::Overflow)?;
+        let charged = hold.charged.checked_add(amount).ok_or(AccountRefusal::Overflow)?;
         let more = if beyond.is_positive() { ahead.min(after.available()) } else { Money::ZERO };
         if more.is_zero() {
-            return Ok((after, Hold { charged, ..tab }));
+            return Ok((after, Hold { charged, ..hold }));
         }
         let reserved = charged.checked_add(more).ok_or(AccountRefusal::Overflow)?;
         Ok((after.reserve(more)?, Hold { reserved, charged }))
     }
 
-    /// After closing `hold` at what it was charged.
+    /// Returns the account after closing `hold` at what it was charged.
     ///
     /// # Errors
-    /// [`AccountRefusal::Overflow`] when less than it claims is held.
-    pub fn close(self, tab: Hold) -> Result<Self, AccountRefusal> {
-        let held = self.held.checked_sub(tab.claim()).ok_or(AccountRefusal::Overflow)?;
-        let posted = self.posted.checked_add(tab.charged).ok_or(AccountRefusal::Overflow)?;
+    /// [`AccountRefusal::Overflow`] if less than it claims is held.
+    pub fn close(self, hold: Hold) -> Result<Self, AccountRefusal> {
+        let held = self.held.checked_sub(hold.claim()).ok_or(AccountRefusal::Overflow)?;
+        let posted = self.posted.checked_add(hold.charged).ok_or(AccountRefusal::Overflow)?;
         Self::new(self.credited, posted, held).ok_or(AccountRefusal::Overflow)
     }
 }
 
 impl Hold {
-    /// What is kept for this hold while it is open: what it set aside, or what it was charged, when
-    /// that is more.
+    /// Returns the amount kept for this hold while it is open: what it set aside, or what it was charged if that is
+    /// more.
     #[must_use]
     pub fn claim(&self) -> Money {
         self.reserved.max(self.charged)
     }
 
-    /// What is still set aside for this hold.
+    /// Returns the amount still set aside for this hold.
     #[must_use]
     pub fn unused(&self) -> Money {
         self.reserved.checked_sub(self.charged).unwrap_or_default().max(Money::ZERO)
@@ -209,7 +207,7 @@ mod tests {
         Account::new(money(credited), money(posted), money(held)).unwrap()
     }
 
-    fn tab(reserved: i64, charged: i64) -> Hold {
+    fn hold(reserved: i64, charged: i64) -> Hold {
         Hold { reserved: money(reserved), charged: money(charged) }
     }
 
@@ -227,28 +225,28 @@ mod tests {
     fn a_charge_draws_on_the_hold_first() {
         for (before, of, amount, after) in [
             // Within the hold: the account does not move.
-            (account(100, 0, 10), tab(10, 0), 4, Ok((account(100, 0, 10), tab(10, 4)))),
+            (account(100, 0, 10), hold(10, 0), 4, Ok((account(100, 0, 10), hold(10, 4)))),
             // Beyond the hold: the rest comes from what is available.
-            (account(100, 0, 10), tab(10, 4), 16, Ok((account(100, 0, 20), tab(10, 20)))),
-            (account(100, 0, 20), tab(10, 20), 5, Ok((account(100, 0, 25), tab(10, 25)))),
+            (account(100, 0, 10), hold(10, 4), 16, Ok((account(100, 0, 20), hold(10, 20)))),
+            (account(100, 0, 20), hold(10, 20), 5, Ok((account(100, 0, 25), hold(10, 25)))),
             // No hold at all.
-            (account(100, 0, 0), tab(0, 0), 100, Ok((account(100, 0, 100), tab(0, 100)))),
+            (account(100, 0, 0), hold(0, 0), 100, Ok((account(100, 0, 100), hold(0, 100)))),
             // Another hold's reserve is out of reach.
-            (account(100, 0, 90), tab(0, 0), 15, Err(AccountRefusal::Short(money(5)))),
-            (account(10, 0, 10), tab(10, 0), 10, Ok((account(10, 0, 10), tab(10, 10)))),
-            (account(10, 0, 10), tab(10, 0), 11, Err(AccountRefusal::Short(money(1)))),
-            (account(10, 0, 0), tab(0, 0), 0, Ok((account(10, 0, 0), tab(0, 0)))),
+            (account(100, 0, 90), hold(0, 0), 15, Err(AccountRefusal::Short(money(5)))),
+            (account(10, 0, 10), hold(10, 0), 10, Ok((account(10, 0, 10), hold(10, 10)))),
+            (account(10, 0, 10), hold(10, 0), 11, Err(AccountRefusal::Short(money(1)))),
+            (account(10, 0, 0), hold(0, 0), 0, Ok((account(10, 0, 0), hold(0, 0)))),
         ] {
             assert_eq!(before.charge(of, money(amount), Money::ZERO), after);
         }
     }
 
     #[test]
-    fn a_closed_tab_frees_what_it_did_not_use() {
+    fn a_closed_hold_frees_what_it_did_not_use() {
         for (before, of, after) in [
-            (account(100, 5, 10), tab(10, 4), Ok(account(100, 9, 0))),
-            (account(100, 5, 30), tab(10, 20), Ok(account(100, 25, 10))),
-            (account(100, 5, 9), tab(10, 4), Err(AccountRefusal::Overflow)),
+            (account(100, 5, 10), hold(10, 4), Ok(account(100, 9, 0))),
+            (account(100, 5, 30), hold(10, 20), Ok(account(100, 25, 10))),
+            (account(100, 5, 9), hold(10, 4), Err(AccountRefusal::Overflow)),
         ] {
             assert_eq!(before.close(of), after);
         }
@@ -270,16 +268,16 @@ mod tests {
             if let Ok(after) = before.reserve(money(amount)) {
                 prop_assert_eq!(after.available().micros(), before.available().micros() - amount);
             }
-            let before_tab = tab(reserved, charged);
-            if let Ok((after, tab)) = before.charge(before_tab, money(amount), money(ahead)) {
-                prop_assert_eq!(tab.charged.micros(), charged + amount);
+            let before_hold = hold(reserved, charged);
+            if let Ok((after, hold)) = before.charge(before_hold, money(amount), money(ahead)) {
+                prop_assert_eq!(hold.charged.micros(), charged + amount);
                 let claimed = after.held().micros() - held;
-                prop_assert_eq!(claimed, tab.claim().micros() - before_tab.claim().micros());
-                if let Ok(closed) = after.close(tab) {
-                    prop_assert_eq!(closed.posted().micros(), posted + tab.charged.micros());
+                prop_assert_eq!(claimed, hold.claim().micros() - before_hold.claim().micros());
+                if let Ok(closed) = after.close(hold) {
+                    prop_assert_eq!(closed.posted().micros(), posted + hold.charged.micros());
                     prop_assert_eq!(
                         closed.available().micros(),
-                        after.available().micros() + tab.unused().micros()
+                        after.available().micros() + hold.unused().micros()
                     );
                 }
             }

@@ -8,51 +8,51 @@ use farebox_db::statements::{Row, Statements as _};
 use farebox_db::{Db, Engine, Tx};
 use farebox_types::money::Money;
 
-/// What an audit found.
+/// Result of an audit.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct AuditReport {
-    /// How many accounts were recomputed.
+    /// Number of accounts that were recomputed.
     pub accounts: u64,
-    /// Everything ever credited, over all accounts.
+    /// Sum of all credits.
     pub credited: i128,
-    /// Everything ever charged.
+    /// Sum of all charges.
     pub spent: i128,
-    /// What open holds have set aside.
+    /// Sum that open holds have set aside and not charged.
     pub held: i128,
-    /// Everything that is not as it must be.
+    /// Differences between stored and recomputed values.
     pub differences: Vec<Difference>,
 }
 
-/// One violation of the ledger's laws.
+/// Violation of a law of the ledger.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Difference {
-    /// A stored sum of an account is not what its records add up to.
+    /// Stored sum of an account that its records do not add up to.
     Sum {
-        /// The account.
+        /// Account.
         account: String,
         /// `credited`, `posted` or `held`.
         column: &'static str,
-        /// What the account says.
+        /// Sum in the account's row.
         stored: Money,
-        /// What the records say.
+        /// Sum of the records.
         rebuilt: Money,
     },
-    /// The account has less than nothing available.
+    /// Account with less than nothing available.
     Overdrawn {
-        /// The account.
+        /// Account.
         account: String,
     },
-    /// A rule between two records is broken.
+    /// Broken rule between two records.
     Record {
-        /// Which rule.
+        /// Rule.
         rule: &'static str,
-        /// The id of the offending record.
+        /// Id of the record that breaks it.
         id: String,
     },
 }
 
 impl AuditReport {
-    /// Nothing was found.
+    /// Returns true if there are no differences.
     #[must_use]
     pub fn is_clean(&self) -> bool {
         self.differences.is_empty()
@@ -84,7 +84,7 @@ impl fmt::Display for Difference {
     }
 }
 
-/// One row per account: what it says, and what its records add up to.
+/// Query for one row per account: its sums, and those of its records.
 const SUMS: &str = "
     SELECT a.id, a.credited, a.posted, a.held,
            COALESCE(c.amount, 0) AS credits,
@@ -102,7 +102,7 @@ const SUMS: &str = "
                    FROM holds WHERE state = 'open' GROUP BY account) h ON h.account = a.id
      ORDER BY a.id";
 
-/// Queries that find nothing in a sound ledger, with the rule that each checks.
+/// Rules between records, each with a query that finds the records that break it.
 const RULES: [(&str, &str); 7] = [
     (
         "an entry belongs to a closed hold of the same account",
@@ -137,7 +137,7 @@ const RULES: [(&str, &str); 7] = [
 /// The server may go on working meanwhile.
 ///
 /// # Errors
-/// When the database fails, or a sum does not even fit; never because of a difference.
+/// The database fails, or a sum is beyond the largest number. A difference is no error.
 pub async fn audit(db: &Db) -> Result<AuditReport, LedgerError> {
     let mut tx = db.snapshot().await?;
     if tx.engine() == Engine::Postgres {

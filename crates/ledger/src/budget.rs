@@ -1,7 +1,7 @@
 //! Limits within an account, such as those of an API key.
 //!
-//! What was spent within a budget is counted when a hold closes, whoever closes it; what its open
-//! holds may come to is added up from the holds. Both happen under the lock of the account.
+//! Money spent within a budget is counted when a hold closes, whoever closes it; the claims of its open holds are
+//! added up from the holds. Both happen under the lock of the account.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,34 +13,34 @@ use farebox_db::writes::Writes;
 use farebox_types::id::{AccountId, Timestamp};
 use farebox_types::money::Money;
 
-/// The `day` of all days together.
+/// The `day` that stands for all days together.
 const EVER: &str = "";
 
-/// A budget on a day.
+/// Budget on a day.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Budget {
-    /// What it is known by: the public id of a key.
+    /// Name of the budget: the public id of a key.
     pub name: String,
-    /// The UTC day of the request: `2026-01-31`.
+    /// UTC day of the request: `2026-01-31`.
     pub day: String,
-    /// The most that may be spent on one day.
+    /// Most that may be spent on one day.
     pub daily: Option<Money>,
-    /// The most that may ever be spent.
+    /// Most that may ever be spent.
     pub total: Option<Money>,
 }
 
-/// What bounds a request.
+/// Limit that bounds a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LimitedBy {
-    /// The account's balance.
+    /// Balance of the account.
     Balance,
-    /// The day's limit of the budget.
+    /// Daily limit of the budget.
     Daily,
-    /// The limit of the budget.
+    /// Total limit of the budget.
     Total,
 }
 
-/// What can be spent, and what it is that ends there.
+/// Amount that can be spent, and the limit that bounds it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SpendingLimit {
     pub affordable: Money,
@@ -48,26 +48,26 @@ pub struct SpendingLimit {
 }
 
 impl Budget {
-    /// A budget on the day of `now`.
+    /// Returns a budget on the day of `now`.
     #[must_use]
     pub fn on(name: &str, now: Timestamp, daily: Option<Money>, total: Option<Money>) -> Self {
         let day = now.to_rfc3339().chars().take(10).collect();
         Self { name: name.to_owned(), day, daily, total }
     }
 
-    /// Whether anything is limited at all; what is spent is counted in any case.
+    /// Returns true if it has a limit. Money spent is counted in any case.
     #[must_use]
     pub const fn is_limited(&self) -> bool {
         self.daily.is_some() || self.total.is_some()
     }
 }
 
-/// What was spent within budgets and what their open holds may come to, by name and day.
+/// Money spent within budgets and claimed by their open holds, by name and day.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct BudgetUsage(BTreeMap<(String, String), Money>);
 
 impl BudgetUsage {
-    /// What is left of `available` for a request within `budget`.
+    /// Returns the part of `available` that a request within `budget` can spend.
     #[must_use]
     pub fn left(&self, budget: Option<&Budget>, available: Money) -> SpendingLimit {
         let mut left = SpendingLimit { affordable: available, bound: LimitedBy::Balance };
@@ -88,19 +88,18 @@ impl BudgetUsage {
         self.0.get(&(name.to_owned(), day.to_owned())).copied().unwrap_or_default()
     }
 
-    /// Counts `amount` within a budget, on its day and for ever. Nothing when the sum is beyond
-    /// what can be recorded.
+    /// Adds `amount` to a budget, on its day and for ever. Returns `None`, and adds nothing, if a sum is beyond the
+    /// largest that can be recorded.
     pub fn add(&mut self, name: &str, day: &str, amount: Money) -> Option<()> {
         let keys = [day, EVER].map(|day| (name.to_owned(), day.to_owned()));
         let [today, ever] = [self.of(name, day), self.of(name, EVER)].map(|used| used.checked_add(amount));
-        let [today_key, ever_key] = keys;
-        self.0.insert(today_key, today?);
-        self.0.insert(ever_key, ever?);
+        let (sums, [today_key, ever_key]) = (today.zip(ever)?, keys);
+        self.0.insert(today_key, sums.0);
+        self.0.insert(ever_key, sums.1);
         Some(())
     }
 
-    /// What was used within those of `budgets` that have a limit, each with the account that its
-    /// holds are on.
+    /// Reads the usage of those of `budgets` that have a limit, each with the account that its holds are on.
     pub(super) async fn read<'a>(
         tx: &mut impl Statements,
         budgets: impl Iterator<Item = (&'a AccountId, &'a Budget)>,
@@ -145,7 +144,7 @@ impl BudgetUsage {
         Ok(used)
     }
 
-    /// Writes what was spent to what is counted.
+    /// Adds the statement that counts money spent.
     pub(super) fn count(&self, writes: &mut Writes) {
         let sums = self.0.iter().filter(|(_, spent)| spent.is_positive());
         let sums: Vec<_> = sums.map(|((name, day), spent)| (name, day, spent.micros())).collect();
@@ -159,10 +158,10 @@ impl BudgetUsage {
     }
 }
 
-/// What can be spent within `budget`, of what the locked `account` has `available`.
+/// Returns the amount that can be spent within `budget`, of what the locked `account` has `available`.
 ///
 /// # Errors
-/// When the database fails.
+/// The database fails.
 pub async fn left(
     tx: &mut Tx,
     account: &AccountId,
@@ -172,10 +171,10 @@ pub async fn left(
     Ok(BudgetUsage::read(tx, std::iter::once((account, budget))).await?.left(Some(budget), available))
 }
 
-/// Counts what was spent within `budget` by another way than a hold.
+/// Counts money spent within `budget` by another way than a hold.
 ///
 /// # Errors
-/// When the database fails.
+/// The database fails.
 pub async fn count(tx: &mut Tx, budget: &Budget, spent: Money) -> Result<(), LedgerError> {
     let mut used = BudgetUsage::default();
     used.add(&budget.name, &budget.day, spent).ok_or(LedgerError::Overflow)?;

@@ -1,6 +1,6 @@
-//! What is written of accounts, holds and entries, many rows in a statement each. Conditions live in
-//! the `WHERE`: what the caller found, or decided on. A statement that changed fewer rows than it must
-//! is an error where the caller holds their locks, and a reason to look again where it does not.
+//! Statements that change accounts, holds and entries, many rows each. Conditions live in the `WHERE`: what the
+//! caller found, or decided on. A statement that changed fewer rows than were given is an error if the caller holds
+//! their locks, and a conflict if not.
 
 use super::LedgerError;
 use super::account::Hold;
@@ -13,15 +13,15 @@ use farebox_db::writes::Writes;
 use farebox_types::id::{AccountId, HoldId, RequestKey, Timestamp};
 use farebox_types::money::Money;
 
-/// Runs what was gathered.
+/// Runs `writes` on rows whose locks the caller holds.
 pub(super) async fn write(tx: &mut impl Statements, writes: &Writes) -> Result<(), LedgerError> {
     if writes.run(tx).await? {
         return Ok(());
     }
-    Err(LedgerError::Corrupt("a batch did not change every row it was to change".into()))
+    Err(LedgerError::Corrupt("locked rows are not as they were read".into()))
 }
 
-/// Adds to what is posted to accounts and held for their holds, if that much is available.
+/// Adds to `posted` and `held` of accounts, if that much is available.
 pub(super) fn change_accounts<'a>(
     writes: &mut Writes,
     changes: impl Iterator<Item = (&'a AccountId, (Money, Money))>,
@@ -39,30 +39,30 @@ pub(super) fn change_accounts<'a>(
     );
 }
 
-/// A hold to be written.
+/// Row of a new hold.
 pub(super) struct NewHold<'a> {
-    pub id: HoldId,
+    pub id: &'a HoldId,
     pub account: &'a AccountId,
-    pub request_key: &'a RequestKey,
-    pub tab: Hold,
+    pub request_key: RequestKey,
+    pub hold: Hold,
     pub state: &'static str,
-    /// What it is to be counted within.
+    /// Budget that its charges are counted within.
     pub budget: Option<&'a Budget>,
     pub now: Timestamp,
     pub expires_at: Timestamp,
 }
 
-/// Writes new holds.
+/// Inserts holds.
 pub(super) fn insert_holds(writes: &mut Writes, holds: &[NewHold<'_>]) {
     let mut rows = Vec::with_capacity(holds.len());
     for hold in holds {
         let (budget, day) = hold.budget.map(|budget| (&budget.name, &budget.day)).unzip();
         rows.push((
-            &hold.id,
+            hold.id,
             hold.account,
-            hold.request_key,
-            hold.tab.reserved.micros(),
-            hold.tab.charged.micros(),
+            &hold.request_key,
+            hold.hold.reserved.micros(),
+            hold.hold.charged.micros(),
             hold.state,
             budget,
             day,
@@ -92,8 +92,8 @@ pub(super) fn insert_holds(writes: &mut Writes, holds: &[NewHold<'_>]) {
     );
 }
 
-/// Changes open holds, if they are as they were found.
-pub(super) fn change_tabs<'a>(writes: &mut Writes, changes: impl Iterator<Item = (&'a HoldId, HoldChange)>) {
+/// Changes open holds, if they are still as they were found.
+pub(super) fn change_holds<'a>(writes: &mut Writes, changes: impl Iterator<Item = (&'a HoldId, HoldChange)>) {
     let columns = [
         Column::Text("id"),
         Column::Whole("found_reserved"),
@@ -103,10 +103,10 @@ pub(super) fn change_tabs<'a>(writes: &mut Writes, changes: impl Iterator<Item =
         Column::Text("state"),
     ];
     let mut any_closes = false;
-    let row = |(hold, HoldChange { found, now, closes }): (&'a HoldId, HoldChange)| {
+    let row = |(id, HoldChange { found, now, closes }): (&'a HoldId, HoldChange)| {
         any_closes |= closes;
-        let [found, now] = [found, now].map(|tab| (tab.reserved.micros(), tab.charged.micros()));
-        (hold.as_str(), found.0, found.1, now.0, now.1, if closes { "closed" } else { "open" })
+        let [found, now] = [found, now].map(|hold| (hold.reserved.micros(), hold.charged.micros()));
+        (id, found.0, found.1, now.0, now.1, if closes { "closed" } else { "open" })
     };
     let rows: Vec<_> = changes.map(row).collect();
     // One statement for all, so that rows are locked in the order of their ids. Where no hold closes it
@@ -128,11 +128,11 @@ pub(super) fn change_tabs<'a>(writes: &mut Writes, changes: impl Iterator<Item =
     writes.add(&columns, &rows, if any_closes { update!(", state = given.state") } else { update!("") });
 }
 
-/// Posts the entries of holds.
-pub(super) fn insert_entries(writes: &mut Writes, entries: &[(HoldId, Entry)]) -> Result<(), LedgerError> {
+/// Inserts entries, each with the hold that it closes. Their details were [checked](super::EntryDetails::check).
+pub(super) fn insert_entries(writes: &mut Writes, entries: &[(HoldId, Entry)]) {
     let mut rows = Vec::with_capacity(entries.len());
     for (hold, entry) in entries {
-        let units = i64::try_from(entry.units).map_err(|_| LedgerError::Overflow)?;
+        let units = i64::try_from(entry.units).expect("the units of an entry were checked");
         rows.push((
             &entry.id,
             &entry.account,
@@ -168,5 +168,4 @@ pub(super) fn insert_entries(writes: &mut Writes, entries: &[(HoldId, Entry)]) -
          SELECT id, account, hold, kind, amount, request_id, service, units, unit_price, meta, created_at
            FROM given",
     );
-    Ok(())
 }

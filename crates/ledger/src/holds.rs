@@ -1,85 +1,90 @@
-//! What is asked for when a hold is opened and when it is settled.
+//! Commands that open, charge and capture holds.
+//!
+//! New holds and entries are named by the caller: deciding is a function of the command, and a command that is repeated
+//! is recognised.
 
 use super::budget::{Budget, SpendingLimit};
 use super::statement::EntryDetails;
-use farebox_types::id::{AccountId, HoldId, Timestamp};
+use farebox_types::id::{AccountId, EntryId, HoldId, Timestamp};
 use farebox_types::money::Money;
 
-/// What is to be set aside for a request.
+/// Amounts to be set aside for a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Estimate {
-    /// What it may cost.
+    /// Most that it may cost.
     pub wanted: Money,
-    /// What it costs at the least. With no less than this available, all of it is set aside.
+    /// Least that it costs. If this is available and [`wanted`](Self::wanted) is not, all that is available is set
+    /// aside.
     pub least: Money,
 }
 
 impl Estimate {
-    /// What is set aside of what is affordable; nothing when that is not enough.
+    /// Returns the amount that is set aside of what is affordable; `None` if that is less than the least.
     #[must_use]
     pub fn within(self, affordable: Money) -> Option<Money> {
         (self.least <= affordable).then_some(self.wanted.min(affordable))
     }
 }
 
-/// A hold to be opened.
+/// Hold to be opened.
 #[derive(Debug, Clone)]
 pub struct HoldRequest {
-    /// Who pays.
+    /// Id of the new hold: [`HoldId::new`].
+    pub hold: HoldId,
+    /// Account that pays.
     pub account: AccountId,
-    /// What the request is known by when it comes again.
+    /// The client's key, by which the request is known when it comes again.
     pub idempotency_key: Option<String>,
-    /// What it is to be counted within.
+    /// Budget that its charges are counted within.
     pub budget: Option<Budget>,
-    /// What to set aside.
     pub estimate: Estimate,
-    /// The moment it is opened at.
+    /// Moment at which it is opened.
     pub now: Timestamp,
-    /// When the [sweeper](super::sweep) may take the request for lost.
+    /// Moment from which on the [sweeper](super::sweep) may take the request for lost.
     pub expires_at: Timestamp,
 }
 
 impl HoldRequest {
-    /// Whether accounts are all there is to look at: it is surely a new request, and within no limit
-    /// but its account's.
+    /// Returns true if only its account needs to be read: the request is surely new, and within no limit but its
+    /// account's.
     pub(super) fn is_plain(&self) -> bool {
         self.idempotency_key.is_none() && self.budget.as_ref().is_none_or(|budget| !budget.is_limited())
     }
 }
 
-/// What became of a request for a hold.
+/// Outcome of a request for a hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OpenOutcome {
     /// A hold is open.
     Open {
         /// The new hold.
         hold: HoldId,
-        /// What is set aside for it: what was wanted, or all there is.
+        /// Amount set aside for it: what was wanted, or all that was available.
         reserved: Money,
     },
-    /// The same request, by its `Idempotency-Key`, is being served.
+    /// Request that is being served, according to its `Idempotency-Key`.
     InProgress,
-    /// The same request was charged before.
+    /// Request that was charged before, according to its `Idempotency-Key`.
     Charged,
-    /// There is less than the least it costs.
+    /// Less is available than the least it costs.
     Short(SpendingLimit),
 }
 
-/// What is still to be charged for a hold when it closes.
+/// Amount still to be charged for a hold when it closes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Owed {
-    /// This, or the hold stays open.
+    /// All of this amount, or the hold stays open.
     Exactly(Money),
-    /// This, or as much of it as there is: it has been delivered, and refusing it now would leave
-    /// all of it unpaid.
+    /// This amount, or as much of it as is available: it has been delivered, and refusing it now would leave all of it
+    /// unpaid.
     AtMost(Money),
 }
 
 impl Owed {
-    /// All that was delivered is charged.
+    /// Nothing: all that was delivered is charged.
     pub const NOTHING: Self = Self::AtMost(Money::ZERO);
 
-    /// How much it is.
+    /// Returns the amount.
     #[must_use]
     pub const fn amount(self) -> Money {
         match self {
@@ -88,16 +93,29 @@ impl Owed {
     }
 }
 
-/// A hold to be closed.
+/// Charge of a hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Charge {
+    pub hold: HoldId,
+    pub amount: Money,
+    /// Amount to be set aside for what comes next, or as much of it as is available, if `amount` is more than the hold
+    /// has set aside.
+    pub ahead: Money,
+    /// Total that the hold was charged if this charge was written before, which is unknown.
+    pub reached: Option<Money>,
+}
+
+/// Hold to be closed.
 #[derive(Debug, Clone)]
 pub struct Capture {
-    /// The hold.
     pub hold: HoldId,
-    /// What is charged before it closes.
+    /// Id of its entry: [`EntryId::new`].
+    pub entry: EntryId,
+    /// Amount that is charged before it closes.
     pub owed: Owed,
-    /// What is posted of it.
+    /// Details of its entry.
     pub details: EntryDetails,
-    /// The moment it is closed at.
+    /// Moment at which it is closed.
     pub now: Timestamp,
 }
 

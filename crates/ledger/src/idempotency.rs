@@ -6,27 +6,27 @@ use super::LedgerError;
 use farebox_db::statements::Statements;
 use farebox_types::id::{AccountId, RequestKey, Timestamp};
 
-/// How often a request that was charged nothing may be tried again under one key.
+/// Number of times that a request that was charged nothing may be sent under one key.
 const ATTEMPTS: u32 = 16;
 
-/// What a request is to the ledger.
+/// Status of a request under its idempotency key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum IdempotencyStatus {
-    /// It may be served, under this key.
+    /// New request, to be served under this key.
     New(RequestKey),
-    /// The same is being served.
+    /// Request that is being served.
     InProgress,
-    /// It was served and charged.
+    /// Request that was served and charged.
     Charged,
 }
 
-/// What a request under `idempotency_key` is known as. One that was charged for, or may yet be,
-/// does not come again; one that was charged nothing may. Without a key every request is new.
+/// Returns the status of a request. One that was charged for, or may yet be, is not served again; one that was
+/// charged nothing may be. Without a key every request is new.
 ///
 /// The account must be locked, or two that race would both be new.
 ///
 /// # Errors
-/// When the database fails.
+/// The database fails.
 pub async fn idempotency_status(
     tx: &mut impl Statements,
     account: &AccountId,

@@ -1,4 +1,4 @@
-//! Who has how much.
+//! Ledger: balances of accounts, and the holds, charges and entries that change them.
 //!
 //! ```text
 //! available = credited - spent - held
@@ -7,9 +7,9 @@
 //! | verb       | what it does                                                                    |
 //! |------------|---------------------------------------------------------------------------------|
 //! | [`credit`] | raises `credited`, once per source                                              |
-//! | [`hold`]   | opens a hold and sets an estimate aside for it                                   |
+//! | [`hold`]   | opens a hold and sets an estimate aside for it                                  |
 //! | [`charge`] | raises what a hold was charged, drawing on its reserve first, then on `available`|
-//! | [`close`]  | posts one entry for the hold and frees the rest of its reserve                    |
+//! | [`close`]  | posts one entry for the hold and frees the rest of its reserve                  |
 //! | `balance`  | reads                                                                           |
 //!
 //! [`spend`] is `hold`, `charge` and `close` in one, for requests with a known price.
@@ -19,61 +19,67 @@
 //!   and a `CHECK` of the table stands behind it;
 //! * credits are `credited`, entries plus the charges on open holds are `spent`, what open holds
 //!   have not used of their reserve is `held`;
-//! * the row of an account holds the same money divided otherwise: entries are `posted`, and its
-//!   `held` is what open holds [claim](account::Hold::claim), the greater of reserve and charges. So a
+//! * the row of an account divides the same money otherwise: entries are `posted`, and `held` is
+//!   the sum that open holds [claim](account::Hold::claim), the greater of reserve and charges. So a
 //!   charge within the reserve is a change of its hold alone. [`audit`] recomputes all of it;
 //! * accounts are locked before holds, each in the order of their ids, so that verbs never deadlock
 //!   among each other. A charge within the reserve needs the lock of its hold only. The batch writer
 //!   locks only what it changes, when it does;
-//! * an answer is given after its commit. Too little money is an outcome ([`HoldOutcome::Short`]);
-//!   an error means that nothing is known or nothing was done, and never that money is missing.
+//! * a result is sent after its commit. Too little money is an outcome ([`HoldOutcome::Short`]); an
+//!   error means that nothing is known or nothing was done, and never that money is missing.
 //!
 //! The functions on [`Tx`](farebox_db::Tx) take part in a caller's transaction; the methods of
-//! [`Ledger`] run their own. What every request does ([`Ledger::open`], [`Ledger::charge`],
-//! [`Ledger::settle`]) goes through one writer per process that shares a commit among all who wait:
-//! see [`batch`].
+//! [`Ledger`] run their own. The commands of every request ([`Ledger::open`], [`Ledger::charge`],
+//! [`Ledger::capture`]) go through one writer per process, whose commits many of them share:
+//!
+//! ```text
+//! queue ── batch ──> writer ── rows ──> decide ── statements ──> database
+//!   ^                  |  row_cache, sql   |  working_set, account (pure)
+//!   └── durability <── results             └─ changes
+//! ```
 
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
 pub mod account;
 pub mod audit;
-pub mod batch;
+mod batch;
 pub mod budget;
 mod changes;
-mod confirm;
 mod decide;
+mod durability;
 pub mod holds;
 mod idempotency;
-mod memory;
-mod orders;
+mod locked;
+mod queue;
 mod reads;
+mod row_cache;
 mod sql;
 pub mod statement;
 pub mod sweep;
 mod verbs;
-pub mod working_set;
+mod working_set;
 mod writer;
 
 use std::sync::Arc;
 
 pub use account::{Account, Balance, LARGEST};
-pub use batch::BatchStats;
 pub use budget::{Budget, LimitedBy, SpendingLimit};
 pub use holds::{Capture, Estimate, HoldRequest, OpenOutcome, Owed};
 pub use idempotency::{IdempotencyStatus, idempotency_status};
+pub use queue::BatchStats;
 pub use reads::{OpenHold, has_available, is_known, open_holds, spent_of};
 pub use statement::{Entry, EntryDetails, EntryKind, Filter, Page, StatementCursor};
 pub use verbs::{charge, close, credit, credit_all, extend, hold, lock, spend};
 
 use farebox_db::{Db, DbError, TxError};
-use farebox_types::id::{AccountId, HoldId, RequestKey, SourceRef, Timestamp};
+use farebox_types::id::{AccountId, EntryId, HoldId, RequestKey, SourceRef, Timestamp};
 use farebox_types::money::Money;
 
-/// Why the ledger could not do what it was asked. None of these says that money is missing.
+/// Reason why the ledger could not do what it was asked. None says that money is missing.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum LedgerError {
-    /// The database refused, failed or is gone.
+    /// The database refused, failed or is unreachable.
     #[error(transparent)]
     Database(Arc<DbError>),
     /// This source was credited before, to another account or with another amount.
@@ -88,7 +94,10 @@ pub enum LedgerError {
     /// An amount that is negative, or a credit of nothing.
     #[error("{0} is not an amount that can be recorded here")]
     Amount(Money),
-    /// A sum beyond what the ledger can record.
+    /// Details of an entry that cannot be recorded.
+    #[error("the entry of a hold cannot be recorded: {0}")]
+    Details(&'static str),
+    /// A sum beyond the largest that the ledger can record.
     #[error("the sum exceeds {}, the most the ledger can record", account::LARGEST)]
     Overflow,
     /// A row that no verb writes: run `farebox audit`.
@@ -119,6 +128,7 @@ impl TxError for LedgerError {
             | Self::StillOpen(_)
             | Self::UnknownHold(_)
             | Self::Amount(_)
+            | Self::Details(_)
             | Self::Overflow
             | Self::Corrupt(_)
             | Self::Stopped => None,
@@ -126,104 +136,104 @@ impl TxError for LedgerError {
     }
 }
 
-/// What [`credit`] did.
+/// Outcome of a credit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Credited {
-    /// The account now has more.
+    /// Credited now.
     Applied,
-    /// This source was credited before, exactly so; nothing changed.
+    /// Credited before, exactly so; nothing changed.
     Replayed,
 }
 
-/// What [`hold`] did.
+/// Outcome of a request for a hold: see [`hold`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HoldOutcome {
-    /// A new hold is open.
+    /// New hold, open.
     Opened(HoldId),
-    /// This request key has a hold already, open or closed; nothing changed.
+    /// Hold that this request key has already, open or closed; nothing changed.
     Existing(HoldId),
-    /// The account lacks this much; nothing changed.
+    /// The account has too little available; nothing changed.
     Short {
-        /// How much more would suffice.
+        /// Amount by which it is too little.
         by: Money,
     },
 }
 
-/// What a charge did.
+/// Outcome of a charge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChargeOutcome {
     /// Charged, and durable.
     Charged {
-        /// What the hold was charged altogether, this charge included.
+        /// Sum that the hold was charged, this charge included.
         total: Money,
     },
-    /// The account lacks this much; nothing changed.
+    /// The account has too little available; nothing changed.
     Short {
-        /// How much more would suffice.
+        /// Amount by which it is too little.
         by: Money,
     },
     /// The hold is closed; nothing changed.
     Closed,
 }
 
-/// What [`close`] did.
+/// Outcome of closing a hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CloseOutcome {
     /// The entry is posted.
     Closed {
-        /// The entry of the hold.
+        /// Entry of the hold.
         entry: Entry,
-        /// What the hold had set aside and not used.
+        /// Amount that the hold had set aside and not used.
         released: Money,
     },
     /// The hold was closed before; nothing changed.
     AlreadyClosed {
-        /// The entry posted then.
+        /// Entry posted then.
         entry: Entry,
     },
-    /// The account lacks this much of what was owed [exactly](Owed::Exactly); the hold is still open.
+    /// The account has less available than is owed [exactly](Owed::Exactly); the hold is still open.
     Short {
-        /// How much more would suffice.
+        /// Amount by which it is too little.
         by: Money,
     },
 }
 
-/// What [`spend`] did.
+/// Outcome of a payment at once: see [`spend`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SpendOutcome {
-    /// Charged and posted.
+    /// Charged and posted now.
     Spent(Entry),
-    /// This request key was charged before; nothing changed.
+    /// Entry under which this request key was charged before; nothing changed.
     Replayed(Entry),
-    /// The account lacks this much; nothing changed.
+    /// The account has too little available; nothing changed.
     Short {
-        /// How much more would suffice.
+        /// Amount by which it is too little.
         by: Money,
     },
 }
 
-/// The ledger of a database. Clones share the batch writer, which ends with the last of them.
+/// Ledger of a database. Clones share the batch writer, which ends with the last of them.
 #[derive(Debug, Clone)]
 pub struct Ledger {
     db: Db,
-    batch: batch::Handle,
+    writer: queue::Handle,
 }
 
 impl Ledger {
     /// Opens the ledger and starts its batch writer, on a thread of its own.
     #[must_use]
     pub fn start(db: Db) -> Self {
-        let batch = batch::start(&db);
-        Self { db, batch }
+        let writer = queue::start(&db);
+        Self { db, writer }
     }
 
-    /// The database underneath, to combine a verb with other work in one transaction.
+    /// Returns the database underneath, to combine a verb with other work in one transaction.
     #[must_use]
     pub const fn db(&self) -> &Db {
         &self.db
     }
 
-    /// [`credit`] in a transaction of its own.
+    /// Credits an account in a transaction of its own: see [`credit`].
     ///
     /// # Errors
     /// Those of [`credit`].
@@ -242,7 +252,7 @@ impl Ledger {
             .await
     }
 
-    /// [`hold`] in a transaction of its own.
+    /// Opens a hold in a transaction of its own: see [`hold`].
     ///
     /// # Errors
     /// Those of [`hold`].
@@ -262,24 +272,24 @@ impl Ledger {
             .await
     }
 
-    /// Raises what a hold was charged by `amount`, which may be zero. Answers when the charge is
+    /// Raises what a hold was charged by `amount`, which may be zero. Replies when the charge is
     /// durable: what was paid for may be delivered then.
     ///
     /// A hold is charged by one instance, the one that serves its request.
     ///
-    /// A caller that stops waiting (drops the future) may have charged or not; closing the hold
-    /// tells. A caller that must know runs this to its end in a task of its own.
+    /// A caller that stops waiting (drops the future) may have charged or not; closing the hold tells. A caller that must
+    /// know runs this to its end in a task of its own.
     ///
     /// # Errors
-    /// When the hold is unknown, the amount negative, or the database fails. After a database
-    /// error the charge may have happened or not; closing the hold tells.
+    /// The hold is unknown, the amount negative, or the database fails. After a database error the charge may have
+    /// happened or not; closing the hold tells.
     pub async fn charge(&self, hold: &HoldId, amount: Money) -> Result<ChargeOutcome, LedgerError> {
         self.charge_ahead(hold, amount, Money::ZERO).await
     }
 
-    /// [`charge`](Self::charge), and where that goes beyond what the hold has set aside, sets `ahead`
-    /// aside for what comes next, or as much of it as is available: for holds that cannot know at
-    /// their beginning what they will come to. Charges within what is set aside are the fast ones.
+    /// Charges a hold, as [`charge`](Self::charge) does. If that goes beyond what the hold has set aside, sets `ahead`
+    /// aside for what comes next, or as much of it as is available: for holds that cannot know at their beginning what
+    /// they will come to. Charges within what is set aside are the fast ones.
     ///
     /// # Errors
     /// Those of [`charge`](Self::charge).
@@ -289,30 +299,30 @@ impl Ledger {
         amount: Money,
         ahead: Money,
     ) -> Result<ChargeOutcome, LedgerError> {
-        self.batch.charge(working_set::Charge { hold: hold.clone(), amount, ahead }).await
+        self.writer.charge(holds::Charge { hold: hold.clone(), amount, ahead, reached: None }).await
     }
 
-    /// Opens a hold for a request, for as much of the estimate as there is. Shares its commit with
-    /// others.
+    /// Opens a hold for a request, for as much of the estimate as is available. Shares its commit with others. A request
+    /// that comes again under the id of its hold gets that hold.
     ///
     /// A caller that stops waiting has no hold: one that was opened for it meanwhile is closed.
     ///
     /// # Errors
-    /// When the database fails.
+    /// The database fails.
     pub async fn open(&self, opening: HoldRequest) -> Result<OpenOutcome, LedgerError> {
-        self.batch.open(opening).await
+        self.writer.open(opening).await
     }
 
-    /// Charges what is still owed for a hold, and closes it. Shares its commit with others. It is
-    /// done also when the caller stops waiting.
+    /// Charges the amount still owed for a hold, and closes it. Shares its commit with others. It is done also if the
+    /// caller stops waiting.
     ///
     /// # Errors
-    /// [`LedgerError::UnknownHold`], or when the database fails.
+    /// [`LedgerError::UnknownHold`], [`LedgerError::Details`], or the database fails.
     pub async fn capture(&self, capture: Capture) -> Result<CloseOutcome, LedgerError> {
-        self.batch.capture(capture).await
+        self.writer.capture(capture).await
     }
 
-    /// [`close`], sharing its commit with others.
+    /// Closes a hold, sharing its commit with others: see [`close`].
     ///
     /// # Errors
     /// Those of [`close`].
@@ -322,11 +332,13 @@ impl Ledger {
         details: &EntryDetails,
         now: Timestamp,
     ) -> Result<CloseOutcome, LedgerError> {
-        let capture = Capture { hold: hold.clone(), owed: Owed::NOTHING, details: details.clone(), now };
+        let entry = EntryId::new(now);
+        let capture =
+            Capture { hold: hold.clone(), entry, owed: Owed::NOTHING, details: details.clone(), now };
         self.capture(capture).await
     }
 
-    /// [`spend`] in a transaction of its own.
+    /// Charges a known price in a transaction of its own: see [`spend`].
     ///
     /// # Errors
     /// Those of [`spend`].
@@ -346,7 +358,7 @@ impl Ledger {
             .await
     }
 
-    /// [`extend`] in a transaction of its own.
+    /// Moves the moment at which a hold expires in a transaction of its own: see [`extend`].
     ///
     /// # Errors
     /// Those of [`extend`].
@@ -359,20 +371,20 @@ impl Ledger {
             .await
     }
 
-    /// How an account stands. One that was never credited stands at zero.
+    /// Returns the balance of an account; one that was never credited has nothing.
     ///
     /// # Errors
-    /// When the database fails.
+    /// The database fails.
     pub async fn balance(&self, account: &AccountId) -> Result<Balance, LedgerError> {
         let mut connection = self.db.pool.acquire().await?;
         Ok(sql::read_balance(&mut connection, account).await?.unwrap_or_default())
     }
 
-    /// A page of what happened to an account, the newest first: credits, and one entry for each
-    /// closed hold. `limit` is taken between 1 and 1000.
+    /// Returns a page of an account's statement, newest lines first: credits, and one entry for each closed hold. `limit`
+    /// is taken between 1 and 1000.
     ///
     /// # Errors
-    /// When the database fails.
+    /// The database fails.
     pub async fn entries(
         &self,
         account: &AccountId,
@@ -382,10 +394,10 @@ impl Ledger {
         self.matching(account, &Filter::default(), cursor, limit).await
     }
 
-    /// The same, of those lines that are wanted.
+    /// Returns a page of those lines of an account's statement that match `filter`: see [`entries`](Self::entries).
     ///
     /// # Errors
-    /// When the database fails.
+    /// The database fails.
     pub async fn matching(
         &self,
         account: &AccountId,
@@ -396,9 +408,9 @@ impl Ledger {
         statement::page(&self.db, account, filter, cursor, limit).await
     }
 
-    /// What the batch writer has done so far, for metrics.
+    /// Returns what the batch writer has done so far, for metrics.
     #[must_use]
     pub fn batch_stats(&self) -> BatchStats {
-        self.batch.stats()
+        self.writer.stats()
     }
 }

@@ -1,22 +1,22 @@
-//! The statements of the verbs, one function each, but for those of [`changes`](super::changes).
-//! Conditions live in the `WHERE`; a statement that changed fewer rows than it must is an error,
-//! because its caller holds the lock on the account and has already decided.
+//! Statements of the verbs, one function each, but for those of [`changes`](super::changes). Conditions live in the
+//! `WHERE`; a statement that changed fewer rows than it must is an error, because its caller holds the lock on the
+//! account and has already decided.
 
 use std::collections::BTreeSet;
 
 use sqlx::AnyConnection;
 
 use super::LedgerError;
-use super::account::{Account, Balance, Hold};
+use super::account::{Account, Balance, Hold, LARGEST};
 use super::statement::Entry;
 use super::working_set::{StoredHold, WorkingSet};
 use farebox_db::rows::{self, Column};
-use farebox_db::statements::{self, Row, Statements, Value};
+use farebox_db::statements::{self, Row, Statements};
 use farebox_db::{DbError, Tx};
 use farebox_types::id::{AccountId, HoldId, RequestKey, SourceRef, Timestamp};
 use farebox_types::money::Money;
 
-/// Whether a row was changed, when the caller may go on either way.
+/// True if a row was changed; the caller may go on either way.
 type Changed = Result<bool, LedgerError>;
 type Done = Result<(), LedgerError>;
 
@@ -41,7 +41,7 @@ pub(super) fn hold_id(row: &Row, column: &str) -> Result<HoldId, LedgerError> {
     HoldId::parse(&text).map_err(|_| LedgerError::Corrupt(format!("hold id {text:?}")))
 }
 
-/// What its open holds were charged is spent, and no longer set aside.
+/// Returns the balance of a row: the charges of its open holds are spent, and no longer set aside.
 fn balance(row: &Row) -> Result<Balance, LedgerError> {
     let (account, charged) = (account(row)?, money(row, "charged")?);
     let sides = || {
@@ -59,12 +59,12 @@ fn account(row: &Row) -> Result<Account, LedgerError> {
 
 pub(super) fn stored_hold(row: &Row) -> Result<StoredHold, LedgerError> {
     let budget = row.text_or_null("budget")?.zip(row.text_or_null("day")?);
-    Ok(StoredHold {
-        budget,
-        account: account_id(row, "account")?,
-        tab: Hold { reserved: money(row, "reserved")?, charged: money(row, "charged")? },
-        is_open: row.text("state")? == "open",
-    })
+    let hold = Hold { reserved: money(row, "reserved")?, charged: money(row, "charged")? };
+    if hold.reserved.min(hold.charged) < Money::ZERO || hold.claim() > LARGEST {
+        return Err(LedgerError::Corrupt(format!("hold {hold:?}")));
+    }
+    let is_open = row.text("state")? == "open";
+    Ok(StoredHold { account: account_id(row, "account")?, hold, is_open, budget })
 }
 
 pub(super) async fn read_balance(
@@ -76,9 +76,8 @@ pub(super) async fn read_balance(
     rows.first().map(balance).transpose()
 }
 
-/// Reads an account and keeps everybody else from changing it, and from opening and closing holds of
-/// it that claim anything, until the transaction ends. Its holds may still be charged within what they
-/// set aside.
+/// Reads an account and keeps everybody else from changing it, and from opening and closing holds of it that claim
+/// anything, until the transaction ends. Its holds may still be charged within what they set aside.
 pub(super) async fn lock_account(
     tx: &mut impl Statements,
     id: &AccountId,
@@ -89,36 +88,36 @@ pub(super) async fn lock_account(
     rows.first().map(account).transpose()
 }
 
-/// Reads accounts and holds as they are at one moment: the accounts that are named and those behind
-/// `holds`, and these holds.
+/// Reads accounts and holds as they are at one moment: the accounts that are named and those of `holds`, and these holds.
 pub(super) async fn read(
     tx: &mut impl Statements,
     accounts: &BTreeSet<&AccountId>,
-    tabs: &BTreeSet<&HoldId>,
+    holds: &BTreeSet<&HoldId>,
 ) -> Result<WorkingSet, LedgerError> {
-    read_and(tx, accounts, tabs, "", "").await
+    read_rows(tx, accounts, holds, "", "").await
 }
 
-/// [`read`]s and locks them until the transaction ends, in one way to the database: the accounts in
-/// the order of their ids, then the holds in the order of theirs.
+/// [`read`]s rows and locks them until the transaction ends, in one round trip: the accounts in the order of their ids,
+/// then the holds in the order of theirs.
 pub(super) async fn lock(
     tx: &mut impl Statements,
     accounts: &BTreeSet<&AccountId>,
-    tabs: &BTreeSet<&HoldId>,
+    holds: &BTreeSet<&HoldId>,
 ) -> Result<WorkingSet, LedgerError> {
-    let (lock_accounts, lock_tabs) = (tx.engine().for_update(), tx.engine().for_update_of("holds"));
-    read_and(tx, accounts, tabs, lock_accounts, &lock_tabs).await
+    let (lock_accounts, lock_holds) = (tx.engine().for_update(), tx.engine().for_update_of("holds"));
+    let rows = read_rows(tx, accounts, holds, lock_accounts, &lock_holds).await?;
+    Ok(WorkingSet { is_locked: true, ..rows })
 }
 
-async fn read_and(
+async fn read_rows(
     tx: &mut impl Statements,
     accounts: &BTreeSet<&AccountId>,
-    tabs: &BTreeSet<&HoldId>,
+    holds: &BTreeSet<&HoldId>,
     lock_accounts: &str,
-    lock_tabs: &str,
+    lock_holds: &str,
 ) -> Result<WorkingSet, LedgerError> {
-    let ids = accounts.iter().map(|account| account.as_str()).chain(tabs.iter().map(|tab| tab.as_str()));
-    let ids: Vec<_> = ids.map(|id| [id]).collect();
+    let accounts = accounts.iter().map(|account| [account.to_string()]);
+    let ids: Vec<_> = accounts.chain(holds.iter().map(|hold| [hold.to_string()])).collect();
     let given = rows::given(tx.engine(), &[Column::Text("id")], ids.len());
     // One look at the index of holds for each id: PostgreSQL would read the whole table for a join. The
     // count is there to have accounts locked before holds.
@@ -129,25 +128,36 @@ async fn read_and(
          of_accounts AS (
            SELECT id, credited, posted, held FROM accounts
             WHERE id IN (SELECT id FROM wanted) ORDER BY id{lock_accounts}),
-         of_tabs AS (
+         of_holds AS (
            SELECT holds.id, account, reserved, charged, state, budget, day
              FROM given CROSS JOIN holds
             WHERE holds.id = given.id AND (SELECT count(*) FROM of_accounts) >= 0
-            ORDER BY holds.id{lock_tabs})
+            ORDER BY holds.id{lock_holds})
          SELECT id, '' AS account, credited, posted, held, 0 AS reserved, 0 AS charged, '' AS state,
                 NULL AS budget, NULL AS day FROM of_accounts
          UNION ALL
-         SELECT id, account, 0, 0, 0, reserved, charged, state, budget, day FROM of_tabs"
+         SELECT id, account, 0, 0, 0, reserved, charged, state, budget, day FROM of_holds"
     );
-    let mut books = WorkingSet::default();
+    let mut found = WorkingSet::default();
     for row in tx.fetch(&query, vec![rows::cells(&ids)]).await? {
-        if row.text("account")?.is_empty() {
-            books.accounts.insert(account_id(&row, "id")?, account(&row)?);
-        } else {
-            books.tabs.insert(hold_id(&row, "id")?, stored_hold(&row)?);
+        match insert_row(&mut found, &row) {
+            Ok(()) => {}
+            // An error of the commands that need this row, not of all.
+            Err(error @ LedgerError::Corrupt(_)) => drop(found.corrupt.insert(row.text("id")?, error)),
+            Err(error) => return Err(error),
         }
     }
-    Ok(books)
+    assert!(found.accounts.len() + found.holds.len() <= ids.len() + holds.len(), "no row was found twice");
+    Ok(found)
+}
+
+fn insert_row(found: &mut WorkingSet, row: &Row) -> Result<(), LedgerError> {
+    if row.text("account")?.is_empty() {
+        found.accounts.insert(account_id(row, "id")?, account(row)?);
+    } else {
+        found.holds.insert(hold_id(row, "id")?, stored_hold(row)?);
+    }
+    Ok(())
 }
 
 /// Makes the account unless it exists. Waits for another transaction that makes the same one.
@@ -173,8 +183,7 @@ pub(super) async fn insert_credit(
     Ok(tx.execute(text, values).await? == 1)
 }
 
-/// Makes missing accounts, locks all in the order of their ids, claims the
-/// sources and raises what was credited.
+/// Makes missing accounts, locks all in the order of their ids, claims the sources and raises `credited`.
 pub(super) async fn insert_credits(
     tx: &mut Tx,
     credits: &[(AccountId, Money, SourceRef)],
@@ -209,7 +218,7 @@ pub(super) async fn insert_credits(
     must(tx.execute(&raise, rows).await?, credits.len(), "a batch of credits, on accounts,")
 }
 
-/// To whom and how much a source was credited.
+/// Returns the account and the amount that a source was credited.
 pub(super) async fn read_credit(tx: &mut Tx, source: &SourceRef) -> Result<(AccountId, Money), LedgerError> {
     let text = "SELECT account, amount FROM credits WHERE source = $1";
     let rows = tx.fetch(text, vec![source.as_str().into()]).await?;
@@ -219,26 +228,11 @@ pub(super) async fn read_credit(tx: &mut Tx, source: &SourceRef) -> Result<(Acco
 
 pub(super) async fn raise_credited(tx: &mut Tx, account: &AccountId, amount: Money) -> Done {
     let text = "UPDATE accounts SET credited = credited + $2 WHERE id = $1";
-    must(tx.execute(text, raised_by(account, amount)).await?, 1, "a credit")
+    let values = vec![account.as_str().into(), amount.micros().into()];
+    must(tx.execute(text, values).await?, 1, "a credit")
 }
 
-/// Sets money aside, if that much is available.
-pub(super) async fn raise_held(tx: &mut Tx, account: &AccountId, amount: Money) -> Done {
-    let text = "UPDATE accounts SET held = held + $2 WHERE id = $1 AND credited - posted - held >= $2";
-    must(tx.execute(text, raised_by(account, amount)).await?, 1, "a hold")
-}
-
-/// Posts money that no hold has set aside, if that much is available.
-pub(super) async fn raise_posted(tx: &mut Tx, account: &AccountId, amount: Money) -> Done {
-    let text = "UPDATE accounts SET posted = posted + $2 WHERE id = $1 AND credited - posted - held >= $2";
-    must(tx.execute(text, raised_by(account, amount)).await?, 1, "a payment")
-}
-
-fn raised_by(account: &AccountId, amount: Money) -> Vec<Value> {
-    vec![account.as_str().into(), amount.micros().into()]
-}
-
-/// The hold of a request key, if it has one.
+/// Returns the hold of a request key, if it has one.
 pub(super) async fn find_hold(
     tx: &mut Tx,
     account: &AccountId,
@@ -249,24 +243,24 @@ pub(super) async fn find_hold(
     rows.first().map(|row| hold_id(row, "id")).transpose()
 }
 
-/// A hold, and when it expires.
+/// Reads a hold, and the moment at which it expires.
 pub(super) async fn read_hold(
     tx: &mut Tx,
     hold: &HoldId,
 ) -> Result<Option<(StoredHold, Timestamp)>, LedgerError> {
     let text = "SELECT account, reserved, charged, state, budget, day, expires_at FROM holds WHERE id = $1";
-    let rows = tx.fetch(text, vec![hold.as_str().into()]).await?;
+    let rows = tx.fetch(text, vec![hold.to_string().into()]).await?;
     let read = |row| Ok((stored_hold(row)?, Timestamp::from_millis(row.whole("expires_at")?)));
     rows.first().map(read).transpose()
 }
 
-/// False when the hold is closed or unknown.
+/// Moves the moment at which a hold expires. Returns false if it is closed or unknown.
 pub(super) async fn set_expiry(tx: &mut Tx, hold: &HoldId, expires_at: Timestamp) -> Changed {
     let text = "UPDATE holds SET expires_at = $2 WHERE id = $1 AND state = 'open'";
-    Ok(tx.execute(text, vec![hold.as_str().into(), expires_at.millis().into()]).await? == 1)
+    Ok(tx.execute(text, vec![hold.to_string().into(), expires_at.millis().into()]).await? == 1)
 }
 
-/// Holds whose time is over, the oldest first.
+/// Returns holds whose time is over, the oldest first.
 pub(super) async fn expired_holds(
     connection: &mut AnyConnection,
     now: Timestamp,
@@ -290,12 +284,12 @@ pub(super) async fn lock_open_holds(
     rows.iter().map(|row| Ok((hold_id(row, "id")?, money(row, "charged")?))).collect()
 }
 
-/// The entry of a closed hold.
+/// Reads the entry of a closed hold.
 pub(super) async fn read_entry(tx: &mut impl Statements, hold: &HoldId) -> Result<Entry, LedgerError> {
     let text =
         "SELECT id, account, kind, amount, request_id, NULL AS source, service, units, unit_price, meta, created_at
            FROM entries WHERE hold = $1";
-    let rows = tx.fetch(text, vec![hold.as_str().into()]).await?;
+    let rows = tx.fetch(text, vec![hold.to_string().into()]).await?;
     match rows.first() {
         Some(row) => Entry::from_row(row),
         None => Err(LedgerError::Corrupt(format!("closed hold {hold} has no entry"))),

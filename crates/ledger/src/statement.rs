@@ -1,4 +1,4 @@
-//! What an account's owner sees: entries and credits, page by page.
+//! Statement of an account, as its owner sees it: entries and credits, page by page.
 
 use std::fmt;
 
@@ -7,13 +7,13 @@ use serde::Serialize;
 use super::LedgerError;
 use farebox_db::Db;
 use farebox_db::statements::{self, Row};
-use farebox_types::id::{AccountId, RequestId, SourceRef, Timestamp, in_order};
+use farebox_types::id::{AccountId, EntryId, RequestId, SourceRef, Timestamp};
 use farebox_types::money::Money;
 
-/// The most lines a page can have.
+/// Most lines of a page.
 const LARGEST_PAGE: u32 = 1000;
 
-/// A page of entries and credits together. Each side is cut to a page by itself, from its own index:
+/// Query for a page of entries and credits together. Each side is cut to a page by itself, from its own index:
 /// sorted only after both are joined, every line of the account would be read for every page. The
 /// plain bound on `created_at` is what lets an index begin there and not at the newest line.
 const PAGE: &str = "
@@ -33,27 +33,27 @@ const PAGE: &str = "
        ORDER BY created_at DESC, source DESC LIMIT $4) AS paid
      ORDER BY created_at DESC, id DESC LIMIT $4";
 
-/// What kind of thing happened.
+/// Kind of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EntryKind {
-    /// Money came in.
+    /// Credit.
     Credit,
-    /// A metered request: a stream, a completion.
+    /// Metered request: a stream, a completion.
     Usage,
-    /// A request with a known price, paid at once.
+    /// Request with a known price, paid at once.
     Purchase,
-    /// A hold whose request never came to its end; the sweeper closed it at what was charged.
+    /// Hold whose request never came to its end; the sweeper closed it at what was charged.
     Expired,
     /// Credit that was taken back, because its payment was.
     Refund,
 }
 
 impl EntryKind {
-    /// All of them.
+    /// All kinds.
     pub const ALL: [Self; 5] = [Self::Credit, Self::Usage, Self::Purchase, Self::Expired, Self::Refund];
 
-    /// The stored and shown name.
+    /// Returns the stored and shown name.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -66,72 +66,72 @@ impl EntryKind {
     }
 }
 
-/// What a closed hold was about, as told by whoever closes it.
+/// Details of an entry, as given by whoever closes its hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EntryDetails {
-    /// Anything but [`EntryKind::Credit`], which only a credit is; the database refuses that.
+    /// Anything but [`EntryKind::Credit`], which only a credit is.
     pub kind: EntryKind,
     /// The request that was served.
     pub request_id: Option<RequestId>,
     /// The model or service that was used.
     pub service: String,
-    /// How many units were delivered. The payer can verify `units * unit_price`.
+    /// Number of units delivered. The payer can verify `units * unit_price`.
     pub units: u64,
     /// The price of one unit.
     pub unit_price: Money,
-    /// Anything else worth keeping. Never a prompt, a key or a signature.
+    /// Other details worth keeping. Never a prompt, a key or a signature.
     pub meta: serde_json::Value,
 }
 
-/// One line of an account's statement. Never changes once written.
+/// Line of an account's statement. Never changes once written.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Entry {
-    /// A UUID, or the source of a credit.
+    /// [`EntryId`], or the source of a credit.
     pub id: String,
-    /// Whose it is.
+    /// Account that it is a line of.
     pub account: AccountId,
-    /// What happened.
+    /// Kind of line.
     pub kind: EntryKind,
-    /// How much: in for a credit, out for everything else. Never negative.
+    /// Amount: in for a credit, out for everything else. Never negative.
     pub amount: Money,
     /// The request that was served.
     pub request_id: Option<RequestId>,
-    /// The evidence of a credit.
+    /// Source of a credit.
     pub source: Option<SourceRef>,
     /// The model or service that was used.
     pub service: String,
-    /// How many units were delivered.
+    /// Number of units delivered.
     pub units: u64,
     /// The price of one unit.
     pub unit_price: Money,
-    /// Anything else worth keeping.
+    /// Other details worth keeping.
     pub meta: serde_json::Value,
-    /// When the line was written.
+    /// Moment at which the line was written.
     pub created_at: Timestamp,
 }
 
-/// A part of a statement.
+/// Part of a statement.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page {
-    /// The lines, newest first.
+    /// Lines, newest first.
     pub entries: Vec<Entry>,
-    /// Where the next page begins; `None` when this is the last.
+    /// Cursor of the next page; `None` if this is the last.
     pub next: Option<StatementCursor>,
 }
 
-/// Which lines of a statement are wanted; all by default.
+/// Filter of the lines of a statement; all by default.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Filter {
     pub kind: Option<EntryKind>,
     /// The model or service, exactly.
     pub service: Option<String>,
-    /// Not before this moment.
+    /// Earliest moment.
     pub from: Option<Timestamp>,
-    /// Before this moment.
+    /// Moment that lines must precede.
     pub until: Option<Timestamp>,
 }
 
-/// A place in a statement: after the line written at this time under this id.
+/// Place in a statement: after the line written at this moment under this id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StatementCursor {
     created_at: Timestamp,
@@ -139,7 +139,7 @@ pub struct StatementCursor {
 }
 
 impl StatementCursor {
-    /// Reads what [`StatementCursor`] displays; `None` when it is something else.
+    /// Reads the text that a [`StatementCursor`] displays as; `None` if it is something else.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let (millis, id) = text.split_once('-')?;
@@ -154,11 +154,36 @@ impl fmt::Display for StatementCursor {
     }
 }
 
+impl EntryDetails {
+    /// Checks what the database would refuse, and with it all other commands of the batch.
+    pub(super) fn check(&self) -> Result<(), LedgerError> {
+        if self.kind == EntryKind::Credit {
+            return Err(LedgerError::Details("its kind is `credit`, which is for credits alone"));
+        }
+        if self.service.contains('\0') {
+            return Err(LedgerError::Details(
+                "its service has a NUL character, which PostgreSQL cannot store",
+            ));
+        }
+        if self.unit_price < Money::ZERO {
+            return Err(LedgerError::Amount(self.unit_price));
+        }
+        i64::try_from(self.units).map_err(|_| LedgerError::Overflow)?;
+        Ok(())
+    }
+}
+
 impl Entry {
-    /// The entry of a hold that closes at `amount`.
-    pub(super) fn of(account: &AccountId, amount: Money, details: &EntryDetails, now: Timestamp) -> Self {
+    /// Returns the entry of a hold that closes at `amount`.
+    pub(super) fn of(
+        id: &EntryId,
+        account: &AccountId,
+        amount: Money,
+        details: &EntryDetails,
+        now: Timestamp,
+    ) -> Self {
         Self {
-            id: in_order(now),
+            id: id.to_string(),
             account: account.clone(),
             kind: details.kind,
             amount,

@@ -2,25 +2,25 @@
 //!
 //! Such a hold is closed at what it was charged, which is what was delivered, and what it had set
 //! aside becomes available again. Any number of instances may sweep at once: each hold is closed
-//! in a transaction of its own that looks again whether it is still open and still expired.
+//! in a transaction of its own, which reads again if it is still open and still expired.
 
 use super::{EntryDetails, EntryKind, Ledger, LedgerError, sql, verbs};
 use farebox_types::id::Timestamp;
 use farebox_types::money::Money;
 
-/// What a sweep did.
+/// Result of a sweep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Swept {
-    /// How many holds it closed.
+    /// Number of holds that it closed.
     pub closed: u32,
-    /// Whether it stopped at its limit, so that more may be waiting.
+    /// True if it stopped at its limit, so that more may be waiting.
     pub more: bool,
 }
 
 /// Closes at most `limit` holds whose time is over, the oldest first.
 ///
 /// # Errors
-/// When the database fails; the holds closed until then stay closed.
+/// The database fails; the holds closed until then stay closed.
 pub async fn sweep(ledger: &Ledger, now: Timestamp, limit: u32) -> Result<Swept, LedgerError> {
     let mut connection = ledger.db().pool.acquire().await?;
     let expired = sql::expired_holds(&mut connection, now, limit).await?;
@@ -38,7 +38,7 @@ pub async fn sweep(ledger: &Ledger, now: Timestamp, limit: u32) -> Result<Swept,
     Ok(swept)
 }
 
-/// What is posted of a hold whose request never came to its end.
+/// Details of the entry of a hold whose request never came to its end.
 pub(super) fn details() -> EntryDetails {
     EntryDetails {
         kind: EntryKind::Expired,

@@ -1,24 +1,23 @@
-//! The verbs, as parts of a caller's transaction. Each locks the account first, then the hold.
+//! Verbs as parts of a caller's transaction. Each locks the account first, then the hold.
 
 #[cfg(doc)]
 use super::Ledger;
 use super::account::{Account, AccountRefusal, Hold};
+use super::batch::{Batch, CommandResult};
 use super::changes::{self, NewHold};
-use super::holds::{Capture, Owed};
-use super::orders::Orders;
-use super::sql;
+use super::holds::{Capture, Charge, Owed};
 use super::statement::{Entry, EntryDetails};
-use super::working_set::{Charge, StoredHold};
-use super::{ChargeOutcome, CloseOutcome, Credited, HoldOutcome, LedgerError, SpendOutcome};
+use super::working_set::StoredHold;
+use super::{ChargeOutcome, CloseOutcome, Credited, HoldOutcome, LedgerError, SpendOutcome, locked, sql};
 use farebox_db::Tx;
 use farebox_db::writes::Writes;
-use farebox_types::id::{AccountId, HoldId, RequestKey, SourceRef, Timestamp};
+use farebox_types::id::{AccountId, EntryId, HoldId, RequestKey, SourceRef, Timestamp};
 use farebox_types::money::Money;
 
-/// Raises what the account was credited, once per source; makes the account when it is missing.
+/// Raises `credited` of an account, once per source; makes the account if it is missing.
 ///
 /// # Errors
-/// [`LedgerError::CreditConflict`] when the source was credited to another account or with another
+/// [`LedgerError::CreditConflict`] if the source was credited to another account or with another
 /// amount, [`LedgerError::Amount`] unless the amount is positive, [`LedgerError::Overflow`].
 pub async fn credit(
     tx: &mut Tx,
@@ -45,12 +44,11 @@ pub async fn credit(
     }
 }
 
-/// [`credit`] for several accounts at once, each named once, with sources that
-/// were never credited: what the caller's own locked rows say.
+/// Credits several accounts at once, each named once, under sources that were never credited, according to the
+/// caller's own locked rows.
 ///
 /// # Errors
-/// [`LedgerError::Amount`] unless every amount is positive, [`LedgerError::Corrupt`]
-/// when a source was credited before, and the database's refusal of a sum that is too large.
+/// [`LedgerError::Amount`] unless every amount is positive, [`LedgerError::Corrupt`] if a source was credited before, and the database's refusal of a sum that is too large.
 pub async fn credit_all(
     tx: &mut Tx,
     credits: &[(AccountId, Money, SourceRef)],
@@ -65,23 +63,22 @@ pub async fn credit_all(
     sql::insert_credits(tx, credits, now).await
 }
 
-/// How an account stands, and stays until the transaction ends. One that was never credited
-/// stands at zero.
+/// Returns an account as it stays until the transaction ends. One that was never credited has nothing.
 ///
 /// # Errors
-/// When the database fails.
+/// The database fails.
 pub async fn lock(tx: &mut Tx, account: &AccountId) -> Result<Account, LedgerError> {
     Ok(sql::lock_account(tx, account).await?.unwrap_or_default())
 }
 
-/// Opens a hold for a request and sets `estimate` aside for it; zero is legal and sets nothing
-/// aside. A request key that has a hold already gets that one, whatever its state.
+/// Opens a hold for a request and sets `estimate` aside for it; zero is legal and sets nothing aside. A request key
+/// that has a hold already gets that one, whatever its state.
 ///
-/// `expires_at` is when the [sweeper](super::sweep) may take the request for lost: later than any
+/// `expires_at` is the moment from which on the [sweeper](super::sweep) may take the request for lost: later than any
 /// request lives, or moved on with [`extend`] while it lives.
 ///
 /// # Errors
-/// [`LedgerError::Amount`] when the estimate is negative.
+/// [`LedgerError::Amount`] if the estimate is negative.
 pub async fn hold(
     tx: &mut Tx,
     account: &AccountId,
@@ -100,15 +97,23 @@ pub async fn hold(
         return Ok(HoldOutcome::Existing(existing));
     }
     match before.reserve(estimate) {
-        Ok(_) => sql::raise_held(tx, account, estimate).await?,
+        Ok(_) => {}
         Err(AccountRefusal::Short(by)) => return Ok(HoldOutcome::Short { by }),
         Err(AccountRefusal::Overflow) => return Err(LedgerError::Overflow),
     }
     let id = HoldId::new(now);
-    let tab = Hold { reserved: estimate, charged: Money::ZERO };
-    let budget = None;
-    let new = NewHold { id: id.clone(), account, request_key, tab, state: "open", budget, now, expires_at };
     let mut writes = Writes::default();
+    change_account(&mut writes, account, Money::ZERO, estimate);
+    let new = NewHold {
+        id: &id,
+        account,
+        request_key: request_key.clone(),
+        hold: Hold { reserved: estimate, charged: Money::ZERO },
+        state: "open",
+        budget: None,
+        now,
+        expires_at,
+    };
     changes::insert_holds(&mut writes, &[new]);
     changes::write(tx, &writes).await?;
     Ok(HoldOutcome::Opened(id))
@@ -119,12 +124,12 @@ pub async fn hold(
 /// its commit with others and is faster.
 ///
 /// # Errors
-/// [`LedgerError::UnknownHold`], and [`LedgerError::Amount`] when the amount is negative.
+/// [`LedgerError::UnknownHold`], and [`LedgerError::Amount`] if the amount is negative.
 pub async fn charge(tx: &mut Tx, hold: &HoldId, amount: Money) -> Result<ChargeOutcome, LedgerError> {
     not_negative(amount)?;
-    let charge = Charge { hold: hold.clone(), amount, ahead: Money::ZERO };
-    let orders = Orders { charges: vec![charge], ..Orders::default() };
-    orders.execute(None, tx).await?.0.charges.pop().ok_or(LedgerError::Stopped)?
+    let charge = Charge { hold: hold.clone(), amount, ahead: Money::ZERO, reached: None };
+    let batch = Batch { charges: vec![charge], ..Batch::default() };
+    only(locked::execute(&batch, tx).await?.0.charges)
 }
 
 /// Closes a hold at what it was charged: posts its one entry and frees what it had set aside and
@@ -138,20 +143,21 @@ pub async fn close(
     details: &EntryDetails,
     now: Timestamp,
 ) -> Result<CloseOutcome, LedgerError> {
-    let capture = Capture { hold: hold.clone(), owed: Owed::NOTHING, details: details.clone(), now };
-    let orders = Orders { captures: vec![capture], ..Orders::default() };
-    orders.execute(None, tx).await?.0.captures.pop().ok_or(LedgerError::Stopped)?
+    let entry = EntryId::new(now);
+    let capture = Capture { hold: hold.clone(), entry, owed: Owed::NOTHING, details: details.clone(), now };
+    let batch = Batch { captures: vec![capture], ..Batch::default() };
+    only(locked::execute(&batch, tx).await?.0.captures)
 }
 
-/// [`close`], provided that the hold is open and its time is over. `None` when it is not.
+/// Closes a hold, provided that it is open and its time is over. Returns `None` if it is not.
 pub(super) async fn close_expired(
     tx: &mut Tx,
     hold: &HoldId,
     details: &EntryDetails,
     now: Timestamp,
 ) -> Result<Option<CloseOutcome>, LedgerError> {
-    let (opened, expires_at) = lock_hold(tx, hold).await?;
-    if !opened.is_open || expires_at > now {
+    let (stored, expires_at) = lock_hold(tx, hold).await?;
+    if !stored.is_open || expires_at > now {
         return Ok(None);
     }
     // One that claims nothing may have been closed meanwhile.
@@ -163,8 +169,8 @@ pub(super) async fn close_expired(
 /// charged before gets the entry posted then, whatever amount is asked now.
 ///
 /// # Errors
-/// [`LedgerError::StillOpen`] when the request key belongs to an open hold,
-/// [`LedgerError::Amount`] when the amount is negative.
+/// [`LedgerError::StillOpen`] if the request key belongs to an open hold,
+/// [`LedgerError::Amount`] if the amount is negative.
 pub async fn spend(
     tx: &mut Tx,
     account: &AccountId,
@@ -174,37 +180,46 @@ pub async fn spend(
     now: Timestamp,
 ) -> Result<SpendOutcome, LedgerError> {
     not_negative(amount)?;
+    details.check()?;
     let before = match sql::lock_account(tx, account).await? {
         Some(found) => found,
         None if amount.is_zero() => open_account(tx, account, now).await?,
         None => return Ok(SpendOutcome::Short { by: amount }),
     };
     if let Some(existing) = sql::find_hold(tx, account, request_key).await? {
-        let (opened, _) = lock_hold(tx, &existing).await?;
-        if opened.is_open {
+        let (stored, _) = lock_hold(tx, &existing).await?;
+        if stored.is_open {
             return Err(LedgerError::StillOpen(request_key.clone()));
         }
         return Ok(SpendOutcome::Replayed(sql::read_entry(tx, &existing).await?));
     }
     match before.reserve(amount) {
-        Ok(_) => sql::raise_posted(tx, account, amount).await?,
+        Ok(_) => {}
         Err(AccountRefusal::Short(by)) => return Ok(SpendOutcome::Short { by }),
         Err(AccountRefusal::Overflow) => return Err(LedgerError::Overflow),
     }
     let id = HoldId::new(now);
-    let tab = Hold { reserved: Money::ZERO, charged: amount };
-    let (state, budget, expires_at) = ("closed", None, now);
-    let new = NewHold { id: id.clone(), account, request_key, tab, state, budget, now, expires_at };
-    let entry = Entry::of(account, amount, details, now);
+    let entry = Entry::of(&EntryId::new(now), account, amount, details, now);
     let mut writes = Writes::default();
+    change_account(&mut writes, account, amount, Money::ZERO);
+    let new = NewHold {
+        id: &id,
+        account,
+        request_key: request_key.clone(),
+        hold: Hold { reserved: Money::ZERO, charged: amount },
+        state: "closed",
+        budget: None,
+        now,
+        expires_at: now,
+    };
     changes::insert_holds(&mut writes, &[new]);
-    changes::insert_entries(&mut writes, &[(id, entry.clone())])?;
+    changes::insert_entries(&mut writes, &[(id.clone(), entry.clone())]);
     changes::write(tx, &writes).await?;
     Ok(SpendOutcome::Spent(entry))
 }
 
-/// Moves the time at which the sweeper may close a hold. False when it is closed already, and the
-/// request must stop.
+/// Moves the moment from which on the sweeper may close a hold. Returns false if it is closed already, and the request
+/// must stop.
 ///
 /// # Errors
 /// [`LedgerError::UnknownHold`].
@@ -213,7 +228,19 @@ pub async fn extend(tx: &mut Tx, hold: &HoldId, expires_at: Timestamp) -> Result
     sql::set_expiry(tx, hold, expires_at).await
 }
 
-/// The account, made when missing, and locked.
+fn change_account(writes: &mut Writes, account: &AccountId, posted: Money, held: Money) {
+    if (posted, held) != (Money::ZERO, Money::ZERO) {
+        changes::change_accounts(writes, std::iter::once((account, (posted, held))));
+    }
+}
+
+/// Returns the result of the one command of a locked batch.
+fn only<T>(mut results: Vec<CommandResult<T>>) -> Result<T, LedgerError> {
+    assert_eq!(results.len(), 1, "the batch has one command");
+    results.pop().flatten().expect("a command on locked rows has a result")
+}
+
+/// Returns the account, made if it is missing, and locked.
 async fn open_account(tx: &mut Tx, account: &AccountId, now: Timestamp) -> Result<Account, LedgerError> {
     if let Some(found) = sql::lock_account(tx, account).await? {
         return Ok(found);
@@ -223,8 +250,8 @@ async fn open_account(tx: &mut Tx, account: &AccountId, now: Timestamp) -> Resul
     made.ok_or_else(|| LedgerError::Corrupt(format!("account {account} vanished")))
 }
 
-/// Locks the account of a hold, then reads the hold, which nobody else can extend any more, or close if
-/// it claims anything. Whose hold it is never changes, so that may be read before.
+/// Locks the account of a hold, then reads the hold, which nobody else can extend any more, or close if it claims
+/// anything. The account of a hold never changes, so it may be read before.
 async fn lock_hold(tx: &mut Tx, hold: &HoldId) -> Result<(StoredHold, Timestamp), LedgerError> {
     let unknown = || LedgerError::UnknownHold(hold.clone());
     let (before, _) = sql::read_hold(tx, hold).await?.ok_or_else(unknown)?;

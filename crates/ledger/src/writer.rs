@@ -1,203 +1,88 @@
-//! Writes batches.
+//! Executes batches, in one of two ways.
 //!
-//! Most are one statement to PostgreSQL, without locks: what fits is worked out from what the writer
-//! [remembers](super::memory), and written only if the rows are as that says. Where they are not, and
-//! for requests that need a look at more than accounts and holds, rows are locked first.
+//! 1. Optimistic: decides from cached rows, and writes with one statement that says how it expects the rows to be.
+//!    Nearly every command goes this way, and none waits for a lock.
+//! 2. [Locked](super::locked): locks the rows, reads them, decides and writes. For batches whose rows were not as
+//!    expected, for commands that cached rows do not grant in full, and for batches whose answer was lost: there each
+//!    command recognises what it did.
 
 use std::collections::BTreeSet;
 
-use super::decide::{Decided, decide};
-use super::idempotency::IdempotencyStatus;
-use super::memory::Memory;
-use super::orders::{Orders, Outcomes};
+use super::LedgerError;
+use super::batch::{Batch, Results};
+use super::decide::decide;
+use super::row_cache::RowCache;
 use super::working_set::WorkingSet;
-use super::{LedgerError, sql};
-use farebox_db::writer_connection::{Unwritten, WriterConnection, WriterTransaction};
-use farebox_db::{DbError, TxError};
+use super::{locked, sql};
+use farebox_db::writer_connection::{WriteError, WriterConnection};
 
-/// Why a batch was given up.
-enum Abandoned {
-    /// A statement was refused. Nothing changed.
-    Refused(LedgerError),
-    /// The transaction could not be begun or committed; in the second case it may have been.
-    Unknown(DbError),
-}
-
-impl From<DbError> for Abandoned {
-    fn from(error: DbError) -> Self {
-        Self::Unknown(error)
-    }
-}
-
-impl TxError for Abandoned {
-    fn db(&self) -> Option<&DbError> {
-        match self {
-            Self::Refused(error) => error.db(),
-            Self::Unknown(error) => Some(error),
-        }
-    }
-}
-
-/// Does what is asked for.
+/// Writer of all batches of this process.
 pub(super) struct Writer {
-    own: WriterConnection,
-    memory: Memory,
+    connection: WriterConnection,
+    cache: RowCache,
 }
 
 impl Writer {
-    pub(super) fn new(own: WriterConnection) -> Self {
-        Self { own, memory: Memory::default() }
+    pub(super) fn new(connection: WriterConnection) -> Self {
+        Self { connection, cache: RowCache::default() }
     }
 
-    /// Does all of it in one transaction. When that is refused, each by itself: one that the database
-    /// will not have must not fail the others.
-    pub(super) async fn carry_out(&mut self, orders: &Orders) -> Outcomes {
-        let mut attempt = self.attempt(orders).await;
-        if let Err(Abandoned::Refused(error)) = &attempt
-            && error.db().is_some_and(|error| !error.is_conflict())
-        {
-            // The connection may have been lost.
-            tracing::warn!(%error, jobs = orders.len(), "a batch broke off; trying again");
-            attempt = self.locked(orders).await;
-        }
-        let error = match attempt {
-            Ok(outcomes) => return outcomes,
-            Err(Abandoned::Refused(error)) if orders.len() > 1 && is_an_answer(&error) => {
-                tracing::error!(%error, jobs = orders.len(), "a batch was refused; trying one by one");
-                return self.one_by_one(orders).await;
-            }
-            Err(Abandoned::Refused(error)) => error,
-            Err(Abandoned::Unknown(error)) => error.into(),
-        };
-        tracing::error!(%error, jobs = orders.len(), "a batch failed");
-        Outcomes {
-            charges: orders.charges.iter().map(|_| Err(error.clone())).collect(),
-            captures: orders.captures.iter().map(|_| Err(error.clone())).collect(),
-            openings: orders.openings.iter().map(|_| Err(error.clone())).collect(),
-        }
+    /// Executes a batch. Commands without a result are deferred: they want [`execute_locked`](Self::execute_locked).
+    pub(super) async fn execute(&mut self, batch: &Batch) -> Results {
+        self.optimistic(batch).await.unwrap_or_else(|error| failed(batch, &error))
     }
 
-    async fn one_by_one(&mut self, orders: &Orders) -> Outcomes {
-        let mut outcomes = Outcomes::default();
-        for single in orders.singles() {
-            let one = Box::pin(self.carry_out(&single)).await;
-            outcomes.charges.extend(one.charges);
-            outcomes.captures.extend(one.captures);
-            outcomes.openings.extend(one.openings);
-        }
-        outcomes
+    /// Executes a batch with its rows locked. Every command has a result.
+    pub(super) async fn execute_locked(&mut self, batch: &Batch) -> Results {
+        self.locked(batch).await.unwrap_or_else(|error| failed(batch, &error))
     }
 
-    async fn attempt(&mut self, orders: &Orders) -> Result<Outcomes, Abandoned> {
-        match self.unlocked(orders).await? {
-            Some(outcomes) => Ok(outcomes),
-            None => self.locked(orders).await,
-        }
-    }
-
-    /// Reads what is not remembered, decides, and writes what is expected of the rows along with what
-    /// they change to. Nothing when that is not so, or it takes more to decide.
-    async fn unlocked(&mut self, orders: &Orders) -> Result<Option<Outcomes>, Abandoned> {
-        let Some(requests) = orders.new_requests() else { return Ok(None) };
-        let known = self.memory.take(orders);
-        let mut books = self.read(orders, known).await?;
-        let mut decided = decide(orders, &requests, &mut books).map_err(Abandoned::Refused)?;
-        if !decided.grudging.is_empty() {
-            // There may be more by now: nobody is refused from memory.
-            let rest = books.found_without(&decided.grudging);
-            books = self.read(orders, rest).await?;
-            decided = decide(orders, &requests, &mut books).map_err(Abandoned::Refused)?;
-        }
-        let Decided { outcomes, closed_before, writes, opened, .. } = decided;
-        if !closed_before.is_empty() || orders.opens_accounts(&books) {
-            return Ok(None);
-        }
-        match self.own.write(&writes).await {
-            Ok(()) => {}
-            Err(Unwritten::Unexpected) => return Ok(None),
-            Err(Unwritten::Refused(error)) => return Err(Abandoned::Refused(error.into())),
-            Err(Unwritten::Unreachable(error)) => return Err(Abandoned::Unknown(error)),
-            Err(Unwritten::Unknown(error)) if error.is_conflict() => return Err(Abandoned::Unknown(error)),
-            Err(Unwritten::Unknown(error)) => {
-                tracing::warn!(%error, jobs = orders.len(), "a batch has no answer; looking whether it was written");
-                match self.unless_written(orders, &requests, &outcomes, &books).await {
-                    Ok(None) => {}
-                    Ok(done) => return Ok(done),
-                    Err(failed) => {
-                        // Nor are they tried one by one: all of it may have been written.
-                        let why = failed.db().map(ToString::to_string);
-                        tracing::error!(why, "a batch cannot be looked up");
-                        return Err(Abandoned::Unknown(error));
-                    }
-                }
-            }
-        }
-        books.tabs.extend(opened);
-        self.memory.keep(books);
-        Ok(Some(outcomes))
-    }
-
-    /// Does in a transaction with locks what may have been written already. Nothing if it was.
-    async fn unless_written(
-        &mut self,
-        orders: &Orders,
-        requests: &[IdempotencyStatus],
-        outcomes: &Outcomes,
-        books: &WorkingSet,
-    ) -> Result<Option<Outcomes>, Abandoned> {
-        let mut tries = 0;
-        loop {
-            tries += 1;
-            let done = self.own.transaction(async |tx| {
-                if orders.are_written(outcomes, books, tx).await.map_err(Abandoned::Refused)? {
-                    return Ok(None);
-                }
-                orders.execute(Some(requests), tx).await.map(Some).map_err(Abandoned::Refused)
-            });
-            match done.await {
-                // It may have come to its end meanwhile.
-                Err(Abandoned::Refused(_)) if tries == 1 => {}
-                Err(error) => return Err(error),
-                Ok(None) => return Ok(None),
-                Ok(Some((outcomes, books))) => {
-                    self.memory.keep(books);
-                    return Ok(Some(outcomes));
-                }
+    async fn optimistic(&mut self, batch: &Batch) -> Result<Results, LedgerError> {
+        let rows = self.read(batch).await?;
+        let decision = decide(batch, rows);
+        match self.connection.write(&decision.writes).await {
+            Ok(()) => Ok(self.written(decision.into_written())),
+            Err(WriteError::Conflict) => self.locked(batch).await,
+            Err(WriteError::Rejected(error)) => Err(error.into()),
+            Err(WriteError::Unknown(error)) => {
+                tracing::warn!(%error, commands = batch.len(), "a batch has no answer; executing it again");
+                // If this fails too, all of it may have been written the first time.
+                self.locked(&batch.again(&decision.results)).await.map_err(|_| error.into())
             }
         }
     }
 
-    /// Completes what is `known` of the rows that `orders` are about.
-    async fn read(&mut self, orders: &Orders, mut known: WorkingSet) -> Result<WorkingSet, Abandoned> {
-        let tabs: BTreeSet<_> = orders.tabs().filter(|hold| !known.tabs.contains_key(hold)).collect();
+    async fn locked(&mut self, batch: &Batch) -> Result<Results, LedgerError> {
+        let mut written = self.connection.transaction(async |tx| locked::execute(batch, tx).await).await;
+        if let Err(LedgerError::Corrupt(_)) = written {
+            // New holds have no row to lock: a lost write of them may have ended in between.
+            written = self.connection.transaction(async |tx| locked::execute(batch, tx).await).await;
+        }
+        Ok(self.written(written?))
+    }
+
+    /// Completes cached rows with those that the batch needs besides.
+    async fn read(&mut self, batch: &Batch) -> Result<WorkingSet, LedgerError> {
+        let mut rows = self.cache.take(batch);
+        let holds: BTreeSet<_> = batch.holds().filter(|hold| !rows.holds.contains_key(hold)).collect();
         let accounts: BTreeSet<_> =
-            orders.accounts().filter(|account| !known.accounts.contains_key(account)).collect();
-        if !(tabs.is_empty() && accounts.is_empty()) {
-            let read = async |tx: &mut WriterTransaction<'_>| {
-                sql::read(tx, &accounts, &tabs).await.map_err(Abandoned::Refused)
-            };
-            let read = self.own.read(read).await?;
-            known.accounts.extend(read.accounts);
-            known.tabs.extend(read.tabs);
+            batch.accounts().filter(|account| !rows.accounts.contains_key(account)).collect();
+        if !(holds.is_empty() && accounts.is_empty()) {
+            let read = self.connection.read(async |tx| sql::read(tx, &accounts, &holds).await).await?;
+            rows.accounts.extend(read.accounts);
+            rows.holds.extend(read.holds);
+            rows.corrupt.extend(read.corrupt);
         }
-        Ok(known)
+        Ok(rows)
     }
 
-    /// The same with rows locked before anything is decided.
-    async fn locked(&mut self, orders: &Orders) -> Result<Outcomes, Abandoned> {
-        let done =
-            self.own.transaction(async |tx| orders.execute(None, tx).await.map_err(Abandoned::Refused));
-        let (outcomes, books) = done.await?;
-        self.memory.keep(books);
-        Ok(outcomes)
+    fn written(&mut self, (results, rows): (Results, WorkingSet)) -> Results {
+        self.cache.keep(rows);
+        results
     }
 }
 
-/// Whether the database is there and said no to what it was asked, so that something else may be
-/// accepted. A conflict was waited for often enough already.
-fn is_an_answer(error: &LedgerError) -> bool {
-    match error.db() {
-        Some(error) => error.is_refusal() && !error.is_conflict() && !error.is_trouble(),
-        None => true,
-    }
+fn failed(batch: &Batch, error: &LedgerError) -> Results {
+    tracing::error!(%error, commands = batch.len(), "a batch failed");
+    batch.failed(error)
 }

@@ -27,6 +27,9 @@ pub enum IdError {
     /// Not a UUID.
     #[error("a hold is named by a UUID")]
     Hold,
+    /// Not a UUID.
+    #[error("an entry is named by a UUID")]
+    Entry,
     /// Empty, too long or with unprintable characters.
     #[error("use 1 to 128 printable ASCII characters without spaces")]
     Token,
@@ -95,29 +98,49 @@ impl AccountId {
     }
 }
 
-/// A hold that is open, or was: a UUID.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-pub struct HoldId(String);
-text_id!(HoldId);
+/// Gives a UUID id what makes it, and its text.
+macro_rules! uuid_id {
+    ($name:ident, $error:expr) => {
+        impl $name {
+            /// Returns a new id, which begins with its moment.
+            #[must_use]
+            pub fn new(now: Timestamp) -> Self {
+                Self(in_order(now))
+            }
 
-impl HoldId {
-    /// A new id, for a hold that is opened at `now`.
-    #[must_use]
-    pub fn new(now: Timestamp) -> Self {
-        Self(in_order(now))
-    }
-
-    /// Reads a UUID in its usual hyphenated form.
-    ///
-    /// # Errors
-    /// [`IdError::Hold`] for any other text.
-    pub fn parse(text: &str) -> Result<Self, IdError> {
-        match Uuid::try_parse(text) {
-            Ok(uuid) if text.len() == 36 => Ok(Self(uuid.to_string())),
-            _ => Err(IdError::Hold),
+            /// Reads a UUID in its usual hyphenated form.
+            ///
+            /// # Errors
+            /// The text has another form.
+            pub fn parse(text: &str) -> Result<Self, IdError> {
+                match Uuid::try_parse(text) {
+                    Ok(uuid) if text.len() == 36 => Ok(Self(uuid)),
+                    _ => Err($error),
+                }
+            }
         }
-    }
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.hyphenated().fmt(f)
+            }
+        }
+        impl Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(self.0.hyphenated().encode_lower(&mut Uuid::encode_buffer()))
+            }
+        }
+    };
 }
+
+/// Id of a hold: a UUID.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HoldId(Uuid);
+uuid_id!(HoldId, IdError::Hold);
+
+/// Id of an entry: a UUID.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EntryId(Uuid);
+uuid_id!(EntryId, IdError::Entry);
 
 /// Key by which a paid request is recognised when it comes again: unique within its account.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -136,7 +159,13 @@ impl RequestKey {
     /// A new key, for requests that cannot come again.
     #[must_use]
     pub fn new(now: Timestamp) -> Self {
-        Self(in_order(now))
+        Self(in_order(now).to_string())
+    }
+
+    /// Returns the key of a request that is known by its hold alone.
+    #[must_use]
+    pub fn of(hold: &HoldId) -> Self {
+        Self(hold.to_string())
     }
 }
 
@@ -186,11 +215,11 @@ impl RequestId {
 /// A UUID of version 7 (RFC 9562, section 5.7), which begins with its moment. Tables and their
 /// indexes grow at their end: new rows share a few pages, however many rows there are, where random
 /// ids would each change a page of their own.
-pub fn in_order(now: Timestamp) -> String {
+fn in_order(now: Timestamp) -> Uuid {
     let mut random = [0; 10];
     getrandom::fill(&mut random).expect("the system has randomness");
     let millis = u64::try_from(now.millis()).unwrap_or_default();
-    Builder::from_unix_timestamp_millis(millis, &random).into_uuid().to_string()
+    Builder::from_unix_timestamp_millis(millis, &random).into_uuid()
 }
 
 /// Printable ASCII without spaces, not empty, not long: safe in logs, URLs and indexes.
@@ -328,10 +357,13 @@ mod tests {
     #[test]
     fn holds_are_uuids() {
         let id = HoldId::new(Timestamp::from_millis(1_767_225_600_500));
-        assert_eq!(HoldId::parse(id.as_str()), Ok(id.clone()));
-        assert_eq!(HoldId::parse(&id.as_str().to_uppercase()), Ok(id.clone()));
-        for wrong in ["", "1", &id.as_str().replace('-', "")] {
+        let text = id.to_string();
+        assert_eq!(HoldId::parse(&text), Ok(id.clone()));
+        assert_eq!(HoldId::parse(&text.to_uppercase()), Ok(id.clone()));
+        assert_eq!(serde_json::to_value(&id).unwrap(), text);
+        for wrong in ["", "1", &text.replace('-', "")] {
             assert_eq!(HoldId::parse(wrong), Err(IdError::Hold), "{wrong}");
+            assert_eq!(EntryId::parse(wrong), Err(IdError::Entry), "{wrong}");
         }
     }
 
@@ -340,7 +372,7 @@ mod tests {
         // The example of RFC 9562, appendix A.6.
         let moment = Timestamp::from_millis(0x017F_22E2_79B0);
         let (hold, request) = (HoldId::new(moment), RequestKey::new(moment));
-        assert!(hold.as_str().starts_with("017f22e2-79b0-7"), "{hold}");
+        assert!(hold.to_string().starts_with("017f22e2-79b0-7"), "{hold}");
         assert!(request.as_str().starts_with("017f22e2-79b0-7"), "{request}");
         assert_ne!(hold, HoldId::new(moment));
         let later = Timestamp::from_millis(moment.millis() + 1);

@@ -31,7 +31,7 @@ pub(super) async fn open_holds(tx: &mut Tx, channel: ChannelId) -> Result<Vec<Op
         "SELECT hold, request_id, challenge, service, unit_price FROM channel_requests WHERE channel = $1";
     let requests = tx.fetch(text, vec![channel.to_string().into()]).await?;
     let with_request = |hold: OpenHold| {
-        let request = requests.iter().find(|row| row.text("hold").is_ok_and(|id| id == hold.id.as_str()));
+        let request = requests.iter().find(|row| row.text("hold").is_ok_and(|id| id == hold.id.to_string()));
         Ok(of_request(hold, request)?)
     };
     open.into_iter().map(with_request).collect()
@@ -67,7 +67,7 @@ pub(super) async fn set_request(
     let text = "INSERT INTO channel_requests (hold, channel, request_id, challenge, service, unit_price) \
          VALUES ($1, $2, $3, $4, $5, $6)";
     let values = vec![
-        hold.as_str().into(),
+        hold.to_string().into(),
         channel.into(),
         request.id.as_str().into(),
         request.challenge.into(),
