@@ -12,6 +12,7 @@
 
 mod error;
 mod lock;
+pub mod migrations;
 pub mod notify;
 pub mod rows;
 pub mod statements;
@@ -188,7 +189,7 @@ impl Db {
     /// # Errors
     /// Fails if a migration does, or if the database was migrated by a newer program.
     pub async fn migrate(&self) -> Result<(), DbError> {
-        sqlx::migrate!("../../migrations").run(&self.writer).await?;
+        migrations::migrator().run(&self.writer).await?;
         let triggers = match self.engine {
             Engine::Sqlite => include_str!("../../../migrations/triggers/sqlite.sql"),
             Engine::Postgres => include_str!("../../../migrations/triggers/postgres.sql"),

@@ -8,7 +8,7 @@ pub const MAX_EVENT: usize = 1 << 20;
 /// Capacity up to which an empty buffer is kept, in bytes.
 const MAX_KEPT_CAPACITY: usize = 16 << 10;
 
-/// SseEvent with data.
+/// Event with data.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SseEvent {
     /// Contents of the `data` lines, joined by line feeds.
