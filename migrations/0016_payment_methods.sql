@@ -1,3 +1,4 @@
+-- Expand and contract: stop older instances first, for they know the renamed columns by their old names.
 -- Payments say by which method and on which network they were made. `''` is the network that the server had before it
 -- said so: its only chain.
 ALTER TABLE payments ADD COLUMN method TEXT NOT NULL DEFAULT 'tempo';

@@ -40,7 +40,6 @@ pub mod offers;
 pub mod permits;
 pub mod server;
 pub mod services;
-pub mod sessions;
 pub mod telemetry;
 pub mod wallet_auth;
 pub mod workers;

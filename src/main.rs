@@ -17,10 +17,10 @@ use farebox::dev::{self, DevOptions};
 use farebox::id::Timestamp;
 use farebox::meter::ChannelNotifier;
 use farebox::money::Money;
+use farebox::offers::sessions::Sessions;
 use farebox::payments::methods::tempo::session::ChannelId;
 use farebox::services::chat::Models;
 use farebox::services::pii::Examiner;
-use farebox::sessions::Sessions;
 use farebox::{funding, ledger, server, telemetry};
 use tokio::net::TcpListener;
 

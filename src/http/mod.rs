@@ -1,23 +1,14 @@
-//! HTTP API: every route on one screen.
+//! HTTP API: the router, its middleware, and what handlers share.
 
-mod billing;
-mod chat;
 mod clock;
 mod code;
-mod discovery;
 mod error;
-mod gate;
-mod health;
-mod keys;
-mod mpp;
+mod gates;
 mod observe;
-mod openapi;
 mod params;
-mod purchase;
 mod request;
+mod routes;
 pub mod sse;
-mod v1;
-mod wallet;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,58 +18,30 @@ use axum::middleware::from_fn_with_state;
 use axum::routing::{get, head};
 use axum::{Extension, Router};
 use tower_http::cors::{Any, CorsLayer};
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use crate::app::App;
+use routes::management::billing;
+use routes::mpp::chat;
+use routes::{discovery, operator};
 
 pub use code::Code;
 pub use error::{HttpError, Problem};
-pub use gate::PAYMENT_RECEIPT;
+pub use gates::payment::PAYMENT_RECEIPT;
 pub use request::Peer;
 
 /// Program that handlers get.
 pub type State = Arc<App>;
 
-/// Routes of the public API. Their documentation is made from this very
-/// table, so nothing of it is served undocumented or documented unserved.
-fn api() -> OpenApiRouter<State> {
-    OpenApiRouter::new()
-        .routes(routes!(discovery::index))
-        .routes(routes!(mpp::preview))
-        .routes(routes!(mpp::account))
-        .routes(routes!(purchase::packs, purchase::keys))
-        .routes(routes!(purchase::credits))
-        .routes(routes!(chat::models))
-        .routes(routes!(chat::completions))
-        .routes(routes!(billing::credit_packs))
-        .routes(routes!(billing::balance, billing::balance_by_post))
-        .routes(routes!(billing::ledger, billing::ledger_by_post))
-        .routes(routes!(billing::begin_checkout))
-        .routes(routes!(billing::success))
-        .routes(routes!(billing::cancel))
-        .routes(routes!(billing::webhook))
-        .routes(routes!(keys::list, keys::create_or_list))
-        .routes(routes!(keys::revoke, keys::revoke_by_post))
-        .routes(routes!(keys::rotate))
-        .routes(routes!(v1::models::list))
-        .routes(routes!(v1::models::detail))
-        .routes(routes!(v1::chat::completions))
-        .routes(routes!(v1::preview::preview))
-        .routes(routes!(health::healthz))
-        .routes(routes!(health::readyz))
-}
-
 /// Makes the router of all routes, with the middleware of every answer.
 pub fn router(app: &State) -> Router {
-    let (api, _) = api().split_for_parts();
+    let (api, _) = routes::api().split_for_parts();
     api.route("/openapi.json", get(discovery::openapi))
         .route("/llms.txt", get(discovery::llms))
         .route("/llms-full.txt", get(discovery::llms_full))
         .route("/.well-known/api-catalog", get(discovery::catalog))
         .route("/favicon.svg", get(discovery::favicon))
         .route("/mpp/chat/completions", head(chat::head))
-        .route("/metrics", get(health::metrics))
+        .route("/metrics", get(operator::metrics))
         .route(
             "/api/v1/billing/test-checkout/{id}",
             get(billing::test_checkout).post(billing::test_checkout_paid),
@@ -111,7 +74,7 @@ fn exposed() -> Vec<HeaderName> {
         observe::REQUEST_ID,
         chat::PII_REDACTED,
     ];
-    payment.into_iter().chain(v1::bearer::rate_headers()).collect()
+    payment.into_iter().chain(gates::bearer::rate_headers()).collect()
 }
 
 /// Lets browsers call from anywhere: credentials are never ambient (no cookies).

@@ -1,10 +1,10 @@
 //! The amount that an account could pay, before anything is reserved: work that costs this server something and the
 //! caller nothing is done for those who could pay for its answer.
 
-use super::Bearer;
 use super::reply::{billing_error, in_progress, insufficient, key_reused, ledger_unavailable};
 use crate::http::State;
 use crate::http::error::HttpError;
+use crate::http::gates::Bearer;
 use crate::id::Timestamp;
 use crate::ledger::{Estimate, LARGEST, OpenOutcome};
 use crate::money::Money;

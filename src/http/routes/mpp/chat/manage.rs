@@ -13,7 +13,7 @@ use super::reply::{PAYMENT_SESSION, no_content, pending, receipt, unavailable};
 use super::session_request::SessionRequest;
 use crate::http::clock;
 use crate::http::error::HttpError;
-use crate::http::gate;
+use crate::http::gates::payment;
 use crate::payments::methods::tempo::session::SessionAction;
 
 /// Header with the balance of a client's channel.
@@ -77,7 +77,7 @@ impl SessionRequest<'_> {
         let sessions = Arc::clone(self.sessions);
         let found = Arc::new(Mutex::new(None));
         let slot = Arc::clone(&found);
-        let proved = gate::charge(
+        let proved = payment::charge(
             self.app,
             self.request,
             self.app.offers.account.clone(),

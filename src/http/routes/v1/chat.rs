@@ -16,10 +16,11 @@ use tracing::Instrument as _;
 
 use super::affordable::minimum_cost;
 use super::reply::{self, in_progress, insufficient, key_reused, ledger_unavailable};
-use super::{Bearer, affordable, attachments, top_up};
-use crate::http::chat::{ChatBody, with_replaced};
+use super::{affordable, attachments, top_up};
 use crate::http::error::{HttpError, OpenAiError};
+use crate::http::gates::Bearer;
 use crate::http::request::{Received, ReceivedWithFiles};
+use crate::http::routes::mpp::chat::{ChatBody, with_replaced};
 use crate::http::{State, clock, sse};
 use crate::id::{RequestId, Timestamp};
 use crate::keys::{Key, RevocationToken, TokenReservation};

@@ -1,6 +1,8 @@
 //! Free documents by which agents find and understand the service. They are
 //! made once, from the configuration and the types of the routes.
 
+mod openapi;
+
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -13,7 +15,6 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-use super::openapi;
 use crate::app::App;
 use crate::config::Config;
 use crate::payments::{Intent, Method};

@@ -17,12 +17,12 @@ use mpp::protocol::core::PaymentCredential;
 use sha2::{Digest as _, Sha256};
 use tracing::Instrument as _;
 
-use super::State;
-use super::clock;
-use super::error::{Code, HttpError};
-use super::request::Received;
 use crate::app::App;
 use crate::funding::{Paid, WorkResult};
+use crate::http::State;
+use crate::http::clock;
+use crate::http::error::{Code, HttpError};
+use crate::http::request::Received;
 use crate::id::AccountId;
 use crate::payments::http::{CREDENTIAL_HEADERS, ChallengeHeader, by_preference};
 use crate::payments::{
@@ -85,7 +85,7 @@ where
 }
 
 /// The requirement of a request: to pay one of `offers` for `resource`, once, with this very body.
-pub(super) fn requirement(
+pub(in crate::http) fn requirement(
     request: &Received,
     resource: Resource,
     offers: Arc<[Offer]>,
@@ -106,7 +106,7 @@ pub(super) fn requirement(
 ///
 /// # Errors
 /// See [`charge`].
-pub(super) async fn redeem<A, F, W>(
+pub(in crate::http) async fn redeem<A, F, W>(
     gate: PaymentGate<'_>,
     credential: Credential,
     work: F,
@@ -135,7 +135,7 @@ where
 }
 
 /// The gate in front of one request: it translates between the payment core and HTTP headers.
-pub(super) struct PaymentGate<'a> {
+pub(in crate::http) struct PaymentGate<'a> {
     app: &'a App,
     request: &'a Received,
     requirement: Requirement,
@@ -144,18 +144,18 @@ pub(super) struct PaymentGate<'a> {
 }
 
 impl<'a> PaymentGate<'a> {
-    pub(super) fn new(app: &'a App, request: &'a Received, requirement: Requirement) -> Self {
+    pub(in crate::http) fn new(app: &'a App, request: &'a Received, requirement: Requirement) -> Self {
         Self { app, request, requirement, carrier: None }
     }
 
     /// For requests whose `Authorization` is taken: challenges say where
     /// credentials are to be sent.
-    pub(super) fn carried_by(self, header: &'static str) -> Self {
+    pub(in crate::http) fn carried_by(self, header: &'static str) -> Self {
         Self { carrier: Some(header), ..self }
     }
 
     /// For payments that top an account up instead of buying an answer.
-    pub(super) fn topping_up(mut self, account: AccountId) -> Self {
+    pub(in crate::http) fn topping_up(mut self, account: AccountId) -> Self {
         self.requirement.top_up = Some(account);
         self
     }
@@ -164,7 +164,7 @@ impl<'a> PaymentGate<'a> {
     ///
     /// # Errors
     /// 400 for several, 402 for one that cannot be read.
-    pub(super) fn credential(&self) -> Result<Option<Credential>, HttpError> {
+    pub(in crate::http) fn credential(&self) -> Result<Option<Credential>, HttpError> {
         let read = credential(&self.request.headers)
             .and_then(|credential| credential.map(Credential::read).transpose());
         read.map_err(|error| match error {
@@ -176,7 +176,7 @@ impl<'a> PaymentGate<'a> {
     }
 
     /// 402 with a fresh challenge for each offer. Nothing is written.
-    pub(super) fn require_payment(&self, code: Code, detail: &str) -> HttpError {
+    pub(in crate::http) fn require_payment(&self, code: Code, detail: &str) -> HttpError {
         metrics::counter!("farebox_challenges_total").increment(1);
         let issuer = &self.app.issuer;
         // The chain may have been waited for: a challenge can be paid for its full time.
@@ -314,7 +314,7 @@ impl Drop for Handover {
 }
 
 /// Notes, in its own time, that what a payment bought has left.
-pub(super) fn delivered(app: &State, payment: String) {
+pub(in crate::http) fn delivered(app: &State, payment: String) {
     let charges = app.charges.clone();
     // The answer has left, however long its work took.
     let now = clock::after_wait();

@@ -6,14 +6,15 @@ use mpp::protocol::core::PaymentCredential;
 
 use super::reply::{pending, unavailable};
 use crate::funding::channel::{Channel, ChannelError, ChannelRefusal};
+use crate::http::State;
 use crate::http::error::{Code, HttpError};
+use crate::http::gates::payment;
 use crate::http::request::Received;
-use crate::http::{State, gate};
+use crate::offers::sessions::Sessions;
 use crate::payments::http::ChallengeHeader;
 use crate::payments::methods::tempo::session::{ChannelId, SessionCredential, SessionOffer, VoucherError};
 use crate::payments::{ChallengeError, CredentialError, Method, Resource};
 use crate::services::chat::ChatRequest;
-use crate::sessions::Sessions;
 
 /// One request of a session.
 pub(super) struct SessionRequest<'a> {
@@ -32,7 +33,7 @@ impl<'a> SessionRequest<'a> {
         })?;
         let sponsored = request.flag("feePayer")?;
         if sponsored {
-            crate::http::mpp::check_sponsor(app, request)?;
+            crate::http::routes::mpp::check_sponsor(app, request)?;
         }
         Ok(Self { app, sessions, request, resource: Resource::path(request.uri.path()), sponsored })
     }
@@ -44,7 +45,7 @@ impl<'a> SessionRequest<'a> {
     }
 
     pub(super) fn credential(&self) -> Result<Option<PaymentCredential>, HttpError> {
-        match gate::credential(&self.request.headers) {
+        match payment::credential(&self.request.headers) {
             Ok(credential) => Ok(credential),
             Err(CredentialError::Several) => {
                 Err(HttpError::new(Code::SeveralCredentials, CredentialError::Several.to_string()))

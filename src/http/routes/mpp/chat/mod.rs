@@ -17,9 +17,9 @@ use mpp::protocol::core::PaymentCredential;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::State;
-use super::error::{HttpError, Problem};
-use super::request::{Received, ReceivedWithFiles};
+use crate::http::State;
+use crate::http::error::{HttpError, Problem};
+use crate::http::request::{Received, ReceivedWithFiles};
 use crate::payments::Intent;
 use crate::services::chat::{EntityCounts, ModelView};
 use crate::services::preview::ConfigBody;
@@ -87,10 +87,10 @@ pub async fn head(AppState(app): AppState<State>, request: Received) -> Result<R
 }
 
 /// Header with the number of pieces of personal data that were replaced in the request, where they were looked for.
-pub(super) const PII_REDACTED: HeaderName = HeaderName::from_static("x-pii-redacted");
+pub(in crate::http) const PII_REDACTED: HeaderName = HeaderName::from_static("x-pii-redacted");
 
 /// Adds the number of replaced pieces of personal data to an answer.
-pub(super) fn with_replaced(mut response: Response, replaced: Option<&EntityCounts>) -> Response {
+pub(in crate::http) fn with_replaced(mut response: Response, replaced: Option<&EntityCounts>) -> Response {
     if let Some(counts) = replaced {
         response.headers_mut().insert(PII_REDACTED, counts.values().sum::<usize>().into());
     }

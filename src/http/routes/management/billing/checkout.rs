@@ -6,12 +6,12 @@ use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::super::State;
-use super::super::error::HttpError;
-use super::super::params::Number;
-use super::super::wallet::{ActionError, Checkout, WalletSigned, answer};
 use crate::config::{BillingConfig, is_whole_cents};
 use crate::funding::card::{self, CheckoutError, CheckoutItem, CheckoutOrder, checkout};
+use crate::http::State;
+use crate::http::error::HttpError;
+use crate::http::gates::wallet::{ActionError, Checkout, WalletSigned, answer};
+use crate::http::params::Number;
 use crate::id::RequestId;
 use crate::money::Money;
 use crate::wallet_auth::AuthError;

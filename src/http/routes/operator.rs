@@ -10,8 +10,8 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::State;
 use crate::funding::{FeeAccount, KeySales};
+use crate::http::State;
 
 /// Time within which a dependency must answer to be ready.
 const DEPENDENCY_TIMEOUT: Duration = Duration::from_secs(3);

@@ -8,13 +8,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::super::State;
-use super::super::error::HttpError;
-use super::super::params::Number;
-use super::super::request::Received;
-use super::super::wallet::{Ledger, WalletSigned, answer, unavailable};
 use super::csv;
 use crate::app::App;
+use crate::http::State;
+use crate::http::error::HttpError;
+use crate::http::gates::wallet::{Ledger, WalletSigned, answer, unavailable};
+use crate::http::params::Number;
+use crate::http::request::Received;
 use crate::id::{AccountId, RequestId, SourceRef, Timestamp};
 use crate::ledger::{Entry, EntryKind, Filter, Page, StatementCursor};
 use crate::money::Money;

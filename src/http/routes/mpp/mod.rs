@@ -1,5 +1,8 @@
 //! `/mpp`: pay per request, without an account.
 
+pub mod chat;
+pub mod purchase;
+
 use std::sync::Arc;
 
 use axum::extract::State as AppState;
@@ -7,12 +10,12 @@ use axum::response::Response;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::State;
-use super::error::{Code, HttpError, Problem};
-use super::gate;
-use super::request::{Received, ReceivedWithFiles};
 use crate::app::App;
 use crate::funding::Paid;
+use crate::http::State;
+use crate::http::error::{Code, HttpError, Problem};
+use crate::http::gates::payment;
+use crate::http::request::{Received, ReceivedWithFiles};
 use crate::id::AccountId;
 use crate::ledger::{Balance, LedgerError};
 use crate::money::Money;
@@ -54,7 +57,7 @@ pub async fn preview(
     let preview = PreviewRequest::parse(request.json_text()?, app.preview_terms(), &app.examiner)?;
     let offers = if sponsored { sponsored_offers(&app, &request)? } else { &app.offers.preview };
     let examiner = app.examiner.clone();
-    gate::charge(&app, &request, offers.clone(), "pii.preview", move |paid: Paid| async move {
+    payment::charge(&app, &request, offers.clone(), "pii.preview", move |paid: Paid| async move {
         Ok(preview.run(&examiner).await?.release(&paid))
     })
     .await
@@ -143,7 +146,7 @@ pub struct PaymentView {
     ))]
 pub async fn account(AppState(app): AppState<State>, request: Received) -> Result<Response, HttpError> {
     let seller = app.clone();
-    gate::charge(&app, &request, app.offers.account.clone(), "account", move |paid: Paid| async move {
+    payment::charge(&app, &request, app.offers.account.clone(), "account", move |paid: Paid| async move {
         statement(&seller, paid.payer().name().to_owned()).await
     })
     .await

@@ -6,12 +6,12 @@ use axum::response::Response;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::super::State;
-use super::super::error::{Code, HttpError};
-use super::super::request::Received;
-use super::super::wallet::answer;
 use crate::app::App;
 use crate::funding::card::{CardEvent, Change};
+use crate::http::State;
+use crate::http::error::{Code, HttpError};
+use crate::http::gates::wallet::answer;
+use crate::http::request::Received;
 use crate::id::{RequestId, Timestamp};
 
 const NOT_CONFIGURED: &str =

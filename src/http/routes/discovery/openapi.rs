@@ -4,12 +4,12 @@
 use serde_json::{Value, json};
 use utoipa::{PartialSchema as _, ToSchema as _};
 
-use super::error::{ApiError, Shape};
 use crate::config::Config;
+use crate::http::error::{ApiError, Shape};
 use crate::money::Money;
 use crate::offers::Offers;
+use crate::offers::sessions::Sessions;
 use crate::payments::{Intent, Method, Offer, Offered as _};
-use crate::sessions::Sessions;
 
 /// Advice for an agent before its first call.
 const GUIDANCE: &str = "Send the request without payment first: bad input is answered with 400 and costs \
@@ -23,7 +23,7 @@ that it was. Vouchers, top-ups, opens and closes can be repeated.";
 
 /// Makes the document, which is one for all requests.
 pub fn document(config: &Config, offers: &Offers, sessions: Option<&Sessions>) -> Value {
-    let (_, api) = super::api().split_for_parts();
+    let (_, api) = crate::http::routes::api().split_for_parts();
     let mut document = serde_json::to_value(api).expect("an OpenAPI document is valid JSON");
     let product = &config.product;
     document["info"] = json!({

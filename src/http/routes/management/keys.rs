@@ -6,13 +6,13 @@ use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::State;
-use super::error::{Code, HttpError};
-use super::params::Number;
-use super::wallet::{
+use crate::http::State;
+use crate::http::error::{Code, HttpError};
+use crate::http::gates::wallet::{
     ActionError, Create, List, Revoke, Rotate, UnverifiedRequest, WalletAuth, WalletSigned, answer,
     unavailable,
 };
+use crate::http::params::Number;
 use crate::id::{RequestId, Timestamp};
 use crate::keys::{self, Key, KeyId, KeyLimits, KeysError, NewKey};
 use crate::ledger;

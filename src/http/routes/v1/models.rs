@@ -6,9 +6,9 @@ use axum::response::{IntoResponse as _, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::Bearer;
 use crate::http::State;
 use crate::http::error::{Code, HttpError, OpenAiError};
+use crate::http::gates::Bearer;
 use crate::services::chat::{Model, ModelView};
 
 /// A model in the shape of OpenAI's list, with our prices.

@@ -12,13 +12,13 @@ use axum::response::{IntoResponse as _, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::State;
-use super::error::{Code, HttpError, wait_seconds};
-use super::params::Params;
-use super::request::{Peer, Received, client_address};
 use crate::app::App;
 use crate::db::{DbError, Tx, TxError};
 use crate::funding::card::CheckoutError;
+use crate::http::State;
+use crate::http::error::{Code, HttpError, wait_seconds};
+use crate::http::params::Params;
+use crate::http::request::{Peer, Received, client_address};
 use crate::id::{AccountId, RequestId, Timestamp};
 use crate::keys::KeysError;
 use crate::wallet_auth::nonces::{self, Authorized};

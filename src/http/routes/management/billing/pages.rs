@@ -5,12 +5,12 @@ use axum::http::StatusCode;
 use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, LOCATION};
 use axum::response::{IntoResponse as _, Response};
 
-use super::super::State;
-use super::super::clock::ArrivedAt;
-use super::super::error::{Code, HttpError};
-use super::super::wallet::unavailable;
 use crate::app::App;
 use crate::funding::card::{Change, Checkout, CheckoutState};
+use crate::http::State;
+use crate::http::clock::ArrivedAt;
+use crate::http::error::{Code, HttpError};
+use crate::http::gates::wallet::unavailable;
 
 /// Style of the pages: readable in light and dark, on a phone, and without colours.
 const STYLE: &str = "\

@@ -1,5 +1,7 @@
 //! Offers of the routes that are paid with a charge, made once from the configuration.
 
+pub mod sessions;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 

@@ -12,12 +12,12 @@ use axum::response::Response;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::State;
-use super::error::{Code, HttpError};
-use super::request::Received;
-use super::wallet::{Balance, WalletAuth, WalletSigned, answer, unavailable};
 use crate::config::{BillingConfig, Config, Pack};
 use crate::funding::card::CheckoutError;
+use crate::http::State;
+use crate::http::error::{Code, HttpError};
+use crate::http::gates::wallet::{Balance, WalletAuth, WalletSigned, answer, unavailable};
+use crate::http::request::Received;
 use crate::id::RequestId;
 
 pub use checkout::*;

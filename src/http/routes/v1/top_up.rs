@@ -10,11 +10,11 @@ use axum::http::HeaderValue;
 use axum::http::header::CACHE_CONTROL;
 use axum::response::Response;
 
-use super::Bearer;
 use crate::http::error::{Code, HttpError};
-use crate::http::gate::{self as payment_gate, PaymentGate};
+use crate::http::gates::Bearer;
+use crate::http::gates::payment::{self, PaymentGate};
+use crate::http::gates::wallet::unavailable;
 use crate::http::request::Received;
-use crate::http::wallet::unavailable;
 use crate::http::{PAYMENT_RECEIPT, State};
 use crate::money::Money;
 use crate::payments::{Delivery, Resource};
@@ -25,7 +25,7 @@ const CARRIER: &str = "Payment-Authorization";
 /// Credits what a request brings along, before it is served.
 ///
 /// # Errors
-/// See [`payment_gate::charge`].
+/// See [`payment::charge`].
 pub(super) async fn redeem(
     app: &State,
     bearer: &Bearer,
@@ -37,7 +37,7 @@ pub(super) async fn redeem(
         return Ok(None);
     };
     // The answer comes from the account, once it is topped up.
-    payment_gate::redeem(gate, credential, |_paid| async { Ok(String::new()) }).await.map(Some)
+    payment::redeem(gate, credential, |_paid| async { Ok(String::new()) }).await.map(Some)
 }
 
 /// Completes an answer: with the receipt of what was paid, or, where credits are
@@ -63,7 +63,7 @@ pub(super) async fn conclude(
                 {
                     headers.insert(PAYMENT_RECEIPT, receipt);
                 }
-                payment_gate::delivered(app, delivery.payment);
+                payment::delivered(app, delivery.payment);
             }
             Ok(response)
         }
@@ -103,7 +103,7 @@ fn whole(sum: Money, step: Money) -> Option<Money> {
 /// The gate of a top-up of the key owner's account by `amount`.
 fn gate<'a>(app: &'a State, bearer: &Bearer, request: &'a Received, amount: Money) -> PaymentGate<'a> {
     let offers = app.offers.top_up(amount);
-    let requirement = payment_gate::requirement(request, resource(bearer, request), offers, "credits");
+    let requirement = payment::requirement(request, resource(bearer, request), offers, "credits");
     PaymentGate::new(app, request, requirement).carried_by(CARRIER).topping_up(bearer.key().account())
 }
 
@@ -118,7 +118,7 @@ fn resource(bearer: &Bearer, request: &Received) -> Resource {
 /// Amount that the credential's challenge asked for. Believed no further
 /// than to find the offer again: the challenge itself is verified against it.
 fn amount_asked(request: &Received) -> Option<Money> {
-    let credential = payment_gate::credential(&request.headers).ok()??;
+    let credential = payment::credential(&request.headers).ok()??;
     let asked = credential.challenge.request.decode_value().ok()?;
     Money::parse_base_units(asked["amount"].as_str()?).ok().filter(|amount| amount.is_positive())
 }

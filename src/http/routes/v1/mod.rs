@@ -2,11 +2,8 @@
 
 mod affordable;
 mod attachments;
-pub mod bearer;
 pub mod chat;
 pub mod models;
 pub mod preview;
 mod reply;
 mod top_up;
-
-pub use bearer::Bearer;

@@ -4,12 +4,12 @@
 //! could pay for the answer, and limited by a rate. Money is reserved afterwards,
 //! when the prompt's length is known.
 
-use super::Bearer;
 use super::affordable;
 use super::reply;
 use crate::fetch::{FetchError, FetchFailure, FetchRequest, FetchedBytes, FetchedItem};
 use crate::http::State;
 use crate::http::error::{Code, HttpError, wait_seconds};
+use crate::http::gates::Bearer;
 use crate::id::Timestamp;
 use crate::limits::RateLimited;
 use crate::services::chat::{Attachment, AttachmentPolicy, ChatRequest};

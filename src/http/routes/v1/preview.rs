@@ -8,8 +8,9 @@ use axum::response::Response;
 use sha2::{Digest as _, Sha256};
 
 use super::reply::{insufficient, key_reused, ledger_unavailable};
-use super::{Bearer, affordable, top_up};
+use super::{affordable, top_up};
 use crate::http::error::{HttpError, OpenAiError};
+use crate::http::gates::Bearer;
 use crate::http::request::{Received, ReceivedWithFiles};
 use crate::http::{State, clock};
 use crate::id::Timestamp;

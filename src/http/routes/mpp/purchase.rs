@@ -16,17 +16,17 @@ use serde_json::{Value, json};
 use sha2::Sha256;
 use utoipa::ToSchema;
 
-use super::State;
-use super::billing::Packs;
-use super::error::{Code, HttpError, Problem};
-use super::gate;
-use super::keys::KeyBody;
-use super::params::Params;
-use super::request::Received;
-use super::wallet::answer;
 use crate::app::App;
 use crate::config::{Pack, Secret};
 use crate::funding::{Goods, Paid, SoldKey, WorkResult};
+use crate::http::State;
+use crate::http::error::{Code, HttpError, Problem};
+use crate::http::gates::payment;
+use crate::http::gates::wallet::answer;
+use crate::http::params::Params;
+use crate::http::request::Received;
+use crate::http::routes::management::billing::Packs;
+use crate::http::routes::management::keys::KeyBody;
 use crate::keys::{KeyId, MintedKey, SecretHash};
 use crate::payments::{Delivery, Offer, Payer};
 
@@ -76,7 +76,7 @@ pub async fn packs(AppState(app): AppState<State>, request: Received) -> Respons
 pub async fn credits(AppState(app): AppState<State>, request: Received) -> Result<Response, HttpError> {
     let body: CreditsBody = body(&request)?;
     let (pack, offers) = pack(&app, &body.pack_id)?;
-    gate::charge(&app, &request, offers, "credits", move |paid: Paid| async move {
+    payment::charge(&app, &request, offers, "credits", move |paid: Paid| async move {
         let answer = bought(&pack, paid.payer()).to_string();
         Ok(WorkResult { answer, goods: Some(Goods { credits: pack.credits, key: None }) })
     })
@@ -104,7 +104,7 @@ pub async fn keys(AppState(app): AppState<State>, request: Received) -> Result<R
     let (pack, offers) = pack(&app, &body.pack_id)?;
     let challenge = challenge_id(&request);
     let seller = Arc::clone(&app);
-    let sold = gate::sell(&app, &request, offers, "keys", move |paid: Paid| async move {
+    let sold = payment::sell(&app, &request, offers, "keys", move |paid: Paid| async move {
         let id = KeyId::random();
         let hash = if let Some(hash) = own_hash {
             hash
@@ -125,7 +125,7 @@ pub async fn keys(AppState(app): AppState<State>, request: Received) -> Result<R
     });
     let mut delivery = sold.await?;
     complete(&app, &mut delivery)?;
-    Ok(gate::deliver(app, delivery))
+    Ok(payment::deliver(app, delivery))
 }
 
 /// Puts the key into an answer that is about to leave; what is stored never holds it.
@@ -164,7 +164,7 @@ fn derive(app: &App, secret: &Secret, id: &KeyId, challenge: &str) -> MintedKey 
 
 /// The challenge of the request's credential.
 fn challenge_id(request: &Received) -> Option<String> {
-    gate::credential(&request.headers).ok().flatten().map(|credential| credential.challenge.id)
+    payment::credential(&request.headers).ok().flatten().map(|credential| credential.challenge.id)
 }
 
 fn body<T: serde::de::DeserializeOwned>(request: &Received) -> Result<T, HttpError> {
