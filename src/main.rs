@@ -1,4 +1,4 @@
-//! Command line.
+//! CliCommand line.
 
 #![forbid(unsafe_code)]
 
@@ -32,11 +32,11 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 #[command(version, about)]
 struct Cli {
     #[command(subcommand)]
-    command: Command,
+    command: CliCommand,
 }
 
 #[derive(Subcommand)]
-enum Command {
+enum CliCommand {
     /// Run the server.
     Serve(Configuration),
     /// Run the server with a local chain and a funded wallet; needs no configuration.
@@ -164,19 +164,19 @@ fn with_causes(error: &anyhow::Error) -> String {
     text
 }
 
-async fn run(command: Command) -> anyhow::Result<ExitCode> {
+async fn run(command: CliCommand) -> anyhow::Result<ExitCode> {
     match command {
-        Command::Serve(configuration) => serve(configuration.load()?).await?,
-        Command::Dev(arguments) => serve_dev(arguments).await?,
-        Command::Migrate(configuration) => {
+        CliCommand::Serve(configuration) => serve(configuration.load()?).await?,
+        CliCommand::Dev(arguments) => serve_dev(arguments).await?,
+        CliCommand::Migrate(configuration) => {
             let config = configuration.load()?;
             let db = Db::connect(config.database.url.expose(), config.database.max_connections).await?;
             db.migrate().await?;
             println!("The schema is up to date.");
         }
-        Command::Channels(command) => manage_channels(command).await?,
-        Command::Contracts(ContractsCommand::Deploy(arguments)) => deploy(&arguments).await?,
-        Command::Audit(arguments) => return audit_database(&arguments.database_url()?).await,
+        CliCommand::Channels(command) => manage_channels(command).await?,
+        CliCommand::Contracts(ContractsCommand::Deploy(arguments)) => deploy(&arguments).await?,
+        CliCommand::Audit(arguments) => return audit_database(&arguments.database_url()?).await,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -150,15 +150,15 @@ fn attack_06_a_transfer_beside_the_payment_does_not_pose_as_it() {
         let agent = funded(chain).await;
         // A bound transfer to someone else next to an unbound one to us.
         let challenge = server.challenge().await;
-        let stranger = Address::repeat_byte(0x51);
+        let outsider = Address::repeat_byte(0x51);
         let calls = vec![
-            transfer_with_memo(challenge.currency(), stranger, PRICE, challenge.memo()),
+            transfer_with_memo(challenge.currency(), outsider, PRICE, challenge.memo()),
             transfer(challenge.currency(), challenge.recipient(), PRICE),
         ];
         server.pay(&pull(&agent, &challenge, calls)).await.assert(402, "verification_failed");
         server.assert_ledger(chain, 0).await;
         // An honest payment may move other money in the same transaction.
-        let calls = vec![challenge.transfer(), transfer(challenge.currency(), stranger, 1)];
+        let calls = vec![challenge.transfer(), transfer(challenge.currency(), outsider, 1)];
         server.pay(&pull(&agent, &challenge, calls)).await.assert_paid();
         server.assert_ledger(chain, 1).await;
     });

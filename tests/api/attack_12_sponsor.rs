@@ -43,14 +43,14 @@ fn attack_12_transactions_that_cost_more_than_the_payment_are_refused() {
         let server = Server::with_short_timeouts(&chain).await;
         let agent = funded(&chain).await;
         let before = sponsors_balance(&chain).await;
-        let stranger = Address::repeat_byte(0x77);
-        let approve = ITIP20::approveCall { spender: stranger, amount: U256::MAX }.abi_encode();
-        let authorization = Authorization { chain_id: U256::ZERO, address: stranger, nonce: 0 };
+        let outsider = Address::repeat_byte(0x77);
+        let approve = ITIP20::approveCall { spender: outsider, amount: U256::MAX }.abi_encode();
+        let authorization = Authorization { chain_id: U256::ZERO, address: outsider, nonce: 0 };
         let signature = agent.signer.sign_hash_sync(&authorization.signature_hash()).expect("signs");
         let signed = TempoSignedAuthorization::new_unchecked(authorization, TempoSignature::from(signature));
         let alterations: Vec<(&str, Alteration)> = vec![
-            ("a second transfer", Box::new(move |t| t.calls.push(transfer(PATH_USD, stranger, 1)))),
-            ("another contract", Box::new(move |t| t.calls.push(call(stranger, vec![1, 2, 3, 4])))),
+            ("a second transfer", Box::new(move |t| t.calls.push(transfer(PATH_USD, outsider, 1)))),
+            ("another contract", Box::new(move |t| t.calls.push(call(outsider, vec![1, 2, 3, 4])))),
             (
                 "an approval",
                 Box::new({

@@ -99,7 +99,7 @@ fn attack_12_a_sponsor_without_money_asks_for_no_sponsored_payments() {
         let broke = Agent::random();
         let key = hex::encode(broke.signer.to_bytes());
         let server = Server::with_config(|config| config.sponsor.private_key = Some(Secret::from(key))).await;
-        let refused = eventually("the empty purse is noticed", async || {
+        let refused = eventually("the empty wallet is noticed", async || {
             let answer = reply(server.post(SPONSORED, BODY)).await;
             (answer.status != 402).then_some(answer)
         })
@@ -132,7 +132,7 @@ fn attack_09_a_sponsored_payment_is_answered_when_the_sponsor_has_run_dry_since(
         };
         let paid = reply(pay()).await;
         paid.assert_paid();
-        eventually("the empty purse is noticed", async || {
+        eventually("the empty wallet is noticed", async || {
             server.app.sponsor.as_ref().expect("a sponsor").account().observe(U256::ZERO);
             (reply(server.post(SPONSORED, BODY)).await.status == 503).then_some(())
         })

@@ -19,9 +19,9 @@ async fn the_chain_is_a_tempo_chain_with_funded_accounts() {
         let balance = devnet.balance(token, devnet.accounts()[0].address()).await.unwrap();
         assert_eq!(balance, U256::from(u64::MAX));
     }
-    let stranger = Address::repeat_byte(1);
-    devnet.fund(stranger, TOKENS[1], 5).await.unwrap();
-    assert_eq!(devnet.balance(TOKENS[1], stranger).await.unwrap(), U256::from(5));
+    let outsider = Address::repeat_byte(1);
+    devnet.fund(outsider, TOKENS[1], 5).await.unwrap();
+    assert_eq!(devnet.balance(TOKENS[1], outsider).await.unwrap(), U256::from(5));
     devnet.stop().await;
 }
 

@@ -58,9 +58,9 @@ async fn fault_after_including_loses_the_answer_and_not_the_payment() {
 #[tokio::test]
 async fn fault_behind_hides_what_happened_after_a_block() {
     let devnet = devnet().await;
-    let stranger = Address::repeat_byte(9);
+    let outsider = Address::repeat_byte(9);
     let balance = json!([
-        { "to": TOKENS[0], "data": balance_of(stranger) },
+        { "to": TOKENS[0], "data": balance_of(outsider) },
         "latest"
     ]);
     let before = block_number(&devnet).await;

@@ -174,8 +174,8 @@ async fn a_known_price_is_spent_once_per_request() {
         assert!(matches!(spend(1, "open").await, Ok(SpendOutcome::Replayed(_))));
         assert_eq!(ledger.balance(&account).await.unwrap(), balance(100, 50, 0));
 
-        let stranger = crate::account("stranger");
-        let short = ledger.spend(&stranger, money(5), &key("r"), &purchase, NOW).await.unwrap();
+        let outsider = crate::account("outsider");
+        let short = ledger.spend(&outsider, money(5), &key("r"), &purchase, NOW).await.unwrap();
         assert_eq!(short, SpendOutcome::Short { by: money(5) });
         assert_clean(&ledger).await;
     })

@@ -32,7 +32,7 @@ fn attack_13_channels_of_other_terms_are_refused_before_broadcast() {
         let fixture = Fixture::on(db::sqlite().await, &chain, |_| {}).await;
         let (agent, challenge) = (fixture.agent().await, fixture.challenge().await);
         let sent = chain.broadcasts();
-        let stranger = Address::repeat_byte(7);
+        let outsider = Address::repeat_byte(7);
         let alterations: [(&str, Alteration); 5] = [
             ("payee", |terms| terms.payee = Address::repeat_byte(7)),
             ("token", |terms| terms.token = TOKENS[1]),
@@ -54,7 +54,7 @@ fn attack_13_channels_of_other_terms_are_refused_before_broadcast() {
         let payer = Payer::prepare(agent.clone(), challenge.clone(), DEPOSIT);
         for field in ["payer", "payee", "operator", "token", "authorizedSigner"] {
             let mut payload = payer.open(PRICE);
-            payload["descriptor"][field] = json!(stranger);
+            payload["descriptor"][field] = json!(outsider);
             let reply = fixture.manage(&payer, payload).await;
             assert_eq!((reply.status, reply.code().as_str()), (402, "malformed_credential"), "{field}");
         }
@@ -71,8 +71,8 @@ fn attack_13_channels_of_other_terms_are_refused_before_broadcast() {
         // A signed transfer, a top-up, nonsense, and an open among other calls.
         let transfer = agent.transaction(vec![agent::transfer(TOKENS[0], challenge.recipient(), DEPOSIT)]);
         let open = payer.agent.transaction(vec![
-            agent::transfer(TOKENS[0], stranger, 1),
-            agent::transfer(TOKENS[0], stranger, 2),
+            agent::transfer(TOKENS[0], outsider, 1),
+            agent::transfer(TOKENS[0], outsider, 2),
         ]);
         let transactions = [
             agent.sign(transfer).raw,

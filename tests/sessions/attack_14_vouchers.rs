@@ -44,8 +44,8 @@ fn attack_14_forged_vouchers_change_nothing_and_learn_nothing() {
         let (mut trailing, mut flipped) = (signature.clone(), signature.clone());
         trailing.push(0);
         flipped[64] = 27 + 28 - flipped[64];
-        let strangers = Payer { agent: other.agent.clone(), ..payer.clone() };
-        forged.extend([trailing, flipped, strangers.sign(60_000), other.sign(60_000)]);
+        let outsiders = Payer { agent: other.agent.clone(), ..payer.clone() };
+        forged.extend([trailing, flipped, outsiders.sign(60_000), other.sign(60_000)]);
         // The zero address is what a failed recovery looks like to the careless.
         forged.push([vec![0; 64], vec![27]].concat());
         for signature in forged {

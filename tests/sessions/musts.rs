@@ -205,7 +205,7 @@ const SESSION: &[(&str, &str, Kept)] = &[
     (
         "Voucher Verification",
         "claims of signers in payloads are not trusted",
-        Test("attack_16_a_stranger_cannot_authorise_a_close"),
+        Test("attack_16_a_outsider_cannot_authorise_a_close"),
     ),
     (
         "Idempotency",

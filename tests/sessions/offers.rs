@@ -169,8 +169,8 @@ fn a_challenge_that_is_unknown_or_over_is_not_found() {
         foreign.challenge.resign("another server's secret, long enough to be one");
         let mut unnamed = payer.clone();
         unnamed.challenge.echo["id"] = json!("kM9xPqWvT2nJrHsY4aDfEb");
-        for stranger in [&foreign, &unnamed] {
-            let reply = fixture.manage(stranger, payer.top_up(500)).await;
+        for outsider in [&foreign, &unnamed] {
+            let reply = fixture.manage(outsider, payer.top_up(500)).await;
             reply.assert(402, "challenge_not_found");
             assert_eq!(reply.json()["type"], "https://paymentauth.org/problems/session/challenge-not-found");
         }

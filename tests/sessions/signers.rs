@@ -106,10 +106,10 @@ fn a_descriptor_of_another_channel_is_refused_with_every_action() {
     }));
 }
 
-/// A voucher that settled is on the chain for everyone to read. With it, a stranger's signature
-/// and a descriptor that names the stranger as signer, a channel must not close.
+/// A voucher that settled is on the chain for everyone to read. With it, a outsider's signature
+/// and a descriptor that names the outsider as signer, a channel must not close.
 #[test]
-fn attack_16_a_stranger_cannot_authorise_a_close() {
+fn attack_16_a_outsider_cannot_authorise_a_close() {
     run(on_every_engine(async |fixture| {
         let payer = fixture.opened(DEPOSIT, 12 * PRICE).await;
         let request = body(&json!({"chunks": 12}), true);
@@ -119,14 +119,14 @@ fn attack_16_a_stranger_cannot_authorise_a_close() {
         let sessions = fixture.server.app.sessions.as_ref().expect("sessions are on");
         sessions.channels.settle(&channel, Timestamp::now()).await.expect("it settles");
 
-        let stranger = Agent::random();
-        let mut payload = held_by(&stranger, &payer).authorized_close(12 * PRICE);
+        let outsider = Agent::random();
+        let mut payload = held_by(&outsider, &payer).authorized_close(12 * PRICE);
         payload["signature"] = signature(&payer.sign(12 * PRICE));
         payload["descriptor"] = payer.descriptor();
-        for signer in [payer.terms.signer, stranger.address()] {
+        for signer in [payer.terms.signer, outsider.address()] {
             payload["descriptor"]["authorizedSigner"] = json!(signer);
             let reply = fixture.manage(&payer, payload.clone()).await;
-            assert_eq!(reply.status, 402, "a stranger closed the channel: {}", reply.text);
+            assert_eq!(reply.status, 402, "a outsider closed the channel: {}", reply.text);
         }
         assert_eq!(fixture.channel(&payer).await.phase, Phase::Open);
         assert_eq!(fixture.close(&payer).await, 12 * PRICE);

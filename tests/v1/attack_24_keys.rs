@@ -109,12 +109,12 @@ fn attack_24_an_unknown_id_and_a_wrong_secret_are_told_apart_by_nothing() {
         let fixture = Fixture::with_config(|_| {}).await;
         let customer = fixture.customer(1_000).await;
         let keys = &fixture.server.app.keys;
-        let stranger = keys.mint();
-        let wrong = format!("{}{}", &customer.key[..21], &stranger.text.expose()[21..]);
+        let outsider = keys.mint();
+        let wrong = format!("{}{}", &customer.key[..21], &outsider.text.expose()[21..]);
         let now = farebox::id::Timestamp::now();
         let mut times = [Duration::ZERO; 2];
         for _ in 0..200 {
-            for (text, time) in [wrong.as_str(), stranger.text.expose()].into_iter().zip(&mut times) {
+            for (text, time) in [wrong.as_str(), outsider.text.expose()].into_iter().zip(&mut times) {
                 let begun = Instant::now();
                 let refused = keys.authenticate(text, now).await;
                 *time += begun.elapsed();
@@ -127,7 +127,7 @@ fn attack_24_an_unknown_id_and_a_wrong_secret_are_told_apart_by_nothing() {
             let request = fixture.server.get("/v1/models").header("authorization", format!("Bearer {text}"));
             reply(request).await.text
         };
-        assert_eq!(answer(&wrong).await, answer(stranger.text.expose()).await);
+        assert_eq!(answer(&wrong).await, answer(outsider.text.expose()).await);
         fixture.finish().await;
     });
 }

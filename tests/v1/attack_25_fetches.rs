@@ -344,8 +344,8 @@ fn attack_25_nothing_is_fetched_for_who_cannot_pay() {
             chat(&fixture, &fixture.customer_with_limits(CREDIT, other).await, &more).await.status,
             400
         );
-        let stranger = Customer { key: "pryv_nonsense".into(), ..poor.clone() };
-        refused(&chat(&fixture, &stranger, &more).await, 401, "invalid_api_key");
+        let outsider = Customer { key: "pryv_nonsense".into(), ..poor.clone() };
+        refused(&chat(&fixture, &outsider, &more).await, 401, "invalid_api_key");
         let customer = fixture.customer(CREDIT).await;
         let unready = json!({"urls": [web.url("text")], "max_tokens": 0});
         refused(&chat(&fixture, &customer, &unready).await, 400, "invalid_params");

@@ -14,7 +14,7 @@ fn attack_28_keys_and_prompts_are_found_nowhere() {
     run(async {
         let fixture = Fixture::with_config(|_| {}).await;
         let customer = fixture.customer(100_000).await;
-        let stranger = fixture.server.app.keys.mint();
+        let outsider = fixture.server.app.keys.mint();
         let chat = json!({"messages": [{"role": "user", "content": PROMPT}]});
         let mut answers = Vec::new();
         for more in [json!({}), json!({"stream": true}), json!({"max_tokens": 0}), json!({"model": PROMPT})] {
@@ -26,7 +26,7 @@ fn attack_28_keys_and_prompts_are_found_nowhere() {
             }
         }
         answers.push(reply(fixture.post(&customer, PREVIEW, &format!("{{\"text\": {PROMPT}}}"))).await);
-        let key = format!("Bearer {}", stranger.text.expose());
+        let key = format!("Bearer {}", outsider.text.expose());
         answers.push(reply(fixture.server.get("/v1/models").header("authorization", key)).await);
         fixture.idle().await;
         fixture.server.db.execute("ALTER TABLE holds RENAME TO gone").await;
@@ -41,7 +41,7 @@ fn attack_28_keys_and_prompts_are_found_nowhere() {
         let hash: String = row.expect("a key").try_get("hash").expect("text");
         let logged = logged();
         assert!(logged.contains("API keys") && logged.contains("cannot be charged"), "the log is captured");
-        for secret in [&customer.key[21..], &stranger.text.expose()[21..], PROMPT, &hash] {
+        for secret in [&customer.key[21..], &outsider.text.expose()[21..], PROMPT, &hash] {
             assert!(!logged.contains(secret), "the log holds {secret}");
             assert!(!metrics.contains(secret), "metrics hold {secret}");
             for answer in &answers {

@@ -57,7 +57,7 @@ fn wrong_proofs(
 ) -> Vec<(&'static str, Value, u16, &'static str)> {
     let message = |action: &str, key: &str, ts: &str| line(action, key, &nonce(), ts);
     let other_action = if action == "balance" { "ledger" } else { "balance" };
-    let stranger = fields(agent.address(), good["message"].as_str().unwrap(), &{
+    let outsider = fields(agent.address(), good["message"].as_str().unwrap(), &{
         let signature = signed(&Agent::random(), good["message"].as_str().unwrap());
         alloy::hex::decode(signature["signature"].as_str().unwrap()).unwrap()
     });
@@ -87,7 +87,7 @@ fn wrong_proofs(
         ),
         ("no nonce", signed(agent, &line(action, key, "", &now())), 403, "MESSAGE_INVALID"),
         ("another domain", moved, 403, "MESSAGE_INVALID"),
-        ("another signer", stranger, 403, "SIGNATURE_INVALID"),
+        ("another signer", outsider, 403, "SIGNATURE_INVALID"),
         ("no hexadecimal", changed("signature", json!("0xzz")), 403, "SIGNATURE_INVALID"),
         ("half a signature", changed("signature", json!("0x1234")), 403, "SIGNATURE_INVALID"),
         ("no address at all", changed("walletAddress", json!("me")), 403, "SIGNATURE_INVALID"),
@@ -145,7 +145,7 @@ fn attack_23_every_wrong_proof_has_its_own_code() {
 }
 
 #[test]
-fn attack_23_sign_in_with_ethereum_opens_the_same_doors() {
+fn attack_23_sign_in_with_ethereum_opens_the_same_routes() {
     run(async {
         let server = Server::start().await;
         let agent = Agent::random();

@@ -1,7 +1,7 @@
 //! A wallet that owes: it paid by card, spent the credit, and the card payment was taken back.
 
 use farebox::app::App;
-use farebox::funding::card::{Change, CheckoutError, CheckoutItem, CheckoutOrder, checkout};
+use farebox::funding::card::{CardChange, CheckoutError, CheckoutItem, CheckoutOrder, checkout};
 use farebox::id::{AccountId, RequestId, RequestKey, Timestamp};
 use farebox::ledger::{EntryDetails, EntryKind, SpendOutcome};
 use farebox::money::Money;
@@ -42,7 +42,7 @@ pub async fn pay(app: &App, account: &AccountId, amount: Money) -> String {
     });
     let checkout = opened.await.expect("a checkout").id;
     let payment = format!("pi_{}", id.replace('-', ""));
-    app.cards.apply_change(&payment, &Change::Paid { checkout, amount }, now).await.expect("it is paid");
+    app.cards.apply_change(&payment, &CardChange::Paid { checkout, amount }, now).await.expect("it is paid");
     payment
 }
 
@@ -63,7 +63,7 @@ pub async fn use_up(app: &App, account: &AccountId, amount: Money) {
 
 /// A card payment is disputed; what is owed for it then.
 pub async fn dispute(app: &App, payment: &str, amount: Money) -> Money {
-    let booked = app.cards.apply_change(payment, &Change::Disputed(amount), Timestamp::now()).await;
+    let booked = app.cards.apply_change(payment, &CardChange::Disputed(amount), Timestamp::now()).await;
     booked.expect("it is booked").debt
 }
 

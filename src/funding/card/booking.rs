@@ -12,7 +12,7 @@ use crate::money::Money;
 
 /// A change of a payment that the processor reports.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Change {
+pub enum CardChange {
     /// It was paid, for this checkout.
     Paid { checkout: String, amount: Money },
     /// Sum of all its refunds.
@@ -45,7 +45,7 @@ fn source(payment: &str) -> Result<SourceRef, CardError> {
 pub(super) async fn apply_change(
     db: &Db,
     payment: &str,
-    change: &Change,
+    change: &CardChange,
     now: Timestamp,
 ) -> Result<BookingOutcome, CardError> {
     let outcome = db
@@ -61,12 +61,12 @@ pub(super) async fn apply_change(
 async fn apply_in(
     tx: &mut Tx,
     payment: &str,
-    change: &Change,
+    change: &CardChange,
     now: Timestamp,
 ) -> Result<BookingOutcome, CardError> {
     let checkout = match change {
-        Change::Paid { checkout, .. } => Some(checkout.as_str()),
-        Change::Refunded(_) | Change::Disputed(_) | Change::DisputeWon(_) => None,
+        CardChange::Paid { checkout, .. } => Some(checkout.as_str()),
+        CardChange::Refunded(_) | CardChange::Disputed(_) | CardChange::DisputeWon(_) => None,
     };
     // The account before the payment, as in credits that pay debts: so they never deadlock.
     if let Some(account) = store::account_of(tx, payment, checkout).await? {
@@ -75,14 +75,14 @@ async fn apply_in(
     let mut row = store::lock_payment(tx, payment, now).await?;
     let mut outcome = BookingOutcome::default();
     match change {
-        Change::Paid { checkout, amount } => {
+        CardChange::Paid { checkout, amount } => {
             if row.purchase.is_none() && amount.is_positive() {
                 outcome.credited = credit_purchase(tx, &mut row, checkout, *amount, now).await?;
             }
         }
-        Change::Refunded(amount) => row.standing.refunded = row.standing.refunded.max(*amount),
-        Change::Disputed(amount) => row.standing.disputed = row.standing.disputed.max(*amount),
-        Change::DisputeWon(amount) => row.standing.won = row.standing.won.max(*amount),
+        CardChange::Refunded(amount) => row.standing.refunded = row.standing.refunded.max(*amount),
+        CardChange::Disputed(amount) => row.standing.disputed = row.standing.disputed.max(*amount),
+        CardChange::DisputeWon(amount) => row.standing.won = row.standing.won.max(*amount),
     }
     outcome.returned = return_credit(tx, &mut row, now).await?;
     (outcome.taken_back, outcome.debt) = take_back(tx, &mut row, now).await?;

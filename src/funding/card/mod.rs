@@ -26,7 +26,7 @@ use crate::id::{AccountId, Timestamp};
 use crate::ledger::{self, LedgerError};
 use crate::money::Money;
 
-pub use booking::{BookingOutcome, Change};
+pub use booking::{BookingOutcome, CardChange};
 pub use checkout::{Checkout, CheckoutError, CheckoutItem, CheckoutOrder, CheckoutState};
 pub use event::CardEvent;
 pub use stripe::{Stripe, StripeError};
@@ -165,7 +165,7 @@ impl Cards {
     pub async fn apply_change(
         &self,
         payment: &str,
-        change: &Change,
+        change: &CardChange,
         now: Timestamp,
     ) -> Result<BookingOutcome, CardError> {
         booking::apply_change(&self.db, payment, change, now).await

@@ -6,7 +6,7 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, L
 use axum::response::{IntoResponse as _, Response};
 
 use crate::app::App;
-use crate::funding::card::{Change, Checkout, CheckoutState};
+use crate::funding::card::{CardChange, Checkout, CheckoutState};
 use crate::http::State;
 use crate::http::clock::ArrivedAt;
 use crate::http::error::{Code, HttpError};
@@ -120,7 +120,7 @@ pub async fn test_checkout_paid(
     let payment = format!("test_{}", checkout.id.replace('-', ""));
     // As a card processor names it to the page.
     let success = format!("/api/v1/billing/success?session_id=test_{}", checkout.id);
-    let change = Change::Paid { checkout: checkout.id, amount: checkout.price };
+    let change = CardChange::Paid { checkout: checkout.id, amount: checkout.price };
     app.cards.apply_change(&payment, &change, now).await.map_err(|error| unavailable(&error))?;
     Ok((StatusCode::SEE_OTHER, [(LOCATION, success)]).into_response())
 }

@@ -7,7 +7,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::app::App;
-use crate::funding::card::{CardEvent, Change};
+use crate::funding::card::{CardEvent, CardChange};
 use crate::http::State;
 use crate::http::error::{Code, HttpError};
 use crate::http::gates::wallet::answer;
@@ -59,10 +59,10 @@ pub async fn webhook(AppState(app): AppState<State>, request: Received) -> Resul
 
 async fn record(app: &App, event: CardEvent, now: Timestamp) -> Result<(), HttpError> {
     let (payment, change) = match event {
-        CardEvent::Paid { checkout, payment, amount } => (payment, Change::Paid { checkout, amount }),
-        CardEvent::Refunded { payment, amount } => (payment, Change::Refunded(amount)),
-        CardEvent::Disputed { payment, amount } => (payment, Change::Disputed(amount)),
-        CardEvent::DisputeWon { payment, amount } => (payment, Change::DisputeWon(amount)),
+        CardEvent::Paid { checkout, payment, amount } => (payment, CardChange::Paid { checkout, amount }),
+        CardEvent::Refunded { payment, amount } => (payment, CardChange::Refunded(amount)),
+        CardEvent::Disputed { payment, amount } => (payment, CardChange::Disputed(amount)),
+        CardEvent::DisputeWon { payment, amount } => (payment, CardChange::DisputeWon(amount)),
         CardEvent::Failed { checkout } => {
             return app.cards.fail(&checkout).await.map_err(|error| {
                 tracing::error!(%error, "a failed card payment cannot be recorded");
