@@ -15,6 +15,8 @@
 
 #![expect(clippy::disallowed_methods, reason = "work takes time, so the expiry is checked again after it")]
 
+use std::sync::Arc;
+
 use super::goods::WorkResult;
 use super::method::{ChargeMethod, Due};
 use super::outcome::{deliver, refused};
@@ -29,8 +31,8 @@ use crate::id::Timestamp;
 use crate::money::Money;
 use crate::payments::core::payment::{self, NextStep, Presented};
 use crate::payments::{
-    ChallengeError, Credential, Delivery, Issuer, Method, Offer, Offered as _, Payer, Payment, PaymentState,
-    RedeemError, Requirement, Submission,
+    ChallengeError, Credential, Delivery, Issuer, Method, Network, Offer, Offered as _, Payer, Payment,
+    PaymentState, RedeemError, Requirement, Submission,
 };
 
 /// One-time charges of this server.
@@ -38,7 +40,7 @@ use crate::payments::{
 pub struct Charges {
     pub(super) payments: Payments,
     issuer: Issuer,
-    tempo: ChargeMethod,
+    methods: Arc<[ChargeMethod]>,
 }
 
 /// Proof that a credential was validated and claimed for exactly this request.
@@ -83,7 +85,7 @@ impl Charges {
         sponsor: Option<Sponsor>,
     ) -> Self {
         let tempo = TempoCharges::new(chain, sponsor, config.payments.recipient);
-        Self { payments, issuer, tempo: ChargeMethod::Tempo(Box::new(tempo)) }
+        Self { payments, issuer, methods: [ChargeMethod::Tempo(Box::new(tempo))].into() }
     }
 
     /// The table behind the charges.
@@ -92,11 +94,18 @@ impl Charges {
         &self.payments
     }
 
-    /// A method by its identifier.
-    pub(super) const fn method(&self, method: Method) -> &ChargeMethod {
-        match method {
-            Method::Tempo => &self.tempo,
-        }
+    /// The method that makes payments on a network; `None` when this server serves it not, or no more.
+    /// An empty name is of the time when there was one network only.
+    pub(super) fn method(&self, method: Method, network: &Network) -> Option<&ChargeMethod> {
+        let is_it = |own: &&ChargeMethod| {
+            own.id() == method && (network.as_str().is_empty() || own.network() == *network)
+        };
+        self.methods.iter().find(is_it)
+    }
+
+    /// The networks that payments are made on here.
+    pub(super) fn networks(&self) -> Vec<Network> {
+        self.methods.iter().map(ChargeMethod::network).collect()
     }
 
     /// Releases a settled payment whose answer was not delivered: the same credential
@@ -131,20 +140,20 @@ impl Charges {
         let Requirement { offers, resource, digest, .. } = requirement;
         let verified = match self.issuer.verify(credential.challenge(), offers, resource, digest.as_deref()) {
             Ok(verified) => verified,
-            // A secret rotated away or a price changed since then must not ask
+            // A secret rotated away, a price or a method changed since then must not ask
             // for money again: what was paid is known by its row.
-            Err(error @ (ChallengeError::Foreign | ChallengeError::OtherTerms)) => {
+            Err(
+                error @ (ChallengeError::Unsupported | ChallengeError::Foreign | ChallengeError::OtherTerms),
+            ) => {
                 return self.complete_known(requirement, credential, error, now).await;
             }
             Err(error) => return Err(RedeemError::Challenge(error)),
         };
-        let redemption = Redemption {
-            requirement,
-            credential,
-            offer: verified.offer,
-            method: self.method(verified.offer.method()),
-            expires: verified.expires,
+        let offer = verified.offer;
+        let Some(method) = self.method(offer.method(), offer.network()) else {
+            return Err(RedeemError::Challenge(ChallengeError::Unsupported));
         };
+        let redemption = Redemption { requirement, credential, offer, method, expires: verified.expires };
         let stored = self.payments.find(id).await?;
         let step =
             payment::decide(stored.as_ref(), &presented(requirement, credential, verified.expires), now);
@@ -222,7 +231,7 @@ impl Charges {
             id: &credential.challenge().id,
             fingerprint: credential.fingerprint(),
             method: method.id(),
-            network: &method.network(),
+            network: offer.network(),
             submission: credential.submission(),
             resource: requirement.resource.name(),
             digest: requirement.digest.as_deref().unwrap_or_default(),

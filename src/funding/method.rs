@@ -30,8 +30,9 @@ pub(super) enum MethodError {
 /// Progress of a transfer.
 #[derive(Debug)]
 pub(super) enum TransferStatus {
-    /// The money arrived. `fee` is the network fee that the server paid, where it is known.
-    Settled { fee: Option<Money> },
+    /// The money arrived, by a transfer that the method names so. `fee` is the network fee that the
+    /// server paid, where it is known.
+    Settled { reference: String, fee: Option<Money> },
     /// It failed for good; no money moved.
     Failed,
     /// The network refused it and does not know it. The text is the network's reason.

@@ -26,7 +26,9 @@ const INTERVAL: Duration = Duration::from_secs(5);
 const BATCH: i64 = 100;
 /// Milliseconds after its last valid moment for which a transaction is still
 /// looked up: more than the clocks of server and validators differ by.
-const CLOCK_MARGIN_MS: i64 = 60_000;
+pub(super) const CLOCK_MARGIN_MS: i64 = 60_000;
+/// Milliseconds for which a payment that cannot be reconciled is left alone.
+const POSTPONED_MS: i64 = 60_000;
 /// Milliseconds for which a transaction without a last valid moment is looked up.
 const OPEN_ENDED_MS: i64 = 24 * 3_600_000;
 
@@ -73,27 +75,41 @@ pub async fn run(charges: Charges, retention: Duration) {
     }
 }
 
-/// Reconciles every open payment that no instance works on with the chain;
-/// returns the number that were settled or failed.
+/// Reconciles every open payment that no instance works on with its network;
+/// returns the number that were settled or failed. A payment that cannot be
+/// read, or whose round fails, keeps no other from its own.
 ///
 /// # Errors
-/// If the table cannot be read or written.
+/// If the table cannot be read.
 pub async fn reconcile_open(charges: &Charges, now: Timestamp) -> Result<usize, StoreError> {
     let mut ended = 0;
-    for payment in charges.payments().abandoned(now, BATCH).await? {
-        let lease = payment_lease::until(now);
-        if charges.payments().take_over(&payment, payment.idempotency_key.as_deref(), lease).await?
-            && charges.holding(&payment.id, lease, reconcile(charges, &payment, now)).await?
-        {
-            ended += 1;
+    for id in charges.payments().abandoned(&charges.networks(), now, BATCH).await? {
+        match reconcile_one(charges, &id, now).await {
+            Ok(has_ended) => ended += usize::from(has_ended),
+            Err(error) => {
+                tracing::error!(payment = id, %error, "an open payment cannot be reconciled");
+                // Behind those that can, until somebody has looked at it.
+                let later = now.checked_add_millis(POSTPONED_MS).unwrap_or(now);
+                charges.payments().postpone(&id, later).await?;
+            }
         }
-        charges.payments().release(&payment.id).await?;
     }
     Ok(ended)
 }
 
+async fn reconcile_one(charges: &Charges, id: &str, now: Timestamp) -> Result<bool, StoreError> {
+    let Some(payment) = charges.payments().find(id).await? else { return Ok(false) };
+    let lease = payment_lease::until(now);
+    if !charges.payments().take_over(&payment, payment.idempotency_key.as_deref(), lease).await? {
+        return Ok(false);
+    }
+    let ended = charges.holding(id, lease, reconcile(charges, &payment, now)).await?;
+    charges.payments().release(id).await?;
+    Ok(ended)
+}
+
 async fn reconcile(charges: &Charges, payment: &Payment, now: Timestamp) -> Result<bool, StoreError> {
-    let open = OpenPayment::read(charges, payment)?;
+    let Some(open) = OpenPayment::read(charges, payment)? else { return Ok(false) };
     let (settlement, reference) = (open.settlement(), &open.transfer.reference);
     match settlement.method.status(reference, settlement.due).await {
         TransferStatus::Missing => {
@@ -103,7 +119,7 @@ async fn reconcile(charges: &Charges, payment: &Payment, now: Timestamp) -> Resu
         TransferStatus::Unknown => Ok(false),
         status => {
             let ended: Result<_, RedeemError<std::convert::Infallible>> =
-                charges.conclude(&settlement, reference, status).await;
+                charges.conclude(&settlement, status).await;
             tracing::info!(payment = payment.id, settled = ended.is_ok(), "open payment reconciled");
             Ok(!matches!(ended, Err(RedeemError::Pending | RedeemError::Unavailable(_))))
         }

@@ -102,19 +102,20 @@ impl Charges {
         transfer: &Transfer,
     ) -> Result<Delivery, RedeemError<E>> {
         let status = settlement.method.execute(transfer, settlement.due).await;
-        self.conclude(settlement, &transfer.reference, status).await
+        self.conclude(settlement, status).await
     }
 
     /// Settles or fails a payment, as its transfer's status says.
     pub(super) async fn conclude<E>(
         &self,
         settlement: &ChargeSettlement<'_>,
-        reference: &str,
         status: TransferStatus,
     ) -> Result<Delivery, RedeemError<E>> {
         let now = Timestamp::now();
         match status {
-            TransferStatus::Settled { fee } => self.settle(settlement, Some(reference), fee, now).await,
+            TransferStatus::Settled { reference, fee } => {
+                self.settle(settlement, Some(&reference), fee, now).await
+            }
             TransferStatus::Failed => {
                 self.payments.fail(settlement.id, now).await?;
                 Err(refused(RefusalReason::Failed))
@@ -210,11 +211,14 @@ impl Charges {
         stored: &Payment,
         now: Timestamp,
     ) -> Result<Delivery, RedeemError<E>> {
-        let open = OpenPayment::read(self, stored)?;
+        let Some(open) = OpenPayment::read(self, stored)? else {
+            tracing::warn!(payment = stored.id, network = %stored.network, "its network is not served any more");
+            return Err(RedeemError::Pending);
+        };
         let (settlement, transfer) = (open.settlement(), open.transfer);
         match settlement.method.status(&transfer.reference, settlement.due).await {
             TransferStatus::Missing => {}
-            known => return self.conclude(&settlement, &transfer.reference, known).await,
+            known => return self.conclude(&settlement, known).await,
         }
         if stored.expires_at > now {
             return self.execute(&settlement, transfer).await;
@@ -257,25 +261,21 @@ pub(super) struct OpenPayment<'a> {
 }
 
 impl<'a> OpenPayment<'a> {
+    /// Reads what its settlement needs; `None` when it was made on a network that is not served any more.
+    ///
     /// # Errors
-    /// [`StoreError::Corrupt`] if the payment is in another state, or was made on a network that this server does not serve
-    /// any more.
-    pub(super) fn read(charges: &'a Charges, stored: &'a Payment) -> Result<Self, StoreError> {
+    /// [`StoreError::Corrupt`] if the payment is in another state, or its goods cannot be read.
+    pub(super) fn read(charges: &'a Charges, stored: &'a Payment) -> Result<Option<Self>, StoreError> {
         let corrupt =
             |column, value: &str| StoreError::Corrupt { id: stored.id.clone(), column, value: value.into() };
         let PaymentState::Broadcast { payer, transfer, purchase } = &stored.state else {
             return Err(corrupt("state", stored.state.as_str()));
         };
-        let method = charges.method(stored.method);
-        let network = stored.network.as_str();
-        // Without a name it is of the time when there was one network only.
-        if !network.is_empty() && *network != *method.network().as_str() {
-            return Err(corrupt("network", network));
-        }
+        let Some(method) = charges.method(stored.method, &stored.network) else { return Ok(None) };
         let goods = purchase.goods.as_deref().map(serde_json::from_str).transpose();
         let goods = goods.map_err(|_| corrupt("goods", "(not shown)"))?;
         let request_id = RequestId::accept(Some(&stored.request_id));
-        Ok(Self { stored, method, payer, transfer, answer: &purchase.answer, goods, request_id })
+        Ok(Some(Self { stored, method, payer, transfer, answer: &purchase.answer, goods, request_id }))
     }
 
     pub(super) fn settlement(&self) -> ChargeSettlement<'_> {

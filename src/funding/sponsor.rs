@@ -9,7 +9,7 @@ use alloy::primitives::Address;
 use alloy::signers::local::PrivateKeySigner;
 use mpp::protocol::methods::tempo::FeePayerPolicyOverride;
 
-use super::FeeAccount;
+use super::{FeeAccount, recover};
 use crate::chain::{SignedTransaction, TransactionError};
 use crate::config;
 use crate::db::statements::Statements as _;
@@ -122,8 +122,11 @@ impl Sponsor {
         let text = "SELECT count(*) AS of_all, \
              coalesce(sum(CASE WHEN payer = $1 THEN 1 ELSE 0 END), 0) AS of_payer \
              FROM (SELECT payer FROM payments WHERE state = 'broadcast' AND fee_limit > 0 \
+                     AND (valid_before IS NULL OR valid_before >= $2) \
                    UNION ALL SELECT payer FROM channels WHERE pending_fee IS NOT NULL) AS pending";
-        let counts = tx.fetch_one(text, vec![payer.into()]).await?;
+        // Past its last moment a transaction costs nothing any more, whether or not its network is still served.
+        let oldest = now.checked_sub_millis(recover::CLOCK_MARGIN_MS).unwrap_or(now);
+        let counts = tx.fetch_one(text, vec![payer.into(), oldest.millis().into()]).await?;
         let is_full = counts.whole("of_all")? >= i64::from(self.limits.max_in_flight)
             || counts.whole("of_payer")? >= i64::from(self.limits.max_in_flight_per_payer);
         Ok(if is_full { Err(Exhausted::InFlight) } else { Ok(()) })

@@ -119,21 +119,41 @@ impl Payments {
             .bind(limit)
             .fetch_all(&self.db.pool)
             .await?;
-        rows.iter().map(payment).collect()
+        // One that cannot be read hides no other.
+        let read =
+            |row| payment(row).inspect_err(|error| tracing::error!(%error, "a payment cannot be read"));
+        Ok(rows.iter().filter_map(|row| read(row).ok()).collect())
     }
 
-    /// Rows whose transaction's outcome is open and that nobody works on.
-    pub(super) async fn abandoned(&self, now: Timestamp, limit: i64) -> Result<Vec<Payment>, StoreError> {
+    /// Ids of payments on one of `networks` whose transfer's outcome is open and that nobody works on.
+    /// Only ids: a row that cannot be read must not hide the others.
+    pub(super) async fn abandoned(
+        &self,
+        networks: &[Network],
+        now: Timestamp,
+        limit: i64,
+    ) -> Result<Vec<String>, StoreError> {
+        let places: Vec<_> = (3..networks.len() + 3).map(|n| format!(", ${n}")).collect();
         let sql = format!(
-            "SELECT {COLUMNS} FROM payments WHERE state = 'broadcast' AND lease_until <= $1 \
-             ORDER BY lease_until LIMIT $2"
+            "SELECT id FROM payments WHERE state = 'broadcast' AND lease_until <= $1 \
+             AND network IN (''{}) ORDER BY lease_until, id LIMIT $2",
+            places.concat()
         );
-        let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
-            .bind(now.millis())
-            .bind(limit)
-            .fetch_all(&self.db.pool)
-            .await?;
-        rows.iter().map(payment).collect()
+        let mut query = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(now.millis()).bind(limit);
+        for network in networks {
+            query = query.bind(network.as_str().to_owned());
+        }
+        let rows = query.fetch_all(&self.db.pool).await?;
+        rows.iter().map(|row| row.try_get("id").map_err(StoreError::from)).collect()
+    }
+
+    /// Leaves an open payment alone until a moment.
+    pub(super) async fn postpone(&self, id: &str, until: Timestamp) -> Result<bool, StoreError> {
+        self.update(
+            "UPDATE payments SET lease_until = $1 WHERE id = $2 AND state = 'broadcast'",
+            &[Bind::Int(until.millis()), Bind::Text(id)],
+        )
+        .await
     }
 
     /// Claims a credential; `false` when its challenge is taken.
@@ -338,7 +358,7 @@ pub(super) async fn dispatch(tx: &mut Tx, dispatch: &Dispatch<'_>, now: Timestam
             Bind::Text(&dispatch.transfer.reference),
             Bind::Text(&dispatch.transfer.instruction),
             Bind::Text(dispatch.answer),
-            Bind::Int(dispatch.transfer.fee_limit.micros()),
+            Bind::Int(dispatch.transfer.fee_limit.map_or(0, Money::micros)),
             Bind::OptionalInt(dispatch.transfer.valid_before.map(Timestamp::millis)),
             Bind::Int(now.millis()),
             Bind::OptionalText(dispatch.goods),
@@ -430,7 +450,8 @@ fn state(
             transfer: Transfer {
                 reference: required("reference")?,
                 instruction: required("instruction")?,
-                fee_limit: Money::from_micros(row.try_get("fee_limit")?),
+                fee_limit: Some(Money::from_micros(row.try_get("fee_limit")?))
+                    .filter(|limit| limit.is_positive()),
                 valid_before: row.try_get::<Option<i64>, _>("valid_before")?.map(Timestamp::from_millis),
             },
             purchase: Purchase { answer: required("answer")?, goods: text("goods")? },

@@ -14,7 +14,6 @@ use super::sponsor::{self, Exhausted, Sponsor};
 use crate::chain::{Chain, ChainReceipt, Provider, SendOutcome, SignedTransaction, SimulationOutcome};
 use crate::db::{DbError, Tx};
 use crate::id::Timestamp;
-use crate::money::Money;
 use crate::payments::methods::tempo;
 use crate::payments::{Credential, Network, Offer, Payer, Submission, Transfer};
 
@@ -70,9 +69,7 @@ impl TempoCharges {
         }
         if credential.submission() == Submission::Push {
             // A pushed transaction may be a moment away from its block.
-            let hash = Self::pushed(credential)?.parse().map_err(|_| {
-                MethodError::Invalid("the transaction hash is not 0x and 64 hex digits".into())
-            })?;
+            let hash = Self::pushed(credential)?.parse().expect("a hash as it is written here");
             if !matches!(self.chain.await_receipt(hash, PUSH_WAIT).await, Ok(Some(_))) {
                 return Err(MethodError::Pending);
             }
@@ -90,7 +87,12 @@ impl TempoCharges {
     }
 
     pub(super) fn pushed(credential: &Credential) -> Result<String, MethodError> {
-        Ok(payload(credential)?.data().to_ascii_lowercase())
+        let hash: B256 = payload(credential)?
+            .data()
+            .parse()
+            .map_err(|_| MethodError::Invalid("the transaction hash is not 0x and 64 hex digits".into()))?;
+        // One name for one transaction, however it was written.
+        Ok(format!("{hash:#x}"))
     }
 
     pub(super) async fn prepare(
@@ -102,12 +104,11 @@ impl TempoCharges {
         let transaction = sponsor::ready(self.sponsor.as_ref(), payload.data(), offer.is_sponsored())
             .map_err(|error| MethodError::Invalid(error.to_string()))?;
         self.refuse_reverting(&transaction).await?;
-        let sponsored = self.sponsor.is_some() && offer.is_sponsored();
-        let fee_limit = if sponsored {
+        let fee_limit = if self.sponsor.is_some() && offer.is_sponsored() {
             let highest = transaction.highest_fee();
-            highest.ok_or_else(|| MethodError::Invalid(Exhausted::Fee.to_string()))?
+            Some(highest.ok_or_else(|| MethodError::Invalid(Exhausted::Fee.to_string()))?)
         } else {
-            Money::ZERO
+            None
         };
         Ok(Transfer {
             reference: format!("{:#x}", transaction.hash()),
@@ -127,10 +128,10 @@ impl TempoCharges {
         transfer: &Transfer,
         now: Timestamp,
     ) -> Result<Result<(), String>, DbError> {
-        let Some(sponsor) = self.sponsor.as_ref().filter(|_| transfer.fee_limit.is_positive()) else {
+        let Some((sponsor, fee_limit)) = self.sponsor.as_ref().zip(transfer.fee_limit) else {
             return Ok(Ok(()));
         };
-        let reserved = sponsor.reserve(tx, payer.name(), transfer.fee_limit, now).await?;
+        let reserved = sponsor.reserve(tx, payer.name(), fee_limit, now).await?;
         Ok(reserved.map_err(|why| {
             format!("the network fee is not sponsored now: {why}; pay it with a new challenge")
         }))
@@ -201,7 +202,8 @@ impl TempoCharges {
             return TransferStatus::Unknown;
         }
         if moved {
-            TransferStatus::Settled { fee: crate::chain::fee_paid(receipt) }
+            let reference = format!("{:#x}", receipt.transaction_hash());
+            TransferStatus::Settled { reference, fee: crate::chain::fee_paid(receipt) }
         } else {
             TransferStatus::Failed
         }

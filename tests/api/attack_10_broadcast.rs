@@ -79,6 +79,46 @@ fn attack_10_recovery_settles_what_nobody_asks_for_again() {
     });
 }
 
+/// Records of payments that cannot be read, or are of a network that is not served, and one that can be settled.
+#[test]
+fn attack_34_a_payment_that_cannot_be_recovered_keeps_no_other_from_it() {
+    run(async {
+        let chain = own_chain().await;
+        let server = Server::with_short_timeouts(&chain).await;
+        let agent = funded(&chain).await;
+        let mut open = Vec::new();
+        for _ in 0..3 {
+            let challenge = server.challenge().await;
+            let credential = agent.pull(&challenge);
+            chain.faults().set(Rule::new(Fault::DropAfterIncluding).times(1));
+            chain.faults().set(Rule::new(Fault::Drop).on("eth_getTransactionReceipt"));
+            server.pay(&credential).await.assert(503, "settlement_pending");
+            chain.faults().clear();
+            open.push((challenge, credential));
+        }
+        let [(unreadable, _), (foreign, credential), (good, _)] = open.try_into().expect("three");
+        // They are the first in their turn, too.
+        for (change, id) in [("payer = 'nobody'", &unreadable.id), ("network = 'eip155:1'", &foreign.id)] {
+            server
+                .db
+                .execute(&format!("UPDATE payments SET {change}, lease_until = 0 WHERE id = '{id}'"))
+                .await;
+        }
+        let server = server.restart(|_| {}).await;
+        eventually("settled", async || {
+            let state = server.payment(&good.id).await.map(|payment| payment.state.as_str());
+            (state == Some("settled")).then_some(())
+        })
+        .await;
+        // Its outcome is open: neither a new challenge nor a word that nothing was charged.
+        server.pay(&credential).await.assert(503, "settlement_pending");
+        let state = server.payment(&foreign.id).await.map(|payment| payment.state.as_str());
+        assert_eq!(state, Some("broadcast"));
+        assert_eq!(server.count("SELECT count(*) FROM payments WHERE state = 'settled'").await, 1);
+        server.finish(chain).await;
+    });
+}
+
 /// Sends a payment into a node that refuses it, and returns its credential.
 async fn refused_broadcast(chain: &Devnet, server: &Server, agent: &Agent) -> (Challenge, Value) {
     let challenge = server.challenge().await;

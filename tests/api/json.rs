@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use farebox::funding::Paid;
 use farebox::id::{RequestId, Timestamp};
-use farebox::payments::json::{self, PAYMENT_REQUIRED};
+use farebox::payments::json::{self, CREDENTIAL, PAYMENT_REQUIRED};
 use farebox::payments::{ChallengeError, Credential, Delivery, RedeemError, Requirement, Resource};
+use mpp::PaymentCredential;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -34,8 +35,20 @@ fn ask(server: &Server, call: &Requirement) -> Challenge {
     let expires = issuer.expiry(Timestamp::now());
     let challenges = call.challenges(issuer, call.offers.iter(), Uuid::new_v4(), expires);
     let challenges: Vec<Value> = challenges.iter().map(json::challenge).collect();
+    // As the SDK of an agent reads it.
     let meta = json!({ PAYMENT_REQUIRED: { "challenges": challenges } });
-    Challenge::from_json(meta[PAYMENT_REQUIRED]["challenges"][0].clone())
+    let challenges = mpp::mcp::extract_result_challenges(&meta).expect("challenges that the SDK reads");
+    Challenge::from_json(serde_json::to_value(challenges[0].to_echo()).expect("JSON"))
+}
+
+/// A credential in the `_meta` of a call, as the SDK of an agent attaches it.
+fn attached(credential: &Value) -> Value {
+    let credential: PaymentCredential = serde_json::from_value(credential.clone()).expect("a credential");
+    let mut params = json!({ "name": TOOL });
+    mpp::mcp::attach_credential(&mut params, &credential);
+    let attached = params["_meta"][CREDENTIAL].clone();
+    assert!(attached["challenge"]["request"].is_object(), "the transport writes it as an object");
+    attached
 }
 
 /// Redeems the credential of a call's `_meta`. Counts how often the work was done.
@@ -61,7 +74,7 @@ fn a_charge_is_paid_by_a_credential_in_a_json_value() {
         let agent = funded(chain).await;
         let call = call(&server, TOOL, &json!({ "text": "Mail jane@example.com" }));
         let (asked, works) = (ask(&server, &call), AtomicU32::new(0));
-        let credential = agent.pull(&asked);
+        let credential = attached(&agent.pull(&asked));
         let paid = redeem(&server, &call, &credential, &works).await.expect("paid");
         assert_eq!(paid.answer, format!(r#"{{"payer":"{:#x}"}}"#, agent.address()));
         let receipt = json::receipt(&paid.receipt);

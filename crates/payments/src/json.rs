@@ -3,7 +3,8 @@
 //! credential in a request's `_meta`, the receipt in a result's `_meta`.
 
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use mpp::Base64UrlJson;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
@@ -16,19 +17,25 @@ pub const CREDENTIAL: &str = "org.paymentauth/credential";
 /// The member of a result's `_meta` that carries the receipt.
 pub const RECEIPT: &str = "org.paymentauth/receipt";
 
-/// Longest credential, in bytes of JSON: as long as one in a header may be.
+/// Longest credential, in bytes of JSON.
 const MAX_CREDENTIAL: usize = 64 * 1024;
+/// Largest integer that RFC 8785 writes exactly.
+const MAX_EXACT: u64 = (1 << 53) - 1;
 
-/// A challenge as a JSON object. `request` and `opaque` stay in the encoded form that the challenge's
-/// id is computed over.
+/// A challenge as a JSON object. `request` is an object, as the transport wants it; canonical JSON
+/// (RFC 8785) leads back to the encoded form that the challenge's id is computed over.
+///
+/// # Panics
+/// Never: every request is made as canonical JSON.
 #[must_use]
 pub fn challenge(challenge: &Challenge) -> Value {
+    let request = Base64UrlJson::from_raw(&*challenge.request);
     let mut fields = json!({
         "id": challenge.id,
         "realm": &*challenge.realm,
         "method": challenge.method.as_str(),
         "intent": challenge.intent.as_str(),
-        "request": &*challenge.request,
+        "request": request.decode_value().expect("canonical JSON"),
         "expires": challenge.expires,
         "opaque": challenge.opaque,
         "description": &*challenge.description,
@@ -47,10 +54,10 @@ pub fn charge_credential(value: &Value) -> Result<Credential, CredentialError> {
     if value.to_string().len() > MAX_CREDENTIAL {
         return Err(CredentialError::Malformed("is longer than 64 KiB"));
     }
-    let wire = serde_json::from_value(value.clone()).map_err(|_| {
-        CredentialError::Malformed("is not a JSON object with the fields `challenge` and `payload`")
-    })?;
-    Credential::read(wire)
+    // Clients write the challenge's request as an object, or encoded.
+    let wire = mpp::mcp::extract_credential(&json!({ CREDENTIAL: value }));
+    let malformed = "is not a JSON object with the fields `challenge` and `payload`";
+    Credential::read(wire.ok_or(CredentialError::Malformed(malformed))?)
 }
 
 /// A receipt as a JSON object.
@@ -65,12 +72,28 @@ pub fn receipt(receipt: &Receipt) -> Value {
 /// # Errors
 /// [`CredentialError::Malformed`] if the arguments have no canonical form.
 pub fn digest(name: &str, arguments: &Value) -> Result<String, CredentialError> {
+    let no_form = CredentialError::Malformed("belongs to a call whose arguments have no canonical form");
+    if !is_exact(arguments) {
+        return Err(no_form);
+    }
     let call = json!({ "name": name, "arguments": arguments });
-    let canonical = mpp::Base64UrlJson::from_value(&call)
-        .ok()
-        .and_then(|encoded| base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(encoded.raw()).ok())
-        .ok_or(CredentialError::Malformed("belongs to a call whose arguments have no canonical form"))?;
+    let encoded = Base64UrlJson::from_value(&call).ok();
+    let canonical = encoded.and_then(|encoded| URL_SAFE_NO_PAD.decode(encoded.raw()).ok()).ok_or(no_form)?;
     Ok(format!("sha-256=:{}:", STANDARD.encode(Sha256::digest(canonical))))
+}
+
+/// True if every integer has a canonical form of its own: beyond 2^53, two of them share one.
+fn is_exact(value: &Value) -> bool {
+    match value {
+        Value::Number(number) => match (number.as_i64(), number.as_u64()) {
+            (Some(whole), _) => whole.unsigned_abs() <= MAX_EXACT,
+            (None, Some(whole)) => whole <= MAX_EXACT,
+            (None, None) => true,
+        },
+        Value::Array(values) => values.iter().all(is_exact),
+        Value::Object(fields) => fields.values().all(is_exact),
+        Value::Null | Value::Bool(_) | Value::String(_) => true,
+    }
 }
 
 #[cfg(test)]
@@ -84,6 +107,9 @@ mod tests {
         assert_eq!(one, two);
         for (name, arguments) in [("u", json!({ "b": 1 })), ("t", json!({ "b": 2 })), ("t", json!({}))] {
             assert_ne!(digest(name, &arguments).expect("canonical"), one);
+        }
+        for shared in [json!([9_007_199_254_740_993_u64]), json!({ "a": { "b": i64::MIN } })] {
+            assert!(digest("t", &shared).is_err(), "another number has the same form: {shared}");
         }
     }
 

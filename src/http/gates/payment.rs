@@ -117,8 +117,8 @@ where
     A: Into<WorkResult> + 'static,
 {
     let (charges, requirement) = (gate.app.charges.clone(), gate.requirement.clone());
-    let now = gate.request.at;
-    let redeem = async move { charges.redeem(&requirement, &credential, now, work).await };
+    // Leases and expiries count from when the work begins, however long the task waited for its turn.
+    let redeem = async move { charges.redeem(&requirement, &credential, clock::after_wait(), work).await };
     let redeemed = gate.app.tasks.spawn(redeem.in_current_span());
     match redeemed.await {
         Ok(Ok(delivery)) => Ok(delivery),

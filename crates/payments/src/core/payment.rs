@@ -47,8 +47,8 @@ pub struct Transfer {
     /// The text that makes it happen, which can be sent again without happening twice: a signed
     /// transaction as hexadecimal digits. Empty once it is not needed any more.
     pub instruction: String,
-    /// The most that it can cost the server in network fees.
-    pub fee_limit: Money,
+    /// The most that it can cost the server in network fees; `None` when the payer bears them.
+    pub fee_limit: Option<Money>,
     /// The last moment at which it can happen; `None` when there is none.
     pub valid_before: Option<Timestamp>,
 }
@@ -273,7 +273,7 @@ mod tests {
         let transfer = Transfer {
             reference: "0x1".into(),
             instruction: "0x".into(),
-            fee_limit: Money::ZERO,
+            fee_limit: None,
             valid_before: None,
         };
         let purchase = Purchase { answer: "{}".into(), goods: None };

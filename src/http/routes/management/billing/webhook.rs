@@ -7,7 +7,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::app::App;
-use crate::funding::card::{CardEvent, CardChange};
+use crate::funding::card::{CardChange, CardEvent};
 use crate::http::State;
 use crate::http::error::{Code, HttpError};
 use crate::http::gates::wallet::answer;

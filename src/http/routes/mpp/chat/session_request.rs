@@ -7,6 +7,7 @@ use mpp::protocol::core::PaymentCredential;
 use super::reply::{pending, unavailable};
 use crate::funding::channel::{Channel, ChannelError, ChannelRefusal};
 use crate::http::State;
+use crate::http::clock;
 use crate::http::error::{Code, HttpError};
 use crate::http::gates::payment;
 use crate::http::request::Received;
@@ -78,7 +79,7 @@ impl<'a> SessionRequest<'a> {
     fn challenge(&self, offer: &SessionOffer) -> ChallengeHeader {
         let issuer = &self.sessions.issuer;
         let opaque = self.resource.opaque(self.request.nonce);
-        let challenge = issuer.issue(offer, &opaque, None, issuer.expiry(self.request.at));
+        let challenge = issuer.issue(offer, &opaque, None, issuer.expiry(clock::after_wait()));
         ChallengeHeader::new(&challenge, None)
     }
 
