@@ -299,6 +299,10 @@ async fn deploy(arguments: &DeployArguments) -> anyhow::Result<()> {
 
 async fn audit_database(url: &str) -> anyhow::Result<ExitCode> {
     let db = Db::connect(url, 2).await?;
+    anyhow::ensure!(
+        db.is_current().await?,
+        "the database's schema is not of this version of farebox: bring it up to date with `farebox migrate`"
+    );
     let report = ledger::audit::audit(&db).await?;
     let disagreements = funding::audit::audit(&db).await?;
     println!("{report}");

@@ -199,6 +199,17 @@ impl Db {
         tx.commit().await
     }
 
+    /// Returns true if the schema is of this program, and neither older nor newer.
+    ///
+    /// # Errors
+    /// Fails if the database does, or if it was never migrated.
+    pub async fn is_current(&self) -> Result<bool, DbError> {
+        let mut connection = self.pool.acquire().await?;
+        let text = "SELECT CAST(MAX(version) AS BIGINT) AS version FROM _sqlx_migrations";
+        let rows = statements::fetch(&mut connection, text, Vec::new()).await?;
+        Ok(rows.first().is_some_and(|row| row.whole("version").is_ok_and(|is| is == migrations::newest())))
+    }
+
     /// Checks that the database answers.
     ///
     /// # Errors

@@ -39,6 +39,12 @@ pub fn migrator() -> Migrator {
     Migrator::with_migrations(FILES.iter().map(|&(name, sql)| migration(name, sql)).collect())
 }
 
+/// Returns the version of the newest migration.
+#[must_use]
+pub fn newest() -> i64 {
+    migrator().iter().map(|migration| migration.version).max().unwrap_or_default()
+}
+
 /// Reads a file as sqlx does: `0012_two_words` has version 12 and the description "two words".
 fn migration(name: &str, sql: &'static str) -> Migration {
     let (version, description) = name.split_once('_').expect("a number, then words");
