@@ -20,6 +20,7 @@ mod method;
 mod outcome;
 mod payment_lease;
 pub mod recover;
+mod row;
 mod settle;
 pub mod sponsor;
 mod store;

@@ -364,7 +364,7 @@ fn read(folder: &Path, sources: &mut String) {
 #[test]
 fn every_must_of_the_session_draft_has_its_test() {
     let mut sources = String::new();
-    for folder in ["tests", "src"] {
+    for folder in ["tests", "src", "crates"] {
         read(&Path::new(env!("CARGO_MANIFEST_DIR")).join(folder), &mut sources);
     }
     // However it is indented.
