@@ -1,4 +1,4 @@
-//! CliCommand line.
+//! Command line of the program.
 
 #![forbid(unsafe_code)]
 

@@ -119,7 +119,7 @@ impl Payments {
             .await?;
         // One that cannot be read hides no other.
         let read =
-            |row| payment(row).inspect_err(|error| tracing::error!(%error, "a payment cannot be read"));
+            |row| row::payment(row).inspect_err(|error| tracing::error!(%error, "a payment cannot be read"));
         Ok(rows.iter().filter_map(|row| read(row).ok()).collect())
     }
 

@@ -5,7 +5,8 @@ use std::time::Duration;
 use farebox::db::Engine;
 use farebox::ledger::audit::{Difference, audit};
 use farebox::ledger::{ChargeOutcome, CloseOutcome, Ledger, LedgerError};
-use farebox_test_support::db::{for_each_engine, postgres};
+use farebox_test_support::db::{for_each_engine, postgres, sqlite};
+use futures_util::future::join_all;
 use tokio::task::JoinSet;
 
 use crate::*;
@@ -45,6 +46,32 @@ async fn attack_30_a_lost_database_is_an_error_and_never_short() {
         assert!(matches!(balance, Err(LedgerError::Database(_))), "{balance:?}");
     })
     .await;
+}
+
+/// A row that cannot be written fails its own command, and not those that share its commit.
+#[tokio::test]
+async fn attack_30_a_row_that_cannot_be_written_leaves_other_commands_alone() {
+    let engine = sqlite().await;
+    let ledger = Ledger::start(engine.db.clone());
+    let account = funded(&ledger, "a", 100).await;
+    let stuck = opened(&ledger, &account, "stuck", 10).await;
+    let mut others = Vec::new();
+    for name in 0..8 {
+        others.push(opened(&ledger, &account, &format!("r{name}"), 10).await);
+    }
+    let text = "CREATE TRIGGER stuck BEFORE UPDATE ON holds WHEN OLD.id = '{}'
+        BEGIN SELECT RAISE(IGNORE); END";
+    engine.execute(&text.replace("{}", &stuck.to_string())).await;
+    let (failed, charges) = tokio::join!(
+        ledger.charge(&stuck, money(1)),
+        join_all(others.iter().map(|hold| ledger.charge(hold, money(1))))
+    );
+    assert!(matches!(failed, Err(LedgerError::Corrupt(_))), "{failed:?}");
+    for charge in charges {
+        assert_eq!(charge.unwrap(), charged(1));
+    }
+    assert_eq!(ledger.balance(&account).await.unwrap(), balance(100, 8, 82));
+    assert_clean(&ledger).await;
 }
 
 #[tokio::test]

@@ -16,7 +16,7 @@ pub(super) struct Batch {
 pub(super) type CommandResult<T> = Option<Result<T, LedgerError>>;
 
 /// Results of a batch, in the order of its commands.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Results {
     pub captures: Vec<CommandResult<CloseOutcome>>,
     pub openings: Vec<CommandResult<OpenOutcome>>,
@@ -50,6 +50,16 @@ impl Batch {
         batch
     }
 
+    /// Returns batches of one command each, in the order of their execution.
+    pub(super) fn commands(&self) -> impl Iterator<Item = Self> {
+        let captures =
+            self.captures.iter().map(|one| Self { captures: vec![one.clone()], ..Self::default() });
+        let openings =
+            self.openings.iter().map(|one| Self { openings: vec![one.clone()], ..Self::default() });
+        let charges = self.charges.iter().map(|one| Self { charges: vec![one.clone()], ..Self::default() });
+        captures.chain(openings).chain(charges)
+    }
+
     /// Returns the same error for every command.
     pub(super) fn failed(&self, error: &LedgerError) -> Results {
         Results {
@@ -61,6 +71,12 @@ impl Batch {
 }
 
 impl Results {
+    pub(super) fn append(&mut self, mut others: Self) {
+        self.captures.append(&mut others.captures);
+        self.openings.append(&mut others.openings);
+        self.charges.append(&mut others.charges);
+    }
+
     /// Asserts that there is one result for each command of `batch`, and that none is deferred if rows were locked.
     pub(super) fn assert_complete(&self, batch: &Batch, is_locked: bool) {
         let counts = (self.captures.len(), self.openings.len(), self.charges.len());

@@ -4,6 +4,7 @@
 //! everybody after the commit. While one commit is being made the next batch gathers, so the busier the program, the
 //! more each commit carries. Batches are executed by the [`writer`](super::writer).
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -115,7 +116,14 @@ pub(super) fn start(db: &Db) -> Handle {
     handle
 }
 
+/// Starts a thread. If it panics the process ends: a program that can no longer charge must be started again, and after
+/// a failed assertion about money nothing more may be written.
 fn spawn(name: &str, work: impl FnOnce() + Send + 'static) {
+    let work = move || {
+        if std::panic::catch_unwind(AssertUnwindSafe(work)).is_err() {
+            std::process::abort();
+        }
+    };
     std::thread::Builder::new().name(name.to_owned()).spawn(work).expect("the system starts threads");
 }
 

@@ -6,6 +6,7 @@
 //!    expected, for commands that cached rows do not grant in full, and for batches whose answer was lost: there each
 //!    command recognises what it did.
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 
 use super::LedgerError;
@@ -14,7 +15,8 @@ use super::decide::decide;
 use super::row_cache::RowCache;
 use super::working_set::WorkingSet;
 use super::{locked, sql};
-use farebox_db::writer_connection::{WriteError, WriterConnection};
+use farebox_db::TxError as _;
+use farebox_db::writer_connection::{WriteError, WriterConnection, WriterTransaction};
 
 /// Writer of all batches of this process.
 pub(super) struct Writer {
@@ -52,13 +54,58 @@ impl Writer {
         }
     }
 
+    /// A batch that contradicts stored rows is taken apart, so that each command fails, or not, on its own.
     async fn locked(&mut self, batch: &Batch) -> Result<Results, LedgerError> {
-        let mut written = self.connection.transaction(async |tx| locked::execute(batch, tx).await).await;
-        if let Err(LedgerError::Corrupt(_)) = written {
-            // New holds have no row to lock: a lost write of them may have ended in between.
-            written = self.connection.transaction(async |tx| locked::execute(batch, tx).await).await;
+        match self.locked_at_once(batch).await {
+            Err(LedgerError::Corrupt(error)) if batch.len() > 1 => {
+                tracing::error!(
+                    error,
+                    commands = batch.len(),
+                    "a batch failed; executing its commands one by one"
+                );
+                let mut all = Results::default();
+                for single in batch.commands() {
+                    let results = self.locked_at_once(&single).await;
+                    all.append(results.unwrap_or_else(|error| failed(&single, &error)));
+                }
+                Ok(all)
+            }
+            results => results,
         }
-        Ok(self.written(written?))
+    }
+
+    async fn locked_at_once(&mut self, batch: &Batch) -> Result<Results, LedgerError> {
+        match self.attempt_locked(batch).await {
+            Ok(results) => Ok(results),
+            Err(LockedError::Unchanged(LedgerError::Corrupt(_))) => {
+                // New holds have no row to lock: a lost write of them may have ended in between.
+                self.attempt_locked(batch).await.map_err(LockedError::into_inner)
+            }
+            Err(LockedError::Unchanged(error)) => Err(error),
+            Err(LockedError::Unknown { error, results }) => {
+                tracing::warn!(%error, commands = batch.len(), "a batch has no answer; executing it again");
+                // If this fails too, all of it may have been written the first time.
+                self.attempt_locked(&batch.again(&results)).await.map_err(|_| error)
+            }
+        }
+    }
+
+    async fn attempt_locked(&mut self, batch: &Batch) -> Result<Results, LockedError> {
+        // Results of an attempt whose commit was asked for.
+        let unanswered = RefCell::new(None);
+        let work = async |tx: &mut WriterTransaction<'_>| {
+            unanswered.take();
+            let (results, rows) = locked::execute(batch, tx).await?;
+            unanswered.replace(Some(results.clone()));
+            Ok::<_, LedgerError>((results, rows))
+        };
+        match self.connection.transaction(work).await {
+            Ok(written) => Ok(self.written(written)),
+            Err(error) => Err(match unanswered.take() {
+                Some(results) if !is_refused(&error) => LockedError::Unknown { error, results },
+                _ => LockedError::Unchanged(error),
+            }),
+        }
     }
 
     /// Completes cached rows with those that the batch needs besides.
@@ -80,6 +127,26 @@ impl Writer {
         self.cache.keep(rows);
         results
     }
+}
+
+/// Error of a batch whose rows were to be locked.
+enum LockedError {
+    /// Nothing changed.
+    Unchanged(LedgerError),
+    /// The commit has no answer: it may have made these results true.
+    Unknown { error: LedgerError, results: Results },
+}
+
+impl LockedError {
+    fn into_inner(self) -> LedgerError {
+        let (Self::Unchanged(error) | Self::Unknown { error, .. }) = self;
+        error
+    }
+}
+
+/// Returns true if a commit with this error did nothing.
+fn is_refused(error: &LedgerError) -> bool {
+    error.db().is_some_and(|error| error.is_rejection() || error.is_conflict())
 }
 
 fn failed(batch: &Batch, error: &LedgerError) -> Results {
