@@ -84,7 +84,7 @@ async fn attack_11_commands_that_come_again_under_their_ids_are_executed_once() 
     .await;
 }
 
-/// What the database would refuse is refused before, and alone.
+/// Values that the database would refuse are refused before it, and alone.
 #[tokio::test]
 async fn what_is_refused_leaves_the_others_of_its_batch_alone() {
     for_each_engine(async |engine| {
