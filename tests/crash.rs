@@ -25,7 +25,7 @@ use alloy::primitives::U256;
 use farebox::devnet::{Devnet, DevnetConfig, Fault, Rule};
 use farebox_test_support::db::TestDb;
 use farebox_test_support::process::{POLL_INTERVAL, Setup, TIME_LIMIT, wait_until};
-use farebox_test_support::sdk_agent::{self, Agent, Answer, CURRENCY, PaidRequest};
+use farebox_test_support::sdk_agent::{self, CURRENCY, PaidAnswer, PaidRequest, SdkAgent};
 use reqwest::StatusCode;
 use sqlx::Row as _;
 
@@ -40,7 +40,7 @@ async fn devnet() -> Devnet {
 
 /// Sends a credential that has been presented before until there is a verdict. A server that is
 /// not there is tried again, and so is one that answers 409 or 503, no sooner than after its `Retry-After`.
-async fn send_until_verdict(agent: &Agent, request: &PaidRequest, credential: &str) -> Answer {
+async fn send_until_verdict(agent: &SdkAgent, request: &PaidRequest, credential: &str) -> PaidAnswer {
     let deadline = Instant::now() + TIME_LIMIT;
     loop {
         let pause = match agent.send(request, Some(credential)).await {
@@ -88,7 +88,7 @@ async fn faults_applied(devnet: &Devnet) {
 
 /// Asserts that an agent was charged for `answers` answers in the end, on the chain and in
 /// the ledger alike.
-async fn assert_settled(devnet: &Devnet, db: &TestDb, setup: &Setup, agent: &Agent, answers: u64) {
+async fn assert_settled(devnet: &Devnet, db: &TestDb, setup: &Setup, agent: &SdkAgent, answers: u64) {
     let address = agent.address();
     let debits = agent.debits(setup.recipient).await;
     assert!(debits.iter().all(|(_, amount)| *amount == U256::from(PRICE)), "{debits:?}");

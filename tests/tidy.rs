@@ -235,3 +235,16 @@ fn nothing_is_left_for_later() {
         }
     }
 }
+
+#[test]
+fn cargo_test_runs_the_tests_of_every_crate() {
+    let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+    let manifest = fs::read_to_string(manifest).expect("the manifest is text");
+    let members = manifest.lines().find(|line| line.starts_with("default-members = "));
+    let members = members.expect("the manifest lists the default members");
+    for entry in fs::read_dir(CRATES).expect("the crates are there").flatten() {
+        let name = entry.file_name().into_string().expect("UTF-8");
+        let is_listed = members.contains(&format!("\"crates/{name}\""));
+        assert_eq!(is_listed, name != "test-support", "default-members and crates/{name}");
+    }
+}

@@ -8,7 +8,7 @@ use farebox_test_support::raw_http;
 use serde_json::{Value, json};
 
 /// The usual request with these raw header lines.
-async fn send(server: &Server, lines: &[&[u8]]) -> raw_http::Answer {
+async fn send(server: &Server, lines: &[&[u8]]) -> raw_http::RawAnswer {
     let mut request = format!(
         "POST {PREVIEW} HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\ncontent-type: application/json\r\n\
          content-length: {}\r\n",
@@ -24,7 +24,7 @@ async fn send(server: &Server, lines: &[&[u8]]) -> raw_http::Answer {
     raw_http::exchange(server, &request).await
 }
 
-async fn with_authorization(server: &Server, value: &[u8]) -> raw_http::Answer {
+async fn with_authorization(server: &Server, value: &[u8]) -> raw_http::RawAnswer {
     send(server, &[&[b"Authorization: ", value].concat()]).await
 }
 

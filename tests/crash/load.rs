@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use farebox_test_support::db::{self, TestDb};
 use farebox_test_support::process::{POLL_INTERVAL, Setup, wait_until};
 use farebox_test_support::random::{Random, seed};
-use farebox_test_support::sdk_agent::{Agent, Answer, PaidRequest};
+use farebox_test_support::sdk_agent::{PaidAnswer, PaidRequest, SdkAgent};
 use reqwest::StatusCode;
 use tokio::task::JoinSet;
 
@@ -61,7 +61,7 @@ async fn random_kills(db: &TestDb, run: &Run) {
     let setup = Setup::new(crate::FAREBOX, &devnet, &db.url);
     let mut agents = Vec::new();
     for _ in 0..run.agents {
-        agents.push(Agent::funded(&devnet).await);
+        agents.push(SdkAgent::funded(&devnet).await);
     }
     let load = Arc::new(Load::default());
     let paying: Vec<_> = agents
@@ -108,7 +108,7 @@ async fn random_kills(db: &TestDb, run: &Run) {
 
 /// Pays until it is enough; returns how many answers came. What is cut off is finished beside new
 /// payments, so that the server stays busy.
-async fn keep_paying(index: usize, agent: Agent, origin: String, load: Arc<Load>) -> u64 {
+async fn keep_paying(index: usize, agent: SdkAgent, origin: String, load: Arc<Load>) -> u64 {
     let mut answers = 0;
     let mut cut_off = JoinSet::new();
     for payment in 0.. {
@@ -149,7 +149,7 @@ async fn keep_paying(index: usize, agent: Agent, origin: String, load: Arc<Load>
 }
 
 /// An answer is the answer to its own request.
-fn check(answer: &Answer, payment: usize) {
+fn check(answer: &PaidAnswer, payment: usize) {
     assert_eq!(answer.status, StatusCode::OK, "payment {payment}: {}", answer.body);
     let own = format!("From <EMAIL_ADDRESS>, payment {payment}\"");
     assert!(answer.body.contains(&own) && answer.receipt.is_some(), "{}", answer.body);

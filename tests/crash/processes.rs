@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use farebox::devnet::{Fault, Rule};
 use farebox_test_support::db;
 use farebox_test_support::process::{Setup, program, wait_until};
-use farebox_test_support::sdk_agent::{Agent, Answer, PaidRequest};
+use farebox_test_support::sdk_agent::{PaidAnswer, PaidRequest, SdkAgent};
 use reqwest::StatusCode;
 use tokio::process::Command;
 use tokio::task::JoinSet;
@@ -25,7 +25,7 @@ async fn attack_11_two_processes_one_credential_one_settlement() {
     let first = Setup::new(crate::FAREBOX, &devnet, &db.url);
     let second = first.second_instance();
     let servers = [first.serve().await, second.serve().await];
-    let agent = Agent::funded(&devnet).await;
+    let agent = SdkAgent::funded(&devnet).await;
     let origins = [first.origin(), second.origin()];
 
     for round in 0..6 {
@@ -68,7 +68,7 @@ async fn attack_11_two_processes_one_credential_one_settlement() {
 }
 
 /// One credential is sent to every server at once.
-async fn send_at_once(agent: &Agent, requests: &[PaidRequest], credential: &str) -> Vec<Answer> {
+async fn send_at_once(agent: &SdkAgent, requests: &[PaidRequest], credential: &str) -> Vec<PaidAnswer> {
     let mut tasks = JoinSet::new();
     for request in requests.iter().cycle().take(requests.len() * REQUESTS) {
         let (agent, request, credential) = (agent.clone(), request.clone(), credential.to_owned());
@@ -85,7 +85,7 @@ async fn a_dead_instance_leaves_its_payments_to_the_living() {
     let first = Setup::new(crate::FAREBOX, &devnet, &db.url);
     let second = first.second_instance();
     let (dying, living) = (first.serve().await, second.serve().await);
-    let agent = Agent::funded(&devnet).await;
+    let agent = SdkAgent::funded(&devnet).await;
     let request = PaidRequest::preview(&first.origin(), "Mail jane@example.com");
     let challenge = agent.challenge(&request).await.expect("a challenge");
     let credential = agent.pull(&challenge).await;
@@ -117,7 +117,7 @@ async fn a_slow_payment_is_not_taken_over() {
     let first = Setup::new(crate::FAREBOX, &devnet, &db.url);
     let second = first.second_instance();
     let servers = [first.serve().await, second.serve().await];
-    let agent = Agent::funded(&devnet).await;
+    let agent = SdkAgent::funded(&devnet).await;
     let requests =
         [&first, &second].map(|setup| PaidRequest::preview(&setup.origin(), "Mail jane@example.com"));
     let challenge = agent.challenge(&requests[0]).await.expect("a challenge");
@@ -150,7 +150,7 @@ async fn sigterm_during_a_payment_finishes_it() {
     let devnet = crate::devnet().await;
     let setup = Setup::new(crate::FAREBOX, &devnet, &db.url).with("FAREBOX_SERVER_DRAIN_SECONDS", "10");
     let mut server = setup.serve().await;
-    let agent = Agent::funded(&devnet).await;
+    let agent = SdkAgent::funded(&devnet).await;
     let request = PaidRequest::preview(&setup.origin(), "Mail jane@example.com");
     let challenge = agent.challenge(&request).await.expect("a challenge");
     let credential = agent.pull(&challenge).await;
@@ -181,7 +181,7 @@ async fn sigterm_does_not_wait_for_ever() {
     let devnet = crate::devnet().await;
     let setup = Setup::new(crate::FAREBOX, &devnet, &db.url).with("FAREBOX_SERVER_DRAIN_SECONDS", "1");
     let mut server = setup.serve().await;
-    let agent = Agent::funded(&devnet).await;
+    let agent = SdkAgent::funded(&devnet).await;
     let request = PaidRequest::preview(&setup.origin(), "Mail jane@example.com");
     let challenge = agent.challenge(&request).await.expect("a challenge");
     let credential = agent.pull(&challenge).await;

@@ -7,8 +7,8 @@ use alloy::primitives::U256;
 use farebox::db::Engine;
 use farebox::devnet::{Devnet, Fault, Rule};
 use farebox_test_support::db::{self, TestDb};
-use farebox_test_support::process::{Server, Setup};
-use farebox_test_support::sdk_agent::{Agent, Answer, CURRENCY, PaidRequest};
+use farebox_test_support::process::{ServerProcess, Setup};
+use farebox_test_support::sdk_agent::{CURRENCY, PaidAnswer, PaidRequest, SdkAgent};
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use reqwest::StatusCode;
@@ -115,9 +115,9 @@ async fn die_at(
     devnet: &Devnet,
     db: &TestDb,
     setup: &Setup,
-    server: Server,
-) -> Server {
-    let agent = Agent::funded(devnet).await;
+    server: ServerProcess,
+) -> ServerProcess {
+    let agent = SdkAgent::funded(devnet).await;
     let challenge = agent.challenge(request).await.expect("a challenge");
     let credential = match step {
         Step::LookingUpPush => agent.push(&challenge).await,
@@ -161,7 +161,7 @@ async fn die_at(
 struct Payment<'a> {
     devnet: &'a Devnet,
     db: &'a TestDb,
-    agent: &'a Agent,
+    agent: &'a SdkAgent,
     request: &'a PaidRequest,
     challenge: &'a str,
     credential: String,
@@ -169,7 +169,7 @@ struct Payment<'a> {
 
 impl Payment<'_> {
     /// Advances the payment to a step; returns the answer where the agent got one.
-    async fn advance_to(&self, step: Step) -> Option<Answer> {
+    async fn advance_to(&self, step: Step) -> Option<PaidAnswer> {
         match step {
             Step::Simulating => {
                 delay_next(self.devnet, "eth_call");

@@ -103,17 +103,23 @@ impl Setup {
     }
 
     /// Starts `farebox serve`.
-    pub fn spawn(&self) -> Server {
+    pub fn spawn(&self) -> ServerProcess {
         let log = self.logs.path().join("log");
         let file = File::options().create(true).append(true).open(&log).expect("log file");
         let mut command = self.command("serve");
         let begun = Instant::now();
         let child = command.stdout(Stdio::null()).stderr(file).spawn().expect("the program starts");
-        Server { child, log, health: format!("{}/healthz", self.origin()), begun, starting: Duration::ZERO }
+        ServerProcess {
+            child,
+            log,
+            health: format!("{}/healthz", self.origin()),
+            begun,
+            starting: Duration::ZERO,
+        }
     }
 
     /// Starts `farebox serve` and waits until it answers.
-    pub async fn serve(&self) -> Server {
+    pub async fn serve(&self) -> ServerProcess {
         let mut server = self.spawn();
         server.answers().await;
         server
@@ -130,7 +136,7 @@ impl Setup {
 
 /// A running `farebox serve`.
 #[derive(Debug)]
-pub struct Server {
+pub struct ServerProcess {
     child: Child,
     log: PathBuf,
     health: String,
@@ -139,7 +145,7 @@ pub struct Server {
     pub starting: Duration,
 }
 
-impl Server {
+impl ServerProcess {
     pub fn id(&self) -> u32 {
         self.child.id().expect("it has not been waited for")
     }

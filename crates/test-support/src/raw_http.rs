@@ -8,13 +8,13 @@ use crate::harness::Server;
 
 /// An answer in its raw form.
 #[derive(Debug)]
-pub struct Answer {
+pub struct RawAnswer {
     pub status: u16,
     pub head: String,
     pub body: String,
 }
 
-impl Answer {
+impl RawAnswer {
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
@@ -33,21 +33,21 @@ pub async fn connect(server: &Server) -> TcpStream {
 }
 
 /// Sends these bytes and reads until the server closes.
-pub async fn exchange(server: &Server, request: &[u8]) -> Answer {
+pub async fn exchange(server: &Server, request: &[u8]) -> RawAnswer {
     let mut stream = connect(server).await;
     // A server that has read enough may answer and close before everything is sent.
     let _ = stream.write_all(request).await;
     read(&mut stream).await
 }
 
-pub async fn read(stream: &mut TcpStream) -> Answer {
+pub async fn read(stream: &mut TcpStream) -> RawAnswer {
     let mut bytes = Vec::new();
     // A reset after the answer keeps what was read before it.
     let _ = stream.read_to_end(&mut bytes).await;
     let text = String::from_utf8_lossy(&bytes).into_owned();
     let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
     let status = head.get(9..12).and_then(|digits| digits.parse().ok());
-    Answer {
+    RawAnswer {
         status: status.unwrap_or_else(|| panic!("not an answer: {text:?}")),
         head: head.to_owned(),
         body: body.to_owned(),

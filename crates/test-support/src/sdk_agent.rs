@@ -24,7 +24,7 @@ const GAS: u64 = 1_000_000;
 
 /// A wallet and its HTTP client.
 #[derive(Debug, Clone)]
-pub struct Agent {
+pub struct SdkAgent {
     signer: PrivateKeySigner,
     /// The chain, past all faults.
     chain: String,
@@ -41,7 +41,7 @@ pub struct PaidRequest {
 
 /// The server's answer.
 #[derive(Debug, Clone)]
-pub struct Answer {
+pub struct PaidAnswer {
     pub status: StatusCode,
     /// The challenges of a 402.
     pub challenges: Vec<PaymentChallenge>,
@@ -61,7 +61,7 @@ impl PaidRequest {
     }
 }
 
-impl Agent {
+impl SdkAgent {
     /// A new wallet with [`FUNDS`] of [`CURRENCY`] and of [`FEES`].
     pub async fn funded(devnet: &Devnet) -> Self {
         let signer = PrivateKeySigner::random();
@@ -85,7 +85,7 @@ impl Agent {
         &self,
         request: &PaidRequest,
         credential: Option<&str>,
-    ) -> Result<Answer, reqwest::Error> {
+    ) -> Result<PaidAnswer, reqwest::Error> {
         let mut builder =
             self.http.post(&request.url).header(CONTENT_TYPE, "application/json").body(request.body.clone());
         if let Some(credential) = credential {
@@ -98,7 +98,7 @@ impl Agent {
         let headers = response.headers();
         let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let offers = headers.get_all(WWW_AUTHENTICATE).iter().filter_map(|value| value.to_str().ok());
-        Ok(Answer {
+        Ok(PaidAnswer {
             status: response.status(),
             challenges: mpp::parse_www_authenticate_all(offers).into_iter().filter_map(Result::ok).collect(),
             retry_after: text(RETRY_AFTER.as_str())
