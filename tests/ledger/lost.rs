@@ -31,7 +31,7 @@ const LATE: Duration = Duration::from_millis(300);
 #[derive(Clone, Default)]
 struct Proxy {
     next: Arc<Mutex<VecDeque<Fault>>>,
-    /// What happens to the next message that commits a transaction.
+    /// Fault of the next message that commits a transaction.
     commit: Arc<Mutex<Option<Fault>>>,
     /// Late messages that were answered.
     late: Arc<AtomicUsize>,
