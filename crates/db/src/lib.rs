@@ -262,7 +262,7 @@ impl Db {
     /// outside the transaction.
     ///
     /// ```no_run
-    /// # async fn example(db: &farebox::db::Db) -> Result<(), farebox::db::DbError> {
+    /// # async fn example(db: &farebox_db::Db) -> Result<(), farebox_db::DbError> {
     /// db.transaction(|mut tx| async move {
     ///     sqlx::query("UPDATE keys SET revoked = 1").execute(tx.conn()).await?;
     ///     Ok((tx, ()))
