@@ -176,26 +176,36 @@ async fn attack_30_a_commit_whose_answer_is_lost_is_found_and_not_made_again() {
 async fn attack_30_a_locked_commit_whose_answer_is_lost_is_found_and_not_made_again() {
     let Some(engine) = postgres().await else { return };
     let (proxy, db) = Proxy::before(&engine).await;
-    let ledger = Ledger::start(db);
+    let (ledger, other) = (Ledger::start(db), Ledger::start(engine.db.clone()));
+    let has_happened = || proxy.commit.lock().unwrap().is_none();
     for (number, fault) in faults().into_iter().enumerate() {
         let account = funded(&ledger, &format!("a{number}"), 30).await;
         // An idempotency key is looked up in the transaction.
         let keyed = HoldRequest { idempotency_key: Some("k".to_owned()), ..opening(&account, 10, 10) };
         proxy.arm_commit(fault.clone());
         let first = open(&ledger, keyed, 10).await;
-        // Cached rows do not know of this credit.
+        assert!(has_happened(), "{fault:?}");
         let second = open(&ledger, opening(&account, 20, 20), 20).await;
         ledger.charge(&second, money(1)).await.unwrap();
+        // Cached rows do not know of these charges.
+        other.charge(&first, money(1)).await.unwrap();
+        other.charge(&second, money(1)).await.unwrap();
+        proxy.arm_commit(fault.clone());
+        assert_eq!(ledger.charge(&second, money(5)).await.unwrap(), charged(7), "{fault:?}");
+        assert!(has_happened(), "{fault:?}");
+        proxy.arm_commit(fault.clone());
+        let closed = ledger.capture(capture(&first, Owed::Exactly(money(9)))).await.unwrap();
+        assert!(has_happened(), "{fault:?}");
+        let CloseOutcome::Closed { entry, .. } = closed else { panic!("{fault:?}: {closed:?}") };
+        assert_eq!(entry.amount, money(10), "{fault:?}");
+        assert_eq!(ledger.balance(&account).await.unwrap(), balance(30, 17, 13), "{fault:?}");
+
+        // More than there is, though more than cached rows know of.
         let later = source(&format!("later{number}"));
         ledger.credit(&account, money(10), &later, NOW).await.unwrap();
-        proxy.arm_commit(fault.clone());
-        assert_eq!(ledger.charge(&second, money(24)).await.unwrap(), charged(25), "{fault:?}");
-        // More than there is.
-        proxy.arm_commit(fault.clone());
-        let closed = ledger.capture(capture(&first, Owed::AtMost(money(100)))).await.unwrap();
+        let closed = ledger.capture(capture(&second, Owed::AtMost(money(100)))).await.unwrap();
         let CloseOutcome::Closed { entry, .. } = closed else { panic!("{fault:?}: {closed:?}") };
-        assert_eq!(entry.amount, money(15), "{fault:?}");
-        assert!(proxy.commit.lock().unwrap().is_none(), "all faults happened");
+        assert_eq!(entry.amount, money(30), "{fault:?}");
         assert_eq!(ledger.balance(&account).await.unwrap(), balance(40, 40, 0), "{fault:?}");
         assert_clean(&ledger).await;
     }
