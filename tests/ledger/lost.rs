@@ -1,15 +1,14 @@
 //! Connections to PostgreSQL that are lost at the worst moment: after a commit, before its answer.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use farebox::db::Db;
 use farebox::ledger::{ChargeOutcome, CloseOutcome, HoldRequest, Ledger, LedgerError, Owed};
 use farebox_test_support::db::{TestDb, postgres};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 
 use crate::*;
 
@@ -20,21 +19,20 @@ enum Fault {
     Undelivered,
     /// It arrives and is executed, and the answer is replaced with this.
     Answered(Vec<u8>),
-    /// The connection is lost first, and the message arrives [`LATE`]r.
+    /// The connection is lost first, and the message arrives when it is [released](Proxy::release).
     Late,
 }
 
-/// Longer than a batch takes to be executed again.
-const LATE: Duration = Duration::from_millis(300);
-
 /// A proxy in front of the server that loses connections: what happens to the next messages.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 struct Proxy {
     next: Arc<Mutex<VecDeque<Fault>>>,
     /// Fault of the next message that commits a transaction.
     commit: Arc<Mutex<Option<Fault>>>,
-    /// Late messages that were answered.
-    late: Arc<AtomicUsize>,
+    /// A permit for each late message that may arrive.
+    released: Arc<Semaphore>,
+    /// A permit for each late message that was answered.
+    answered: Arc<Semaphore>,
 }
 
 impl Proxy {
@@ -44,7 +42,9 @@ impl Proxy {
         let (server, name) = rest.split_once('/').unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("{begin}@{}/{name}", listener.local_addr().unwrap());
-        let (proxy, server) = (Self::default(), server.to_owned());
+        let none = || Arc::new(Semaphore::new(0));
+        let proxy = Self { next: Arc::default(), commit: Arc::default(), released: none(), answered: none() };
+        let server = server.to_owned();
         tokio::spawn({
             let proxy = proxy.clone();
             async move {
@@ -63,6 +63,12 @@ impl Proxy {
 
     fn arm_commit(&self, fault: Fault) {
         *self.commit.lock().unwrap() = Some(fault);
+    }
+
+    /// Lets that many late messages arrive, and waits until they are answered.
+    async fn release(&self, messages: u32) {
+        self.released.add_permits(messages as usize);
+        self.answered.acquire_many(messages).await.expect("it is never closed").forget();
     }
 
     /// Takes the fault of this message.
@@ -89,9 +95,9 @@ impl Proxy {
                         }
                         Some(Fault::Late) => {
                             drop(client);
-                            tokio::time::sleep(LATE).await;
+                            self.released.acquire().await.expect("it is never closed").forget();
                             execute(&mut server, &request_bytes[..read]).await?;
-                            self.late.fetch_add(1, Ordering::Relaxed);
+                            self.answered.add_permits(1);
                             return Ok(());
                         }
                     }
@@ -254,9 +260,7 @@ async fn attack_30_a_write_that_arrives_late_changes_nothing() {
     open(&ledger, opening(&account, 20, 20), 20).await;
     let before = ledger.balance(&account).await.unwrap();
     assert_eq!(before, balance(1000, 2 + 3 + 6, 7 + 20 + 20));
-    while proxy.late.load(Ordering::Relaxed) < 4 {
-        tokio::time::sleep(LATE / 10).await;
-    }
+    proxy.release(4).await;
     assert_eq!(ledger.balance(&account).await.unwrap(), before);
     assert_eq!(ledger.charge(&other, money(1)).await.unwrap(), charged(7));
     assert_clean(&ledger).await;
