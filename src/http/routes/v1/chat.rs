@@ -66,9 +66,7 @@ pub async fn completions(
 ) -> Response {
     let answer = async {
         let ReceivedWithFiles(request) = request?;
-        let paid = top_up::redeem(&app, &bearer, &request).await?;
-        let answer = serve(&app, &bearer, &request).await;
-        top_up::conclude(&app, &bearer, &request, paid, answer).await
+        top_up::answer(&app, &bearer, &request, serve(&app, &bearer, &request)).await
     };
     bearer.answer(answer.await)
 }

@@ -22,15 +22,21 @@ use crate::payments::{Delivery, Resource};
 /// Header that carries the credential.
 const CARRIER: &str = "Payment-Authorization";
 
-/// Credits what a request brings along, before it is served.
+/// Credits what a request brings along, then awaits its answer, and completes that with a receipt or a challenge.
 ///
 /// # Errors
-/// See [`payment::charge`].
-pub(super) async fn redeem(
+/// Those of [`payment::charge`] before the answer is begun, and those of the answer.
+pub(super) async fn answer(
     app: &State,
     bearer: &Bearer,
     request: &Received,
-) -> Result<Option<Delivery>, HttpError> {
+    answer: impl Future<Output = Result<Response, HttpError>>,
+) -> Result<Response, HttpError> {
+    let paid = redeem(app, bearer, request).await?;
+    conclude(app, bearer, request, paid, answer.await).await
+}
+
+async fn redeem(app: &State, bearer: &Bearer, request: &Received) -> Result<Option<Delivery>, HttpError> {
     let asked = amount_asked(request).unwrap_or(app.config.keys.top_up);
     let gate = gate(app, bearer, request, asked);
     let Some(credential) = gate.credential()? else {
@@ -42,7 +48,7 @@ pub(super) async fn redeem(
 
 /// Completes an answer: with the receipt of what was paid, or, where credits are
 /// still missing, with a challenge.
-pub(super) async fn conclude(
+async fn conclude(
     app: &State,
     bearer: &Bearer,
     request: &Received,
