@@ -10,15 +10,39 @@ const artifacts = join(contracts, "artifacts");
 const list = (folder, ending) =>
   existsSync(folder) ? readdirSync(folder).filter((name) => name.endsWith(ending)).sort() : [];
 
+/**
+ * Where the constructor writes the immutable variables into the deployed code: [{name, start, length}], by place. One
+ * variable stands at several places; with the name, a reader of deployed code can ask the same value of all of them.
+ */
+function immutableReferences(references, ast) {
+  const names = new Map();
+  const visit = (node) => {
+    if (node === null || typeof node !== "object") return;
+    if (node.nodeType === "VariableDeclaration") names.set(String(node.id), node.name);
+    Object.values(node).forEach(visit);
+  };
+  visit(ast);
+  return Object.entries(references ?? {})
+    .flatMap(([id, places]) => places.map(({ start, length }) => ({ name: names.get(id), start, length })))
+    .sort((a, b) => a.start - b.start);
+}
+
 /** name -> text of the artifact, for every contract in src/ and dev/ that has code */
 function compiled() {
   const found = new Map();
   for (const folder of ["src", "dev"]) {
     for (const source of list(join(contracts, folder), ".sol")) {
       for (const file of list(join(contracts, "out", source), ".json")) {
-        const { abi, bytecode, deployedBytecode } = JSON.parse(readFileSync(join(contracts, "out", source, file), "utf8"));
+        const { abi, ast, bytecode, deployedBytecode } = JSON.parse(
+          readFileSync(join(contracts, "out", source, file), "utf8"),
+        );
         if (bytecode.object === "0x") continue;
-        const artifact = { abi, bytecode: bytecode.object, deployedBytecode: deployedBytecode.object };
+        const artifact = {
+          abi,
+          bytecode: bytecode.object,
+          deployedBytecode: deployedBytecode.object,
+          immutableReferences: immutableReferences(deployedBytecode.immutableReferences, ast),
+        };
         found.set(file, `${JSON.stringify(artifact, null, 2)}\n`);
       }
     }
