@@ -3,7 +3,7 @@ pragma solidity ^0.8.30;
 
 import {Test} from "./Test.sol";
 import {ICheats, IToken} from "./ChannelReserveBase.t.sol";
-import {KeySale} from "../src/KeySale.sol";
+import {KeySaleV1} from "../src/KeySaleV1.sol";
 
 /// Errors of the token, which a sale passes on.
 interface ITokenErrors {
@@ -12,7 +12,7 @@ interface ITokenErrors {
 }
 
 /// A sale of three packs, and a wallet that has approved it.
-abstract contract KeySaleBase is Test {
+abstract contract KeySaleV1Base is Test {
     ICheats internal constant cheats = ICheats(address(vm));
     IToken internal constant TOKEN = IToken(0x20C0000000000000000000000000000000000001);
     address internal constant PAYEE = address(0xBEE);
@@ -21,11 +21,11 @@ abstract contract KeySaleBase is Test {
     address internal constant STRANGER = address(0xBAD);
     bytes32 internal constant KEY = keccak256("a secret");
 
-    KeySale internal sale;
+    KeySaleV1 internal sale;
     uint256 internal held;
 
     function setUp() public virtual {
-        sale = new KeySale(address(TOKEN), PAYEE, prices());
+        sale = new KeySaleV1(address(TOKEN), PAYEE, prices());
         held = TOKEN.balanceOf(address(this)) / 2;
         TOKEN.transfer(BUYER, held);
         approve(BUYER, type(uint256).max);

@@ -7,7 +7,11 @@ interface ITip20 {
     function transferFrom(address from, address to, uint256 amount) external returns (bool);
 }
 
-/// Sells API keys and credit for a dollar token.
+/// Sells API keys and credit for a dollar token: the sale that earlier versions of the program deployed.
+///
+/// Such a sale can never be closed, so purchases may come from it at any time and the program follows it for ever. It
+/// deploys {KeySale} instead; only tests still deploy this one. The compiled code must stay as it is: the program
+/// recognises a sale by it.
 ///
 /// A wallet approves this contract for the price and calls {buy} or {topUp}, best both in one batch. The money goes
 /// from the caller to the payee within that call; the server follows the events and credits the owner that they name.
@@ -18,7 +22,7 @@ interface ITip20 {
 ///
 /// Reentrancy has no way in: the only call to the outside is to the token, which is part of the chain and calls nobody
 /// back, and everything is recorded before it.
-contract KeySale {
+contract KeySaleV1 {
     /// A key was bought. `keyHash` is the hash of a secret that only its maker knows; `amount` becomes the owner's
     /// credit.
     event KeyBought(bytes32 indexed keyHash, address indexed owner, uint256 pack, uint256 amount, address buyer);

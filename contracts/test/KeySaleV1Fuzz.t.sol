@@ -1,33 +1,33 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.30;
 
-import {KeySale} from "../src/KeySale.sol";
-import {ITokenErrors, KeySaleBase} from "./KeySaleBase.t.sol";
+import {KeySaleV1} from "../src/KeySaleV1.sol";
+import {ITokenErrors, KeySaleV1Base} from "./KeySaleV1Base.t.sol";
 
 /// Whatever is asked, by whomever: a purchase keeps every rule, or nothing happens.
 /// forge-config: default.hardfork = "tempo:T4"
-contract KeySaleFuzzTest is KeySaleBase {
+contract KeySaleV1FuzzTest is KeySaleV1Base {
     function testFuzz_buy(bytes32 key, uint256 pack, address owner, uint256 allowance) external {
         pack %= 5;
         allowance %= 200e6;
         approve(BUYER, allowance);
-        bytes memory call = abi.encodeCall(KeySale.buy, (key, pack, owner));
+        bytes memory call = abi.encodeCall(KeySaleV1.buy, (key, pack, owner));
         if (key == 0) {
-            assertRefused(BUYER, call, abi.encodeWithSelector(KeySale.ZeroKeyHash.selector));
+            assertRefused(BUYER, call, abi.encodeWithSelector(KeySaleV1.ZeroKeyHash.selector));
         } else if (owner == address(0)) {
-            assertRefused(BUYER, call, abi.encodeWithSelector(KeySale.ZeroOwner.selector));
+            assertRefused(BUYER, call, abi.encodeWithSelector(KeySaleV1.ZeroOwner.selector));
         } else if (pack == 0 || pack > 3) {
-            assertRefused(BUYER, call, abi.encodeWithSelector(KeySale.UnknownPack.selector, pack));
+            assertRefused(BUYER, call, abi.encodeWithSelector(KeySaleV1.UnknownPack.selector, pack));
         } else if (allowance < prices()[pack - 1]) {
             assertRefused(BUYER, call, abi.encodeWithSelector(ITokenErrors.InsufficientAllowance.selector));
             assertEq(sale.bought(key), false);
         } else {
             uint256 price = prices()[pack - 1];
             expectEvent();
-            emit KeySale.KeyBought(key, owner, pack, price, BUYER);
+            emit KeySaleV1.KeyBought(key, owner, pack, price, BUYER);
             buy(BUYER, key, pack, owner);
             assertMoney(price, 1);
-            assertRefused(BUYER, call, abi.encodeWithSelector(KeySale.KeyAlreadyBought.selector, key));
+            assertRefused(BUYER, call, abi.encodeWithSelector(KeySaleV1.KeyAlreadyBought.selector, key));
         }
     }
 
@@ -36,18 +36,18 @@ contract KeySaleFuzzTest is KeySaleBase {
         amount >>= amount % 256;
         allowance >>= allowance % 256;
         approve(BUYER, allowance);
-        bytes memory call = abi.encodeCall(KeySale.topUp, (owner, amount));
+        bytes memory call = abi.encodeCall(KeySaleV1.topUp, (owner, amount));
         if (owner == address(0)) {
-            assertRefused(BUYER, call, abi.encodeWithSelector(KeySale.ZeroOwner.selector));
+            assertRefused(BUYER, call, abi.encodeWithSelector(KeySaleV1.ZeroOwner.selector));
         } else if (amount == 0) {
-            assertRefused(BUYER, call, abi.encodeWithSelector(KeySale.ZeroAmount.selector));
+            assertRefused(BUYER, call, abi.encodeWithSelector(KeySaleV1.ZeroAmount.selector));
         } else if (amount > sale.MAX_AMOUNT()) {
-            assertRefused(BUYER, call, abi.encodeWithSelector(KeySale.AmountTooLarge.selector));
+            assertRefused(BUYER, call, abi.encodeWithSelector(KeySaleV1.AmountTooLarge.selector));
         } else if (amount > allowance) {
             assertRefused(BUYER, call, abi.encodeWithSelector(ITokenErrors.InsufficientAllowance.selector));
         } else {
             expectEvent();
-            emit KeySale.ToppedUp(owner, amount, BUYER);
+            emit KeySaleV1.ToppedUp(owner, amount, BUYER);
             topUp(BUYER, owner, amount);
             assertMoney(amount, 1);
         }
@@ -59,10 +59,10 @@ contract KeySaleFuzzTest is KeySaleBase {
         if (bytes12(bytes20(caller)) == 0x20C000000000000000000000) return;
         uint256 own = TOKEN.balanceOf(caller);
         cheats.prank(caller);
-        (bool ok,) = address(sale).call(abi.encodeCall(KeySale.topUp, (BUYER, 1 + amount % held)));
+        (bool ok,) = address(sale).call(abi.encodeCall(KeySaleV1.topUp, (BUYER, 1 + amount % held)));
         assertEq(ok, false);
         cheats.prank(caller);
-        (ok,) = address(sale).call(abi.encodeCall(KeySale.buy, (bytes32(amount), 1, caller)));
+        (ok,) = address(sale).call(abi.encodeCall(KeySaleV1.buy, (bytes32(amount), 1, caller)));
         assertEq(ok, false);
         assertEq(TOKEN.balanceOf(caller), own);
         assertMoney(0, 0);
@@ -80,7 +80,7 @@ contract KeySaleFuzzTest is KeySaleBase {
                 uint256 pack = 1 + (seed >> 16) % 3;
                 bool again = sale.bought(key);
                 cheats.prank(BUYER);
-                (bool ok,) = address(sale).call(abi.encodeCall(KeySale.buy, (key, pack, OWNER)));
+                (bool ok,) = address(sale).call(abi.encodeCall(KeySaleV1.buy, (key, pack, OWNER)));
                 assertEq(ok, !again);
                 if (ok) (paid, sales) = (paid + prices()[pack - 1], sales + 1);
             } else {
@@ -100,7 +100,7 @@ contract KeySaleFuzzTest is KeySaleBase {
             list[i] = i < given.length ? given[i] : i + 1;
             allowed = allowed && list[i] != 0 && list[i] <= sale.MAX_AMOUNT();
         }
-        try new KeySale(address(TOKEN), PAYEE, list) returns (KeySale made) {
+        try new KeySaleV1(address(TOKEN), PAYEE, list) returns (KeySaleV1 made) {
             assertEq(allowed, true);
             for (uint256 i = 0; i < list.length; i++) {
                 assertEq(made.priceOf(i + 1), list[i]);
