@@ -2,7 +2,8 @@
 pragma solidity ^0.8.30;
 
 import {KeySaleV1} from "../src/KeySaleV1.sol";
-import {ITokenErrors, KeySaleV1Base} from "./KeySaleV1Base.t.sol";
+import {ITokenErrors} from "./KeySaleBase.t.sol";
+import {KeySaleV1Base} from "./KeySaleV1Base.t.sol";
 
 interface ITransferFrom {
     function transferFrom(address from, address to, uint256 amount) external returns (bool);

@@ -5,12 +5,6 @@ import {Test} from "./Test.sol";
 import {ICheats, IToken} from "./ChannelReserveBase.t.sol";
 import {KeySaleV1} from "../src/KeySaleV1.sol";
 
-/// Errors of the token, which a sale passes on.
-interface ITokenErrors {
-    error InsufficientAllowance();
-    error InsufficientBalance(uint256 available, uint256 required, address token);
-}
-
 /// A sale of three packs, and a wallet that has approved it.
 abstract contract KeySaleV1Base is Test {
     ICheats internal constant cheats = ICheats(address(vm));
