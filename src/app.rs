@@ -13,7 +13,7 @@ use crate::db::{Db, DbError, Engine, LockError, SqliteLock};
 use crate::fetch::Fetcher;
 use crate::funding::card::Cards;
 use crate::funding::channel::worker;
-use crate::funding::{Charges, FeeAccount, KeySales, Payments, Sponsor, StoreError, key_sale};
+use crate::funding::{Charges, FeeAccount, KeySales, Payee, Payments, Sponsor, StoreError};
 use crate::id::AccountId;
 use crate::keys::{Keys, Rates};
 use crate::ledger::Ledger;
@@ -53,7 +53,8 @@ pub struct App {
     /// Streamed chat, where it is offered.
     pub sessions: Option<Arc<Sessions>>,
     /// Purchases on the chain, where a contract sells.
-    pub key_sales: Option<KeySales>,
+    pub key_sales: KeySales,
+    pub payees: Vec<Payee>,
     /// Examines text and files for personal data.
     pub examiner: Examiner,
     /// Models that a preview may choose from.
@@ -102,9 +103,12 @@ impl App {
             // The lock proves that whoever held these leases is gone.
             payments.release_all().await?;
             worker::revoke_lease(&db).await?;
-            key_sale::revoke_lease(&db).await?;
         }
         let chain = Chain::new(&config.chain)?;
+        let key_sales = KeySales::new(&config, &db, &chain);
+        if db.engine == Engine::Sqlite {
+            key_sales.revoke_leases(&db).await?;
+        }
         let sponsor = Sponsor::new(&config.sponsor)?;
         let issuer = Issuer::new(
             config.realm(),
@@ -133,7 +137,8 @@ impl App {
             large_bodies: MemoryPermits::new(config.server.large_bodies_bytes),
             fetcher,
             attachment_limiter: Buckets::new(Rate::per_minute(config.fetch.per_minute)),
-            key_sales: KeySales::new(&config, &db, &chain),
+            key_sales,
+            payees: payees(&config),
             workers: Workers::new(tasks.clone()),
             tasks,
             _lock: lock,
@@ -168,6 +173,7 @@ impl App {
             rates: self.rates.clone(),
             channels,
             key_sales: self.key_sales.clone(),
+            payees: self.payees.clone(),
             chain: self.chain.clone(),
             fee_accounts: self.fee_accounts(),
         }
@@ -193,12 +199,24 @@ impl App {
         if let Err(error) = self.keys.flush().await {
             tracing::warn!(%error, "the last use of keys is not recorded");
         }
-        if let Some(sales) = &self.key_sales {
-            sales.release_lease().await;
-        }
+        self.key_sales.release_leases().await;
         if let Some(sessions) = &self.sessions {
             worker::release_lease(&sessions.channels).await;
         }
         self.db.close().await;
     }
+}
+
+/// Returns the accounts that a configuration is paid at.
+fn payees(config: &Config) -> Vec<Payee> {
+    let tokens: Vec<_> =
+        std::iter::once(config.chain.currency).chain(config.chain.also_accepted.iter().copied()).collect();
+    let sale = &config.key_sale;
+    let mut addresses = vec![config.payments.recipient];
+    if !sale.contracts().is_empty() {
+        addresses.extend(sale.payee.iter().chain(&sale.other_payees));
+    }
+    addresses.sort_unstable();
+    addresses.dedup();
+    addresses.into_iter().map(|address| Payee::new(address, tokens.clone(), config.sessions.escrow)).collect()
 }

@@ -12,7 +12,7 @@ use serde::Serialize;
 use tokio::net::TcpListener;
 
 use crate::app::App;
-use crate::chain::key_sale::{self, DeployError};
+use crate::chain::key_sale::{self, DeployError, NewSale};
 use crate::chain::{Chain, Fees};
 use crate::config::{Config, ConfigError, ModelConfig, PATH_USD, Secret, Source, UpstreamConfig};
 use crate::devnet::{Devnet, DevnetConfig, DevnetError};
@@ -29,6 +29,8 @@ const AGENT_FUNDS: u64 = 100_000_000;
 const CHALLENGE_TTL_SECONDS: u64 = 27;
 /// Prices of the key sale's packs, in base units: $10, $25 and $100.
 const PACKS: [i64; 3] = [10_000_000, 25_000_000, 100_000_000];
+/// Least purchase from the key sale, in base units: $0.01, so that trying it out is cheap.
+const SALE_MINIMUM: i64 = 10_000;
 /// Funds of the account that deploys the key sale, in base units.
 const DEPLOYER_FUNDS: u64 = 10_000_000;
 
@@ -162,7 +164,7 @@ pub async fn prepare(options: &DevOptions) -> Result<DevServer, DevError> {
     config.billing.test_checkout = true;
     config.pii.models = Some(PathBuf::from(MODELS_FOLDER)).filter(|folder| folder.is_dir());
     let sale = deploy_key_sale(&devnet, &config).await?;
-    config.key_sale.address = Some(sale);
+    config.key_sale.addresses = vec![sale];
     // The local chain never takes a block back.
     config.key_sale.confirmations = 0;
     config.validate()?;
@@ -223,7 +225,12 @@ async fn deploy_key_sale(devnet: &Devnet, config: &Config) -> Result<Address, De
     devnet.fund(deployer.address(), PATH_USD, DEPLOYER_FUNDS).await?;
     let chain = Chain::new(&config.chain).map_err(DeployError::from)?;
     let packs = PACKS.map(Money::from_micros);
-    let data = key_sale::deployment(config.chain.currency, config.payments.recipient, &packs);
+    let sale = NewSale {
+        token: config.chain.currency,
+        payee: config.payments.recipient,
+        minimum: Money::from_micros(SALE_MINIMUM),
+        packs: &packs,
+    };
     let fees = Fees {
         token: PATH_USD,
         gas: key_sale::DEPLOYMENT_GAS,
@@ -231,7 +238,7 @@ async fn deploy_key_sale(devnet: &Devnet, config: &Config) -> Result<Address, De
         max_priority_fee_per_gas: 0,
     };
     let until = u64::try_from(Timestamp::now().seconds()).unwrap_or(0) + key_sale::VALID_SECONDS;
-    Ok(chain.deploy(&deployer, data, fees, until).await?)
+    Ok(chain.deploy_sale(&deployer, &sale, fees, until).await?.0)
 }
 
 /// Writes instructions for the first payment.

@@ -6,15 +6,18 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use alloy::primitives::Address;
 use alloy::signers::local::PrivateKeySigner;
 use anyhow::{Context as _, bail};
 use clap::{Args, Parser, Subcommand};
 use farebox::app::App;
-use farebox::chain::{Chain, Fees, key_sale};
+use farebox::chain::key_sale::{self, NewSale};
+use farebox::chain::{Chain, Fees};
 use farebox::config::{self, Config, Sources};
 use farebox::db::Db;
 use farebox::dev::{self, DevOptions};
-use farebox::id::Timestamp;
+use farebox::funding::uncredited;
+use farebox::id::{SourceRef, Timestamp};
 use farebox::meter::ChannelNotifier;
 use farebox::money::Money;
 use farebox::offers::sessions::Sessions;
@@ -49,6 +52,9 @@ enum CliCommand {
     /// Deploy the contract that sells API keys and credit.
     #[command(subcommand)]
     Contracts(ContractsCommand),
+    /// Look at payments that came and gave nobody credit, and credit one.
+    #[command(subcommand)]
+    Uncredited(UncreditedCommand),
     /// Rebuild every balance from the entries, compare payments with the ledger; exits with 1 on any difference.
     Audit(AuditArguments),
 }
@@ -65,11 +71,27 @@ enum ChannelsCommand {
 
 #[derive(Subcommand)]
 enum ContractsCommand {
-    /// Deploy a key sale that pays `payments.recipient`, and print its address.
+    /// Deploy a key sale, read its terms back, and print its address.
     ///
     /// The key of `sessions.operator_key`, or else of `sponsor.private_key`, signs and pays the fee. It gets no power
-    /// over the contract: nobody has any.
+    /// over the contract. The payee's only power is to close it.
     Deploy(DeployArguments),
+}
+
+#[derive(Subcommand)]
+enum UncreditedCommand {
+    /// List the payments, the oldest first: source, wallet, amount, reason.
+    List(Configuration),
+    /// Credit a payment to its wallet, once you have its money.
+    Credit(UncreditedArguments),
+}
+
+#[derive(Args)]
+struct UncreditedArguments {
+    /// The payment's source, as `list` prints it.
+    source: String,
+    #[command(flatten)]
+    configuration: Configuration,
 }
 
 #[derive(Args)]
@@ -79,6 +101,15 @@ struct DeployArguments {
     /// Prices of the packs in dollars, in the order of their numbers; never changed afterwards.
     #[arg(long, value_delimiter = ',', default_value = "10,25,100")]
     packs: Vec<Money>,
+    /// Least purchase in dollars, of a pack as of credit; never changed afterwards.
+    #[arg(long, default_value = "1")]
+    minimum: Money,
+    /// Token that it sells for; `chain.currency` unless given.
+    #[arg(long)]
+    token: Option<Address>,
+    /// Account that it pays; `key_sale.payee`, or else `payments.recipient`, unless given.
+    #[arg(long)]
+    payee: Option<Address>,
     /// Gas limit of the deployment.
     #[arg(long, default_value_t = key_sale::DEPLOYMENT_GAS)]
     gas: u64,
@@ -176,6 +207,7 @@ async fn run(command: CliCommand) -> anyhow::Result<ExitCode> {
         }
         CliCommand::Channels(command) => manage_channels(command).await?,
         CliCommand::Contracts(ContractsCommand::Deploy(arguments)) => deploy(&arguments).await?,
+        CliCommand::Uncredited(command) => manage_uncredited(command).await?,
         CliCommand::Audit(arguments) => return audit_database(&arguments.database_url()?).await,
     }
     Ok(ExitCode::SUCCESS)
@@ -285,15 +317,52 @@ async fn deploy(arguments: &DeployArguments) -> anyhow::Result<()> {
         key.context("set sessions.operator_key or sponsor.private_key: one of them signs the deployment")?;
     let signer: PrivateKeySigner =
         key.expose().parse().ok().context("the signing key is not 0x and 64 hex digits of a private key")?;
-    let (currency, payee) =
-        (config.chain.currency, config.key_sale.payee.unwrap_or(config.payments.recipient));
+    let sale = NewSale {
+        token: arguments.token.unwrap_or(config.chain.currency),
+        payee: arguments.payee.or(config.key_sale.payee).unwrap_or(config.payments.recipient),
+        minimum: arguments.minimum,
+        packs: &arguments.packs,
+    };
+    if arguments.packs.iter().any(|price| *price < sale.minimum) || !sale.minimum.is_positive() {
+        bail!("--minimum: set an amount above zero that no pack is below, such as 1");
+    }
     let chain = Chain::new(&config.chain)?;
-    let fees = Fees { token: currency, gas: arguments.gas, max_fee_per_gas: 0, max_priority_fee_per_gas: 0 };
+    let token = config.chain.currency;
+    let fees = Fees { token, gas: arguments.gas, max_fee_per_gas: 0, max_priority_fee_per_gas: 0 };
     let until = u64::try_from(Timestamp::now().seconds())? + key_sale::VALID_SECONDS;
-    let data = key_sale::deployment(currency, payee, &arguments.packs);
-    let address = chain.deploy(&signer, data, fees, until).await?;
+    let (address, terms) = chain.deploy_sale(&signer, &sale, fees, until).await?;
     println!("{address:#x}");
-    eprintln!("Sells for {currency:#x}, pays {payee:#x}. Set key_sale.address to follow it.");
+    let packs: Vec<_> = terms.packs.iter().map(|price| format!("${}", price.to_dollars())).collect();
+    eprintln!(
+        "Sells for {:#x}, pays {:#x}, from ${}; packs: {}. Add it to key_sale.addresses to follow it.",
+        terms.token,
+        terms.payee,
+        sale.minimum.to_dollars(),
+        packs.join(", ")
+    );
+    Ok(())
+}
+
+/// Lists payments without credit, or credits one. Works beside a running server.
+async fn manage_uncredited(command: UncreditedCommand) -> anyhow::Result<()> {
+    let (configuration, source) = match command {
+        UncreditedCommand::List(configuration) => (configuration, None),
+        UncreditedCommand::Credit(UncreditedArguments { source, configuration }) => {
+            (configuration, Some(SourceRef::parse(&source)?))
+        }
+    };
+    let config = configuration.load()?;
+    let db = Db::connect(config.database.url.expose(), 2).await?;
+    let Some(source) = source else {
+        for payment in uncredited::list(&db).await? {
+            let amount = payment.amount.to_dollars();
+            println!("{} {} ${amount} {}", payment.source, payment.owner, payment.reason);
+        }
+        return Ok(());
+    };
+    let credited = uncredited::credit(&db, &source, Timestamp::now()).await?;
+    let credited = credited.context("there is no such payment; `farebox uncredited list` lists them")?;
+    println!("{} has ${} of credit", credited.owner, credited.amount.to_dollars());
     Ok(())
 }
 

@@ -13,7 +13,7 @@ use crate::config::Secret;
 use crate::db::{Db, Engine, notify, wal};
 use crate::funding::card::Cards;
 use crate::funding::channel::{Channels, worker};
-use crate::funding::{Charges, FeeAccount, KeySales, key_sale, recover};
+use crate::funding::{Charges, FeeAccount, KeySales, Payee, key_sale, recover};
 use crate::id::Timestamp;
 use crate::keys::{self, Keys, Rates};
 use crate::ledger::{Ledger, sweep};
@@ -31,8 +31,8 @@ const DEBT_INTERVAL: Duration = Duration::from_secs(10);
 const CHECKPOINT_INTERVAL: Duration = Duration::from_millis(100);
 /// Interval between removals of old nonces.
 const NONCE_INTERVAL: Duration = Duration::from_mins(10);
-/// Interval between readings of the balances that pay network fees.
-const FEE_INTERVAL: Duration = Duration::from_secs(15);
+/// Interval between looks at the accounts that pay network fees, and at those that are paid.
+const WATCH_INTERVAL: Duration = Duration::from_secs(15);
 /// Interval between writes of the last use of keys.
 const LAST_USE_INTERVAL: Duration = Duration::from_secs(10);
 /// PostgreSQL channel on which instances tell each other of payment channels.
@@ -51,7 +51,8 @@ pub struct WorkerContext {
     pub rates: Rates,
     /// Payment channels, where chat is sold from them.
     pub channels: Option<ChannelWork>,
-    pub key_sales: Option<KeySales>,
+    pub key_sales: KeySales,
+    pub payees: Vec<Payee>,
     pub chain: Chain,
     /// Accounts whose balances are watched.
     pub fee_accounts: Vec<FeeAccount>,
@@ -99,11 +100,20 @@ impl Workers {
             let db = db.clone();
             self.run(async move { checkpoint(&db).await });
         }
-        self.run(async move { forget_nonces(&db).await });
-        if let Some(sales) = context.key_sales {
-            self.run(async move { key_sale::run(sales).await });
+        self.run({
+            let db = db.clone();
+            async move { forget_nonces(&db).await }
+        });
+        for reader in context.key_sales.readers().iter().cloned() {
+            self.run(key_sale::reader::run(reader));
         }
         let (chain, accounts) = (context.chain, context.fee_accounts);
+        self.run(key_sale::buyers::run(db, chain.clone()));
+        let payees = context.payees;
+        self.run({
+            let chain = chain.clone();
+            async move { watch_receive_policies(&chain, &payees).await }
+        });
         self.run(async move { watch_fee_balances(&chain, &accounts).await });
     }
 
@@ -209,6 +219,18 @@ async fn relay_notifications(
     .await;
 }
 
+/// Looks if the server's payees can still be paid.
+async fn watch_receive_policies(chain: &Chain, payees: &[Payee]) {
+    loop {
+        for payee in payees {
+            if let Err(error) = payee.observe(chain).await {
+                tracing::warn!(%error, payee = %payee.address, "a payee's receive policy cannot be read");
+            }
+        }
+        tokio::time::sleep(WATCH_INTERVAL).await;
+    }
+}
+
 /// Reads the balances that pay network fees. A node that is unreachable changes
 /// nothing: a broadcast would fail and cost nothing.
 async fn watch_fee_balances(chain: &Chain, accounts: &[FeeAccount]) {
@@ -222,6 +244,6 @@ async fn watch_fee_balances(chain: &Chain, accounts: &[FeeAccount]) {
                 Err(error) => tracing::warn!(%error, role = account.role, "a fee balance cannot be read"),
             }
         }
-        tokio::time::sleep(FEE_INTERVAL).await;
+        tokio::time::sleep(WATCH_INTERVAL).await;
     }
 }

@@ -30,6 +30,8 @@ pub struct AccessKey {
     pub kind: SignatureType,
     /// Moment of expiry, in Unix seconds.
     pub expiry: u64,
+    /// True if it has spending limits, or may make some calls only.
+    pub restricted: bool,
 }
 
 impl Chain {
@@ -83,12 +85,26 @@ impl Chain {
             IAccountKeychain::SignatureType::WebAuthn => SignatureType::WebAuthn,
             _ => return Ok(None),
         };
-        let active = found.keyId == key && !key.is_zero() && !found.isRevoked;
-        Ok(active.then_some(AccessKey { kind, expiry: found.expiry }))
+        if found.keyId != key || key.is_zero() || found.isRevoked {
+            return Ok(None);
+        }
+        let restricted = found.enforceLimits || self.has_allowed_calls(account, key).await?;
+        Ok(Some(AccessKey { kind, expiry: found.expiry, restricted }))
+    }
+
+    /// True if an access key may make some calls only. Chains before allowed calls do not know the question (T3).
+    async fn has_allowed_calls(&self, account: Address, key: Address) -> Result<bool, ChainError> {
+        let call = IAccountKeychain::getAllowedCallsCall { account, keyId: key };
+        let Some(answer) = self.view(Some(ACCOUNT_KEYCHAIN_ADDRESS), call.abi_encode()).await? else {
+            return Ok(false);
+        };
+        let found = IAccountKeychain::getAllowedCallsCall::abi_decode_returns(&answer)
+            .map_err(|_| ChainError::InvalidAnswer { method: "eth_call" })?;
+        Ok(found.isScoped)
     }
 
     /// A call at the newest block that changes nothing; `None` when it reverts.
-    async fn view(&self, to: Option<Address>, data: Vec<u8>) -> Result<Option<Bytes>, ChainError> {
+    pub(super) async fn view(&self, to: Option<Address>, data: Vec<u8>) -> Result<Option<Bytes>, ChainError> {
         self.confirm().await?;
         let mut request = json!({ "data": hex::encode_prefixed(data) });
         if let Some(to) = to {

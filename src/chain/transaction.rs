@@ -9,8 +9,8 @@ use alloy::rpc::types::TransactionRequest;
 use alloy::signers::SignerSync as _;
 use alloy::signers::local::PrivateKeySigner;
 use mpp::protocol::methods::tempo::{FeePayerEnvelope78, TEMPO_FEE_PAYER_ENVELOPE_TYPE_ID};
-use tempo_alloy::primitives::transaction::{Call, TEMPO_EXPIRING_NONCE_KEY};
-use tempo_alloy::primitives::{AASigned, TempoTransaction};
+use tempo_alloy::primitives::transaction::{Call, TEMPO_EXPIRING_NONCE_KEY, TempoSignature};
+use tempo_alloy::primitives::{AASigned, TempoTransaction, TempoTxEnvelope};
 use tempo_alloy::rpc::TempoTransactionRequest;
 
 use crate::money::Money;
@@ -25,6 +25,45 @@ pub struct SignedTransaction {
     hash: B256,
     sender: Address,
     inner: AASigned,
+}
+
+/// The account that a transaction is of, and the key that signed for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TransactionSigner {
+    pub account: Address,
+    /// The access key; `None` when the account's own key signed.
+    pub access_key: Option<Address>,
+}
+
+impl TransactionSigner {
+    /// The signer of a transaction, or of the envelope (0x78) of one that a sponsor completes, in hexadecimal; `None`
+    /// when the text is neither, or its signature is no account's.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let raw = alloy::hex::decode(text).ok()?;
+        if raw.first() == Some(&TEMPO_FEE_PAYER_ENVELOPE_TYPE_ID) {
+            let envelope = FeePayerEnvelope78::decode_envelope(&raw).ok()?;
+            return Self::of_signed(&envelope.to_recoverable_signed());
+        }
+        Self::of_signed(&AASigned::decode_2718(&mut raw.as_slice()).ok()?)
+    }
+
+    pub(super) fn of(envelope: &TempoTxEnvelope) -> Option<Self> {
+        match envelope {
+            TempoTxEnvelope::AA(signed) => Self::of_signed(signed),
+            // Only the account's own key can sign the types before Tempo's.
+            other => Some(Self { account: other.recover_signer().ok()?, access_key: None }),
+        }
+    }
+
+    fn of_signed(signed: &AASigned) -> Option<Self> {
+        let account = signed.recover_signer().ok()?;
+        let access_key = match signed.signature() {
+            TempoSignature::Primitive(_) => None,
+            TempoSignature::Keychain(keychain) => Some(keychain.key_id(&signed.signature_hash()).ok()?),
+        };
+        Some(Self { account, access_key })
+    }
 }
 
 /// Limits of the network fee of a transaction of our own.

@@ -18,7 +18,7 @@
 use std::sync::Arc;
 
 use super::goods::WorkResult;
-use super::method::{ChargeMethod, Due};
+use super::method::{Authority, ChargeMethod, Due, MethodError};
 use super::outcome::{deliver, refused};
 use super::payment_lease;
 use super::settle::ChargeSettlement;
@@ -49,6 +49,7 @@ pub struct Charges {
 pub struct Paid {
     payer: Payer,
     amount: Money,
+    authority: Authority,
 }
 
 impl Paid {
@@ -62,6 +63,13 @@ impl Paid {
     #[must_use]
     pub const fn amount(&self) -> Money {
         self.amount
+    }
+
+    /// The authority over the payer's account that the payment was authorised with; none where the requirement does
+    /// not ask for any.
+    #[must_use]
+    pub const fn authority(&self) -> Authority {
+        self.authority
     }
 }
 
@@ -293,11 +301,22 @@ impl Charges {
         A: Into<WorkResult>,
     {
         let Redemption { requirement, credential, offer, method, expires } = redemption;
-        let payer = method.validate(credential, offer).await?;
+        let payer = match method.validate(credential, offer).await {
+            Err(MethodError::HeldBack(held)) => {
+                let id = &credential.challenge().id;
+                return self.hold_back(id, &held, offer.amount(), Timestamp::now()).await;
+            }
+            validated => validated?,
+        };
         if let Some(earlier) = self.same_key(requirement, credential, &payer).await? {
             return deliver(earlier);
         }
-        let paid = Paid { payer: payer.clone(), amount: offer.amount() };
+        let authority = if requirement.gives_authority {
+            method.authority(credential, &payer).await?
+        } else {
+            Authority::Nothing
+        };
+        let paid = Paid { payer: payer.clone(), amount: offer.amount(), authority };
         let made: WorkResult = work(paid).await.map_err(RedeemError::Work)?.into();
         let settlement = ChargeSettlement {
             id: &credential.challenge().id,

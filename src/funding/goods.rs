@@ -30,6 +30,9 @@ pub struct SoldKey {
     pub name: String,
     /// SHA-256 of its secret.
     pub hash: String,
+    /// The most that it may ever spend; `None` is no limit.
+    #[serde(default)]
+    pub total_limit: Option<Money>,
 }
 
 /// The result of work for a paid request.
@@ -74,7 +77,7 @@ pub(super) async fn hand_over(
     let Some(key) = &goods.key else { return Ok(()) };
     let id = KeyId::parse(&key.id).ok_or_else(|| corrupt("key id"))?;
     let hash = SecretHash::from_hex(&key.hash).ok_or_else(|| corrupt("key hash"))?;
-    let limits = KeyLimits::default();
+    let limits = KeyLimits { total: key.total_limit, ..KeyLimits::default() };
     let new = NewKey {
         id: &id,
         owner: payer.name(),

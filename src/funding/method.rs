@@ -21,10 +21,31 @@ pub(super) enum MethodError {
     Spent(String),
     /// The challenge has expired.
     Expired,
+    /// The payer has paid, and the recipient's own policy keeps the money from it.
+    HeldBack(HeldBack),
     /// The transfer is not known to have happened yet.
     Pending,
     /// The network is unreachable; the text names it.
     Unavailable(&'static str),
+}
+
+/// Authority over the payer's account that whoever authorised a payment has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Authority {
+    /// The account's own key, or an access key that it did not restrict.
+    Full,
+    /// An access key with spending limits or allowed calls: no more than the payment itself.
+    Restricted,
+    /// Somebody else, whom the account allowed to move its money: none.
+    Nothing,
+}
+
+/// A transfer that was made and did not arrive.
+#[derive(Debug)]
+pub(super) struct HeldBack {
+    pub payer: Payer,
+    /// The method's name of the transfer.
+    pub reference: String,
 }
 
 /// Progress of a transfer.
@@ -33,6 +54,8 @@ pub(super) enum TransferStatus {
     /// The money arrived, by a transfer that the method names so. `fee` is the network fee that the
     /// server paid, where it is known.
     Settled { reference: String, fee: Option<Money> },
+    /// The payer has paid, and the recipient's own policy keeps the money from it.
+    HeldBack { reference: String },
     /// It failed for good; no money moved.
     Failed,
     /// The network refused it and does not know it. The text is the network's reason.
@@ -80,6 +103,17 @@ impl ChargeMethod {
     ) -> Result<Payer, MethodError> {
         match self {
             Self::Tempo(tempo) => tempo.validate(credential, offer).await,
+        }
+    }
+
+    /// Authority over `payer`'s account that the credential's payment was authorised with.
+    pub(super) async fn authority(
+        &self,
+        credential: &Credential,
+        payer: &Payer,
+    ) -> Result<Authority, MethodError> {
+        match self {
+            Self::Tempo(tempo) => tempo.authority(credential, payer).await,
         }
     }
 

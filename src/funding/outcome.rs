@@ -18,6 +18,8 @@ impl<E> From<MethodError> for RedeemError<E> {
             MethodError::Invalid(detail) => Self::Invalid(detail),
             MethodError::Insufficient(detail) => Self::Insufficient(detail),
             MethodError::Spent(detail) => Self::Spent(detail),
+            // The driver records it first.
+            MethodError::HeldBack(_) => refused(RefusalReason::HeldBack),
             MethodError::Expired => Self::Expired,
             MethodError::Pending => Self::Pending,
             MethodError::Unavailable(network) => Self::Unavailable(network),
@@ -43,6 +45,11 @@ pub(super) fn refused<E>(reason: RefusalReason) -> RedeemError<E> {
         RefusalReason::Spent => RedeemError::Spent(
             "this credential has been used and its answer was delivered; send an Idempotency-Key \
              with a paid request to be able to fetch its answer again"
+                .into(),
+        ),
+        RefusalReason::HeldBack => RedeemError::Spent(
+            "the payment was made, but the recipient's receive policy (TIP-1028) holds it back, so nothing was bought; do \
+             not pay again: the operator is told, and credits your wallet once the money is released"
                 .into(),
         ),
         RefusalReason::Failed => RedeemError::Invalid(

@@ -6,6 +6,7 @@ use sqlx::any::AnyRow;
 use super::store::StoreError;
 use crate::id::{AccountId, Timestamp};
 use crate::money::Money;
+use crate::payments::core::payment::Failure;
 use crate::payments::{
     Method, Network, Payer, Payment, PaymentState, Purchase, Settled, Submission, Transfer,
 };
@@ -80,7 +81,12 @@ fn state(
         "delivered" => settled().map(PaymentState::Delivered),
         "failed" => {
             let payer = text("payer")?.is_some().then(payer).transpose()?;
-            Ok(PaymentState::Failed { payer, reference: text("reference")? })
+            let failure = match text("failure")?.as_deref() {
+                None => Failure::Undone,
+                Some("held_back") => Failure::HeldBack,
+                Some(other) => return Err(corrupt("failure", other)),
+            };
+            Ok(PaymentState::Failed { payer, reference: text("reference")?, failure })
         }
         other => Err(corrupt("state", other)),
     }

@@ -11,11 +11,12 @@
 use super::charge::Charges;
 use super::goods::{self, Goods};
 use super::income;
-use super::method::{ChargeMethod, Due, TransferStatus};
+use super::method::{ChargeMethod, Due, HeldBack, TransferStatus};
 use super::outcome::refused;
 use super::recover;
 use super::sponsor;
 use super::store::{self, Dispatch, SettlementRecord, StoreError};
+use super::uncredited::{self, HELD_BACK};
 use crate::db::{DbError, Tx, TxError};
 use crate::id::{RequestId, RequestKey, SourceRef, Timestamp};
 use crate::ledger::{self, EntryDetails, EntryKind, LedgerError, SpendOutcome};
@@ -116,6 +117,10 @@ impl Charges {
             TransferStatus::Settled { reference, fee } => {
                 self.settle(settlement, Some(&reference), fee, now).await
             }
+            TransferStatus::HeldBack { reference } => {
+                let held = HeldBack { payer: settlement.payer.clone(), reference };
+                self.hold_back(settlement.id, &held, settlement.due.amount, now).await
+            }
             TransferStatus::Failed => {
                 self.payments.fail(settlement.id, now).await?;
                 Err(refused(RefusalReason::Failed))
@@ -125,6 +130,32 @@ impl Charges {
             ))),
             TransferStatus::Missing | TransferStatus::Unknown => Err(RedeemError::Pending),
         }
+    }
+
+    /// Records a payment that the recipient's own policy keeps from it: the payer has paid and gets nothing, so the
+    /// operator is told, and can give the credit once the money is there.
+    pub(super) async fn hold_back<E>(
+        &self,
+        id: &str,
+        held: &HeldBack,
+        amount: Money,
+        now: Timestamp,
+    ) -> Result<Delivery, RedeemError<E>> {
+        let (payer, reference) = (held.payer.name(), held.reference.as_str());
+        tracing::error!(payment = id, payer, %amount, reference, "a payment is held back by the recipient's receive policy");
+        let source = SourceRef::parse(&format!("held:{reference}")).ok();
+        let source = source.as_ref();
+        let recorded = self.payments.db().transaction(|mut tx| async move {
+            let failed = store::hold_back(&mut tx, id, held, now).await?;
+            if let Some(source) = source.filter(|_| failed && amount.is_positive()) {
+                uncredited::insert(&mut tx, source, payer, amount, HELD_BACK, now).await?;
+            }
+            Ok::<_, DbError>((tx, failed))
+        });
+        if recorded.await.map_err(StoreError::Db)? {
+            metrics::counter!("farebox_payments_held_back_total").increment(1);
+        }
+        Err(refused(RefusalReason::HeldBack))
     }
 
     /// Credits the payer, posts the entry and marks the payment: one transaction.

@@ -2,6 +2,7 @@
 
 use sqlx::Row as _;
 
+use super::method::HeldBack;
 use super::row;
 use crate::db::{Db, DbError, Tx};
 use crate::id::{AccountId, Timestamp};
@@ -70,7 +71,7 @@ pub(super) struct SettlementRecord<'a> {
 
 const COLUMNS: &str = "id, fingerprint, method, network, proof, state, route, digest, amount, currency, \
     payer, idempotency_key, request_id, reference, instruction, answer, goods, receipt, fee_limit, \
-    valid_before, expires_at, lease_until, created_at, updated_at, account";
+    valid_before, expires_at, lease_until, created_at, updated_at, account, failure";
 
 impl Payments {
     #[must_use]
@@ -360,6 +361,28 @@ pub(super) async fn dispatch(tx: &mut Tx, dispatch: &Dispatch<'_>, now: Timestam
             Bind::OptionalInt(dispatch.transfer.valid_before.map(Timestamp::millis)),
             Bind::Int(now.millis()),
             Bind::OptionalText(dispatch.goods),
+        ],
+    )
+    .await?;
+    Ok(done == 1)
+}
+
+/// Records that the payer has paid and the money did not arrive. `false` when the payment's outcome had been recorded.
+pub(super) async fn hold_back(
+    tx: &mut Tx,
+    id: &str,
+    held: &HeldBack,
+    now: Timestamp,
+) -> Result<bool, DbError> {
+    let done = run(
+        tx,
+        "UPDATE payments SET state = 'failed', failure = 'held_back', payer = $2, reference = $3, \
+         instruction = NULL, answer = NULL, updated_at = $4 WHERE id = $1 AND state IN ('claimed', 'broadcast')",
+        &[
+            Bind::Text(id),
+            Bind::Text(held.payer.name()),
+            Bind::Text(&held.reference),
+            Bind::Int(now.millis()),
         ],
     )
     .await?;

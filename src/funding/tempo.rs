@@ -8,10 +8,13 @@ use alloy::primitives::{Address, B256};
 use mpp::protocol::traits::{ChargeMethod as _, ErrorCode, VerificationError};
 use mpp::server::TempoChargeMethod;
 
-use super::method::{Due, MethodError, TransferStatus};
+use super::method::{Authority, Due, HeldBack, MethodError, TransferStatus};
 use super::recover;
 use super::sponsor::{self, Exhausted, Sponsor};
-use crate::chain::{Chain, ChainReceipt, Provider, SendOutcome, SignedTransaction, SimulationOutcome};
+use crate::chain::{
+    Chain, ChainError, ChainReceipt, Provider, SendOutcome, SignedTransaction, SimulationOutcome,
+    TransactionSigner, TransferResult,
+};
 use crate::db::{DbError, Tx};
 use crate::id::Timestamp;
 use crate::payments::methods::tempo;
@@ -69,9 +72,17 @@ impl TempoCharges {
         }
         if credential.submission() == Submission::Push {
             // A pushed transaction may be a moment away from its block.
-            let hash = Self::pushed(credential)?.parse().expect("a hash as it is written here");
-            if !matches!(self.chain.await_receipt(hash, PUSH_WAIT).await, Ok(Some(_))) {
+            let reference = Self::pushed(credential)?;
+            let hash = reference.parse().expect("a hash as it is written here");
+            let Ok(Some(receipt)) = self.chain.await_receipt(hash, PUSH_WAIT).await else {
                 return Err(MethodError::Pending);
+            };
+            let due = Due { amount: offer.amount(), currency: offer.currency() };
+            if receipt.status()
+                && let TransferResult::HeldBack { payer } = self.result(&receipt, due)
+            {
+                let payer = Payer::wallet(&format!("{payer:#x}")).expect("an address is one");
+                return Err(MethodError::HeldBack(HeldBack { payer, reference }));
             }
         }
         let request = tempo::charge_request(offer)
@@ -93,6 +104,31 @@ impl TempoCharges {
             .map_err(|_| MethodError::Invalid("the transaction hash is not 0x and 64 hex digits".into()))?;
         // One name for one transaction, however it was written.
         Ok(format!("{hash:#x}"))
+    }
+
+    /// The payer of a pushed transaction is the account that its transfer debits, which is not always its sender: an
+    /// allowance lets others move that money. Nor may every key that signs for an account do all with it.
+    pub(super) async fn authority(
+        &self,
+        credential: &Credential,
+        payer: &Payer,
+    ) -> Result<Authority, MethodError> {
+        let signer = match credential.submission() {
+            Submission::Proof => return Ok(Authority::Nothing),
+            Submission::Pull => TransactionSigner::parse(payload(credential)?.data()),
+            Submission::Push => {
+                let hash = Self::pushed(credential)?.parse().expect("a hash as it is written here");
+                let found = self.chain.transaction_signer(hash).await.map_err(|error| unavailable(&error))?;
+                Some(found.ok_or(MethodError::Pending)?)
+            }
+        };
+        let Some(signer) = signer.filter(|signer| format!("{:#x}", signer.account) == payer.name()) else {
+            return Ok(Authority::Nothing);
+        };
+        let Some(key) = signer.access_key else { return Ok(Authority::Full) };
+        let found = self.chain.access_key(signer.account, key).await.map_err(|error| unavailable(&error))?;
+        // A key that is only being authorised, or not any more, is trusted with this payment alone.
+        Ok(if found.is_some_and(|found| !found.restricted) { Authority::Full } else { Authority::Restricted })
     }
 
     pub(super) async fn prepare(
@@ -188,30 +224,39 @@ impl TempoCharges {
 
     /// A transaction is in a block: money moved, or it failed for good.
     fn mined(&self, receipt: &ChainReceipt, due: Due<'_>) -> TransferStatus {
-        let moved = due
-            .currency
-            .parse()
-            .is_ok_and(|currency| crate::chain::transferred(receipt, currency, self.recipient, due.amount));
-        if receipt.status() != moved {
-            // The validated calls cannot succeed without this transfer, nor
-            // can it be left of a failure: the node contradicts itself. Taking
-            // no decision keeps every way open.
-            let hash = receipt.transaction_hash();
-            tracing::error!(%hash, moved, "status and transfers of a receipt disagree");
-            metrics::counter!("farebox_chain_contradictions_total").increment(1);
-            return TransferStatus::Unknown;
+        let reference = format!("{:#x}", receipt.transaction_hash());
+        match (receipt.status(), self.result(receipt, due)) {
+            (true, TransferResult::Arrived) => {
+                TransferStatus::Settled { reference, fee: crate::chain::fee_paid(receipt) }
+            }
+            (true, TransferResult::HeldBack { .. }) => TransferStatus::HeldBack { reference },
+            (false, TransferResult::Absent) => TransferStatus::Failed,
+            (_, result) => {
+                // The validated calls cannot succeed without this transfer, nor
+                // can it be left of a failure: the node contradicts itself. Taking
+                // no decision keeps every way open.
+                tracing::error!(reference, ?result, "status and transfers of a receipt disagree");
+                metrics::counter!("farebox_chain_contradictions_total").increment(1);
+                TransferStatus::Unknown
+            }
         }
-        if moved {
-            let reference = format!("{:#x}", receipt.transaction_hash());
-            TransferStatus::Settled { reference, fee: crate::chain::fee_paid(receipt) }
-        } else {
-            TransferStatus::Failed
-        }
+    }
+
+    fn result(&self, receipt: &ChainReceipt, due: Due<'_>) -> TransferResult {
+        let currency = due.currency.parse();
+        currency.map_or(TransferResult::Absent, |currency| {
+            crate::chain::transfer_result(receipt, currency, self.recipient, due.amount)
+        })
     }
 }
 
 fn payload(credential: &Credential) -> Result<mpp::PaymentPayload, MethodError> {
     tempo::charge_payload(credential.as_wire()).map_err(|error| MethodError::Invalid(error.to_string()))
+}
+
+fn unavailable(error: &ChainError) -> MethodError {
+    tracing::warn!(%error, "the signer of a payment cannot be looked up");
+    MethodError::Unavailable("the chain")
 }
 
 fn refusal(error: &VerificationError) -> MethodError {

@@ -11,7 +11,7 @@ use crate::id::Timestamp;
 /// Takes or renews a lease; `false` while another owner has it.
 pub(super) async fn acquire(
     db: &Db,
-    name: &'static str,
+    name: &str,
     owner: &str,
     now: Timestamp,
     until: Timestamp,
@@ -28,7 +28,7 @@ pub(super) async fn acquire(
 }
 
 /// Ends an owner's lease, so that other instances need not wait for its end.
-pub(super) async fn release(db: &Db, name: &'static str, owner: &str) -> Result<(), DbError> {
+pub(super) async fn release(db: &Db, name: &str, owner: &str) -> Result<(), DbError> {
     db.transaction(|mut tx| async move {
         let text = "DELETE FROM leases WHERE name = $1 AND owner = $2";
         tx.execute(text, vec![name.into(), owner.into()]).await?;
@@ -38,7 +38,7 @@ pub(super) async fn release(db: &Db, name: &'static str, owner: &str) -> Result<
 }
 
 /// Ends a lease of any owner.
-pub(super) async fn revoke(db: &Db, name: &'static str) -> Result<(), DbError> {
+pub(super) async fn revoke(db: &Db, name: &str) -> Result<(), DbError> {
     db.transaction(|mut tx| async move {
         tx.execute("DELETE FROM leases WHERE name = $1", vec![name.into()]).await?;
         Ok::<_, DbError>((tx, ()))

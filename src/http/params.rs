@@ -104,6 +104,11 @@ impl Params {
         }
     }
 
+    /// Returns the remaining values.
+    pub const fn values(&self) -> &Map<String, Value> {
+        &self.0
+    }
+
     /// Reads the remaining values as a type.
     ///
     /// # Errors

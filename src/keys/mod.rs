@@ -20,7 +20,10 @@ use revocation::RevocationTokens;
 pub use revocation::{POLL_INTERVAL, RevocationToken};
 pub use spend::{KeyPaid, PurchaseOutcome};
 use store::StoredKey;
-pub use store::{BoughtKey, KeysError, NewKey, count_active, create, create_bought, revoke, rotate};
+pub use store::{
+    BoughtKey, KeyChanges, KeyExpiry, KeysError, NewKey, UnverifiedKey, count_active, create, create_bought,
+    revoke, rotate, set_buyer, unverified, update,
+};
 pub use text::{KeyId, MintedKey, SecretHash};
 
 use crate::db::Db;
@@ -88,6 +91,9 @@ pub enum KeyRejection {
     /// Valid key that was revoked or has expired.
     #[error("the API key was revoked or has expired")]
     Inactive,
+    /// Bought key, of which it is not known who bought it.
+    #[error("the API key was bought from the contract, and its buyer is still being looked up on the chain")]
+    Unverified,
     /// The database failed.
     #[error("the API key cannot be checked: the database is unreachable; try again later")]
     Unavailable(KeysError),
@@ -216,6 +222,10 @@ fn verify(stored: Option<&StoredKey>, hash: &SecretHash, now: Timestamp) -> Resu
         None => (&no_secret, &no_secret),
     };
     let is_match = hash.matches(current) | hash.matches(previous);
-    let key = &stored.filter(|_| is_match).ok_or(KeyRejection::Invalid)?.key;
-    if key.is_active(now) { Ok(key.clone()) } else { Err(KeyRejection::Inactive) }
+    let stored = stored.filter(|_| is_match).ok_or(KeyRejection::Invalid)?;
+    match &stored.key {
+        key if !key.is_active(now) => Err(KeyRejection::Inactive),
+        _ if stored.unverified => Err(KeyRejection::Unverified),
+        key => Ok(key.clone()),
+    }
 }

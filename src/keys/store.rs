@@ -10,7 +10,7 @@ use crate::ledger::LedgerError;
 use crate::money::Money;
 
 const COLUMNS: &str = "id, owner, name, hash, previous_hash, previous_until, created_at, last_used_at, \
-     revoked_at, expires_at, rpm, tpm, daily_limit, total_limit, models";
+     revoked_at, expires_at, rpm, tpm, daily_limit, total_limit, models, source, buyer";
 
 /// Name of a key that was bought on the chain: the purchase carries none.
 const BOUGHT_NAME: &str = "bought on the chain";
@@ -58,7 +58,6 @@ pub struct NewKey<'a> {
 /// [`KeysError::Owner`], or another if the database fails.
 pub async fn create(tx: &mut Tx, new: &NewKey<'_>, now: Timestamp) -> Result<(), KeysError> {
     let limits = new.limits;
-    let models = limits.models.as_ref().map(|models| serde_json::json!(models).to_string());
     let text = "INSERT INTO api_keys (id, owner, name, hash, created_at, expires_at, rpm, tpm, daily_limit, \
          total_limit, models) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
     let values = vec![
@@ -72,7 +71,7 @@ pub async fn create(tx: &mut Tx, new: &NewKey<'_>, now: Timestamp) -> Result<(),
         limits.tpm.map(i64::from).into(),
         limits.daily.map(Money::micros).into(),
         limits.total.map(Money::micros).into(),
-        models.into(),
+        models_json(limits).into(),
     ];
     tx.execute(text, values).await?;
     Ok(())
@@ -89,37 +88,78 @@ pub async fn count_active(tx: &mut Tx, owner: &str, now: Timestamp) -> Result<i6
     Ok(row.whole("keys")?)
 }
 
-/// A key that was bought from the contract.
+/// A key that its owner bought from the contract.
 #[derive(Debug)]
 pub struct BoughtKey<'a> {
+    pub id: &'a KeyId,
     pub hash: &'a SecretHash,
-    /// Wallet address; letter case does not matter.
+    /// Wallet that paid, and owns it; letter case does not matter.
     pub owner: &'a str,
     /// Source of the credit that came with it.
     pub source: &'a SourceRef,
+    /// Amount of that credit, which is the key's budget until its owner says otherwise.
+    pub budget: Money,
 }
 
-/// Stores a bought key under the id that follows from its hash. Returns false if that id is taken by
-/// another purchase; storing the same purchase again changes nothing.
+/// Stores a bought key. Returns false if its id is taken by another purchase; storing the same purchase again changes
+/// nothing.
 ///
 /// # Errors
 /// [`KeysError::Owner`], or another if the database fails.
 pub async fn create_bought(tx: &mut Tx, key: &BoughtKey<'_>, now: Timestamp) -> Result<bool, KeysError> {
-    let id = KeyId::from_hash(key.hash);
-    let text = "INSERT INTO api_keys (id, owner, name, hash, source, created_at) VALUES ($1, $2, $3, $4, $5, $6) \
-         ON CONFLICT (id) DO NOTHING";
+    let text = "INSERT INTO api_keys (id, owner, name, hash, source, buyer, total_limit, created_at) \
+         VALUES ($1, $2, $3, $4, $5, $2, $6, $7) ON CONFLICT (id) DO NOTHING";
     let values = vec![
-        id.as_str().into(),
+        key.id.as_str().into(),
         wallet_address(key.owner)?.into(),
         BOUGHT_NAME.into(),
         key.hash.to_hex().into(),
         key.source.as_str().into(),
+        key.budget.micros().into(),
         now.millis().into(),
     ];
     tx.execute(text, values).await?;
     let text = "SELECT source FROM api_keys WHERE id = $1";
-    let row = tx.fetch_one(text, vec![id.as_str().into()]).await?;
+    let row = tx.fetch_one(text, vec![key.id.as_str().into()]).await?;
     Ok(row.text_or_null("source")?.as_deref() == Some(key.source.as_str()))
+}
+
+/// A bought key whose buyer is not known: it opens nothing until that is read from the chain.
+#[derive(Debug)]
+pub struct UnverifiedKey {
+    pub id: KeyId,
+    /// Wallet address, lower case.
+    pub owner: String,
+    /// Source of the credit that came with it.
+    pub source: String,
+}
+
+/// Returns some of the bought keys whose buyers are not known, in the order of their ids from `after` on.
+///
+/// # Errors
+/// [`KeysError`] if the database fails.
+pub async fn unverified(db: &Db, after: &str, limit: i64) -> Result<Vec<UnverifiedKey>, KeysError> {
+    let text = "SELECT id, owner, source FROM api_keys \
+         WHERE source IS NOT NULL AND buyer IS NULL AND id > $1 ORDER BY id LIMIT $2";
+    let rows = db.fetch(text, vec![after.into(), limit.into()]).await?;
+    let read = |row: &Row| {
+        let id = row.text("id")?;
+        let id = KeyId::parse(&id).ok_or_else(|| KeysError::Corrupt(KeyId::random()))?;
+        Ok(UnverifiedKey { id, owner: row.text("owner")?, source: row.text("source")? })
+    };
+    rows.iter().map(read).collect()
+}
+
+/// Records who bought a key, and revokes it unless that was its owner.
+///
+/// # Errors
+/// [`KeysError`] if the database fails.
+pub async fn set_buyer(tx: &mut Tx, id: &KeyId, buyer: &str, now: Timestamp) -> Result<(), KeysError> {
+    let text = "UPDATE api_keys SET buyer = $2, \
+         revoked_at = CASE WHEN owner = $2 THEN revoked_at ELSE COALESCE(revoked_at, $3) END \
+         WHERE id = $1 AND buyer IS NULL";
+    tx.execute(text, vec![id.as_str().into(), wallet_address(buyer)?.into(), now.millis().into()]).await?;
+    Ok(())
 }
 
 /// Revokes a key. Returns false if the owner has no such key, or it was revoked before.
@@ -159,12 +199,77 @@ pub async fn rotate(
     Ok(tx.execute(text, values).await? == 1)
 }
 
+/// Changes of a key; what is `None` stays as it is.
+#[derive(Debug, Default)]
+pub struct KeyChanges<'a> {
+    pub name: Option<&'a str>,
+    pub limits: Option<&'a KeyLimits>,
+    pub expiry: Option<KeyExpiry>,
+}
+
+/// End of a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyExpiry {
+    Never,
+    At(Timestamp),
+}
+
+/// Changes a key; what it has spent stays and counts against a new budget. Returns false if the owner has no such key,
+/// or it was revoked or has expired.
+///
+/// # Errors
+/// [`KeysError`] if the database fails.
+pub async fn update(
+    tx: &mut Tx,
+    owner: &str,
+    id: &KeyId,
+    changes: &KeyChanges<'_>,
+    now: Timestamp,
+) -> Result<bool, KeysError> {
+    let mut values = vec![id.as_str().into(), owner.to_ascii_lowercase().into(), now.millis().into()];
+    let mut sets = Vec::new();
+    let mut set = |column: &str, value| {
+        values.push(value);
+        sets.push(format!("{column} = ${}", values.len()));
+    };
+    if let Some(name) = changes.name {
+        set("name", name.into());
+    }
+    if let Some(limits) = changes.limits {
+        set("rpm", limits.rpm.map(i64::from).into());
+        set("tpm", limits.tpm.map(i64::from).into());
+        set("daily_limit", limits.daily.map(Money::micros).into());
+        set("total_limit", limits.total.map(Money::micros).into());
+        set("models", models_json(limits).into());
+    }
+    match changes.expiry {
+        Some(KeyExpiry::Never) => set("expires_at", None::<i64>.into()),
+        Some(KeyExpiry::At(moment)) => set("expires_at", moment.millis().into()),
+        None => {}
+    }
+    if sets.is_empty() {
+        sets.push("name = name".into());
+    }
+    let text = format!(
+        "UPDATE api_keys SET {} WHERE id = $1 AND owner = $2 AND revoked_at IS NULL \
+         AND (expires_at IS NULL OR expires_at > $3)",
+        sets.join(", ")
+    );
+    Ok(tx.execute(&text, values).await? == 1)
+}
+
+fn models_json(limits: &KeyLimits) -> Option<String> {
+    limits.models.as_ref().map(|models| serde_json::json!(models).to_string())
+}
+
 /// A key with the hashes of its secrets.
 #[derive(Debug)]
 pub(super) struct StoredKey {
     pub key: Key,
     pub hash: SecretHash,
     previous: Option<(SecretHash, Timestamp)>,
+    /// True if it was bought, and it is not known by whom.
+    pub unverified: bool,
 }
 
 impl StoredKey {
@@ -243,7 +348,8 @@ fn read_row(row: &Row) -> Result<StoredKey, KeysError> {
             models,
         },
     };
-    Ok(StoredKey { key, hash: hash(&row.text("hash")?)?, previous })
+    let unverified = row.text_or_null("source")?.is_some() && row.text_or_null("buyer")?.is_none();
+    Ok(StoredKey { key, hash: hash(&row.text("hash")?)?, previous, unverified })
 }
 
 /// Returns the wallet address in lower case.

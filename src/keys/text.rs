@@ -37,14 +37,23 @@ impl KeyId {
         Self(id)
     }
 
-    /// Returns the id of a key that was bought with the hash of its secret alone, so that its buyer
-    /// knows it beforehand: the first 16 bytes of the hash's own SHA-256, each modulo 36, as characters
-    /// of `[a-z0-9]`. Hashed again, because an id that was part of the hash could be taken by anybody
-    /// who sees the purchase before it is mined.
+    /// Returns the id of a key that was bought from the first version of the contract: as [`Self::of_purchase`], over
+    /// the hash alone.
     #[must_use]
-    pub fn from_hash(hash: &SecretHash) -> Self {
-        let digest = Sha256::digest(hash.0);
+    pub fn of_purchase_v1(hash: &SecretHash) -> Self {
+        Self::from_digest(Sha256::digest(hash.0).into())
+    }
+
+    fn from_digest(digest: [u8; 32]) -> Self {
         Self(digest.iter().take(ID_LENGTH).map(|b| char::from(ID_ALPHABET[usize::from(*b) % 36])).collect())
+    }
+
+    /// Returns the id of a key that its owner bought with the hash of its secret: the first 16 bytes of the SHA-256 over
+    /// that hash and the 20 bytes of the owner's address, each modulo 36, as characters of `[a-z0-9]`. With the owner in
+    /// it, somebody else who buys the same hash gets another key, which nobody's text opens.
+    #[must_use]
+    pub fn of_purchase(hash: &SecretHash, owner: &[u8; 20]) -> Self {
+        Self::from_digest(Sha256::new().chain_update(hash.0).chain_update(owner).finalize().into())
     }
 
     /// Reads an id: 16 characters of `[a-z0-9]`; `None` for any other text.
@@ -161,7 +170,9 @@ mod tests {
     #[test]
     fn the_id_of_a_hash_is_what_the_readme_says() {
         let hash = SecretHash::of_secret("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA");
-        assert_eq!(KeyId::from_hash(&hash).as_str(), "d8zy9ky01xdubctd");
+        assert_eq!(KeyId::of_purchase_v1(&hash).as_str(), "d8zy9ky01xdubctd");
+        assert_eq!(KeyId::of_purchase(&hash, &[0x11; 20]).as_str(), "vt4up5dcflsvja6i");
+        assert_ne!(KeyId::of_purchase(&hash, &[0x12; 20]), KeyId::of_purchase(&hash, &[0x11; 20]));
     }
 
     #[test]

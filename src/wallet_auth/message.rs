@@ -1,16 +1,21 @@
 //! Messages in the form of the product's own line. Pure.
 //!
 //! ```text
-//! Pryv API key mgmt | action=create | keyId= | nonce=<uuid> | ts=<ISO 8601>
+//! Pryv API key mgmt | action=create | keyId= | nonce=<uuid> | ts=<ISO 8601> | host=api.example.com | body=<SHA-256>
 //! ```
 //!
 //! The order of the fields and the blanks around them do not matter. Everything else does: the
 //! title names this product, each field stands there once, no other field does, the nonce is a
 //! UUID and the time is RFC 3339. `keyId` is empty, or missing, where no key is meant.
+//!
+//! `host` and `body` narrow what was signed, and an operator may require them. Without `host` a
+//! message counts at every server of that product name; without `body` the other parameters of the
+//! request (name, limits, amounts) are not the signer's. `body` is [`parameters_digest`].
 
+use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
-use super::{AuthError, MAX_MESSAGE_BYTES, MessageRules, WalletAction, siwe};
+use super::{AuthError, MAX_MESSAGE_BYTES, MessageRules, RequestedAction, WalletAction, siwe};
 use crate::id::Timestamp;
 
 /// Longest key id that is read, in bytes.
@@ -33,18 +38,43 @@ pub(super) struct ParsedStatement<'a> {
     pub key_id: Option<&'a str>,
     pub nonce: Option<&'a str>,
     pub ts: Option<&'a str>,
+    pub host: Option<&'a str>,
+    pub body: Option<&'a str>,
 }
 
 const OTHER_TITLE: AuthError =
     AuthError::Message("the message's title is not this product's name and \"API key mgmt\"");
 const FIELDS: AuthError = AuthError::Message(
     "the message has a field twice, an unknown field, or one that is not written name=value; its fields are action, \
-     keyId, nonce and ts",
+     keyId, nonce, ts, host and body",
 );
 const KEY_ID: AuthError =
     AuthError::Message("the message's keyId must be at most 128 visible ASCII characters");
+const OTHER_HOST: AuthError = AuthError::Message(
+    "the message was signed for another server; write the host of this server's URL, with its port: \
+     host=api.example.com",
+);
+const NO_HOST: AuthError = AuthError::Message(
+    "this server counts only messages that name it; add its host, host=api.example.com, or use Sign-In with Ethereum",
+);
+const OTHER_BODY: AuthError = AuthError::Message(
+    "the message's body is not the SHA-256 of this request's other parameters; hash them as canonical JSON (RFC 8785), \
+     without walletAddress, message and signature",
+);
+const NO_BODY: AuthError = AuthError::Message(
+    "this server counts only messages that name the request's other parameters; add body=<SHA-256>, in hexadecimal, of \
+     their canonical JSON (RFC 8785)",
+);
 
-/// Reads a message of either form, for this action and this key.
+/// SHA-256, in hexadecimal, of a request's parameters beside the proof, as canonical JSON (RFC 8785): an object without
+/// blanks whose names are sorted. Without any parameter it is that of `{}`.
+#[must_use]
+pub fn parameters_digest(parameters: &serde_json::Map<String, serde_json::Value>) -> String {
+    let canonical = serde_json_canonicalizer::to_vec(parameters).expect("parsed JSON has a canonical form");
+    hex::encode(Sha256::digest(canonical))
+}
+
+/// Reads a message of either form, for what is requested.
 ///
 /// # Errors
 /// [`AuthError`], all but [`AuthError::Missing`], [`AuthError::Replay`] and
@@ -53,8 +83,7 @@ pub fn read(
     rules: &MessageRules,
     text: &str,
     wallet: alloy::primitives::Address,
-    action: WalletAction,
-    key_id: Option<&str>,
+    requested: RequestedAction<'_>,
     now: Timestamp,
 ) -> Result<ParsedMessage, AuthError> {
     if text.len() > MAX_MESSAGE_BYTES {
@@ -64,18 +93,45 @@ pub fn read(
     let statement = statement(siwe.as_ref().map_or(text, |siwe| siwe.statement), rules, siwe.is_some())?;
     let claimed =
         statement.action.ok_or(AuthError::Message("the message has no action; write action=<name>"))?;
-    if claimed != action.as_str() {
-        return Err(AuthError::ActionMismatch(action));
+    if claimed != requested.action.as_str() {
+        return Err(AuthError::ActionMismatch(requested.action));
     }
-    if statement.key_id != key_id {
+    if statement.key_id != requested.key_id {
         return Err(AuthError::KeyIdMismatch);
     }
+    check_host(rules, statement.host, siwe.is_some())?;
+    check_body(rules, statement.body, requested)?;
     let (nonce, issued_at) = match siwe {
         Some(siwe) => (siwe.nonce.to_owned(), siwe.issued_at),
         None => (uuid(statement.nonce)?, time(statement.ts)?),
     };
     rules.check_time(issued_at, now)?;
+    let RequestedAction { action, key_id, .. } = requested;
     Ok(ParsedMessage { action, key_id: key_id.map(str::to_owned), nonce, issued_at })
+}
+
+/// Checks that the message is for this server. The domain of an EIP-4361 message was checked with its other lines.
+fn check_host(rules: &MessageRules, host: Option<&str>, in_siwe: bool) -> Result<(), AuthError> {
+    match host {
+        Some(host) if host.eq_ignore_ascii_case(&rules.host) => Ok(()),
+        Some(_) => Err(OTHER_HOST),
+        None if rules.require_host && !in_siwe => Err(NO_HOST),
+        None => Ok(()),
+    }
+}
+
+/// Checks that the message is for the request's other parameters.
+fn check_body(
+    rules: &MessageRules,
+    body: Option<&str>,
+    requested: RequestedAction<'_>,
+) -> Result<(), AuthError> {
+    match body {
+        Some(digest) if digest.eq_ignore_ascii_case(&parameters_digest(requested.parameters)) => Ok(()),
+        Some(_) => Err(OTHER_BODY),
+        None if rules.require_body => Err(NO_BODY),
+        None => Ok(()),
+    }
 }
 
 /// Reads title and fields. The statement of an EIP-4361 message is separated by `;`, because its
@@ -100,6 +156,8 @@ fn statement<'a>(
             "keyId" => &mut statement.key_id,
             "nonce" if !in_siwe => &mut statement.nonce,
             "ts" if !in_siwe => &mut statement.ts,
+            "host" => &mut statement.host,
+            "body" => &mut statement.body,
             _ => return Err(FIELDS),
         };
         if slot.replace(trim(value)).is_some() {
@@ -138,8 +196,11 @@ fn time(text: Option<&str>) -> Result<Timestamp, AuthError> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
     use alloy::primitives::Address;
     use proptest::prelude::*;
+    use serde_json::{Map, Value, json};
 
     use super::*;
     use crate::config::Config;
@@ -155,8 +216,13 @@ mod tests {
         Timestamp::parse_rfc3339("2026-01-01T00:00:10Z").expect("a time")
     }
 
+    fn request(action: WalletAction, key_id: Option<&str>) -> RequestedAction<'_> {
+        static NONE: LazyLock<Map<String, Value>> = LazyLock::new(Map::new);
+        RequestedAction { action, key_id, parameters: &NONE }
+    }
+
     fn create(text: &str) -> Result<ParsedMessage, AuthError> {
-        read(&rules(), text, Address::ZERO, WalletAction::Create, None, now())
+        read(&rules(), text, Address::ZERO, request(WalletAction::Create, None), now())
     }
 
     #[test]
@@ -184,7 +250,7 @@ mod tests {
         let text =
             |id: &str| format!("Pryv API key mgmt | action=revoke | keyId={id} | nonce={NONCE} | ts={TS}");
         let read = |said: &str, asked| {
-            read(&rules(), &text(said), Address::ZERO, WalletAction::Revoke, asked, now())
+            read(&rules(), &text(said), Address::ZERO, request(WalletAction::Revoke, asked), now())
         };
         assert_eq!(read("key_1", Some("key_1")).expect("read").key_id.as_deref(), Some("key_1"));
         for (said, asked) in
@@ -242,6 +308,46 @@ mod tests {
     }
 
     #[test]
+    fn attack_32_a_message_counts_for_the_host_and_the_body_that_it_names() {
+        let parameters = json!({ "name": "laptop", "limits": { "totalUsd": "5", "rpm": 10 } });
+        let parameters = parameters.as_object().expect("an object");
+        // SHA-256 of {"limits":{"rpm":10,"totalUsd":"5"},"name":"laptop"}.
+        let digest = "0d585ba90a8860a038441c9c64e5a63d8d661289bb71a701b39adaf312ed0674";
+        assert_eq!(parameters_digest(parameters), digest);
+        let line =
+            |end: &str| format!("Pryv API key mgmt | action=create | keyId= | nonce={NONCE} | ts={TS}{end}");
+        let read = |host: bool, body: bool, end: &str| {
+            let mut config = Config::default();
+            config.server.public_url = "https://api.example.com:8443".into();
+            (config.wallet_auth.require_host, config.wallet_auth.require_body) = (host, body);
+            let requested = RequestedAction { action: WalletAction::Create, key_id: None, parameters };
+            read(&MessageRules::new(&config), &line(end), Address::ZERO, requested, now()).map(drop)
+        };
+        let (host, body) = (" | host=API.example.com:8443", format!(" | body={}", digest.to_uppercase()));
+        for (required_host, required_body, end, expected) in [
+            (false, false, String::new(), Ok(())),
+            (true, true, format!("{host}{body}"), Ok(())),
+            (true, false, host.to_owned(), Ok(())),
+            (false, true, body.clone(), Ok(())),
+            (true, false, body.clone(), Err(NO_HOST)),
+            (false, true, host.to_owned(), Err(NO_BODY)),
+            (false, false, " | host=api.example.com".into(), Err(OTHER_HOST)),
+            (false, false, " | host=other.example.com:8443".into(), Err(OTHER_HOST)),
+            (false, false, " | host=".into(), Err(OTHER_HOST)),
+            (false, false, " | body=".into(), Err(OTHER_BODY)),
+            (false, false, format!(" | body={}", parameters_digest(&Map::new())), Err(OTHER_BODY)),
+            (false, false, format!("{host}{host}"), Err(FIELDS)),
+            (false, false, format!("{body}{body}"), Err(FIELDS)),
+        ] {
+            assert_eq!(
+                read(required_host, required_body, &end),
+                expected,
+                "{required_host} {required_body} {end}"
+            );
+        }
+    }
+
+    #[test]
     fn attack_23_old_and_future_times_are_refused() {
         let at = |ts: &str| {
             create(&format!("Pryv API key mgmt | action=create | keyId= | nonce={NONCE} | ts={ts}"))
@@ -265,7 +371,7 @@ mod tests {
         #[test]
         fn nothing_that_is_sent_panics(text in ".{0,300}", millis in any::<i64>()) {
             let now = Timestamp::from_millis(millis);
-            let _ = read(&rules(), &text, Address::ZERO, WalletAction::Create, None, now);
+            let _ = read(&rules(), &text, Address::ZERO, request(WalletAction::Create, None), now);
         }
 
         #[test]

@@ -3,7 +3,8 @@
 //! Two forms of message say the same four things (action, key id, nonce, time):
 //!
 //! * the product's own line, [`message`]:
-//!   `Pryv API key mgmt | action=create | keyId= | nonce=<uuid> | ts=<ISO 8601>`;
+//!   `Pryv API key mgmt | action=create | keyId= | nonce=<uuid> | ts=<ISO 8601> | host=<host> | body=<SHA-256>`, of
+//!   which host and body are optional;
 //! * Sign-In with Ethereum (EIP-4361), [`siwe`], whose statement is the head of that line:
 //!   `Pryv API key mgmt; action=create; keyId=`.
 //!
@@ -38,6 +39,7 @@ pub enum WalletAction {
     List,
     Revoke,
     Rotate,
+    Update,
     Balance,
     Ledger,
     Checkout,
@@ -45,8 +47,25 @@ pub enum WalletAction {
 
 impl WalletAction {
     /// All actions.
-    pub const ALL: [Self; 7] =
-        [Self::Create, Self::List, Self::Revoke, Self::Rotate, Self::Balance, Self::Ledger, Self::Checkout];
+    pub const ALL: [Self; 8] = [
+        Self::Create,
+        Self::List,
+        Self::Revoke,
+        Self::Rotate,
+        Self::Update,
+        Self::Balance,
+        Self::Ledger,
+        Self::Checkout,
+    ];
+
+    /// Returns true if the action makes something that can spend the account's money, or begins a payment in its name.
+    #[must_use]
+    pub const fn gives_authority(self) -> bool {
+        match self {
+            Self::Create | Self::Rotate | Self::Update | Self::Checkout => true,
+            Self::List | Self::Revoke | Self::Balance | Self::Ledger => false,
+        }
+    }
 
     /// Returns the name in a message.
     #[must_use]
@@ -56,6 +75,7 @@ impl WalletAction {
             Self::List => "list",
             Self::Revoke => "revoke",
             Self::Rotate => "rotate",
+            Self::Update => "update",
             Self::Balance => "balance",
             Self::Ledger => "ledger",
             Self::Checkout => "checkout",
@@ -112,6 +132,10 @@ pub struct MessageRules {
     /// `api.example.com`, with a port if the origin has one.
     host: String,
     chain_id: u64,
+    /// True if a message must name this server.
+    require_host: bool,
+    /// True if a message must name the request's other parameters.
+    require_body: bool,
     /// Oldest age of a message, in milliseconds.
     ttl: i64,
     /// Most that the signer's clock may be ahead of the server's, in milliseconds.
@@ -130,6 +154,8 @@ impl MessageRules {
             origin,
             host,
             chain_id: config.chain.chain_id,
+            require_host: config.wallet_auth.require_host,
+            require_body: config.wallet_auth.require_body,
             ttl: millis(config.wallet_auth.message_ttl_seconds),
             skew: millis(config.wallet_auth.clock_skew_seconds),
         }

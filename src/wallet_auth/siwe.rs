@@ -130,7 +130,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::super::message::{ParsedMessage, read};
-    use super::super::{AuthError, MessageRules, WalletAction};
+    use super::super::{AuthError, MessageRules, RequestedAction, WalletAction};
     use crate::config::Config;
     use crate::id::Timestamp;
 
@@ -153,7 +153,9 @@ Resources:
 
     fn revoke(text: &str, seconds: i64) -> Result<ParsedMessage, AuthError> {
         let now = Timestamp::from_millis(1_767_225_600_000 + seconds * 1000);
-        read(&MessageRules::new(&Config::default()), text, WALLET, WalletAction::Revoke, Some("key_1"), now)
+        let parameters = &serde_json::Map::new();
+        let requested = RequestedAction { action: WalletAction::Revoke, key_id: Some("key_1"), parameters };
+        read(&MessageRules::new(&Config::default()), text, WALLET, requested, now)
     }
 
     #[test]

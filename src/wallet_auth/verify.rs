@@ -5,11 +5,17 @@ use alloy::primitives::{Address, B256};
 use super::message::{self, ParsedMessage};
 use super::signature::{self, LocalVerdict};
 use super::{AuthError, MessageRules, VerifiedMessage, WalletAction};
+use crate::chain::signer::AccessKey;
 use crate::chain::{Chain, ChainError};
 use crate::id::{AccountId, Timestamp};
 
 /// Refusal of a signature that is not the wallet's.
 const FORGED: AuthError = AuthError::Signature("the signature is not this wallet's over this message");
+/// Refusal of an access key that its account trusts with some calls or amounts only.
+const RESTRICTED: AuthError = AuthError::Signature(
+    "this access key has spending limits or allowed calls on the chain, which would not bind a key or a payment made \
+     with it here; sign with the account's own key, or with an access key without them",
+);
 
 /// Fields that prove a wallet.
 #[derive(Clone, Copy)]
@@ -26,6 +32,8 @@ pub struct RequestedAction<'a> {
     pub action: WalletAction,
     /// Key that the action is about, where it is about one.
     pub key_id: Option<&'a str>,
+    /// Parameters of the request beside the proof.
+    pub parameters: &'a serde_json::Map<String, serde_json::Value>,
 }
 
 /// Verifies message, time and signature. `may_ask_chain` says if this caller may cost the chain a
@@ -44,7 +52,7 @@ pub async fn verify(
     let not_an_address = AuthError::Signature("walletAddress is not 0x and 40 hexadecimal digits");
     let account = AccountId::wallet(fields.wallet).map_err(|_| not_an_address)?;
     let wallet: Address = fields.wallet.parse().map_err(|_| not_an_address)?;
-    let message = message::read(rules, fields.message, wallet, requested.action, requested.key_id, now)?;
+    let message = message::read(rules, fields.message, wallet, requested, now)?;
     let signature = fields.signature.strip_prefix("0x").and_then(|digits| hex::decode(digits).ok());
     let signature = signature.ok_or(AuthError::Signature("signature is not 0x and hexadecimal digits"))?;
     let hash = signature::hash(fields.message);
@@ -54,31 +62,47 @@ pub async fn verify(
         verdict
         @ (LocalVerdict::AccessKey { .. } | LocalVerdict::Contract | LocalVerdict::Counterfactual) => {
             may_ask_chain().map_err(AuthError::RateLimited)?;
-            verify_on_chain(chain, verdict, wallet, hash, &signature, now).await?;
+            let signed = SignedHash { wallet, hash, signature: &signature };
+            verify_on_chain(chain, verdict, signed, requested.action, now).await?;
         }
     }
     let ParsedMessage { issued_at, .. } = message;
     Ok(VerifiedMessage { wallet, account, message, valid_until: rules.valid_until(issued_at) })
 }
 
+/// A signature over the hash of a message, with the wallet that it is said to be of.
+#[derive(Clone, Copy)]
+struct SignedHash<'a> {
+    wallet: Address,
+    hash: B256,
+    signature: &'a [u8],
+}
+
 /// Asks the chain about a signature that does not decide itself.
 async fn verify_on_chain(
     chain: &Chain,
     verdict: LocalVerdict,
-    wallet: Address,
-    hash: B256,
-    signature: &[u8],
+    signed: SignedHash<'_>,
+    action: WalletAction,
     now: Timestamp,
 ) -> Result<(), AuthError> {
+    let SignedHash { wallet, hash, signature } = signed;
     let accepted = match verdict {
         LocalVerdict::Signed => Ok(true),
         LocalVerdict::Forged => Ok(false),
-        LocalVerdict::AccessKey { key, kind } => chain.access_key(wallet, key).await.map(|found| {
-            // Any active key of the account may sign, as for the chain's own verifier.
-            found.is_some_and(|found| {
+        LocalVerdict::AccessKey { key, kind } => {
+            let found = chain.access_key(wallet, key).await.map_err(|error| unreachable_chain(&error))?;
+            let active = |found: &AccessKey| {
                 found.kind == kind && i128::from(found.expiry) > i128::from(now.seconds())
-            })
-        }),
+            };
+            let found = found.filter(active);
+            // Any active key of the account proves who asks, as for the chain's own verifier. What it may do on the
+            // chain does not bind what would be made here.
+            if action.gives_authority() && found.is_some_and(|found| found.restricted) {
+                return Err(RESTRICTED);
+            }
+            Ok(found.is_some())
+        }
         LocalVerdict::Contract => chain.accepts_signature(wallet, hash, signature).await,
         LocalVerdict::Counterfactual => chain.would_accept_signature(wallet, hash, signature).await,
     };

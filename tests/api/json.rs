@@ -26,6 +26,7 @@ fn call(server: &Server, tool: &str, arguments: &Value) -> Requirement {
         request_id: RequestId::random(),
         idempotency_key: None,
         top_up: None,
+        gives_authority: false,
     }
 }
 

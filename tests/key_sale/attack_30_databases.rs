@@ -21,7 +21,7 @@ fn attack_30_what_cannot_be_written_whole_is_not_written_at_all() {
                 ))
                 .await;
             let (buyer, credits) = (fixture.buyer().await, fixture.credits().await);
-            let calls = vec![fixture.approve(PACKS[0]), fixture.buy(key(1), buyer.address())];
+            let calls = vec![fixture.approve(PACKS[0]), fixture.buy(key(1))];
             fixture.purchase(&buyer, calls).await;
             // The server's own pass may just have moved the cursor: then this one is overtaken, and the next fails.
             eventually("a pass fails", async || fixture.pass().await.is_err().then_some(())).await;
@@ -51,13 +51,13 @@ fn attack_30_a_purchase_that_the_ledger_refuses_is_noted_and_passed() {
                 vec![fixture.approve(huge + 6), fixture.top_up(owner, huge), fixture.top_up(owner, 6)];
             fixture.purchase(&buyer, calls).await;
             fixture.await_credit(owner, 6).await;
-            let noted = "SELECT amount FROM uncredited_sales WHERE why LIKE '%exceeds%'";
+            let noted = "SELECT amount FROM uncredited_payments WHERE why LIKE '%exceeds%'";
             assert_eq!(fixture.server.count(noted).await, huge);
             // Once, however often it is read.
             fixture.forget().await;
             eventually("read again", async || fixture.sales().cursor().await.ok().flatten()).await;
             fixture.await_all().await;
-            assert_eq!(fixture.server.count("SELECT count(*) FROM uncredited_sales").await, 1);
+            assert_eq!(fixture.server.count("SELECT count(*) FROM uncredited_payments").await, 1);
             assert_eq!(fixture.cursor().await.seen, 2);
             fixture.finish().await;
             chain.stop().await;

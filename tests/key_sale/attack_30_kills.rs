@@ -42,7 +42,7 @@ fn attack_30_a_server_that_is_killed_at_any_moment_credits_each_purchase_once() 
                 database.execute("UPDATE leases SET until = 0").await;
             }
             sale_contract
-                .purchase(&buyer, vec![sale_contract.approve(PACKS[0]), sale_contract.buy(key(1), owner)])
+                .purchase(&buyer, vec![sale_contract.approve(PACKS[0]), sale_contract.buy(key(1))])
                 .await;
             let server = setup.serve().await;
             let count = async |sql: &'static str| -> i64 {

@@ -30,7 +30,7 @@ fn what_a_wallet_owes_is_met_by_what_it_buys_from_the_contract() {
             let spent = PACKS[0] + 800;
 
             // A key comes with its credit, whatever becomes of that.
-            let calls = vec![fixture.approve(PACKS[0]), fixture.buy(key(1), buyer.address())];
+            let calls = vec![fixture.approve(PACKS[0]), fixture.buy(key(1))];
             fixture.purchase(&buyer, calls).await;
             fixture.await_credit(buyer.address(), spent + PACKS[0]).await;
             assert_eq!(balance_and_debt(&fixture.server.app, &account).await, (0, 800));

@@ -6,7 +6,7 @@ use std::process::Stdio;
 use alloy::primitives::Address;
 use alloy::signers::local::PrivateKeySigner;
 use farebox::chain::Chain;
-use farebox::chain::key_sale::{SaleKey, buy_call};
+use farebox::chain::key_sale::{SaleKey, SaleVersion, buy_call};
 use farebox::config::{self, PATH_USD, Secret};
 use farebox::db::Db;
 use farebox::money::Money;
@@ -32,11 +32,15 @@ fn deploy_prints_the_address_of_a_sale_on_the_configured_terms() {
         let output = command.args(["deploy", "--packs", "5,12.50"]).output().await.expect("it runs");
         let message = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(output.status.success(), "{message}");
-        assert!(message.contains("key_sale.address"), "{message}");
+        assert!(
+            message.contains("key_sale.addresses") && message.contains("packs: $5.00, $12.50"),
+            "{message}"
+        );
         let address = String::from_utf8(output.stdout).expect("text");
         let address: Address = address.trim_end().parse().expect("an address and nothing else");
         let terms = reader(chain).sale_terms(address).await.expect("a sale is there");
-        assert_eq!((terms.token, terms.payee), (PATH_USD, setup.recipient));
+        assert_eq!((terms.version, terms.token, terms.payee), (SaleVersion::V2, PATH_USD, setup.recipient));
+        assert_eq!(terms.minimum, Some(Money::from_micros(1_000_000)));
         assert_eq!(terms.packs, [5_000_000, 12_500_000].map(Money::from_micros));
         assert!(terms.first_block > 0);
         assert_eq!(reader(chain).sale_count(address, terms.first_block).await.expect("it answers"), 0);
@@ -53,6 +57,11 @@ fn deploy_says_what_is_missing() {
         for (setup, arguments, expected) in [
             (setup(), vec!["deploy"], "sponsor.private_key"),
             (setup(), vec!["deploy", "--packs", "5,0"], "--packs"),
+            (
+                setup().with("FAREBOX_SPONSOR_PRIVATE_KEY", poor.clone()),
+                vec!["deploy", "--packs", "5,10", "--minimum", "6"],
+                "--minimum",
+            ),
             (setup().with("FAREBOX_SPONSOR_PRIVATE_KEY", poor), vec!["deploy"], "refused the deployment"),
         ] {
             let output = setup.command("contracts").args(arguments).output().await.expect("it runs");
@@ -114,7 +123,7 @@ async fn buy(info: &Value) {
     let approve = ITIP20::approveCall { spender: contract, amount: alloy::primitives::U256::from(price) };
     let calls = vec![
         call(terms.token, alloy::sol_types::SolCall::abi_encode(&approve)),
-        call(contract, buy_call(key, agent.address()).to_vec()),
+        call(contract, buy_call(key).to_vec()),
     ];
     let transaction = TempoTransaction { gas_limit: 5_000_000, ..agent.transaction(calls) };
     let request = json!({ "jsonrpc": "2.0", "id": 1, "method": "eth_sendRawTransactionSync",

@@ -2,14 +2,13 @@
 
 use std::ops::Deref;
 
-use alloy::primitives::{Address, B256, U256};
+use alloy::primitives::{Address, B256, Bytes, U256};
 use alloy::sol_types::SolCall as _;
-use farebox::chain::key_sale::{self, SaleKey, buy_call, deployment, top_up_call};
+use farebox::chain::key_sale::{self, NewSale, SaleKey, buy_call, buy_call_v1, deployment_v1, top_up_call};
 use farebox::chain::{Chain, Fees};
 use farebox::config::{self, Config, PATH_USD, Secret};
 use farebox::devnet::Devnet;
-use farebox::funding::KeySales;
-use farebox::funding::key_sale::{ChainCursor, ReadOutcome, SaleError};
+use farebox::funding::key_sale::{ChainCursor, ReadOutcome, SaleError, SaleReader};
 use farebox::id::Timestamp;
 use farebox::ledger::audit::audit;
 use farebox::money::Money;
@@ -57,10 +56,20 @@ pub fn reader(chain: &Devnet) -> Chain {
     Chain::new(&config).expect("a URL")
 }
 
-/// Deploys a contract of the packs.
+/// Deploys a contract of the packs, without a minimum to speak of.
 pub async fn deploy(chain: &Devnet, token: Address, payee: Address) -> Address {
+    let packs = PACKS.map(Money::from_micros);
+    let sale = NewSale { token, payee, minimum: Money::from_micros(1), packs: &packs };
+    place(chain, sale.deployment()).await
+}
+
+/// Deploys a contract of the first version.
+pub async fn deploy_v1(chain: &Devnet, token: Address, payee: Address) -> Address {
+    place(chain, deployment_v1(token, payee, &PACKS.map(Money::from_micros))).await
+}
+
+async fn place(chain: &Devnet, data: Bytes) -> Address {
     let deployer = harness::funded(chain).await;
-    let data = deployment(token, payee, &PACKS.map(Money::from_micros));
     let fees = Fees {
         token: PATH_USD,
         gas: key_sale::DEPLOYMENT_GAS,
@@ -106,8 +115,13 @@ impl SaleContract<'_> {
         call(PATH_USD, ITIP20::approveCall { spender: self.contract, amount }.abi_encode())
     }
 
-    pub fn buy(&self, key: SaleKey, owner: Address) -> Call {
-        call(self.contract, buy_call(key, owner).to_vec())
+    pub fn buy(&self, key: SaleKey) -> Call {
+        call(self.contract, buy_call(key).to_vec())
+    }
+
+    /// As the first version sells: for any owner.
+    pub fn buy_v1(&self, key: SaleKey, owner: Address) -> Call {
+        call(self.contract, buy_call_v1(key, owner).to_vec())
     }
 
     pub fn top_up(&self, owner: Address, amount: i64) -> Call {
@@ -144,14 +158,25 @@ impl<'a> Fixture<'a> {
     pub async fn on(db: TestDb, chain: &'a Devnet, configure: impl FnOnce(&mut Config)) -> Self {
         let payee = Agent::random().address();
         let contract = deploy(chain, PATH_USD, payee).await;
+        Self::following(db, SaleContract { chain, contract }, payee, configure).await
+    }
+
+    /// A server that follows a contract which pays `payee`.
+    pub async fn following(
+        db: TestDb,
+        sale_contract: SaleContract<'a>,
+        payee: Address,
+        configure: impl FnOnce(&mut Config),
+    ) -> Self {
+        let SaleContract { chain, contract } = sale_contract;
         let server = Server::on(db, &chain.rpc_url(), |config| {
             config.payments.recipient = payee;
-            config.key_sale.address = Some(contract);
+            config.key_sale.addresses = vec![contract];
             config.key_sale.confirmations = 0;
             configure(config);
         })
         .await;
-        Self { server, sale_contract: SaleContract { chain, contract } }
+        Self { server, sale_contract }
     }
 
     pub async fn restart(self, configure: impl FnOnce(&mut Config)) -> Self {
@@ -163,8 +188,8 @@ impl<'a> Fixture<'a> {
         self.server.stop().await;
     }
 
-    pub fn sales(&self) -> &KeySales {
-        self.server.app.key_sales.as_ref().expect("a contract is configured")
+    pub fn sales(&self) -> &SaleReader {
+        &self.server.app.key_sales.readers()[0]
     }
 
     pub async fn cursor(&self) -> ChainCursor {
@@ -221,7 +246,7 @@ impl<'a> Fixture<'a> {
         assert_eq!(disagreements, []);
         let payee = self.chain.balance(PATH_USD, self.server.recipient()).await.expect("the chain answers");
         let refused =
-            self.server.count("SELECT CAST(coalesce(sum(amount), 0) AS BIGINT) FROM uncredited_sales");
+            self.server.count("SELECT CAST(coalesce(sum(amount), 0) AS BIGINT) FROM uncredited_payments");
         assert_eq!(i128::from(payee.to::<u64>()), report.credited + i128::from(refused.await));
     }
 }

@@ -31,6 +31,7 @@ const FILES: &[(&str, &str)] = files![
     "0014_claims",
     "0015_fewer_indexes",
     "0016_payment_methods",
+    "0017_authority",
 ];
 
 /// Returns the schema's migrations, with the versions, descriptions and checksums that databases remember.

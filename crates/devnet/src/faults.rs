@@ -4,6 +4,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use alloy::primitives::Address;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
@@ -45,6 +46,13 @@ pub enum Fault {
     LyingReceipt,
     /// `eth_getLogs` answers each log a second time, in a transaction that does not exist.
     LyingLogs,
+    /// An account has a receive policy (TIP-1028, from T6 on) that blocks everything: the registry says so, and
+    /// receipts are as that hard fork makes them, with what was sent to the account at the guard. The chain itself has
+    /// moved the money.
+    ReceivePolicy {
+        /// The account.
+        account: Address,
+    },
 }
 
 impl Fault {
@@ -56,6 +64,7 @@ impl Fault {
             Self::WrongChainId { .. } => method == "eth_chainId",
             Self::LyingReceipt => super::receipts::are_returned_by(method),
             Self::LyingLogs => method == "eth_getLogs",
+            Self::ReceivePolicy { .. } => method == "eth_call" || super::receipts::are_returned_by(method),
         }
     }
 }
@@ -129,6 +138,7 @@ pub(super) struct FaultPlan {
     pub(super) chain_id: Option<u64>,
     pub(super) lying_receipt: bool,
     pub(super) lying_logs: bool,
+    pub(super) receive_policy: Option<Address>,
 }
 
 impl FaultPlan {
@@ -143,6 +153,7 @@ impl FaultPlan {
             Fault::WrongChainId { chain_id } => self.chain_id = Some(*chain_id),
             Fault::LyingReceipt => self.lying_receipt = true,
             Fault::LyingLogs => self.lying_logs = true,
+            Fault::ReceivePolicy { account } => self.receive_policy = Some(*account),
         }
     }
 }

@@ -21,6 +21,7 @@ mod faults;
 mod gas;
 mod proxy;
 mod receipts;
+mod receive_policy;
 mod reserve;
 mod rpc;
 mod server;

@@ -14,7 +14,7 @@ use super::faults::{FaultPlan, Faults, LostAnswer};
 use super::gas::{self, BatchGas};
 use super::reserve::Reserve;
 use super::rpc::{METHOD_NOT_FOUND, Rpc, RpcError};
-use super::{control, receipts};
+use super::{control, receipts, receive_policy};
 
 /// JSON-RPC 2.0: not a request object.
 const INVALID_REQUEST: i64 = -32600;
@@ -140,6 +140,11 @@ impl Proxy {
                 StaleHandling::UnknownBlock => return Ok(refusal(id, SERVER_ERROR, "header not found")),
             }
         }
+        if let Some(account) = plan.receive_policy
+            && let Some(policy) = receive_policy::answer(method, &request["params"], account)
+        {
+            return Ok(success(id, json!(policy)));
+        }
         let mut answer = match self.answer_with_additions(id, method, &request).await {
             Ok(answer) => answer,
             Err(RpcError::Refused { code, message, .. }) => refusal(id, code, &message),
@@ -243,6 +248,9 @@ fn falsify(plan: &FaultPlan, method: &str, result: &mut Value) {
     }
     if let Some(chain_id) = plan.chain_id {
         *result = json!(U64::from(chain_id));
+    }
+    if let Some(account) = plan.receive_policy.filter(|_| receipts::are_returned_by(method)) {
+        receipts::each(result, |receipt| receive_policy::hold_back(receipt, account));
     }
     if plan.lying_receipt {
         receipts::each(result, receipts::flip_status);

@@ -8,7 +8,7 @@ use super::state::{Channel, ChannelRefusal, ChannelRequest, PendingTx, Phase, Tx
 use super::store::{self, TxOutcome};
 use super::top_up::top_up_outcome;
 use super::{ChannelError, Channels, TxFailure, holds};
-use crate::chain::{ChainReceipt, Fees, SignedTransaction, reserve};
+use crate::chain::{ChainReceipt, Fees, SignedTransaction, held_back, reserve};
 use crate::db::Tx;
 use crate::id::{HoldId, Timestamp};
 use crate::ledger::{self, EntryDetails, EntryKind, HoldOutcome, IdempotencyStatus};
@@ -260,6 +260,13 @@ impl Channels {
             metrics::counter!("farebox_chain_contradictions_total").increment(1);
             return Err(ChannelError::Pending);
         };
+        let payee = channel.descriptor.payee;
+        for blocked in held_back(receipt, payee) {
+            // The channel has paid, and the payee's own policy keeps the money from it.
+            let amount = blocked.amount;
+            tracing::error!(channel = %channel.id, %payee, %amount, "a settlement is held back by the payee's receive policy");
+            metrics::counter!("farebox_channel_settlements_held_back_total").increment(1);
+        }
         let fee = fee_of(Some(receipt));
         self.resolve(channel, pending, TxOutcome { phase, deposit: channel.deposit, settled, fee }, now)
             .await?;

@@ -1,10 +1,12 @@
-//! SQL of cursors over a contract's logs, and of purchases that were refused.
+//! SQL of cursors over contracts' logs.
 
+use alloy::primitives::Address;
+
+use crate::chain::key_sale::logs::SaleLog;
 use crate::db::statements::{Row, Statements as _};
 use crate::db::{Db, DbError, Tx};
 use crate::funding::StoreError;
-use crate::id::{SourceRef, Timestamp};
-use crate::money::Money;
+use crate::id::Timestamp;
 
 /// Position up to which a contract's logs have been read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,15 +23,23 @@ pub struct ChainCursor {
     pub proven_seen: u64,
 }
 
+/// Place of a log: its block, and its index in the block.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Place {
+    pub block: u64,
+    pub log: u64,
+}
+
 impl ChainCursor {
     /// Returns the cursor with which reading begins at a block.
     pub(super) fn at(block: u64) -> Self {
         Self { next_block: block, next_log: 0, seen: 0, proven_block: block, proven_seen: 0 }
     }
 
-    /// Returns the cursor behind a purchase.
-    pub(super) fn past(self, block: u64, log: u64) -> Self {
-        Self { next_block: block, next_log: log.saturating_add(1), seen: self.seen.saturating_add(1), ..self }
+    /// Returns the cursor behind a log. Only purchases are counted, as the contract does.
+    pub(super) fn past(self, log: &SaleLog) -> Self {
+        let seen = self.seen.saturating_add(u64::from(log.sale.is_some()));
+        Self { next_block: log.block, next_log: log.log_index.saturating_add(1), seen, ..self }
     }
 
     /// Returns the cursor behind a block.
@@ -61,7 +71,7 @@ pub(super) async fn cursor(
     let start = db
         .transaction(|mut tx| async move {
             let text = "INSERT INTO chain_cursors \
-                 (name, next_block, next_log, seen, proven_block, proven_seen, updated_at) \
+                 (name, next_block, next_log_index, seen, proven_block, proven_seen, updated_at) \
                  VALUES ($1, $2, 0, 0, $2, 0, $3) ON CONFLICT (name) DO NOTHING";
             tx.execute(text, vec![name.into(), stored(first).into(), now.millis().into()]).await?;
             Ok::<_, DbError>((tx, ChainCursor::at(first)))
@@ -73,7 +83,7 @@ pub(super) async fn cursor(
 
 /// Finds a cursor.
 pub(super) async fn find(db: &Db, name: &str) -> Result<Option<ChainCursor>, StoreError> {
-    let text = "SELECT next_block, next_log, seen, proven_block, proven_seen \
+    let text = "SELECT next_block, next_log_index, seen, proven_block, proven_seen \
          FROM chain_cursors WHERE name = $1";
     let row = db.fetch_optional(text, vec![name.into()]).await?;
     row.map(|row| read(&row, name)).transpose()
@@ -87,9 +97,9 @@ pub(super) async fn advance(
     to: &ChainCursor,
     now: Timestamp,
 ) -> Result<bool, DbError> {
-    let text = "UPDATE chain_cursors SET next_block = $5, next_log = $6, seen = $7, proven_block = $8, \
+    let text = "UPDATE chain_cursors SET next_block = $5, next_log_index = $6, seen = $7, proven_block = $8, \
          proven_seen = $9, updated_at = $10 \
-         WHERE name = $1 AND next_block = $2 AND next_log = $3 AND seen = $4";
+         WHERE name = $1 AND next_block = $2 AND next_log_index = $3 AND seen = $4";
     let numbers = [
         from.next_block,
         from.next_log,
@@ -106,26 +116,20 @@ pub(super) async fn advance(
     Ok(tx.execute(text, values).await? == 1)
 }
 
-/// Records a purchase that the ledger refused, once.
-pub(super) async fn insert_uncredited(
-    tx: &mut Tx,
-    source: &SourceRef,
-    owner: &str,
-    amount: Money,
-    reason: &str,
-    now: Timestamp,
-) -> Result<(), DbError> {
-    let text = "INSERT INTO uncredited_sales (source, owner, amount, why, created_at) \
-         VALUES ($1, $2, $3, $4, $5) ON CONFLICT (source) DO NOTHING";
-    let values = vec![
-        source.as_str().into(),
-        owner.into(),
-        amount.micros().into(),
-        reason.into(),
-        now.millis().into(),
-    ];
-    tx.execute(text, values).await?;
-    Ok(())
+/// Returns the place from which on a contract's purchases have sources that name it: behind what was read before
+/// sources did so, and the first log of all for a contract that is followed since.
+pub(super) async fn origin(db: &Db, name: &str) -> Result<Place, StoreError> {
+    let text = "SELECT next_block, next_log FROM key_sale_origins WHERE name = $1";
+    let Some(row) = db.fetch_optional(text, vec![name.into()]).await? else { return Ok(Place::default()) };
+    Ok(Place { block: number(&row, name, "next_block")?, log: number(&row, name, "next_log")? })
+}
+
+/// Returns the contracts of a chain that were followed before purchases' sources named them.
+pub(super) async fn contracts_before(db: &Db, chain_id: u64) -> Result<Vec<Address>, StoreError> {
+    let rows = db.fetch("SELECT name FROM key_sale_origins", Vec::new()).await?;
+    let prefix = format!("key_sale:{chain_id}:");
+    let names = rows.iter().map(|row| row.text("name")).collect::<Result<Vec<_>, _>>()?;
+    Ok(names.iter().filter_map(|name| name.strip_prefix(&prefix)?.parse().ok()).collect())
 }
 
 /// Returns the stored form. Block and log numbers are far below 2^63; one that is not sorts last.
@@ -134,31 +138,46 @@ fn stored(number: u64) -> i64 {
 }
 
 fn read(row: &Row, name: &str) -> Result<ChainCursor, StoreError> {
-    let number = |column: &'static str| {
-        let value = row.whole(column)?;
-        let id = || name.to_owned();
-        u64::try_from(value).map_err(|_| StoreError::Corrupt { id: id(), column, value: value.to_string() })
-    };
     Ok(ChainCursor {
-        next_block: number("next_block")?,
-        next_log: number("next_log")?,
-        seen: number("seen")?,
-        proven_block: number("proven_block")?,
-        proven_seen: number("proven_seen")?,
+        next_block: number(row, name, "next_block")?,
+        next_log: number(row, name, "next_log_index")?,
+        seen: number(row, name, "seen")?,
+        proven_block: number(row, name, "proven_block")?,
+        proven_seen: number(row, name, "proven_seen")?,
     })
+}
+
+fn number(row: &Row, name: &str, column: &'static str) -> Result<u64, StoreError> {
+    let value = row.whole(column)?;
+    let id = || name.to_owned();
+    u64::try_from(value).map_err(|_| StoreError::Corrupt { id: id(), column, value: value.to_string() })
 }
 
 #[cfg(test)]
 mod tests {
+    use alloy::primitives::B256;
+
     use super::*;
+    use crate::chain::key_sale::logs::Sale;
+    use crate::money::Money;
 
     #[test]
     fn a_cursor_moves_forward_and_rewinds_to_where_the_counts_agreed() {
-        let first = ChainCursor::at(10).past(12, 3).past(12, 4);
+        let sale = Sale {
+            buyer: Address::ZERO,
+            owner: Address::ZERO,
+            amount: Money::from_micros(1),
+            key: None,
+            received: true,
+        };
+        let log =
+            |block, log_index, sale| SaleLog { block, log_index, transaction: B256::ZERO, ordinal: 0, sale };
+        let sold = |block, index| log(block, index, Some(sale.clone()));
+        let first = ChainCursor::at(10).past(&sold(12, 3)).past(&sold(12, 4));
         assert_eq!((first.next_block, first.next_log, first.seen), (12, 5, 2));
         let sure = first.past_block(15).proven();
         assert_eq!((sure.next_block, sure.next_log, sure.seen), (16, 0, 2));
-        let further = sure.past(20, 0).past_block(30);
+        let further = sure.past(&sold(20, 0)).past(&log(20, 1, None)).past_block(30);
         assert_eq!((further.next_block, further.seen), (31, 3));
         assert_eq!(further.rewound(), sure);
         assert_eq!(first.rewound(), ChainCursor::at(10));

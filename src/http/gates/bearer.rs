@@ -100,6 +100,10 @@ async fn authenticate(headers: &HeaderMap, app: &State, now: Timestamp) -> Resul
         KeyRejection::Inactive => {
             HttpError::new(Code::InactiveApiKey, "this API key was revoked or has expired; use another")
         }
+        KeyRejection::Unverified => HttpError::unavailable(
+            "this API key was bought from the contract, and its buyer is still being looked up on the chain; send the \
+             request again",
+        ),
         KeyRejection::Unavailable(error) => unavailable(&error),
     })
 }

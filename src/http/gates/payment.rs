@@ -52,15 +52,17 @@ where
     W: Future<Output = Result<A, HttpError>> + Send + 'static,
     A: Into<WorkResult> + 'static,
 {
-    let delivery = sell(app, request, offers, service, work).await?;
+    let requirement = requirement(request, request.resource.clone(), offers, service);
+    let delivery = sell(app, request, requirement, work).await?;
     Ok(deliver(Arc::clone(app), delivery))
 }
 
-/// [`charge`] up to the answer as it is stored, for a caller that completes it before [`deliver`].
+/// [`charge`] for what gives authority over the payer's account, up to the answer as it is stored: the caller completes
+/// it before [`deliver`].
 ///
 /// # Errors
 /// Those of [`charge`].
-pub async fn sell<A, F, W>(
+pub async fn sell_authority<A, F, W>(
     app: &State,
     request: &Received,
     offers: Arc<[Offer]>,
@@ -73,6 +75,20 @@ where
     A: Into<WorkResult> + 'static,
 {
     let requirement = requirement(request, request.resource.clone(), offers, service);
+    sell(app, request, Requirement { gives_authority: true, ..requirement }, work).await
+}
+
+async fn sell<A, F, W>(
+    app: &State,
+    request: &Received,
+    requirement: Requirement,
+    work: F,
+) -> Result<Delivery, HttpError>
+where
+    F: FnOnce(Paid) -> W + Send + 'static,
+    W: Future<Output = Result<A, HttpError>> + Send + 'static,
+    A: Into<WorkResult> + 'static,
+{
     let mut gate = PaymentGate::new(app, request, requirement);
     let Some(credential) = gate.credential()? else {
         return Err(gate.require_payment(
@@ -99,6 +115,7 @@ pub(in crate::http) fn requirement(
         request_id: request.id.clone(),
         idempotency_key: None,
         top_up: None,
+        gives_authority: false,
     }
 }
 

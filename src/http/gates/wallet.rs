@@ -42,7 +42,7 @@ macro_rules! signed_actions {
         )*
     };
 }
-signed_actions!(Create, List, Revoke, Rotate, Balance, Ledger, Checkout);
+signed_actions!(Create, List, Revoke, Rotate, Update, Balance, Ledger, Checkout);
 
 /// A management request whose signature is not verified yet.
 pub struct UnverifiedRequest {
@@ -74,7 +74,9 @@ pub struct WalletAuth {
     #[schema(example = "0x52908400098527886E0F7030069857D2E4169EE7")]
     wallet_address: String,
     /// Or Sign-In with Ethereum (EIP-4361) with the statement `Pryv API key mgmt; action=…; keyId=…`.
-    #[schema(example = "Pryv API key mgmt | action=create | keyId= | nonce=<uuid> | ts=<ISO 8601>")]
+    #[schema(
+        example = "Pryv API key mgmt | action=create | keyId= | nonce=<uuid> | ts=<ISO 8601> | host=<host> | body=<SHA-256>"
+    )]
     message: String,
     /// Over the message: EIP-191, ERC-1271, ERC-6492, or Tempo's P-256, WebAuthn and access keys.
     #[schema(example = "0x…")]
@@ -136,7 +138,11 @@ impl UnverifiedRequest {
             let taken = self.address.map_or(Ok(()), |address| app.unauthenticated_limiter.take(address, now));
             taken.map_err(|refused| wait_seconds(refused.wait_ms))
         };
-        let requested = RequestedAction { action: A::ACTION, key_id: self.key_id.as_deref() };
+        let requested = RequestedAction {
+            action: A::ACTION,
+            key_id: self.key_id.as_deref(),
+            parameters: self.params.values(),
+        };
         let message = verify(&app.chain, &app.message_rules, fields, requested, now, may_ask_chain).await;
         let message = message.inspect_err(|error| {
             let code = HttpError::from(*error).code.as_str();

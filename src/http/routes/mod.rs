@@ -30,7 +30,7 @@ pub fn api() -> OpenApiRouter<State> {
         .routes(routes!(management::billing::cancel))
         .routes(routes!(management::billing::webhook))
         .routes(routes!(management::keys::list, management::keys::create_or_list))
-        .routes(routes!(management::keys::revoke, management::keys::revoke_by_post))
+        .routes(routes!(management::keys::revoke, management::keys::revoke_by_post, management::keys::update))
         .routes(routes!(management::keys::rotate))
         .routes(routes!(v1::models::list))
         .routes(routes!(v1::models::detail))

@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::funding::{FeeAccount, KeySales};
+use crate::funding::{FeeAccount, Payee};
 use crate::http::State;
 
 /// Time within which a dependency must answer to be ready.
@@ -62,8 +62,9 @@ pub async fn readyz(AppState(app): AppState<State>) -> Response {
         Ok(Err(error)) => error.to_string(),
         Err(_) => format!("the node does not answer within {} s", DEPENDENCY_TIMEOUT.as_secs()),
     };
-    let sale = app.key_sales.as_ref().and_then(KeySales::warning);
-    let warnings = app.fee_accounts().iter().filter_map(FeeAccount::warning).chain(sale).collect();
+    let fees: Vec<_> = app.fee_accounts().iter().filter_map(FeeAccount::warning).collect();
+    let payees = app.payees.iter().filter_map(Payee::warning);
+    let warnings = fees.into_iter().chain(app.key_sales.warnings()).chain(payees).collect();
     let ready = database == "ok" && chain == "ok";
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(Readiness { database, chain, warnings })).into_response()

@@ -72,8 +72,17 @@ pub enum PaymentState {
     Settled(Settled),
     /// The answer has left.
     Delivered(Settled),
-    /// The transfer failed for good.
-    Failed { payer: Option<Payer>, reference: Option<String> },
+    /// The transfer failed for good, or did not arrive.
+    Failed { payer: Option<Payer>, reference: Option<String>, failure: Failure },
+}
+
+/// Reason that a payment failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Failure {
+    /// The network undid the transfer, or never made it: nothing was paid.
+    Undone,
+    /// The payer has paid, and the recipient's own policy keeps the money from it.
+    HeldBack,
 }
 
 /// The record of money that arrived.
@@ -195,6 +204,8 @@ pub enum RefusalReason {
     Spent,
     /// Its transfer failed for good; nothing was paid.
     Failed,
+    /// Its transfer was made and did not arrive: paying again would not either.
+    HeldBack,
 }
 
 /// Decides from what is stored and what is presented.
@@ -230,7 +241,12 @@ pub fn decide(stored: Option<&Payment>, presented: &Presented, now: Timestamp) -
         // Whoever settled it is handing the answer over.
         PaymentState::Settled(_) if same && leased => NextStep::Refuse(RefusalReason::InProgress),
         PaymentState::Settled(_) if same => NextStep::Deliver,
-        PaymentState::Failed { .. } if same => NextStep::Refuse(RefusalReason::Failed),
+        PaymentState::Failed { failure: Failure::Undone, .. } if same => {
+            NextStep::Refuse(RefusalReason::Failed)
+        }
+        PaymentState::Failed { failure: Failure::HeldBack, .. } if same => {
+            NextStep::Refuse(RefusalReason::HeldBack)
+        }
         PaymentState::Delivered(_) if same => NextStep::Refuse(RefusalReason::Spent),
         PaymentState::Broadcast { .. }
         | PaymentState::Settled(_)
@@ -286,7 +302,7 @@ mod tests {
             broadcast(),
             PaymentState::Settled(settled()),
             PaymentState::Delivered(settled()),
-            PaymentState::Failed { payer: None, reference: None },
+            PaymentState::Failed { payer: None, reference: None, failure: Failure::Undone },
         ]
     }
 

@@ -26,6 +26,9 @@ pub struct Requirement {
     pub idempotency_key: Option<String>,
     /// The account that the payment tops up; `None` when it buys an answer.
     pub top_up: Option<AccountId>,
+    /// True if what is bought gives authority over the payer's account (an API key): then it counts
+    /// who authorised the payment, and not only whose money moved.
+    pub gives_authority: bool,
 }
 
 impl Requirement {

@@ -4,6 +4,10 @@
 //! is derived from the server's own secret and the challenge that was paid: whoever comes again
 //! with the same credential gets the same key, and the database knows its hash alone. A buyer that
 //! trusts nobody makes the secret itself and sends its hash.
+//!
+//! A key spends its wallet's account, so it counts who authorised the payment ([`Authority`]): an access key with limits
+//! of its own buys a key that can spend what it paid and no more, and who moves another account's money by an allowance
+//! buys credit for that account and no key.
 
 use std::sync::Arc;
 
@@ -11,14 +15,13 @@ use axum::extract::State as AppState;
 use axum::http::StatusCode;
 use axum::response::Response;
 use hmac::{Hmac, Mac as _};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 use utoipa::ToSchema;
 
 use crate::app::App;
 use crate::config::{Pack, Secret};
-use crate::funding::{Goods, Paid, SoldKey, WorkResult};
+use crate::funding::{Authority, Goods, Paid, SoldKey, WorkResult};
 use crate::http::State;
 use crate::http::error::{Code, HttpError, Problem};
 use crate::http::gates::payment;
@@ -28,10 +31,15 @@ use crate::http::request::Received;
 use crate::http::routes::management::billing::Packs;
 use crate::http::routes::management::keys::KeyBody;
 use crate::keys::{KeyId, MintedKey, SecretHash};
+use crate::money::Money;
 use crate::payments::{Delivery, Offer, Payer};
 
 /// Keeps derived secrets apart from everything else that the server's secret signs.
 const DERIVATION: &[u8] = b"farebox: secret of a sold API key\0";
+
+/// Note of a purchase whose sender is not the account that paid.
+const NO_AUTHORITY: &str = "the account that paid did not send the transaction itself, so it has the credits and no key \
+     was made; it can make one with POST /api/v1/keys";
 
 /// Credits to buy.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -55,6 +63,52 @@ pub struct KeyPurchaseBody {
     secret_hash: Option<String>,
 }
 
+/// Bought credits.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct BoughtCredits {
+    /// Wallet whose account has them.
+    wallet: String,
+    pack_id: String,
+    #[schema(example = "10.00")]
+    price_usd: String,
+    #[schema(example = "10.00")]
+    credits_usd: String,
+}
+
+/// A bought key with its credits.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct BoughtKey {
+    #[serde(flatten)]
+    credits: BoughtCredits,
+    /// The key; missing where the payment gives no authority over the account, as `note` says.
+    #[serde(flatten)]
+    key: Option<SoldKeyView>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    note: Option<String>,
+}
+
+/// A sold key.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SoldKeyView {
+    id: String,
+    name: String,
+    /// Beginning of the key's text.
+    prefix: String,
+    /// SHA-256 of its secret, in hexadecimal.
+    secret_hash: String,
+    /// True if the buyer made the secret: the key is `prefix` and that.
+    secret_is_yours: bool,
+    /// Dollars that it can spend in all; no limit when missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    total_usd: Option<Money>,
+    /// The whole key, unless the buyer made its secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
+}
+
 /// List what keys and credits can be bought.
 #[utoipa::path(get, path = "/mpp/keys", tag = "free",
     responses((status = 200, description = "`packs`: what is paid and what is credited", body = Packs)))]
@@ -67,7 +121,7 @@ pub async fn packs(AppState(app): AppState<State>, request: Received) -> Respons
     params(("Idempotency-Key" = Option<String>, Header)),
     request_body(content = CreditsBody, example = json!({"packId": "starter"})),
     responses(
-        (status = 200, description = "The wallet's account has the credits"),
+        (status = 200, description = "The wallet's account has the credits", body = BoughtCredits),
         (status = 400, description = "No such pack; free", body = Problem, content_type = "application/problem+json"),
         (status = 402, description = "Pay a challenge of WWW-Authenticate", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "Another request works on this credential", body = Problem, content_type = "application/problem+json"),
@@ -77,7 +131,7 @@ pub async fn credits(AppState(app): AppState<State>, request: Received) -> Resul
     let body: CreditsBody = body(&request)?;
     let (pack, offers) = pack(&app, &body.pack_id)?;
     payment::charge(&app, &request, offers, "credits", move |paid: Paid| async move {
-        let answer = bought(&pack, paid.payer()).to_string();
+        let answer = to_json(&BoughtCredits::new(&pack, paid.payer()));
         Ok(WorkResult { answer, goods: Some(Goods { credits: pack.credits, key: None }) })
     })
     .await
@@ -90,7 +144,7 @@ pub async fn credits(AppState(app): AppState<State>, request: Received) -> Resul
     params(("Idempotency-Key" = Option<String>, Header)),
     request_body(content = KeyPurchaseBody, example = json!({"packId": "starter"})),
     responses(
-        (status = 200, description = "`key`, its id and credits"),
+        (status = 200, description = "`key`, its id and credits", body = BoughtKey),
         (status = 400, description = "The request cannot be used; free", body = Problem, content_type = "application/problem+json"),
         (status = 402, description = "Pay a challenge of WWW-Authenticate", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "Another request works on this credential", body = Problem, content_type = "application/problem+json"),
@@ -104,7 +158,19 @@ pub async fn keys(AppState(app): AppState<State>, request: Received) -> Result<R
     let (pack, offers) = pack(&app, &body.pack_id)?;
     let challenge = challenge_id(&request);
     let seller = Arc::clone(&app);
-    let sold = payment::sell(&app, &request, offers, "keys", move |paid: Paid| async move {
+    let sold = payment::sell_authority(&app, &request, offers, "keys", move |paid: Paid| async move {
+        let credits = BoughtCredits::new(&pack, paid.payer());
+        let total_limit = match paid.authority() {
+            Authority::Full => None,
+            Authority::Restricted => Some(pack.credits),
+            Authority::Nothing => {
+                let answer = BoughtKey { credits, key: None, note: Some(NO_AUTHORITY.into()) };
+                return Ok(WorkResult {
+                    answer: to_json(&answer),
+                    goods: Some(Goods { credits: pack.credits, key: None }),
+                });
+            }
+        };
         let id = KeyId::random();
         let hash = if let Some(hash) = own_hash {
             hash
@@ -113,15 +179,19 @@ pub async fn keys(AppState(app): AppState<State>, request: Received) -> Result<R
             derive(&seller, &seller.config.payments.secret, &id, &challenge).hash
         };
         let hash = hash.to_hex();
-        let mut fields = bought(&pack, paid.payer());
-        fields["id"] = json!(id.as_str());
-        fields["name"] = json!(name);
-        fields["prefix"] = json!(format!("{}{id}", seller.config.keys.prefix));
-        fields["secretHash"] = json!(hash);
-        fields["secretIsYours"] = json!(own_hash.is_some());
-        let key = SoldKey { id: id.to_string(), name, hash };
+        let sold = SoldKeyView {
+            id: id.to_string(),
+            name: name.clone(),
+            prefix: format!("{}{id}", seller.config.keys.prefix),
+            secret_hash: hash.clone(),
+            secret_is_yours: own_hash.is_some(),
+            total_usd: total_limit,
+            key: None,
+        };
+        let answer = BoughtKey { credits, key: Some(sold), note: None };
+        let key = SoldKey { id: id.to_string(), name, hash, total_limit };
         let goods = Goods { credits: pack.credits, key: Some(key) };
-        Ok(WorkResult { answer: fields.to_string(), goods: Some(goods) })
+        Ok(WorkResult { answer: to_json(&answer), goods: Some(goods) })
     });
     let mut delivery = sold.await?;
     complete(&app, &mut delivery)?;
@@ -131,25 +201,26 @@ pub async fn keys(AppState(app): AppState<State>, request: Received) -> Result<R
 /// Puts the key into an answer that is about to leave; what is stored never holds it.
 fn complete(app: &App, delivery: &mut Delivery) -> Result<(), HttpError> {
     let unreadable = || HttpError::new(Code::InternalError, "the paid answer cannot be read; it stays paid");
-    let mut fields: Value = serde_json::from_str(&delivery.answer).map_err(|_| unreadable())?;
-    if fields["secretIsYours"] == true {
-        return Ok(());
+    let mut answer: BoughtKey = serde_json::from_str(&delivery.answer).map_err(|_| unreadable())?;
+    if answer.key.is_none() && answer.note.is_none() {
+        return Err(unreadable());
     }
-    let id = fields["id"].as_str().and_then(KeyId::parse).ok_or_else(unreadable)?;
+    let Some(sold) = answer.key.as_mut().filter(|sold| !sold.secret_is_yours) else { return Ok(()) };
+    let id = KeyId::parse(&sold.id).ok_or_else(unreadable)?;
     let payments = &app.config.payments;
     // The secret may have been rotated since the key was sold: its hash tells which one made it.
     let made = std::iter::once(&payments.secret).chain(&payments.previous_secret).find_map(|secret| {
         let minted = derive(app, secret, &id, &delivery.payment);
-        (fields["secretHash"] == minted.hash.to_hex()).then_some(minted)
+        (sold.secret_hash == minted.hash.to_hex()).then_some(minted)
     });
-    let Some(minted) = made else {
+    let Some(made) = made else {
         return Err(HttpError::new(
             Code::CredentialSpent,
             "this key was sold and can no longer be shown; rotate it with POST /api/v1/keys/{keyId}/rotate",
         ));
     };
-    fields["key"] = json!(minted.text.expose());
-    delivery.answer = fields.to_string();
+    sold.key = Some(made.text.expose().to_owned());
+    delivery.answer = to_json(&answer);
     Ok(())
 }
 
@@ -177,13 +248,19 @@ fn pack(app: &App, id: &str) -> Result<(Pack, Arc<[Offer]>), HttpError> {
     found.ok_or_else(|| HttpError::invalid("there is no such pack; GET /mpp/keys lists them"))
 }
 
-fn bought(pack: &Pack, payer: &Payer) -> Value {
-    json!({
-        "wallet": payer.name(),
-        "packId": pack.id,
-        "priceUsd": pack.price.to_dollars(),
-        "creditsUsd": pack.credits.to_dollars(),
-    })
+impl BoughtCredits {
+    fn new(pack: &Pack, payer: &Payer) -> Self {
+        Self {
+            wallet: payer.name().to_owned(),
+            pack_id: pack.id.clone(),
+            price_usd: pack.price.to_dollars(),
+            credits_usd: pack.credits.to_dollars(),
+        }
+    }
+}
+
+fn to_json(answer: &impl Serialize) -> String {
+    serde_json::to_string(answer).expect("plain data is valid JSON")
 }
 
 fn secret_hash(text: &str) -> Result<SecretHash, HttpError> {

@@ -1,14 +1,19 @@
 //! Charges on Tempo (draft-tempo-charge-00): offers and payloads.
 
+use alloy::eips::eip2718::{Decodable2718 as _, Encodable2718 as _};
 use alloy::primitives::Address;
 use mpp::Base64UrlJson;
 use mpp::protocol::core::{PaymentCredential, PaymentPayload};
 use mpp::protocol::intents::ChargeRequest;
+use mpp::protocol::methods::tempo::{FeePayerEnvelope78, TEMPO_FEE_PAYER_ENVELOPE_TYPE_ID};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use tempo_alloy::primitives::AASigned;
+use tempo_alloy::primitives::transaction::TempoSignature;
 
 use crate::core::{CredentialError, Method, Network, Offer, Offered as _, Submission};
 use farebox_types::money::Money;
+use farebox_types::signature::expand_compact;
 
 /// Submission mode of a charge ("Submission Modes").
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -98,19 +103,41 @@ pub fn charge_payload(credential: &PaymentCredential) -> Result<PaymentPayload, 
     })
 }
 
-/// Reads the payload of a charge credential ("Credential Schema"). Hex is compared by value: `0xAB`
-/// and `0xab` are one transaction.
+/// Reads the payload of a charge credential ("Credential Schema"), and returns it in the form in which equal payloads
+/// are equal texts: `0xAB` and `0xab` are one hash, and a signature is the same one with 0 or 27 as its `v`, and in its
+/// compact form. Otherwise a payment that was made would pass for one that was not.
 ///
 /// # Errors
 /// [`CredentialError::Malformed`].
 pub fn read_charge(credential: &PaymentCredential) -> Result<(Submission, String), CredentialError> {
     let payload = charge_payload(credential)?;
-    let submission = if payload.is_transaction() {
-        Submission::Pull
+    let data = payload.data();
+    let bytes = || alloy::hex::decode(data).ok();
+    let (submission, canonical) = if payload.is_transaction() {
+        (Submission::Pull, bytes().and_then(|bytes| canonical_transaction(&bytes)))
     } else if payload.is_hash() {
-        Submission::Push
+        (Submission::Push, bytes())
     } else {
-        Submission::Proof
+        (Submission::Proof, bytes().and_then(|bytes| canonical_signature(&bytes)))
     };
-    Ok((submission, payload.data().to_ascii_lowercase()))
+    // What is none of them is refused later, with a reason.
+    let identity = canonical.map_or_else(|| data.to_ascii_lowercase(), alloy::hex::encode_prefixed);
+    Ok((submission, identity))
+}
+
+/// The one encoding of a signed transaction, or of one that a sponsor completes.
+fn canonical_transaction(bytes: &[u8]) -> Option<Vec<u8>> {
+    if bytes.first() == Some(&TEMPO_FEE_PAYER_ENVELOPE_TYPE_ID) {
+        return FeePayerEnvelope78::decode_envelope(bytes).ok().map(|envelope| envelope.encoded_envelope());
+    }
+    let mut rest = bytes;
+    let transaction = AASigned::decode_2718(&mut rest).ok().filter(|_| rest.is_empty())?;
+    Some(transaction.encoded_2718())
+}
+
+/// The one encoding of a signature.
+fn canonical_signature(bytes: &[u8]) -> Option<Vec<u8>> {
+    let expanded = expand_compact(bytes);
+    let signature = TempoSignature::from_bytes(expanded.as_ref().map_or(bytes, <[u8; 65]>::as_slice));
+    signature.ok().map(|signature| signature.to_bytes().to_vec())
 }

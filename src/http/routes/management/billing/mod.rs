@@ -60,7 +60,7 @@ pub struct Packs {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SaleView {
-    /// Address of `buy(bytes32 keyHash, uint256 pack, address owner)` and `topUp(address owner, uint256 amount)`.
+    /// Address of `buy(bytes32 keyHash, uint256 pack)` and `topUp(address owner, uint256 amount)`.
     address: String,
     chain_id: u64,
     /// Token that it takes.
@@ -123,7 +123,7 @@ fn pack_views(billing: &BillingConfig) -> Vec<PackView> {
 impl Packs {
     /// Lists the packs of a configuration.
     pub fn new(config: &Config, request_id: RequestId) -> Self {
-        let contract = config.key_sale.address.map(|contract| SaleView {
+        let contract = config.key_sale.contracts().first().map(|contract| SaleView {
             address: format!("{contract:#x}"),
             chain_id: config.chain.chain_id,
             currency: format!("{:#x}", config.chain.currency),

@@ -1,129 +1,34 @@
 //! `/api/v1/keys`: a wallet's API keys.
 
+mod body;
+
 use axum::extract::State as AppState;
 use axum::http::StatusCode;
 use axum::response::Response;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::http::State;
 use crate::http::error::{Code, HttpError};
 use crate::http::gates::wallet::{
-    ActionError, Create, List, Revoke, Rotate, UnverifiedRequest, WalletAuth, WalletSigned, answer,
+    ActionError, Create, List, Revoke, Rotate, UnverifiedRequest, Update, WalletAuth, WalletSigned, answer,
     unavailable,
 };
-use crate::http::params::Number;
 use crate::id::{RequestId, Timestamp};
-use crate::keys::{self, Key, KeyId, KeyLimits, KeysError, NewKey};
+use crate::keys::{self, Key, KeyChanges, KeyId, KeyLimits, KeysError, NewKey};
 use crate::ledger;
 use crate::money::Money;
 use crate::wallet_auth::WalletAction;
 
-/// Longest name of a key, in characters.
-const MAX_NAME_CHARS: usize = 100;
+pub use body::{KeyBody, LimitsBody, RotateBody, UpdateBody};
+use body::{checked_expiry, checked_name};
+
 /// Active keys of one wallet at the most.
 const MAX_ACTIVE_KEYS: i64 = 100;
-/// Models that a key's limits name at the most.
-const MAX_MODELS: usize = 100;
-/// Longest id of a model, in bytes.
-const MAX_MODEL_ID: usize = 200;
 /// Time for which the secret before a rotation works, unless another time is asked for, in seconds.
 const DEFAULT_GRACE_SECONDS: u32 = 86_400;
 /// Longest time for which the secret before a rotation works, in seconds.
 const MAX_GRACE_SECONDS: u32 = 30 * 86_400;
-
-/// A new key.
-#[derive(Debug, Default, Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct KeyBody {
-    #[schema(example = "laptop")]
-    name: Option<String>,
-    limits: Option<LimitsBody>,
-    /// RFC 3339.
-    expires_at: Option<String>,
-}
-
-/// Limits of a key; nothing set is the server's defaults and no budget.
-#[derive(Debug, Default, Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct LimitsBody {
-    /// Requests a minute.
-    rpm: Option<u32>,
-    /// Tokens a minute.
-    tpm: Option<u32>,
-    /// Dollars on a UTC day.
-    #[schema(value_type = Option<String>)]
-    daily_usd: Option<Number>,
-    /// Dollars in all.
-    #[schema(value_type = Option<String>)]
-    total_usd: Option<Number>,
-    /// Models that the key may use; all when unset.
-    models: Option<Vec<String>>,
-}
-
-#[derive(Debug, Default, Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct RotateBody {
-    /// Seconds for which the secret before still works, 86400 unless given.
-    #[schema(value_type = Option<String>)]
-    grace_seconds: Option<Number>,
-}
-
-impl KeyBody {
-    /// Makes a key with a name and nothing else.
-    pub fn named(name: Option<String>) -> Self {
-        Self { name, ..Self::default() }
-    }
-
-    /// Returns the name, or a plain one.
-    ///
-    /// # Errors
-    /// 400 for a name that is empty, too long or of several lines.
-    pub fn name(&self) -> Result<&str, HttpError> {
-        let name = self.name.as_deref().map_or("API key", str::trim);
-        let fits =
-            (1..=MAX_NAME_CHARS).contains(&name.chars().count()) && !name.chars().any(char::is_control);
-        let wrong = || {
-            HttpError::invalid(format!("name must be 1 to {MAX_NAME_CHARS} characters, without line breaks"))
-        };
-        fits.then_some(name).ok_or_else(wrong)
-    }
-
-    fn expiry(&self, now: Timestamp) -> Result<Option<Timestamp>, HttpError> {
-        let Some(text) = &self.expires_at else { return Ok(None) };
-        let moment = Timestamp::parse_rfc3339(text).filter(|moment| *moment > now);
-        moment.map(Some).ok_or_else(|| {
-            HttpError::invalid(
-                "expiresAt must be an RFC 3339 time in the future, such as 2027-01-31T12:00:00Z",
-            )
-        })
-    }
-
-    fn limits(&self) -> Result<KeyLimits, HttpError> {
-        let Some(limits) = &self.limits else { return Ok(KeyLimits::default()) };
-        if limits.rpm == Some(0) || limits.tpm == Some(0) {
-            return Err(HttpError::invalid(
-                "limits.rpm and limits.tpm must be at least 1; revoke a key to stop it",
-            ));
-        }
-        let models = limits.models.as_ref();
-        if models.is_some_and(|ids| ids.len() > MAX_MODELS || ids.iter().any(|id| id.len() > MAX_MODEL_ID)) {
-            return Err(HttpError::invalid(format!(
-                "limits.models can name {MAX_MODELS} models, each id of at most {MAX_MODEL_ID} bytes"
-            )));
-        }
-        let dollars = |name: &str, amount: &Option<Number>| {
-            amount.as_ref().map(|amount| amount.dollars(name)).transpose()
-        };
-        Ok(KeyLimits {
-            rpm: limits.rpm,
-            tpm: limits.tpm,
-            daily: dollars("limits.dailyUsd", &limits.daily_usd)?,
-            total: dollars("limits.totalUsd", &limits.total_usd)?,
-            models: limits.models.clone(),
-        })
-    }
-}
 
 /// Keys of a wallet, the newest first.
 #[derive(Debug, Serialize, ToSchema)]
@@ -233,7 +138,9 @@ pub async fn create_or_list(app: AppState<State>, request: UnverifiedRequest) ->
 async fn create(app: &State, mut signed: WalletSigned<Create>) -> Result<Response, HttpError> {
     let now = signed.at();
     let body: KeyBody = signed.read()?;
-    let (name, limits, expires_at) = (body.name()?, body.limits()?, body.expiry(now)?);
+    let limits = body.limits.as_ref().map(LimitsBody::checked).transpose()?.unwrap_or_default();
+    let expires_at = body.expires_at.as_deref().map(|text| checked_expiry(text, now)).transpose()?;
+    let name = body.name()?;
     let minted = app.keys.mint();
     let owner = signed.wallet();
     let new = NewKey { id: &minted.id, owner: &owner, name, limits: &limits, expires_at, hash: &minted.hash };
@@ -343,6 +250,47 @@ pub async fn rotate(
     let view = KeyView {
         key: Some(minted.text.expose().to_owned()),
         previous_valid_until: Some(until.to_rfc3339()),
+        request_id: Some(signed.request_id().clone()),
+        ..KeyView::new(&app, find(&app, owner, &id).await?, now)
+    };
+    Ok(answer(StatusCode::OK, &view))
+}
+
+/// Change an API key.
+///
+/// Its name, its limits as a whole, its expiry. The secret and what was spent stay.
+#[utoipa::path(patch, path = "/api/v1/keys/{keyId}", tag = "keys", params(("keyId" = String, Path)),
+    request_body = UpdateBody,
+    security(("walletMessage" = [])),
+    responses((status = 200, description = "The key as it is now", body = KeyView),
+        (status = 400, description = "Name, limits or expiry cannot be used"), (status = 401, description = "missing_wallet_auth"),
+        (status = 403, description = "The signature does not count"), (status = 404, description = "No such active key of this wallet")))]
+pub async fn update(
+    AppState(app): AppState<State>,
+    mut signed: WalletSigned<Update>,
+) -> Result<Response, HttpError> {
+    let (now, wallet) = (signed.at(), signed.wallet());
+    let body: UpdateBody = signed.read()?;
+    let limits = body.limits.as_ref().map(LimitsBody::checked).transpose()?;
+    let changes = &KeyChanges {
+        name: body.name.as_deref().map(checked_name).transpose()?,
+        limits: limits.as_ref(),
+        expiry: body.expires_at.as_ref().map(|expiry| expiry.checked(now)).transpose()?,
+    };
+    let id = KeyId::parse(signed.key_id()).ok_or_else(no_such_key)?;
+    let (signed, owner, key_id) = (&signed, wallet.as_str(), &id);
+    app.db
+        .transaction(|mut tx| async move {
+            signed.consume(&mut tx).await?;
+            if !keys::update(&mut tx, owner, key_id, changes, now).await? {
+                return Err(ActionError::Refused(no_such_key()));
+            }
+            Ok((tx, ()))
+        })
+        .await?;
+    app.keys.forget_cached(&id);
+    tracing::info!(wallet = owner, key = %id, "API key changed");
+    let view = KeyView {
         request_id: Some(signed.request_id().clone()),
         ..KeyView::new(&app, find(&app, owner, &id).await?, now)
     };
