@@ -244,6 +244,13 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let listener = TcpListener::bind(config.server.listen)
         .await
         .with_context(|| format!("cannot listen on {} (server.listen)", config.server.listen))?;
+    if config.product.name == config::ProductConfig::default().name {
+        tracing::warn!(
+            name = config.product.name,
+            "product.name is the default: wallet messages that name no host count at every server of that name; set your \
+             own, or wallet_auth.require_host"
+        );
+    }
     let app = App::start(config, telemetry::metrics()?).await?;
     tracing::info!(listen = %app.config.server.listen, url = app.config.server.public_url, "farebox is up");
     server::serve(app, listener, stop_signal()).await;

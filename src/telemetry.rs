@@ -54,7 +54,17 @@ pub fn metrics() -> Result<PrometheusHandle, TelemetryError> {
         ("farebox_payments_denied_total", "Credentials that did not lead to an answer, by code."),
         ("farebox_chain_contradictions_total", "Answers of the node that contradict each other."),
         ("farebox_key_sale_credited_total", "Purchases on the chain that were credited."),
-        ("farebox_key_sale_uncredited_total", "Purchases on the chain that the ledger refused."),
+        ("farebox_key_sale_uncredited_total", "Purchases that were refused by the ledger, or held back."),
+        (
+            "farebox_key_sale_other_logs_total",
+            "Times that events of a contract were read that are no purchases.",
+        ),
+        ("farebox_key_sale_foreign_keys_total", "Keys that are revoked because another wallet bought them."),
+        ("farebox_payments_held_back_total", "Charges that the recipient's receive policy holds back."),
+        (
+            "farebox_channel_settlements_held_back_total",
+            "Settlements that the payee's receive policy holds back.",
+        ),
         ("farebox_key_sale_taken_ids_total", "Bought keys whose id another key had: credited, no key."),
         ("farebox_key_sale_rewinds_total", "Times that a node left out purchases, or made some up."),
         ("farebox_fetches_total", "Pages and PDFs that were to be read for chat, by outcome."),

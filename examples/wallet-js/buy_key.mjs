@@ -14,25 +14,25 @@ const account = Account.fromSecp256k1(dev.agentPrivateKey)
 const chain = { ...tempoLocalnet, id: dev.chainId, rpcUrls: { default: { http: [dev.rpcUrl] } } }
 const client = createClient({ account, chain, transport: http(dev.rpcUrl) })
 
-// The secret never leaves this machine before the key is used. The public id follows from its hash.
-const sha256 = (data) => createHash('sha256').update(data).digest()
+// The secret never leaves this machine before the key is used. The public id follows from its hash and the wallet.
+const sha256 = (...parts) => createHash('sha256').update(Buffer.concat(parts)).digest()
 const secret = randomBytes(32).toString('base64url') // 43 characters
-const keyHash = sha256(secret)
-const id = [...sha256(keyHash).subarray(0, 16)]
+const keyHash = sha256(Buffer.from(secret))
+const id = [...sha256(keyHash, Buffer.from(account.address.slice(2), 'hex')).subarray(0, 16)]
   .map((byte) => 'abcdefghijklmnopqrstuvwxyz0123456789'[byte % 36])
   .join('')
 const key = `pryv_${id}${secret}`
 
-// Approval and purchase in one Tempo transaction. Pack 1 of `farebox dev` costs $10.
+// Approval of the exact price and purchase, in one Tempo transaction. Pack 1 of `farebox dev` costs $10.
 const abi = parseAbi([
   'function approve(address spender, uint256 amount) returns (bool)',
-  'function buy(bytes32 keyHash, uint256 pack, address owner)',
+  'function buy(bytes32 keyHash, uint256 pack)',
 ])
 const call = (to, functionName, args) => ({ to, data: encodeFunctionData({ abi, functionName, args }) })
 const receipt = await sendTransactionSync(client, {
   calls: [
     call(dev.currency, 'approve', [dev.keySale, 10_000_000n]),
-    call(dev.keySale, 'buy', [`0x${keyHash.toString('hex')}`, 1n, account.address]),
+    call(dev.keySale, 'buy', [`0x${keyHash.toString('hex')}`, 1n]),
   ],
 })
 if (receipt.status !== 'success') throw new Error(`the purchase failed: ${receipt.transactionHash}`)

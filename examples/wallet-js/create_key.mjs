@@ -2,17 +2,27 @@
 // spends the credits that its wallet has.
 //
 //   node create_key.mjs [dev.json]
-import { randomUUID } from 'node:crypto'
+import { createHash, randomUUID } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { privateKeyToAccount } from 'viem/accounts'
 
 const dev = JSON.parse(readFileSync(process.argv[2] ?? '../../.farebox/dev.json', 'utf8'))
 const wallet = privateKeyToAccount(dev.agentPrivateKey)
 
-// Each message is for one action and one key, and counts once, for five minutes.
+// Canonical JSON (RFC 8785) of plain objects, arrays, texts and whole numbers: names sorted, no blanks.
+const canonicalJson = (value) =>
+  value === null || typeof value !== 'object'
+    ? JSON.stringify(value)
+    : Array.isArray(value)
+      ? `[${value.map(canonicalJson)}]`
+      : `{${Object.keys(value).sort().map((name) => `${JSON.stringify(name)}:${canonicalJson(value[name])}`)}}`
+const sha256 = (text) => createHash('sha256').update(text).digest('hex')
+
+// Each message is for one action and one key, at one server and with this very body, and counts once, for five minutes.
 async function signed(action, method, path, { keyId = '', ...body } = {}) {
   const message =
-    `Pryv API key mgmt | action=${action} | keyId=${keyId} | nonce=${randomUUID()} | ts=${new Date().toISOString()}`
+    `Pryv API key mgmt | action=${action} | keyId=${keyId} | nonce=${randomUUID()} | ts=${new Date().toISOString()}` +
+    ` | host=${new URL(dev.url).host} | body=${sha256(canonicalJson(body))}`
   const signature = await wallet.signMessage({ message })
   const response = await fetch(`${dev.url}/api/v1${path}`, {
     method,

@@ -4,7 +4,7 @@
 //   node browser_checkout.mjs <dev.json> [folder for screenshots]
 //
 // The browser is the program that CHROMIUM names, or /usr/bin/chromium.
-import { randomUUID } from 'node:crypto'
+import { createHash, randomUUID } from 'node:crypto'
 import { join } from 'node:path'
 import { chromium } from 'playwright-core'
 import { generatePrivateKey, privateKeyToAccount } from 'viem/accounts'
@@ -29,7 +29,9 @@ const account = privateKeyToAccount(generatePrivateKey())
 /** One action that the wallet signs for. */
 async function signed(action, path, body = {}) {
   const stamp = `nonce=${randomUUID()} | ts=${new Date().toISOString()}`
-  const message = `Pryv API key mgmt | action=${action} | keyId= | ${stamp}`
+  const digest = createHash('sha256').update(JSON.stringify(body)).digest('hex') // one name: canonical as it is
+  const place = `host=${new URL(dev.url).host} | body=${digest}`
+  const message = `Pryv API key mgmt | action=${action} | keyId= | ${stamp} | ${place}`
   const signature = await account.signMessage({ message })
   const response = await fetch(`${dev.url}${BILLING}${path}`, {
     method: 'POST',

@@ -9,11 +9,11 @@ import { judge, readDev } from './lib.mjs'
 
 const ABI = parseAbi([
   'function approve(address spender, uint256 amount) returns (bool)',
-  'function buy(bytes32 keyHash, uint256 pack, address owner)',
+  'function buy(bytes32 keyHash, uint256 pack)',
   'function topUp(address owner, uint256 amount)',
 ])
 const ALPHABET = 'abcdefghijklmnopqrstuvwxyz0123456789'
-const sha256 = (data) => createHash('sha256').update(data).digest()
+const sha256 = (...parts) => createHash('sha256').update(Buffer.concat(parts)).digest()
 
 const dev = readDev(process.argv[2])
 const account = Account.fromSecp256k1(dev.agentPrivateKey)
@@ -22,8 +22,9 @@ const client = createClient({ account, chain, transport: http(dev.rpcUrl) })
 const call = (to, functionName, args) => ({ to, data: encodeFunctionData({ abi: ABI, functionName, args }) })
 
 const secret = randomBytes(32).toString('base64url')
-const hash = sha256(secret)
-const id = [...sha256(hash).subarray(0, 16)].map((byte) => ALPHABET[byte % 36]).join('')
+const hash = sha256(Buffer.from(secret))
+const owner = Buffer.from(account.address.slice(2), 'hex')
+const id = [...sha256(hash, owner).subarray(0, 16)].map((byte) => ALPHABET[byte % 36]).join('')
 const key = `pryv_${id}${secret}`
 
 const ask = (apiKey) =>
@@ -38,7 +39,7 @@ await judge('viem_buy', 'buy', async (expect) => {
   const receipt = await sendTransactionSync(client, {
     calls: [
       call(dev.currency, 'approve', [dev.keySale, 10_000_000n]),
-      call(dev.keySale, 'buy', [`0x${hash.toString('hex')}`, 1n, account.address]),
+      call(dev.keySale, 'buy', [`0x${hash.toString('hex')}`, 1n]),
     ],
   })
   expect(receipt.status === 'success', `the purchase: ${receipt.status}`)

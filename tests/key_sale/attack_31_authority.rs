@@ -31,7 +31,7 @@ async fn opens(fixture: &Fixture<'_>, id: &KeyId) -> Result<String, KeyRejection
 /// The first version sells a key to any owner. It was a way to spend other people's money: pay for a key over their
 /// account, and use it with a secret of one's own.
 #[test]
-fn attack_31_a_key_that_a_stranger_buys_over_an_account_is_not_made() {
+fn attack_31_a_key_that_somebody_else_buys_over_an_account_is_not_made() {
     run(async {
         for database in db::engines().await {
             let chain = shared_chain().await;

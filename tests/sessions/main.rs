@@ -11,6 +11,7 @@ mod attack_19_restart;
 mod attack_21_upstreams;
 mod attack_30_chain;
 mod attack_30_failures;
+mod attack_34_held_back;
 #[path = "../../examples/agent/chat.rs"]
 mod chat;
 mod clients;

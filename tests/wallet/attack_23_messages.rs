@@ -8,8 +8,8 @@ use farebox_test_support::harness::{self, Reply, Server, own_chain, run};
 use serde_json::{Value, json};
 
 use crate::management::{
-    BALANCE, CHECKOUT, KEYS, LEDGER, delete, done, fields, get, line, nonce, now, on_every_engine, post,
-    proof, refused, signed, siwe, with,
+    BALANCE, CHECKOUT, KEYS, LEDGER, delete, done, fields, get, line, nonce, now, on_every_engine, patch,
+    post, proof, refused, signed, siwe, with,
 };
 
 fn shifted(seconds: i64) -> String {
@@ -24,6 +24,7 @@ async fn send(server: &Server, route: &str, body: &Value) -> Reply {
         "revoke" => delete(server, "/api/v1/keys/abcdefghij123456", body).await,
         "revoke by post" => post(server, "/api/v1/keys/abcdefghij123456", body).await,
         "rotate" => post(server, "/api/v1/keys/abcdefghij123456/rotate", body).await,
+        "update" => patch(server, "/api/v1/keys/abcdefghij123456", body).await,
         "balance" => get(server, BALANCE, body).await,
         "balance by post" => post(server, BALANCE, body).await,
         "ledger" => get(server, LEDGER, body).await,
@@ -33,13 +34,14 @@ async fn send(server: &Server, route: &str, body: &Value) -> Reply {
     }
 }
 
-const ROUTES: [(&str, &str, &str); 11] = [
+const ROUTES: [(&str, &str, &str); 12] = [
     ("create", "create", ""),
     ("list", "list", ""),
     ("list by post", "list", ""),
     ("revoke", "revoke", "abcdefghij123456"),
     ("revoke by post", "revoke", "abcdefghij123456"),
     ("rotate", "rotate", "abcdefghij123456"),
+    ("update", "update", "abcdefghij123456"),
     ("balance", "balance", ""),
     ("balance by post", "balance", ""),
     ("ledger", "ledger", ""),

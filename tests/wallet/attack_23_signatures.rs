@@ -1,20 +1,17 @@
 //! Class 23: signatures of every kind of account.
 
 use alloy::primitives::{Address, B256, Bytes, keccak256};
-use alloy::signers::SignerSync as _;
 use alloy::signers::local::PrivateKeySigner;
-use alloy::sol_types::{SolCall as _, SolValue as _};
+use alloy::sol_types::SolValue as _;
 use farebox::devnet::Devnet;
 use farebox::wallet_auth::signature::hash;
-use farebox_test_support::agent::{Agent, call};
+use farebox_test_support::access_key::{AccessKey, Restriction};
+use farebox_test_support::agent::Agent;
 use farebox_test_support::harness::{Server, client, funded, run, send_raw, shared_chain};
 use p256::ecdsa::signature::hazmat::PrehashSigner as _;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
-use tempo_contracts::precompiles::{ACCOUNT_KEYCHAIN_ADDRESS, IAccountKeychain};
-use tempo_primitives::transaction::{
-    KeychainSignature, PrimitiveSignature, TempoSignature, derive_p256_address,
-};
+use tempo_primitives::transaction::derive_p256_address;
 
 use crate::management::{BALANCE, done, fields, line, nonce, now, post, refused};
 
@@ -176,39 +173,22 @@ fn attack_23_passkeys_sign_and_only_for_themselves() {
 fn attack_23_an_access_key_signs_while_the_chain_says_so() {
     run(async {
         let (server, chain) = (Server::start().await, shared_chain().await);
-        let (account, key) = (funded(chain).await, PrivateKeySigner::random());
-        let signature = |message: &str, account: Address| {
-            let inner =
-                key.sign_hash_sync(&KeychainSignature::signing_hash(hash(message), account)).expect("signs");
-            let keychain = KeychainSignature::new(account, PrimitiveSignature::Secp256k1(inner));
-            TempoSignature::Keychain(keychain).to_bytes()
-        };
+        let account = funded(chain).await;
+        let unknown = AccessKey::unauthorized(account.address());
         let text = message();
-        forged(&server, account.address(), &text, &signature(&text, account.address())).await;
-        let authorize = IAccountKeychain::authorizeKey_1Call {
-            keyId: key.address(),
-            signatureType: IAccountKeychain::SignatureType::Secp256k1,
-            config: IAccountKeychain::KeyRestrictions {
-                expiry: u64::MAX,
-                enforceLimits: false,
-                limits: Vec::new(),
-                allowAnyCalls: true,
-                allowedCalls: Vec::new(),
-            },
-        };
-        let keychain = |input: Vec<u8>| account.transaction(vec![call(ACCOUNT_KEYCHAIN_ADDRESS, input)]);
-        let receipt = send_raw(chain, &account.sign(keychain(authorize.abi_encode())).raw).await;
-        assert_eq!(receipt["status"], "0x1", "{receipt}");
-        accepted(&server, account.address(), &text, &signature(&text, account.address())).await;
+        forged(&server, account.address(), &text, &unknown.sign_hash(hash(&text)).to_bytes()).await;
+        let key = AccessKey::authorized(chain, &account, Restriction::None).await;
+        accepted(&server, account.address(), &text, &key.sign_hash(hash(&text)).to_bytes()).await;
         let text = message();
         // For another account, and by another key.
-        let other = Agent::random().address();
-        forged(&server, other, &text, &signature(&text, other)).await;
-        forged(&server, account.address(), &text, &signature(&text, other)).await;
-        let revoke = IAccountKeychain::revokeKeyCall { keyId: key.address() };
-        let receipt = send_raw(chain, &account.sign(keychain(revoke.abi_encode())).raw).await;
+        let other = AccessKey::unauthorized(Agent::random().address());
+        forged(&server, account.address(), &text, &other.sign_hash(hash(&text)).to_bytes()).await;
+        forged(&server, Agent::random().address(), &text, &key.sign_hash(hash(&text)).to_bytes()).await;
+        forged(&server, account.address(), &text, &unknown.sign_hash(hash(&text)).to_bytes()).await;
+        let revoke = account.transaction(vec![key.revoke_call()]);
+        let receipt = send_raw(chain, &account.sign(revoke).raw).await;
         assert_eq!(receipt["status"], "0x1", "{receipt}");
-        forged(&server, account.address(), &text, &signature(&text, account.address())).await;
+        forged(&server, account.address(), &text, &key.sign_hash(hash(&text)).to_bytes()).await;
     });
 }
 

@@ -6,7 +6,7 @@ use farebox_test_support::agent::Agent;
 use farebox_test_support::harness::{self, Server, run};
 use serde_json::{Value, json};
 
-use crate::management::{KEYS, delete, done, get, on_every_engine, post, proof, refused, with};
+use crate::management::{KEYS, delete, done, get, on_every_engine, patch, post, proof, refused, with};
 
 async fn create(server: &Server, agent: &Agent, more: &Value) -> Value {
     let answer = post(server, KEYS, &with(proof(agent, "create", ""), more)).await;
@@ -146,4 +146,53 @@ fn names_limits_and_expiries_are_checked() {
         }
         assert_eq!(list(&server, &agent).await.len(), 1);
     });
+}
+
+/// Name, limits and expiry change; the secret and what was spent do not.
+#[test]
+fn a_key_can_be_changed_by_its_owner() {
+    run(on_every_engine(
+        |_| {},
+        async |server| {
+            let (agent, other) = (Agent::random(), Agent::random());
+            let made =
+                create(server, &agent, &json!({ "name": "a", "limits": { "totalUsd": "1", "rpm": 5 } }))
+                    .await;
+            let id = made["id"].as_str().expect("an id");
+            let path = format!("{KEYS}/{id}");
+            let change = async |agent: &Agent, more: Value| {
+                patch(server, &path, &with(proof(agent, "update", id), &more)).await
+            };
+            refused(&change(&other, json!({ "name": "mine" })).await, 404, "not_found");
+            let changed = done(&change(&agent, json!({ "name": "b" })).await);
+            assert_eq!((&changed["name"], &changed["limits"]["totalUsd"]), (&json!("b"), &json!("1.00")));
+            // Limits are given as a whole.
+            let changed = done(&change(&agent, json!({ "limits": { "totalUsd": "25" } })).await);
+            assert_eq!(
+                (&changed["limits"]["totalUsd"], &changed["limits"]["rpm"]),
+                (&json!("25.00"), &Value::Null)
+            );
+            let changed = done(&change(&agent, json!({ "limits": {} })).await);
+            assert_eq!(changed["limits"]["totalUsd"], Value::Null);
+            let ends = "2099-01-01T00:00:00Z";
+            assert_eq!(done(&change(&agent, json!({ "expiresAt": ends })).await)["expiresAt"], ends);
+            assert_eq!(done(&change(&agent, json!({ "name": "c" })).await)["expiresAt"], ends);
+            let changed = done(&change(&agent, json!({ "expiresAt": null })).await);
+            assert_eq!((&changed["expiresAt"], &changed["name"]), (&Value::Null, &json!("c")));
+            assert!(opens(server, &made, 0).await.is_ok(), "the same secret");
+            for (wrong, named) in [
+                (json!({ "name": "" }), "name"),
+                (json!({ "limits": { "rpm": 0 } }), "limits.rpm"),
+                (json!({ "limits": { "totalUsd": "-1" } }), "limits.totalUsd"),
+                (json!({ "expiresAt": "2001-01-01T00:00:00Z" }), "expiresAt"),
+                (json!({ "secret": "x" }), "secret"),
+            ] {
+                let answer = change(&agent, wrong).await;
+                refused(&answer, 400, "invalid_params");
+                assert!(answer.text.contains(named), "{}", answer.text);
+            }
+            done(&delete(server, &path, &proof(&agent, "revoke", id)).await);
+            refused(&change(&agent, json!({ "name": "d" })).await, 404, "not_found");
+        },
+    ));
 }

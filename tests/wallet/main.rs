@@ -5,6 +5,8 @@ mod attack_22_cards;
 mod attack_23_messages;
 mod attack_23_signatures;
 mod attack_28_secrets;
+mod attack_31_authority;
+mod attack_32_servers;
 mod billing;
 mod debts;
 mod keys;

@@ -109,6 +109,11 @@ pub async fn delete(server: &Server, path: &str, body: &Value) -> Reply {
     reply(request.body(body.to_string())).await
 }
 
+pub async fn patch(server: &Server, path: &str, body: &Value) -> Reply {
+    let request = server.request(Method::PATCH, path).header("content-type", "application/json");
+    reply(request.body(body.to_string())).await
+}
+
 /// The stable code of a management error.
 pub fn code(reply: &Reply) -> String {
     let error = &reply.json()["error"];

@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod access_key;
 pub mod agent;
 pub mod capture;
 pub mod db;

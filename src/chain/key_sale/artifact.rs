@@ -1,5 +1,6 @@
 //! Compiled contracts: the code that is deployed, and whether an address holds it.
 
+use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use alloy::hex;
@@ -25,6 +26,8 @@ pub(super) struct Artifact {
 
 #[derive(Debug, Deserialize)]
 struct ImmutableReference {
+    /// Name of the variable.
+    name: String,
     start: usize,
     length: usize,
 }
@@ -39,13 +42,18 @@ impl Artifact {
         [self.bytecode.as_slice(), arguments].concat().into()
     }
 
-    /// True if deployed code is this contract's, whatever its immutable values.
+    /// True if deployed code is this contract's, whatever its immutable values. Each of those stands at several places;
+    /// code with another payee at the transfer than in the view is not this contract's.
     pub(super) fn is_code(&self, code: &[u8]) -> bool {
         let mut masked = code.to_vec();
-        for ImmutableReference { start, length } in &self.immutable_references {
-            if let Some(value) = start.checked_add(*length).and_then(|end| masked.get_mut(*start..end)) {
-                value.fill(0);
+        let mut values = HashMap::new();
+        for ImmutableReference { name, start, length } in &self.immutable_references {
+            let place = start.checked_add(*length).map(|end| *start..end);
+            let Some(value) = place.and_then(|place| masked.get_mut(place)) else { return false };
+            if values.entry(name).or_insert_with(|| value.to_vec()) != value {
+                return false;
             }
+            value.fill(0);
         }
         masked == self.deployed_bytecode
     }
@@ -67,12 +75,18 @@ mod tests {
 
     #[test]
     fn code_is_recognised_by_all_but_its_immutable_values() {
+        let payee: Vec<_> = KEY_SALE.immutable_references.iter().filter(|at| at.name == "payee").collect();
+        assert!(payee.len() > 1, "it stands at several places");
         let mut code = KEY_SALE.deployed_bytecode.clone();
-        let ImmutableReference { start, length } = KEY_SALE.immutable_references[0];
-        code[start..start + length].fill(7);
+        for ImmutableReference { start, length, .. } in &payee {
+            code[*start..start + length].fill(7);
+        }
         assert!(KEY_SALE.is_code(&code) && !KEY_SALE_V1.is_code(&code));
+        let start = payee[0].start;
+        let mut other_payee = code.clone();
+        other_payee[start] = 8;
         code[start - 1] ^= 1;
-        assert!(!KEY_SALE.is_code(&code));
+        assert!(!KEY_SALE.is_code(&other_payee) && !KEY_SALE.is_code(&code));
         for other in [&[][..], &KEY_SALE.deployed_bytecode[..start], &KEY_SALE_V1.deployed_bytecode] {
             assert!(!KEY_SALE.is_code(other));
         }

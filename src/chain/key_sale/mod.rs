@@ -38,7 +38,7 @@ mod contract {
             function closed() external view returns (bool);
         }
 
-        /// What the first version has otherwise.
+        /// The part that the first version has otherwise.
         contract KeySaleV1 {
             constructor(address token, address payee, uint256[] prices);
 

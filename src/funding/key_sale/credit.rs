@@ -124,7 +124,7 @@ impl Crediting<'_> {
             tally.credited += 1;
             tally.amount = tally.amount.saturating_add(sale.amount.micros());
         }
-        // A stranger may give credit, but never a key to somebody's account.
+        // Anybody may give credit, but nobody else a key to somebody's account.
         let Some(key) = sale.key.filter(|_| sale.buyer == sale.owner) else { return Ok(()) };
         let hash = &SecretHash::from_bytes(key.hash.0);
         let id = &match self.version {

@@ -66,7 +66,7 @@ pub struct KeyPurchaseBody {
 /// Bought credits.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct BoughtCredits {
+pub struct CreditPurchase {
     /// Wallet whose account has them.
     wallet: String,
     pack_id: String,
@@ -78,9 +78,9 @@ pub struct BoughtCredits {
 
 /// A bought key with its credits.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
-pub struct BoughtKey {
+pub struct KeyPurchase {
     #[serde(flatten)]
-    credits: BoughtCredits,
+    credits: CreditPurchase,
     /// The key; missing where the payment gives no authority over the account, as `note` says.
     #[serde(flatten)]
     key: Option<SoldKeyView>,
@@ -121,7 +121,7 @@ pub async fn packs(AppState(app): AppState<State>, request: Received) -> Respons
     params(("Idempotency-Key" = Option<String>, Header)),
     request_body(content = CreditsBody, example = json!({"packId": "starter"})),
     responses(
-        (status = 200, description = "The wallet's account has the credits", body = BoughtCredits),
+        (status = 200, description = "The wallet's account has the credits", body = CreditPurchase),
         (status = 400, description = "No such pack; free", body = Problem, content_type = "application/problem+json"),
         (status = 402, description = "Pay a challenge of WWW-Authenticate", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "Another request works on this credential", body = Problem, content_type = "application/problem+json"),
@@ -131,7 +131,7 @@ pub async fn credits(AppState(app): AppState<State>, request: Received) -> Resul
     let body: CreditsBody = body(&request)?;
     let (pack, offers) = pack(&app, &body.pack_id)?;
     payment::charge(&app, &request, offers, "credits", move |paid: Paid| async move {
-        let answer = to_json(&BoughtCredits::new(&pack, paid.payer()));
+        let answer = to_json(&CreditPurchase::new(&pack, paid.payer()));
         Ok(WorkResult { answer, goods: Some(Goods { credits: pack.credits, key: None }) })
     })
     .await
@@ -144,7 +144,7 @@ pub async fn credits(AppState(app): AppState<State>, request: Received) -> Resul
     params(("Idempotency-Key" = Option<String>, Header)),
     request_body(content = KeyPurchaseBody, example = json!({"packId": "starter"})),
     responses(
-        (status = 200, description = "`key`, its id and credits", body = BoughtKey),
+        (status = 200, description = "`key`, its id and credits", body = KeyPurchase),
         (status = 400, description = "The request cannot be used; free", body = Problem, content_type = "application/problem+json"),
         (status = 402, description = "Pay a challenge of WWW-Authenticate", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "Another request works on this credential", body = Problem, content_type = "application/problem+json"),
@@ -159,12 +159,12 @@ pub async fn keys(AppState(app): AppState<State>, request: Received) -> Result<R
     let challenge = challenge_id(&request);
     let seller = Arc::clone(&app);
     let sold = payment::sell_authority(&app, &request, offers, "keys", move |paid: Paid| async move {
-        let credits = BoughtCredits::new(&pack, paid.payer());
+        let credits = CreditPurchase::new(&pack, paid.payer());
         let total_limit = match paid.authority() {
             Authority::Full => None,
             Authority::Restricted => Some(pack.credits),
             Authority::Nothing => {
-                let answer = BoughtKey { credits, key: None, note: Some(NO_AUTHORITY.into()) };
+                let answer = KeyPurchase { credits, key: None, note: Some(NO_AUTHORITY.into()) };
                 return Ok(WorkResult {
                     answer: to_json(&answer),
                     goods: Some(Goods { credits: pack.credits, key: None }),
@@ -188,7 +188,7 @@ pub async fn keys(AppState(app): AppState<State>, request: Received) -> Result<R
             total_usd: total_limit,
             key: None,
         };
-        let answer = BoughtKey { credits, key: Some(sold), note: None };
+        let answer = KeyPurchase { credits, key: Some(sold), note: None };
         let key = SoldKey { id: id.to_string(), name, hash, total_limit };
         let goods = Goods { credits: pack.credits, key: Some(key) };
         Ok(WorkResult { answer: to_json(&answer), goods: Some(goods) })
@@ -201,7 +201,7 @@ pub async fn keys(AppState(app): AppState<State>, request: Received) -> Result<R
 /// Puts the key into an answer that is about to leave; what is stored never holds it.
 fn complete(app: &App, delivery: &mut Delivery) -> Result<(), HttpError> {
     let unreadable = || HttpError::new(Code::InternalError, "the paid answer cannot be read; it stays paid");
-    let mut answer: BoughtKey = serde_json::from_str(&delivery.answer).map_err(|_| unreadable())?;
+    let mut answer: KeyPurchase = serde_json::from_str(&delivery.answer).map_err(|_| unreadable())?;
     if answer.key.is_none() && answer.note.is_none() {
         return Err(unreadable());
     }
@@ -248,7 +248,7 @@ fn pack(app: &App, id: &str) -> Result<(Pack, Arc<[Offer]>), HttpError> {
     found.ok_or_else(|| HttpError::invalid("there is no such pack; GET /mpp/keys lists them"))
 }
 
-impl BoughtCredits {
+impl CreditPurchase {
     fn new(pack: &Pack, payer: &Payer) -> Self {
         Self {
             wallet: payer.name().to_owned(),
