@@ -202,9 +202,10 @@ fn attack_30_a_payment_is_not_given_up_because_a_node_is_behind() {
 fn attack_30_a_node_of_another_chain_is_noticed_and_forgiven() {
     run(async {
         let chain = own_chain().await;
-        let server = Server::with_short_timeouts(&chain).await;
         let agent = funded(&chain).await;
+        // From the start: a node that named the right chain once is believed after that.
         chain.faults().set(Rule::new(Fault::WrongChainId { chain_id: 1 }));
+        let server = Server::with_short_timeouts(&chain).await;
         let credential = agent.pull(&server.challenge().await);
         server.pay(&credential).await.assert(503, "service_unavailable");
         let ready = reply(server.get("/readyz")).await;

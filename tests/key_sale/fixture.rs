@@ -23,7 +23,7 @@ use tempo_primitives::transaction::{Call, TempoTransaction};
 /// Prices of the packs, in base units.
 pub const PACKS: [i64; 2] = [1_000_000, 2_500_000];
 /// Enough for an approval and several purchases.
-const GAS: u64 = 5_000_000;
+pub const GAS: u64 = 5_000_000;
 
 /// A contract that sells.
 #[derive(Clone, Copy)]

@@ -11,6 +11,7 @@ mod debts;
 mod deploying;
 mod fixture;
 mod following;
+mod model;
 mod several;
 mod upgrade;
 

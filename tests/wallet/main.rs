@@ -11,6 +11,7 @@ mod billing;
 mod debts;
 mod keys;
 mod management;
+mod model;
 mod purchase;
 mod stripe_double;
 mod upgrade;

@@ -24,7 +24,7 @@ pub(super) struct Crediting<'a> {
     pub origin: Place,
 }
 
-/// What became of the purchases of one transaction.
+/// Outcomes of the purchases of one transaction.
 #[derive(Debug, Default)]
 struct Tally {
     credited: u64,
