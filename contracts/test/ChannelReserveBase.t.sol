@@ -1,37 +1,13 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.30;
 
-import {Test} from "./Test.sol";
 import {ChannelReserve} from "../dev/ChannelReserve.sol";
-
-interface ICheats {
-    function addr(uint256 key) external pure returns (address);
-    function etch(address target, bytes calldata code) external;
-    function expectEmit(address emitter) external;
-    function expectRevert(bytes4 error) external;
-    function mockCall(address target, bytes calldata data, bytes calldata answer) external;
-    function prank(address sender) external;
-    function publicKeyP256(uint256 key) external pure returns (uint256 x, uint256 y);
-    function sign(uint256 key, bytes32 digest) external pure returns (uint8 v, bytes32 r, bytes32 s);
-    function signP256(uint256 key, bytes32 digest) external pure returns (bytes32 r, bytes32 s);
-    function store(address target, bytes32 slot, bytes32 value) external;
-    function load(address target, bytes32 slot) external view returns (bytes32);
-    function warp(uint256 timestamp) external;
-}
-
-interface IToken {
-    function approve(address spender, uint256 amount) external returns (bool);
-    function balanceOf(address account) external view returns (uint256);
-    function transfer(address to, uint256 amount) external returns (bool);
-    function transferPolicyId() external view returns (uint64);
-}
+import {ICheats, IToken, Issuer} from "./Chain.sol";
 
 /// A reserve at its address, a payer with money and a key, a payee and an operator.
-abstract contract ChannelReserveBase is Test {
+abstract contract ChannelReserveBase is Issuer {
     ICheats internal constant cheats = ICheats(address(vm));
-    IToken internal constant TOKEN = IToken(0x20C0000000000000000000000000000000000001);
     ChannelReserve internal constant RESERVE = ChannelReserve(0x4d50500000000000000000000000000000000000);
-    address internal constant POLICIES = 0x403c000000000000000000000000000000000000;
 
     /// Where the hash of the enclosing transaction is written.
     bytes32 internal constant CONTEXT_SLOT = bytes32(uint256(1));
@@ -43,6 +19,7 @@ abstract contract ChannelReserveBase is Test {
     address internal constant OPERATOR = address(0x09E7);
     uint96 internal constant DEPOSIT = 1_000_000;
 
+    IToken internal token;
     address internal payer;
     address internal stranger;
 
@@ -52,9 +29,10 @@ abstract contract ChannelReserveBase is Test {
         inTransaction(CONTEXT);
         payer = cheats.addr(PAYER_KEY);
         stranger = cheats.addr(STRANGER_KEY);
-        TOKEN.transfer(payer, TOKEN.balanceOf(address(this)) / 2);
+        token = issue();
+        token.mint(payer, type(uint64).max);
         cheats.prank(payer);
-        TOKEN.approve(address(RESERVE), type(uint256).max);
+        token.approve(address(RESERVE), type(uint256).max);
     }
 
     function inTransaction(bytes32 context) internal {
@@ -66,7 +44,7 @@ abstract contract ChannelReserveBase is Test {
             payer: payer,
             payee: PAYEE,
             operator: OPERATOR,
-            token: address(TOKEN),
+            token: address(token),
             salt: keccak256("salt"),
             authorizedSigner: address(0),
             expiringNonceHash: CONTEXT
@@ -104,12 +82,6 @@ abstract contract ChannelReserveBase is Test {
     function requestClose(ChannelReserve.ChannelDescriptor memory d) internal {
         cheats.prank(d.payer);
         RESERVE.requestClose(d);
-    }
-
-    /// Makes the token's policy refuse an account, as a sender or as a recipient.
-    function blockByPolicy(bytes4 question, address account) internal {
-        bytes memory asked = abi.encodeWithSelector(question, TOKEN.transferPolicyId(), account);
-        cheats.mockCall(POLICIES, asked, abi.encode(false));
     }
 
     function expectRevert(bytes4 error) internal {

@@ -11,7 +11,7 @@ contract ChannelReserveFuzzTest is ChannelReserveBase {
 
     function setUp() public override {
         super.setUp();
-        held = TOKEN.balanceOf(payer);
+        held = token.balanceOf(payer);
     }
 
     /// A number between `low` and `high`, both included.
@@ -21,9 +21,9 @@ contract ChannelReserveFuzzTest is ChannelReserveBase {
 
     /// Where all of the payer's money is, while `deposit` of it is in the channel or was.
     function assertMoney(uint256 payee, uint256 reserve) private view {
-        assertEq(TOKEN.balanceOf(PAYEE), payee);
-        assertEq(TOKEN.balanceOf(address(RESERVE)), reserve);
-        assertEq(TOKEN.balanceOf(payer), held - payee - reserve);
+        assertEq(token.balanceOf(PAYEE), payee);
+        assertEq(token.balanceOf(address(RESERVE)), reserve);
+        assertEq(token.balanceOf(payer), held - payee - reserve);
     }
 
     function testFuzz_settle_then_close(uint256 a, uint256 b, uint256 c, uint256 e) external {

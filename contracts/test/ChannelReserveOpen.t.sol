@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.30;
 
-import {ChannelReserve, ITip20, ITransferPolicies} from "../dev/ChannelReserve.sol";
+import {ChannelReserve, ITip20} from "../dev/ChannelReserve.sol";
 import {ChannelReserveBase} from "./ChannelReserveBase.t.sol";
 
 /// forge-config: default.hardfork = "tempo:T4"
@@ -9,17 +9,17 @@ contract ChannelReserveOpenTest is ChannelReserveBase {
     function test_open_takes_the_deposit_stores_one_slot_and_names_the_whole_descriptor() external {
         ChannelReserve.ChannelDescriptor memory d = descriptor();
         bytes32 id = idOf(d);
-        uint256 held = TOKEN.balanceOf(payer);
+        uint256 held = token.balanceOf(payer);
 
         expectEvent();
         emit ChannelReserve.ChannelOpened(
-            id, payer, PAYEE, OPERATOR, address(TOKEN), address(0), d.salt, CONTEXT, DEPOSIT
+            id, payer, PAYEE, OPERATOR, address(token), address(0), d.salt, CONTEXT, DEPOSIT
         );
         assertEq(open(d, DEPOSIT), id);
 
         assertState(id, 0, DEPOSIT, 0);
-        assertEq(TOKEN.balanceOf(payer), held - DEPOSIT);
-        assertEq(TOKEN.balanceOf(address(RESERVE)), DEPOSIT);
+        assertEq(token.balanceOf(payer), held - DEPOSIT);
+        assertEq(token.balanceOf(address(RESERVE)), DEPOSIT);
     }
 
     /// TIP-1034, "Channel Identity And Packed State".
@@ -33,7 +33,7 @@ contract ChannelReserveOpenTest is ChannelReserveBase {
 
     function test_open_refuses_a_payee_that_is_nobody_or_a_token() external {
         ChannelReserve.ChannelDescriptor memory d = descriptor();
-        address[2] memory refused = [address(0), address(TOKEN)];
+        address[2] memory refused = [address(0), address(token)];
         for (uint256 i = 0; i < refused.length; ++i) {
             d.payee = refused[i];
             expectRevert(ChannelReserve.InvalidPayee.selector);
@@ -88,7 +88,7 @@ contract ChannelReserveOpenTest is ChannelReserveBase {
 
     function test_open_refuses_more_than_the_payer_has() external {
         ChannelReserve.ChannelDescriptor memory d = descriptor();
-        uint96 tooMuch = uint96(TOKEN.balanceOf(payer)) + 1;
+        uint96 tooMuch = uint96(token.balanceOf(payer)) + 1;
         cheats.prank(payer);
         (bool ok,) = address(RESERVE)
             .call(abi.encodeCall(ChannelReserve.open, (d.payee, d.operator, d.token, tooMuch, d.salt, address(0))));
@@ -98,7 +98,7 @@ contract ChannelReserveOpenTest is ChannelReserveBase {
 
     function test_open_and_topUp_refuse_a_payee_who_may_not_receive_the_token() external {
         (ChannelReserve.ChannelDescriptor memory d, bytes32 id) = opened();
-        blockByPolicy(ITransferPolicies.isAuthorizedRecipient.selector, PAYEE);
+        forbidReceiving(PAYEE);
         expectRevert(ITip20.PolicyForbids.selector);
         cheats.prank(payer);
         RESERVE.topUp(d, 1);

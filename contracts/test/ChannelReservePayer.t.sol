@@ -19,13 +19,13 @@ contract ChannelReservePayerTest is ChannelReserveBase {
 
     function test_topUp_adds_to_the_deposit() external {
         (ChannelReserve.ChannelDescriptor memory d, bytes32 id) = opened();
-        uint256 held = TOKEN.balanceOf(payer);
+        uint256 held = token.balanceOf(payer);
         expectEvent();
         emit ChannelReserve.TopUp(id, payer, PAYEE, 50, DEPOSIT + 50);
         topUp(d, 50);
         assertState(id, 0, DEPOSIT + 50, 0);
-        assertEq(TOKEN.balanceOf(payer), held - 50);
-        assertEq(TOKEN.balanceOf(address(RESERVE)), DEPOSIT + 50);
+        assertEq(token.balanceOf(payer), held - 50);
+        assertEq(token.balanceOf(address(RESERVE)), DEPOSIT + 50);
     }
 
     function test_topUp_withdraws_a_request_to_close_also_when_it_adds_nothing() external {
@@ -67,7 +67,7 @@ contract ChannelReservePayerTest is ChannelReserveBase {
 
     function test_withdraw_returns_what_is_not_settled_after_the_time_of_grace() external {
         (ChannelReserve.ChannelDescriptor memory d, bytes32 id) = opened();
-        uint256 held = TOKEN.balanceOf(payer);
+        uint256 held = token.balanceOf(payer);
         uint256 asked = block.timestamp;
         settle(d, 30);
         requestClose(d);
@@ -81,9 +81,9 @@ contract ChannelReservePayerTest is ChannelReserveBase {
         emit ChannelReserve.ChannelClosed(id, payer, PAYEE, 30, DEPOSIT - 30);
         withdraw(d);
         assertGone(id);
-        assertEq(TOKEN.balanceOf(payer), held + DEPOSIT - 30);
-        assertEq(TOKEN.balanceOf(PAYEE), 30);
-        assertEq(TOKEN.balanceOf(address(RESERVE)), 0);
+        assertEq(token.balanceOf(payer), held + DEPOSIT - 30);
+        assertEq(token.balanceOf(PAYEE), 30);
+        assertEq(token.balanceOf(address(RESERVE)), 0);
     }
 
     function test_withdraw_of_a_channel_that_is_settled_whole_closes_it() external {

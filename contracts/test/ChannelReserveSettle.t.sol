@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.30;
 
-import {ChannelReserve, ITip20, ITransferPolicies} from "../dev/ChannelReserve.sol";
+import {ChannelReserve, ITip20} from "../dev/ChannelReserve.sol";
 import {ChannelReserveBase} from "./ChannelReserveBase.t.sol";
 
 /// `settle` and `close`, the payee's side.
@@ -18,8 +18,8 @@ contract ChannelReserveSettleTest is ChannelReserveBase {
         RESERVE.settle(d, 1000, signature);
 
         assertState(id, 1000, DEPOSIT, 0);
-        assertEq(TOKEN.balanceOf(PAYEE), 1000);
-        assertEq(TOKEN.balanceOf(OPERATOR), 0);
+        assertEq(token.balanceOf(PAYEE), 1000);
+        assertEq(token.balanceOf(OPERATOR), 0);
     }
 
     function test_settle_and_close_are_refused_to_everybody_else() external {
@@ -74,7 +74,7 @@ contract ChannelReserveSettleTest is ChannelReserveBase {
 
     function test_close_pays_both_and_forgets_the_channel() external {
         (ChannelReserve.ChannelDescriptor memory d, bytes32 id) = opened();
-        uint256 held = TOKEN.balanceOf(payer);
+        uint256 held = token.balanceOf(payer);
         settle(d, 100);
         // The payee may capture less than the voucher allows.
         bytes memory signature = voucher(PAYER_KEY, id, 500);
@@ -85,9 +85,9 @@ contract ChannelReserveSettleTest is ChannelReserveBase {
         RESERVE.close(d, 500, 400, signature);
 
         assertGone(id);
-        assertEq(TOKEN.balanceOf(PAYEE), 400);
-        assertEq(TOKEN.balanceOf(payer), held + DEPOSIT - 400);
-        assertEq(TOKEN.balanceOf(address(RESERVE)), 0);
+        assertEq(token.balanceOf(PAYEE), 400);
+        assertEq(token.balanceOf(payer), held + DEPOSIT - 400);
+        assertEq(token.balanceOf(address(RESERVE)), 0);
     }
 
     function test_close_for_no_more_than_what_is_settled_needs_no_voucher() external {
@@ -96,7 +96,7 @@ contract ChannelReserveSettleTest is ChannelReserveBase {
         cheats.prank(PAYEE);
         RESERVE.close(d, 100, 100, "");
         assertGone(id);
-        assertEq(TOKEN.balanceOf(PAYEE), 100);
+        assertEq(token.balanceOf(PAYEE), 100);
     }
 
     function test_close_refuses_a_capture_below_the_settled_amount_or_above_the_voucher() external {
@@ -121,7 +121,7 @@ contract ChannelReserveSettleTest is ChannelReserveBase {
 
         cheats.prank(PAYEE);
         RESERVE.close(d, 2 * DEPOSIT, DEPOSIT, signature);
-        assertEq(TOKEN.balanceOf(PAYEE), DEPOSIT);
+        assertEq(token.balanceOf(PAYEE), DEPOSIT);
         assertGone(id);
     }
 
@@ -159,7 +159,7 @@ contract ChannelReserveSettleTest is ChannelReserveBase {
     function test_a_payer_who_may_no_longer_send_the_token_pays_nothing_more() external {
         (ChannelReserve.ChannelDescriptor memory d, bytes32 id) = opened();
         settle(d, 10);
-        blockByPolicy(ITransferPolicies.isAuthorizedSender.selector, payer);
+        forbidSending(payer);
         bytes memory signature = voucher(PAYER_KEY, id, 20);
         expectRevert(ITip20.PolicyForbids.selector);
         cheats.prank(PAYEE);

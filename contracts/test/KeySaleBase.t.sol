@@ -2,7 +2,7 @@
 pragma solidity ^0.8.30;
 
 import {Test} from "./Test.sol";
-import {ICheats, IToken} from "./ChannelReserveBase.t.sol";
+import {ICheats, IToken} from "./Chain.sol";
 import {KeySale} from "../src/KeySale.sol";
 
 /// Errors of the token, which a sale passes on.

@@ -2,7 +2,7 @@
 pragma solidity ^0.8.30;
 
 import {Test} from "./Test.sol";
-import {ICheats, IToken} from "./ChannelReserveBase.t.sol";
+import {ICheats, IToken} from "./Chain.sol";
 import {KeySaleV1} from "../src/KeySaleV1.sol";
 
 /// A sale of three packs, and a wallet that has approved it.
