@@ -4,10 +4,16 @@ pragma solidity ^0.8.30;
 import {ChannelReserve} from "../dev/ChannelReserve.sol";
 import {ChannelReserveBase} from "./ChannelReserveBase.t.sol";
 
+interface IEncodings {
+    function toBase64URL(bytes calldata data) external pure returns (string memory);
+}
+
 /// Which signatures the reserve takes: those of TIP-1020, by the channel's signer, over the channel's voucher.
 /// forge-config: default.hardfork = "tempo:T4"
 contract ChannelReserveVoucherTest is ChannelReserveBase {
+    IEncodings private constant encodings = IEncodings(address(vm));
     uint256 private constant SECP256K1_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141;
+    uint256 private constant P256_KEY = 0x256;
     uint256 private constant P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551;
 
     function assertRefused(ChannelReserve.ChannelDescriptor memory d, uint96 amount, bytes memory signature) private {
@@ -60,16 +66,76 @@ contract ChannelReserveVoucherTest is ChannelReserveBase {
         assertTaken(d, 10, good);
     }
 
-    function test_p256_keys_sign_too() external {
-        uint256 key = 0x256;
-        (uint256 x, uint256 y) = cheats.publicKeyP256(key);
-        ChannelReserve.ChannelDescriptor memory d = descriptor();
+    /// A channel whose vouchers a P-256 key signs.
+    function openedForP256()
+        private
+        returns (ChannelReserve.ChannelDescriptor memory d, bytes32 id, uint256 x, uint256 y)
+    {
+        (x, y) = cheats.publicKeyP256(P256_KEY);
+        d = descriptor();
         d.authorizedSigner = address(uint160(uint256(keccak256(abi.encodePacked(x, y)))));
-        bytes32 id = open(d, DEPOSIT);
+        id = open(d, DEPOSIT);
+    }
 
-        (bytes32 r, bytes32 s) = cheats.signP256(key, RESERVE.getVoucherDigest(id, 10));
-        uint256 low = uint256(s) > P256_ORDER / 2 ? P256_ORDER - uint256(s) : uint256(s);
+    function signedByP256(bytes32 digest) private pure returns (bytes32 r, uint256 low) {
+        bytes32 s;
+        (r, s) = cheats.signP256(P256_KEY, digest);
+        low = uint256(s) > P256_ORDER / 2 ? P256_ORDER - uint256(s) : uint256(s);
+    }
+
+    function test_p256_keys_sign_too() external {
+        (ChannelReserve.ChannelDescriptor memory d, bytes32 id, uint256 x, uint256 y) = openedForP256();
+        bytes32 digest = RESERVE.getVoucherDigest(id, 10);
+        (bytes32 r, uint256 low) = signedByP256(digest);
         assertRefused(d, 10, abi.encodePacked(uint8(1), r, P256_ORDER - low, x, y, uint8(0)));
+        // The key of another.
+        (uint256 otherX, uint256 otherY) = cheats.publicKeyP256(P256_KEY + 1);
+        assertRefused(d, 10, abi.encodePacked(uint8(1), r, low, otherX, otherY, uint8(0)));
+        // Says that the digest was hashed once more before it was signed, which is not so.
+        assertRefused(d, 10, abi.encodePacked(uint8(1), r, low, x, y, uint8(1)));
         assertTaken(d, 10, abi.encodePacked(uint8(1), r, low, x, y, uint8(0)));
+
+        (r, low) = signedByP256(sha256(abi.encodePacked(RESERVE.getVoucherDigest(id, 20))));
+        assertTaken(d, 20, abi.encodePacked(uint8(1), r, low, x, y, uint8(1)));
+    }
+
+    /// What an authenticator is given to sign, with `flags` about its user. Base64 without the padding.
+    function webAuthnData(string memory kind, bytes32 digest, uint8 flags) private pure returns (bytes memory) {
+        bytes memory challenge = bytes(encodings.toBase64URL(abi.encodePacked(digest)));
+        assembly ("memory-safe") {
+            mstore(challenge, 43)
+        }
+        bytes memory client = abi.encodePacked(
+            '{"type":"', kind, '","challenge":"', challenge, '","origin":"https://wallet.example","crossOrigin":false}'
+        );
+        return abi.encodePacked(sha256("wallet.example"), flags, uint32(0), client);
+    }
+
+    function signedByWebAuthn(bytes memory data, uint256 x, uint256 y) private pure returns (bytes memory) {
+        bytes memory client = new bytes(data.length - 37);
+        bytes memory authenticator = new bytes(37);
+        for (uint256 i = 0; i < data.length; ++i) {
+            if (i < 37) authenticator[i] = data[i];
+            else client[i - 37] = data[i];
+        }
+        (bytes32 r, uint256 low) = signedByP256(sha256(abi.encodePacked(authenticator, sha256(client))));
+        return abi.encodePacked(uint8(2), data, r, low, x, y);
+    }
+
+    function test_passkeys_sign_too() external {
+        (ChannelReserve.ChannelDescriptor memory d, bytes32 id, uint256 x, uint256 y) = openedForP256();
+        bytes32 digest = RESERVE.getVoucherDigest(id, 10);
+        // Nobody was there, an answer to a registration, another channel's voucher.
+        assertRefused(d, 10, signedByWebAuthn(webAuthnData("webauthn.get", digest, 0), x, y));
+        assertRefused(d, 10, signedByWebAuthn(webAuthnData("webauthn.create", digest, 5), x, y));
+        bytes32 another = RESERVE.getVoucherDigest(keccak256("another channel"), 10);
+        assertRefused(d, 10, signedByWebAuthn(webAuthnData("webauthn.get", another, 5), x, y));
+
+        bytes memory good = signedByWebAuthn(webAuthnData("webauthn.get", digest, 5), x, y);
+        assertRefused(d, 11, good);
+        good[40] ^= 0x01;
+        assertRefused(d, 10, good);
+        good[40] ^= 0x01;
+        assertTaken(d, 10, good);
     }
 }
