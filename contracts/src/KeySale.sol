@@ -52,7 +52,7 @@ contract KeySale {
     uint256 public constant MAX_AMOUNT = uint256(uint64(type(int64).max));
     /// The most packs that a sale can have. Each takes a new slot of storage, the dearest thing to make on Tempo, so
     /// this is what bounds the gas that a deployment needs.
-    uint256 public constant MAX_PACKS = 20;
+    uint256 public constant MAX_PACKS = 16;
     /// Every TIP-20 token's address begins with this, and no other contract's does.
     bytes12 private constant TOKEN_PREFIX = 0x20C000000000000000000000;
     /// TIP-1022: an address with this after its first four bytes stands for another one.

@@ -88,24 +88,36 @@ contract KeySaleTermsTest is KeySaleBase {
         assertEq(made(1, one(1)).priceOf(1), 1);
     }
 
-    function test_a_sale_has_one_to_twenty_packs() external {
+    function test_a_sale_has_one_to_sixteen_packs() external {
         assertNotMade(address(TOKEN), PAYEE, MINIMUM, new uint256[](0), KeySale.NoPacks.selector);
-        uint256[] memory list = new uint256[](21);
+        uint256[] memory list = new uint256[](17);
         for (uint256 i = 0; i < list.length; i++) {
             list[i] = MINIMUM + i;
         }
         assertNotMade(address(TOKEN), PAYEE, MINIMUM, list, KeySale.TooManyPacks.selector);
-        assembly {
-            mstore(list, 20)
+        assembly ("memory-safe") {
+            mstore(list, 16)
         }
         KeySale other = made(MINIMUM, list);
-        assertEq(other.packs().length, 20);
-        assertEq(other.priceOf(20), MINIMUM + 19);
+        assertEq(other.packs().length, 16);
+        assertEq(other.priceOf(16), MINIMUM + 15);
+    }
+
+    /// The program deploys every sale with this limit of gas.
+    function test_the_longest_list_is_deployed_within_twelve_million_gas() external {
+        uint256[] memory list = new uint256[](sale.MAX_PACKS());
+        for (uint256 i = 0; i < list.length; i++) {
+            list[i] = type(uint56).max - i;
+        }
+        uint256 gas = gasleft();
+        made(type(uint32).max, list);
+        // What the transaction itself costs comes on top.
+        assertEq(gas - gasleft() < 11_500_000, true);
     }
 
     function test_the_limits_are_these_numbers() external {
         assertEq(sale.MAX_AMOUNT(), 9_223_372_036_854_775_807);
-        assertEq(sale.MAX_PACKS(), 20);
+        assertEq(sale.MAX_PACKS(), 16);
         uint256[] memory list = prices();
         list[2] = 9_223_372_036_854_775_808;
         assertNotMade(address(TOKEN), PAYEE, MINIMUM, list, KeySale.AmountTooLarge.selector);
