@@ -128,6 +128,21 @@ contract KeySaleTermsTest is KeySaleBase {
         assertEq(made(9_223_372_036_854_775_807, list).minimum(), 9_223_372_036_854_775_807);
     }
 
+    function test_terms_are_asked_in_this_order() external {
+        uint256[] memory none = new uint256[](0);
+        uint256[] memory many = new uint256[](17);
+        assertNotMade(address(0xBAD), address(0), 0, none, KeySale.NotADollarToken.selector);
+        assertNotMade(address(TOKEN), address(0), 0, none, KeySale.InvalidPayee.selector);
+        assertNotMade(address(TOKEN), PAYEE, 0, none, KeySale.ZeroMinimum.selector);
+        assertNotMade(address(TOKEN), PAYEE, 1, none, KeySale.NoPacks.selector);
+        assertNotMade(address(TOKEN), PAYEE, 1, many, KeySale.TooManyPacks.selector);
+        // A price that is too small and too large at once, and the first of two that are wrong.
+        assertNotMade(address(TOKEN), PAYEE, type(uint256).max, one(1 << 64), KeySale.AmountTooSmall.selector);
+        uint256[] memory list = prices();
+        (list[0], list[1]) = (1 << 64, 0);
+        assertNotMade(address(TOKEN), PAYEE, 1, list, KeySale.AmountTooLarge.selector);
+    }
+
     function test_a_sale_knows_its_first_block() external {
         addresses.roll(77);
         assertEq(made(MINIMUM, prices()).firstBlock(), 77);
