@@ -133,7 +133,7 @@ contract ChannelReserve {
     error CaptureAmountInvalid();
     error CloseNotReady();
     error DepositOverflow();
-    // What every precompile of the chain answers to calls that it does not take.
+    // Answers of every precompile of the chain to calls that it does not take.
     error DelegateCallNotAllowed();
     error StaticCallNotAllowed();
     error UnknownFunctionSelector(bytes4 selector);
@@ -171,7 +171,7 @@ contract ChannelReserve {
         _;
     }
 
-    /// What no function takes. Called by this contract, with nothing, it writes: see {_requireChangeable}.
+    /// Refuses what no function takes. Called by this contract, with nothing, it writes: see {_requireChangeable}.
     fallback() external direct {
         if (msg.sender == address(this) && msg.data.length == 0) {
             assembly ("memory-safe") {
@@ -343,7 +343,7 @@ contract ChannelReserve {
         if (address(this) != RESERVE) revert DelegateCallNotAllowed();
     }
 
-    /// No contract can see whether it may change state, but a call to itself that tries to fails where it may not.
+    /// Refuses a call that may not change state. No contract can see that, but a call to itself that writes fails then.
     function _requireChangeable() private {
         (bool ok,) = address(this).call{gas: 5_000}("");
         if (!ok) revert StaticCallNotAllowed();
@@ -417,8 +417,8 @@ contract ChannelReserve {
         return token.code.length == 0 ? 0 : ITip20(token).transferPolicyId();
     }
 
-    /// A transaction's access key spends for its account no more than it may. That it then may spend less, only the
-    /// chain can write down.
+    /// Refuses a deposit beyond what the transaction's access key may still spend. That it may spend less from then on,
+    /// only the chain can write down.
     function _requireWithinLimit(address payer, address token, uint256 amount) private view {
         address key = KEYCHAIN.getTransactionKey();
         if (key == address(0) || payer != tx.origin || !KEYCHAIN.getKey(payer, key).enforceLimits) return;

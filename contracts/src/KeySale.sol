@@ -22,12 +22,12 @@ interface ITip20 {
 /// Reentrancy has no way in: the only calls to the outside are to the token, which is part of the chain and calls
 /// nobody back, and everything is recorded before them.
 contract KeySale {
-    /// A key was bought by its owner. `keyHash` is the hash of a secret that only its maker knows; `amount` becomes the
+    /// Purchase of a key by its owner. `keyHash` is the hash of a secret that only its maker knows; `amount` becomes the
     /// owner's credit.
     event KeyBought(bytes32 indexed keyHash, address indexed owner, uint256 pack, uint256 amount);
-    /// Credit was bought.
+    /// Purchase of credit.
     event ToppedUp(address indexed owner, uint256 amount, address buyer);
-    /// The sale ended, after this many purchases. There are no more.
+    /// End of the sale, after this many purchases. There are no more.
     event Closed(uint256 sales);
 
     error NotADollarToken();
@@ -60,21 +60,21 @@ contract KeySale {
 
     /// The token that is paid with: six decimals, in US dollars.
     address public immutable token;
-    /// Who is paid, and can close the sale.
+    /// The account that is paid and can close the sale.
     address public immutable payee;
     /// The least that one purchase can be, of a pack as of credit: following a purchase costs the server work.
     uint256 public immutable minimum;
     /// The block of deployment: whoever reads the events need not look further back.
     uint256 public immutable firstBlock;
 
-    /// How many purchases there are so far. Whoever reads the events can tell by this that a node left some out.
+    /// Number of purchases so far. Whoever reads the events can tell by this that a node left some out.
     uint256 public sales;
-    /// Whether the payee ended the sale, which is for ever.
+    /// True once the payee has ended the sale, and for ever after.
     bool public closed;
-    /// Whether an owner bought a key. An owner buys a key once: what is sent twice is paid once. Another's purchase of
+    /// The keys that each owner has bought. An owner buys a key once: what is sent twice is paid once. Another's purchase of
     /// the same hash is not in the way, so there is nothing to gain from seeing a purchase that waits.
     mapping(address owner => mapping(bytes32 keyHash => bool)) public bought;
-    /// What the packs cost. Written by the constructor and never again.
+    /// Prices of the packs. Written by the constructor and never again.
     uint256[] private _prices;
 
     /// @param payee_ must be an account whose balance shows what it was paid, and that can call {close}: no token, no
@@ -130,18 +130,18 @@ contract KeySale {
         emit Closed(sales);
     }
 
-    /// What a pack costs. Packs are numbered from 1.
+    /// Price of a pack. Packs are numbered from 1.
     function priceOf(uint256 pack) public view returns (uint256) {
         if (pack == 0 || pack > _prices.length) revert UnknownPack(pack);
         return _prices[pack - 1];
     }
 
-    /// What all packs cost, from pack 1 on.
+    /// Prices of all packs, from pack 1 on.
     function packs() external view returns (uint256[] memory) {
         return _prices;
     }
 
-    /// The payee would pay itself: credit for nothing.
+    /// Refuses every purchase after the end, and at any time the payee's: it would pay itself for credit.
     function _requireForSale() private view {
         if (closed) revert SaleClosed();
         if (msg.sender == payee) revert PayeeCannotBuy();

@@ -15,7 +15,7 @@ contract ChannelReserveActors is ChannelReserveBase {
         uint96 settled;
         uint96 deposit;
         uint256 closeRequestedAt;
-        /// What the payee got in all, also after the end.
+        /// Amount that the payee got in all, also after the end.
         uint96 captured;
         /// The largest amount that the signer put its name to.
         uint96 signed;
@@ -101,7 +101,7 @@ contract ChannelReserveActors is ChannelReserveBase {
         if (mayTake) channel.isOpen = false;
     }
 
-    /// Often by what makes the difference.
+    /// Time often passes by what makes the difference.
     function wait(uint256 time) external {
         cheats.warp(block.timestamp + (time % 3 == 0 ? 899 : time % 3 == 1 ? 1 : time % 1000));
     }

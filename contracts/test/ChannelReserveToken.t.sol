@@ -5,7 +5,7 @@ import {ChannelReserve, IAccountKeychain, ITip20} from "../dev/ChannelReserve.so
 import {ChannelReserveBase} from "./ChannelReserveBase.t.sol";
 import {IToken} from "./Chain.sol";
 
-/// What the token, its issuer and the chain's accounts have to say: pauses, policies, virtual addresses, access keys.
+/// Rules of the token, of its issuer and of accounts: pauses, policies, virtual addresses, access keys.
 /// forge-config: default.hardfork = "tempo:T4"
 contract ChannelReserveTokenTest is ChannelReserveBase {
     error VirtualAddressUnregistered();
@@ -63,7 +63,7 @@ contract ChannelReserveTokenTest is ChannelReserveBase {
         assertGone(wholeId);
     }
 
-    /// What the token's policies never keep back: the rest of a deposit, for a payer who may not send and whose payee
+    /// The policies never keep back the rest of a deposit, for a payer who may not send and whose payee
     /// may not receive.
     function test_a_channel_between_two_whom_the_policies_forbid_still_ends() external {
         (ChannelReserve.ChannelDescriptor memory d, bytes32 id) = opened();

@@ -61,7 +61,7 @@ abstract contract KeySaleBase is Test {
         vm.expectEmit(address(sale));
     }
 
-    /// The call, made by `wallet`, reverts with exactly this and changes nothing.
+    /// Checks that the call, made by `wallet`, reverts with exactly this and changes nothing.
     function assertRefused(address wallet, bytes memory data, bytes memory wanted) internal {
         (uint256 balance, uint256 paid, uint256 sales) = (TOKEN.balanceOf(wallet), TOKEN.balanceOf(PAYEE), sale.sales());
         bool closed = sale.closed();
@@ -79,7 +79,7 @@ abstract contract KeySaleBase is Test {
         assertRefused(wallet, data, abi.encodeWithSelector(wanted));
     }
 
-    /// Where the buyer's money is after `sales` purchases for `paid` altogether. The sale never has any.
+    /// Checks where the buyer's money is after `sales` purchases for `paid` altogether. The sale never has any.
     function assertMoney(uint256 paid, uint256 sales) internal view {
         assertEq(TOKEN.balanceOf(PAYEE), paid);
         assertEq(TOKEN.balanceOf(BUYER), held - paid);

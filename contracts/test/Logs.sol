@@ -24,7 +24,7 @@ abstract contract Logs is Test {
     error LogCountNotEqual(uint256 got, uint256 wanted);
     error LogNotEqual(uint256 index, Log got, Log wanted);
 
-    /// From here on logs count.
+    /// Starts to record.
     function startLogs() internal {
         recorder.recordLogs();
     }
@@ -42,7 +42,7 @@ abstract contract Logs is Test {
         wantLog(token, topics, abi.encode(amount));
     }
 
-    /// The logs since the last look are those that were wanted since, and no others.
+    /// Checks that the logs since the last look are those that were wanted since, and no others.
     function assertLogs() internal {
         Log[] memory got = recorder.getRecordedLogs();
         if (got.length != wanted.length) revert LogCountNotEqual(got.length, wanted.length);
