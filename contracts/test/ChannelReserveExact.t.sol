@@ -21,6 +21,16 @@ contract ChannelReserveExactTest is ChannelReserveBase {
         assertEq(token.balanceOf(PAYEE), 79_228_162_514_264_337_593_543_950_335);
     }
 
+    /// A test is one transaction, so a channel of an earlier one is written: any deposit makes it exist.
+    function test_open_refuses_an_id_that_an_earlier_transaction_opened() external {
+        ChannelReserve.ChannelDescriptor memory d = descriptor();
+        bytes32 slot = keccak256(abi.encode(idOf(d), uint256(0)));
+        cheats.store(address(RESERVE), slot, bytes32(uint256(1) << 96));
+        expectRevert(ChannelReserve.ChannelAlreadyExists.selector);
+        open(d, DEPOSIT);
+        assertState(idOf(d), 0, 1, 0);
+    }
+
     function test_the_time_of_grace_is_900_seconds_from_the_request() external {
         (ChannelReserve.ChannelDescriptor memory d, bytes32 id) = opened();
         cheats.warp(2_000_000_000);

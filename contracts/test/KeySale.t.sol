@@ -8,6 +8,10 @@ interface ITransferFrom {
     function transferFrom(address from, address to, uint256 amount) external returns (bool);
 }
 
+interface IMockCheats {
+    function mockCalls(address target, bytes calldata data, bytes[] calldata answers) external;
+}
+
 /// Purchases, and the end of a sale.
 /// forge-config: default.hardfork = "tempo:T4"
 contract KeySaleTest is KeySaleBase {
@@ -107,6 +111,23 @@ contract KeySaleTest is KeySaleBase {
     /// not have such policies, so the token is made to answer so.
     function test_a_payment_that_the_payee_does_not_receive_sells_nothing() external {
         assertNotReceived(true);
+    }
+
+    /// The balance must rise by neither less nor more, and the token must say that it paid.
+    function test_a_payment_counts_only_if_the_payee_receives_exactly_the_price() external {
+        uint256[4] memory received = [uint256(10e6) - 1, 10e6 + 1, 0, 10e6];
+        bool[4] memory said = [true, true, true, false];
+        bytes memory transfer = abi.encodeCall(ITransferFrom.transferFrom, (BUYER, PAYEE, 10e6));
+        for (uint256 i = 0; i < received.length; i++) {
+            cheats.mockCall(address(TOKEN), transfer, abi.encode(said[i]));
+            bytes[] memory balances = new bytes[](2);
+            (balances[0], balances[1]) = (abi.encode(7), abi.encode(7 + received[i]));
+            IMockCheats(address(vm)).mockCalls(address(TOKEN), abi.encodeCall(TOKEN.balanceOf, (PAYEE)), balances);
+            cheats.prank(BUYER);
+            (bool ok, bytes memory got) = address(sale).call(abi.encodeCall(KeySale.buy, (KEY, 1)));
+            assertEq(ok, false);
+            assertEq(got, abi.encodeWithSelector(KeySale.NotReceived.selector));
+        }
     }
 
     function assertNotReceived(bool said) private {
