@@ -319,6 +319,9 @@ async fn deploy(arguments: &DeployArguments) -> anyhow::Result<()> {
     if arguments.packs.is_empty() || arguments.packs.iter().any(|price| !price.is_positive()) {
         bail!("--packs: every price must be above zero, such as 10,25,100");
     }
+    if arguments.packs.len() > key_sale::MAX_PACKS {
+        bail!("--packs: a sale has {} packs at the most", key_sale::MAX_PACKS);
+    }
     let key = config.sessions.operator_key.as_ref().or(config.sponsor.private_key.as_ref());
     let key =
         key.context("set sessions.operator_key or sponsor.private_key: one of them signs the deployment")?;

@@ -133,11 +133,19 @@ impl<'a> Run<'a> {
     fn top_up(&mut self, sale: usize, owner: usize) -> (Vec<Call>, Purchase) {
         let amount = i64::try_from(1 + self.random.below(1_000)).expect("small");
         let (owner, contract) = (self.wallets[owner].address(), &self.sales[sale]);
-        (vec![contract.approve(amount), contract.top_up(owner, amount)], Purchase { owner, amount, key: None })
+        (
+            vec![contract.approve(amount), contract.top_up(owner, amount)],
+            Purchase { owner, amount, key: None },
+        )
     }
 
     /// Sends purchases in one transaction. Those of one that fails are none.
-    async fn send(&mut self, buyer: usize, by_access_key: bool, purchases: Vec<(Vec<Call>, Purchase)>) -> bool {
+    async fn send(
+        &mut self,
+        buyer: usize,
+        by_access_key: bool,
+        purchases: Vec<(Vec<Call>, Purchase)>,
+    ) -> bool {
         let (calls, made): (Vec<Vec<Call>>, Vec<Purchase>) = purchases.into_iter().unzip();
         let wallet = &self.wallets[buyer];
         let transaction = TempoTransaction { gas_limit: GAS, ..wallet.transaction(calls.concat()) };
@@ -157,7 +165,8 @@ impl<'a> Run<'a> {
     }
 
     async fn step(&mut self, reads_again: bool) {
-        let (buyer, other, sale) = (self.wallet(), self.wallet(), usize::try_from(self.random.below(2)).expect("small"));
+        let (buyer, other, sale) =
+            (self.wallet(), self.wallet(), usize::try_from(self.random.below(2)).expect("small"));
         match self.random.below(12) {
             0..=2 => {
                 let secret = self.secret();
@@ -194,7 +203,9 @@ impl<'a> Run<'a> {
             9 => {
                 let fault = match self.random.below(3) {
                     0 => Rule::new(Fault::Drop).times(3),
-                    1 => Rule::new(Fault::Error { code: -32_000, message: "later".into() }).on("eth_getLogs").times(2),
+                    1 => Rule::new(Fault::Error { code: -32_000, message: "later".into() })
+                        .on("eth_getLogs")
+                        .times(2),
                     _ => Rule::new(Fault::Behind { block: 0 }).on("eth_getLogs").times(2),
                 };
                 self.fixture().chain.faults().set(fault);
@@ -224,7 +235,8 @@ impl<'a> Run<'a> {
     async fn all_is_read(&self) {
         let fixture = self.fixture();
         // Faults of some requests may still wait for theirs.
-        let height = eventually("the chain answers", async || reader(fixture.chain).height().await.ok()).await;
+        let height =
+            eventually("the chain answers", async || reader(fixture.chain).height().await.ok()).await;
         for sale in fixture.server.app.key_sales.readers() {
             eventually("all is read", async || {
                 let cursor = sale.cursor().await.expect("the database answers")?;

@@ -16,8 +16,9 @@ fn attack_34_a_settlement_that_is_held_back_ends_and_is_told_of() {
         let chain = own_chain().await;
         for database in db::engines().await {
             let fixture = Fixture::on(database, &chain, |_| {}).await;
-            let payer = fixture.payer(DEPOSIT).await;
+            let (payer, other) = (fixture.payer(DEPOSIT).await, fixture.payer(DEPOSIT).await);
             fixture.run(&payer, payer.open(12 * PRICE), &json!({"chunks": 12})).await;
+            fixture.run(&other, other.open(40 * PRICE), &json!({"chunks": 12})).await;
             let before = held_back(&fixture).await;
             chain.faults().set(Rule::new(Fault::ReceivePolicy { account: fixture.server.recipient() }));
             let sessions = fixture.server.app.sessions.as_ref().expect("sessions");
@@ -25,8 +26,8 @@ fn attack_34_a_settlement_that_is_held_back_ends_and_is_told_of() {
             sessions.channels.settle(&channel, Timestamp::now()).await.expect("it is mined");
             assert_eq!(held_back(&fixture).await, before + 1);
             assert_eq!(fixture.channel(&payer).await.phase, Phase::Open);
-            fixture.done(&payer, payer.close(DEPOSIT)).await;
-            assert_eq!(fixture.channel(&payer).await.phase, Phase::Closed);
+            fixture.done(&other, other.close(DEPOSIT)).await;
+            assert_eq!(fixture.channel(&other).await.phase, Phase::Closed);
             assert_eq!(held_back(&fixture).await, before + 2);
             chain.faults().clear();
             fixture.assert_audit().await;

@@ -131,7 +131,8 @@ impl Run {
         }
         if bound {
             let meant = if changed { json!({ "limits": {} }) } else { parameters.clone() };
-            message = format!("{message} | body={}", parameters_digest(meant.as_object().expect("an object")));
+            message =
+                format!("{message} | body={}", parameters_digest(meant.as_object().expect("an object")));
         }
         let signature = self.sign(wallet, signer, &message);
         let proof = fields(self.wallets[wallet].agent.address(), &message, &signature);
@@ -143,9 +144,17 @@ impl Run {
         let restricted = signer == Signer::LimitedAccessKey && !matches!(action, "list" | "revoke");
         let told = format!("{action} of {key} by {wallet} at {server}: {} {}", answer.status, answer.text);
         if elsewhere || bound && changed {
-            assert_eq!((answer.status, crate::management::code(&answer).as_str()), (403, "MESSAGE_INVALID"), "{told}");
+            assert_eq!(
+                (answer.status, crate::management::code(&answer).as_str()),
+                (403, "MESSAGE_INVALID"),
+                "{told}"
+            );
         } else if signer == Signer::AnotherWallet || restricted {
-            assert_eq!((answer.status, crate::management::code(&answer).as_str()), (403, "SIGNATURE_INVALID"), "{told}");
+            assert_eq!(
+                (answer.status, crate::management::code(&answer).as_str()),
+                (403, "SIGNATURE_INVALID"),
+                "{told}"
+            );
         } else {
             self.carried_out(server, wallet, action, &key, limit, &answer, &told);
             if answer.status < 300 {
@@ -178,7 +187,11 @@ impl Run {
             ("list", _) => {
                 assert_eq!(answer.status, 200, "{told}");
                 let listed = answer.json()["keys"].as_array().expect("keys").len();
-                assert_eq!(listed, self.keys[server].values().filter(|key| key.owner == wallet).count(), "{told}");
+                assert_eq!(
+                    listed,
+                    self.keys[server].values().filter(|key| key.owner == wallet).count(),
+                    "{told}"
+                );
             }
             ("revoke", Some(own)) => {
                 assert_eq!(answer.status, 200, "{told}");
@@ -189,7 +202,7 @@ impl Run {
                 if action == "update" {
                     own.limit = limit;
                 } else {
-                    own.text = answer.json()["key"].as_str().expect("a key").to_owned();
+                    answer.json()["key"].as_str().expect("a key").clone_into(&mut own.text);
                 }
             }
             _ => assert_eq!(answer.status, 404, "{told}"),

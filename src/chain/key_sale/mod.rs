@@ -49,7 +49,9 @@ mod contract {
     }
 }
 
-/// Gas limit of a deployment, enough for twenty packs: Tempo asks 1,000 for each byte
+/// The most packs that a sale can have.
+pub const MAX_PACKS: usize = 16;
+/// Gas limit of a deployment, enough for as many packs: Tempo asks 1,000 for each byte
 /// of code, and 250,000 for each new slot of storage.
 pub const DEPLOYMENT_GAS: u64 = 12_000_000;
 /// Validity of a deployment in seconds: within the 30 that the chain allows

@@ -1,6 +1,8 @@
 //! `/openapi.json`: the documentation of the routes, made from their types and
 //! completed from the configuration: names, prices, terms.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 use utoipa::{PartialSchema as _, ToSchema as _};
 
@@ -87,6 +89,7 @@ pub fn document(config: &Config, offers: &Offers, sessions: Option<&Sessions>) -
             }
         }
     }
+    share_responses(&mut document);
     document
 }
 
@@ -180,6 +183,36 @@ fn describe_errors(document: &mut Value) {
             if status.starts_with(['4', '5']) {
                 response["content"] = shape.clone();
             }
+        }
+    }
+}
+
+/// Names the responses that several operations have, and refers to them: registries read no documents above 64 KiB.
+fn share_responses(document: &mut Value) {
+    let mut counts: BTreeMap<(String, String), usize> = BTreeMap::new();
+    let place = |status: &str, response: &Value| (status.to_owned(), response.to_string());
+    for_each_response(document, |status, response| {
+        *counts.entry(place(status, response)).or_default() += 1;
+    });
+    let shared = counts.into_iter().filter(|(_, count)| *count > 1).map(|(place, _)| place);
+    let named: BTreeMap<(String, String), String> =
+        shared.enumerate().map(|(n, place)| (place.clone(), format!("Status{}.{n}", place.0))).collect();
+    for_each_response(document, |status, response| {
+        if let Some(name) = named.get(&place(status, response)) {
+            *response = json!({ "$ref": format!("#/components/responses/{name}") });
+        }
+    });
+    for ((_, response), name) in named {
+        let response: Value = serde_json::from_str(&response).expect("it was JSON");
+        document["components"]["responses"][name] = response;
+    }
+}
+
+fn for_each_response(document: &mut Value, mut visit: impl FnMut(&str, &mut Value)) {
+    let operations = document["paths"].as_object_mut().into_iter().flatten();
+    for (_, operation) in operations.flat_map(|(_, methods)| methods.as_object_mut().into_iter().flatten()) {
+        for (status, response) in operation["responses"].as_object_mut().into_iter().flatten() {
+            visit(status, response);
         }
     }
 }
