@@ -67,6 +67,8 @@ enum ChannelsCommand {
     Settle(ChannelArguments),
     /// Move what was spent to the payee and return the rest to the payer.
     Close(ChannelArguments),
+    /// List the settlements that the payee's receive policy holds back: transaction, channel, amount, the guard's receipt.
+    HeldBack(Configuration),
 }
 
 #[derive(Subcommand)]
@@ -82,8 +84,20 @@ enum ContractsCommand {
 enum UncreditedCommand {
     /// List the payments, the oldest first: source, wallet, amount, reason.
     List(Configuration),
-    /// Credit a payment to its wallet, once you have its money.
-    Credit(UncreditedArguments),
+    /// Credit a payment to its wallet, once its money has reached you.
+    Credit(CreditArguments),
+    /// Take a payment off the list without credit: its sender has the money back.
+    Dismiss(UncreditedArguments),
+}
+
+#[derive(Args)]
+struct CreditArguments {
+    #[command(flatten)]
+    payment: UncreditedArguments,
+    /// Say that you have seen the money at the account that is paid. Where a receive policy held it back, its sender may
+    /// have taken it back from the guard.
+    #[arg(long)]
+    received: bool,
 }
 
 #[derive(Args)]
@@ -273,7 +287,9 @@ async fn serve_dev(arguments: DevArguments) -> anyhow::Result<()> {
 /// themselves against writers that race.
 async fn manage_channels(command: ChannelsCommand) -> anyhow::Result<()> {
     let (configuration, id) = match &command {
-        ChannelsCommand::List(configuration) => (configuration, None),
+        ChannelsCommand::List(configuration) | ChannelsCommand::HeldBack(configuration) => {
+            (configuration, None)
+        }
         ChannelsCommand::Settle(one) | ChannelsCommand::Close(one) => {
             (&one.configuration, Some(one.channel.parse::<ChannelId>()?))
         }
@@ -284,6 +300,12 @@ async fn manage_channels(command: ChannelsCommand) -> anyhow::Result<()> {
     let models = Models::new(&config, Examiner::without_models())?;
     let sessions = Sessions::new(&config, &models, &db, &chain, None, ChannelNotifier::new().0)?
         .context("this configuration has no channels: set sessions.operator_key and at least one model")?;
+    if matches!(command, ChannelsCommand::HeldBack(_)) {
+        for held in sessions.channels.held_back().await? {
+            println!("{} {} ${} {}", held.reference, held.channel, held.amount.to_dollars(), held.claim);
+        }
+        return Ok(());
+    }
     let Some(id) = id else {
         for channel in sessions.channels.list(MAX_CHANNELS_LISTED).await? {
             println!(
@@ -353,35 +375,57 @@ async fn deploy(arguments: &DeployArguments) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Lists payments without credit, or credits one. Works beside a running server.
+/// Lists payments without credit, credits or dismisses one. Works beside a running server.
 async fn manage_uncredited(command: UncreditedCommand) -> anyhow::Result<()> {
-    let (configuration, source) = match command {
-        UncreditedCommand::List(configuration) => (configuration, None),
-        UncreditedCommand::Credit(UncreditedArguments { source, configuration }) => {
-            (configuration, Some(SourceRef::parse(&source)?))
+    let unknown = "there is no such payment; `farebox uncredited list` lists them";
+    match command {
+        UncreditedCommand::List(configuration) => {
+            for payment in uncredited::list(&current_database(&configuration).await?).await? {
+                let (amount, claim) = (payment.amount.to_dollars(), payment.claim.unwrap_or_default());
+                println!("{} {} ${amount} {} {claim}", payment.source, payment.account, payment.reason);
+            }
         }
-    };
-    let config = configuration.load()?;
-    let db = Db::connect(config.database.url.expose(), 2).await?;
-    let Some(source) = source else {
-        for payment in uncredited::list(&db).await? {
-            let amount = payment.amount.to_dollars();
-            println!("{} {} ${amount} {}", payment.source, payment.owner, payment.reason);
+        UncreditedCommand::Credit(CreditArguments { received: false, .. }) => {
+            bail!(
+                "--received: say that you have seen the money; its sender may have taken it back from the guard"
+            );
         }
-        return Ok(());
-    };
-    let credited = uncredited::credit(&db, &source, Timestamp::now()).await?;
-    let credited = credited.context("there is no such payment; `farebox uncredited list` lists them")?;
-    println!("{} has ${} of credit", credited.owner, credited.amount.to_dollars());
+        UncreditedCommand::Credit(CreditArguments { payment, .. }) => {
+            let (db, source) =
+                (current_database(&payment.configuration).await?, SourceRef::parse(&payment.source)?);
+            let credited = uncredited::credit(&db, &source, Timestamp::now()).await?.context(unknown)?;
+            println!("{} has ${} of credit", credited.account, credited.amount.to_dollars());
+        }
+        UncreditedCommand::Dismiss(payment) => {
+            let (db, source) =
+                (current_database(&payment.configuration).await?, SourceRef::parse(&payment.source)?);
+            if !uncredited::dismiss(&db, &source).await? {
+                bail!(unknown);
+            }
+            println!("dismissed");
+        }
+    }
+    Ok(())
+}
+
+/// Opens the configured database, whose schema must be this version's.
+async fn current_database(configuration: &Configuration) -> anyhow::Result<Db> {
+    let db = Db::connect(configuration.load()?.database.url.expose(), 2).await?;
+    ensure_current(&db).await?;
+    Ok(db)
+}
+
+async fn ensure_current(db: &Db) -> anyhow::Result<()> {
+    anyhow::ensure!(
+        db.is_current().await?,
+        "the database's schema is not of this version of farebox: bring it up to date with `farebox migrate`"
+    );
     Ok(())
 }
 
 async fn audit_database(url: &str) -> anyhow::Result<ExitCode> {
     let db = Db::connect(url, 2).await?;
-    anyhow::ensure!(
-        db.is_current().await?,
-        "the database's schema is not of this version of farebox: bring it up to date with `farebox migrate`"
-    );
+    ensure_current(&db).await?;
     let report = ledger::audit::audit(&db).await?;
     let disagreements = funding::audit::audit(&db).await?;
     println!("{report}");

@@ -13,6 +13,7 @@ use crate::config::Secret;
 use crate::db::{Db, Engine, notify, wal};
 use crate::funding::card::Cards;
 use crate::funding::channel::{Channels, worker};
+use crate::funding::key_sale::SaleReader;
 use crate::funding::{Charges, FeeAccount, KeySales, Payee, key_sale, recover};
 use crate::id::Timestamp;
 use crate::keys::{self, Keys, Rates};
@@ -108,7 +109,8 @@ impl Workers {
             self.run(key_sale::reader::run(reader));
         }
         let (chain, accounts) = (context.chain, context.fee_accounts);
-        self.run(key_sale::buyers::run(db, chain.clone()));
+        let followed = context.key_sales.readers().iter().map(SaleReader::contract).collect();
+        self.run(key_sale::buyers::run(db, chain.clone(), followed));
         let payees = context.payees;
         self.run({
             let chain = chain.clone();

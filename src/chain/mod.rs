@@ -5,6 +5,7 @@
 //! callers' rules about money rest on the third one.
 
 pub mod key_sale;
+mod receipt;
 mod receive_policy;
 pub mod reserve;
 pub mod signer;
@@ -21,20 +22,18 @@ use alloy::primitives::{Address, B256, Bytes, U256, keccak256};
 use alloy::providers::{Provider as _, RootProvider};
 use alloy::rpc::client::RpcClient;
 use alloy::rpc::types::TransactionRequest;
-use alloy::sol_types::{SolError as _, SolEvent as _, SolValue as _};
+use alloy::sol_types::SolError as _;
 use alloy::transports::{RpcError, TransportErrorKind};
 use tempo_alloy::TempoNetwork;
 use tempo_alloy::contracts::precompiles::ITIP20;
 use tempo_alloy::rpc::TempoTransactionReceipt;
-use tempo_contracts::precompiles::IReceivePolicyGuard::{ClaimReceiptV1, TransferBlocked};
-use tempo_contracts::precompiles::RECEIVE_POLICY_GUARD_ADDRESS;
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
 use crate::config;
-use crate::money::Money;
 
-pub use transaction::{Fees, SignedTransaction, TransactionError, TransactionSigner};
+pub use receipt::{BlockedTransfer, TransferResult, fee_paid, held_back, transfer_result};
+pub use transaction::{Fees, KnownTransaction, SignedTransaction, TransactionError, TransactionSigner};
 
 /// Pause between two requests for the same transaction.
 const POLL_INTERVAL: Duration = Duration::from_millis(250);
@@ -179,11 +178,11 @@ impl Chain {
         }
     }
 
-    /// The signer of a transaction that the node knows; `None` while it knows it not.
+    /// A transaction; `None` while the node does not know it.
     ///
     /// # Errors
     /// [`ChainError`] when the node is unreachable or its answer is invalid.
-    pub async fn transaction_signer(&self, hash: B256) -> Result<Option<TransactionSigner>, ChainError> {
+    pub async fn transaction(&self, hash: B256) -> Result<Option<KnownTransaction>, ChainError> {
         let method = "eth_getTransactionByHash";
         let found = self.call(method, self.provider.get_transaction_by_hash(hash)).await?;
         let Some(found) = found else { return Ok(None) };
@@ -191,7 +190,7 @@ impl Chain {
         if *envelope.tx_hash() != hash {
             return Err(ChainError::InvalidAnswer { method });
         }
-        TransactionSigner::of(envelope).map(Some).ok_or(ChainError::InvalidAnswer { method })
+        KnownTransaction::of(envelope).map(Some).ok_or(ChainError::InvalidAnswer { method })
     }
 
     /// True if a transaction that no block later than `last` (Unix seconds) can
@@ -384,53 +383,4 @@ fn classify(method: &'static str, error: RpcError<TransportErrorKind>) -> ChainE
         RpcError::DeserError { .. } | RpcError::NullResp => ChainError::InvalidAnswer { method },
         _ => ChainError::Unreachable { method },
     }
-}
-
-/// Result of a transfer, as a receipt tells it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TransferResult {
-    /// The recipient has the money.
-    Arrived,
-    /// The recipient's receive policy blocked it (TIP-1028): `payer` has paid, and the guard has the money.
-    HeldBack { payer: Address },
-    /// There was none.
-    Absent,
-}
-
-/// The result of a TIP-20 transfer of exactly `amount` of `token` to
-/// `recipient`. Other transfers beside it are normal: fees are some.
-#[must_use]
-pub fn transfer_result(
-    receipt: &ChainReceipt,
-    token: Address,
-    recipient: Address,
-    amount: Money,
-) -> TransferResult {
-    let Ok(amount) = u64::try_from(amount.micros()).map(U256::from) else { return TransferResult::Absent };
-    let mut logs = receipt.inner.logs().iter().filter(|log| log.address() == token);
-    let arrived = logs.any(|log| {
-        ITIP20::Transfer::decode_log(&log.inner)
-            .is_ok_and(|moved| moved.to == recipient && moved.amount == amount)
-    });
-    if arrived {
-        return TransferResult::Arrived;
-    }
-    let blocked =
-        held_back(receipt, recipient).find(|blocked| blocked.token == token && blocked.amount == amount);
-    let claim = blocked.and_then(|blocked| ClaimReceiptV1::abi_decode(&blocked.receipt).ok());
-    claim.map_or(TransferResult::Absent, |claim| TransferResult::HeldBack { payer: claim.originator })
-}
-
-/// The transfers to `recipient` that its receive policy blocked.
-pub fn held_back(receipt: &ChainReceipt, recipient: Address) -> impl Iterator<Item = TransferBlocked> {
-    let logs = receipt.inner.logs().iter().filter(|log| log.address() == RECEIVE_POLICY_GUARD_ADDRESS);
-    logs.filter_map(|log| TransferBlocked::decode_log(&log.inner).ok())
-        .map(|log| log.data)
-        .filter(move |blocked| blocked.receiver == recipient)
-}
-
-/// The network fee of a mined transaction, rounded up; `None` when it does not fit.
-#[must_use]
-pub fn fee_paid(receipt: &ChainReceipt) -> Option<Money> {
-    transaction::fee(u128::from(receipt.gas_used()), receipt.effective_gas_price())
 }

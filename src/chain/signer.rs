@@ -92,11 +92,11 @@ impl Chain {
         Ok(Some(AccessKey { kind, expiry: found.expiry, restricted }))
     }
 
-    /// True if an access key may make some calls only. Chains before allowed calls do not know the question (T3).
+    /// True if an access key may make some calls only, or the chain does not say.
     async fn has_allowed_calls(&self, account: Address, key: Address) -> Result<bool, ChainError> {
         let call = IAccountKeychain::getAllowedCallsCall { account, keyId: key };
         let Some(answer) = self.view(Some(ACCOUNT_KEYCHAIN_ADDRESS), call.abi_encode()).await? else {
-            return Ok(false);
+            return Ok(true);
         };
         let found = IAccountKeychain::getAllowedCallsCall::abi_decode_returns(&answer)
             .map_err(|_| ChainError::InvalidAnswer { method: "eth_call" })?;

@@ -4,7 +4,7 @@ use std::num::NonZeroU64;
 
 use alloy::consensus::transaction::SignerRecoverable as _;
 use alloy::eips::eip2718::{Decodable2718 as _, Encodable2718 as _};
-use alloy::primitives::{Address, B256};
+use alloy::primitives::{Address, B256, Bytes, TxKind};
 use alloy::rpc::types::TransactionRequest;
 use alloy::signers::SignerSync as _;
 use alloy::signers::local::PrivateKeySigner;
@@ -33,6 +33,23 @@ pub struct TransactionSigner {
     pub account: Address,
     /// The access key; `None` when the account's own key signed.
     pub access_key: Option<Address>,
+    /// True if the transaction brings the account's own authorisation of that key.
+    pub brings_authorization: bool,
+}
+
+/// A transaction that the node knows.
+#[derive(Debug, Clone)]
+pub struct KnownTransaction {
+    pub signer: TransactionSigner,
+    /// Its calls: receiver and data.
+    pub calls: Vec<(TxKind, Bytes)>,
+}
+
+impl KnownTransaction {
+    pub(super) fn of(envelope: &TempoTxEnvelope) -> Option<Self> {
+        let calls = envelope.calls().map(|(to, data)| (to, data.clone())).collect();
+        Some(Self { signer: TransactionSigner::of(envelope)?, calls })
+    }
 }
 
 impl TransactionSigner {
@@ -48,11 +65,14 @@ impl TransactionSigner {
         Self::of_signed(&AASigned::decode_2718(&mut raw.as_slice()).ok()?)
     }
 
-    pub(super) fn of(envelope: &TempoTxEnvelope) -> Option<Self> {
+    fn of(envelope: &TempoTxEnvelope) -> Option<Self> {
         match envelope {
             TempoTxEnvelope::AA(signed) => Self::of_signed(signed),
             // Only the account's own key can sign the types before Tempo's.
-            other => Some(Self { account: other.recover_signer().ok()?, access_key: None }),
+            other => {
+                let account = other.recover_signer().ok()?;
+                Some(Self { account, access_key: None, brings_authorization: false })
+            }
         }
     }
 
@@ -62,7 +82,12 @@ impl TransactionSigner {
             TempoSignature::Primitive(_) => None,
             TempoSignature::Keychain(keychain) => Some(keychain.key_id(&signed.signature_hash()).ok()?),
         };
-        Some(Self { account, access_key })
+        let authorization = signed.tx().key_authorization.as_ref();
+        let brings_authorization = authorization.is_some_and(|authorization| {
+            Some(authorization.key_id) == access_key
+                && authorization.recover_signer().is_ok_and(|signer| signer == account)
+        });
+        Some(Self { account, access_key, brings_authorization })
     }
 }
 

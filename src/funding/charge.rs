@@ -25,6 +25,7 @@ use super::settle::ChargeSettlement;
 use super::sponsor::Sponsor;
 use super::store::{Claim, Payments, StoreError};
 use super::tempo::TempoCharges;
+use super::uncredited::OwedCredit;
 use crate::chain::Chain;
 use crate::config::Config;
 use crate::id::Timestamp;
@@ -163,8 +164,11 @@ impl Charges {
         };
         let redemption = Redemption { requirement, credential, offer, method, expires: verified.expires };
         let stored = self.payments.find(id).await?;
-        let step =
-            payment::decide(stored.as_ref(), &presented(requirement, credential, verified.expires), now);
+        let step = payment::decide(
+            stored.as_ref(),
+            &presented(requirement, credential, stored.as_ref(), verified.expires),
+            now,
+        );
         tracing::debug!(?step, "credential presented");
         let lease = payment_lease::until(now);
         match (step, stored) {
@@ -195,14 +199,16 @@ impl Charges {
         error: ChallengeError,
         now: Timestamp,
     ) -> Result<Delivery, RedeemError<E>> {
-        let known =
-            self.payments.find(&credential.challenge().id).await?.filter(|stored| {
-                stored.fingerprint == credential.fingerprint() && is_for(stored, requirement)
-            });
+        let known = self
+            .payments
+            .find(&credential.challenge().id)
+            .await?
+            .filter(|stored| credential.is_of(&stored.fingerprint) && is_for(stored, requirement));
         let Some(stored) = known else {
             return Err(RedeemError::Challenge(error));
         };
-        match payment::decide(Some(&stored), &presented(requirement, credential, stored.expires_at), now) {
+        let presented = presented(requirement, credential, Some(&stored), stored.expires_at);
+        match payment::decide(Some(&stored), &presented, now) {
             step @ (NextStep::Reconcile | NextStep::Deliver | NextStep::Repeat) => {
                 self.complete(step, stored, now).await
             }
@@ -301,21 +307,29 @@ impl Charges {
         A: Into<WorkResult>,
     {
         let Redemption { requirement, credential, offer, method, expires } = redemption;
-        let payer = match method.validate(credential, offer).await {
+        let payer = match method.validate(credential, offer, Timestamp::now()).await {
             Err(MethodError::HeldBack(held)) => {
                 let id = &credential.challenge().id;
-                return self.hold_back(id, &held, offer.amount(), Timestamp::now()).await;
+                let owed = OwedCredit {
+                    account: requirement.top_up.as_ref().unwrap_or(held.payer.account()),
+                    amount: offer.amount(),
+                };
+                return self.hold_back(id, &held, owed, Timestamp::now()).await;
             }
             validated => validated?,
         };
-        if let Some(earlier) = self.same_key(requirement, credential, &payer).await? {
-            return deliver(earlier);
-        }
         let authority = if requirement.gives_authority {
-            method.authority(credential, &payer).await?
+            method.authority(credential, offer, &payer).await?
         } else {
             Authority::Nothing
         };
+        if let Some(earlier) = self.same_key(requirement, credential, &payer).await? {
+            // What was bought before is handed to nobody who could not have bought it.
+            if requirement.gives_authority && authority != Authority::Full {
+                return Err(RedeemError::KeyReused);
+            }
+            return deliver(earlier);
+        }
         let paid = Paid { payer: payer.clone(), amount: offer.amount(), authority };
         let made: WorkResult = work(paid).await.map_err(RedeemError::Work)?.into();
         let settlement = ChargeSettlement {
@@ -392,11 +406,12 @@ fn is_for(stored: &Payment, requirement: &Requirement) -> bool {
 
 fn presented<'a>(
     requirement: &'a Requirement,
-    credential: &'a Credential,
+    credential: &Credential,
+    stored: Option<&Payment>,
     expires: Timestamp,
 ) -> Presented<'a> {
     Presented {
-        fingerprint: credential.fingerprint(),
+        is_same: stored.is_some_and(|stored| credential.is_of(&stored.fingerprint)),
         submission: credential.submission(),
         idempotency_key: requirement.idempotency_key.as_deref(),
         expires,

@@ -46,6 +46,8 @@ pub(super) struct HeldBack {
     pub payer: Payer,
     /// The method's name of the transfer.
     pub reference: String,
+    /// The text with which whoever may can claim the money.
+    pub claim: String,
 }
 
 /// Progress of a transfer.
@@ -55,7 +57,7 @@ pub(super) enum TransferStatus {
     /// server paid, where it is known.
     Settled { reference: String, fee: Option<Money> },
     /// The payer has paid, and the recipient's own policy keeps the money from it.
-    HeldBack { reference: String },
+    HeldBack { reference: String, claim: String },
     /// It failed for good; no money moved.
     Failed,
     /// The network refused it and does not know it. The text is the network's reason.
@@ -100,9 +102,10 @@ impl ChargeMethod {
         &self,
         credential: &Credential,
         offer: &Offer,
+        now: Timestamp,
     ) -> Result<Payer, MethodError> {
         match self {
-            Self::Tempo(tempo) => tempo.validate(credential, offer).await,
+            Self::Tempo(tempo) => tempo.validate(credential, offer, now).await,
         }
     }
 
@@ -110,10 +113,11 @@ impl ChargeMethod {
     pub(super) async fn authority(
         &self,
         credential: &Credential,
+        offer: &Offer,
         payer: &Payer,
     ) -> Result<Authority, MethodError> {
         match self {
-            Self::Tempo(tempo) => tempo.authority(credential, payer).await,
+            Self::Tempo(tempo) => tempo.authority(credential, offer, payer).await,
         }
     }
 

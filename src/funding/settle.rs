@@ -16,7 +16,7 @@ use super::outcome::refused;
 use super::recover;
 use super::sponsor;
 use super::store::{self, Dispatch, SettlementRecord, StoreError};
-use super::uncredited::{self, HELD_BACK};
+use super::uncredited::{self, HELD_BACK, OwedCredit, Reason};
 use crate::db::{DbError, Tx, TxError};
 use crate::id::{RequestId, RequestKey, SourceRef, Timestamp};
 use crate::ledger::{self, EntryDetails, EntryKind, LedgerError, SpendOutcome};
@@ -117,9 +117,13 @@ impl Charges {
             TransferStatus::Settled { reference, fee } => {
                 self.settle(settlement, Some(&reference), fee, now).await
             }
-            TransferStatus::HeldBack { reference } => {
-                let held = HeldBack { payer: settlement.payer.clone(), reference };
-                self.hold_back(settlement.id, &held, settlement.due.amount, now).await
+            TransferStatus::HeldBack { reference, claim } => {
+                let held = HeldBack { payer: settlement.payer.clone(), reference, claim };
+                let owed = OwedCredit {
+                    account: settlement.top_up.unwrap_or(held.payer.account()),
+                    amount: settlement.goods.map_or(settlement.due.amount, |goods| goods.credits),
+                };
+                self.hold_back(settlement.id, &held, owed, now).await
             }
             TransferStatus::Failed => {
                 self.payments.fail(settlement.id, now).await?;
@@ -138,21 +142,26 @@ impl Charges {
         &self,
         id: &str,
         held: &HeldBack,
-        amount: Money,
+        owed: OwedCredit<'_>,
         now: Timestamp,
     ) -> Result<Delivery, RedeemError<E>> {
-        let (payer, reference) = (held.payer.name(), held.reference.as_str());
+        let (payer, reference, amount) = (held.payer.name(), held.reference.as_str(), owed.amount);
         tracing::error!(payment = id, payer, %amount, reference, "a payment is held back by the recipient's receive policy");
         let source = SourceRef::parse(&format!("held:{reference}")).ok();
         let source = source.as_ref();
         let recorded = self.payments.db().transaction(|mut tx| async move {
             let failed = store::hold_back(&mut tx, id, held, now).await?;
             if let Some(source) = source.filter(|_| failed && amount.is_positive()) {
-                uncredited::insert(&mut tx, source, payer, amount, HELD_BACK, now).await?;
+                let why = Reason { text: HELD_BACK, claim: Some(&held.claim) };
+                uncredited::insert(&mut tx, source, owed, why, now).await?;
             }
-            Ok::<_, DbError>((tx, failed))
+            Ok::<_, LedgerError>((tx, failed))
         });
-        if recorded.await.map_err(StoreError::Db)? {
+        let recorded = recorded.await.map_err(|error| {
+            tracing::error!(payment = id, %error, "a payment that is held back cannot be recorded yet");
+            RedeemError::Pending
+        });
+        if recorded? {
             metrics::counter!("farebox_payments_held_back_total").increment(1);
         }
         Err(refused(RefusalReason::HeldBack))

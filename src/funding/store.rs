@@ -245,10 +245,11 @@ impl Payments {
         self.update("DELETE FROM payments WHERE id = $1 AND state = 'claimed'", &[Bind::Text(id)]).await
     }
 
-    /// The transaction can never pay any more.
+    /// The transaction can never pay any more, and its idempotency key is free for one that does.
     pub(super) async fn fail(&self, id: &str, now: Timestamp) -> Result<bool, StoreError> {
         self.update(
-            "UPDATE payments SET state = 'failed', instruction = NULL, answer = NULL, updated_at = $2 \
+            "UPDATE payments SET state = 'failed', idempotency_key = NULL, instruction = NULL, answer = NULL, \
+             updated_at = $2 \
              WHERE id = $1 AND state = 'broadcast'",
             &[Bind::Text(id), Bind::Int(now.millis())],
         )
@@ -377,7 +378,7 @@ pub(super) async fn hold_back(
     let done = run(
         tx,
         "UPDATE payments SET state = 'failed', failure = 'held_back', payer = $2, reference = $3, \
-         instruction = NULL, answer = NULL, updated_at = $4 WHERE id = $1 AND state IN ('claimed', 'broadcast')",
+         idempotency_key = NULL, instruction = NULL, answer = NULL, updated_at = $4 WHERE id = $1 AND state IN ('claimed', 'broadcast')",
         &[
             Bind::Text(id),
             Bind::Text(held.payer.name()),

@@ -4,16 +4,19 @@
 use std::time::Duration;
 
 use alloy::network::ReceiptResponse as _;
-use alloy::primitives::{Address, B256};
+use alloy::primitives::{Address, B256, TxKind, U256};
+use alloy::sol_types::SolCall as _;
 use mpp::protocol::traits::{ChargeMethod as _, ErrorCode, VerificationError};
 use mpp::server::TempoChargeMethod;
+use mpp::tempo::attribution;
+use tempo_alloy::contracts::precompiles::ITIP20;
 
 use super::method::{Authority, Due, HeldBack, MethodError, TransferStatus};
 use super::recover;
 use super::sponsor::{self, Exhausted, Sponsor};
 use crate::chain::{
-    Chain, ChainError, ChainReceipt, Provider, SendOutcome, SignedTransaction, SimulationOutcome,
-    TransactionSigner, TransferResult,
+    BlockedTransfer, Chain, ChainError, ChainReceipt, KnownTransaction, Provider, SendOutcome,
+    SignedTransaction, SimulationOutcome, TransactionSigner, TransferResult,
 };
 use crate::db::{DbError, Tx};
 use crate::id::Timestamp;
@@ -54,6 +57,7 @@ impl TempoCharges {
         &self,
         credential: &Credential,
         offer: &Offer,
+        now: Timestamp,
     ) -> Result<Payer, MethodError> {
         // draft-tempo-charge-00, "Hash Settlement": a sponsored charge cannot
         // have been broadcast by the payer.
@@ -79,11 +83,15 @@ impl TempoCharges {
             };
             let due = Due { amount: offer.amount(), currency: offer.currency() };
             if receipt.status()
-                && let TransferResult::HeldBack { payer } = self.result(&receipt, due)
+                && let TransferResult::HeldBack(blocked) = self.result(&receipt, due)
+                && let Some(payer) = payer_of_blocked(credential, &blocked)
             {
-                let payer = Payer::wallet(&format!("{payer:#x}")).expect("an address is one");
-                return Err(MethodError::HeldBack(HeldBack { payer, reference }));
+                let claim = alloy::hex::encode_prefixed(&blocked.claim);
+                return Err(MethodError::HeldBack(HeldBack { payer, reference, claim }));
             }
+        }
+        if credential.submission() == Submission::Pull {
+            self.refuse_unknown_key(credential, now).await?;
         }
         let request = tempo::charge_request(offer)
             .ok_or_else(|| MethodError::Invalid("the offer is not a charge on Tempo".into()))?;
@@ -106,11 +114,25 @@ impl TempoCharges {
         Ok(format!("{hash:#x}"))
     }
 
+    /// Refuses a transaction that is signed by a key which its account did not authorise. The verifier reads the
+    /// account off the signature, and everything that is the payer's would be whoever's writes its address there.
+    async fn refuse_unknown_key(&self, credential: &Credential, now: Timestamp) -> Result<(), MethodError> {
+        let unknown = "the access key that signed is not authorised by its account, or not any more";
+        let Some(signer) = TransactionSigner::parse(payload(credential)?.data()) else {
+            return Ok(()); // What cannot be read the verifier refuses.
+        };
+        let Some(key) = signer.access_key.filter(|_| !signer.brings_authorization) else { return Ok(()) };
+        let found = self.chain.access_key(signer.account, key).await.map_err(|error| unavailable(&error))?;
+        let active = found.is_some_and(|found| i128::from(found.expiry) > i128::from(now.seconds()));
+        if active { Ok(()) } else { Err(MethodError::Invalid(unknown.into())) }
+    }
+
     /// The payer of a pushed transaction is the account that its transfer debits, which is not always its sender: an
     /// allowance lets others move that money. Nor may every key that signs for an account do all with it.
     pub(super) async fn authority(
         &self,
         credential: &Credential,
+        offer: &Offer,
         payer: &Payer,
     ) -> Result<Authority, MethodError> {
         let signer = match credential.submission() {
@@ -118,8 +140,10 @@ impl TempoCharges {
             Submission::Pull => TransactionSigner::parse(payload(credential)?.data()),
             Submission::Push => {
                 let hash = Self::pushed(credential)?.parse().expect("a hash as it is written here");
-                let found = self.chain.transaction_signer(hash).await.map_err(|error| unavailable(&error))?;
-                Some(found.ok_or(MethodError::Pending)?)
+                let found = self.chain.transaction(hash).await.map_err(|error| unavailable(&error))?;
+                let sent = found.ok_or(MethodError::Pending)?;
+                // A contract that it called may have paid with its allowance.
+                self.pays_itself(&sent, credential, offer).then_some(sent.signer)
             }
         };
         let Some(signer) = signer.filter(|signer| format!("{:#x}", signer.account) == payer.name()) else {
@@ -129,6 +153,17 @@ impl TempoCharges {
         let found = self.chain.access_key(signer.account, key).await.map_err(|error| unavailable(&error))?;
         // A key that is only being authorised, or not any more, is trusted with this payment alone.
         Ok(if found.is_some_and(|found| !found.restricted) { Authority::Full } else { Authority::Restricted })
+    }
+
+    /// True if one of the transaction's own calls is the transfer that pays this challenge.
+    fn pays_itself(&self, sent: &KnownTransaction, credential: &Credential, offer: &Offer) -> bool {
+        let Ok(currency) = offer.currency().parse::<Address>() else { return false };
+        let Ok(amount) = u64::try_from(offer.amount().micros()).map(U256::from) else { return false };
+        sent.calls.iter().filter(|(to, _)| *to == TxKind::Call(currency)).any(|(_, data)| {
+            ITIP20::transferWithMemoCall::abi_decode(data).is_ok_and(|call| {
+                call.to == self.recipient && call.amount == amount && is_bound(credential, &call.memo)
+            })
+        })
     }
 
     pub(super) async fn prepare(
@@ -229,7 +264,9 @@ impl TempoCharges {
             (true, TransferResult::Arrived) => {
                 TransferStatus::Settled { reference, fee: crate::chain::fee_paid(receipt) }
             }
-            (true, TransferResult::HeldBack { .. }) => TransferStatus::HeldBack { reference },
+            (true, TransferResult::HeldBack(blocked)) => {
+                TransferStatus::HeldBack { reference, claim: alloy::hex::encode_prefixed(&blocked.claim) }
+            }
             (false, TransferResult::Absent) => TransferStatus::Failed,
             (_, result) => {
                 // The validated calls cannot succeed without this transfer, nor
@@ -252,6 +289,21 @@ impl TempoCharges {
 
 fn payload(credential: &Credential) -> Result<mpp::PaymentPayload, MethodError> {
     tempo::charge_payload(credential.as_wire()).map_err(|error| MethodError::Invalid(error.to_string()))
+}
+
+/// True if a transfer's memo is for the credential's challenge ("Challenge-Bound Memos").
+fn is_bound(credential: &Credential, memo: &B256) -> bool {
+    let challenge = credential.challenge();
+    attribution::verify_server(&memo.0, &challenge.realm)
+        && attribution::verify_challenge_binding(&memo.0, &challenge.id)
+}
+
+/// The payer of a blocked transfer that was made for the credential's challenge, and in the name that it says.
+fn payer_of_blocked(credential: &Credential, blocked: &BlockedTransfer) -> Option<Payer> {
+    let payer = format!("{:#x}", blocked.payer.filter(|_| is_bound(credential, &blocked.memo))?);
+    let source = credential.as_wire().source.as_deref();
+    let is_source = source.is_none_or(|source| source.to_ascii_lowercase().ends_with(&format!(":{payer}")));
+    Payer::wallet(&payer).ok().filter(|_| is_source)
 }
 
 fn unavailable(error: &ChainError) -> MethodError {

@@ -187,7 +187,12 @@ pub async fn rotate(
     grace_until: Timestamp,
     now: Timestamp,
 ) -> Result<bool, KeysError> {
-    let text = "UPDATE api_keys SET previous_hash = hash, previous_until = $4, hash = $3 \
+    // A bought key whose buyer is not known becomes its owner's by the owner's own word, and the secret that somebody
+    // else may know ends at once.
+    let text = "UPDATE api_keys SET \
+         previous_hash = CASE WHEN source IS NOT NULL AND buyer IS NULL THEN NULL ELSE hash END, \
+         previous_until = $4, hash = $3, \
+         buyer = CASE WHEN source IS NOT NULL AND buyer IS NULL THEN owner ELSE buyer END \
          WHERE id = $1 AND owner = $2 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $5)";
     let values = vec![
         id.as_str().into(),

@@ -29,6 +29,8 @@ pub struct ParsedMessage {
     /// Nonce in its one spelling: a UUID in lower case, or as an EIP-4361 message has it.
     pub nonce: String,
     pub issued_at: Timestamp,
+    /// Digest of the request's other parameters, as it was written; `None` when the message names none.
+    pub body: Option<String>,
 }
 
 /// Fields of the statement of either form.
@@ -100,14 +102,17 @@ pub fn read(
         return Err(AuthError::KeyIdMismatch);
     }
     check_host(rules, statement.host, siwe.is_some())?;
-    check_body(rules, statement.body, requested)?;
+    let body = statement.body.map(str::to_owned);
+    if body.is_none() && rules.require_body {
+        return Err(NO_BODY);
+    }
     let (nonce, issued_at) = match siwe {
         Some(siwe) => (siwe.nonce.to_owned(), siwe.issued_at),
         None => (uuid(statement.nonce)?, time(statement.ts)?),
     };
     rules.check_time(issued_at, now)?;
     let RequestedAction { action, key_id, .. } = requested;
-    Ok(ParsedMessage { action, key_id: key_id.map(str::to_owned), nonce, issued_at })
+    Ok(ParsedMessage { action, key_id: key_id.map(str::to_owned), nonce, issued_at, body })
 }
 
 /// Checks that the message is for this server. The domain of an EIP-4361 message was checked with its other lines.
@@ -120,17 +125,18 @@ fn check_host(rules: &MessageRules, host: Option<&str>, in_siwe: bool) -> Result
     }
 }
 
-/// Checks that the message is for the request's other parameters.
-fn check_body(
-    rules: &MessageRules,
-    body: Option<&str>,
-    requested: RequestedAction<'_>,
-) -> Result<(), AuthError> {
-    match body {
-        Some(digest) if digest.eq_ignore_ascii_case(&parameters_digest(requested.parameters)) => Ok(()),
-        Some(_) => Err(OTHER_BODY),
-        None if rules.require_body => Err(NO_BODY),
-        None => Ok(()),
+impl ParsedMessage {
+    /// Checks that the message is for the request's other parameters. Hashing them costs more than all else, so it comes
+    /// when the signature has been verified.
+    ///
+    /// # Errors
+    /// [`AuthError::Message`].
+    pub fn check_body(&self, requested: RequestedAction<'_>) -> Result<(), AuthError> {
+        match &self.body {
+            Some(digest) if digest.eq_ignore_ascii_case(&parameters_digest(requested.parameters)) => Ok(()),
+            Some(_) => Err(OTHER_BODY),
+            None => Ok(()),
+        }
     }
 }
 
@@ -232,6 +238,7 @@ mod tests {
             key_id: None,
             nonce: NONCE.to_owned(),
             issued_at: Timestamp::parse_rfc3339(TS).expect("a time"),
+            body: None,
         };
         let upper = NONCE.to_uppercase();
         for text in [
@@ -321,7 +328,8 @@ mod tests {
             config.server.public_url = "https://api.example.com:8443".into();
             (config.wallet_auth.require_host, config.wallet_auth.require_body) = (host, body);
             let requested = RequestedAction { action: WalletAction::Create, key_id: None, parameters };
-            read(&MessageRules::new(&config), &line(end), Address::ZERO, requested, now()).map(drop)
+            let message = read(&MessageRules::new(&config), &line(end), Address::ZERO, requested, now())?;
+            message.check_body(requested)
         };
         let (host, body) = (" | host=API.example.com:8443", format!(" | body={}", digest.to_uppercase()));
         for (required_host, required_body, end, expected) in [

@@ -147,7 +147,13 @@ impl MessageRules {
     #[must_use]
     pub fn new(config: &Config) -> Self {
         let origin = config.server.public_url.clone();
-        let host = origin.split_once("://").map_or("", |(_, host)| host).to_owned();
+        // Clients leave a scheme's usual port out, as URLs do.
+        let (host, usual) = match origin.split_once("://") {
+            Some(("https", host)) => (host, ":443"),
+            Some((_, host)) => (host, ":80"),
+            None => ("", ""),
+        };
+        let host = host.strip_suffix(usual).unwrap_or(host).to_owned();
         let millis = |seconds: u32| i64::from(seconds).saturating_mul(1000);
         Self {
             title: format!("{} API key mgmt", config.product.name),

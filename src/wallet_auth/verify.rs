@@ -66,6 +66,7 @@ pub async fn verify(
             verify_on_chain(chain, verdict, signed, requested.action, now).await?;
         }
     }
+    message.check_body(requested)?;
     let ParsedMessage { issued_at, .. } = message;
     Ok(VerifiedMessage { wallet, account, message, valid_until: rules.valid_until(issued_at) })
 }

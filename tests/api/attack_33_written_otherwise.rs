@@ -1,10 +1,12 @@
 //! Class 33: one signature has several encodings, and is one payment all the same.
 
 use alloy::eips::eip2718::{Decodable2718 as _, Encodable2718 as _};
+use alloy::eips::eip2930::{AccessList, AccessListItem};
 use alloy::primitives::{Bytes, hex};
 use farebox_test_support::agent;
 use farebox_test_support::db;
 use farebox_test_support::harness::{Server, funded, run, shared_chain};
+use mpp::protocol::methods::tempo::FeePayerEnvelope78;
 use serde_json::Value;
 use tempo_primitives::transaction::TempoTxEnvelope;
 
@@ -79,6 +81,26 @@ fn attack_33_a_payment_written_otherwise_is_made_once() {
         server.delivered(&challenge.id).await;
         server.pay(&usual).await.assert(403, "credential_spent");
         server.assert_ledger(chain, 1).await;
+    });
+}
+
+/// A sponsor's envelope carries an access list that nobody signs.
+#[test]
+fn attack_33_a_sponsored_envelope_with_more_in_it_is_spent() {
+    run(async {
+        let chain = shared_chain().await;
+        let server = Server::start().await;
+        let agent = funded(chain).await;
+        let challenge = server.sponsored_challenge().await;
+        let mut envelope = agent.envelope(agent.sponsored(vec![challenge.transfer()]));
+        let raw = |envelope: &FeePayerEnvelope78| hex::encode_prefixed(envelope.encoded_envelope());
+        let credential = agent.credential(&challenge, agent::transaction(&raw(&envelope)));
+        server.pay_sponsored(&credential).await.assert_paid();
+        server.delivered(&challenge.id).await;
+        let item = AccessListItem { address: agent.address(), storage_keys: Vec::new() };
+        envelope.access_list = AccessList(vec![item]);
+        let again = with_payload(&credential, agent::transaction(&raw(&envelope)));
+        server.pay_sponsored(&again).await.assert(403, "credential_spent");
     });
 }
 

@@ -51,15 +51,36 @@ fn attack_34_a_purchase_whose_payment_is_held_back_is_not_credited_and_the_opera
             let listed = uncredited(&fixture, &["list"]).await;
             let listed = String::from_utf8(listed.stdout).expect("text");
             assert_eq!(listed.lines().count(), 2, "{listed}");
-            assert!(listed.contains("TIP-1028") && listed.contains(&format!("{owner:#x}")), "{listed}");
+            assert!(
+                listed.contains("TIP-1028") && listed.contains(&format!("wallet:{owner:#x}")),
+                "{listed}"
+            );
             for line in listed.lines() {
                 let source = line.split(' ').next().expect("a source");
+                let receipt = line.rsplit(' ').next().expect("the guard's receipt");
+                assert!(receipt.starts_with("0x") && receipt.len() > 600, "{line}");
+                // Its sender may have taken it back: the operator must have seen it.
+                let unseen = uncredited(&fixture, &["credit", source]).await;
+                assert!(String::from_utf8_lossy(&unseen.stderr).contains("--received"), "{unseen:?}");
                 for (try_number, succeeds) in [(1, true), (2, false)] {
-                    let credited = uncredited(&fixture, &["credit", source]).await;
+                    let credited = uncredited(&fixture, &["credit", source, "--received"]).await;
                     assert_eq!(credited.status.success(), succeeds, "{try_number} {credited:?}");
                 }
+                assert!(!uncredited(&fixture, &["dismiss", source]).await.status.success());
             }
             assert_eq!(fixture.credited(owner).await, 7 + PACKS[0]);
+            // Read again it is neither credited nor listed again, whatever the node says of it now.
+            for policy in [true, false] {
+                if policy {
+                    fixture.chain.faults().set(Rule::new(Fault::ReceivePolicy { account: payee }));
+                }
+                fixture.forget().await;
+                eventually("read again", async || fixture.sales().cursor().await.ok().flatten()).await;
+                fixture.await_all().await;
+                fixture.chain.faults().clear();
+            }
+            assert_eq!(fixture.credited(owner).await, 7 + PACKS[0]);
+            assert_eq!(fixture.server.count("SELECT count(*) FROM uncredited_payments").await, 0);
             fixture.finish().await;
         }
         chain.stop().await;

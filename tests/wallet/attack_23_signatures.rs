@@ -23,7 +23,7 @@ const REVERTS: &str = "60006000fd";
 /// Deploys its calldata with CREATE2 and salt zero.
 const FACTORY: &str = "36600060003760003660006000f500";
 
-async fn set_code(chain: &Devnet, code: &str) -> Address {
+pub async fn set_code(chain: &Devnet, code: &str) -> Address {
     let address = PrivateKeySigner::random().address();
     let request = json!({ "jsonrpc": "2.0", "id": 1, "method": "anvil_setCode",
         "params": [address, format!("0x{code}")] });

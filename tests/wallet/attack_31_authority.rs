@@ -18,6 +18,10 @@ use crate::management::{
 };
 use crate::purchase::{BUY_CREDITS, BUY_KEYS, agent_with_funds, buy, starter_pack};
 
+/// Calls the token with what it was called with: CALLDATACOPY, CALL, and a revert unless that succeeded.
+const FORWARDS_TO_PATH_USD: &str =
+    "3660006000376000600036600060007320c00000000000000000000000000000000000005af1602e5760006000fd5b00";
+
 /// The three fields for an action, signed by an access key of the account.
 fn proof_by(key: &AccessKey, account: &Agent, action: &str, key_id: &str) -> Value {
     let message = line(action, key_id, &nonce(), &now());
@@ -143,4 +147,65 @@ fn attack_31_a_restricted_access_key_buys_a_key_of_its_own_means() {
             }
         },
     ));
+}
+
+/// A signature of an access key names its account, and anybody can write any account there.
+#[test]
+fn attack_31_a_key_that_nobody_authorised_gets_nothing_that_the_account_bought() {
+    run(on_every_engine(
+        |_| {},
+        async |server| {
+            let chain = shared_chain().await;
+            let owner = agent_with_funds(chain).await;
+            let under_key = async |path: &str, credential: &Value| {
+                let request =
+                    server.post(path, &starter_pack().to_string()).header("idempotency-key", "order-1");
+                reply(request.header("authorization", agent::authorization(credential))).await
+            };
+            let challenge = reply(server.post(BUY_KEYS, &starter_pack().to_string())).await.challenge();
+            let bought = under_key(BUY_KEYS, &owner.pull(&challenge)).await.assert_paid().json();
+            let forged = AccessKey::unauthorized(owner.address());
+            let limited =
+                AccessKey::authorized(chain, &owner, Restriction::Limit(PATH_USD, 50_000_000)).await;
+            let free = AccessKey::authorized(chain, &owner, Restriction::None).await;
+            for (key, expected) in [(&forged, 402), (&limited, 409), (&free, 200)] {
+                let challenge = reply(server.post(BUY_KEYS, &starter_pack().to_string())).await.challenge();
+                let signed = key.sign(owner.transaction(vec![challenge.transfer()]));
+                let credential = owner.credential(&challenge, agent::transaction(&signed.raw));
+                let answer = under_key(BUY_KEYS, &credential).await;
+                assert_eq!(answer.status, expected, "{}", answer.text);
+                assert_eq!(answer.text.contains(bought["key"].as_str().expect("a key")), expected == 200);
+            }
+            // Nothing was made or reserved in the owner's name.
+            assert_eq!(server.count("SELECT count(*) FROM payments WHERE payer IS NOT NULL").await, 1);
+            assert_eq!(balance_of(server, &owner).await.available(), dollars(10));
+        },
+    ));
+}
+
+/// A contract that a wallet calls can pay with the wallet's allowance, for a challenge of its own choice.
+#[test]
+fn attack_31_what_a_called_contract_pays_buys_no_key() {
+    run(async {
+        let (server, chain) = (Server::start().await, shared_chain().await);
+        let victim = agent_with_funds(chain).await;
+        // Sends its calldata on to the token, as whoever wrote it.
+        let forwarder = crate::attack_23_signatures::set_code(chain, FORWARDS_TO_PATH_USD).await;
+        let allowance = ITIP20::approveCall { spender: forwarder, amount: U256::from(30_000_000) };
+        let challenge = reply(server.post(BUY_KEYS, &starter_pack().to_string())).await.challenge();
+        let transfer = ITIP20::transferFromWithMemoCall {
+            from: victim.address(),
+            to: challenge.recipient(),
+            amount: U256::from(challenge.amount()),
+            memo: challenge.memo(),
+        };
+        let calls = vec![call(PATH_USD, allowance.abi_encode()), call(forwarder, transfer.abi_encode())];
+        let signed = victim.sign(victim.transaction(calls));
+        let receipt = send_raw(chain, &signed.raw).await;
+        assert_eq!(receipt["status"], "0x1", "{receipt}");
+        let credential = victim.credential(&challenge, agent::hash(&format!("{:#x}", signed.hash)));
+        let answer = buy(&server, BUY_KEYS, &starter_pack(), &credential).await.assert_paid().json();
+        assert_eq!(answer.get("key"), None, "{answer}");
+        assert_eq!(balance_of(&server, &victim).await.available(), dollars(10));
+    });
 }

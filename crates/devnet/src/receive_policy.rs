@@ -36,7 +36,7 @@ pub(super) fn answer(method: &str, params: &Value, account: Address) -> Option<B
 /// Rewrites a receipt as if every transfer to `account` had been blocked: the guard got the money, and says so at the
 /// end of the logs.
 pub(super) fn hold_back(receipt: &mut Value, account: Address) {
-    let mut blocked = Vec::new();
+    let mut blocked: Vec<(Value, Address, B256)> = Vec::new();
     let Some(logs) = receipt["logs"].as_array_mut() else { return };
     for log in logs.iter_mut() {
         let topic = |index: usize| log["topics"].get(index)?.as_str()?.parse::<B256>().ok();
@@ -49,13 +49,17 @@ pub(super) fn hold_back(receipt: &mut Value, account: Address) {
         if topic(0) == Some(ITIP20::Transfer::SIGNATURE_HASH)
             && let Some(from) = topic(1)
         {
-            blocked.push(block(log, Address::from_word(from), account));
+            blocked.push((log.clone(), Address::from_word(from), B256::ZERO));
+        } else if let Some((last, memo)) = blocked.last_mut().zip(topic(3)) {
+            // The event of a transfer with a memo follows that of the transfer.
+            last.2 = memo;
         }
         log["topics"][2] = json!(RECEIVE_POLICY_GUARD_ADDRESS.into_word());
     }
     let last = logs.last().and_then(|log| log["logIndex"].as_str()?.parse::<U64>().ok());
     let mut index = last.unwrap_or_default();
-    for mut log in blocked {
+    for (transfer, from, memo) in blocked {
+        let mut log = block(&transfer, from, account, memo);
         index += U64::from(1);
         log["logIndex"] = json!(index);
         logs.push(log);
@@ -63,7 +67,7 @@ pub(super) fn hold_back(receipt: &mut Value, account: Address) {
 }
 
 /// The guard's event about a transfer.
-fn block(transfer: &Value, from: Address, account: Address) -> Value {
+fn block(transfer: &Value, from: Address, account: Address, memo: B256) -> Value {
     let token = transfer["address"].as_str().and_then(|token| token.parse().ok()).unwrap_or_default();
     let amount = transfer["data"].as_str().and_then(|data| data.parse::<B256>().ok()).unwrap_or_default();
     let claim = ClaimReceiptV1 {
@@ -76,7 +80,7 @@ fn block(transfer: &Value, from: Address, account: Address) -> Value {
         blockedNonce: 1,
         blockedReason: 2,
         kind: InboundKind::TRANSFER,
-        memo: B256::ZERO,
+        memo,
     };
     let event = TransferBlocked {
         token,

@@ -70,7 +70,7 @@ pub use idempotency::{IdempotencyStatus, idempotency_status};
 pub use queue::BatchStats;
 pub use reads::{OpenHold, has_available, is_known, open_holds, spent_of};
 pub use statement::{Entry, EntryDetails, EntryKind, Filter, Page, StatementCursor};
-pub use verbs::{charge, close, credit, credit_all, extend, hold, lock, spend};
+pub use verbs::{charge, close, credit, credit_all, credited_by, extend, hold, lock, spend};
 
 use farebox_db::{Db, DbError, TxError};
 use farebox_types::id::{AccountId, EntryId, HoldId, RequestKey, SourceRef, Timestamp};

@@ -219,11 +219,14 @@ pub(super) async fn insert_credits(
 }
 
 /// Returns the account and the amount that a source was credited.
-pub(super) async fn read_credit(tx: &mut Tx, source: &SourceRef) -> Result<(AccountId, Money), LedgerError> {
+pub(super) async fn find_credit(
+    tx: &mut Tx,
+    source: &SourceRef,
+) -> Result<Option<(AccountId, Money)>, LedgerError> {
     let text = "SELECT account, amount FROM credits WHERE source = $1";
     let rows = tx.fetch(text, vec![source.as_str().into()]).await?;
-    let row = rows.first().ok_or(sqlx::Error::RowNotFound)?;
-    Ok((account_id(row, "account")?, money(row, "amount")?))
+    let read = |row| Ok((account_id(row, "account")?, money(row, "amount")?));
+    rows.first().map(read).transpose()
 }
 
 pub(super) async fn raise_credited(tx: &mut Tx, account: &AccountId, amount: Money) -> Done {

@@ -37,11 +37,19 @@ pub async fn credit(
         sql::raise_credited(tx, account, amount).await?;
         return Ok(Credited::Applied);
     }
-    if sql::read_credit(tx, source).await? == (account.clone(), amount) {
+    if sql::find_credit(tx, source).await? == Some((account.clone(), amount)) {
         Ok(Credited::Replayed)
     } else {
         Err(LedgerError::CreditConflict(source.clone()))
     }
+}
+
+/// Returns the account that a source was credited to, and the amount; `None` when it was credited to nobody.
+///
+/// # Errors
+/// If the database fails.
+pub async fn credited_by(tx: &mut Tx, source: &SourceRef) -> Result<Option<(AccountId, Money)>, LedgerError> {
+    sql::find_credit(tx, source).await
 }
 
 /// Credits several accounts at once, each named once, under sources that were never credited, according to the

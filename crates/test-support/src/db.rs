@@ -5,6 +5,7 @@
 //! from the installed binaries for the life of the test program. Only when there are none is it
 //! skipped, loudly.
 
+use std::borrow::Cow;
 use std::io::Write as _;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -12,6 +13,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use farebox::db::{Db, Engine};
+use sqlx::migrate::Migrator;
 use sqlx::{AnyConnection, AssertSqlSafe, Connection as _};
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
@@ -99,25 +101,51 @@ pub async fn for_each_engine(test: impl AsyncFn(&TestDb)) {
 
 /// A fresh SQLite database.
 pub async fn sqlite() -> TestDb {
+    migrated(new_sqlite().await).await
+}
+
+async fn new_sqlite() -> TestDb {
     let folder = tempfile::tempdir().expect("temporary folder");
     let url = format!("sqlite://{}", folder.path().join("farebox.db").display());
-    migrated(url, Cleanup::File { _folder: folder }).await
+    connected(url, Cleanup::File { _folder: folder }).await
 }
 
 /// A fresh PostgreSQL database, when there is a server or one can be started.
 pub async fn postgres() -> Option<TestDb> {
+    Some(migrated(new_postgres().await?).await)
+}
+
+async fn new_postgres() -> Option<TestDb> {
     static SERVER: OnceCell<Option<String>> = OnceCell::const_new();
     let admin_url = SERVER.get_or_init(find_server).await.clone()?;
     let name = format!("farebox_test_{}", uuid::Uuid::new_v4().simple());
     admin(&admin_url, &format!("CREATE DATABASE {name}")).await.expect("create the test database");
     let (server, _) = admin_url.rsplit_once('/').expect("the URL names a database");
     let url = format!("{server}/{name}");
-    Some(migrated(url, Cleanup::Database { admin_url, name }).await)
+    Some(connected(url, Cleanup::Database { admin_url, name }).await)
 }
 
-async fn migrated(url: String, cleanup: Cleanup) -> TestDb {
+/// A database of every engine that is there, with the schema from before a migration.
+pub async fn engines_before(version: i64) -> Vec<TestDb> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../migrations");
+    let all = Migrator::new(folder).await.expect("the folder");
+    let before = all.iter().filter(|migration| migration.version < version).cloned().collect();
+    let migrator = Migrator { migrations: Cow::Owned(before), ..Migrator::DEFAULT };
+    let mut engines = vec![new_sqlite().await];
+    engines.extend(new_postgres().await);
+    for engine in &engines {
+        migrator.run(&engine.db.pool).await.expect("the schema of before");
+    }
+    engines
+}
+
+async fn migrated(database: TestDb) -> TestDb {
+    database.db.migrate().await.expect("migrate");
+    database
+}
+
+async fn connected(url: String, cleanup: Cleanup) -> TestDb {
     let db = Db::connect(&url, CONNECTIONS).await.expect("connect");
-    db.migrate().await.expect("migrate");
     let is_file = matches!(cleanup, Cleanup::File { .. });
     assert_eq!(db.engine, if is_file { Engine::Sqlite } else { Engine::Postgres });
     TestDb { url, db, cleanup }

@@ -11,7 +11,7 @@
 use std::collections::BTreeMap;
 
 use alloy::network::ReceiptResponse as _;
-use alloy::primitives::{Address, B256};
+use alloy::primitives::{Address, B256, Bytes};
 use alloy::providers::Provider as _;
 use alloy::rpc::types::{Filter, Log};
 use alloy::sol_types::SolEvent as _;
@@ -19,7 +19,7 @@ use tempo_alloy::contracts::precompiles::ITIP20;
 
 use super::contract::{KeySale, KeySaleV1};
 use super::{SaleKey, SaleTerms, SaleVersion, money, number};
-use crate::chain::{Chain, ChainError, ChainReceipt};
+use crate::chain::{Chain, ChainError, ChainReceipt, held_back};
 use crate::money::Money;
 
 const LOGS: &str = "eth_getLogs";
@@ -57,8 +57,18 @@ pub struct Sale {
     pub amount: Money,
     /// The key that was bought; `None` for a top-up.
     pub key: Option<SaleKey>,
-    /// True if the payee has received the amount.
-    pub received: bool,
+    pub payment: SalePayment,
+}
+
+/// Payment of a purchase, as its receipt tells it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SalePayment {
+    /// The payee has received the amount.
+    Received,
+    /// The payee's receive policy holds it back, at a guard that gave this receipt.
+    HeldBack(Bytes),
+    /// The receipt holds no payment.
+    Missing,
 }
 
 impl Chain {
@@ -167,5 +177,13 @@ fn parse(log: &Log, terms: &SaleTerms, receipt: &ChainReceipt) -> Result<Option<
         ITIP20::Transfer::decode_log(&next.inner)
             .is_ok_and(|moved| moved.from == buyer && moved.to == terms.payee && moved.amount == amount)
     });
-    Ok(Some(Sale { buyer, owner, amount: money(amount)?, key, received }))
+    let payment = if received {
+        SalePayment::Received
+    } else {
+        let mut blocked = held_back(receipt, terms.token, terms.payee);
+        let own = blocked
+            .find(|blocked| blocked.amount == amount && blocked.payer.is_none_or(|payer| payer == buyer));
+        own.map_or(SalePayment::Missing, |blocked| SalePayment::HeldBack(blocked.claim))
+    };
+    Ok(Some(Sale { buyer, owner, amount: money(amount)?, key, payment }))
 }

@@ -67,6 +67,17 @@ pub enum SaleVersion {
     V2,
 }
 
+impl SaleVersion {
+    /// The number, as the contract's `VERSION` has it; the first one has none.
+    #[must_use]
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::V1 => 1,
+            Self::V2 => 2,
+        }
+    }
+}
+
 /// Terms of a sale's contract. They never change, but that it can be closed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SaleTerms {
@@ -104,6 +115,10 @@ pub enum DeployError {
     Failed(B256),
     #[error("the outcome of the deployment {0} is not known; look it up before you try again")]
     Unknown(B256),
+    #[error(
+        "the contract {0:#x} was deployed, and its terms cannot be read back: {1}; look at it before you use it"
+    )]
+    Unread(Address, ChainError),
     #[error("the contract {0:#x} was deployed, and its terms are not those that were asked for")]
     OtherTerms(Address),
 }
@@ -199,7 +214,7 @@ impl Chain {
         until: u64,
     ) -> Result<(Address, SaleTerms), DeployError> {
         let contract = self.deploy(signer, sale.deployment(), fees, until).await?;
-        let terms = self.sale_terms(contract).await?;
+        let terms = self.sale_terms(contract).await.map_err(|error| DeployError::Unread(contract, error))?;
         let asked = (sale.token, sale.payee, Some(sale.minimum), sale.packs);
         if (terms.token, terms.payee, terms.minimum, terms.packs.as_slice()) != asked {
             return Err(DeployError::OtherTerms(contract));

@@ -12,6 +12,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "an instance names itself once, when it starts")]
 
+mod held_back;
 mod holds;
 mod open;
 mod outgoing;
@@ -27,6 +28,7 @@ use std::sync::Arc;
 
 use alloy::signers::local::PrivateKeySigner;
 
+pub use held_back::HeldBackSettlement;
 pub use open::Funded;
 pub use state::{
     Channel, ChannelRefusal, ChannelRequest, DueAction, Phase, SettlementPolicy, TxPurpose, VoucherEffect,

@@ -260,12 +260,9 @@ impl Channels {
             metrics::counter!("farebox_chain_contradictions_total").increment(1);
             return Err(ChannelError::Pending);
         };
-        let payee = channel.descriptor.payee;
-        for blocked in held_back(receipt, payee) {
-            // The channel has paid, and the payee's own policy keeps the money from it.
-            let amount = blocked.amount;
-            tracing::error!(channel = %channel.id, %payee, %amount, "a settlement is held back by the payee's receive policy");
-            metrics::counter!("farebox_channel_settlements_held_back_total").increment(1);
+        let Descriptor { payee, token, .. } = channel.descriptor;
+        if let Some(blocked) = held_back(receipt, token, payee).next() {
+            self.record_held_back(channel.id, &pending.hash, &blocked, now).await?;
         }
         let fee = fee_of(Some(receipt));
         self.resolve(channel, pending, TxOutcome { phase, deposit: channel.deposit, settled, fee }, now)

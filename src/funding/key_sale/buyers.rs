@@ -11,13 +11,14 @@ use alloy::primitives::{Address, B256};
 
 use super::SaleError;
 use super::store;
-use crate::chain::Chain;
+use crate::chain::{Chain, ChainError};
 use crate::db::Db;
 use crate::id::Timestamp;
 use crate::keys::{self, KeyId, KeysError, SecretHash, UnverifiedKey};
 
-/// Pause after a round in which keys were left.
-const INTERVAL: Duration = Duration::from_secs(5);
+/// Pause after the first round in which keys were left; doubled after each further one.
+const FIRST_PAUSE: Duration = Duration::from_secs(5);
+const LONGEST_PAUSE: Duration = Duration::from_mins(10);
 /// Keys that are read at once.
 const BATCH: i64 = 100;
 
@@ -32,38 +33,50 @@ pub struct Verified {
     pub unknown: u64,
 }
 
-/// Runs until the buyer of every key is known.
-pub async fn run(db: Db, chain: Chain) {
+/// Runs until the buyer of every key is known. `followed` are the contracts of the configuration.
+pub async fn run(db: Db, chain: Chain, followed: Vec<Address>) {
+    let mut pause = FIRST_PAUSE;
     loop {
-        match verify(&db, &chain, Timestamp::now()).await {
+        match verify(&db, &chain, &followed, Timestamp::now()).await {
             Ok(Verified { unknown: 0, .. }) => return,
             Ok(Verified { unknown, .. }) => {
                 tracing::warn!(
                     keys = unknown,
-                    "the node does not know the purchases of some keys; they open nothing"
+                    "the node does not know the purchases of some keys; they open nothing until their owners rotate them"
                 );
             }
             Err(error) => tracing::warn!(%error, "the buyers of some keys cannot be looked up"),
         }
-        tokio::time::sleep(INTERVAL).await;
+        tokio::time::sleep(pause).await;
+        pause = pause.saturating_mul(2).min(LONGEST_PAUSE);
     }
 }
 
-/// Looks up the buyers of all keys that have none yet.
+/// Looks up the buyers of all keys that have none yet. One that cannot be looked up keeps no other from it.
 ///
 /// # Errors
-/// If the node or the database does not answer; keys looked up until then are done.
-pub async fn verify(db: &Db, chain: &Chain, now: Timestamp) -> Result<Verified, SaleError> {
+/// If the database does not answer, or the node serves another chain; keys looked up until then are done.
+pub async fn verify(
+    db: &Db,
+    chain: &Chain,
+    followed: &[Address],
+    now: Timestamp,
+) -> Result<Verified, SaleError> {
     let mut verified = Verified::default();
     let mut after = String::new();
-    let contracts = store::contracts_before(db, chain.chain_id()).await?;
+    let mut contracts = store::contracts_before(db, chain.chain_id()).await?;
+    contracts.extend(followed);
     loop {
         let keys = keys::unverified(db, &after, BATCH).await?;
         let Some(last) = keys.last() else { return Ok(verified) };
         after = last.id.as_str().to_owned();
         chain.check().await?;
         for key in keys {
-            let Some(buyer) = find_buyer(chain, &contracts, &key).await? else {
+            let buyer = find_buyer(chain, &contracts, &key).await.unwrap_or_else(|error| {
+                tracing::warn!(key = %key.id, %error, "the purchase of a key cannot be read");
+                None
+            });
+            let Some(buyer) = buyer else {
                 verified.unknown += 1;
                 continue;
             };
@@ -84,12 +97,17 @@ pub async fn verify(db: &Db, chain: &Chain, now: Timestamp) -> Result<Verified, 
     }
 }
 
-/// Finds the event of a key's purchase by the id that follows from its hash: the secret may have been rotated since.
+/// Finds who bought a key: for one from the contract, the event of its purchase by the id that follows from its hash: the secret may have been rotated since.
 async fn find_buyer(
     chain: &Chain,
     contracts: &[Address],
     key: &UnverifiedKey,
-) -> Result<Option<Address>, SaleError> {
+) -> Result<Option<Address>, ChainError> {
+    // Sold by this server for a pushed transaction: its sender bought it.
+    if let Some(hash) = key.source.strip_prefix("tx:") {
+        let Ok(hash) = hash.parse() else { return Ok(None) };
+        return Ok(chain.transaction(hash).await?.map(|sent| sent.signer.account));
+    }
     let transaction = key.source.strip_prefix("log:").and_then(|rest| rest.split(':').next());
     let Some(transaction) = transaction.and_then(|hash| hash.parse::<B256>().ok()) else { return Ok(None) };
     let is_key = |contract: Address, hash: B256, owner: Address| {
@@ -97,5 +115,5 @@ async fn find_buyer(
             && format!("{owner:#x}") == key.owner
             && KeyId::of_purchase_v1(&SecretHash::from_bytes(hash.0)) == key.id
     };
-    Ok(chain.buyer_of_key_v1(transaction, is_key).await?)
+    chain.buyer_of_key_v1(transaction, is_key).await
 }

@@ -3,15 +3,15 @@
 use alloy::primitives::Address;
 
 use super::SaleError;
-use super::store::{self, ChainCursor, Place};
+use super::store::{self, ChainCursor};
 use crate::chain::key_sale::SaleVersion;
-use crate::chain::key_sale::logs::{Sale, SaleLog};
-use crate::db::{Db, DbError, Tx};
+use crate::chain::key_sale::logs::{Sale, SaleLog, SalePayment};
+use crate::db::{Db, Tx};
 use crate::funding::income;
-use crate::funding::uncredited::{self, HELD_BACK};
+use crate::funding::uncredited::{self, HELD_BACK, OwedCredit, Reason};
 use crate::id::{AccountId, SourceRef, Timestamp};
 use crate::keys::{self, BoughtKey, KeyId, KeysError, SecretHash};
-use crate::ledger::{Credited, LedgerError};
+use crate::ledger::{self, Credited, LedgerError};
 use crate::money::Money;
 
 /// Writer of the purchases of one contract.
@@ -20,8 +20,8 @@ pub(super) struct Crediting<'a> {
     pub cursor_name: &'a str,
     pub contract: Address,
     pub version: SaleVersion,
-    /// Place from which on sources name the contract.
-    pub origin: Place,
+    /// True if the contract may have been followed when sources did not name it.
+    pub may_be_earlier: bool,
 }
 
 /// Outcomes of the purchases of one transaction.
@@ -111,15 +111,18 @@ impl Crediting<'_> {
         now: Timestamp,
     ) -> Result<(), KeysError> {
         let owner = &format!("{:#x}", sale.owner);
-        let source = &self.source(log);
-        if !sale.received {
-            tracing::error!(%source, owner, amount = %sale.amount, "a payment is held back by the payee's receive policy");
-            uncredited::insert(tx, source, owner, sale.amount, HELD_BACK, now).await?;
+        let account = &AccountId::wallet(owner).expect("an address is 0x and 40 hex digits");
+        let owed = OwedCredit { account, amount: sale.amount };
+        let source = &self.source(tx, log, owed).await?;
+        if let Some(why) = missing(&sale.payment) {
+            tracing::error!(%source, owner, amount = %sale.amount, reason = why.0, "a purchase was not paid");
+            let why = Reason { text: why.0, claim: why.1.as_deref() };
+            uncredited::insert(tx, source, owed, why, now).await?;
             tally.held_back += 1;
             return Ok(());
         }
-        let account = AccountId::wallet(owner).expect("an address is 0x and 40 hex digits");
-        if income::credit(tx, &account, sale.amount, source, now).await? == Credited::Applied {
+        if income::credit(tx, account, sale.amount, source, now).await? == Credited::Applied {
+            uncredited::remove(tx, source).await?;
             tracing::debug!(%source, owner, amount = %sale.amount, key = sale.key.is_some(), "purchase credited");
             tally.credited += 1;
             tally.amount = tally.amount.saturating_add(sale.amount.micros());
@@ -147,33 +150,55 @@ impl Crediting<'_> {
         log: &SaleLog,
         error: &LedgerError,
         now: Timestamp,
-    ) -> Result<bool, DbError> {
+    ) -> Result<bool, KeysError> {
         let Some(sale) = &log.sale else { return Ok(false) };
-        let (source, owner, amount) = (&self.source(log), &format!("{:#x}", sale.owner), sale.amount);
-        tracing::error!(%source, owner, %amount, %error, "the ledger refused to credit a purchase");
+        let owner = &format!("{:#x}", sale.owner);
+        let account = &AccountId::wallet(owner).expect("an address is 0x and 40 hex digits");
+        let owed = OwedCredit { account, amount: sale.amount };
+        tracing::error!(transaction = %log.transaction, owner, amount = %sale.amount, %error, "the ledger refused to credit a purchase");
         metrics::counter!("farebox_key_sale_uncredited_total").increment(1);
         let reason = &error.to_string();
         self.db
             .transaction(|mut tx| async move {
                 let moved = store::advance(&mut tx, self.cursor_name, from, to, now).await?;
                 if moved {
-                    uncredited::insert(&mut tx, source, owner, amount, reason, now).await?;
+                    let source = &self.source(&mut tx, log, owed).await?;
+                    uncredited::insert(&mut tx, source, owed, Reason { text: reason, claim: None }, now)
+                        .await?;
                 }
-                Ok((tx, moved))
+                Ok::<_, KeysError>((tx, moved))
             })
             .await
     }
 
     /// Returns the source of a purchase's credit. Not by the log's index in its block, which changes when the chain is
-    /// reorganised. Of two contracts in one transaction each has its own.
-    fn source(&self, log: &SaleLog) -> SourceRef {
+    /// reorganised. Of two contracts in one transaction each has its own; a purchase that was credited when sources did
+    /// not name the contract keeps the one that it has, wherever the cursor was at the time.
+    async fn source(
+        &self,
+        tx: &mut Tx,
+        log: &SaleLog,
+        owed: OwedCredit<'_>,
+    ) -> Result<SourceRef, LedgerError> {
         let (transaction, ordinal) = (log.transaction, log.ordinal);
-        let text = if (log.block, log.log_index) < (self.origin.block, self.origin.log) {
-            format!("log:{transaction:#x}:{ordinal}")
-        } else {
-            format!("sale:{:#x}:{transaction:#x}:{ordinal}", self.contract)
-        };
-        SourceRef::parse(&text).expect("digits and colons are a source")
+        let parse = |text: String| SourceRef::parse(&text).expect("digits and colons are a source");
+        if self.may_be_earlier {
+            let earlier = parse(format!("log:{transaction:#x}:{ordinal}"));
+            let credited = ledger::credited_by(tx, &earlier).await?;
+            if credited.is_some_and(|(account, amount)| account == *owed.account && amount == owed.amount) {
+                return Ok(earlier);
+            }
+        }
+        Ok(parse(format!("sale:{:#x}:{transaction:#x}:{ordinal}", self.contract)))
+    }
+}
+
+/// Reason that a purchase is not paid, with the guard's receipt; `None` when it is.
+fn missing(payment: &SalePayment) -> Option<(&'static str, Option<String>)> {
+    match payment {
+        SalePayment::Received => None,
+        SalePayment::HeldBack(claim) => Some((HELD_BACK, Some(alloy::hex::encode_prefixed(claim)))),
+        SalePayment::Missing => Some(("no payment stands behind the purchase in its receipt", None)),
     }
 }
 

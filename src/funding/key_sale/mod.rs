@@ -25,6 +25,7 @@ mod store;
 use alloy::primitives::Address;
 
 use super::{StoreError, worker_lease};
+use crate::chain::key_sale::SaleVersion;
 use crate::chain::{Chain, ChainError};
 use crate::config::Config;
 use crate::db::{Db, DbError};
@@ -84,6 +85,13 @@ impl KeySales {
     #[must_use]
     pub fn readers(&self) -> &[SaleReader] {
         &self.0
+    }
+
+    /// Returns the contract that buyers are shown: the first one of the newest version.
+    #[must_use]
+    pub fn shown(&self) -> Option<&SaleReader> {
+        let newest = self.0.iter().find(|reader| reader.version() == Some(SaleVersion::V2));
+        newest.or_else(|| self.0.first())
     }
 
     /// Returns the reasons purchases are not credited now, for the operator.

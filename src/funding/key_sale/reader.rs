@@ -19,7 +19,7 @@ use alloy::primitives::Address;
 use tokio::sync::OnceCell;
 
 use super::credit::Crediting;
-use super::store::{self, ChainCursor, Place};
+use super::store::{self, ChainCursor};
 use super::{SaleError, StoreError};
 use crate::chain::key_sale::logs::{SaleLog, TransactionLogs};
 use crate::chain::key_sale::{SaleTerms, SaleVersion};
@@ -57,8 +57,8 @@ pub struct SaleReader {
     /// Number of blocks in one query, from one to `max_blocks`: halved when a node refuses.
     span: Arc<AtomicU64>,
     terms: Arc<OnceCell<SaleTerms>>,
-    /// Place from which on purchases' sources name the contract.
-    origin: Arc<OnceCell<Place>>,
+    /// True if the contract may have been followed when purchases' sources did not name it.
+    may_be_earlier: Arc<OnceCell<bool>>,
     /// True once an event was read that may say that the contract is closed.
     may_be_closed: Arc<AtomicBool>,
     /// Reason nothing is read now, if it needs an operator.
@@ -117,10 +117,22 @@ impl SaleReader {
             max_blocks: config.key_sale.blocks_per_query,
             span: Arc::new(AtomicU64::new(config.key_sale.blocks_per_query)),
             terms: Arc::default(),
-            origin: Arc::default(),
+            may_be_earlier: Arc::default(),
             may_be_closed: Arc::new(AtomicBool::new(true)),
             warning: Arc::default(),
         }
+    }
+
+    /// Returns the contract's address.
+    #[must_use]
+    pub const fn contract(&self) -> Address {
+        self.contract
+    }
+
+    /// Returns the contract's version, once its terms have been read.
+    #[must_use]
+    pub fn version(&self) -> Option<SaleVersion> {
+        self.terms.get().map(|terms| terms.version)
     }
 
     /// Returns the name of the cursor and of the lease.
@@ -203,7 +215,7 @@ impl SaleReader {
         terms: &SaleTerms,
         now: Timestamp,
     ) -> Result<Option<ChainCursor>, SaleError> {
-        let origin = *self.origin.get_or_try_init(|| store::origin(&self.db, &self.name)).await?;
+        let may_be_earlier = terms.version == SaleVersion::V1 && self.may_be_earlier().await?;
         let (block, log) = (cursor.next_block, cursor.next_log);
         let mut renewed = now;
         for transaction in listed.iter().filter(|transaction| transaction.block >= block) {
@@ -227,13 +239,22 @@ impl SaleReader {
                     cursor_name: &self.name,
                     contract: self.contract,
                     version: terms.version,
-                    origin,
+                    may_be_earlier,
                 };
                 let Some(next) = crediting.credit(cursor, logs, now).await? else { return Ok(None) };
                 cursor = next;
             }
         }
         Ok(Some(cursor))
+    }
+
+    /// Returns true unless other contracts are known to have been followed at the time, and this one is not.
+    async fn may_be_earlier(&self) -> Result<bool, StoreError> {
+        let read = || async {
+            let known = store::contracts_before(&self.db, self.chain.chain_id()).await?;
+            Ok(known.is_empty() || known.contains(&self.contract))
+        };
+        self.may_be_earlier.get_or_try_init(read).await.copied()
     }
 
     /// Moves the cursor behind block `to`. At the newest confirmed block, `safe`, what was read is compared with what

@@ -23,13 +23,6 @@ pub struct ChainCursor {
     pub proven_seen: u64,
 }
 
-/// Place of a log: its block, and its index in the block.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Place {
-    pub block: u64,
-    pub log: u64,
-}
-
 impl ChainCursor {
     /// Returns the cursor with which reading begins at a block.
     pub(super) fn at(block: u64) -> Self {
@@ -116,15 +109,8 @@ pub(super) async fn advance(
     Ok(tx.execute(text, values).await? == 1)
 }
 
-/// Returns the place from which on a contract's purchases have sources that name it: behind what was read before
-/// sources did so, and the first log of all for a contract that is followed since.
-pub(super) async fn origin(db: &Db, name: &str) -> Result<Place, StoreError> {
-    let text = "SELECT next_block, next_log FROM key_sale_origins WHERE name = $1";
-    let Some(row) = db.fetch_optional(text, vec![name.into()]).await? else { return Ok(Place::default()) };
-    Ok(Place { block: number(&row, name, "next_block")?, log: number(&row, name, "next_log")? })
-}
-
-/// Returns the contracts of a chain that were followed before purchases' sources named them.
+/// Returns the contracts of a chain that were followed before purchases' sources named them, as far as their cursors
+/// were there when that changed.
 pub(super) async fn contracts_before(db: &Db, chain_id: u64) -> Result<Vec<Address>, StoreError> {
     let rows = db.fetch("SELECT name FROM key_sale_origins", Vec::new()).await?;
     let prefix = format!("key_sale:{chain_id}:");
@@ -158,7 +144,7 @@ mod tests {
     use alloy::primitives::B256;
 
     use super::*;
-    use crate::chain::key_sale::logs::Sale;
+    use crate::chain::key_sale::logs::{Sale, SalePayment};
     use crate::money::Money;
 
     #[test]
@@ -168,7 +154,7 @@ mod tests {
             owner: Address::ZERO,
             amount: Money::from_micros(1),
             key: None,
-            received: true,
+            payment: SalePayment::Received,
         };
         let log =
             |block, log_index, sale| SaleLog { block, log_index, transaction: B256::ZERO, ordinal: 0, sale };

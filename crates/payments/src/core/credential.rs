@@ -12,6 +12,16 @@ pub struct Credential {
     wire: PaymentCredential,
     submission: Submission,
     fingerprint: String,
+    text_fingerprint: String,
+}
+
+/// The payload of a credential as a text that identifies it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// The form in which equal payloads are equal texts.
+    pub canonical: String,
+    /// The payload as it was written, in lower case: what identified it in payments that were stored by 0.1.0.
+    pub text: String,
 }
 
 /// The party that moves the money of a charge.
@@ -63,8 +73,10 @@ impl Credential {
     pub fn read(wire: PaymentCredential) -> Result<Self, CredentialError> {
         let method = Method::parse(wire.challenge.method.as_str()).unwrap_or(Method::Tempo);
         let (submission, identity) = methods::read_charge(method, &wire)?;
-        let fingerprint = fingerprint(&wire.challenge.id, &identity);
-        Ok(Self { wire, submission, fingerprint })
+        let challenge = &wire.challenge.id;
+        let (fingerprint, text_fingerprint) =
+            (fingerprint(challenge, &identity.canonical), fingerprint(challenge, &identity.text));
+        Ok(Self { wire, submission, fingerprint, text_fingerprint })
     }
 
     /// The challenge as the client echoed it: untrusted until verified.
@@ -84,6 +96,12 @@ impl Credential {
     #[must_use]
     pub fn fingerprint(&self) -> &str {
         &self.fingerprint
+    }
+
+    /// True if a stored payment was made with this credential.
+    #[must_use]
+    pub fn is_of(&self, fingerprint: &str) -> bool {
+        [&self.fingerprint, &self.text_fingerprint].iter().any(|own| *own == fingerprint)
     }
 
     /// The credential on the wire, for the method's verifier.

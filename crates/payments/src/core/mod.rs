@@ -13,7 +13,7 @@ pub mod requirement;
 pub mod resource;
 
 pub use challenge::{Challenge, ChallengeError, Issuer};
-pub use credential::{Credential, CredentialError, Submission};
+pub use credential::{Credential, CredentialError, Identity, Submission};
 pub use offer::{Intent, Method, Network, Offer, Offered};
 pub use outcome::{Delivery, RedeemError};
 pub use payment::{Payer, Payment, PaymentState, Purchase, Settled, Transfer};

@@ -166,7 +166,8 @@ impl Payment {
 /// A credential as the decision sees it: its challenge has been verified.
 #[derive(Debug, Clone, Copy)]
 pub struct Presented<'a> {
-    pub fingerprint: &'a str,
+    /// [`Credential::is_of`](super::Credential::is_of) of the stored payment.
+    pub is_same: bool,
     pub submission: Submission,
     pub idempotency_key: Option<&'a str>,
     /// The moment at which the challenge expires.
@@ -219,7 +220,7 @@ pub fn decide(stored: Option<&Payment>, presented: &Presented, now: Timestamp) -
         let expired = NextStep::Refuse(RefusalReason::Expired);
         return if presented.expires <= now { expired } else { NextStep::Claim };
     };
-    let same = stored.fingerprint == presented.fingerprint;
+    let same = presented.is_same;
     let leased = stored.lease_until > now;
     match &stored.state {
         PaymentState::Claimed | PaymentState::Broadcast { .. } if leased => {
@@ -329,7 +330,7 @@ mod tests {
     }
 
     fn presented(submission: Submission) -> Presented<'static> {
-        Presented { fingerprint: "f", submission, idempotency_key: None, expires: SOON }
+        Presented { is_same: true, submission, idempotency_key: None, expires: SOON }
     }
 
     #[test]
@@ -396,7 +397,7 @@ mod tests {
         for state in [PaymentState::Settled(goods.clone()), PaymentState::Delivered(goods.clone())] {
             let mut row = stored(state, Submission::Pull);
             assert_eq!(decide(Some(&row), &presented(Submission::Pull), NOW), NextStep::Repeat);
-            let other = Presented { fingerprint: "other", ..presented(Submission::Pull) };
+            let other = Presented { is_same: false, ..presented(Submission::Pull) };
             let used = NextStep::Refuse(RefusalReason::UsedChallenge);
             assert_eq!(decide(Some(&row), &other, NOW), used);
             row.state = PaymentState::Delivered(Settled { answer: None, ..goods.clone() });
@@ -410,7 +411,7 @@ mod tests {
         for state in all_states() {
             let row = stored(state, Submission::Pull);
             let step = |submission| {
-                let other = Presented { fingerprint: "other", ..presented(submission) };
+                let other = Presented { is_same: false, ..presented(submission) };
                 decide(Some(&row), &other, NOW)
             };
             assert_eq!(step(Submission::Pull), NextStep::Refuse(RefusalReason::UsedChallenge));

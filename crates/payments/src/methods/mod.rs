@@ -5,7 +5,7 @@ pub mod tempo;
 
 use mpp::protocol::core::PaymentCredential;
 
-use crate::core::{CredentialError, Method, Submission};
+use crate::core::{CredentialError, Identity, Method, Submission};
 
 /// Reads the payload of a charge credential: who moves the money, and the payload's identity, a text
 /// that is the same for payloads that mean the same.
@@ -15,7 +15,7 @@ use crate::core::{CredentialError, Method, Submission};
 pub(crate) fn read_charge(
     method: Method,
     credential: &PaymentCredential,
-) -> Result<(Submission, String), CredentialError> {
+) -> Result<(Submission, Identity), CredentialError> {
     match method {
         Method::Tempo => tempo::read_charge(credential),
     }

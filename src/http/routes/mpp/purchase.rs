@@ -113,7 +113,7 @@ pub struct SoldKeyView {
 #[utoipa::path(get, path = "/mpp/keys", tag = "free",
     responses((status = 200, description = "`packs`: what is paid and what is credited", body = Packs)))]
 pub async fn packs(AppState(app): AppState<State>, request: Received) -> Response {
-    answer(StatusCode::OK, &Packs::new(&app.config, request.id))
+    answer(StatusCode::OK, &Packs::new(&app, request.id))
 }
 
 /// Buy credits for the paying wallet.

@@ -11,7 +11,7 @@ use serde_json::json;
 use tempo_alloy::primitives::AASigned;
 use tempo_alloy::primitives::transaction::TempoSignature;
 
-use crate::core::{CredentialError, Method, Network, Offer, Offered as _, Submission};
+use crate::core::{CredentialError, Identity, Method, Network, Offer, Offered as _, Submission};
 use farebox_types::money::Money;
 use farebox_types::signature::expand_compact;
 
@@ -109,7 +109,7 @@ pub fn charge_payload(credential: &PaymentCredential) -> Result<PaymentPayload, 
 ///
 /// # Errors
 /// [`CredentialError::Malformed`].
-pub fn read_charge(credential: &PaymentCredential) -> Result<(Submission, String), CredentialError> {
+pub fn read_charge(credential: &PaymentCredential) -> Result<(Submission, Identity), CredentialError> {
     let payload = charge_payload(credential)?;
     let data = payload.data();
     let bytes = || alloy::hex::decode(data).ok();
@@ -121,14 +121,17 @@ pub fn read_charge(credential: &PaymentCredential) -> Result<(Submission, String
         (Submission::Proof, bytes().and_then(|bytes| canonical_signature(&bytes)))
     };
     // What is none of them is refused later, with a reason.
-    let identity = canonical.map_or_else(|| data.to_ascii_lowercase(), alloy::hex::encode_prefixed);
-    Ok((submission, identity))
+    let text = data.to_ascii_lowercase();
+    let canonical = canonical.map_or_else(|| text.clone(), alloy::hex::encode_prefixed);
+    Ok((submission, Identity { canonical, text }))
 }
 
 /// The one encoding of a signed transaction, or of one that a sponsor completes.
 fn canonical_transaction(bytes: &[u8]) -> Option<Vec<u8>> {
     if bytes.first() == Some(&TEMPO_FEE_PAYER_ENVELOPE_TYPE_ID) {
-        return FeePayerEnvelope78::decode_envelope(bytes).ok().map(|envelope| envelope.encoded_envelope());
+        // Of the envelope only what its sender signed: the rest anybody can change.
+        let envelope = FeePayerEnvelope78::decode_envelope(bytes).ok()?;
+        return Some(envelope.to_recoverable_signed().encoded_2718());
     }
     let mut rest = bytes;
     let transaction = AASigned::decode_2718(&mut rest).ok().filter(|_| rest.is_empty())?;

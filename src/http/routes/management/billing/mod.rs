@@ -12,7 +12,9 @@ use axum::response::Response;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::config::{BillingConfig, Config, Pack};
+use crate::app::App;
+use crate::chain::key_sale::SaleVersion;
+use crate::config::{BillingConfig, Pack};
 use crate::funding::card::CheckoutError;
 use crate::http::State;
 use crate::http::error::{Code, HttpError};
@@ -60,8 +62,11 @@ pub struct Packs {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SaleView {
-    /// Address of `buy(bytes32 keyHash, uint256 pack)` and `topUp(address owner, uint256 amount)`.
+    /// Of version 2: `buy(bytes32 keyHash, uint256 pack)`, `topUp(address owner, uint256 amount)`.
     address: String,
+    /// Missing until the chain has answered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version: Option<u8>,
     chain_id: u64,
     /// Token that it takes.
     currency: String,
@@ -121,10 +126,12 @@ fn pack_views(billing: &BillingConfig) -> Vec<PackView> {
 }
 
 impl Packs {
-    /// Lists the packs of a configuration.
-    pub fn new(config: &Config, request_id: RequestId) -> Self {
-        let contract = config.key_sale.contracts().first().map(|contract| SaleView {
-            address: format!("{contract:#x}"),
+    /// Lists the packs that this server sells.
+    pub fn new(app: &App, request_id: RequestId) -> Self {
+        let config = &app.config;
+        let contract = app.key_sales.shown().map(|sale| SaleView {
+            address: format!("{:#x}", sale.contract()),
+            version: sale.version().map(SaleVersion::number),
             chain_id: config.chain.chain_id,
             currency: format!("{:#x}", config.chain.currency),
         });
