@@ -42,6 +42,11 @@ const METHOD_NOT_FOUND: i64 = -32601;
 /// "Execution reverted" (geth and its descendants).
 const REVERTED: i64 = 3;
 
+/// Codes with which nodes refuse a transaction that no block can include: "server error", which geth and its descendants
+/// use for it, and "transaction rejected" (EIP-1474). Other errors are the node's own trouble.
+const SERVER_ERROR: i64 = -32000;
+const TRANSACTION_REJECTED: i64 = -32003;
+
 /// A provider that the `mpp` crate's verifier can share.
 pub type Provider = RootProvider<TempoNetwork>;
 /// A transaction's receipt.
@@ -279,6 +284,9 @@ impl Chain {
                 } else {
                     Ok(SimulationOutcome::Reverts(message))
                 }
+            }
+            Err(ChainError::Refused { code: SERVER_ERROR | TRANSACTION_REJECTED, message, .. }) => {
+                Ok(SimulationOutcome::Reverts(message))
             }
             Err(error) => Err(error),
         }

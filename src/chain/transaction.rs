@@ -258,18 +258,26 @@ impl SignedTransaction {
         fee(u128::from(transaction.gas_limit), transaction.max_fee_per_gas)
     }
 
-    /// Sender, calls and gas limit without signatures and fees, to simulate the calls.
+    /// The transaction as it will be sent, without its signatures, to simulate it: what it may do depends on its nonce,
+    /// its validity, the key that signs and what it authorises. Without its fees where somebody else pays them, whom the
+    /// node would take from the signature.
     #[must_use]
     pub fn as_call(&self) -> TempoTransactionRequest {
         let signed: TempoTransactionRequest = self.inner.clone().into();
+        let signer = TransactionSigner::of_signed(&self.inner);
+        let sponsored = self.inner.tx().fee_payer_signature.is_some();
+        let fees = |fee: Option<u128>| fee.filter(|_| !sponsored);
         TempoTransactionRequest {
             inner: TransactionRequest {
                 from: Some(self.sender),
-                gas: signed.inner.gas,
-                ..TransactionRequest::default()
+                max_fee_per_gas: fees(signed.inner.max_fee_per_gas),
+                max_priority_fee_per_gas: fees(signed.inner.max_priority_fee_per_gas),
+                ..signed.inner
             },
-            calls: signed.calls,
-            ..TempoTransactionRequest::default()
+            key_type: Some(self.inner.signature().signature_type()),
+            key_id: signer.and_then(|signer| signer.access_key),
+            fee_payer_signature: None,
+            ..signed
         }
     }
 }

@@ -18,6 +18,7 @@ mod attack_27_paths;
 mod attack_28_secrets;
 mod attack_30_failures;
 mod attack_30_full_disk;
+mod attack_33_used_wallets;
 mod attack_33_written_otherwise;
 mod attack_34_held_back;
 mod charge;

@@ -1,6 +1,6 @@
-//! Gas of batches: anvil 1.7.1 ignores the `calls` of a Tempo transaction in calls and estimates. A
-//! call of a batch never reverts, and its estimate is one flat number, which suffices for one or two
-//! small calls and is too low for a larger batch.
+//! Gas of batches: anvil 1.7.1 ignores the `calls` of a Tempo transaction in calls and estimates. It takes the request
+//! for the creation of an empty contract: a call of a batch never reverts, but needs the gas of a creation, and its
+//! estimate is one flat number, which suffices for one or two small calls and is too low for a larger batch.
 //!
 //! The calls are simulated one after the other on the same state. A simulated call pays its own
 //! base cost and the price of its sender's first transaction, which a batch pays once.
@@ -18,17 +18,23 @@ const REPEATED_COST: u64 = 271_000;
 /// authorisation.
 const OVERHEAD: u64 = 300_000;
 
+/// Gas of every transaction, and of each byte that is zero.
+const BASE_COST: u64 = 21_000;
+const BYTE_COST: u64 = 4;
+
 /// JSON-RPC error code of a reverted call.
 const REVERTED: i64 = 3;
+/// JSON-RPC error code with which nodes refuse a transaction that no block can include.
+const SERVER_ERROR: i64 = -32_000;
 
 /// Gas estimate of a batch of calls.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum BatchGas {
     /// The request has no batch; anvil's own answer holds.
     NoBatch,
-    /// Gas that is enough for the batch.
-    Sufficient(u64),
-    /// A call of the batch reverts: the JSON-RPC error to answer.
+    /// The batch succeeds, with this output of its last call, and gas that is enough for it.
+    Sufficient { gas: u64, output: Value },
+    /// A call of the batch reverts, or its gas does not even pay for its bytes: the JSON-RPC error to answer.
     Reverts(Value),
 }
 
@@ -48,6 +54,11 @@ pub(super) async fn estimate_batch(rpc: &Rpc, transaction: &Value) -> Result<Bat
     let Some(calls) = batch(transaction) else {
         return Ok(BatchGas::NoBatch);
     };
+    let least = intrinsic(&calls);
+    if quantity(&transaction["gas"]).is_some_and(|gas| gas < least) {
+        let message = format!("intrinsic gas too low: the transaction needs {least}");
+        return Ok(BatchGas::Reverts(json!({ "code": SERVER_ERROR, "message": message })));
+    }
     let request = json!([{ "blockStateCalls": [{ "calls": calls }], "validation": false }, "latest"]);
     let blocks: Value = rpc.call("eth_simulateV1", request).await?;
     let simulated = blocks[0]["calls"].as_array().map(Vec::as_slice).unwrap_or_default();
@@ -58,11 +69,21 @@ pub(super) async fn estimate_batch(rpc: &Rpc, transaction: &Value) -> Result<Bat
     }
     let used: Option<Vec<u64>> = simulated.iter().map(|call| quantity(&call["gasUsed"])).collect();
     match used {
-        Some(used) if used.len() == calls.len() => Ok(BatchGas::Sufficient(sufficient(&used))),
+        Some(used) if used.len() == calls.len() => {
+            let output = simulated.last().map_or(Value::Null, |call| call["returnData"].clone());
+            Ok(BatchGas::Sufficient { gas: sufficient(&used), output })
+        }
         Some(_) | None => {
             Err(RpcError::Malformed { method: "eth_simulateV1".to_owned(), answer: blocks.to_string() })
         }
     }
+}
+
+/// The least gas of a transaction of these calls: its base cost, and the cheapest price of its bytes.
+fn intrinsic(calls: &[Value]) -> u64 {
+    let bytes = |call: &Value| call["input"].as_str().map_or(0, |input| input.len().saturating_sub(2) / 2);
+    let bytes: usize = calls.iter().map(bytes).sum();
+    BASE_COST.saturating_add(BYTE_COST.saturating_mul(bytes as u64))
 }
 
 /// The gas for a batch whose calls use `used` each when simulated alone.
