@@ -8,7 +8,7 @@ use serde_json::json;
 use tempo_contracts::precompiles::{ACCOUNT_KEYCHAIN_ADDRESS, IAccountKeychain};
 use tempo_primitives::SignatureType;
 
-use super::{Chain, ChainError, REVERTED};
+use super::{Chain, ChainError, REVERTED, TransactionSigner};
 
 alloy::sol! {
     /// ERC-1271.
@@ -90,6 +90,17 @@ impl Chain {
         }
         let restricted = found.enforceLimits || self.has_allowed_calls(account, key).await?;
         Ok(Some(AccessKey { kind, expiry: found.expiry, restricted }))
+    }
+
+    /// True if a transaction authorises a key that its account has authorised before: no block can include it.
+    ///
+    /// # Errors
+    /// [`ChainError`] when the node is unreachable or its answer is invalid.
+    pub async fn authorizes_again(&self, signer: &TransactionSigner) -> Result<bool, ChainError> {
+        match signer.authorizes {
+            Some(key) => Ok(self.access_key(signer.account, key).await?.is_some()),
+            None => Ok(false),
+        }
     }
 
     /// True if an access key may make some calls only, or the chain does not say.

@@ -33,8 +33,8 @@ pub struct TransactionSigner {
     pub account: Address,
     /// The access key; `None` when the account's own key signed.
     pub access_key: Option<Address>,
-    /// True if the transaction brings the account's own authorisation of that key.
-    pub brings_authorization: bool,
+    /// The key that the transaction authorises for the account, as the account itself signed; `None` without one.
+    pub authorizes: Option<Address>,
 }
 
 /// A transaction that the node knows.
@@ -71,7 +71,7 @@ impl TransactionSigner {
             // Only the account's own key can sign the types before Tempo's.
             other => {
                 let account = other.recover_signer().ok()?;
-                Some(Self { account, access_key: None, brings_authorization: false })
+                Some(Self { account, access_key: None, authorizes: None })
             }
         }
     }
@@ -83,11 +83,9 @@ impl TransactionSigner {
             TempoSignature::Keychain(keychain) => Some(keychain.key_id(&signed.signature_hash()).ok()?),
         };
         let authorization = signed.tx().key_authorization.as_ref();
-        let brings_authorization = authorization.is_some_and(|authorization| {
-            Some(authorization.key_id) == access_key
-                && authorization.recover_signer().is_ok_and(|signer| signer == account)
-        });
-        Some(Self { account, access_key, brings_authorization })
+        let own = authorization
+            .filter(|authorization| authorization.recover_signer().is_ok_and(|signer| signer == account));
+        Some(Self { account, access_key, authorizes: own.map(|authorization| authorization.key_id) })
     }
 }
 
@@ -183,6 +181,12 @@ impl SignedTransaction {
     #[must_use]
     pub fn sender(&self) -> Address {
         self.sender
+    }
+
+    /// The account that it is of, the key that signed, and the key that it authorises.
+    #[must_use]
+    pub fn signer(&self) -> Option<TransactionSigner> {
+        TransactionSigner::of_signed(&self.inner)
     }
 
     /// The calls of the transaction.

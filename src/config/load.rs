@@ -261,16 +261,35 @@ fn env_key(name: &str, known: &[String]) -> Result<Option<String>, ConfigError> 
     if !name.starts_with("FAREBOX_") || OTHER_ENV.contains(&name) || name.starts_with(TEST_ENV) {
         return Ok(None);
     }
-    refuse_list("environment", name, "FAREBOX_", '_')?;
     if let Some(key) = known.iter().find(|key| env_name(key) == name) {
         return Ok(Some(key.clone()));
     }
+    if is_service_variable(name) {
+        return Ok(None);
+    }
+    refuse_list("environment", name, "FAREBOX_", '_')?;
     let names: Vec<String> = known.iter().map(|k| env_name(k)).collect();
     Err(ConfigError::Unknown {
         origin: "environment".to_owned(),
         key: name.to_owned(),
         nearest: nearest(name, names.iter().map(String::as_str)),
     })
+}
+
+/// Returns true for a variable that Kubernetes sets in every container beside a service named `farebox`:
+/// `FAREBOX_SERVICE_HOST`, `FAREBOX_SERVICE_PORT_HTTP`, `FAREBOX_PORT_8402_TCP_ADDR`.
+fn is_service_variable(name: &str) -> bool {
+    let rest = name.strip_prefix("FAREBOX_").unwrap_or_default();
+    let is_port = |rest: &str| {
+        let mut words = rest.split('_');
+        let number = words.next().is_some_and(|word| word.parse::<u16>().is_ok());
+        number && words.next().is_some_and(|word| matches!(word, "TCP" | "UDP" | "SCTP"))
+    };
+    rest == "PORT"
+        || rest == "SERVICE_HOST"
+        || rest == "SERVICE_PORT"
+        || rest.starts_with("SERVICE_PORT_")
+        || rest.strip_prefix("PORT_").is_some_and(is_port)
 }
 
 fn env_name(key: &str) -> String {
@@ -314,7 +333,7 @@ mod tests {
     const GOOD: &str = r#"
         [payments]
         secret = "0123456789abcdef0123456789abcdef"
-        recipient = "0x00000000000000000000000000000000000000aa"
+        recipient = "0x52908400098527886e0f7030069857d2e4169ee7"
     "#;
 
     fn with(text: &str, env: &[(&str, &str)], flags: &[(&str, &str)]) -> Result<Config, String> {
@@ -334,6 +353,41 @@ mod tests {
         assert_eq!(config.server.listen.port(), 3);
         assert_eq!(config.server.body_limit_bytes, 300_000);
         assert_eq!(config.pii.preview_price.micros(), 100_000);
+    }
+
+    /// Every container beside a service named `farebox` has these.
+    #[test]
+    fn attack_46_variables_of_a_service_of_that_name_are_not_ours() {
+        for name in [
+            "FAREBOX_SERVICE_HOST",
+            "FAREBOX_SERVICE_PORT",
+            "FAREBOX_SERVICE_PORT_HTTP",
+            "FAREBOX_PORT",
+            "FAREBOX_PORT_8402_TCP",
+            "FAREBOX_PORT_8402_TCP_PROTO",
+            "FAREBOX_PORT_8402_UDP_ADDR",
+        ] {
+            with(GOOD, &[(name, "tcp://10.0.0.1:8402")], &[])
+                .unwrap_or_else(|error| panic!("{name}: {error}"));
+        }
+        for name in ["FAREBOX_PORTS", "FAREBOX_PORT_HTTP_TCP", "FAREBOX_SERVICE", "FAREBOX_PORT_8402"] {
+            assert!(with(GOOD, &[(name, "x")], &[]).is_err(), "{name}");
+        }
+    }
+
+    #[test]
+    fn attack_46_what_the_example_leaves_to_be_set_must_be_set() {
+        let example = include_str!("../../farebox.example.toml");
+        let secret = "change-me-change-me-change-me-change-me";
+        let recipient = "0x00000000000000000000000000000000000000aa";
+        assert!(example.contains(secret) && example.contains(recipient));
+        let error = with(example, &[], &[]).expect_err("refused");
+        assert!(error.contains("payments.secret") && error.contains("openssl rand"), "{error}");
+        let mine = example.replace(secret, "0123456789abcdef0123456789abcdef");
+        let error = with(&mine, &[], &[]).expect_err("refused");
+        assert!(error.contains("payments.recipient"), "{error}");
+        with(&mine.replace(recipient, "0x52908400098527886E0F7030069857D2E4169EE7"), &[], &[])
+            .expect("valid");
     }
 
     #[test]
@@ -444,6 +498,5 @@ mod tests {
                 "farebox.example.toml does not document {key}"
             );
         }
-        with(example, &[], &[]).expect("the example is valid");
     }
 }

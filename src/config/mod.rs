@@ -302,8 +302,18 @@ impl Config {
                 );
             }
         }
-        if self.payments.recipient.is_zero() {
-            return bad("payments.recipient", "set the 0x address that receives payments".into());
+        if self.payments.secret.expose().starts_with("change-me") {
+            return bad(
+                "payments.secret",
+                "is the example's, which everybody knows; make one with `openssl rand -base64 32`".into(),
+            );
+        }
+        // What begins so is nobody's account: precompiles, and the example's placeholder.
+        if self.payments.recipient.0[..18].iter().all(|byte| *byte == 0) {
+            return bad(
+                "payments.recipient",
+                "set the 0x address that receives payments; nobody has the key of this one".into(),
+            );
         }
         if self.payments.modes.is_empty() {
             return bad("payments.modes", "name at least one of \"pull\" and \"push\"".into());

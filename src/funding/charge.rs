@@ -316,6 +316,16 @@ impl Charges {
                 };
                 return self.hold_back(id, &held, owed, Timestamp::now()).await;
             }
+            Err(MethodError::Unbound(detail)) => {
+                let reference = method.pushed(credential)?;
+                return Err(match self.payments.find_reference(&reference).await? {
+                    Some(paid) => RedeemError::Spent(format!(
+                        "this transaction paid for the challenge {}; present it with that one",
+                        paid.id
+                    )),
+                    None => RedeemError::Invalid(detail),
+                });
+            }
             validated => validated?,
         };
         let authority = if requirement.gives_authority {

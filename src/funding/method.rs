@@ -17,8 +17,8 @@ pub(super) enum MethodError {
     Invalid(String),
     /// The payer's balance does not cover the amount. The text is for the payer.
     Insufficient(String),
-    /// The payment was used before. The text is for the payer.
-    Spent(String),
+    /// The transfer was not made for this challenge. The text is for the payer.
+    Unbound(String),
     /// The challenge has expired.
     Expired,
     /// The payer has paid, and the recipient's own policy keeps the money from it.

@@ -15,9 +15,9 @@ impl<E> From<StoreError> for RedeemError<E> {
 impl<E> From<MethodError> for RedeemError<E> {
     fn from(error: MethodError) -> Self {
         match error {
-            MethodError::Invalid(detail) => Self::Invalid(detail),
+            // The driver looks first if an unbound transfer paid for another challenge.
+            MethodError::Invalid(detail) | MethodError::Unbound(detail) => Self::Invalid(detail),
             MethodError::Insufficient(detail) => Self::Insufficient(detail),
-            MethodError::Spent(detail) => Self::Spent(detail),
             // The driver records it first.
             MethodError::HeldBack(_) => refused(RefusalReason::HeldBack),
             MethodError::Expired => Self::Expired,

@@ -84,6 +84,8 @@ pub async fn run(charges: Charges, retention: Duration) {
 pub async fn reconcile_open(charges: &Charges, now: Timestamp) -> Result<usize, StoreError> {
     let mut ended = 0;
     for id in charges.payments().abandoned(&charges.networks(), now, BATCH).await? {
+        // Whatever comes of it: a payment whose outcome stays open must not be the first again.
+        charges.payments().checked(&id, now).await?;
         match reconcile_one(charges, &id, now).await {
             Ok(has_ended) => ended += usize::from(has_ended),
             Err(error) => {

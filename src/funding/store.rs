@@ -91,6 +91,11 @@ impl Payments {
         self.one("id = $1", &[id]).await
     }
 
+    /// The payment that a transfer made, once it is settled.
+    pub(super) async fn find_reference(&self, reference: &str) -> Result<Option<Payment>, StoreError> {
+        self.one("reference = $1 AND state IN ('settled', 'delivered')", &[reference]).await
+    }
+
     /// The payment a payer made under an idempotency key.
     pub(super) async fn find_key(&self, payer: &Payer, key: &str) -> Result<Option<Payment>, StoreError> {
         self.one("payer = $1 AND idempotency_key = $2", &[payer.name(), key]).await
@@ -135,7 +140,7 @@ impl Payments {
         let places: Vec<_> = (3..networks.len() + 3).map(|n| format!(", ${n}")).collect();
         let sql = format!(
             "SELECT id FROM payments WHERE state = 'broadcast' AND lease_until <= $1 \
-             AND network IN (''{}) ORDER BY lease_until, id LIMIT $2",
+             AND network IN (''{}) ORDER BY checked_at, id LIMIT $2",
             places.concat()
         );
         let mut query = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(now.millis()).bind(limit);
@@ -144,6 +149,15 @@ impl Payments {
         }
         let rows = query.fetch_all(&self.db.pool).await?;
         rows.iter().map(|row| row.try_get("id").map_err(StoreError::from)).collect()
+    }
+
+    /// Records that an open payment was looked at: it goes behind those that were not.
+    pub(super) async fn checked(&self, id: &str, now: Timestamp) -> Result<bool, StoreError> {
+        self.update(
+            "UPDATE payments SET checked_at = $1 WHERE id = $2",
+            &[Bind::Int(now.millis()), Bind::Text(id)],
+        )
+        .await
     }
 
     /// Leaves an open payment alone until a moment.

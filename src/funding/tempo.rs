@@ -23,6 +23,10 @@ use crate::id::Timestamp;
 use crate::payments::methods::tempo;
 use crate::payments::{Credential, Network, Offer, Payer, Submission, Transfer};
 
+/// Refusal of a transaction that authorises a key for the second time.
+pub(super) const AUTHORIZED_BEFORE: &str =
+    "the access key is authorised already; sign the transaction again without keyAuthorization";
+
 /// Longest wait of a request for a pushed transaction's block.
 const PUSH_WAIT: Duration = Duration::from_secs(4);
 
@@ -68,6 +72,11 @@ impl TempoCharges {
         }
         if offer.is_sponsored() && self.sponsor.is_none() {
             return Err(MethodError::Invalid("this server no longer sponsors network fees".into()));
+        }
+        if credential.submission() != Submission::Proof && offer.amount().is_zero() {
+            return Err(MethodError::Invalid(
+                "a challenge of a zero amount is answered with a proof, not with a payment".into(),
+            ));
         }
         // The verifier keeps the first chain id it hears: it must not be a wrong one.
         if let Err(error) = self.chain.confirm().await {
@@ -121,7 +130,12 @@ impl TempoCharges {
         let Some(signer) = TransactionSigner::parse(payload(credential)?.data()) else {
             return Ok(()); // What cannot be read the verifier refuses.
         };
-        let Some(key) = signer.access_key.filter(|_| !signer.brings_authorization) else { return Ok(()) };
+        if self.chain.authorizes_again(&signer).await.map_err(|error| unavailable(&error))? {
+            return Err(MethodError::Invalid(AUTHORIZED_BEFORE.into()));
+        }
+        let Some(key) = signer.access_key.filter(|key| signer.authorizes != Some(*key)) else {
+            return Ok(());
+        };
         let found = self.chain.access_key(signer.account, key).await.map_err(|error| unavailable(&error))?;
         let active = found.is_some_and(|found| i128::from(found.expiry) > i128::from(now.seconds()));
         if active { Ok(()) } else { Err(MethodError::Invalid(unknown.into())) }
@@ -320,7 +334,8 @@ fn refusal(error: &VerificationError) -> MethodError {
             tracing::error!(code = ?error.code, "payment cannot be verified");
             MethodError::Unavailable("the chain")
         }
-        Some(ErrorCode::CredentialReplayed) => MethodError::Spent(error.message.clone()),
+        // The verifier keeps no records: it means a transfer whose memo is not for this challenge.
+        Some(ErrorCode::CredentialReplayed) => MethodError::Unbound(error.message.clone()),
         Some(ErrorCode::Expired) => MethodError::Expired,
         _ => MethodError::Invalid(error.message.clone()),
     }

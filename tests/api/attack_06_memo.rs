@@ -90,7 +90,7 @@ fn attack_06_one_transfer_with_memo_is_counted_once() {
         server
             .pay(&agent.credential(&second, pushed["payload"].clone()))
             .await
-            .assert(403, "credential_spent");
+            .assert(402, "verification_failed");
         server.pay(&pushed).await.assert_paid();
         server
             .pay(&agent.credential(&second, pushed["payload"].clone()))

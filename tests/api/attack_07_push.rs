@@ -31,7 +31,7 @@ fn attack_07_someone_elses_transaction() {
         let mut stolen = pushed(&thief, &own, &paid);
         server.pay(&stolen).await.assert(402, "verification_failed");
         stolen.as_object_mut().unwrap().remove("source");
-        server.pay(&stolen).await.assert(403, "credential_spent");
+        server.pay(&stolen).await.assert(402, "verification_failed");
         // Under the victim's challenge, in the thief's name.
         let refused = server.pay(&pushed(&thief, &challenge, &paid)).await;
         refused.assert(402, "verification_failed");
@@ -90,12 +90,14 @@ fn attack_07_old_transaction_and_one_used_before() {
             memo,
         )]));
         send_raw(chain, &old.raw).await;
-        server.pay(&pushed(&agent, &first, &old)).await.assert(403, "credential_spent");
+        server.pay(&pushed(&agent, &first, &old)).await.assert(402, "verification_failed");
         // One that was pulled, pushed again for its own challenge and for another.
         let pulled = agent.sign(agent.transaction(vec![first.transfer()]));
         server.pay(&agent.credential(&first, agent::transaction(&pulled.raw))).await.assert_paid();
         server.pay(&pushed(&agent, &first, &pulled)).await.assert(403, "credential_spent");
-        server.pay(&pushed(&agent, &second, &pulled)).await.assert(403, "credential_spent");
+        let paid_before = server.pay(&pushed(&agent, &second, &pulled)).await;
+        paid_before.assert(403, "credential_spent");
+        assert!(paid_before.text.contains(&first.id), "it says for which challenge: {}", paid_before.text);
         assert_eq!(server.count("SELECT count(*) FROM credits").await, 1);
     });
 }
@@ -209,6 +211,26 @@ fn a_push_is_paid_for_even_when_the_challenge_expires_meanwhile() {
         chain.faults().clear();
         server.pay(&pushed(&agent, &challenge, &paid)).await.assert_paid();
         server.assert_ledger(&chain, 2).await;
+        server.finish(chain).await;
+    });
+}
+
+/// It was looked up for four seconds, left a row, and was told to wait for ever.
+#[test]
+fn attack_07_a_payment_for_a_zero_amount_is_refused_before_anything_is_looked_up() {
+    run(async {
+        let chain = own_chain().await;
+        let server = Server::with_short_timeouts(&chain).await;
+        let agent = funded(&chain).await;
+        chain.faults().stop();
+        for payload in [agent::hash(&format!("0x{}", "7".repeat(64))), agent::transaction("0x76")] {
+            let challenge = server.proof_challenge().await;
+            let refused = server.prove(&agent.credential(&challenge, payload)).await;
+            refused.assert(402, "verification_failed");
+            assert!(refused.text.contains("proof"), "{}", refused.text);
+        }
+        chain.faults().resume();
+        assert_eq!(server.count("SELECT count(*) FROM payments").await, 0);
         server.finish(chain).await;
     });
 }

@@ -1,7 +1,10 @@
 //! Class 10: the node's answer to a broadcast is not what happened.
 
 use farebox::devnet::{Devnet, Fault, Rule};
+use farebox::funding::recover;
+use farebox::id::Timestamp;
 use farebox_test_support::agent::{self, Agent, Challenge};
+use farebox_test_support::db;
 use farebox_test_support::harness::{self, Reply, Server, eventually, funded, own_chain, run};
 use serde_json::Value;
 
@@ -116,6 +119,47 @@ fn attack_34_a_payment_that_cannot_be_recovered_keeps_no_other_from_it() {
         assert_eq!(state, Some("broadcast"));
         assert_eq!(server.count("SELECT count(*) FROM payments WHERE state = 'settled'").await, 1);
         server.finish(chain).await;
+    });
+}
+
+/// A hundred of them kept the recoverer busy for a day.
+#[test]
+fn attack_34_payments_whose_outcome_stays_open_keep_no_other_from_being_recovered() {
+    run(async {
+        let chain = own_chain().await;
+        for database in db::engines().await {
+            let server = Server::on(database, &chain.rpc_url(), |config| {
+                config.chain.request_timeout_ms = 1_000;
+                config.chain.confirm_timeout_ms = 1_500;
+            })
+            .await;
+            let agent = funded(&chain).await;
+            let challenge = server.challenge().await;
+            chain.faults().set(Rule::new(Fault::DropAfterIncluding).times(1));
+            chain.faults().set(Rule::new(Fault::Drop).on("eth_getTransactionReceipt"));
+            server.pay(&agent.pull(&challenge)).await.assert(503, "settlement_pending");
+            // Older ones, which may still come and never do.
+            let columns = "proof, state, route, digest, amount, currency, request_id, expires_at, lease_until, \
+                created_at, updated_at, account, method, network, payer, instruction, answer, fee_limit, goods";
+            for n in 0..250 {
+                let copy = format!(
+                    "INSERT INTO payments (id, fingerprint, reference, valid_before, {columns}) \
+                     SELECT '0dead{n:03}', 'dead', '0x{n:064x}', NULL, {columns} FROM payments WHERE id = '{}'",
+                    challenge.id
+                );
+                server.db.execute(&copy).await;
+            }
+            server.db.execute("UPDATE payments SET lease_until = 0").await;
+            chain.faults().clear();
+            let now = Timestamp::now().checked_add_millis(60_000).expect("near");
+            for _ in 0..3 {
+                recover::reconcile_open(&server.app.charges, now).await.expect("the database answers");
+            }
+            let state = server.payment(&challenge.id).await.map(|payment| payment.state.as_str());
+            assert_eq!(state, Some("settled"));
+            assert_eq!(server.count("SELECT count(*) FROM payments WHERE state = 'broadcast'").await, 250);
+        }
+        chain.stop().await;
     });
 }
 

@@ -114,3 +114,32 @@ fn attack_33_a_transaction_that_the_node_refuses_is_refused_with_its_words() {
         server.finish(chain).await;
     });
 }
+
+/// It waited fifteen seconds and was then told for ever that the chain cannot be reached.
+#[test]
+fn attack_33_an_access_key_that_is_authorised_twice_is_told_so() {
+    run(async {
+        let chain = own_chain().await;
+        let server = Server::with_short_timeouts(&chain).await;
+        let agent = funded(&chain).await;
+        let key = AccessKey::unauthorized(agent.address());
+        for first in [true, false] {
+            let challenge = server.challenge().await;
+            let transaction = TempoTransaction {
+                gas_limit: 5_000_000,
+                key_authorization: Some(key.authorization(&agent)),
+                ..agent.transaction(vec![challenge.transfer()])
+            };
+            let signed = key.sign(transaction);
+            let answer = server.pay(&agent.credential(&challenge, agent::transaction(&signed.raw))).await;
+            if first {
+                answer.assert_paid();
+            } else {
+                answer.assert(402, "verification_failed");
+                assert!(answer.text.contains("keyAuthorization"), "{}", answer.text);
+            }
+        }
+        assert_eq!(chain.broadcasts(), 1);
+        server.finish(chain).await;
+    });
+}

@@ -3,6 +3,7 @@
 use std::net::TcpListener;
 use std::path::Path;
 
+use farebox::db::{Db, DbError, Engine};
 use farebox_test_support::db;
 use farebox_test_support::process::{Setup, TIME_LIMIT, program};
 use tokio::process::Command;
@@ -37,7 +38,7 @@ async fn refusal(mut command: Command) -> String {
 async fn a_bad_configuration_is_refused_in_a_sentence() {
     let folder = tempfile::tempdir().expect("temporary folder");
     let good = "[payments]\nsecret = \"0123456789abcdef0123456789abcdef\"\n\
-        recipient = \"0x00000000000000000000000000000000000000aa\"\n";
+        recipient = \"0x52908400098527886e0f7030069857d2e4169ee7\"\n";
     for (name, text, expected) in [
         ("unknown key", format!("{good}[server]\nlissten = \"x\""), "did you mean \"server.listen\"?"),
         ("unknown section", format!("{good}[serverr]\nlisten = \"x\""), "did you mean \"server.listen\"?"),
@@ -107,4 +108,24 @@ async fn what_is_taken_or_missing_is_named() {
         );
     }
     devnet.stop().await;
+}
+
+/// They died of "tuple concurrently updated".
+#[tokio::test(flavor = "multi_thread")]
+async fn attack_36_instances_that_start_together_on_an_empty_database_all_start() {
+    for _ in 0..20 {
+        let Some(database) = db::engines_before(1).await.pop().filter(|db| db.db.engine == Engine::Postgres)
+        else {
+            return;
+        };
+        let start = async || -> Result<bool, DbError> {
+            let db = Db::connect(&database.url, 2).await?;
+            db.migrate().await?;
+            db.is_current().await
+        };
+        let started = futures_util::future::join_all((0..8).map(|_| start())).await;
+        for started in started {
+            assert!(matches!(started, Ok(true)), "{started:?}");
+        }
+    }
 }

@@ -206,6 +206,21 @@ fn attack_13_a_top_up_that_stays_open_does_not_block_the_close() {
     });
 }
 
+/// The newest clients sign for four and a half minutes. The local chain takes half a minute only, so it is the chain
+/// that refuses this one, and not the server.
+#[test]
+fn attack_33_a_funding_transaction_may_be_valid_for_some_minutes() {
+    run(async {
+        let fixture = Fixture::start().await;
+        let payer = fixture.opened(DEPOSIT, PRICE).await;
+        for (seconds, fits) in [(270, true), (290, true), (400, false)] {
+            let transaction = payer.top_up_transaction_for(500, seconds);
+            let answer = fixture.manage(&payer, payer.top_up_with(500, &transaction)).await;
+            assert_eq!(!answer.text.contains("at most 300 seconds"), fits, "{seconds}: {}", answer.text);
+        }
+    });
+}
+
 #[test]
 fn attack_12_sponsored_funding_counts_for_its_payer() {
     run(async {

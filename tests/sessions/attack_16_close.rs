@@ -188,3 +188,33 @@ fn attack_16_a_close_that_was_never_included_is_sent_again() {
         fixture.server.finish(chain).await;
     });
 }
+
+/// After the operator's key was changed, every settlement of the channels that name the old one reverts. Each try cost a
+/// network fee, every ten seconds.
+#[test]
+fn attack_35_a_settlement_that_would_revert_is_not_sent() {
+    run(async {
+        let chain = own_chain().await;
+        for database in db::engines().await {
+            let fixture = Fixture::on(database, &chain, |_| {}).await;
+            let payer = fixture.payer(DEPOSIT).await;
+            fixture.run(&payer, payer.open(12 * PRICE), &json!({"chunks": 12})).await;
+            let other = hex::encode(chain.accounts()[4].to_bytes());
+            let fixture = fixture
+                .restart(|config| config.sessions.operator_key = Some(farebox::config::Secret::from(other)))
+                .await;
+            let sent = chain.broadcasts();
+            let sessions = fixture.server.app.sessions.as_ref().expect("sessions");
+            for _ in 0..3 {
+                let channel = fixture.channel(&payer).await;
+                let refused = sessions.channels.settle(&channel, Timestamp::now()).await;
+                assert!(refused.is_err_and(|error| error.to_string().contains("would fail on the chain")));
+            }
+            assert_eq!(chain.broadcasts(), sent);
+            assert_eq!(fixture.channel(&payer).await.pending, None);
+            let mut server = fixture.server;
+            server.stop().await;
+        }
+        chain.stop().await;
+    });
+}

@@ -219,6 +219,35 @@ fn attack_22_credit_that_is_spent_becomes_a_debt_that_new_money_pays() {
     }));
 }
 
+/// A bank that asks has taken nothing yet. What becomes a dispute is one.
+#[test]
+fn attack_22_an_inquiry_takes_nothing_until_it_is_a_dispute() {
+    run(with_stripe(async |server, _| {
+        let told = |kind: &str, status: &str| {
+            let mut object = dispute_object("pi_asked", 1000);
+            object["status"] = json!(status);
+            event(kind, &object)
+        };
+        let agent = Agent::random();
+        paid(server, &begun(server, &agent).await, "pi_asked").await;
+        for (body, available) in [
+            (told(DISPUTED, "warning_needs_response"), 10),
+            (told("charge.dispute.updated", "warning_under_review"), 10),
+            (told("charge.dispute.closed", "warning_closed"), 10),
+            // A second one, which the bank takes further.
+            (told(DISPUTED, "warning_needs_response"), 10),
+            (told("charge.dispute.updated", "needs_response"), 0),
+            (told("charge.dispute.funds_withdrawn", "needs_response"), 0),
+            (told("charge.dispute.closed", "won"), 10),
+            (told("charge.dispute.updated", "won"), 10),
+        ] {
+            assert_eq!(deliver_event(server, &body).await.status, 200);
+            assert_balance_and_debt(server, &agent, available, 0).await;
+        }
+        assert_audit(server).await;
+    }));
+}
+
 /// Told twice and in any order; and money that is given again pays debts first.
 #[test]
 fn attack_22_a_dispute_that_is_won_gives_its_credit_again_once() {

@@ -59,6 +59,9 @@ const POSTGRES_SESSION: &str = "SET synchronous_commit = on;
     SET lock_timeout = '5s';
     SET idle_in_transaction_session_timeout = '30s';";
 
+/// Key of the advisory lock of whoever renews the triggers: any number that nothing else uses.
+const TRIGGERS_LOCK: i64 = 0x6661_7265_626f_7801;
+
 /// Kind of database behind a [`Db`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Engine {
@@ -195,6 +198,11 @@ impl Db {
             Engine::Postgres => include_str!("../../../migrations/triggers/postgres.sql"),
         };
         let mut tx = self.begin().await?;
+        if self.engine == Engine::Postgres {
+            // Instances that start together would change the same rows of PostgreSQL's own tables.
+            let text = "SELECT 1 FROM (SELECT pg_advisory_xact_lock($1)) AS locked";
+            sqlx::query(text).bind(TRIGGERS_LOCK).execute(tx.conn()).await?;
+        }
         tx.conn().execute(sqlx::raw_sql(triggers)).await?;
         tx.commit().await
     }

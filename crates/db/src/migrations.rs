@@ -32,6 +32,7 @@ const FILES: &[(&str, &str)] = files![
     "0015_fewer_indexes",
     "0016_payment_methods",
     "0017_authority",
+    "0018_fair_recovery",
 ];
 
 /// Returns the schema's migrations, with the versions, descriptions and checksums that databases remember.

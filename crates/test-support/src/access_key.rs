@@ -10,10 +10,11 @@ use farebox::devnet::Devnet;
 use tempo_contracts::precompiles::ACCOUNT_KEYCHAIN_ADDRESS;
 use tempo_contracts::precompiles::IAccountKeychain::{self, CallScope, KeyRestrictions, TokenLimit};
 use tempo_primitives::transaction::{
-    Call, KeychainSignature, PrimitiveSignature, TempoSignature, TempoTransaction, TempoTxEnvelope,
+    Call, KeyAuthorization, KeychainSignature, PrimitiveSignature, SignatureType, SignedKeyAuthorization,
+    TempoSignature, TempoTransaction, TempoTxEnvelope,
 };
 
-use crate::agent::{Agent, Signed, call};
+use crate::agent::{Agent, CHAIN_ID, Signed, call};
 use crate::harness::send_raw;
 
 /// Enough for the many slots of storage that restrictions take.
@@ -72,6 +73,15 @@ impl AccessKey {
         let receipt = send_raw(chain, &account.sign(sent).raw).await;
         assert_eq!(receipt["status"], "0x1", "{receipt}");
         key
+    }
+
+    /// The account's signed authorisation of it, for a transaction to bring along.
+    pub fn authorization(&self, account: &Agent) -> SignedKeyAuthorization {
+        let authorization =
+            KeyAuthorization::unrestricted(CHAIN_ID, SignatureType::Secp256k1, self.signer.address());
+        let signature =
+            account.signer.sign_hash_sync(&authorization.signature_hash()).expect("a local key signs");
+        SignedKeyAuthorization::new(authorization, PrimitiveSignature::Secp256k1(signature))
     }
 
     /// The call with which the account revokes it.

@@ -18,7 +18,7 @@ use tempo_contracts::precompiles::ITIP20ChannelReserve as Reserve;
 use tempo_contracts::precompiles::TIP20_CHANNEL_RESERVE_ADDRESS as RESERVE;
 use tempo_primitives::transaction::{Call, TempoTransaction};
 
-use crate::agent::{Agent, CHAIN_ID, Challenge, authorization, call};
+use crate::agent::{Agent, CHAIN_ID, Challenge, authorization, call, now_seconds};
 
 /// Enough for an open on the local chain, and what sponsors of today's libraries allow.
 const GAS: u64 = 2_000_000;
@@ -178,6 +178,14 @@ impl Payer {
             TempoTransaction { valid_before: None, nonce_key: U256::ZERO, ..usual },
         ]
         .map(|lasting| self.agent.sign(lasting).raw)
+    }
+
+    /// A top-up that stays valid for so many seconds.
+    pub fn top_up_transaction_for(&self, additional: u64, seconds: u64) -> String {
+        let more = Reserve::topUpCall { descriptor: self.abi(), additionalDeposit: U96::from(additional) };
+        let usual = transaction(&self.agent, call(RESERVE, more.abi_encode()));
+        let valid_before = NonZeroU64::new(now_seconds() + seconds);
+        self.agent.sign(TempoTransaction { valid_before, ..usual }).raw
     }
 
     /// Signs a transaction of one call, to be sent to the chain directly.

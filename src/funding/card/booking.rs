@@ -21,6 +21,8 @@ pub enum CardChange {
     Disputed(Money),
     /// Disputed amount that the payer's bank gave back.
     DisputeWon(Money),
+    /// Amount of an inquiry that ended without a dispute: it took nothing, unless it was recorded as one.
+    InquiryClosed(Money),
 }
 
 /// Effect of a change on the ledger.
@@ -66,7 +68,10 @@ async fn apply_in(
 ) -> Result<BookingOutcome, CardError> {
     let checkout = match change {
         CardChange::Paid { checkout, .. } => Some(checkout.as_str()),
-        CardChange::Refunded(_) | CardChange::Disputed(_) | CardChange::DisputeWon(_) => None,
+        CardChange::Refunded(_)
+        | CardChange::Disputed(_)
+        | CardChange::DisputeWon(_)
+        | CardChange::InquiryClosed(_) => None,
     };
     // The account before the payment, as in credits that pay debts: so they never deadlock.
     if let Some(account) = store::account_of(tx, payment, checkout).await? {
@@ -83,6 +88,9 @@ async fn apply_in(
         CardChange::Refunded(amount) => row.standing.refunded = row.standing.refunded.max(*amount),
         CardChange::Disputed(amount) => row.standing.disputed = row.standing.disputed.max(*amount),
         CardChange::DisputeWon(amount) => row.standing.won = row.standing.won.max(*amount),
+        CardChange::InquiryClosed(amount) => {
+            row.standing.won = row.standing.won.max(*amount.min(&row.standing.disputed));
+        }
     }
     outcome.returned = return_credit(tx, &mut row, now).await?;
     (outcome.taken_back, outcome.debt) = take_back(tx, &mut row, now).await?;

@@ -22,6 +22,8 @@ pub enum CardEvent {
     Disputed { payment: String, amount: Money },
     /// The payer's bank gave a disputed amount back.
     DisputeWon { payment: String, amount: Money },
+    /// An inquiry of the payer's bank ended without a dispute.
+    InquiryClosed { payment: String, amount: Money },
     /// An event of no concern: another kind, another product, or not paid yet.
     Other,
 }
@@ -48,13 +50,20 @@ impl CardEvent {
             "charge.refunded" => {
                 reversed(object, "amount_refunded", |payment, amount| Self::Refunded { payment, amount })
             }
-            "charge.dispute.created" => {
-                reversed(object, "amount", |payment, amount| Self::Disputed { payment, amount })
+            // An inquiry takes nothing yet; if it becomes a dispute, Stripe says so.
+            "charge.dispute.created" | "charge.dispute.updated" | "charge.dispute.funds_withdrawn" => {
+                match object["status"].as_str() {
+                    Some(status) if status.starts_with("warning_") => Ok(Self::Other),
+                    Some("won") => Ok(Self::Other),
+                    _ => reversed(object, "amount", |payment, amount| Self::Disputed { payment, amount }),
+                }
             }
             "charge.dispute.closed" => match object["status"].as_str() {
-                // A warning that was closed never took anything.
-                Some("won" | "warning_closed") => {
+                Some("won") => {
                     reversed(object, "amount", |payment, amount| Self::DisputeWon { payment, amount })
+                }
+                Some("warning_closed") => {
+                    reversed(object, "amount", |payment, amount| Self::InquiryClosed { payment, amount })
                 }
                 Some("lost") => {
                     reversed(object, "amount", |payment, amount| Self::Disputed { payment, amount })
@@ -161,9 +170,10 @@ mod tests {
         let disputed = CardEvent::Disputed { payment: "pi_1".into(), amount: dollars(10) };
         assert_eq!(read("charge.dispute.created", &charge), Ok(disputed.clone()));
         let won = CardEvent::DisputeWon { payment: "pi_1".into(), amount: dollars(10) };
+        let inquiry = CardEvent::InquiryClosed { payment: "pi_1".into(), amount: dollars(10) };
         for (status, event) in [
-            ("won", won.clone()),
-            ("warning_closed", won),
+            ("won", won),
+            ("warning_closed", inquiry),
             ("lost", disputed),
             ("under_review", CardEvent::Other),
         ] {

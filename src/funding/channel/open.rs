@@ -7,13 +7,14 @@ use super::{ChannelError, Channels};
 use crate::chain::reserve::{self, FundingCall};
 use crate::chain::{ChainReceipt, SignedTransaction, SimulationOutcome};
 use crate::funding::sponsor::{self, Exhausted};
+use crate::funding::tempo::AUTHORIZED_BEFORE;
 use crate::id::Timestamp;
 use crate::money::Money;
 use crate::payments::methods::tempo::session::{ChannelId, Descriptor, SignedVoucher, VoucherError};
 
-/// Longest validity of a funding transaction, in seconds. Clients sign for 25;
+/// Longest validity of a funding transaction, in seconds. Clients sign for 25 to 270;
 /// the payer's grace period, after which it may withdraw, is 900.
-const MAX_VALIDITY_SECONDS: u64 = 120;
+const MAX_VALIDITY_SECONDS: u64 = 300;
 
 /// A channel after its deposit was made or raised.
 #[derive(Debug)]
@@ -40,7 +41,7 @@ impl Channels {
     ) -> Result<Funded, ChannelError> {
         self.check_descriptor(descriptor, voucher.channel)?;
         voucher.verify(descriptor.signer(), self.terms.escrow, self.terms.chain_id)?;
-        let transaction = self.funding_tx(transaction, sponsored, now)?;
+        let transaction = self.funding_tx(transaction, sponsored, now).await?;
         let deposit = match FundingCall::parse(&transaction, self.terms.escrow) {
             Ok(FundingCall::Open { descriptor: opened, deposit }) if opened == *descriptor => deposit,
             Ok(_) => {
@@ -94,7 +95,7 @@ impl Channels {
     /// Returns the payer's transaction, ready to send. While it is pending no other
     /// can be, so it must expire well before a payer that asked to close may
     /// withdraw; the reserve takes only expiring nonces anyway.
-    pub(super) fn funding_tx(
+    pub(super) async fn funding_tx(
         &self,
         text: &str,
         sponsored: bool,
@@ -105,6 +106,15 @@ impl Channels {
         let latest = u64::try_from(now.seconds()).unwrap_or(0) + MAX_VALIDITY_SECONDS;
         let expires_soon = transaction.valid_before().is_some_and(|until| until <= latest);
         if expires_soon && transaction.is_plain() {
+            if let Some(signer) = transaction.signer()
+                && self
+                    .chain
+                    .authorizes_again(&signer)
+                    .await
+                    .map_err(|_| ChannelError::Unavailable("the chain"))?
+            {
+                return Err(ChannelError::Transaction(AUTHORIZED_BEFORE.into()));
+            }
             return Ok(transaction);
         }
         Err(ChannelError::Transaction(format!(

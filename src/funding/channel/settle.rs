@@ -232,6 +232,15 @@ impl Channels {
         let transaction =
             SignedTransaction::sign(&self.operator.signer, self.terms.chain_id, call, &fees, until)
                 .map_err(|error| ChannelError::Transaction(error.to_string()))?;
+        // One that reverts would cost its fee each time that the worker comes by.
+        if let Err(error) = self.refuse_reverting(&transaction).await {
+            // It may be that another settlement or close came first, here or at another instance.
+            let is_behind = |now: Channel| {
+                now.pending.is_some() || now.phase != channel.phase || now.settled != channel.settled
+            };
+            let behind = self.find(channel.id).await?.is_none_or(is_behind);
+            return Err(if behind { ChannelError::Pending } else { error });
+        }
         let pending = pending_tx(purpose, amount, &transaction);
         let outgoing = OutgoingTx { pending: &pending, opens: None, payer: channel.descriptor.payer };
         if !self.record_pending(channel.id, &outgoing, now).await? {

@@ -32,7 +32,7 @@ impl Channels {
         if channel.phase != Phase::Open {
             channel.usable()?;
         }
-        let transaction = self.funding_tx(transaction, sponsored, now)?;
+        let transaction = self.funding_tx(transaction, sponsored, now).await?;
         let hash = format!("{:#x}", transaction.hash());
         match FundingCall::parse(&transaction, self.terms.escrow) {
             Ok(FundingCall::TopUp { descriptor: named, additional: added })

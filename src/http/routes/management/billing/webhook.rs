@@ -63,6 +63,7 @@ async fn record(app: &App, event: CardEvent, now: Timestamp) -> Result<(), HttpE
         CardEvent::Refunded { payment, amount } => (payment, CardChange::Refunded(amount)),
         CardEvent::Disputed { payment, amount } => (payment, CardChange::Disputed(amount)),
         CardEvent::DisputeWon { payment, amount } => (payment, CardChange::DisputeWon(amount)),
+        CardEvent::InquiryClosed { payment, amount } => (payment, CardChange::InquiryClosed(amount)),
         CardEvent::Failed { checkout } => {
             return app.cards.fail(&checkout).await.map_err(|error| {
                 tracing::error!(%error, "a failed card payment cannot be recorded");
