@@ -14,9 +14,9 @@ use crate::fetch::Fetcher;
 use crate::funding::card::Cards;
 use crate::funding::channel::worker;
 use crate::funding::{Charges, FeeAccount, KeySales, Payee, Payments, Sponsor, StoreError};
-use crate::id::AccountId;
+use crate::id::{AccountId, Timestamp};
 use crate::keys::{Keys, Rates};
-use crate::ledger::Ledger;
+use crate::ledger::{self, Ledger, LedgerError};
 use crate::limits::{Buckets, Rate};
 use crate::meter::ChannelNotifier;
 use crate::offers::Offers;
@@ -83,6 +83,8 @@ pub enum StartError {
     #[error(transparent)]
     Lock(#[from] LockError),
     #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    #[error(transparent)]
     Payments(#[from] StoreError),
     #[error(transparent)]
     Chain(#[from] ChainError),
@@ -94,6 +96,10 @@ impl App {
     ///
     /// # Errors
     /// [`StartError`], in a sentence for the operator.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "what the last process left open ends at the moment of the start"
+    )]
     pub async fn start(config: Config, metrics: PrometheusHandle) -> Result<Arc<Self>, StartError> {
         let lock = SqliteLock::acquire(config.database.url.expose())?;
         let db = Db::connect(config.database.url.expose(), config.database.max_connections).await?;
@@ -123,8 +129,19 @@ impl App {
         let sessions =
             Sessions::new(&config, &models, &db, &chain, sponsor.as_ref(), notifier)?.map(Arc::new);
         let tasks = TaskTracker::new();
+        let ledger = Ledger::start(db.clone());
+        if db.engine == Engine::Sqlite {
+            // Whoever held money for its requests is gone as well. A channel's own next request ends what it left.
+            let closed = ledger::sweep::sweep_all(&ledger, "wallet:", Timestamp::now()).await?;
+            if closed > 0 {
+                tracing::info!(
+                    closed,
+                    "requests that the last process left open are closed at what was delivered"
+                );
+            }
+        }
         let app = Arc::new(Self {
-            ledger: Ledger::start(db.clone()),
+            ledger,
             keys: Keys::new(db.clone(), &config.keys.prefix),
             rates: Rates::new(db.clone(), config.keys.default_rpm, config.keys.default_tpm),
             unauthenticated_limiter: Buckets::new(Rate::per_minute(config.keys.anonymous_rpm)),

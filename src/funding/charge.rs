@@ -314,7 +314,7 @@ impl Charges {
                     account: requirement.top_up.as_ref().unwrap_or(held.payer.account()),
                     amount: offer.amount(),
                 };
-                return self.hold_back(id, &held, owed, Timestamp::now()).await;
+                return self.hold_back(id, &held, owed, None, Timestamp::now()).await;
             }
             Err(MethodError::Unbound(detail)) => {
                 let reference = method.pushed(credential)?;

@@ -57,9 +57,9 @@ pub(super) enum TransferStatus {
     /// server paid, where it is known.
     Settled { reference: String, fee: Option<Money> },
     /// The payer has paid, and the recipient's own policy keeps the money from it.
-    HeldBack { reference: String, claim: String },
-    /// It failed for good; no money moved.
-    Failed,
+    HeldBack { reference: String, claim: String, fee: Option<Money> },
+    /// It failed for good; no money moved, but perhaps the network fee that the server paid.
+    Failed { fee: Option<Money> },
     /// The network refused it and does not know it. The text is the network's reason.
     Refused(String),
     /// The network does not know it, and nothing was sent now.

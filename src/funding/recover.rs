@@ -18,6 +18,7 @@ use super::settle::OpenPayment;
 use super::store::StoreError;
 use crate::chain::Chain;
 use crate::id::Timestamp;
+use crate::money::Money;
 use crate::payments::{Payment, PaymentState, RedeemError};
 
 /// Interval between two rounds.
@@ -116,7 +117,7 @@ async fn reconcile(charges: &Charges, payment: &Payment, now: Timestamp) -> Resu
     match settlement.method.status(reference, settlement.due).await {
         TransferStatus::Missing => {
             let is_dead = settlement.method.is_dead(reference, last_moment(payment), now).await;
-            if is_dead { charges.payments().fail(&payment.id, now).await } else { Ok(false) }
+            if is_dead { charges.fail(&payment.id, Some(Money::ZERO), now).await } else { Ok(false) }
         }
         TransferStatus::Unknown => Ok(false),
         status => {

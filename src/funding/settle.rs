@@ -17,6 +17,7 @@ use super::recover;
 use super::sponsor;
 use super::store::{self, Dispatch, SettlementRecord, StoreError};
 use super::uncredited::{self, HELD_BACK, OwedCredit, Reason};
+use crate::db::statements::Statements as _;
 use crate::db::{DbError, Tx, TxError};
 use crate::id::{RequestId, RequestKey, SourceRef, Timestamp};
 use crate::ledger::{self, EntryDetails, EntryKind, LedgerError, SpendOutcome};
@@ -117,16 +118,16 @@ impl Charges {
             TransferStatus::Settled { reference, fee } => {
                 self.settle(settlement, Some(&reference), fee, now).await
             }
-            TransferStatus::HeldBack { reference, claim } => {
+            TransferStatus::HeldBack { reference, claim, fee } => {
                 let held = HeldBack { payer: settlement.payer.clone(), reference, claim };
                 let owed = OwedCredit {
                     account: settlement.top_up.unwrap_or(held.payer.account()),
                     amount: settlement.goods.map_or(settlement.due.amount, |goods| goods.credits),
                 };
-                self.hold_back(settlement.id, &held, owed, now).await
+                self.hold_back(settlement.id, &held, owed, fee, now).await
             }
-            TransferStatus::Failed => {
-                self.payments.fail(settlement.id, now).await?;
+            TransferStatus::Failed { fee } => {
+                self.fail(settlement.id, fee, now).await?;
                 Err(refused(RefusalReason::Failed))
             }
             TransferStatus::Refused(reason) => Err(RedeemError::Invalid(format!(
@@ -136,6 +137,24 @@ impl Charges {
         }
     }
 
+    /// Records that a payment's transfer can never pay any more, and gives the sponsor's day back what its fee, where one
+    /// is known, did not use. `false` when the payment's outcome had been recorded.
+    pub(super) async fn fail(
+        &self,
+        id: &str,
+        fee: Option<Money>,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let failed = self.payments.db().transaction(|mut tx| async move {
+            let failed = store::fail(&mut tx, id, now).await?;
+            if let Some(fee) = fee.filter(|_| failed) {
+                return_unused_fee(&mut tx, id, fee).await?;
+            }
+            Ok::<_, DbError>((tx, failed))
+        });
+        Ok(failed.await?)
+    }
+
     /// Records a payment that the recipient's own policy keeps from it: the payer has paid and gets nothing, so the
     /// operator is told, and can give the credit once the money is there.
     pub(super) async fn hold_back<E>(
@@ -143,6 +162,7 @@ impl Charges {
         id: &str,
         held: &HeldBack,
         owed: OwedCredit<'_>,
+        fee: Option<Money>,
         now: Timestamp,
     ) -> Result<Delivery, RedeemError<E>> {
         let (payer, reference, amount) = (held.payer.name(), held.reference.as_str(), owed.amount);
@@ -154,6 +174,9 @@ impl Charges {
             if let Some(source) = source.filter(|_| failed && amount.is_positive()) {
                 let why = Reason { text: HELD_BACK, claim: Some(&held.claim) };
                 uncredited::insert(&mut tx, source, owed, why, now).await?;
+            }
+            if let Some(fee) = fee.filter(|_| failed) {
+                return_unused_fee(&mut tx, id, fee).await?;
             }
             Ok::<_, LedgerError>((tx, failed))
         });
@@ -265,7 +288,7 @@ impl Charges {
         }
         let last = recover::last_moment(stored);
         if settlement.method.is_dead(&transfer.reference, last, now).await {
-            self.payments.fail(&stored.id, now).await?;
+            self.fail(&stored.id, Some(Money::ZERO), now).await?;
             return Err(RedeemError::Expired);
         }
         Err(RedeemError::Pending)
@@ -401,15 +424,13 @@ async fn credit_and_spend(
     }
 }
 
-async fn return_unused_fee(tx: &mut Tx, id: &str, fee: Money) -> Result<(), LedgerError> {
-    use sqlx::Row as _;
-    let row = sqlx::query("SELECT fee_limit, payer, created_at FROM payments WHERE id = $1")
-        .bind(id.to_owned())
-        .fetch_one(tx.conn())
-        .await?;
-    let limit = Money::from_micros(row.try_get("fee_limit")?);
-    let payer: String = row.try_get("payer")?;
-    let created = Timestamp::from_millis(row.try_get("created_at")?);
+/// Gives the sponsor's day back the part of a payment's reservation that its fee did not use.
+async fn return_unused_fee(tx: &mut Tx, id: &str, fee: Money) -> Result<(), DbError> {
+    let text = "SELECT fee_limit, payer, created_at FROM payments WHERE id = $1";
+    let row = tx.fetch_one(text, vec![id.into()]).await?;
+    let limit = Money::from_micros(row.whole("fee_limit")?);
+    let payer = row.text("payer")?;
+    let created = Timestamp::from_millis(row.whole("created_at")?);
     if let Some(unused) = limit.checked_sub(fee).filter(|m| m.is_positive()) {
         sponsor::release_unused(tx, &payer, unused, created).await?;
     }

@@ -259,17 +259,6 @@ impl Payments {
         self.update("DELETE FROM payments WHERE id = $1 AND state = 'claimed'", &[Bind::Text(id)]).await
     }
 
-    /// The transaction can never pay any more, and its idempotency key is free for one that does.
-    pub(super) async fn fail(&self, id: &str, now: Timestamp) -> Result<bool, StoreError> {
-        self.update(
-            "UPDATE payments SET state = 'failed', idempotency_key = NULL, instruction = NULL, answer = NULL, \
-             updated_at = $2 \
-             WHERE id = $1 AND state = 'broadcast'",
-            &[Bind::Text(id), Bind::Int(now.millis())],
-        )
-        .await
-    }
-
     /// The answer left. It is kept only for a request that can ask for it again, which one for goods
     /// always can: a key whose only copy got lost would be lost money.
     ///
@@ -377,6 +366,19 @@ pub(super) async fn dispatch(tx: &mut Tx, dispatch: &Dispatch<'_>, now: Timestam
             Bind::Int(now.millis()),
             Bind::OptionalText(dispatch.goods),
         ],
+    )
+    .await?;
+    Ok(done == 1)
+}
+
+/// Records that the transfer can never pay any more; its idempotency key is free for one that does. `false` when the
+/// payment's outcome had been recorded.
+pub(super) async fn fail(tx: &mut Tx, id: &str, now: Timestamp) -> Result<bool, DbError> {
+    let done = run(
+        tx,
+        "UPDATE payments SET state = 'failed', idempotency_key = NULL, instruction = NULL, answer = NULL, \
+         updated_at = $2 WHERE id = $1 AND state = 'broadcast'",
+        &[Bind::Text(id), Bind::Int(now.millis())],
     )
     .await?;
     Ok(done == 1)

@@ -274,14 +274,14 @@ impl TempoCharges {
     /// A transaction is in a block: money moved, or it failed for good.
     fn mined(&self, receipt: &ChainReceipt, due: Due<'_>) -> TransferStatus {
         let reference = format!("{:#x}", receipt.transaction_hash());
+        let fee = crate::chain::fee_paid(receipt);
         match (receipt.status(), self.result(receipt, due)) {
-            (true, TransferResult::Arrived) => {
-                TransferStatus::Settled { reference, fee: crate::chain::fee_paid(receipt) }
-            }
+            (true, TransferResult::Arrived) => TransferStatus::Settled { reference, fee },
             (true, TransferResult::HeldBack(blocked)) => {
-                TransferStatus::HeldBack { reference, claim: alloy::hex::encode_prefixed(&blocked.claim) }
+                let claim = alloy::hex::encode_prefixed(&blocked.claim);
+                TransferStatus::HeldBack { reference, claim, fee }
             }
-            (false, TransferResult::Absent) => TransferStatus::Failed,
+            (false, TransferResult::Absent) => TransferStatus::Failed { fee },
             (_, result) => {
                 // The validated calls cannot succeed without this transfer, nor
                 // can it be left of a failure: the node contradicts itself. Taking

@@ -9,12 +9,16 @@ use alloy::signers::local::PrivateKeySigner;
 use alloy::sol_types::SolCall as _;
 use farebox::config::PATH_USD;
 use farebox::devnet::{Devnet, Fault, Rule};
+use farebox::funding::recover;
+use farebox::id::Timestamp;
 use farebox::money::Money;
 use farebox_test_support::agent::{self, Agent, Challenge, call, now_seconds, transfer};
 use farebox_test_support::db;
-use farebox_test_support::harness::{self, PRICE, Server, funded, own_chain, run, shared_chain, sponsor_key};
+use farebox_test_support::harness::{
+    self, PRICE, Server, client, funded, own_chain, run, shared_chain, sponsor_key,
+};
 use futures_util::future::join_all;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempo_contracts::precompiles::ITIP20;
 use tempo_primitives::transaction::{TempoSignature, TempoSignedAuthorization, TempoTransaction};
 
@@ -221,5 +225,40 @@ fn a_server_without_a_sponsor_says_so() {
         let agent = funded(shared_chain().await).await;
         assert_eq!(server.challenge().await.amount(), PRICE);
         server.pay(&agent.pull(&server.challenge().await)).await.assert_paid();
+    });
+}
+
+/// Its day was used up by what was never mined.
+#[test]
+fn attack_35_a_sponsored_payment_that_is_never_mined_gives_its_fee_back() {
+    run(async {
+        let chain = own_chain().await;
+        for database in db::engines().await {
+            let server = Server::on(database, &chain.rpc_url(), |config| {
+                config.chain.request_timeout_ms = 1_000;
+                config.chain.confirm_timeout_ms = 1_500;
+            })
+            .await;
+            let agent = funded(&chain).await;
+            let credential = agent.pull(&server.sponsored_challenge().await);
+            for method in ["eth_sendRawTransactionSync", "eth_sendRawTransaction"] {
+                chain.faults().set(Rule::new(Fault::Drop).on(method));
+            }
+            server.pay_sponsored(&credential).await.assert(503, "settlement_pending");
+            let reserved = "SELECT CAST(coalesce(sum(reserved), 0) AS BIGINT) FROM sponsor_days";
+            assert!(server.count(reserved).await > 0);
+            chain.faults().clear();
+            // Its last moment passes, on the chain and here.
+            let valid = server.count("SELECT max(valid_before) FROM payments").await;
+            for (method, params) in [("evm_increaseTime", json!([60])), ("evm_mine", json!([]))] {
+                let request = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
+                client().post(chain.anvil_url()).json(&request).send().await.expect("anvil answers");
+            }
+            let now = Timestamp::from_millis(valid + 120_000);
+            recover::reconcile_open(&server.app.charges, now).await.expect("the database answers");
+            assert_eq!(server.count("SELECT count(*) FROM payments WHERE state = 'failed'").await, 1);
+            assert_eq!(server.count(reserved).await, 0);
+        }
+        chain.stop().await;
     });
 }

@@ -1,6 +1,8 @@
 //! Row 20: many requests on one balance. What is there is spent once, to the unit.
 
+use farebox::id::{AccountId, RequestKey, Timestamp};
 use farebox::keys::KeyLimits;
+use farebox::ledger::HoldOutcome;
 use farebox_test_support::db;
 use farebox_test_support::harness::{BODY, reply, run};
 use serde_json::json;
@@ -103,4 +105,33 @@ fn attack_20_budgets_hold_when_requests_race() {
         assert_eq!((count(200), count(403)), (5, 5));
         assert_eq!(fixture.available(&rich).await, 1_000_000 - 150_000 - 50 * PRICE);
     }));
+}
+
+/// What a process that was killed had set aside stayed so for two hours.
+#[test]
+fn attack_20_money_that_a_killed_process_held_is_free_at_the_next_start() {
+    run(async {
+        let fixture = Fixture::on(db::sqlite().await, |_| {}).await;
+        let customer = fixture.customer(1_000).await;
+        let account = AccountId::wallet(&customer.owner).expect("an address");
+        let ledger = &fixture.server.app.ledger;
+        let (now, mut holds) = (Timestamp::now(), Vec::new());
+        let later = now.checked_add_millis(7_200_000).expect("near");
+        for n in 0..3 {
+            let key = RequestKey::parse(&format!("left-{n}")).expect("a key");
+            let opened = ledger.hold(&account, &key, money(200), now, later).await.expect("held");
+            let HoldOutcome::Opened(hold) = opened else { panic!("{opened:?}") };
+            holds.push(hold);
+        }
+        ledger.charge(&holds[0], money(30)).await.expect("charged");
+        assert_eq!(fixture.balance(&customer).await.available(), money(400));
+        // Nobody closes them: as after a kill.
+        let fixture = Fixture { server: fixture.server.restart(|_| {}).await, ..fixture };
+        assert_eq!(fixture.available(&customer).await, 970);
+        let entries = fixture.entries(&customer).await;
+        let mut amounts: Vec<_> = entries.iter().map(|entry| entry.amount).collect();
+        amounts.sort_unstable();
+        assert_eq!(amounts, [0, 0, 30].map(money));
+        fixture.finish().await;
+    });
 }

@@ -267,11 +267,13 @@ pub(super) async fn set_expiry(tx: &mut Tx, hold: &HoldId, expires_at: Timestamp
 pub(super) async fn expired_holds(
     connection: &mut AnyConnection,
     now: Timestamp,
+    accounts: &str,
     limit: u32,
 ) -> Result<Vec<HoldId>, LedgerError> {
-    let text = "SELECT id FROM holds WHERE state = 'open' AND expires_at <= $1 ORDER BY expires_at LIMIT $2";
-    let rows =
-        statements::fetch(connection, text, vec![now.millis().into(), i64::from(limit).into()]).await?;
+    let text = "SELECT id FROM holds WHERE state = 'open' AND expires_at <= $1 AND account LIKE $2 || '%' \
+         ORDER BY expires_at LIMIT $3";
+    let values = vec![now.millis().into(), accounts.into(), i64::from(limit).into()];
+    let rows = statements::fetch(connection, text, values).await?;
     rows.iter().map(|row| hold_id(row, "id")).collect()
 }
 

@@ -157,15 +157,16 @@ pub async fn close(
     only(locked::execute(&batch, tx).await?.0.captures)
 }
 
-/// Closes a hold, provided that it is open and its time is over. Returns `None` if it is not.
+/// Closes a hold, provided that it is open and its time is over at `end`. Returns `None` if it is not.
 pub(super) async fn close_expired(
     tx: &mut Tx,
     hold: &HoldId,
     details: &EntryDetails,
+    end: Timestamp,
     now: Timestamp,
 ) -> Result<Option<CloseOutcome>, LedgerError> {
     let (stored, expires_at) = lock_hold(tx, hold).await?;
-    if !stored.is_open || expires_at > now {
+    if !stored.is_open || expires_at > end {
         return Ok(None);
     }
     // One that claims nothing may have been closed meanwhile.
