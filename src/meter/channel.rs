@@ -9,6 +9,7 @@ use super::source::{FundingSource, MeteredRequest, PING_INTERVAL, StreamContext}
 use super::state::{ChannelBalance, VoucherRequest, VoucherWindow};
 use super::stream::{StreamEnd, StreamEvent};
 use crate::funding::channel::{ChannelRefusal, Channels};
+use crate::id::HoldId;
 use crate::ledger::{ChargeOutcome, EntryDetails, EntryKind, Owed};
 use crate::money::Money;
 use crate::payments::methods::tempo::session::ChannelId;
@@ -86,7 +87,7 @@ impl ChannelSource {
     /// Requests a voucher, unless it was requested already, and waits until the
     /// channel can pay for a unit.
     async fn wait_for_voucher(&mut self, context: &StreamContext) -> Result<(), StreamEnd> {
-        self.refresh_balance().await?;
+        self.refresh_balance(&context.request.hold).await?;
         let deadline = Instant::now() + VOUCHER_TIMEOUT;
         let mut next_ping = Instant::now() + PING_INTERVAL;
         while self.terms.balance.affordable(self.terms.price, 1) == 0 {
@@ -108,18 +109,25 @@ impl ChannelSource {
             }
             tokio::select! {
                 () = context.events.closed() => return Err(StreamEnd::ClientGone),
-                () = self.waiter.notified() => {}
-                () = tokio::time::sleep(POLL_INTERVAL) => {}
+                () = self.next_change() => {}
             }
-            self.refresh_balance().await?;
+            self.refresh_balance(&context.request.hold).await?;
         }
         Ok(())
     }
 
+    /// Waits until the channel may have changed.
+    async fn next_change(&mut self) {
+        tokio::select! {
+            () = self.waiter.notified() => {}
+            () = tokio::time::sleep(POLL_INTERVAL) => {}
+        }
+    }
+
     /// Reads the channel's balance.
-    async fn refresh_balance(&mut self) -> Result<(), StreamEnd> {
+    async fn refresh_balance(&mut self, hold: &HoldId) -> Result<(), StreamEnd> {
         // Boxed, here and below: the future of a stream is as large as the largest one that it awaits.
-        match Box::pin(self.channels.find(self.terms.channel)).await {
+        match Box::pin(self.channels.find_serving(self.terms.channel, hold)).await {
             Ok(Some(channel)) => {
                 match channel.usable() {
                     Ok(()) => {}
@@ -135,11 +143,8 @@ impl ChannelSource {
                 };
                 Ok(())
             }
-            Ok(None) => Err(StreamEnd::LedgerUnavailable),
-            Err(error) => {
-                tracing::error!(%error, "a channel cannot be read");
-                Err(StreamEnd::LedgerUnavailable)
-            }
+            Ok(None) => Err(StreamEnd::Superseded),
+            Err(_) => Err(StreamEnd::LedgerUnavailable),
         }
     }
 }
@@ -171,12 +176,22 @@ impl FundingSource for ChannelSource {
                     return Ok(affordable);
                 }
                 // The balance read before was too high: read it again before the next try.
-                Ok(ChargeOutcome::Short { .. }) => self.refresh_balance().await?,
+                Ok(ChargeOutcome::Short { .. }) => self.refresh_balance(&context.request.hold).await?,
                 Ok(ChargeOutcome::Closed) => return Err(StreamEnd::Superseded),
                 Err(error) => {
                     tracing::error!(%error, "chunks cannot be charged");
                     return Err(StreamEnd::LedgerUnavailable);
                 }
+            }
+        }
+    }
+
+    /// A newer request, a close, or the payer's withdrawal. A database that cannot be read ends nothing.
+    async fn cancelled(&mut self, request: &MeteredRequest) -> StreamEnd {
+        loop {
+            self.next_change().await;
+            if self.refresh_balance(&request.hold).await == Err(StreamEnd::Superseded) {
+                return StreamEnd::Superseded;
             }
         }
     }

@@ -3,6 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "an answer takes time, so its end has a moment of its own")]
 
 use super::source::{FundingSource, MeteredRequest};
+use super::stream::StreamEnd;
 use crate::id::{EntryId, Timestamp};
 use crate::ledger::{Capture, CloseOutcome, Ledger};
 use crate::services::chat::{Completion, UpstreamError};
@@ -44,7 +45,7 @@ pub async fn non_streaming<P: FundingSource>(
 ) -> Result<PaidAnswer, AnswerError> {
     let answered = tokio::select! {
         () = client_gone => Err(AnswerError::ClientGone),
-        _ = source.cancelled() => Err(AnswerError::KeyEnded),
+        end = source.cancelled(&request) => Err(AnswerError::of_cancelled(&end)),
         answered = answer => answered.map_err(AnswerError::Upstream),
     };
     // Read when the answer is there: it may have taken minutes.
@@ -99,6 +100,14 @@ async fn close<P: FundingSource>(
 }
 
 impl AnswerError {
+    /// Returns the error for an answer that its funding source ended.
+    fn of_cancelled(end: &StreamEnd) -> Self {
+        match end {
+            StreamEnd::Superseded => Self::Superseded,
+            _ => Self::KeyEnded,
+        }
+    }
+
     /// Returns the stable name of the error, as the entry keeps it.
     fn as_str(&self) -> &'static str {
         match self {

@@ -195,7 +195,7 @@ impl FundingSource for PrepaidSource {
         }
     }
 
-    async fn cancelled(&mut self) -> StreamEnd {
+    async fn cancelled(&mut self, _request: &MeteredRequest) -> StreamEnd {
         self.key_ended.cancelled().await;
         StreamEnd::KeyEnded
     }

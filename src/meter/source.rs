@@ -80,7 +80,7 @@ pub trait FundingSource: Send {
     }
 
     /// Completes when the answer must end at once, with the reason.
-    fn cancelled(&mut self) -> impl Future<Output = StreamEnd> + Send {
+    fn cancelled(&mut self, _request: &MeteredRequest) -> impl Future<Output = StreamEnd> + Send {
         std::future::pending()
     }
 

@@ -118,7 +118,7 @@ impl<P: FundingSource> MeteredStream<P> {
         loop {
             tokio::select! {
                 () = self.context.events.closed() => return Err(StreamEnd::ClientGone),
-                end = self.source.cancelled() => return Err(end),
+                end = self.source.cancelled(&self.context.request) => return Err(end),
                 begun = &mut start => return begun.map_err(StreamEnd::Upstream),
                 () = tokio::time::sleep(PING_INTERVAL) => self.context.send(StreamEvent::Ping).await?,
             }
@@ -135,7 +135,7 @@ impl<P: FundingSource> MeteredStream<P> {
                 }
                 let waited = tokio::select! {
                     () = self.context.events.closed() => return StreamEnd::ClientGone,
-                    end = self.source.cancelled() => return end,
+                    end = self.source.cancelled(&self.context.request) => return end,
                     waited = tokio::time::timeout(PING_INTERVAL, ahead.read()) => waited,
                 };
                 if waited.is_err()
@@ -206,7 +206,7 @@ impl<P: FundingSource> MeteredStream<P> {
     async fn send(&mut self, event: StreamEvent) -> Result<(), StreamEnd> {
         tokio::select! {
             biased;
-            end = self.source.cancelled() => Err(end),
+            end = self.source.cancelled(&self.context.request) => Err(end),
             sent = self.context.send(event) => sent,
         }
     }

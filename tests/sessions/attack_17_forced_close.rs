@@ -80,7 +80,11 @@ fn attack_17_a_withdrawn_channel_delivers_nothing() {
         fixture.run_worker().await;
         let reply = fixture.reply(&payer, payer.voucher(5 * PRICE), &body(&json!({"chunks": 3}), true)).await;
         assert_ne!(reply.status, 200, "delivered on a channel without a deposit:\n{}", reply.text);
-        assert_ne!(fixture.channel(&payer).await.phase, Phase::Opening);
+        assert_eq!(fixture.channel(&payer).await.phase, Phase::Closed);
+        // Nothing was captured and nothing given back by this server: a close has no receipt of success.
+        let closed = fixture.manage(&payer, payer.close(5 * PRICE)).await;
+        closed.assert(410, "channel_finalized");
+        assert!(closed.header("payment-receipt").is_none(), "{}", closed.text);
         fixture.server.finish(chain).await;
     });
 }

@@ -5,6 +5,7 @@ use farebox_test_support::sse::{Frame, text};
 use serde_json::json;
 
 use crate::fixture::{DEPOSIT, Fixture, PRICE, amount, body, on_every_engine};
+use crate::requests::payer_for_non_streaming;
 
 /// Chunks that one charge covers, and charged chunks that wait for the client.
 const IN_FLIGHT: u64 = 32 + 8;
@@ -116,6 +117,44 @@ fn attack_18_a_newer_stream_ends_the_older() {
         // "Streamed spend logged as zero": the older request's entry says its units.
         let silent = "SELECT count(*) FROM entries WHERE amount > 0 AND units = 0";
         assert_eq!(fixture.server.count(silent).await, 0, "a charge is logged without its units");
+    }));
+}
+
+/// A request ends when its channel is taken from it, also while its model is silent.
+#[test]
+fn attack_18_a_silent_answer_ends_with_its_channel() {
+    run(on_every_engine(async |fixture| {
+        for (streams, closes) in [(true, false), (true, true), (false, false), (false, true)] {
+            let payer = fixture.opened(DEPOSIT, 100 * PRICE).await;
+            let silent = json!({"chunks": 5, "hangAfter": if streams { 2 } else { 0 }});
+            let asked = fixture.upstream.observed().requests;
+            let ended = async {
+                if streams {
+                    let mut stream = fixture.stream(&payer, payer.voucher(100 * PRICE), &silent).await;
+                    let transcript = fixture.read_and_pay(&payer, &mut stream).await;
+                    return transcript.errors[0]["error"]["code"] == "superseded";
+                }
+                let (payer, body) = payer_for_non_streaming(fixture, &payer, &silent).await;
+                let reply = fixture.reply(&payer, payer.voucher(100 * PRICE), &body).await;
+                reply.status == 409 && reply.text.contains("or its close, ended this one")
+            };
+            let taken = async {
+                eventually("the model is asked", async || {
+                    (fixture.upstream.observed().requests > asked).then_some(())
+                })
+                .await;
+                if closes {
+                    fixture.done(&payer, payer.close(100 * PRICE)).await;
+                } else {
+                    fixture.run(&payer, payer.voucher(100 * PRICE), &json!({"chunks": 1})).await;
+                }
+            };
+            let (ended, ()) = tokio::join!(ended, taken);
+            assert!(ended, "streams {streams}, closes {closes}");
+            if !closes {
+                fixture.close(&payer).await;
+            }
+        }
     }));
 }
 

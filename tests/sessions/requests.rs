@@ -12,7 +12,11 @@ use serde_json::{Value, json};
 use crate::fixture::{CHAT, DEPOSIT, Fixture, PRICE, body, on_every_engine};
 
 /// A request for a whole answer has a price of its own, and so a challenge of its own.
-async fn payer_for_non_streaming(fixture: &Fixture<'_>, payer: &Payer, script: &Value) -> (Payer, String) {
+pub async fn payer_for_non_streaming(
+    fixture: &Fixture<'_>,
+    payer: &Payer,
+    script: &Value,
+) -> (Payer, String) {
     let body = body(script, false).replacen('{', r#"{"max_tokens":50,"#, 1);
     let challenge = reply(fixture.server.post(CHAT, &body)).await.challenge();
     (Payer { challenge, ..payer.clone() }, body)

@@ -2,8 +2,8 @@
 //! ledger's tables in its SQL, but for the audit of payments, which compares both sides.
 
 use super::{LedgerError, sql};
-use farebox_db::Tx;
 use farebox_db::statements::Statements;
+use farebox_db::{Db, Tx};
 use farebox_types::id::{AccountId, HoldId, RequestKey};
 use farebox_types::money::Money;
 
@@ -26,6 +26,15 @@ pub async fn open_holds(tx: &mut impl Statements, account: &AccountId) -> Result
     sql::lock_account(tx, account).await?;
     let holds = sql::lock_open_holds(tx, account).await?;
     Ok(holds.into_iter().map(|(id, charged)| OpenHold { id, charged }).collect())
+}
+
+/// Returns true if a hold is open. Nothing is locked: it may be closed a moment later.
+///
+/// # Errors
+/// If the database fails.
+pub async fn is_open(db: &Db, hold: &HoldId) -> Result<bool, LedgerError> {
+    let text = "SELECT 1 AS found FROM holds WHERE id = $1 AND state = 'open'";
+    Ok(db.fetch_optional(text, vec![hold.to_string().into()]).await?.is_some())
 }
 
 /// Returns true if a request key has a hold already, open or closed.

@@ -40,7 +40,8 @@ use super::sponsor::Exhausted;
 use super::{FeeAccount, Sponsor, StoreError};
 use crate::chain::{Chain, Fees};
 use crate::db::{Db, DbError, TxError};
-use crate::ledger::LedgerError;
+use crate::id::HoldId;
+use crate::ledger::{self, LedgerError};
 use crate::limits::{Buckets, Rate};
 use crate::payments::Payer;
 use crate::payments::methods::tempo::session::{ChannelId, SessionTerms, VoucherError};
@@ -150,6 +151,21 @@ impl Channels {
         store::find(&self.db, channel).await
     }
 
+    /// Finds a channel if one of its requests still has its hold; `None` after a newer request or a close.
+    ///
+    /// # Errors
+    /// [`ChannelError::Unavailable`] if the database fails.
+    pub async fn find_serving(
+        &self,
+        channel: ChannelId,
+        hold: &HoldId,
+    ) -> Result<Option<Channel>, ChannelError> {
+        if !ledger::is_open(&self.db, hold).await? {
+            return Ok(None);
+        }
+        Ok(self.find(channel).await?)
+    }
+
     /// Finds the channel that a wallet would resume.
     ///
     /// # Errors
@@ -171,6 +187,8 @@ impl Channels {
 #[derive(Debug)]
 enum TxFailure {
     Refused(ChannelRefusal),
+    /// The operator's transaction cannot be signed.
+    Transaction(String),
     Exhausted(Exhausted),
     Ledger(LedgerError),
     Store(StoreError),
@@ -203,7 +221,10 @@ impl From<ChannelRefusal> for TxFailure {
 impl TxError for TxFailure {
     fn db(&self) -> Option<&DbError> {
         match self {
-            Self::Refused(_) | Self::Exhausted(_) | Self::Store(StoreError::Corrupt { .. }) => None,
+            Self::Refused(_)
+            | Self::Transaction(_)
+            | Self::Exhausted(_)
+            | Self::Store(StoreError::Corrupt { .. }) => None,
             Self::Ledger(error) => error.db(),
             Self::Store(StoreError::Db(error)) => Some(error),
         }
@@ -214,6 +235,7 @@ impl From<TxFailure> for ChannelError {
     fn from(failure: TxFailure) -> Self {
         match failure {
             TxFailure::Refused(refusal) => refusal.into(),
+            TxFailure::Transaction(reason) => Self::Transaction(reason),
             TxFailure::Exhausted(reason) => open::not_sponsored(reason),
             TxFailure::Ledger(error) => error.into(),
             TxFailure::Store(error) => error.into(),

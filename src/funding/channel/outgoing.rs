@@ -5,9 +5,8 @@ use alloy::primitives::{Address, B256};
 
 use super::state::{Channel, PendingTx, Phase, Reservation, TxPurpose};
 use super::store::{self, TxOutcome};
-use super::{ChannelError, Channels, TxFailure, holds};
+use super::{ChannelError, Channels, TxFailure};
 use crate::chain::{ChainReceipt, SendOutcome, SignedTransaction, fee_paid, reserve};
-use crate::db::Tx;
 use crate::funding::{recover, sponsor};
 use crate::id::Timestamp;
 use crate::money::Money;
@@ -23,7 +22,7 @@ pub(super) struct OutgoingTx<'a> {
 
 impl Channels {
     /// Records a transaction before it is sent; `false` when it must not be sent now,
-    /// because another one is pending or a request began.
+    /// because another one is pending.
     pub(super) async fn record_pending(
         &self,
         id: ChannelId,
@@ -43,10 +42,6 @@ impl Channels {
                     let payer = format!("{:#x}", outgoing.payer);
                     let reserved = sponsor.reserve(&mut tx, &payer, reservation.fee, now).await?;
                     reserved.map_err(TxFailure::Exhausted)?;
-                }
-                // A request that began since the capture was computed: not now.
-                if pending.purpose == TxPurpose::Close && !is_capture_current(&mut tx, id, pending).await? {
-                    return Ok((tx, false));
                 }
                 let recorded = store::set_pending(&mut tx, id, pending).await?;
                 Ok::<_, TxFailure>((tx, recorded))
@@ -161,15 +156,6 @@ impl Channels {
             .await?;
         Ok(())
     }
-}
-
-/// Returns true if a close still captures all that was charged. With the channel locked no
-/// request begins, and without open holds nothing is charged, so the spent amount is read again after both.
-async fn is_capture_current(tx: &mut Tx, id: ChannelId, close: &PendingTx) -> Result<bool, TxFailure> {
-    if store::lock(tx, id).await?.is_none() || !holds::open_holds(tx, id).await?.is_empty() {
-        return Ok(false);
-    }
-    Ok(store::lock(tx, id).await?.is_some_and(|channel| channel.capture() == close.amount))
 }
 
 /// Returns the network fee of a transaction; zero when no block has it.

@@ -19,14 +19,6 @@ use crate::payments::methods::tempo::session::{ChannelId, Descriptor, SignedVouc
 /// chain allows for expiring nonces.
 const VALID_SECONDS: i64 = 25;
 
-/// A settlement or close to be sent.
-struct Settlement {
-    purpose: TxPurpose,
-    /// Amount to be settled, or captured by the close.
-    amount: Money,
-    input: Bytes,
-}
-
 impl Channels {
     /// Opens the hold of a request on a channel, and ends earlier requests on it:
     /// a channel serves one request at a time ("Concurrency Model").
@@ -79,27 +71,15 @@ impl Channels {
         let id = voucher.channel;
         let mut channel = self.find(id).await?.ok_or(ChannelRefusal::Unknown)?;
         self.check_signature(&channel.descriptor, voucher)?;
-        if let Some(pending) = channel.closing() {
+        if let Some(pending) = &channel.pending {
             self.reconcile(&channel, pending, now).await?;
             channel = self.find(id).await?.ok_or(ChannelRefusal::Unknown)?;
         }
-        if channel.phase == Phase::Closed {
-            return Ok(channel);
-        }
         // Not closed, or by a transaction that failed. A signature taken from the chain must not end
         // the requests on the channel.
-        channel.may_close(voucher.amount, authorized)?;
-        let price = self.gas_price().await?;
-        let channel = self.stop_requests(id, now).await?;
-        // The same close came twice at once, and the other one is pending or done.
-        if channel.closing().is_some() {
-            return Err(ChannelError::Pending);
+        if !channel.is_closed_by_operator() {
+            self.send_close(&channel, voucher, |now| now.may_close(voucher.amount, authorized), now).await?;
         }
-        if channel.phase == Phase::Closed {
-            return Ok(channel);
-        }
-        let capture = channel.may_close(voucher.amount, authorized)?;
-        self.send_close(&channel, voucher, capture, price, now).await?;
         self.find(id).await?.ok_or_else(|| ChannelRefusal::Unknown.into())
     }
 
@@ -120,18 +100,6 @@ impl Channels {
                 signature,
             )
         })
-    }
-
-    /// Closes every open hold of a channel; their streams end at what was charged.
-    pub(super) async fn stop_requests(&self, id: ChannelId, now: Timestamp) -> Result<Channel, ChannelError> {
-        self.db
-            .transaction(|mut tx| async move {
-                store::lock(&mut tx, id).await?.ok_or(ChannelRefusal::Unknown)?;
-                close_holds(&mut tx, id, now).await?;
-                Ok::<_, TxFailure>((tx, ()))
-            })
-            .await?;
-        self.find(id).await?.ok_or_else(|| ChannelRefusal::Unknown.into())
     }
 
     /// Records that a channel was closed externally, and ends the requests on it: nothing can be
@@ -164,13 +132,16 @@ impl Channels {
         if voucher.amount <= channel.settled {
             return Ok(());
         }
-        let settlement = Settlement {
-            purpose: TxPurpose::Settle,
-            amount: voucher.amount,
-            input: reserve::settle_call(&channel.descriptor, voucher.amount, &voucher.signature),
-        };
-        let price = self.gas_price().await?;
-        self.dispatch(channel, settlement, price, now).await
+        let call = reserve::settle_call(&channel.descriptor, voucher.amount, &voucher.signature);
+        let transaction = self.sign(call, self.gas_price().await?, now)?;
+        self.refuse_failing(channel, &transaction).await?;
+        let pending = pending_tx(TxPurpose::Settle, voucher.amount, &transaction);
+        let outgoing = OutgoingTx { pending: &pending, opens: None, payer: channel.descriptor.payer };
+        if !self.record_pending(channel.id, &outgoing, now).await? {
+            return Err(ChannelError::Pending);
+        }
+        let receipt = self.send(channel.id, &pending, &transaction, now).await?;
+        self.record_settlement(channel, &pending, &receipt, now).await
     }
 
     /// Closes a channel without its payer, with its highest voucher.
@@ -178,33 +149,54 @@ impl Channels {
     /// # Errors
     /// [`ChannelError`].
     pub async fn close_now(&self, id: ChannelId, now: Timestamp) -> Result<(), ChannelError> {
-        let price = self.gas_price().await?;
-        let channel = self.stop_requests(id, now).await?;
-        let Some(voucher) = channel.voucher.clone() else {
+        let channel = self.find(id).await?.ok_or(ChannelRefusal::Unknown)?;
+        let Some(voucher) = &channel.voucher else {
             return Ok(());
         };
-        let capture = channel.capture();
-        self.send_close(&channel, &voucher, capture, price, now).await
+        self.send_close(&channel, voucher, |now| Ok(now.capture()), now).await
     }
 
+    /// Closes a channel with a voucher, and ends the requests on it. `capture` returns the amount that
+    /// the close captures, or the reason the channel refuses it.
     async fn send_close(
         &self,
         channel: &Channel,
         voucher: &SignedVoucher,
-        capture: Money,
-        price: u128,
+        capture: impl Fn(&Channel) -> Result<Money, ChannelRefusal> + Send + Sync,
         now: Timestamp,
     ) -> Result<(), ChannelError> {
-        let settlement = Settlement {
-            purpose: TxPurpose::Close,
-            amount: capture,
-            input: reserve::close_call(&channel.descriptor, voucher.amount, capture, &voucher.signature),
+        let price = self.gas_price().await?;
+        let sign = |channel: &Channel| {
+            let capture = capture(channel)?;
+            let call = reserve::close_call(&channel.descriptor, voucher.amount, capture, &voucher.signature);
+            let transaction = self.sign(call, price, now)?;
+            Ok::<_, TxFailure>((pending_tx(TxPurpose::Close, capture, &transaction), transaction))
         };
-        self.dispatch(channel, settlement, price, now).await
+        // Only what is captured may change until the close is recorded.
+        self.refuse_failing(channel, &sign(channel)?.1).await?;
+        let (id, sign) = (channel.id, &sign);
+        // Requests end, and the close is pending, in one step: a request that comes between the two
+        // would be charged, and the capture would lack it.
+        let recorded = self.db.transaction(|mut tx| async move {
+            let stored = store::lock(&mut tx, id).await?.ok_or(ChannelRefusal::Unknown)?;
+            if stored.pending.is_some() {
+                return Ok((tx, None));
+            }
+            close_holds(&mut tx, id, now).await?;
+            // Read again: what its requests were charged is posted now.
+            let stored = store::lock(&mut tx, id).await?.ok_or(ChannelRefusal::Unknown)?;
+            let (pending, transaction) = sign(&stored)?;
+            store::set_pending(&mut tx, id, &pending).await?;
+            Ok::<_, TxFailure>((tx, Some((pending, transaction))))
+        });
+        // The same close came twice at once, and the other one is pending.
+        let (pending, transaction) = recorded.await?.ok_or(ChannelError::Pending)?;
+        let receipt = self.send(id, &pending, &transaction, now).await?;
+        self.record_settlement(channel, &pending, &receipt, now).await
     }
 
-    /// Returns the network's gas price. Read before requests are stopped: while it is
-    /// read after that, a new request could be charged, which the capture would lack.
+    /// Returns the network's gas price. Read before a close is recorded, as all that takes long is:
+    /// the channel is locked then.
     async fn gas_price(&self) -> Result<u128, ChannelError> {
         self.chain.gas_price().await.map_err(|error| {
             tracing::warn!(%error, "the gas price cannot be read from the chain");
@@ -212,15 +204,8 @@ impl Channels {
         })
     }
 
-    /// Signs, records, sends and resolves a transaction of the operator.
-    async fn dispatch(
-        &self,
-        channel: &Channel,
-        settlement: Settlement,
-        price: u128,
-        now: Timestamp,
-    ) -> Result<(), ChannelError> {
-        let Settlement { purpose, amount, input } = settlement;
+    /// Signs a call of the reserve by the operator.
+    fn sign(&self, input: Bytes, price: u128, now: Timestamp) -> Result<SignedTransaction, TxFailure> {
         let call = Call { to: TxKind::Call(self.terms.escrow), value: U256::ZERO, input };
         // Twice the price: room for the base fee to rise while it is valid.
         let fees = Fees {
@@ -229,25 +214,26 @@ impl Channels {
             ..self.operator.fees
         };
         let until = u64::try_from(now.seconds() + VALID_SECONDS).unwrap_or(u64::MAX);
-        let transaction =
-            SignedTransaction::sign(&self.operator.signer, self.terms.chain_id, call, &fees, until)
-                .map_err(|error| ChannelError::Transaction(error.to_string()))?;
-        // One that reverts would cost its fee each time that the worker comes by.
-        if let Err(error) = self.refuse_reverting(&transaction).await {
-            // It may be that another settlement or close came first, here or at another instance.
-            let is_behind = |now: Channel| {
-                now.pending.is_some() || now.phase != channel.phase || now.settled != channel.settled
-            };
-            let behind = self.find(channel.id).await?.is_none_or(is_behind);
-            return Err(if behind { ChannelError::Pending } else { error });
-        }
-        let pending = pending_tx(purpose, amount, &transaction);
-        let outgoing = OutgoingTx { pending: &pending, opens: None, payer: channel.descriptor.payer };
-        if !self.record_pending(channel.id, &outgoing, now).await? {
-            return Err(ChannelError::Pending);
-        }
-        let receipt = self.send(channel.id, &pending, &transaction, now).await?;
-        self.record_settlement(channel, &pending, &receipt, now).await
+        SignedTransaction::sign(&self.operator.signer, self.terms.chain_id, call, &fees, until)
+            .map_err(|error| TxFailure::Transaction(error.to_string()))
+    }
+
+    /// Refuses a transaction of the operator that would revert: it would cost its fee each time that
+    /// the worker comes by.
+    async fn refuse_failing(
+        &self,
+        channel: &Channel,
+        transaction: &SignedTransaction,
+    ) -> Result<(), ChannelError> {
+        let Err(error) = self.refuse_reverting(transaction).await else {
+            return Ok(());
+        };
+        // It may be that another settlement or close came first, here or at another instance.
+        let is_behind = |now: Channel| {
+            now.pending.is_some() || now.phase != channel.phase || now.settled != channel.settled
+        };
+        let behind = self.find(channel.id).await?.is_none_or(is_behind);
+        Err(if behind { ChannelError::Pending } else { error })
     }
 
     /// Records a mined settlement or close.

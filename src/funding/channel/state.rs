@@ -201,6 +201,13 @@ impl Channel {
         self.pending.as_ref().filter(|pending| pending.purpose == TxPurpose::Close)
     }
 
+    /// Returns true if a close of the operator closed it, in which the payer has its rest; false after a
+    /// withdrawal of the payer, which nothing was captured in.
+    #[must_use]
+    pub fn is_closed_by_operator(&self) -> bool {
+        self.phase == Phase::Closed && self.close_hash.is_some()
+    }
+
     /// Decides if a voucher of `amount` may be accepted ("Voucher Verification",
     /// steps 5 to 7; the signature has been checked).
     ///

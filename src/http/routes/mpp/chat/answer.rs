@@ -223,7 +223,7 @@ impl SessionRequest<'_> {
             AnswerError::Upstream(error) => upstream_error(&error),
             AnswerError::Superseded => HttpError::new(
                 Code::PaymentInProgress,
-                "another request took this channel over; nothing was charged for this one",
+                "a newer request on this channel, or its close, ended this one; nothing was charged for it",
             ),
             AnswerError::LedgerUnavailable | AnswerError::KeyEnded | AnswerError::ClientGone => {
                 unavailable("the ledger")
