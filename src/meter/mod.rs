@@ -16,7 +16,7 @@ pub mod state;
 mod stream;
 
 pub use channel::{ChannelSource, ChannelTerms};
-pub use non_streaming::{AnswerError, PaidAnswer, non_streaming};
+pub use non_streaming::{AnswerError, AnswerSummary, non_streaming};
 pub use notifier::{ChannelNotifier, Waiter};
 pub use prepaid::{PrepaidSource, PrepaidTerms};
 pub use source::{FundingSource, MeteredRequest};

@@ -5,18 +5,18 @@
 use super::source::{FundingSource, MeteredRequest};
 use super::stream::StreamEnd;
 use crate::id::{EntryId, Timestamp};
-use crate::ledger::{Capture, CloseOutcome, Ledger};
+use crate::ledger::{Capture, CloseOutcome, Ledger, Owed};
 use crate::services::chat::{Completion, UpstreamError};
 
-/// A non-streaming answer that was charged.
+/// End of a request for a non-streaming answer, and the units that it cost.
 #[derive(Debug)]
-pub struct PaidAnswer {
-    pub completion: Completion,
+pub struct AnswerSummary {
+    pub answer: Result<Completion, AnswerError>,
     /// Number of units charged: tokens.
     pub units: u64,
 }
 
-/// Reason for which there is no answer. Nothing was charged, except perhaps with [`AnswerError::LedgerUnavailable`].
+/// Reason for which there is no answer.
 #[derive(Debug)]
 pub enum AnswerError {
     Upstream(UpstreamError),
@@ -31,18 +31,15 @@ pub enum AnswerError {
 }
 
 /// Waits for the answer and captures the hold at its price. If `client_gone` completes
-/// before the answer, nothing is charged: run this in a task of its own, so that a
-/// client that disconnects cannot leave the hold open.
-///
-/// # Errors
-/// [`AnswerError`].
+/// before the answer, only what the upstream has is charged: run this in a task of its own,
+/// so that a client that disconnects cannot leave the hold open.
 pub async fn non_streaming<P: FundingSource>(
     request: MeteredRequest,
     mut source: P,
     ledger: &Ledger,
     answer: impl Future<Output = Result<Completion, UpstreamError>>,
     client_gone: impl Future<Output = ()>,
-) -> Result<PaidAnswer, AnswerError> {
+) -> AnswerSummary {
     let answered = tokio::select! {
         () = client_gone => Err(AnswerError::ClientGone),
         end = source.cancelled(&request) => Err(AnswerError::of_cancelled(&end)),
@@ -50,52 +47,51 @@ pub async fn non_streaming<P: FundingSource>(
     };
     // Read when the answer is there: it may have taken minutes.
     let now = Timestamp::now();
-    match answered {
-        Ok(completion) => capture(&request, &mut source, ledger, completion, now).await,
+    let completion = match answered {
+        Ok(completion) => completion,
         Err(error) => {
-            close(&request, &source, ledger, &error, now).await;
-            Err(error)
+            let end = error.end();
+            let owed = source.owed_at_end(&request, &end);
+            let units = source.units();
+            // If this fails too, the first reason is the one to tell.
+            let _ = capture(&request, &source, ledger, (owed, units), end.as_str(), now).await;
+            return AnswerSummary { answer: Err(error), units };
         }
-    }
-}
-
-/// Charges an answer and closes its hold, in one step.
-async fn capture<P: FundingSource>(
-    request: &MeteredRequest,
-    source: &mut P,
-    ledger: &Ledger,
-    completion: Completion,
-    now: Timestamp,
-) -> Result<PaidAnswer, AnswerError> {
+    };
     let owed = source.owed_for_completion(&completion);
     let units = source.units();
-    let details = source.entry_details(request, units, "complete");
-    let capture = Capture { hold: request.hold.clone(), entry: EntryId::new(now), owed, details, now };
-    match ledger.capture(capture).await {
-        Ok(CloseOutcome::Closed { .. }) => Ok(PaidAnswer { completion, units }),
-        Ok(CloseOutcome::AlreadyClosed { .. }) => Err(AnswerError::Superseded),
-        Ok(CloseOutcome::Short { .. }) => {
-            close(request, source, ledger, &AnswerError::Superseded, now).await;
-            Err(AnswerError::Superseded)
-        }
-        Err(error) => {
-            tracing::error!(%error, "an answer cannot be charged");
-            Err(AnswerError::LedgerUnavailable)
-        }
+    match capture(&request, &source, ledger, (owed, units), "complete", now).await {
+        Ok(()) => AnswerSummary { answer: Ok(completion), units },
+        Err(error) => AnswerSummary { answer: Err(error), units: 0 },
     }
 }
 
-/// Closes the hold of a request that got no answer, with an entry that charges nothing.
-async fn close<P: FundingSource>(
+/// Charges what is owed for a request and closes its hold, in one step.
+async fn capture<P: FundingSource>(
     request: &MeteredRequest,
     source: &P,
     ledger: &Ledger,
-    error: &AnswerError,
+    (owed, units): (Owed, u64),
+    end: &str,
     now: Timestamp,
-) {
-    let details = source.entry_details(request, 0, error.as_str());
-    if let Err(error) = ledger.close(&request.hold, &details, now).await {
-        tracing::error!(%error, "a hold cannot be closed; the sweep will close it");
+) -> Result<(), AnswerError> {
+    let details = source.entry_details(request, units, end);
+    let capture = Capture { hold: request.hold.clone(), entry: EntryId::new(now), owed, details, now };
+    match ledger.capture(capture).await {
+        Ok(CloseOutcome::Closed { .. }) => Ok(()),
+        Ok(CloseOutcome::AlreadyClosed { .. }) => Err(AnswerError::Superseded),
+        Ok(CloseOutcome::Short { .. }) => {
+            // Nothing is delivered, so nothing is charged.
+            let details = source.entry_details(request, 0, StreamEnd::Superseded.as_str());
+            if let Err(error) = ledger.close(&request.hold, &details, now).await {
+                tracing::error!(%error, "a hold cannot be closed; the sweep will close it");
+            }
+            Err(AnswerError::Superseded)
+        }
+        Err(error) => {
+            tracing::error!(%error, "a hold cannot be captured; the sweep will close it");
+            Err(AnswerError::LedgerUnavailable)
+        }
     }
 }
 
@@ -108,14 +104,14 @@ impl AnswerError {
         }
     }
 
-    /// Returns the stable name of the error, as the entry keeps it.
-    fn as_str(&self) -> &'static str {
+    /// Returns the end of a stream for the same reason.
+    fn end(&self) -> StreamEnd {
         match self {
-            Self::Upstream(_) => "upstream_failed",
-            Self::Superseded => "superseded",
-            Self::LedgerUnavailable => "ledger_unavailable",
-            Self::KeyEnded => "key_ended",
-            Self::ClientGone => "client_gone",
+            Self::Upstream(error) => StreamEnd::Upstream(error.clone()),
+            Self::Superseded => StreamEnd::Superseded,
+            Self::LedgerUnavailable => StreamEnd::LedgerUnavailable,
+            Self::KeyEnded => StreamEnd::KeyEnded,
+            Self::ClientGone => StreamEnd::ClientGone,
         }
     }
 }

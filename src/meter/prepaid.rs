@@ -200,14 +200,20 @@ impl FundingSource for PrepaidSource {
         StreamEnd::KeyEnded
     }
 
-    /// Nothing is owed if nothing was delivered, unless the answer is complete and empty. Nothing is
-    /// charged after a charge of unknown outcome, which may have been made.
-    fn owed_for_stream(&mut self, end: &StreamEnd) -> Owed {
-        if *end == StreamEnd::LedgerUnavailable || (self.tally.chunks == 0 && *end != StreamEnd::Complete) {
-            return Owed::NOTHING;
-        }
-        self.is_due = true;
-        self.remaining_due()
+    /// The prompt is owed from the moment at which an upstream has it: who leaves then has caused its
+    /// cost. What the upstream or this server fails to do is owed only as far as it was delivered, and
+    /// nothing is charged after a charge of unknown outcome, which may have been made.
+    fn owed_at_end(&mut self, request: &MeteredRequest, end: &StreamEnd) -> Owed {
+        let is_delivered = self.tally.chunks > 0;
+        self.is_due = match end {
+            StreamEnd::LedgerUnavailable => false,
+            StreamEnd::Complete => true,
+            StreamEnd::ClientGone | StreamEnd::KeyEnded | StreamEnd::OutOfCredit => {
+                is_delivered || request.delivery.is_taken()
+            }
+            StreamEnd::Upstream(_) | StreamEnd::NoVoucher | StreamEnd::Superseded => is_delivered,
+        };
+        if self.is_due { self.remaining_due() } else { Owed::NOTHING }
     }
 
     fn owed_for_completion(&mut self, completion: &Completion) -> Owed {
@@ -257,7 +263,8 @@ mod tests {
 
     use super::*;
     use crate::config;
-    use crate::services::chat::{Catalog, ChatRequest, RequestLimits};
+    use crate::id::{HoldId, RequestId, Timestamp};
+    use crate::services::chat::{Catalog, ChatRequest, Delivery, EntityCounts, RequestLimits};
 
     fn chunk(billable: bool) -> Chunk {
         let content_bytes = if billable { 6 } else { 0 };
@@ -269,6 +276,17 @@ mod tests {
             usage_only: false,
             finish: false,
             held_back: None,
+        }
+    }
+
+    fn request() -> MeteredRequest {
+        MeteredRequest {
+            hold: HoldId::new(Timestamp::from_millis(0)),
+            request_id: RequestId::from_client("r").expect("an id"),
+            model: "small".into(),
+            wants_usage: false,
+            replaced: EntityCounts::default(),
+            delivery: Delivery::default(),
         }
     }
 
@@ -303,7 +321,7 @@ mod tests {
                 key_ended: CancellationToken::new(),
             });
             source.tally = UsageTally { chunks: 3, bytes: 18, usage: None };
-            assert_eq!(source.owed_for_stream(&end), owed);
+            assert_eq!(source.owed_at_end(&request(), &end), owed);
         }
     }
 

@@ -10,7 +10,7 @@ use super::state::ChannelBalance;
 use super::stream::{StreamEnd, StreamEvent};
 use crate::id::{HoldId, RequestId};
 use crate::ledger::{EntryDetails, Ledger, Owed};
-use crate::services::chat::{Chunk, Completion, EntityCounts};
+use crate::services::chat::{Chunk, Completion, Delivery, EntityCounts};
 
 /// Time within which a client must accept an event; after it the client counts as gone.
 const SEND_TIMEOUT: Duration = Duration::from_mins(1);
@@ -27,6 +27,7 @@ pub struct MeteredRequest {
     pub wants_usage: bool,
     /// Numbers of findings that were replaced in the request, by entity.
     pub replaced: EntityCounts,
+    pub delivery: Delivery,
 }
 
 impl MeteredRequest {
@@ -84,8 +85,9 @@ pub trait FundingSource: Send {
         std::future::pending()
     }
 
-    /// Returns the amount still owed for a stream that has ended.
-    fn owed_for_stream(&mut self, _end: &StreamEnd) -> Owed {
+    /// Returns the amount still owed for a request that ended for this reason: a stream, or a
+    /// non-streaming answer that did not come.
+    fn owed_at_end(&mut self, _request: &MeteredRequest, _end: &StreamEnd) -> Owed {
         Owed::NOTHING
     }
 

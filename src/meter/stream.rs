@@ -217,7 +217,7 @@ impl<P: FundingSource> MeteredStream<P> {
         if let Some(chunk) = self.held_back.take().filter(|_| end != StreamEnd::ClientGone) {
             let _ = self.context.send(StreamEvent::Chunks(vec![chunk])).await;
         }
-        let owed = self.source.owed_for_stream(&end);
+        let owed = self.source.owed_at_end(&self.context.request, &end);
         let units = self.source.units();
         let StreamContext { request, ledger, .. } = &self.context;
         let details = self.source.entry_details(request, units, end.as_str());

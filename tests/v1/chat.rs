@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use farebox::ledger::EntryKind;
+use farebox_test_support::db;
 use farebox_test_support::harness::{eventually, reply, run};
 use farebox_test_support::sse::Frame;
 use serde_json::{Value, json};
@@ -204,6 +205,51 @@ fn a_client_that_goes_away_pays_for_what_it_got() {
             .await;
         }
     }));
+}
+
+/// A prompt costs the upstream's money as soon as it arrives, whether or not anybody waits for the answer.
+#[test]
+fn attack_38_who_leaves_before_the_first_token_pays_for_the_prompt() {
+    run(async {
+        for database in db::engines().await {
+            let fixture = Fixture::on(database, |config| {
+                config.models[0].price_per_million_input = money(1_000_000);
+            })
+            .await;
+            let customer = fixture.customer(1_000_000).await;
+            let words = "abc ".repeat(500);
+            let more = |stream: bool| {
+                json!({"stream": stream, "messages": [
+                    {"role": "system", "content": words}, {"role": "user", "content": "{\"hangAfter\":0}"}]})
+            };
+            for stream in [true, false] {
+                let (before, balance) = (fixture.upstream.observed(), fixture.available(&customer).await);
+                let request = fixture.post(&customer, CHAT, &body(&json!({}), &more(stream)));
+                let waiting = tokio::spawn(async move { request.send().await?.bytes().await });
+                eventually("the model is asked", async || {
+                    (fixture.upstream.observed().requests > before.requests).then_some(())
+                })
+                .await;
+                waiting.abort();
+                fixture.idle().await;
+                let paid = balance - fixture.available(&customer).await;
+                let entry = &fixture.entries(&customer).await[0];
+                assert_eq!(entry.meta["end"], "client_gone");
+                assert_eq!(entry.meta["completionTokens"], 0);
+                assert!((400..=800).contains(&paid), "{paid} for a prompt of 500 words");
+                assert_eq!(entry.meta["promptTokens"], paid);
+            }
+            // Nobody has the prompt of a request that failed.
+            let balance = fixture.available(&customer).await;
+            for stream in [true, false] {
+                let failed =
+                    fixture.complete(&customer, &json!({"status": 503}), &json!({"stream": stream})).await;
+                refused(&failed, 502, "upstream_failed");
+            }
+            assert_eq!(fixture.available(&customer).await, balance);
+            fixture.finish().await;
+        }
+    });
 }
 
 /// An early failure is an HTTP error, as clients expect; a slow model is pinged for.

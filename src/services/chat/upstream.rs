@@ -143,6 +143,7 @@ impl Upstreams {
                 Ok(answer) => return Ok(answer),
                 Err(error) if error.is_client_error() => return Err(error),
                 Err(error) => {
+                    request.delivery().fail();
                     let upstream = &route.server.name;
                     tracing::warn!(upstream, model = id, code = error.code(), ?error, "upstream failed");
                     // Of several errors, one that says when to try again is the most useful.
@@ -206,7 +207,7 @@ impl ModelRoute {
             .post(&server.url)
             .header(CONTENT_TYPE, "application/json")
             .header(ACCEPT, accept)
-            .body(request.upstream_body(&self.model));
+            .body(request.delivery().body(request.upstream_body(&self.model)));
         if let Some(key) = &server.key {
             message = message.bearer_auth(key.expose());
         }

@@ -26,8 +26,7 @@ use crate::id::{RequestId, Timestamp};
 use crate::keys::{Key, RevocationToken, TokenReservation};
 use crate::ledger::{Estimate, LARGEST, OpenOutcome};
 use crate::meter::{
-    self, MeteredRequest, MeteredStream, PaidAnswer, PrepaidSource, PrepaidTerms, StreamEnd, StreamEvent,
-    StreamSummary,
+    self, MeteredRequest, MeteredStream, PrepaidSource, PrepaidTerms, StreamEnd, StreamEvent, StreamSummary,
 };
 use crate::money::Money;
 use crate::services::chat::{ChatRequest, ProtectedRequest, RequestLimits};
@@ -195,6 +194,7 @@ impl AcceptedRequest {
             model: chat.model().id.clone(),
             wants_usage: chat.wants_usage(),
             replaced: chat.replaced().cloned().unwrap_or_default(),
+            delivery: chat.delivery().clone(),
         };
         Ok(HeldRequest {
             app: self.app,
@@ -277,20 +277,21 @@ async fn non_streaming(accepted: AcceptedRequest) -> Result<Response, HttpError>
     let (tasks, now) = (accepted.app.tasks.clone(), accepted.now);
     let (mut answer, answered) = oneshot::channel();
     let served = async move {
-        let paid = match accepted.open().await {
+        let answered = match accepted.open().await {
             Ok(HeldRequest { app, chat, metered, source, reservation, _revocation }) => {
                 let start = app.models.upstreams.non_streaming(&chat, now);
-                let paid = meter::non_streaming(metered, source, &app.ledger, start, answer.closed()).await;
-                reservation.use_tokens(paid.as_ref().map_or(0, |paid| paid.units));
-                paid.map_err(|error| reply::answer_error(&error))
+                let summary =
+                    meter::non_streaming(metered, source, &app.ledger, start, answer.closed()).await;
+                reservation.use_tokens(summary.units);
+                summary.answer.map_err(|error| reply::answer_error(&error))
             }
             Err(error) => Err(error),
         };
         // Nobody waits any more when the client went away.
-        drop(answer.send(paid));
+        drop(answer.send(answered));
     };
     tasks.spawn(served.in_current_span());
-    let PaidAnswer { completion, .. } = answered.await.map_err(|_| reply::billing_error())??;
+    let completion = answered.await.map_err(|_| reply::billing_error())??;
     let mut response = Response::new(Body::from(completion.data));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     Ok(response)

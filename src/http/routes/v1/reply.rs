@@ -82,7 +82,7 @@ fn upstream_error(error: &UpstreamError) -> HttpError {
     HttpError::new(code, error.to_string())
 }
 
-/// Makes the error in place of a non-streaming answer; nothing was charged for it.
+/// Makes the error in place of a non-streaming answer.
 pub(super) fn answer_error(error: &AnswerError) -> HttpError {
     match error {
         AnswerError::Upstream(error) => upstream_error(error),

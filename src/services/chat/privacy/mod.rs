@@ -22,6 +22,7 @@ use serde_json::{Map, Value};
 
 use super::attachments::Attachment;
 use super::chat_error::ChatError;
+use super::delivery::Delivery;
 use super::request::ChatRequest;
 use crate::config::PrivacyMode;
 use crate::services::pii::{ExaminationError, Examiner};
@@ -51,6 +52,7 @@ pub struct ProtectedRequest {
     request: ChatRequest,
     replaced: Option<EntityCounts>,
     restorer: Option<AnswerRestorer>,
+    delivery: Delivery,
 }
 
 /// Everything but the text is as the client sent it.
@@ -73,6 +75,12 @@ impl ProtectedRequest {
     #[must_use]
     pub fn replaced(&self) -> Option<&EntityCounts> {
         self.replaced.as_ref()
+    }
+
+    /// Returns the state of its delivery to upstreams.
+    #[must_use]
+    pub fn delivery(&self) -> &Delivery {
+        &self.delivery
     }
 
     /// Returns the restorer of the original values; `None` if there are none.
@@ -134,7 +142,12 @@ impl ChatRequest {
     pub async fn protect(mut self, privacy: &Privacy) -> Result<ProtectedRequest, ChatError> {
         let mode = self.privacy_options().mode(privacy.default);
         if mode == PrivacyMode::Off {
-            return Ok(ProtectedRequest { request: self, replaced: None, restorer: None });
+            return Ok(ProtectedRequest {
+                request: self,
+                replaced: None,
+                restorer: None,
+                delivery: Delivery::default(),
+            });
         }
         self.check_examinable(privacy)?;
         let selection = self.privacy_options().selection.clone();
@@ -159,7 +172,12 @@ impl ChatRequest {
         let is_json = requests_json(&body);
         let restorer = (mode == PrivacyMode::Placeholder && !concealed.originals.is_empty())
             .then(|| AnswerRestorer::new(Arc::new(concealed.originals), is_json));
-        Ok(ProtectedRequest { request: self.with_body(body), replaced: Some(concealed.counts), restorer })
+        Ok(ProtectedRequest {
+            request: self.with_body(body),
+            replaced: Some(concealed.counts),
+            restorer,
+            delivery: Delivery::default(),
+        })
     }
 }
 

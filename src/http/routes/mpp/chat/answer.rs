@@ -19,7 +19,7 @@ use crate::http::error::{Code, HttpError};
 use crate::http::{clock, sse};
 use crate::id::Timestamp;
 use crate::meter::{
-    self, AnswerError, ChannelSource, ChannelTerms, MeteredRequest, MeteredStream, StreamEvent,
+    self, AnswerError, AnswerSummary, ChannelSource, ChannelTerms, MeteredRequest, MeteredStream, StreamEvent,
 };
 use crate::payments::methods::tempo::session::{SessionAction, SessionCredential};
 use crate::services::chat::{ChatRequest, ProtectedRequest, RequestLimits};
@@ -94,6 +94,7 @@ impl SessionRequest<'_> {
             model: chat.model().id.clone(),
             wants_usage: chat.wants_usage(),
             replaced: chat.replaced().cloned().unwrap_or_default(),
+            delivery: chat.delivery().clone(),
         };
         let terms = ChannelTerms {
             channel: channel.id,
@@ -215,11 +216,12 @@ impl SessionRequest<'_> {
         let (mut answer, answered) = oneshot::channel();
         self.app.tasks.spawn(async move {
             let start = sessions.upstreams.non_streaming(&chat, now);
-            let paid = meter::non_streaming(metered, source, &ledger, start, answer.closed()).await;
+            let summary = meter::non_streaming(metered, source, &ledger, start, answer.closed()).await;
             // Nobody waits any more when the client went away.
-            let _ = answer.send(paid);
+            let _ = answer.send(summary);
         });
-        let paid = answered.await.map_err(|_| pending())?.map_err(|error| match error {
+        let AnswerSummary { answer, units } = answered.await.map_err(|_| pending())?;
+        let completion = answer.map_err(|error| match error {
             AnswerError::Upstream(error) => upstream_error(&error),
             AnswerError::Superseded => HttpError::new(
                 Code::PaymentInProgress,
@@ -232,14 +234,14 @@ impl SessionRequest<'_> {
         // The answer is charged, so it leaves even where the channel cannot be read now: sent again, the
         // request would be charged again.
         let stored = self.sessions.channels.find(channel.id).await.ok().flatten();
-        let cost = price.checked_mul(paid.units);
+        let cost = price.checked_mul(units);
         let spent = cost.and_then(|cost| channel.spent.checked_add(cost)).unwrap_or(channel.spent);
         let channel = stored.unwrap_or(Channel { spent, ..channel });
         // The model may have taken minutes; a receipt says when the payment was made.
         let paid_at = clock::after_wait();
-        let cost = Some((paid.units, price));
+        let cost = Some((units, price));
         let receipt = receipt(&challenge_id, &channel, channel.accepted(), cost, None, paid_at);
-        let mut response = Response::new(Body::from(paid.completion.data));
+        let mut response = Response::new(Body::from(completion.data));
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         with_receipt(&mut response, &receipt);
         Ok(response)

@@ -1,0 +1,63 @@
+//! Delivery of a request to upstreams: whether one of them has it.
+//!
+//! A prompt costs the upstream's money as soon as it has arrived, whether or not anybody
+//! waits for the answer.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+
+use axum::body::{Bytes, HttpBody};
+use http_body_util::Full;
+use hyper::body::{Frame, SizeHint};
+
+/// State of a request's delivery. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct Delivery(Arc<AtomicBool>);
+
+impl Delivery {
+    /// Returns true if an upstream has taken the request, and has not failed to answer it.
+    #[must_use]
+    pub fn is_taken(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+
+    /// Notes that the upstream which had the request failed.
+    pub(super) fn fail(&self) {
+        self.0.store(false, Ordering::Release);
+    }
+
+    /// Returns the body of the request. It is read when there is a connection to the upstream
+    /// and the head of the request is on it.
+    pub(super) fn body(&self, body: Vec<u8>) -> reqwest::Body {
+        reqwest::Body::wrap(DeliveredBody { body: Full::from(body), delivery: self.clone() })
+    }
+}
+
+/// Body that notes that it is read.
+struct DeliveredBody {
+    body: Full<Bytes>,
+    delivery: Delivery,
+}
+
+impl HttpBody for DeliveredBody {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        self.delivery.0.store(true, Ordering::Release);
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
