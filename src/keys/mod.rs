@@ -45,6 +45,14 @@ pub struct KeyLimits {
     pub models: Option<Vec<String>>,
 }
 
+impl KeyLimits {
+    /// Returns true if they limit the money that the key spends.
+    #[must_use]
+    pub fn has_budget(&self) -> bool {
+        self.daily.is_some() || self.total.is_some()
+    }
+}
+
 /// An API key without its secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Key {

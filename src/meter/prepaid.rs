@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::source::{FundingSource, MeteredRequest, StreamContext};
 use super::stream::StreamEnd;
-use crate::ledger::{ChargeOutcome, EntryDetails, EntryKind, Ledger, Owed};
+use crate::ledger::{ChargeOutcome, EntryDetails, EntryKind, LARGEST, Ledger, Owed};
 use crate::money::Money;
 use crate::services::chat::{Chunk, Completion, PromptSize, Tariff, Usage};
 
@@ -23,6 +23,8 @@ pub struct PrepaidSource {
     max_tokens: u64,
     /// True if that is less than the request allows, because the account has no more.
     is_shortened: bool,
+    /// Largest amount that is charged; `None` if no budget limits it.
+    limit: Option<Money>,
     /// Public id of the API key.
     key: String,
     /// Cancelled when the key is revoked or expires.
@@ -42,6 +44,8 @@ pub struct PrepaidTerms {
     pub max_tokens: u64,
     /// True if that is less than the request allows, because the account has no more.
     pub is_shortened: bool,
+    /// Largest amount that may be charged, which the hold reserves; `None` if no budget limits it.
+    pub limit: Option<Money>,
     /// Public id of the API key.
     pub key: String,
     /// Cancelled when the key is revoked or expires.
@@ -80,9 +84,20 @@ impl UsageTally {
 impl PrepaidSource {
     #[must_use]
     pub fn new(terms: PrepaidTerms) -> Self {
-        let PrepaidTerms { tariff, prompt, max_tokens, is_shortened, key, key_ended } = terms;
+        let PrepaidTerms { tariff, prompt, max_tokens, is_shortened, limit, key, key_ended } = terms;
         let (tally, charged) = (UsageTally::default(), Money::ZERO);
-        Self { tariff, prompt, max_tokens, is_shortened, key, key_ended, tally, charged, is_due: false }
+        Self {
+            tariff,
+            prompt,
+            max_tokens,
+            is_shortened,
+            limit,
+            key,
+            key_ended,
+            tally,
+            charged,
+            is_due: false,
+        }
     }
 
     /// Returns the prompt tokens as reported if that many are possible, else as estimated.
@@ -104,7 +119,13 @@ impl PrepaidSource {
         Some(owed.max(Money::ZERO))
     }
 
-    /// Charges the hold; `false` if the account has not enough.
+    /// Returns the amount that a budget leaves.
+    fn left(&self) -> Money {
+        let limit = self.limit.unwrap_or(LARGEST);
+        limit.checked_sub(self.charged).unwrap_or_default().max(Money::ZERO)
+    }
+
+    /// Charges the hold; `false` if the account or a budget has not enough.
     async fn charge(
         &mut self,
         ledger: &Ledger,
@@ -113,6 +134,9 @@ impl PrepaidSource {
     ) -> Result<bool, StreamEnd> {
         if amount.is_zero() {
             return Ok(true);
+        }
+        if amount > self.left() {
+            return Ok(false);
         }
         match ledger.charge(&request.hold, amount).await {
             Ok(ChargeOutcome::Charged { total }) => {
@@ -139,7 +163,7 @@ impl PrepaidSource {
                 );
                 Owed::NOTHING
             },
-            Owed::AtMost,
+            |due| Owed::AtMost(due.min(self.left())),
         )
     }
 }
@@ -317,6 +341,7 @@ mod tests {
                 prompt: chat.prompt(),
                 max_tokens: 10,
                 is_shortened: false,
+                limit: None,
                 key: "key".into(),
                 key_ended: CancellationToken::new(),
             });

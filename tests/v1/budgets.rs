@@ -4,10 +4,11 @@ use farebox::id::Timestamp;
 use farebox::keys::KeyLimits;
 use farebox::ledger::sweep::sweep;
 use farebox::ledger::{Estimate, LimitedBy, OpenOutcome};
+use farebox_test_support::db;
 use farebox_test_support::harness::{BODY, reply, run};
 use serde_json::json;
 
-use crate::fixture::{PREVIEW, PRICE, money, on_every_engine, refused};
+use crate::fixture::{CHAT, Fixture, PREVIEW, PRICE, body, concurrently, money, on_every_engine, refused};
 
 #[test]
 fn a_daily_budget_bounds_answers_and_begins_anew_the_next_day() {
@@ -31,6 +32,39 @@ fn a_daily_budget_bounds_answers_and_begins_anew_the_next_day() {
         fixture.server.db.execute("UPDATE holds SET day = '2020-01-01' WHERE state = 'open'").await;
         assert_eq!(fixture.complete(&customer, &json!({"chunks": 1}), &json!({})).await.status, 200);
     }));
+}
+
+/// A prompt of one-letter words has twice as many tokens as four bytes a token make.
+#[test]
+fn attack_41_a_budget_is_never_exceeded_by_prompts_that_are_longer_than_estimated() {
+    run(async {
+        for database in db::engines().await {
+            let fixture = Fixture::on(database, |config| {
+                config.models[0].price_per_million_input = money(10_000_000);
+            })
+            .await;
+            let owner = fixture.customer(10_000_000).await.owner;
+            let prompt = json!([{"role": "system", "content": "a ".repeat(2_000)},
+                {"role": "user", "content": "{\"chunks\":1}"}]);
+            for stream in [false, true] {
+                for budget in [50_000, 25_000, 12_345] {
+                    let limits = KeyLimits { total: Some(money(budget)), ..KeyLimits::default() };
+                    let customer = fixture.key(&owner, limits).await;
+                    let more = json!({"stream": stream, "max_tokens": 1, "messages": prompt});
+                    let body = body(&json!({}), &more);
+                    let answers =
+                        concurrently((0..20).map(|_| reply(fixture.post(&customer, CHAT, &body)))).await;
+                    fixture.idle().await;
+                    let entries = fixture.entries(&customer).await.into_iter();
+                    let own = entries.filter(|entry| entry.meta["key"] == customer.id.as_str());
+                    let spent: i64 = own.map(|entry| entry.amount.micros()).sum();
+                    let served = answers.iter().filter(|answer| answer.status == 200).count();
+                    assert!(served > 0 && spent <= budget, "{spent} of {budget}, {served} served");
+                }
+            }
+            fixture.finish().await;
+        }
+    });
 }
 
 #[test]

@@ -153,9 +153,12 @@ impl ServingPlan {
     }
 }
 
-/// Estimates the cost of a request.
-fn estimate(chat: &ChatRequest) -> Estimate {
-    let cost = chat.model().tariff().cost(chat.prompt().estimated_tokens(), chat.max_tokens());
+/// Estimates the cost of a request. Where a budget limits it, that is the most that it can cost: what is
+/// charged never exceeds what was set aside.
+fn estimate(chat: &ChatRequest, is_limited: bool) -> Estimate {
+    let prompt = chat.prompt();
+    let tokens = if is_limited { prompt.max_tokens() } else { prompt.estimated_tokens() };
+    let cost = chat.model().tariff().cost(tokens, chat.max_tokens());
     Estimate { wanted: cost.unwrap_or(LARGEST), least: minimum_cost(chat).unwrap_or(LARGEST) }
 }
 
@@ -164,14 +167,16 @@ impl AcceptedRequest {
     async fn open(self) -> Result<HeldRequest, HttpError> {
         let expires_at = self.now.checked_add_millis(HOLD_TTL_MS).unwrap_or(self.now);
         let key = self.idempotency_key.as_deref();
-        let request = self.key.hold_request(key, estimate(&self.chat), self.now, expires_at);
+        let is_limited = self.key.limits.has_budget();
+        let estimate = estimate(&self.chat, is_limited);
+        let request = self.key.hold_request(key, estimate, self.now, expires_at);
         let opened = self.app.ledger.open(request).await;
         let (hold, reserved) = match opened.map_err(|error| ledger_unavailable(&error))? {
             OpenOutcome::Open { hold, reserved } => (hold, reserved),
             OpenOutcome::InProgress => return Err(in_progress()),
             OpenOutcome::Charged => return Err(key_reused()),
             OpenOutcome::Short(found) => {
-                return Err(insufficient(found, estimate(&self.chat).least));
+                return Err(insufficient(found, estimate.least));
             }
         };
         let shortened = ServingPlan::new(&self.chat, reserved).filter(|plan| plan.shortened);
@@ -185,6 +190,7 @@ impl AcceptedRequest {
             prompt: chat.prompt(),
             max_tokens: chat.max_tokens(),
             is_shortened,
+            limit: is_limited.then_some(reserved),
             key: self.key.id.to_string(),
             key_ended: self.revocation.cancellation(),
         });
@@ -342,7 +348,7 @@ mod tests {
                 tokens,
                 "{more} {affordable}"
             );
-            let held = estimate(&chat).within(Money::from_micros(affordable));
+            let held = estimate(&chat, false).within(Money::from_micros(affordable));
             assert_eq!(held.is_some(), plan.is_some());
             assert!(held.is_none_or(|held| held.micros() <= affordable));
         }
