@@ -258,14 +258,17 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let listener = TcpListener::bind(config.server.listen)
         .await
         .with_context(|| format!("cannot listen on {} (server.listen)", config.server.listen))?;
-    if config.product.name == config::ProductConfig::default().name {
-        tracing::warn!(
-            name = config.product.name,
-            "product.name is the default: wallet messages that name no host count at every server of that name; set your \
-             own, or wallet_auth.require_host"
-        );
+    for warning in config::warnings(&config) {
+        tracing::warn!("{warning}");
     }
     let app = App::start(config, telemetry::metrics()?).await?;
+    let chain = app.chain.clone();
+    // A node may come later than this server, and must not keep it from starting.
+    tokio::spawn(async move {
+        if let Err(error) = chain.check().await {
+            tracing::warn!(%error, "chain.rpc_url: the chain cannot be used; payments answer 503 until it can");
+        }
+    });
     tracing::info!(listen = %app.config.server.listen, url = app.config.server.public_url, "farebox is up");
     server::serve(app, listener, stop_signal()).await;
     Ok(())

@@ -15,6 +15,7 @@ mod pii;
 mod privacy;
 mod sessions;
 mod wallet_auth;
+mod warnings;
 
 use std::net::SocketAddr;
 
@@ -35,6 +36,7 @@ pub use pii::PiiConfig;
 pub use privacy::{PrivacyConfig, PrivacyMode};
 pub use sessions::SessionsConfig;
 pub use wallet_auth::WalletAuthConfig;
+pub use warnings::warnings;
 
 /// The whole configuration of a server process.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]

@@ -30,7 +30,13 @@ pub(super) struct SessionRequest<'a> {
 impl<'a> SessionRequest<'a> {
     pub(super) fn new(app: &'a State, request: &'a Received) -> Result<Self, HttpError> {
         let sessions = app.sessions.as_ref().ok_or_else(|| {
-            HttpError::new(Code::NotFound, "this server offers no chat: it has no models configured")
+            let reason = if app.config.models.is_empty() {
+                "this server sells no chat: its operator has configured no models"
+            } else {
+                "this server sells no chat from payment channels: its operator has set no sessions.operator_key; \
+                 POST /v1/chat/completions takes API keys"
+            };
+            HttpError::new(Code::NotFound, reason)
         })?;
         let sponsored = request.flag("feePayer")?;
         if sponsored {
