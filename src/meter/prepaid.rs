@@ -288,7 +288,7 @@ mod tests {
     use super::*;
     use crate::config;
     use crate::id::{HoldId, RequestId, Timestamp};
-    use crate::services::chat::{Catalog, ChatRequest, Delivery, EntityCounts, RequestLimits};
+    use crate::services::chat::{Catalog, ChatRequest, EntityCounts, RequestLimits, UpstreamDelivery};
 
     fn chunk(billable: bool) -> Chunk {
         let content_bytes = if billable { 6 } else { 0 };
@@ -310,7 +310,7 @@ mod tests {
             model: "small".into(),
             wants_usage: false,
             replaced: EntityCounts::default(),
-            delivery: Delivery::default(),
+            delivery: UpstreamDelivery::default(),
         }
     }
 

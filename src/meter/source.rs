@@ -10,7 +10,7 @@ use super::state::ChannelBalance;
 use super::stream::{StreamEnd, StreamEvent};
 use crate::id::{HoldId, RequestId};
 use crate::ledger::{EntryDetails, Ledger, Owed};
-use crate::services::chat::{Chunk, Completion, Delivery, EntityCounts};
+use crate::services::chat::{Chunk, Completion, EntityCounts, UpstreamDelivery};
 
 /// Time within which a client must accept an event; after it the client counts as gone.
 const SEND_TIMEOUT: Duration = Duration::from_mins(1);
@@ -27,7 +27,7 @@ pub struct MeteredRequest {
     pub wants_usage: bool,
     /// Numbers of findings that were replaced in the request, by entity.
     pub replaced: EntityCounts,
-    pub delivery: Delivery,
+    pub delivery: UpstreamDelivery,
 }
 
 impl MeteredRequest {

@@ -14,9 +14,9 @@ use hyper::body::{Frame, SizeHint};
 
 /// State of a request's delivery. Clones share it.
 #[derive(Debug, Clone, Default)]
-pub struct Delivery(Arc<AtomicBool>);
+pub struct UpstreamDelivery(Arc<AtomicBool>);
 
-impl Delivery {
+impl UpstreamDelivery {
     /// Returns true if an upstream has taken the request, and has not failed to answer it.
     #[must_use]
     pub fn is_taken(&self) -> bool {
@@ -38,7 +38,7 @@ impl Delivery {
 /// Body that notes that it is read.
 struct DeliveredBody {
     body: Full<Bytes>,
-    delivery: Delivery,
+    delivery: UpstreamDelivery,
 }
 
 impl HttpBody for DeliveredBody {

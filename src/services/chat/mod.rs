@@ -30,7 +30,7 @@ pub use answer::{Chunk, Completion};
 pub use attachments::{Attachment, AttachmentPolicy};
 pub use catalog::{Catalog, Model, ModelView};
 pub use chat_error::ChatError;
-pub use delivery::Delivery;
+pub use delivery::UpstreamDelivery;
 pub use privacy::{EntityCounts, Privacy, ProtectedRequest};
 pub use request::{ChatRequest, RequestLimits};
 pub use stream::ChunkStream;

@@ -22,7 +22,7 @@ use serde_json::{Map, Value};
 
 use super::attachments::Attachment;
 use super::chat_error::ChatError;
-use super::delivery::Delivery;
+use super::delivery::UpstreamDelivery;
 use super::request::ChatRequest;
 use crate::config::PrivacyMode;
 use crate::services::pii::{ExaminationError, Examiner};
@@ -52,7 +52,7 @@ pub struct ProtectedRequest {
     request: ChatRequest,
     replaced: Option<EntityCounts>,
     restorer: Option<AnswerRestorer>,
-    delivery: Delivery,
+    delivery: UpstreamDelivery,
 }
 
 /// Everything but the text is as the client sent it.
@@ -79,7 +79,7 @@ impl ProtectedRequest {
 
     /// Returns the state of its delivery to upstreams.
     #[must_use]
-    pub fn delivery(&self) -> &Delivery {
+    pub fn delivery(&self) -> &UpstreamDelivery {
         &self.delivery
     }
 
@@ -146,7 +146,7 @@ impl ChatRequest {
                 request: self,
                 replaced: None,
                 restorer: None,
-                delivery: Delivery::default(),
+                delivery: UpstreamDelivery::default(),
             });
         }
         self.check_examinable(privacy)?;
@@ -176,7 +176,7 @@ impl ChatRequest {
             request: self.with_body(body),
             replaced: Some(concealed.counts),
             restorer,
-            delivery: Delivery::default(),
+            delivery: UpstreamDelivery::default(),
         })
     }
 }
