@@ -186,11 +186,11 @@ impl FundingSource for ChannelSource {
         }
     }
 
-    /// A newer request, a close, or the payer's withdrawal. A database that cannot be read ends nothing.
+    /// A newer request or a close takes the hold. A database that cannot be read ends nothing.
     async fn cancelled(&mut self, request: &MeteredRequest) -> StreamEnd {
         loop {
             self.next_change().await;
-            if self.refresh_balance(&request.hold).await == Err(StreamEnd::Superseded) {
+            if let Ok(false) = self.channels.is_serving(&request.hold).await {
                 return StreamEnd::Superseded;
             }
         }

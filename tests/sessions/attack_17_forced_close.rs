@@ -27,6 +27,25 @@ fn attack_17_a_requested_close_ends_delivery_and_is_settled_at_once() {
     }));
 }
 
+/// Nothing is delivered on a channel whose payer has asked to close: channels that requests run on are looked at first,
+/// and often.
+#[test]
+fn attack_17_a_requested_close_is_noticed_within_seconds_while_a_request_runs() {
+    run(on_every_engine(async |fixture| {
+        let payer = fixture.payer(DEPOSIT).await;
+        let script = json!({"endless": true, "intervalMs": 2});
+        let mut stream = fixture.stream(&payer, payer.open(800 * PRICE), &script).await;
+        stream.text().await.expect("it runs");
+        send_raw(fixture.chain, &payer.request_close()).await;
+        let soon = fixture.channel(&payer).await.checked_at.checked_add_millis(1_500).expect("near");
+        fixture.check_due(soon).await;
+        assert_ne!(fixture.channel(&payer).await.close_requested_at, 0, "not noticed after 1.5 s");
+        let transcript = fixture.read_and_pay(&payer, &mut stream).await;
+        assert_eq!(transcript.errors[0]["error"]["code"], "superseded");
+        assert_eq!(fixture.closed(&payer).await, fixture.earned().await);
+    }));
+}
+
 #[test]
 fn attack_17_a_server_that_was_down_settles_when_it_is_back() {
     run(async {

@@ -145,7 +145,7 @@ fn open(code: &str) -> Answer {
 async fn run_worker_later(fixture: &Fixture<'_>) {
     let later = Timestamp::now().checked_add_millis(300_000).expect("a time");
     let sessions = fixture.server.app.sessions.as_ref().expect("sessions are on");
-    worker::check_due(&sessions.channels, later).await.expect("the database answers");
+    worker::Rounds::default().check_due(&sessions.channels, later).await.expect("the database answers");
 }
 
 #[test]

@@ -235,8 +235,13 @@ impl<'a> Fixture<'a> {
     /// Runs the worker once over all channels, as if it had not run for a while.
     pub async fn run_worker(&self) {
         self.server.db.execute("UPDATE channels SET checked_at = 0").await;
+        self.check_due(Timestamp::now()).await;
+    }
+
+    /// Runs the worker once over the channels that are due at a time.
+    pub async fn check_due(&self, now: Timestamp) {
         let sessions = self.server.app.sessions.as_ref().expect("sessions are on");
-        worker::check_due(&sessions.channels, Timestamp::now()).await.expect("the database answers");
+        worker::Rounds::default().check_due(&sessions.channels, now).await.expect("the database answers");
     }
 
     /// The newest block's number, past all faults.

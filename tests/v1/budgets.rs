@@ -47,7 +47,10 @@ fn attack_41_a_budget_is_never_exceeded_by_prompts_that_are_longer_than_estimate
             let prompt = json!([{"role": "system", "content": "a ".repeat(2_000)},
                 {"role": "user", "content": "{\"chunks\":1}"}]);
             for stream in [false, true] {
-                for budget in [50_000, 25_000, 12_345] {
+                // The prompt is 2,000 tokens for $0.02, and up to 6,200 for $0.062.
+                for (budget, is_served) in
+                    [(400_000, true), (100_000, true), (61_000, false), (20_000, false)]
+                {
                     let limits = KeyLimits { total: Some(money(budget)), ..KeyLimits::default() };
                     let customer = fixture.key(&owner, limits).await;
                     let more = json!({"stream": stream, "max_tokens": 1, "messages": prompt});
@@ -59,7 +62,12 @@ fn attack_41_a_budget_is_never_exceeded_by_prompts_that_are_longer_than_estimate
                     let own = entries.filter(|entry| entry.meta["key"] == customer.id.as_str());
                     let spent: i64 = own.map(|entry| entry.amount.micros()).sum();
                     let served = answers.iter().filter(|answer| answer.status == 200).count();
-                    assert!(served > 0 && spent <= budget, "{spent} of {budget}, {served} served");
+                    assert!(
+                        (served > 0) == is_served && spent <= budget,
+                        "{spent} of {budget}, {served} served"
+                    );
+                    let paid = i64::try_from(served).expect("small") * 20_000;
+                    assert!(spent >= paid, "{served} served for {spent}");
                 }
             }
             fixture.finish().await;

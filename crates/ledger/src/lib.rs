@@ -68,7 +68,7 @@ pub use budget::{Budget, LimitedBy, SpendingLimit};
 pub use holds::{Capture, Estimate, HoldRequest, OpenOutcome, Owed};
 pub use idempotency::{IdempotencyStatus, idempotency_status};
 pub use queue::BatchStats;
-pub use reads::{OpenHold, has_available, is_known, is_open, open_holds, spent_of};
+pub use reads::{OpenHold, has_available, has_open_hold, is_known, is_open, open_holds, spent_of};
 pub use statement::{Entry, EntryDetails, EntryKind, Filter, Page, StatementCursor};
 pub use verbs::{charge, close, credit, credit_all, credited_by, extend, hold, lock, spend};
 

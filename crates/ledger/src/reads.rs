@@ -57,6 +57,12 @@ pub fn spent_of(account: &str) -> String {
     format!("coalesce((SELECT posted + charged FROM balances WHERE balances.id = {account}), 0)")
 }
 
+/// Returns an SQL condition: an account has an open hold. `account` is an SQL expression for its id.
+#[must_use]
+pub fn has_open_hold(account: &str) -> String {
+    format!("EXISTS (SELECT 1 FROM holds WHERE holds.account = {account} AND holds.state = 'open')")
+}
+
 /// Returns an SQL condition: an account has money available. `account` is an SQL expression for its id.
 #[must_use]
 pub fn has_available(account: &str) -> String {

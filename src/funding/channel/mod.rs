@@ -151,6 +151,14 @@ impl Channels {
         store::find(&self.db, channel).await
     }
 
+    /// Returns false if a request has lost its hold, to a newer one or to a close.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn is_serving(&self, hold: &HoldId) -> Result<bool, LedgerError> {
+        ledger::is_open(&self.db, hold).await
+    }
+
     /// Finds a channel if one of its requests still has its hold; `None` after a newer request or a close.
     ///
     /// # Errors
@@ -189,6 +197,8 @@ enum TxFailure {
     Refused(ChannelRefusal),
     /// The operator's transaction cannot be signed.
     Transaction(String),
+    /// The work is not due any more.
+    NotDue,
     Exhausted(Exhausted),
     Ledger(LedgerError),
     Store(StoreError),
@@ -222,6 +232,7 @@ impl TxError for TxFailure {
     fn db(&self) -> Option<&DbError> {
         match self {
             Self::Refused(_)
+            | Self::NotDue
             | Self::Transaction(_)
             | Self::Exhausted(_)
             | Self::Store(StoreError::Corrupt { .. }) => None,
@@ -235,6 +246,7 @@ impl From<TxFailure> for ChannelError {
     fn from(failure: TxFailure) -> Self {
         match failure {
             TxFailure::Refused(refusal) => refusal.into(),
+            TxFailure::NotDue => Self::Pending,
             TxFailure::Transaction(reason) => Self::Transaction(reason),
             TxFailure::Exhausted(reason) => open::not_sponsored(reason),
             TxFailure::Ledger(error) => error.into(),

@@ -4,7 +4,7 @@ use alloy::primitives::{Bytes, TxKind, U256};
 use tempo_alloy::primitives::transaction::Call;
 
 use super::outgoing::{OutgoingTx, fee_of, pending_tx};
-use super::state::{Channel, ChannelRefusal, ChannelRequest, PendingTx, Phase, TxPurpose};
+use super::state::{Channel, ChannelRefusal, ChannelRequest, DueAction, PendingTx, Phase, TxPurpose, due};
 use super::store::{self, TxOutcome};
 use super::top_up::top_up_outcome;
 use super::{ChannelError, Channels, TxFailure, holds};
@@ -18,6 +18,20 @@ use crate::payments::methods::tempo::session::{ChannelId, Descriptor, SignedVouc
 /// Validity of the operator's transactions, in seconds: within the 30 that the
 /// chain allows for expiring nonces.
 const VALID_SECONDS: i64 = 25;
+
+/// Terms on which a channel is closed.
+struct CloseTerms {
+    voucher: SignedVoucher,
+    /// Amount that the payee gets.
+    capture: Money,
+}
+
+impl CloseTerms {
+    /// Returns the terms of a close without the payer; `None` without a voucher.
+    fn without_payer(channel: &Channel) -> Option<Self> {
+        Some(Self { voucher: channel.voucher.clone()?, capture: channel.capture() })
+    }
+}
 
 impl Channels {
     /// Opens the hold of a request on a channel, and ends earlier requests on it:
@@ -78,7 +92,11 @@ impl Channels {
         // Not closed, or by a transaction that failed. A signature taken from the chain must not end
         // the requests on the channel.
         if !channel.is_closed_by_operator() {
-            self.send_close(&channel, voucher, |now| now.may_close(voucher.amount, authorized), now).await?;
+            let by_payer = |stored: &Channel| {
+                let capture = stored.may_close(voucher.amount, authorized)?;
+                Ok(Some(CloseTerms { voucher: voucher.clone(), capture }))
+            };
+            self.send_close(&channel, by_payer, now).await?;
         }
         self.find(id).await?.ok_or_else(|| ChannelRefusal::Unknown.into())
     }
@@ -150,46 +168,56 @@ impl Channels {
     /// [`ChannelError`].
     pub async fn close_now(&self, id: ChannelId, now: Timestamp) -> Result<(), ChannelError> {
         let channel = self.find(id).await?.ok_or(ChannelRefusal::Unknown)?;
-        let Some(voucher) = &channel.voucher else {
+        if channel.voucher.is_none() {
             return Ok(());
-        };
-        self.send_close(&channel, voucher, |now| Ok(now.capture()), now).await
+        }
+        self.send_close(&channel, |stored| Ok(CloseTerms::without_payer(stored)), now).await
     }
 
-    /// Closes a channel with a voucher, and ends the requests on it. `capture` returns the amount that
-    /// the close captures, or the reason the channel refuses it.
+    /// Closes a channel without its payer, if that is still due when nothing else can happen on it.
+    pub(super) async fn close_if_due(&self, channel: &Channel, now: Timestamp) -> Result<(), ChannelError> {
+        let if_due = |stored: &Channel| {
+            let is_due = due(stored, &self.policy, now) == DueAction::Close;
+            Ok(CloseTerms::without_payer(stored).filter(|_| is_due))
+        };
+        self.send_close(channel, if_due, now).await
+    }
+
+    /// Closes a channel, and ends the requests on it. `terms` returns the terms for its state, `None` if
+    /// it is not to be closed now, or the reason it refuses to be.
     async fn send_close(
         &self,
         channel: &Channel,
-        voucher: &SignedVoucher,
-        capture: impl Fn(&Channel) -> Result<Money, ChannelRefusal> + Send + Sync,
+        terms: impl Fn(&Channel) -> Result<Option<CloseTerms>, ChannelRefusal> + Send + Sync,
         now: Timestamp,
     ) -> Result<(), ChannelError> {
         let price = self.gas_price().await?;
         let sign = |channel: &Channel| {
-            let capture = capture(channel)?;
+            let Some(CloseTerms { voucher, capture }) = terms(channel)? else { return Ok(None) };
             let call = reserve::close_call(&channel.descriptor, voucher.amount, capture, &voucher.signature);
             let transaction = self.sign(call, price, now)?;
-            Ok::<_, TxFailure>((pending_tx(TxPurpose::Close, capture, &transaction), transaction))
+            Ok::<_, TxFailure>(Some((pending_tx(TxPurpose::Close, capture, &transaction), transaction)))
         };
-        // Only what is captured may change until the close is recorded.
-        self.refuse_failing(channel, &sign(channel)?.1).await?;
+        // Only its amounts may change until the close is recorded.
+        let (_, transaction) = sign(channel)?.ok_or(ChannelError::Pending)?;
+        self.refuse_failing(channel, &transaction).await?;
         let (id, sign) = (channel.id, &sign);
         // Requests end, and the close is pending, in one step: a request that comes between the two
         // would be charged, and the capture would lack it.
         let recorded = self.db.transaction(|mut tx| async move {
             let stored = store::lock(&mut tx, id).await?.ok_or(ChannelRefusal::Unknown)?;
-            if stored.pending.is_some() {
+            // Another transaction of the channel is on its way, or has closed it.
+            if stored.pending.is_some() || stored.phase != Phase::Open {
                 return Ok((tx, None));
             }
             close_holds(&mut tx, id, now).await?;
             // Read again: what its requests were charged is posted now.
             let stored = store::lock(&mut tx, id).await?.ok_or(ChannelRefusal::Unknown)?;
-            let (pending, transaction) = sign(&stored)?;
+            // Where it is not due any more, its requests go on.
+            let (pending, transaction) = sign(&stored)?.ok_or(TxFailure::NotDue)?;
             store::set_pending(&mut tx, id, &pending).await?;
             Ok::<_, TxFailure>((tx, Some((pending, transaction))))
         });
-        // The same close came twice at once, and the other one is pending.
         let (pending, transaction) = recorded.await?.ok_or(ChannelError::Pending)?;
         let receipt = self.send(id, &pending, &transaction, now).await?;
         self.record_settlement(channel, &pending, &receipt, now).await

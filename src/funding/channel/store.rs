@@ -53,10 +53,30 @@ pub(super) async fn of_payer(db: &Db, payer: &str, token: &str) -> Result<Option
     row.as_ref().map(read).transpose()
 }
 
-/// Returns channels whose state on the chain was last read before `before`.
-pub(super) async fn unchecked(db: &Db, before: Timestamp, limit: i64) -> Result<Vec<Channel>, StoreError> {
-    let text =
-        select("WHERE c.state IN ('opening', 'open') AND c.checked_at <= $1 ORDER BY c.checked_at LIMIT $2");
+/// Returns channels whose state on the chain was last read before `before`, in the order of their ids,
+/// from the one that follows `after`.
+pub(super) async fn unchecked(
+    db: &Db,
+    before: Timestamp,
+    after: Option<ChannelId>,
+    limit: i64,
+) -> Result<Vec<Channel>, StoreError> {
+    let text = select(
+        "WHERE c.state IN ('opening', 'open') AND c.checked_at <= $1 AND c.id > $2 ORDER BY c.id LIMIT $3",
+    );
+    let after = after.map_or_else(String::new, |id| id.to_string());
+    let rows = db.fetch(&text, vec![before.millis().into(), after.into(), limit.into()]).await?;
+    rows.iter().map(read).collect()
+}
+
+/// Returns channels whose state on the chain was last read before `before` and that cannot wait: their
+/// payer wants to close, or a request runs on them.
+pub(super) async fn urgent(db: &Db, before: Timestamp, limit: i64) -> Result<Vec<Channel>, StoreError> {
+    let runs = ledger::has_open_hold("'channel:' || c.id");
+    let text = select(&format!(
+        "WHERE c.state = 'open' AND c.checked_at <= $1 AND (c.close_requested_at > 0 OR {runs}) \
+         ORDER BY CASE WHEN c.close_requested_at > 0 THEN 0 ELSE 1 END, c.checked_at LIMIT $2"
+    ));
     let rows = db.fetch(&text, vec![before.millis().into(), limit.into()]).await?;
     rows.iter().map(read).collect()
 }
@@ -132,7 +152,7 @@ pub(super) async fn set_pending(
     let text = "UPDATE channels SET pending_kind = $2, pending_amount = $3, pending_hash = $4, \
          pending_raw = $5, pending_until = $6, pending_fee = $7, pending_fee_at = $8, \
          published = CASE WHEN $2 = 'settle' AND published < $3 THEN $3 ELSE published END \
-         WHERE id = $1 AND pending_kind IS NULL";
+         WHERE id = $1 AND pending_kind IS NULL AND state IN ('opening', 'open')";
     let values = vec![
         channel.to_string().into(),
         pending.purpose.as_str().into(),
@@ -169,7 +189,7 @@ pub(super) async fn resolve(
          deposit = CASE WHEN deposit < $4 THEN $4 ELSE deposit END, \
          settled = CASE WHEN settled < $5 THEN $5 ELSE settled END, \
          close_requested_at = CASE WHEN pending_kind = 'topUp' AND $4 > deposit THEN 0 ELSE close_requested_at END, \
-         close_hash = CASE WHEN $3 = 'closed' THEN pending_hash ELSE close_hash END, \
+         close_hash = CASE WHEN $3 = 'closed' AND state <> 'closed' THEN pending_hash ELSE close_hash END, \
          pending_kind = NULL, pending_amount = NULL, pending_hash = NULL, pending_raw = NULL, \
          pending_until = NULL, pending_fee = NULL, pending_fee_at = NULL, \
          active_at = CASE WHEN pending_kind IN ('open', 'topUp') THEN $6 ELSE active_at END, \

@@ -4,19 +4,28 @@
 
 use std::time::Duration;
 
+use futures_util::{StreamExt as _, stream};
+
 use super::state::{Channel, ChannelRefusal, DueAction, Phase, due};
 use super::{ChannelError, Channels, store};
 use crate::db::{Db, DbError};
 use crate::funding::{StoreError, worker_lease};
 use crate::id::Timestamp;
+use crate::payments::methods::tempo::session::ChannelId;
 
 /// Interval between two rounds.
 const INTERVAL: Duration = Duration::from_secs(2);
 /// Age in milliseconds at which a channel's state is read from the chain again: well below the
 /// 15 minutes that a payer must wait after asking to close.
 const CHECK_AFTER_MS: i64 = 10_000;
-/// The most channels of one round.
+/// The same for channels that a request runs on, which must end when the payer asks to close.
+const CHECK_URGENT_AFTER_MS: i64 = 1_000;
+/// The most channels of one round; it goes on where the round before ended.
 const BATCH: i64 = 200;
+/// The most channels of one round that cannot wait for their turn.
+const URGENT_BATCH: i64 = 1_000;
+/// Channels that are checked at once: each waits for the node.
+const CONCURRENT_CHECKS: usize = 16;
 
 /// Milliseconds after which another instance takes over from one that does not renew its lease.
 const LEASE_MS: i64 = 30_000;
@@ -42,11 +51,12 @@ pub async fn release_lease(channels: &Channels) {
 
 /// Runs until the task is aborted. Of several instances one works at a time.
 pub async fn run(channels: Channels) {
+    let mut rounds = Rounds::default();
     loop {
         let now = Timestamp::now();
         let until = now.checked_add_millis(LEASE_MS).unwrap_or(now);
         let checked = match worker_lease::acquire(&channels.db, LEASE, &channels.instance, now, until).await {
-            Ok(true) => check_due(&channels, now).await,
+            Ok(true) => rounds.check_due(&channels, now).await,
             Ok(false) => Ok(()),
             Err(error) => Err(error.into()),
         };
@@ -57,22 +67,40 @@ pub async fn run(channels: Channels) {
     }
 }
 
-/// Checks every channel whose state is due to be read from the chain again, once.
-///
-/// # Errors
-/// If the channels cannot be read.
-pub async fn check_due(channels: &Channels, now: Timestamp) -> Result<(), StoreError> {
-    let before = now.checked_sub_millis(CHECK_AFTER_MS).unwrap_or(now);
-    for channel in store::unchecked(&channels.db, before, BATCH).await? {
-        match channels.check(&channel, now).await {
-            Ok(()) | Err(ChannelError::Pending) => {}
-            Err(error) => tracing::warn!(channel = %channel.id, %error, "a channel cannot be checked"),
-        }
+/// Rounds over all channels, a part each time: no channel keeps others from their turn, whatever becomes of it.
+#[derive(Debug, Default)]
+pub struct Rounds {
+    /// Last channel of the round before; `None` to begin with the first.
+    last: Option<ChannelId>,
+}
+
+impl Rounds {
+    /// Checks the channels that cannot wait, and the next of those whose state is due to be read from
+    /// the chain again.
+    ///
+    /// # Errors
+    /// If the channels cannot be read.
+    pub async fn check_due(&mut self, channels: &Channels, now: Timestamp) -> Result<(), StoreError> {
+        let before = |age| now.checked_sub_millis(age).unwrap_or(now);
+        let urgent = store::urgent(&channels.db, before(CHECK_URGENT_AFTER_MS), URGENT_BATCH).await?;
+        channels.check_all(urgent, now).await;
+        let due = store::unchecked(&channels.db, before(CHECK_AFTER_MS), self.last, BATCH).await?;
+        let is_full = i64::try_from(due.len()).is_ok_and(|found| found == BATCH);
+        self.last = due.last().map(|channel| channel.id).filter(|_| is_full);
+        channels.check_all(due, now).await;
+        Ok(())
     }
-    Ok(())
 }
 
 impl Channels {
+    async fn check_all(&self, channels: Vec<Channel>, now: Timestamp) {
+        let check = async |channel: Channel| match self.check(&channel, now).await {
+            Ok(()) | Err(ChannelError::Pending) => {}
+            Err(error) => tracing::warn!(channel = %channel.id, %error, "a channel cannot be checked"),
+        };
+        stream::iter(channels).for_each_concurrent(CONCURRENT_CHECKS, check).await;
+    }
+
     /// Reconciles a channel's pending transaction, or settles or closes the channel if that is due.
     async fn check(&self, channel: &Channel, now: Timestamp) -> Result<(), ChannelError> {
         if let Some(pending) = &channel.pending {
@@ -85,7 +113,7 @@ impl Channels {
         match due(&channel, &self.policy, now) {
             DueAction::Nothing => Ok(()),
             DueAction::Settle => self.settle(&channel, now).await,
-            DueAction::Close => self.close_now(channel.id, now).await,
+            DueAction::Close => self.close_if_due(&channel, now).await,
         }
     }
 

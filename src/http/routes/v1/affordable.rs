@@ -10,9 +10,12 @@ use crate::ledger::{Estimate, LARGEST, OpenOutcome};
 use crate::money::Money;
 use crate::services::chat::ChatRequest;
 
-/// Returns the least that a request can cost; `None` where that is beyond what can be counted.
-pub(super) fn minimum_cost(chat: &ChatRequest) -> Option<Money> {
-    chat.model().tariff().cost(chat.prompt().min_tokens(), chat.min_useful_tokens())
+/// Returns the least that must be there for a request: what the shortest answer can cost at the least. Where a budget
+/// limits the request, it is what the prompt can cost at the most: no more is charged than was set aside, and the
+/// upstream bills the whole prompt. `None` where that is beyond what can be counted.
+pub(super) fn minimum_cost(chat: &ChatRequest, is_limited: bool) -> Option<Money> {
+    let prompt = if is_limited { chat.prompt().max_tokens() } else { chat.prompt().min_tokens() };
+    chat.model().tariff().cost(prompt, chat.min_useful_tokens())
 }
 
 /// Asks the ledger how much could be reserved, and whether an earlier request had the same key.
@@ -42,7 +45,7 @@ pub(super) async fn check(
     idempotency_key: Option<&str>,
     now: Timestamp,
 ) -> Result<(), HttpError> {
-    let minimum = minimum_cost(chat);
+    let minimum = minimum_cost(chat, bearer.key().limits.has_budget());
     match probe(app, bearer, idempotency_key, now).await? {
         OpenOutcome::InProgress => Err(in_progress()),
         OpenOutcome::Charged => Err(key_reused()),

@@ -139,13 +139,13 @@ struct ServingPlan {
 impl ServingPlan {
     /// Plans the longest answer that `affordable` pays for; `None` when that is not
     /// even a minimal one, however short the prompt turns out to be.
-    fn new(chat: &ChatRequest, affordable: Money) -> Option<Self> {
+    fn new(chat: &ChatRequest, is_limited: bool, affordable: Money) -> Option<Self> {
         let (tariff, prompt, wanted) =
-            (chat.model().tariff(), chat.prompt().estimated_tokens(), chat.max_tokens());
+            (chat.model().tariff(), planned_prompt(chat, is_limited), chat.max_tokens());
         if tariff.cost(prompt, wanted).is_some_and(|cost| cost <= affordable) {
             return Some(Self { tokens: wanted, shortened: false });
         }
-        if minimum_cost(chat)? > affordable {
+        if minimum_cost(chat, is_limited)? > affordable {
             return None;
         }
         let tokens = tariff.affordable_tokens(affordable, prompt, wanted).max(chat.min_useful_tokens());
@@ -153,13 +153,17 @@ impl ServingPlan {
     }
 }
 
-/// Estimates the cost of a request. Where a budget limits it, that is the most that it can cost: what is
-/// charged never exceeds what was set aside.
+/// Returns the tokens of the prompt that money is set aside for. Where a budget limits the request, that is the most
+/// that it can have: what is charged never exceeds what was set aside.
+fn planned_prompt(chat: &ChatRequest, is_limited: bool) -> u64 {
+    if is_limited { chat.prompt().max_tokens() } else { chat.prompt().estimated_tokens() }
+}
+
+/// Estimates the cost of a request.
 fn estimate(chat: &ChatRequest, is_limited: bool) -> Estimate {
-    let prompt = chat.prompt();
-    let tokens = if is_limited { prompt.max_tokens() } else { prompt.estimated_tokens() };
-    let cost = chat.model().tariff().cost(tokens, chat.max_tokens());
-    Estimate { wanted: cost.unwrap_or(LARGEST), least: minimum_cost(chat).unwrap_or(LARGEST) }
+    let cost = chat.model().tariff().cost(planned_prompt(chat, is_limited), chat.max_tokens());
+    let least = minimum_cost(chat, is_limited);
+    Estimate { wanted: cost.unwrap_or(LARGEST), least: least.unwrap_or(LARGEST) }
 }
 
 impl AcceptedRequest {
@@ -179,7 +183,7 @@ impl AcceptedRequest {
                 return Err(insufficient(found, estimate.least));
             }
         };
-        let shortened = ServingPlan::new(&self.chat, reserved).filter(|plan| plan.shortened);
+        let shortened = ServingPlan::new(&self.chat, is_limited, reserved).filter(|plan| plan.shortened);
         let is_shortened = shortened.is_some();
         let chat = match shortened {
             Some(plan) => self.chat.with_max_tokens(plan.tokens),
@@ -342,7 +346,7 @@ mod tests {
             ("", 0, None),
         ] {
             let chat = chat(more);
-            let plan = ServingPlan::new(&chat, Money::from_micros(affordable));
+            let plan = ServingPlan::new(&chat, false, Money::from_micros(affordable));
             assert_eq!(
                 plan.as_ref().map(|plan| (plan.tokens, plan.shortened)),
                 tokens,

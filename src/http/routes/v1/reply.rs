@@ -41,7 +41,8 @@ pub(super) fn in_progress() -> HttpError {
 pub(super) fn key_reused() -> HttpError {
     HttpError::new(
         Code::IdempotencyKeyReused,
-        "a request with this Idempotency-Key was served and charged; use a new one for a new answer",
+        "a request with this Idempotency-Key was charged: it was answered, or its client left when a model had it; use a new \
+         key for a new answer",
     )
 }
 
@@ -98,7 +99,7 @@ pub(super) fn stream_error(end: &StreamEnd) -> Option<HttpError> {
         StreamEnd::Upstream(error) => upstream_error(error),
         StreamEnd::OutOfCredit => HttpError::new(
             Code::InsufficientCredits,
-            "the account's credits are used up; what was delivered is paid, add credits for more",
+            "the account's credits or the key's budget are used up; what was delivered is paid, add to them for more",
         ),
         StreamEnd::KeyEnded => key_ended(),
         StreamEnd::NoVoucher | StreamEnd::Superseded | StreamEnd::LedgerUnavailable => HttpError::new(
