@@ -18,7 +18,7 @@ const INTERVAL: Duration = Duration::from_secs(2);
 /// Age in milliseconds at which a channel's state is read from the chain again: well below the
 /// 15 minutes that a payer must wait after asking to close.
 const CHECK_AFTER_MS: i64 = 10_000;
-/// The same for channels that a request runs on, which must end when the payer asks to close.
+/// Age in milliseconds for channels that a request runs on, which must end when the payer asks to close.
 const CHECK_URGENT_AFTER_MS: i64 = 1_000;
 /// The most channels of one round; it goes on where the round before ended.
 const BATCH: i64 = 200;
