@@ -283,9 +283,8 @@ impl TempoCharges {
             }
             (false, TransferResult::Absent) => TransferStatus::Failed { fee },
             (_, result) => {
-                // The validated calls cannot succeed without this transfer, nor
-                // can it be left of a failure: the node contradicts itself. Taking
-                // no decision keeps every way open.
+                // The validated calls cannot succeed without this transfer, nor can it be left of a failure: the
+                // node contradicts itself. Nothing is decided, so that every way stays open.
                 tracing::error!(reference, ?result, "status and transfers of a receipt disagree");
                 metrics::counter!("farebox_chain_contradictions_total").increment(1);
                 TransferStatus::Unknown

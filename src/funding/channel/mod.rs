@@ -168,7 +168,7 @@ impl Channels {
         channel: ChannelId,
         hold: &HoldId,
     ) -> Result<Option<Channel>, ChannelError> {
-        if !ledger::is_open(&self.db, hold).await? {
+        if !self.is_serving(hold).await? {
             return Ok(None);
         }
         Ok(self.find(channel).await?)

@@ -70,11 +70,13 @@ pub(super) async fn unchecked(
 }
 
 /// Returns channels whose state on the chain was last read before `before` and that cannot wait: their
-/// payer wants to close, or a request runs on them.
+/// payer wants to close, or a request runs on them. One with a pending transaction has its turn with the
+/// others: nothing can be done on it before.
 pub(super) async fn urgent(db: &Db, before: Timestamp, limit: i64) -> Result<Vec<Channel>, StoreError> {
     let runs = ledger::has_open_hold("'channel:' || c.id");
     let text = select(&format!(
-        "WHERE c.state = 'open' AND c.checked_at <= $1 AND (c.close_requested_at > 0 OR {runs}) \
+        "WHERE c.state = 'open' AND c.pending_kind IS NULL AND c.checked_at <= $1 \
+         AND (c.close_requested_at > 0 OR {runs}) \
          ORDER BY CASE WHEN c.close_requested_at > 0 THEN 0 ELSE 1 END, c.checked_at LIMIT $2"
     ));
     let rows = db.fetch(&text, vec![before.millis().into(), limit.into()]).await?;
