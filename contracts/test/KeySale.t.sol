@@ -2,7 +2,8 @@
 pragma solidity ^0.8.30;
 
 import {KeySale} from "../src/KeySale.sol";
-import {ITokenErrors, KeySaleBase} from "./KeySaleBase.t.sol";
+import {KeySaleBase} from "./KeySaleBase.t.sol";
+import {ITokenErrors} from "./SaleBase.t.sol";
 
 interface ITransferFrom {
     function transferFrom(address from, address to, uint256 amount) external returns (bool);

@@ -2,7 +2,8 @@
 pragma solidity ^0.8.30;
 
 import {KeySale} from "../src/KeySale.sol";
-import {ITokenErrors, KeySaleBase} from "./KeySaleBase.t.sol";
+import {KeySaleBase} from "./KeySaleBase.t.sol";
+import {ITokenErrors} from "./SaleBase.t.sol";
 import {Logs} from "./Logs.sol";
 
 /// Everything that a sale emits, and which rule speaks where a call breaks several.

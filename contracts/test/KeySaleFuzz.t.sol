@@ -2,7 +2,8 @@
 pragma solidity ^0.8.30;
 
 import {KeySale} from "../src/KeySale.sol";
-import {ITokenErrors, KeySaleBase} from "./KeySaleBase.t.sol";
+import {KeySaleBase} from "./KeySaleBase.t.sol";
+import {ITokenErrors} from "./SaleBase.t.sol";
 
 /// Whatever is asked, by whomever: a purchase keeps every rule, or nothing happens.
 /// forge-config: default.hardfork = "tempo:T4"

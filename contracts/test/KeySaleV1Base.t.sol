@@ -1,71 +1,23 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.30;
 
-import {Test} from "./Test.sol";
-import {ICheats, IToken} from "./Chain.sol";
 import {KeySaleV1} from "../src/KeySaleV1.sol";
+import {ISale, SaleBase} from "./SaleBase.t.sol";
 
-/// A sale of three packs, and a wallet that has approved it.
-abstract contract KeySaleV1Base is Test {
-    ICheats internal constant cheats = ICheats(address(vm));
-    IToken internal constant TOKEN = IToken(0x20C0000000000000000000000000000000000001);
-    address internal constant PAYEE = address(0xBEE);
-    address internal constant BUYER = address(0xB0B);
-    address internal constant OWNER = address(0x09E7);
-    address internal constant STRANGER = address(0xBAD);
-    bytes32 internal constant KEY = keccak256("a secret");
-
+/// A sale of version 1, which takes the owner of a key from its caller.
+abstract contract KeySaleV1Base is SaleBase {
     KeySaleV1 internal sale;
-    uint256 internal held;
 
-    function setUp() public virtual {
+    function deploy() internal override {
         sale = new KeySaleV1(address(TOKEN), PAYEE, prices());
-        held = TOKEN.balanceOf(address(this)) / 2;
-        TOKEN.transfer(BUYER, held);
-        approve(BUYER, type(uint256).max);
     }
 
-    function prices() internal pure returns (uint256[] memory list) {
-        list = new uint256[](3);
-        (list[0], list[1], list[2]) = (10e6, 25e6, 100e6);
-    }
-
-    function approve(address wallet, uint256 amount) internal {
-        cheats.prank(wallet);
-        TOKEN.approve(address(sale), amount);
+    function anySale() internal view override returns (ISale) {
+        return ISale(address(sale));
     }
 
     function buy(address wallet, bytes32 key, uint256 pack, address owner) internal {
         cheats.prank(wallet);
         sale.buy(key, pack, owner);
-    }
-
-    function topUp(address wallet, address owner, uint256 amount) internal {
-        cheats.prank(wallet);
-        sale.topUp(owner, amount);
-    }
-
-    function expectEvent() internal {
-        vm.expectEmit(address(sale));
-    }
-
-    /// The call, made by `wallet`, reverts with exactly this and moves nothing.
-    function assertRefused(address wallet, bytes memory data, bytes memory wanted) internal {
-        (uint256 balance, uint256 paid, uint256 sales) = (TOKEN.balanceOf(wallet), TOKEN.balanceOf(PAYEE), sale.sales());
-        cheats.prank(wallet);
-        (bool ok, bytes memory got) = address(sale).call(data);
-        assertEq(ok, false);
-        assertEq(got, wanted);
-        assertEq(TOKEN.balanceOf(wallet), balance);
-        assertEq(TOKEN.balanceOf(PAYEE), paid);
-        assertEq(sale.sales(), sales);
-    }
-
-    /// Where the buyer's money is after `sales` purchases for `paid` altogether. The sale never has any.
-    function assertMoney(uint256 paid, uint256 sales) internal view {
-        assertEq(TOKEN.balanceOf(PAYEE), paid);
-        assertEq(TOKEN.balanceOf(BUYER), held - paid);
-        assertEq(TOKEN.balanceOf(address(sale)), 0);
-        assertEq(sale.sales(), sales);
     }
 }

@@ -2,7 +2,7 @@
 pragma solidity ^0.8.30;
 
 import {KeySaleV1} from "../src/KeySaleV1.sol";
-import {ITokenErrors} from "./KeySaleBase.t.sol";
+import {ITokenErrors} from "./SaleBase.t.sol";
 import {KeySaleV1Base} from "./KeySaleV1Base.t.sol";
 
 /// Whatever is asked, by whomever: a purchase keeps every rule, or nothing happens.
