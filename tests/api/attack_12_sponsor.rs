@@ -15,10 +15,10 @@ use farebox::money::Money;
 use farebox_test_support::agent::{self, Agent, Challenge, call, now_seconds, transfer};
 use farebox_test_support::db;
 use farebox_test_support::harness::{
-    self, PRICE, Server, client, funded, own_chain, run, shared_chain, sponsor_key,
+    self, PRICE, Server, advance, funded, own_chain, run, shared_chain, sponsor_key,
 };
 use futures_util::future::join_all;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tempo_contracts::precompiles::ITIP20;
 use tempo_primitives::transaction::{TempoSignature, TempoSignedAuthorization, TempoTransaction};
 
@@ -250,10 +250,7 @@ fn attack_35_a_sponsored_payment_that_is_never_mined_gives_its_fee_back() {
             chain.faults().clear();
             // Its last moment passes, on the chain and here.
             let valid = server.count("SELECT max(valid_before) FROM payments").await;
-            for (method, params) in [("evm_increaseTime", json!([60])), ("evm_mine", json!([]))] {
-                let request = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
-                client().post(chain.anvil_url()).json(&request).send().await.expect("anvil answers");
-            }
+            advance(&chain, 60).await;
             let now = Timestamp::from_millis(valid + 120_000);
             recover::reconcile_open(&server.app.charges, now).await.expect("the database answers");
             assert_eq!(server.count("SELECT count(*) FROM payments WHERE state = 'failed'").await, 1);

@@ -8,9 +8,9 @@ use farebox::id::Timestamp;
 use farebox_test_support::agent;
 use farebox_test_support::db;
 use farebox_test_support::harness::{
-    Server, client, eventually, funded, own_chain, reply, run, send_raw, shared_chain,
+    Server, eventually, funded, newest_block, own_chain, reply, run, send_raw, shared_chain,
 };
-use serde_json::{Value, json};
+use serde_json::Value;
 
 #[test]
 fn attack_30_a_database_that_is_gone_is_503_and_never_402_on_every_engine() {
@@ -182,12 +182,9 @@ fn attack_30_a_payment_is_not_given_up_because_a_node_is_behind() {
         let server = Server::with_short_timeouts(&chain).await;
         let agent = funded(&chain).await;
         let credential = agent.pull(&server.challenge().await);
-        let question = json!({ "jsonrpc": "2.0", "id": 1, "method": "eth_blockNumber", "params": [] });
-        let newest = client().post(chain.anvil_url()).json(&question).send().await.expect("anvil answers");
-        let newest: Value = newest.json().await.expect("JSON");
-        let newest: alloy::primitives::U64 = newest["result"].as_str().unwrap().parse().unwrap();
+        let newest = newest_block(&chain).await;
         chain.faults().set(Rule::new(Fault::DropAfterIncluding));
-        chain.faults().set(Rule::new(Fault::Behind { block: newest.to() }));
+        chain.faults().set(Rule::new(Fault::Behind { block: newest }));
         server.pay(&credential).await.assert(503, "settlement_pending");
         let later = Timestamp::now().checked_add_millis(600_000).expect("a time");
         recover::reconcile_open(&server.app.charges, later).await.expect("the database answers");

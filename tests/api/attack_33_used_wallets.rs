@@ -7,7 +7,7 @@ use farebox::config::PATH_USD;
 use farebox::devnet::{Devnet, Fault, Rule, TOKENS};
 use farebox_test_support::access_key::{AccessKey, Restriction};
 use farebox_test_support::agent::{self, Agent, Challenge, Signed, now_seconds, transfer};
-use farebox_test_support::harness::{Server, client, funded, own_chain, run, send_raw, shared_chain};
+use farebox_test_support::harness::{Server, call_chain, funded, own_chain, run, send_raw, shared_chain};
 use serde_json::{Value, json};
 use tempo_primitives::transaction::TempoTransaction;
 
@@ -33,11 +33,8 @@ fn pull(agent: &Agent, challenge: &Challenge, transaction: TempoTransaction) -> 
 }
 
 async fn gas_used(chain: &Devnet, signed: &Signed) -> u64 {
-    let request =
-        json!({ "jsonrpc": "2.0", "id": 1, "method": "eth_getTransactionReceipt", "params": [signed.hash] });
-    let answer = client().post(chain.anvil_url()).json(&request).send().await.expect("anvil answers");
-    let answer: Value = answer.json().await.expect("JSON");
-    let gas: U256 = answer["result"]["gasUsed"].as_str().and_then(|gas| gas.parse().ok()).expect("a number");
+    let receipt = call_chain(chain, "eth_getTransactionReceipt", json!([signed.hash])).await;
+    let gas: U256 = receipt["gasUsed"].as_str().and_then(|gas| gas.parse().ok()).expect("a number");
     gas.to()
 }
 

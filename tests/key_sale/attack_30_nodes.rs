@@ -2,13 +2,13 @@
 //! sold is credited in the end, once.
 
 use farebox::chain::ChainError;
-use farebox::devnet::{Devnet, Fault, Rule, TOKENS};
+use farebox::devnet::{Fault, Rule, TOKENS};
 use farebox::funding::key_sale::{ReadOutcome, SaleError};
 use farebox_test_support::agent::Agent;
 use farebox_test_support::db;
 use farebox_test_support::harness::{self, Server, eventually, own_chain, reply, run, shared_chain};
 
-use crate::fixture::{Fixture, SaleContract, block_of, deploy};
+use crate::fixture::{Fixture, SaleContract, deploy};
 
 /// Runs a test on SQLite and a chain of its own.
 async fn on_own_chain(test: impl AsyncFn(&mut Fixture<'_>)) {
@@ -69,7 +69,7 @@ fn attack_30_a_node_that_is_behind_is_waited_for() {
             assert_eq!(fixture.pass().await.expect("it answers"), ReadOutcome::UpToDate);
             // The chain goes on meanwhile.
             eventually("later blocks", async || {
-                let newest = newest_behind_the_faults(fixture.chain).await;
+                let newest = harness::newest_block(fixture.chain).await;
                 (newest > block).then_some(())
             })
             .await;
@@ -198,12 +198,4 @@ fn a_contract_on_other_terms_is_not_followed() {
         eventually("it is followed", async || fixture.sales().cursor().await.ok().flatten()).await;
         fixture.server.stop().await;
     });
-}
-
-async fn newest_behind_the_faults(chain: &Devnet) -> u64 {
-    let request = serde_json::json!({ "jsonrpc": "2.0", "id": 1, "method": "eth_getBlockByNumber",
-        "params": ["latest", false] });
-    let answer = harness::client().post(chain.anvil_url()).json(&request).send().await;
-    let answer: serde_json::Value = answer.expect("anvil answers").json().await.expect("JSON");
-    block_of(&serde_json::json!({ "blockNumber": answer["result"]["number"] }))
 }

@@ -14,7 +14,7 @@ use farebox::ledger::audit::audit;
 use farebox::money::Money;
 use farebox_test_support::agent::{Agent, CHAIN_ID, call, now_seconds};
 use farebox_test_support::db::{self, TestDb};
-use farebox_test_support::harness::{self, Server, client, eventually, send_raw, shared_chain};
+use farebox_test_support::harness::{self, Server, call_chain, eventually, send_raw, shared_chain};
 use serde_json::{Value, json};
 use sqlx::Row as _;
 use tempo_contracts::precompiles::ITIP20;
@@ -82,12 +82,8 @@ async fn place(chain: &Devnet, data: Bytes) -> Address {
 
 /// Mines blocks without sales.
 pub async fn mine(chain: &Devnet, blocks: u64) {
-    let mut request = json!({ "jsonrpc": "2.0", "id": 1, "method": "anvil_mine" });
     // No second passes between them: transactions that expire would be dead on a chain of the future.
-    request["params"] = json!([format!("{blocks:#x}"), "0x0"]);
-    let answer = client().post(chain.anvil_url()).json(&request).send().await.expect("anvil answers");
-    let answer: Value = answer.json().await.expect("JSON");
-    assert_eq!(answer.get("error"), None);
+    call_chain(chain, "anvil_mine", json!([format!("{blocks:#x}"), "0x0"])).await;
 }
 
 /// A new key: nobody knows a secret to it, which nothing here needs.

@@ -3,19 +3,27 @@
 use farebox::funding::channel::Phase;
 use farebox_test_support::agent;
 use farebox_test_support::db;
-use farebox_test_support::harness::{self, client, eventually, own_chain, run, send_raw};
-use serde_json::{Value, json};
+use farebox_test_support::harness::{self, advance, eventually, own_chain, run, send_raw};
+use farebox_test_support::payer::Payer;
+use farebox_test_support::sse::Stream;
+use serde_json::json;
 
 use crate::fixture::{DEPOSIT, Fixture, PRICE, amount, body, on_every_engine};
+
+/// A stream that runs on, and its payer, who asks the chain for a close.
+async fn close_requested_while_streaming(fixture: &Fixture<'_>) -> (Payer, Stream) {
+    let payer = fixture.payer(DEPOSIT).await;
+    let script = json!({"endless": true, "intervalMs": 2});
+    let mut stream = fixture.stream(&payer, payer.open(800 * PRICE), &script).await;
+    stream.text().await.expect("it runs");
+    send_raw(fixture.chain, &payer.request_close()).await;
+    (payer, stream)
+}
 
 #[test]
 fn attack_17_a_requested_close_ends_delivery_and_is_settled_at_once() {
     run(on_every_engine(async |fixture| {
-        let payer = fixture.payer(DEPOSIT).await;
-        let script = json!({"endless": true, "intervalMs": 2});
-        let mut stream = fixture.stream(&payer, payer.open(800 * PRICE), &script).await;
-        stream.text().await.expect("it runs");
-        send_raw(fixture.chain, &payer.request_close()).await;
+        let (payer, mut stream) = close_requested_while_streaming(fixture).await;
         fixture.run_worker().await;
         let transcript = fixture.read_and_pay(&payer, &mut stream).await;
         assert_eq!(transcript.errors[0]["error"]["code"], "superseded");
@@ -32,11 +40,7 @@ fn attack_17_a_requested_close_ends_delivery_and_is_settled_at_once() {
 #[test]
 fn attack_17_a_requested_close_is_noticed_within_seconds_while_a_request_runs() {
     run(on_every_engine(async |fixture| {
-        let payer = fixture.payer(DEPOSIT).await;
-        let script = json!({"endless": true, "intervalMs": 2});
-        let mut stream = fixture.stream(&payer, payer.open(800 * PRICE), &script).await;
-        stream.text().await.expect("it runs");
-        send_raw(fixture.chain, &payer.request_close()).await;
+        let (payer, mut stream) = close_requested_while_streaming(fixture).await;
         let soon = fixture.channel(&payer).await.checked_at.checked_add_millis(1_500).expect("near");
         fixture.check_due(soon).await;
         assert_ne!(fixture.channel(&payer).await.close_requested_at, 0, "not noticed after 1.5 s");
@@ -79,18 +83,7 @@ fn attack_17_a_withdrawn_channel_delivers_nothing() {
         let payer = fixture.opened(DEPOSIT, 5 * PRICE).await;
         fixture.server.stop().await;
         send_raw(&chain, &payer.request_close()).await;
-        for (method, params) in [("evm_increaseTime", json!([901])), ("evm_mine", json!([]))] {
-            let request = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
-            let _: Value = client()
-                .post(chain.anvil_url())
-                .json(&request)
-                .send()
-                .await
-                .expect("sent")
-                .json()
-                .await
-                .expect("JSON");
-        }
+        advance(&chain, 901).await;
         // Valid by the chain's clock, which is ahead now.
         let withdraw = payer.sign_call_at(payer.withdraw_call(), agent::now_seconds() + 901);
         let receipt = send_raw(&chain, &withdraw).await;

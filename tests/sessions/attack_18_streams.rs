@@ -1,6 +1,6 @@
 //! Row 18: streams that end early, ask too much, or say what is not theirs to say.
 
-use farebox_test_support::harness::{eventually, run};
+use farebox_test_support::harness::{asked, eventually, run};
 use farebox_test_support::sse::{Frame, text};
 use serde_json::json;
 
@@ -127,7 +127,7 @@ fn attack_18_a_silent_answer_ends_with_its_channel() {
         for (streams, closes) in [(true, false), (true, true), (false, false), (false, true)] {
             let payer = fixture.opened(DEPOSIT, 100 * PRICE).await;
             let silent = json!({"chunks": 5, "hangAfter": if streams { 2 } else { 0 }});
-            let asked = fixture.upstream.observed().requests;
+            let before = fixture.upstream.observed().requests;
             let ended = async {
                 if streams {
                     let mut stream = fixture.stream(&payer, payer.voucher(100 * PRICE), &silent).await;
@@ -139,10 +139,7 @@ fn attack_18_a_silent_answer_ends_with_its_channel() {
                 reply.status == 409 && reply.text.contains("or its close, ended this one")
             };
             let taken = async {
-                eventually("the model is asked", async || {
-                    (fixture.upstream.observed().requests > asked).then_some(())
-                })
-                .await;
+                asked(&fixture.upstream, before).await;
                 if closes {
                     fixture.done(&payer, payer.close(100 * PRICE)).await;
                 } else {

@@ -9,7 +9,9 @@ use farebox::devnet::{Devnet, Fault, Rule};
 use farebox::funding::channel::{ChannelError, Phase, worker};
 use farebox::id::Timestamp;
 use farebox_test_support::db;
-use farebox_test_support::harness::{self, Reply, client, eventually, own_chain, reply, run, send_raw};
+use farebox_test_support::harness::{
+    self, Reply, client, eventually, newest_block, own_chain, reply, run, send_raw,
+};
 use farebox_test_support::payer::Payer;
 use serde_json::{Value, json};
 
@@ -424,12 +426,9 @@ fn attack_30_a_chain_that_is_behind_is_waited_for() {
         let fixture = fixture(&chain).await;
         for step in STEPS {
             let next = NextStep::of(&fixture, step).await;
-            let request = json!({ "jsonrpc": "2.0", "id": 1, "method": "eth_blockNumber", "params": [] });
-            let newest = client().post(chain.anvil_url()).json(&request).send().await.expect("an answer");
-            let newest: Value = newest.json().await.expect("JSON");
-            let newest: alloy::primitives::U64 = newest["result"].as_str().unwrap().parse().unwrap();
+            let newest = newest_block(&chain).await;
             chain.faults().set(Rule::new(Fault::DropAfterIncluding));
-            chain.faults().set(Rule::new(Fault::Behind { block: newest.to() }));
+            chain.faults().set(Rule::new(Fault::Behind { block: newest }));
             for _ in 0..2 {
                 assert_eq!(next.attempt(&fixture).await, open("settlement_pending"), "{step:?}");
             }

@@ -246,11 +246,7 @@ impl<'a> Fixture<'a> {
 
     /// The newest block's number, past all faults.
     pub async fn block(&self) -> u64 {
-        let request = json!({ "jsonrpc": "2.0", "id": 1, "method": "eth_blockNumber", "params": [] });
-        let sent = harness::client().post(self.chain.anvil_url()).json(&request).send().await;
-        let answer: Value = sent.expect("anvil answers").json().await.expect("JSON");
-        let number = answer["result"].as_str().expect("a number").trim_start_matches("0x");
-        u64::from_str_radix(number, 16).expect("hex")
+        harness::newest_block(self.chain).await
     }
 
     /// Balance of the payee on the chain.

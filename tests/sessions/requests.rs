@@ -4,7 +4,7 @@
 use farebox::config::Secret;
 use farebox::money::Money;
 use farebox_test_support::agent::Agent;
-use farebox_test_support::harness::{Reply, eventually, reply, run};
+use farebox_test_support::harness::{Reply, asked, eventually, reply, run};
 use farebox_test_support::payer::Payer;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -103,10 +103,7 @@ fn attack_18_a_client_gone_before_the_first_chunk_leaves_no_hold_and_no_model_ru
             let request = fixture.server.post(CHAT, &body);
             let request = request.header("authorization", asking.authorization(payer.voucher(100 * PRICE)));
             let waiting = tokio::spawn(async move { request.send().await?.bytes().await });
-            eventually("the model is asked", async || {
-                (fixture.upstream.observed().requests > before.requests).then_some(())
-            })
-            .await;
+            asked(&fixture.upstream, before.requests).await;
             waiting.abort();
             fixture.idle().await;
             eventually("the model is stopped", async || {

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use farebox::ledger::EntryKind;
 use farebox_test_support::db;
-use farebox_test_support::harness::{eventually, reply, run};
+use farebox_test_support::harness::{asked, eventually, reply, run};
 use farebox_test_support::sse::Frame;
 use serde_json::{Value, json};
 
@@ -189,10 +189,7 @@ fn a_client_that_goes_away_pays_for_what_it_got() {
             let request =
                 fixture.post(&customer, CHAT, &body(&json!({"hangAfter": 0}), &json!({"stream": stream})));
             let waiting = tokio::spawn(async move { request.send().await?.bytes().await });
-            eventually("the model is asked", async || {
-                (fixture.upstream.observed().requests > before.requests).then_some(())
-            })
-            .await;
+            asked(&fixture.upstream, before.requests).await;
             waiting.abort();
             assert_eq!(
                 fixture.available(&customer).await,
@@ -226,10 +223,7 @@ fn attack_38_who_leaves_before_the_first_token_pays_for_the_prompt() {
                 let (before, balance) = (fixture.upstream.observed(), fixture.available(&customer).await);
                 let request = fixture.post(&customer, CHAT, &body(&json!({}), &more(stream)));
                 let waiting = tokio::spawn(async move { request.send().await?.bytes().await });
-                eventually("the model is asked", async || {
-                    (fixture.upstream.observed().requests > before.requests).then_some(())
-                })
-                .await;
+                asked(&fixture.upstream, before.requests).await;
                 waiting.abort();
                 fixture.idle().await;
                 let paid = balance - fixture.available(&customer).await;

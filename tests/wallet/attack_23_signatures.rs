@@ -7,7 +7,7 @@ use farebox::devnet::Devnet;
 use farebox::wallet_auth::signature::hash;
 use farebox_test_support::access_key::{AccessKey, Restriction};
 use farebox_test_support::agent::Agent;
-use farebox_test_support::harness::{Server, client, funded, run, send_raw, shared_chain};
+use farebox_test_support::harness::{Server, call_chain, funded, run, send_raw, shared_chain};
 use p256::ecdsa::signature::hazmat::PrehashSigner as _;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
@@ -25,11 +25,7 @@ const FACTORY: &str = "36600060003760003660006000f500";
 
 pub async fn set_code(chain: &Devnet, code: &str) -> Address {
     let address = PrivateKeySigner::random().address();
-    let request = json!({ "jsonrpc": "2.0", "id": 1, "method": "anvil_setCode",
-        "params": [address, format!("0x{code}")] });
-    let answer = client().post(chain.anvil_url()).json(&request).send().await.expect("anvil answers");
-    let answer: serde_json::Value = answer.json().await.expect("JSON");
-    assert_eq!(answer.get("error"), None);
+    call_chain(chain, "anvil_setCode", json!([address, format!("0x{code}")])).await;
     address
 }
 

@@ -3,12 +3,13 @@
 use std::sync::{Arc, LazyLock, OnceLock};
 use std::time::{Duration, Instant};
 
-use alloy::primitives::{Address, U256};
+use alloy::primitives::{Address, U64, U256};
 use farebox::app::App;
 use farebox::config::{Config, PATH_USD, Secret};
 use farebox::devnet::{Devnet, DevnetConfig};
 use farebox::ledger::audit::audit;
 use farebox::payments::Payment;
+use farebox::services::chat::scripted::ScriptedUpstream;
 use farebox::{server, telemetry};
 use metrics_exporter_prometheus::PrometheusHandle;
 use reqwest::header::{HeaderMap, HeaderName};
@@ -259,14 +260,35 @@ pub async fn funded(chain: &Devnet) -> Agent {
     agent
 }
 
-/// Sends a raw transaction past the server and waits for its block.
-pub async fn send_raw(chain: &Devnet, raw: &str) -> Value {
-    let mut request = json!({ "jsonrpc": "2.0", "id": 1, "method": "eth_sendRawTransactionSync" });
-    request["params"] = json!([raw]);
+/// Calls a method of the chain past the server and all faults, and returns its result.
+pub async fn call_chain(chain: &Devnet, method: &str, params: Value) -> Value {
+    let request = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
     let answer = client().post(chain.anvil_url()).json(&request).send().await.expect("anvil answers");
     let mut answer: Value = answer.json().await.expect("JSON");
-    assert_eq!(answer.get("error"), None, "the chain takes the transaction");
+    assert_eq!(answer.get("error"), None, "the chain takes {method}");
     answer["result"].take()
+}
+
+/// Sends a raw transaction past the server and waits for its block.
+pub async fn send_raw(chain: &Devnet, raw: &str) -> Value {
+    call_chain(chain, "eth_sendRawTransactionSync", json!([raw])).await
+}
+
+/// Number of the chain's newest block, past all faults.
+pub async fn newest_block(chain: &Devnet) -> u64 {
+    let number = call_chain(chain, "eth_blockNumber", json!([])).await;
+    number.as_str().and_then(|number| number.parse::<U64>().ok()).expect("a number").to()
+}
+
+/// Moves the chain's clock on, with a block.
+pub async fn advance(chain: &Devnet, seconds: u64) {
+    call_chain(chain, "evm_increaseTime", json!([seconds])).await;
+    call_chain(chain, "evm_mine", json!([])).await;
+}
+
+/// Waits until the model has been asked more often than `before`.
+pub async fn asked(model: &ScriptedUpstream, before: u64) {
+    eventually("the model is asked", async || (model.observed().requests > before).then_some(())).await;
 }
 
 /// Waits until `holds` answers with a value.
