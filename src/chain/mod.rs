@@ -32,7 +32,9 @@ use tokio::time::Instant;
 
 use crate::config;
 
-pub use receipt::{BlockedTransfer, TransferResult, fee_paid, held_back, transfer_result};
+pub use receipt::{
+    BlockedTransfer, MemoTransfer, TransferResult, fee_paid, held_back, memo_transfers, transfer_result,
+};
 pub use transaction::{Fees, KnownTransaction, SignedTransaction, TransactionError, TransactionSigner};
 
 /// Pause between two requests for the same transaction.
@@ -245,8 +247,22 @@ impl Chain {
 
     /// Number and time (Unix seconds) of the newest block.
     async fn newest_block(&self) -> Result<(u64, u64), ChainError> {
+        self.block(BlockNumberOrTag::Latest).await
+    }
+
+    /// Time of the block that a transaction is in, in Unix seconds.
+    ///
+    /// # Errors
+    /// [`ChainError`] when the node is unreachable or its answer is invalid.
+    pub async fn mined_at(&self, receipt: &ChainReceipt) -> Result<u64, ChainError> {
+        let method = "eth_getTransactionReceipt";
+        let number = receipt.block_number().ok_or(ChainError::InvalidAnswer { method })?;
+        Ok(self.block(number.into()).await?.1)
+    }
+
+    async fn block(&self, number: BlockNumberOrTag) -> Result<(u64, u64), ChainError> {
         let method = "eth_getBlockByNumber";
-        let block = self.provider.get_block_by_number(BlockNumberOrTag::Latest);
+        let block = self.provider.get_block_by_number(number);
         let block =
             self.call(method, async { block.await }).await?.ok_or(ChainError::InvalidAnswer { method })?;
         Ok((block.header.number(), block.header.timestamp()))

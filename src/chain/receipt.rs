@@ -43,6 +43,36 @@ pub fn transfer_result(
     blocked.map_or(TransferResult::Absent, TransferResult::HeldBack)
 }
 
+/// A transfer with a memo that arrived.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MemoTransfer {
+    /// Position among those of its transaction that [`memo_transfers`] finds.
+    pub position: usize,
+    /// Account that was debited.
+    pub payer: Address,
+    pub memo: B256,
+    /// Amount, in base units of the token.
+    pub amount: U256,
+}
+
+/// The transfers with a memo of `token` to `recipient` in a transaction that succeeded, in their order.
+pub fn memo_transfers(
+    receipt: &ChainReceipt,
+    token: Address,
+    recipient: Address,
+) -> impl Iterator<Item = MemoTransfer> {
+    let logs = receipt.inner.logs().iter().filter(move |log| receipt.status() && log.address() == token);
+    logs.filter_map(|log| ITIP20::TransferWithMemo::decode_log(&log.inner).ok())
+        .filter(move |moved| moved.to == recipient)
+        .enumerate()
+        .map(|(position, moved)| MemoTransfer {
+            position,
+            payer: moved.from,
+            memo: moved.memo,
+            amount: moved.amount,
+        })
+}
+
 /// A transfer that a receive policy blocked (TIP-1028).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BlockedTransfer {

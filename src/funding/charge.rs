@@ -18,7 +18,7 @@
 use std::sync::Arc;
 
 use super::goods::WorkResult;
-use super::method::{Authority, ChargeMethod, Due, MethodError};
+use super::method::{Authority, ChargeMethod, Due, MethodError, Validated};
 use super::outcome::{deliver, refused};
 use super::payment_lease;
 use super::settle::ChargeSettlement;
@@ -30,18 +30,18 @@ use crate::chain::Chain;
 use crate::config::Config;
 use crate::id::Timestamp;
 use crate::money::Money;
-use crate::payments::core::payment::{self, NextStep, Presented};
+use crate::payments::core::payment::{self, NextStep, Presented, RefusalReason};
 use crate::payments::{
     ChallengeError, Credential, Delivery, Issuer, Method, Network, Offer, Offered as _, Payer, Payment,
-    PaymentState, RedeemError, Requirement, Submission,
+    PaymentState, RedeemError, Requirement, Submission, WorkError,
 };
 
 /// One-time charges of this server.
 #[derive(Clone)]
 pub struct Charges {
     pub(super) payments: Payments,
-    issuer: Issuer,
-    methods: Arc<[ChargeMethod]>,
+    pub(super) issuer: Issuer,
+    pub(super) methods: Arc<[ChargeMethod]>,
 }
 
 /// Proof that a credential was validated and claimed for exactly this request.
@@ -142,7 +142,7 @@ impl Charges {
     ) -> Result<Delivery, RedeemError<E>>
     where
         F: FnOnce(Paid) -> W,
-        W: Future<Output = Result<A, E>>,
+        W: Future<Output = Result<A, WorkError<E>>>,
         A: Into<WorkResult>,
     {
         let id = &credential.challenge().id;
@@ -180,6 +180,9 @@ impl Charges {
                 self.take_over(&stored, requirement.idempotency_key.as_deref(), lease).await?;
                 self.holding(id, lease, self.earn(&redemption, work)).await
             }
+            (NextStep::Refuse(reason @ (RefusalReason::Spent | RefusalReason::UsedChallenge)), _) => {
+                Err(self.credit_unused(method, credential, refused(reason), now).await)
+            }
             (NextStep::Refuse(reason), _) => Err(refused(reason)),
             (NextStep::Reconcile | NextStep::Deliver | NextStep::Repeat, Some(stored)) => {
                 self.complete(step, stored, now).await
@@ -205,7 +208,7 @@ impl Charges {
             .await?
             .filter(|stored| credential.is_of(&stored.fingerprint) && is_for(stored, requirement));
         let Some(stored) = known else {
-            return Err(RedeemError::Challenge(error));
+            return Err(self.refuse_challenge(credential, error, now).await);
         };
         let presented = presented(requirement, credential, Some(&stored), stored.expires_at);
         match payment::decide(Some(&stored), &presented, now) {
@@ -213,7 +216,7 @@ impl Charges {
                 self.complete(step, stored, now).await
             }
             NextStep::Refuse(reason) => Err(refused(reason)),
-            NextStep::Claim | NextStep::TakeOver => Err(RedeemError::Challenge(error)),
+            NextStep::Claim | NextStep::TakeOver => Err(self.refuse_challenge(credential, error, now).await),
         }
     }
 
@@ -241,7 +244,10 @@ impl Charges {
         now: Timestamp,
     ) -> Result<(), RedeemError<E>> {
         let Redemption { requirement, credential, offer, method, expires } = redemption;
+        let is_push = credential.submission() == Submission::Push;
+        let pushed = is_push.then(|| method.pushed(credential)).transpose()?;
         let claim = Claim {
+            pushed: pushed.as_deref(),
             id: &credential.challenge().id,
             fingerprint: credential.fingerprint(),
             method: method.id(),
@@ -275,25 +281,26 @@ impl Charges {
     async fn earn<E, A, F, W>(&self, redemption: &Redemption<'_>, work: F) -> Result<Delivery, RedeemError<E>>
     where
         F: FnOnce(Paid) -> W,
-        W: Future<Output = Result<A, E>>,
+        W: Future<Output = Result<A, WorkError<E>>>,
         A: Into<WorkResult>,
     {
-        let id = &redemption.credential.challenge().id;
-        let result = self.earn_claimed(redemption, work).await;
-        if let Err(error) = &result {
-            // Whoever pushed has paid already. Unless that payment is known to
-            // be no good, its claim stays, so that it can come back after the
-            // challenge's expiry.
-            let no_good =
-                matches!(error, RedeemError::Invalid(_) | RedeemError::Spent(_) | RedeemError::Expired);
-            if no_good || redemption.credential.submission() != Submission::Push {
-                // Only a row still `claimed` is forgotten: the network may yet
-                // contradict the node that refused a transfer.
-                self.payments.forget(id).await?;
-            }
-            self.payments.release(id).await?;
+        let Redemption { credential, method, .. } = redemption;
+        let id = &credential.challenge().id;
+        let mut error = match self.earn_claimed(redemption, work).await {
+            Ok(delivery) => return Ok(delivery),
+            Err(error) => error,
+        };
+        if is_final(&error) {
+            error = self.credit_unused(method, credential, error, Timestamp::now()).await;
         }
-        result
+        // Whoever pushed has paid already: its claim stays until what was paid has bought something, or is credited.
+        if is_final(&error) || credential.submission() != Submission::Push {
+            // Only a row still `claimed` is forgotten: the network may yet
+            // contradict the node that refused a transfer.
+            self.payments.forget(id).await?;
+        }
+        self.payments.release(id).await?;
+        Err(error)
     }
 
     async fn earn_claimed<E, A, F, W>(
@@ -303,11 +310,11 @@ impl Charges {
     ) -> Result<Delivery, RedeemError<E>>
     where
         F: FnOnce(Paid) -> W,
-        W: Future<Output = Result<A, E>>,
+        W: Future<Output = Result<A, WorkError<E>>>,
         A: Into<WorkResult>,
     {
         let Redemption { requirement, credential, offer, method, expires } = redemption;
-        let payer = match method.validate(credential, offer, Timestamp::now()).await {
+        let validated = match method.validate(credential, offer, *expires, Timestamp::now()).await {
             Err(MethodError::HeldBack(held)) => {
                 let id = &credential.challenge().id;
                 let owed = OwedCredit {
@@ -328,6 +335,12 @@ impl Charges {
             }
             validated => validated?,
         };
+        let Validated { payer, transfer: pushed, surplus } = validated;
+        if let Some(made) = &pushed
+            && self.is_used(method, made).await?
+        {
+            return Err(RedeemError::Spent("this transaction has been used".into()));
+        }
         let authority = if requirement.gives_authority {
             method.authority(credential, offer, &payer).await?
         } else {
@@ -363,8 +376,12 @@ impl Charges {
                 self.execute(&settlement, &transfer).await
             }
             Submission::Push => {
-                let reference = method.pushed(credential)?;
-                self.settle(&settlement, Some(&reference), None, Timestamp::now()).await
+                let made = pushed.ok_or(RedeemError::Pending)?;
+                let settled = self.settle(&settlement, Some(&made.reference), None, Timestamp::now()).await;
+                if settled.is_ok() {
+                    self.credit_surplus(method, surplus, Timestamp::now()).await;
+                }
+                settled
             }
             Submission::Proof => {
                 if *expires <= Timestamp::now() {
@@ -405,6 +422,24 @@ impl Charges {
             }
             _ => Err(RedeemError::InProgress),
         }
+    }
+}
+
+/// True if a credential that was refused so can never buy what its challenge offers.
+fn is_final<E>(error: &RedeemError<E>) -> bool {
+    match error {
+        RedeemError::Invalid(_)
+        | RedeemError::Insufficient(_)
+        | RedeemError::Spent(_)
+        | RedeemError::Expired
+        | RedeemError::Credited { .. } => true,
+        RedeemError::Work(failed) => failed.is_final,
+        RedeemError::Challenge(_)
+        | RedeemError::UsedChallenge
+        | RedeemError::InProgress
+        | RedeemError::Pending
+        | RedeemError::KeyReused
+        | RedeemError::Unavailable(_) => false,
     }
 }
 

@@ -8,7 +8,7 @@ use super::tempo::TempoCharges;
 use crate::db::{DbError, Tx};
 use crate::id::Timestamp;
 use crate::money::Money;
-use crate::payments::{Credential, Method, Network, Offer, Payer, Transfer};
+use crate::payments::{Credential, Method, Network, Offer, Payer, Payment, Transfer};
 
 /// Reason that a method does not accept a payment now.
 #[derive(Debug)]
@@ -27,6 +27,25 @@ pub(super) enum MethodError {
     Pending,
     /// The network is unreachable; the text names it.
     Unavailable(&'static str),
+}
+
+/// A payment that is what was asked for, as far as it can be known before it is made.
+#[derive(Debug)]
+pub(super) struct Validated {
+    pub payer: Payer,
+    /// The transfer that the payer has made (push).
+    pub transfer: Option<PushedTransfer>,
+    /// Further transfers for the challenge that the payer has made, which pay nothing.
+    pub surplus: Vec<PushedTransfer>,
+}
+
+/// A transfer that a payer has made for a challenge.
+#[derive(Debug, Clone)]
+pub(super) struct PushedTransfer {
+    /// The method's name of it.
+    pub reference: String,
+    pub payer: Payer,
+    pub amount: Money,
 }
 
 /// Authority over the payer's account that whoever authorised a payment has.
@@ -97,15 +116,16 @@ impl ChargeMethod {
         }
     }
 
-    /// Checks the payment of a credential against its offer. Returns who pays.
+    /// Checks the payment of a credential against its offer, which expires at `expires`.
     pub(super) async fn validate(
         &self,
         credential: &Credential,
         offer: &Offer,
+        expires: Timestamp,
         now: Timestamp,
-    ) -> Result<Payer, MethodError> {
+    ) -> Result<Validated, MethodError> {
         match self {
-            Self::Tempo(tempo) => tempo.validate(credential, offer, now).await,
+            Self::Tempo(tempo) => tempo.validate(credential, offer, expires, now).await,
         }
     }
 
@@ -121,7 +141,36 @@ impl ChargeMethod {
         }
     }
 
-    /// The method's name of the transfer that a payer made before it presented the credential (push).
+    /// The transfers that were made for a credential's challenge, which this server has issued: what is in the
+    /// network's books at this moment, not what may come (push).
+    pub(super) async fn pushed_transfers(
+        &self,
+        credential: &Credential,
+    ) -> Result<Vec<PushedTransfer>, MethodError> {
+        match self {
+            Self::Tempo(tempo) => tempo.pushed_transfers(credential).await,
+        }
+    }
+
+    /// The transfers that a stored claim names, made for its challenge; empty where there are none or never will be.
+    pub(super) async fn claimed_transfers(
+        &self,
+        realm: &str,
+        claim: &Payment,
+    ) -> Result<Vec<PushedTransfer>, MethodError> {
+        match self {
+            Self::Tempo(tempo) => tempo.claimed_transfers(realm, claim).await,
+        }
+    }
+
+    /// The name of the transaction that made a transfer, for receipts.
+    pub(super) fn transaction<'a>(&self, reference: &'a str) -> &'a str {
+        match self {
+            Self::Tempo(_) => reference.split(':').next().unwrap_or(reference),
+        }
+    }
+
+    /// The transaction that a payer made before it presented the credential (push), as it is stored.
     pub(super) fn pushed(&self, credential: &Credential) -> Result<String, MethodError> {
         match self {
             Self::Tempo(_) => TempoCharges::pushed(credential),

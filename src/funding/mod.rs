@@ -27,6 +27,7 @@ pub mod sponsor;
 mod store;
 mod tempo;
 pub mod uncredited;
+mod unused;
 mod worker_lease;
 
 pub use charge::{Charges, Paid};

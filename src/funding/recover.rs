@@ -67,10 +67,13 @@ pub async fn run(charges: Charges, retention: Duration) {
             tracing::warn!(%error, "open payments cannot be read");
         }
         let retention = i64::try_from(retention.as_millis()).unwrap_or(i64::MAX);
-        if let Some(before) = now.checked_sub_millis(retention)
-            && let Err(error) = charges.payments().expire(before).await
-        {
-            tracing::warn!(%error, "old answers cannot be deleted");
+        if let Some(before) = now.checked_sub_millis(retention) {
+            if let Err(error) = end_claims(&charges, before, now).await {
+                tracing::warn!(%error, "claims that nobody came back for cannot be ended");
+            }
+            if let Err(error) = charges.payments().expire(before).await {
+                tracing::warn!(%error, "old answers cannot be deleted");
+            }
         }
         tokio::time::sleep(INTERVAL).await;
     }
@@ -96,6 +99,29 @@ pub async fn reconcile_open(charges: &Charges, now: Timestamp) -> Result<usize, 
                 charges.payments().postpone(&id, later).await?;
             }
         }
+    }
+    Ok(ended)
+}
+
+/// Ends claims of pushed payments from before `before` that nobody has come back for, and credits what was paid;
+/// returns their number.
+///
+/// # Errors
+/// If the table cannot be read.
+pub async fn end_claims(charges: &Charges, before: Timestamp, now: Timestamp) -> Result<usize, StoreError> {
+    let mut ended = 0;
+    for id in charges.payments().abandoned_pushes(before, now, BATCH).await? {
+        charges.payments().checked(&id, now).await?;
+        let Some(claim) = charges.payments().find(&id).await? else { continue };
+        let lease = payment_lease::until(now);
+        if !charges.payments().take_over(&claim, claim.idempotency_key.as_deref(), lease).await? {
+            continue;
+        }
+        match charges.holding(&id, lease, charges.end_claim(&claim, now)).await {
+            Ok(has_ended) => ended += usize::from(has_ended),
+            Err(error) => tracing::error!(payment = id, %error, "a claim cannot be ended"),
+        }
+        charges.payments().release(&id).await?;
     }
     Ok(ended)
 }

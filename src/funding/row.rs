@@ -28,6 +28,7 @@ pub(super) fn payment(row: &AnyRow) -> Result<Payment, StoreError> {
         network: Network::from_stored(row.try_get::<&str, _>("network")?),
         submission: Submission::parse(&proof).ok_or_else(|| corrupt("proof", &proof))?,
         fingerprint: row.try_get("fingerprint")?,
+        pushed: row.try_get("pushed")?,
         resource: row.try_get("route")?,
         digest: row.try_get("digest")?,
         amount: Money::from_micros(row.try_get("amount")?),

@@ -44,18 +44,23 @@ pub(super) struct ChargeSettlement<'a> {
 }
 
 impl ChargeSettlement<'_> {
-    /// The source of the credit that a transfer is evidence of. On Tempo, whose transaction hashes
-    /// came first, it is `tx:<hash>`; other methods name themselves and their network.
+    /// The source of the credit that a transfer is evidence of.
     pub(super) fn source(&self, reference: &str) -> Result<SourceRef, LedgerError> {
-        let text = match self.method.id() {
-            Method::Tempo => format!("tx:{reference}"),
-        };
-        SourceRef::parse(&text).map_err(|_| self.corrupt("transaction"))
+        source(self.method.id(), reference)
     }
 
     pub(super) fn corrupt(&self, what: &str) -> LedgerError {
         LedgerError::Corrupt(format!("{what} of payment {}", self.id))
     }
+}
+
+/// The source of the credit that a transfer is evidence of. On Tempo, whose transaction hashes
+/// came first, it is `tx:<hash>`; other methods name themselves and their network.
+pub(super) fn source(method: Method, reference: &str) -> Result<SourceRef, LedgerError> {
+    let text = match method {
+        Method::Tempo => format!("tx:{reference}"),
+    };
+    SourceRef::parse(&text).map_err(|_| LedgerError::Corrupt(format!("the transfer {reference}")))
 }
 
 impl Charges {
@@ -302,7 +307,7 @@ fn receipt(settlement: &ChargeSettlement<'_>, reference: Option<&str>, now: Time
         method: settlement.method.id().as_str().into(),
         intent: Intent::Charge.as_str().into(),
         timestamp: now.to_rfc3339(),
-        reference: reference.unwrap_or(settlement.id).to_owned(),
+        reference: reference.map_or(settlement.id, |made| settlement.method.transaction(made)).to_owned(),
         challenge_id: settlement.id.to_owned(),
         currency: settlement.due.currency.to_owned(),
         chain_id: settlement.method.network().chain_id(),
@@ -411,7 +416,7 @@ async fn credit_and_spend(
         service: settlement.service.to_owned(),
         units: 1,
         unit_price: amount,
-        meta: serde_json::json!({ "challenge": id, "transaction": reference }),
+        meta: serde_json::json!({ "challenge": id, "transaction": settlement.method.transaction(reference) }),
     };
     match ledger::spend(tx, account, amount, &key, &details, now).await? {
         SpendOutcome::Spent(_) => Ok(()),

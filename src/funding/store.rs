@@ -5,7 +5,8 @@ use sqlx::Row as _;
 use super::method::HeldBack;
 use super::row;
 use crate::db::{Db, DbError, Tx};
-use crate::id::{AccountId, Timestamp};
+use crate::id::{AccountId, SourceRef, Timestamp};
+use crate::ledger::{self, LedgerError};
 use crate::money::Money;
 use crate::payments::{Method, Network, Payer, Payment, Submission, Transfer};
 
@@ -16,6 +17,14 @@ pub enum StoreError {
     Db(#[from] DbError),
     #[error("payment {id} holds the unknown {column} \"{value}\"")]
     Corrupt { id: String, column: &'static str, value: String },
+    #[error(transparent)]
+    Ledger(Box<LedgerError>),
+}
+
+impl From<LedgerError> for StoreError {
+    fn from(error: LedgerError) -> Self {
+        Self::Ledger(Box::new(error))
+    }
 }
 
 impl From<sqlx::Error> for StoreError {
@@ -38,6 +47,8 @@ pub(super) struct Claim<'a> {
     pub method: Method,
     pub network: &'a Network,
     pub submission: Submission,
+    /// The transaction that a push names.
+    pub pushed: Option<&'a str>,
     pub resource: &'a str,
     pub digest: &'a str,
     pub amount: Money,
@@ -71,7 +82,7 @@ pub(super) struct SettlementRecord<'a> {
 
 const COLUMNS: &str = "id, fingerprint, method, network, proof, state, route, digest, amount, currency, \
     payer, idempotency_key, request_id, reference, instruction, answer, goods, receipt, fee_limit, \
-    valid_before, expires_at, lease_until, created_at, updated_at, account, failure";
+    valid_before, expires_at, lease_until, created_at, updated_at, account, failure, pushed";
 
 impl Payments {
     #[must_use]
@@ -94,6 +105,15 @@ impl Payments {
     /// The payment that a transfer made, once it is settled.
     pub(super) async fn find_reference(&self, reference: &str) -> Result<Option<Payment>, StoreError> {
         self.one("reference = $1 AND state IN ('settled', 'delivered')", &[reference]).await
+    }
+
+    /// True if a transfer has been credited, to whomever.
+    pub(super) async fn is_credited(&self, source: &SourceRef) -> Result<bool, StoreError> {
+        let found = self.db.transaction(|mut tx| async move {
+            let found = ledger::credited_by(&mut tx, source).await?;
+            Ok::<_, LedgerError>((tx, found))
+        });
+        Ok(found.await?.is_some())
     }
 
     /// The payment a payer made under an idempotency key.
@@ -177,9 +197,9 @@ impl Payments {
                 let done = sqlx::query(
                     "INSERT INTO payments (id, fingerprint, proof, state, route, digest, amount, \
                      currency, idempotency_key, request_id, expires_at, lease_until, created_at, \
-                     updated_at, account, method, network) \
+                     updated_at, account, method, network, pushed) \
                      VALUES ($1, $2, $3, 'claimed', $4, $5, $6, $7, $8, $9, $10, $11, $12, $12, $13, $14, \
-                     $15) \
+                     $15, $16) \
                      ON CONFLICT (id) DO NOTHING",
                 )
                 .bind(claim.id.to_owned())
@@ -197,6 +217,7 @@ impl Payments {
                 .bind(claim.top_up.map(|account| account.as_str().to_owned()))
                 .bind(claim.method.as_str())
                 .bind(claim.network.as_str().to_owned())
+                .bind(claim.pushed.map(str::to_owned))
                 .execute(tx.conn())
                 .await
                 .map_err(DbError::from)?;
@@ -274,7 +295,21 @@ impl Payments {
         .await
     }
 
-    /// Drops answers and claims that are older than `before`.
+    /// Ids of claims of pushed payments from before `before` that nobody works on: their payers have perhaps paid.
+    pub(super) async fn abandoned_pushes(
+        &self,
+        before: Timestamp,
+        now: Timestamp,
+        limit: i64,
+    ) -> Result<Vec<String>, StoreError> {
+        let text = "SELECT id FROM payments WHERE state = 'claimed' AND pushed IS NOT NULL AND lease_until <= $1 \
+             AND created_at < $2 ORDER BY checked_at, id LIMIT $3";
+        let query = sqlx::query(text).bind(now.millis()).bind(before.millis()).bind(limit);
+        let rows = query.fetch_all(&self.db.pool).await?;
+        rows.iter().map(|row| row.try_get("id").map_err(StoreError::from)).collect()
+    }
+
+    /// Drops answers that are older than `before`, and claims that no money belongs to.
     pub(super) async fn expire(&self, before: Timestamp) -> Result<(), StoreError> {
         self.update(
             "UPDATE payments SET answer = NULL WHERE answer IS NOT NULL \
@@ -283,7 +318,8 @@ impl Payments {
         )
         .await?;
         self.update(
-            "DELETE FROM payments WHERE state = 'claimed' AND lease_until < $1 AND created_at < $1",
+            "DELETE FROM payments WHERE state = 'claimed' AND pushed IS NULL AND lease_until < $1 \
+             AND created_at < $1",
             &[Bind::Int(before.millis())],
         )
         .await?;

@@ -180,7 +180,9 @@ fn a_mode_that_is_not_offered_is_refused() {
         let challenge = server.challenge().await;
         assert_eq!(challenge.request["methodDetails"]["supportedModes"], json!(["pull"]));
         let paid = broadcast(chain, &agent, &challenge).await;
-        server.pay(&pushed(&agent, &challenge, &paid)).await.assert(402, "verification_failed");
+        let refused = server.pay(&pushed(&agent, &challenge, &paid)).await;
+        refused.assert(403, "credential_spent");
+        assert!(refused.text.contains("are credited to the wallet"), "nothing is lost: {}", refused.text);
 
         let server = Server::with_config(|config| config.payments.modes = vec![SubmissionMode::Push]).await;
         let challenge = server.challenge().await;

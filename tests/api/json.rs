@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use farebox::funding::Paid;
 use farebox::id::{RequestId, Timestamp};
 use farebox::payments::json::{self, CREDENTIAL, PAYMENT_REQUIRED};
-use farebox::payments::{ChallengeError, Credential, Delivery, RedeemError, Requirement, Resource};
+use farebox::payments::{
+    ChallengeError, Credential, Delivery, RedeemError, Requirement, Resource, WorkError,
+};
 use mpp::PaymentCredential;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -62,7 +64,7 @@ async fn redeem(
     let credential: Credential = json::charge_credential(credential).expect("well formed");
     let work = async |paid: Paid| {
         works.fetch_add(1, Ordering::Relaxed);
-        Ok::<_, ()>(json!({ "payer": paid.payer().name() }).to_string())
+        Ok::<_, WorkError<()>>(json!({ "payer": paid.payer().name() }).to_string())
     };
     server.app.charges.redeem(call, &credential, Timestamp::now(), work).await
 }

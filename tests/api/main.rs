@@ -21,6 +21,7 @@ mod attack_30_full_disk;
 mod attack_33_used_wallets;
 mod attack_33_written_otherwise;
 mod attack_34_held_back;
+mod attack_34_unused_payments;
 mod charge;
 mod clients;
 mod contract;

@@ -33,6 +33,7 @@ const FILES: &[(&str, &str)] = files![
     "0016_payment_methods",
     "0017_authority",
     "0018_fair_recovery",
+    "0019_pushed_payments",
 ];
 
 /// Returns the schema's migrations, with the versions, descriptions and checksums that databases remember.

@@ -27,5 +27,5 @@ pub mod methods;
 pub use core::{
     Challenge, ChallengeError, Credential, CredentialError, Delivery, Intent, Issuer, Method, Network, Offer,
     Offered, Payer, Payment, PaymentState, Purchase, Receipt, RedeemError, Requirement, Resource, Settled,
-    Submission, Transfer,
+    Submission, Transfer, WorkError,
 };

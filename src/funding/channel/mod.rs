@@ -237,6 +237,7 @@ impl TxError for TxFailure {
             | Self::Exhausted(_)
             | Self::Store(StoreError::Corrupt { .. }) => None,
             Self::Ledger(error) => error.db(),
+            Self::Store(StoreError::Ledger(error)) => error.db(),
             Self::Store(StoreError::Db(error)) => Some(error),
         }
     }

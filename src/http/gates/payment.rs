@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 
 use axum::body::{Body, Bytes};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::Response;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -24,9 +24,11 @@ use crate::http::clock;
 use crate::http::error::{Code, HttpError};
 use crate::http::request::Received;
 use crate::id::AccountId;
+use crate::money::Money;
 use crate::payments::http::{CREDENTIAL_HEADERS, ChallengeHeader, by_preference};
 use crate::payments::{
     ChallengeError, Credential, CredentialError, Delivery, Offer, RedeemError, Requirement, Resource,
+    WorkError,
 };
 
 /// Carries the receipt of a paid answer.
@@ -135,6 +137,7 @@ where
 {
     let (charges, requirement) = (gate.app.charges.clone(), gate.requirement.clone());
     // Leases and expiries count from when the work begins, however long the task waited for its turn.
+    let work = |paid| async move { work(paid).await.map_err(failed) };
     let redeem = async move { charges.redeem(&requirement, &credential, clock::after_wait(), work).await };
     let redeemed = gate.app.tasks.spawn(redeem.in_current_span());
     match redeemed.await {
@@ -206,7 +209,10 @@ impl<'a> PaymentGate<'a> {
 
     fn refusal(&self, error: RedeemError<HttpError>) -> HttpError {
         let (code, detail) = match error {
-            RedeemError::Work(error) => return error,
+            RedeemError::Work(failed) => return failed.error,
+            RedeemError::Credited { because, wallet, amount } => {
+                return credited(self.refusal(*because), &wallet, amount);
+            }
             RedeemError::Challenge(refusal @ ChallengeError::Unsupported) => {
                 return HttpError::new(Code::MethodUnsupported, refusal.to_string());
             }
@@ -254,6 +260,29 @@ impl<'a> PaymentGate<'a> {
         };
         self.require_payment(code, &detail)
     }
+}
+
+/// An error of the work, which is final when the request itself is at fault.
+fn failed(error: HttpError) -> WorkError<HttpError> {
+    let is_passing = matches!(error.code.status().as_u16(), 408 | 409 | 429);
+    WorkError { is_final: error.code.status().is_client_error() && !is_passing, error }
+}
+
+/// The refusal of a payment that was made and buys nothing: it asks for no other one, and says where the money is.
+fn credited(refusal: HttpError, wallet: &str, amount: Money) -> HttpError {
+    let is_about_payment = refusal.code.status() == StatusCode::PAYMENT_REQUIRED;
+    let reason = match refusal.code {
+        Code::InvalidChallenge => "the challenge is not good any more",
+        Code::PaymentExpired => "the challenge expired before it was paid",
+        _ => refusal.detail.trim_end_matches(['.', ' ']),
+    };
+    let code = if is_about_payment { Code::CredentialSpent } else { refusal.code };
+    let detail = format!(
+        "{reason}. The payment is not lost: ${} are credited to the wallet {wallet}. Spend them with an API key that the \
+         wallet makes by signature (POST /api/v1/keys), see GET /llms.txt; do not pay this challenge again",
+        amount.to_dollars()
+    );
+    HttpError { code, detail, challenges: Vec::new(), ..refusal }
 }
 
 /// The request's Payment credential, of any intent, from either header field.

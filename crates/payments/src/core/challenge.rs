@@ -178,7 +178,7 @@ impl Issuer {
 
     /// Checks what every challenge of ours must pass: MAC and resource. Returns its expiry.
     fn recognise(&self, echo: &ChallengeEcho, resource: &Resource) -> Result<Timestamp, ChallengeError> {
-        if echo.realm != *self.realm || !self.issued(echo) {
+        if !self.has_issued(echo) {
             return Err(ChallengeError::Foreign);
         }
         if !echo.opaque.as_ref().is_some_and(|opaque| resource.is_named_by(opaque)) {
@@ -187,7 +187,12 @@ impl Issuer {
         echo.expires.as_deref().and_then(Timestamp::parse_rfc3339).ok_or(ChallengeError::NoExpiry)
     }
 
-    fn issued(&self, echo: &ChallengeEcho) -> bool {
+    /// True if a challenge is of this server, for whatever it was.
+    #[must_use]
+    pub fn has_issued(&self, echo: &ChallengeEcho) -> bool {
+        if echo.realm != *self.realm {
+            return false;
+        }
         let bound = BoundParameters {
             realm: &echo.realm,
             method: echo.method.as_str(),

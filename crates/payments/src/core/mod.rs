@@ -15,7 +15,7 @@ pub mod resource;
 pub use challenge::{Challenge, ChallengeError, Issuer};
 pub use credential::{Credential, CredentialError, Identity, Submission};
 pub use offer::{Intent, Method, Network, Offer, Offered};
-pub use outcome::{Delivery, RedeemError};
+pub use outcome::{Delivery, RedeemError, WorkError};
 pub use payment::{Payer, Payment, PaymentState, Purchase, Settled, Transfer};
 pub use receipt::Receipt;
 pub use requirement::Requirement;

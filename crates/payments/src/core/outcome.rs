@@ -1,5 +1,7 @@
 //! Outcomes of a presented credential: an answer with its receipt, or what the payer should do next.
 
+use farebox_types::money::Money;
+
 use super::{ChallengeError, Receipt};
 
 /// A paid answer, ready to leave.
@@ -38,5 +40,16 @@ pub enum RedeemError<E> {
     /// The network or the database, which is named, is unreachable. Nothing was taken for this request.
     Unavailable(&'static str),
     /// The work failed; nothing was taken.
-    Work(E),
+    Work(WorkError<E>),
+    /// The payment was made and buys nothing, for the reason within. It is credit of the paying wallet now, of
+    /// `amount` together.
+    Credited { because: Box<Self>, wallet: String, amount: Money },
+}
+
+/// Failure of the work for a paid request.
+#[derive(Debug)]
+pub struct WorkError<E> {
+    pub error: E,
+    /// True if the same request can never succeed.
+    pub is_final: bool,
 }

@@ -123,6 +123,8 @@ pub struct Payment {
     pub method: Method,
     pub network: Network,
     pub submission: Submission,
+    /// The method's name of the transaction that a push names.
+    pub pushed: Option<String>,
     pub state: PaymentState,
     /// [`Resource::name`](super::Resource::name).
     pub resource: String,
@@ -217,8 +219,8 @@ pub enum RefusalReason {
 #[must_use]
 pub fn decide(stored: Option<&Payment>, presented: &Presented, now: Timestamp) -> NextStep {
     let Some(stored) = stored else {
-        let expired = NextStep::Refuse(RefusalReason::Expired);
-        return if presented.expires <= now { expired } else { NextStep::Claim };
+        let is_late = presented.expires <= now && presented.submission != Submission::Push;
+        return if is_late { NextStep::Refuse(RefusalReason::Expired) } else { NextStep::Claim };
     };
     let same = presented.is_same;
     let leased = stored.lease_until > now;
@@ -227,8 +229,8 @@ pub fn decide(stored: Option<&Payment>, presented: &Presented, now: Timestamp) -
             NextStep::Refuse(RefusalReason::InProgress)
         }
         PaymentState::Claimed if !same => NextStep::Refuse(RefusalReason::UsedChallenge),
-        // The money of a push has moved already, so its expiry was honoured when it
-        // was first presented; a pull must still be sent in time.
+        // The money of a push has moved already, and its block says when; a pull must
+        // still be sent in time.
         PaymentState::Claimed if presented.expires <= now && stored.submission != Submission::Push => {
             NextStep::Refuse(RefusalReason::Expired)
         }
@@ -314,6 +316,7 @@ mod tests {
             method: Method::Tempo,
             network: Network::evm(1337),
             submission,
+            pushed: None,
             state,
             resource: "POST /x".into(),
             digest: String::new(),
@@ -342,6 +345,9 @@ mod tests {
             assert_eq!(decide(None, &credential, NOW), NextStep::Refuse(RefusalReason::Expired));
             let claimed = stored(PaymentState::Claimed, Submission::Pull);
             assert_eq!(decide(Some(&claimed), &credential, NOW), NextStep::Refuse(RefusalReason::Expired));
+            // Whoever pushed may have paid in time: its block says so.
+            let pushed = Presented { submission: Submission::Push, ..credential };
+            assert_eq!(decide(None, &pushed, NOW), NextStep::Claim);
         }
     }
 

@@ -1,7 +1,7 @@
-//! Charges on the Tempo chain: validation by the `mpp` crate's verifier, simulation, broadcast and
-//! receipts.
+//! Charges on the Tempo chain: validation of what the server will send by the `mpp` crate's verifier, of what the payer
+//! has sent ([`push`]), simulation, broadcast and receipts.
 
-use std::time::Duration;
+mod push;
 
 use alloy::network::ReceiptResponse as _;
 use alloy::primitives::{Address, B256, TxKind, U256};
@@ -11,7 +11,7 @@ use mpp::server::TempoChargeMethod;
 use mpp::tempo::attribution;
 use tempo_alloy::contracts::precompiles::ITIP20;
 
-use super::method::{Authority, Due, HeldBack, MethodError, TransferStatus};
+use super::method::{Authority, Due, MethodError, TransferStatus, Validated};
 use super::recover;
 use super::sponsor::{self, Exhausted, Sponsor};
 use crate::chain::{
@@ -26,9 +26,6 @@ use crate::payments::{Credential, Network, Offer, Payer, Submission, Transfer};
 /// Refusal of a transaction that authorises a key for the second time.
 pub(super) const AUTHORIZED_BEFORE: &str =
     "the access key is authorised already; sign the transaction again without keyAuthorization";
-
-/// Longest wait of a request for a pushed transaction's block.
-const PUSH_WAIT: Duration = Duration::from_secs(4);
 
 /// One-time charges on Tempo.
 #[derive(Clone)]
@@ -61,15 +58,9 @@ impl TempoCharges {
         &self,
         credential: &Credential,
         offer: &Offer,
+        expires: Timestamp,
         now: Timestamp,
-    ) -> Result<Payer, MethodError> {
-        // draft-tempo-charge-00, "Hash Settlement": a sponsored charge cannot
-        // have been broadcast by the payer.
-        if offer.is_sponsored() && credential.submission() == Submission::Push {
-            return Err(MethodError::Invalid(
-                "a sponsored charge is paid with a transaction credential, not with a hash".into(),
-            ));
-        }
+    ) -> Result<Validated, MethodError> {
         if offer.is_sponsored() && self.sponsor.is_none() {
             return Err(MethodError::Invalid("this server no longer sponsors network fees".into()));
         }
@@ -84,20 +75,7 @@ impl TempoCharges {
             return Err(MethodError::Unavailable("the chain"));
         }
         if credential.submission() == Submission::Push {
-            // A pushed transaction may be a moment away from its block.
-            let reference = Self::pushed(credential)?;
-            let hash = reference.parse().expect("a hash as it is written here");
-            let Ok(Some(receipt)) = self.chain.await_receipt(hash, PUSH_WAIT).await else {
-                return Err(MethodError::Pending);
-            };
-            let due = Due { amount: offer.amount(), currency: offer.currency() };
-            if receipt.status()
-                && let TransferResult::HeldBack(blocked) = self.result(&receipt, due)
-                && let Some(payer) = payer_of_blocked(credential, &blocked)
-            {
-                let claim = alloy::hex::encode_prefixed(&blocked.claim);
-                return Err(MethodError::HeldBack(HeldBack { payer, reference, claim }));
-            }
+            return self.validate_push(credential, offer, expires, now).await;
         }
         if credential.submission() == Submission::Pull {
             self.refuse_unknown_key(credential, now).await?;
@@ -106,21 +84,15 @@ impl TempoCharges {
             .ok_or_else(|| MethodError::Invalid("the offer is not a charge on Tempo".into()))?;
         let checked =
             self.verifier.validate(credential.as_wire(), &request).await.map_err(|error| refusal(&error))?;
-        checked
+        let payer = checked
             .payer
             .as_deref()
             .and_then(|payer| payer.parse::<Address>().ok())
             .and_then(|payer| Payer::wallet(&format!("{payer:#x}")).ok())
-            .ok_or_else(|| MethodError::Invalid("the payment's transfers come from several accounts".into()))
-    }
-
-    pub(super) fn pushed(credential: &Credential) -> Result<String, MethodError> {
-        let hash: B256 = payload(credential)?
-            .data()
-            .parse()
-            .map_err(|_| MethodError::Invalid("the transaction hash is not 0x and 64 hex digits".into()))?;
-        // One name for one transaction, however it was written.
-        Ok(format!("{hash:#x}"))
+            .ok_or_else(|| {
+                MethodError::Invalid("the payment's transfers come from several accounts".into())
+            })?;
+        Ok(Validated { payer, transfer: None, surplus: Vec::new() })
     }
 
     /// Refuses a transaction that is signed by a key which its account did not authorise. The verifier reads the
@@ -173,9 +145,10 @@ impl TempoCharges {
     fn pays_itself(&self, sent: &KnownTransaction, credential: &Credential, offer: &Offer) -> bool {
         let Ok(currency) = offer.currency().parse::<Address>() else { return false };
         let Ok(amount) = u64::try_from(offer.amount().micros()).map(U256::from) else { return false };
+        let binding = Binding::of(credential);
         sent.calls.iter().filter(|(to, _)| *to == TxKind::Call(currency)).any(|(_, data)| {
             ITIP20::transferWithMemoCall::abi_decode(data).is_ok_and(|call| {
-                call.to == self.recipient && call.amount == amount && is_bound(credential, &call.memo)
+                call.to == self.recipient && call.amount == amount && binding.names(&call.memo)
             })
         })
     }
@@ -292,6 +265,19 @@ impl TempoCharges {
         }
     }
 
+    /// The payer of a blocked transfer that was made for the credential's challenge, and in the name that it says.
+    fn payer_of_blocked(&self, credential: &Credential, blocked: &BlockedTransfer) -> Option<Payer> {
+        let payer = blocked.payer.filter(|_| Binding::of(credential).names(&blocked.memo))?;
+        Payer::wallet(&format!("{payer:#x}")).ok().filter(|payer| self.is_source(credential, payer.name()))
+    }
+
+    /// True if a credential names an account as its source, or none.
+    fn is_source(&self, credential: &Credential, account: &str) -> bool {
+        let source = credential.as_wire().source.as_deref();
+        let own = format!("did:pkh:eip155:{}:{account}", self.chain.chain_id());
+        source.is_none_or(|source| source.eq_ignore_ascii_case(&own))
+    }
+
     fn result(&self, receipt: &ChainReceipt, due: Due<'_>) -> TransferResult {
         let currency = due.currency.parse();
         currency.map_or(TransferResult::Absent, |currency| {
@@ -304,19 +290,23 @@ fn payload(credential: &Credential) -> Result<mpp::PaymentPayload, MethodError> 
     tempo::charge_payload(credential.as_wire()).map_err(|error| MethodError::Invalid(error.to_string()))
 }
 
-/// True if a transfer's memo is for the credential's challenge ("Challenge-Bound Memos").
-fn is_bound(credential: &Credential, memo: &B256) -> bool {
-    let challenge = credential.challenge();
-    attribution::verify_server(&memo.0, &challenge.realm)
-        && attribution::verify_challenge_binding(&memo.0, &challenge.id)
+/// The challenge that a transfer is bound to by its memo ("Challenge-Bound Memos").
+struct Binding<'a> {
+    realm: &'a str,
+    challenge: &'a str,
 }
 
-/// The payer of a blocked transfer that was made for the credential's challenge, and in the name that it says.
-fn payer_of_blocked(credential: &Credential, blocked: &BlockedTransfer) -> Option<Payer> {
-    let payer = format!("{:#x}", blocked.payer.filter(|_| is_bound(credential, &blocked.memo))?);
-    let source = credential.as_wire().source.as_deref();
-    let is_source = source.is_none_or(|source| source.to_ascii_lowercase().ends_with(&format!(":{payer}")));
-    Payer::wallet(&payer).ok().filter(|_| is_source)
+impl<'a> Binding<'a> {
+    fn of(credential: &'a Credential) -> Self {
+        let challenge = credential.challenge();
+        Self { realm: &challenge.realm, challenge: &challenge.id }
+    }
+
+    /// True if a memo is for the challenge.
+    fn names(&self, memo: &B256) -> bool {
+        attribution::verify_server(&memo.0, self.realm)
+            && attribution::verify_challenge_binding(&memo.0, self.challenge)
+    }
 }
 
 fn unavailable(error: &ChainError) -> MethodError {
@@ -333,8 +323,6 @@ fn refusal(error: &VerificationError) -> MethodError {
             tracing::error!(code = ?error.code, "payment cannot be verified");
             MethodError::Unavailable("the chain")
         }
-        // The verifier keeps no records: it means a transfer whose memo is not for this challenge.
-        Some(ErrorCode::CredentialReplayed) => MethodError::Unbound(error.message.clone()),
         Some(ErrorCode::Expired) => MethodError::Expired,
         _ => MethodError::Invalid(error.message.clone()),
     }
