@@ -26,7 +26,10 @@ pub struct ChannelSource {
     channels: Channels,
     waiter: Waiter,
     terms: ChannelTerms,
+    /// Units charged or owed: of the prompt, then of the answer.
     units: u64,
+    /// Units of the prompt that are not charged yet.
+    prompt_due: u64,
     /// Time of the first chunk.
     first_chunk_at: Option<Instant>,
     /// Amount that was requested last.
@@ -43,6 +46,8 @@ pub struct ChannelTerms {
     pub challenge: String,
     pub price: Money,
     pub window: VoucherWindow,
+    /// Units of the prompt, charged before the first one of the answer.
+    pub prompt_units: u64,
     /// Largest number of units that the answer can have.
     pub max_units: u64,
     pub balance: ChannelBalance,
@@ -54,6 +59,7 @@ impl ChannelSource {
         Self {
             channels,
             waiter,
+            prompt_due: terms.prompt_units,
             terms,
             units: 0,
             first_chunk_at: None,
@@ -68,9 +74,20 @@ impl ChannelSource {
         self.terms.window.at_rate(self.units, u64::try_from(millis).unwrap_or(u64::MAX))
     }
 
-    /// Returns the number of units that the answer can still have.
+    /// Returns the number of units that prompt and answer can still have.
     fn remaining_units(&self) -> u64 {
-        self.terms.max_units.saturating_sub(self.units)
+        self.terms.prompt_units.saturating_add(self.terms.max_units).saturating_sub(self.units)
+    }
+
+    /// Returns the number of units without which nothing goes on: what is due of the prompt, and one of the answer.
+    fn needed_units(&self) -> u64 {
+        self.prompt_due.saturating_add(1)
+    }
+
+    /// Returns true if the channel can pay for the next units.
+    fn can_go_on(&self) -> bool {
+        let needed = self.needed_units();
+        self.terms.balance.affordable(self.terms.price, needed) == needed
     }
 
     async fn request_voucher(
@@ -85,14 +102,19 @@ impl ChannelSource {
     }
 
     /// Requests a voucher, unless it was requested already, and waits until the
-    /// channel can pay for a unit.
+    /// channel can pay for the next units.
     async fn wait_for_voucher(&mut self, context: &StreamContext) -> Result<(), StreamEnd> {
         self.refresh_balance(&context.request.hold).await?;
         let deadline = Instant::now() + VOUCHER_TIMEOUT;
         let mut next_ping = Instant::now() + PING_INTERVAL;
-        while self.terms.balance.affordable(self.terms.price, 1) == 0 {
+        while !self.can_go_on() {
             let balance = self.terms.balance;
-            let request = balance.request_now(self.terms.price, self.window(), self.remaining_units());
+            let request = balance.request_now(
+                self.terms.price,
+                self.window(),
+                self.needed_units(),
+                self.remaining_units(),
+            );
             let accepted = balance.accepted;
             // A voucher for less than was requested is an answer too: request the difference.
             let is_answered = |requested: Money| requested <= accepted || self.accepted_at_request < accepted;
@@ -150,6 +172,24 @@ impl ChannelSource {
 }
 
 impl FundingSource for ChannelSource {
+    /// No upstream is asked with a prompt that the channel cannot pay for.
+    async fn before_upstream(&mut self, context: &StreamContext) -> Result<(), StreamEnd> {
+        if self.can_go_on() {
+            return Ok(());
+        }
+        Box::pin(self.wait_for_voucher(context)).await
+    }
+
+    /// Kept with the hold, because a newer request or a close ends this one without asking it.
+    async fn on_taken(&mut self, request: &MeteredRequest) {
+        let Some(due) = self.terms.price.checked_mul(self.prompt_due).filter(|due| due.is_positive()) else {
+            return;
+        };
+        if let Err(error) = Box::pin(self.channels.owe_prompt(&request.hold, due)).await {
+            tracing::warn!(%error, "what is owed for a prompt cannot be recorded");
+        }
+    }
+
     fn on_first_chunk(&mut self) {
         self.first_chunk_at = Some(Instant::now());
     }
@@ -160,11 +200,12 @@ impl FundingSource for ChannelSource {
             return Ok(0);
         }
         loop {
-            let affordable = self.terms.balance.affordable(self.terms.price, units);
-            if affordable == 0 {
+            if !self.can_go_on() {
                 Box::pin(self.wait_for_voucher(context)).await?;
                 continue;
             }
+            let wanted = self.prompt_due.saturating_add(units);
+            let affordable = self.terms.balance.affordable(self.terms.price, wanted);
             let cost = self.terms.price.checked_mul(affordable).ok_or(StreamEnd::LedgerUnavailable)?;
             // Nothing else runs on the channel, so all that a voucher added is reserved at once.
             let ahead = self.terms.balance.left().checked_sub(cost).unwrap_or_default();
@@ -173,7 +214,7 @@ impl FundingSource for ChannelSource {
                     self.units += affordable;
                     let balance = &mut self.terms.balance;
                     balance.spent = balance.spent.checked_add(cost).ok_or(StreamEnd::LedgerUnavailable)?;
-                    return Ok(affordable);
+                    return Ok(affordable - std::mem::take(&mut self.prompt_due));
                 }
                 // The balance read before was too high: read it again before the next try.
                 Ok(ChargeOutcome::Short { .. }) => self.refresh_balance(&context.request.hold).await?,
@@ -204,10 +245,22 @@ impl FundingSource for ChannelSource {
         }
     }
 
+    /// An upstream that has the prompt reads it for money, whoever waits for the answer.
+    fn owed_at_end(&mut self, request: &MeteredRequest, end: &StreamEnd) -> Owed {
+        let is_left = matches!(end, StreamEnd::ClientGone | StreamEnd::Superseded);
+        if !is_left || !request.delivery.is_taken() {
+            return Owed::NOTHING;
+        }
+        let due = self.terms.balance.affordable(self.terms.price, std::mem::take(&mut self.prompt_due));
+        self.units += due;
+        Owed::AtMost(self.terms.price.checked_mul(due).unwrap_or(Money::ZERO))
+    }
+
     /// The challenge asked for the most that a non-streaming answer can cost, so the
     /// vouchers always cover it.
     fn owed_for_completion(&mut self, completion: &Completion) -> Owed {
-        let units = completion.tokens().clamp(1, self.terms.max_units);
+        let units =
+            completion.tokens().clamp(1, self.terms.max_units).saturating_add(self.terms.prompt_units);
         self.units = self.terms.balance.affordable(self.terms.price, units);
         Owed::Exactly(self.terms.price.checked_mul(self.units).unwrap_or(Money::ZERO))
     }
@@ -234,6 +287,7 @@ impl FundingSource for ChannelSource {
             unit_price: self.terms.price,
             meta: request.entry_meta(serde_json::json!({
                 "channel": self.terms.channel.to_string(), "challenge": self.terms.challenge, "end": end,
+                "promptUnits": self.terms.prompt_units.min(units),
             })),
         }
     }

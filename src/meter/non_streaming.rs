@@ -40,10 +40,18 @@ pub async fn non_streaming<P: FundingSource>(
     answer: impl Future<Output = Result<Completion, UpstreamError>>,
     client_gone: impl Future<Output = ()>,
 ) -> AnswerSummary {
-    let answered = tokio::select! {
-        () = client_gone => Err(AnswerError::ClientGone),
-        end = source.cancelled(&request) => Err(AnswerError::of_cancelled(&end)),
-        answered = answer => answered.map_err(AnswerError::Upstream),
+    let (mut client_gone, mut answer) = (std::pin::pin!(client_gone), std::pin::pin!(answer));
+    let mut is_taken = false;
+    let answered = loop {
+        tokio::select! {
+            () = &mut client_gone => break Err(AnswerError::ClientGone),
+            end = source.cancelled(&request) => break Err(AnswerError::of_cancelled(&end)),
+            answered = &mut answer => break answered.map_err(AnswerError::Upstream),
+            () = request.delivery.taken(), if !is_taken => {
+                is_taken = true;
+                source.on_taken(&request).await;
+            }
+        }
     };
     // Read when the answer is there: it may have taken minutes.
     let now = Timestamp::now();

@@ -298,7 +298,7 @@ mod tests {
             content_bytes,
             usage: None,
             usage_only: false,
-            finish: false,
+            finished: Vec::new(),
             held_back: None,
         }
     }

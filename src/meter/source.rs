@@ -60,6 +60,22 @@ impl StreamContext {
 
 /// Payer of one answer.
 pub trait FundingSource: Send {
+    /// Waits until the prompt can be paid for; no upstream is asked before.
+    ///
+    /// # Errors
+    /// The reason for which the stream ends.
+    fn before_upstream(
+        &mut self,
+        _context: &StreamContext,
+    ) -> impl Future<Output = Result<(), StreamEnd>> + Send {
+        std::future::ready(Ok(()))
+    }
+
+    /// Notes that an upstream has the request's prompt.
+    fn on_taken(&mut self, _request: &MeteredRequest) -> impl Future<Output = ()> + Send {
+        std::future::ready(())
+    }
+
     /// Notes that the upstream has begun to answer.
     fn on_first_chunk(&mut self) {}
 

@@ -94,20 +94,26 @@ impl ChannelBalance {
         (required > self.accepted && required >= next).then_some(VoucherRequest { required })
     }
 
-    /// Returns the request for a voucher to send when the next unit cannot be paid for:
-    /// a full window where the deposit covers it, else the deposit, and if even one
-    /// unit is beyond the deposit, that one unit (the payer must top up).
+    /// Returns the request for a voucher to send when the next `needed` units cannot be paid for:
+    /// a full window where the deposit covers it, else the deposit, and if even those
+    /// units are beyond the deposit, exactly them (the payer must top up).
     #[must_use]
-    pub fn request_now(&self, price: Money, window: VoucherWindow, remaining: u64) -> VoucherRequest {
+    pub fn request_now(
+        &self,
+        price: Money,
+        window: VoucherWindow,
+        needed: u64,
+        remaining: u64,
+    ) -> VoucherRequest {
         let after = |units: u64| {
             price
                 .checked_mul(units)
                 .and_then(|cost| self.spent.checked_add(cost))
                 .unwrap_or(Money::from_micros(i64::MAX))
         };
-        let one = after(1).max(self.accepted.checked_add(window.step).unwrap_or(self.accepted));
-        let ahead = after(window.size.min(remaining.max(1))).max(one);
-        VoucherRequest { required: if ahead <= self.deposit { ahead } else { self.deposit.max(one) } }
+        let least = after(needed).max(self.accepted.checked_add(window.step).unwrap_or(self.accepted));
+        let ahead = after(window.size.max(needed).min(remaining.max(needed))).max(least);
+        VoucherRequest { required: if ahead <= self.deposit { ahead } else { self.deposit.max(least) } }
     }
 }
 
@@ -165,9 +171,12 @@ mod tests {
 
     #[test]
     fn a_top_up_is_requested_only_when_one_unit_does_not_fit() {
-        assert_eq!(balance(100, 100, 1000).request_now(money(10), WINDOW, 1000).required, money(260));
-        assert_eq!(balance(100, 100, 150).request_now(money(10), WINDOW, 1000).required, money(150));
-        assert_eq!(balance(100, 100, 105).request_now(money(10), WINDOW, 1000).required, money(110));
+        assert_eq!(balance(100, 100, 1000).request_now(money(10), WINDOW, 1, 1000).required, money(260));
+        assert_eq!(balance(100, 100, 150).request_now(money(10), WINDOW, 1, 1000).required, money(150));
+        assert_eq!(balance(100, 100, 105).request_now(money(10), WINDOW, 1, 1000).required, money(110));
+        // A long prompt needs more than a window, or than the deposit.
+        assert_eq!(balance(100, 100, 1000).request_now(money(10), WINDOW, 40, 1000).required, money(500));
+        assert_eq!(balance(100, 100, 300).request_now(money(10), WINDOW, 40, 1000).required, money(500));
     }
 
     proptest! {
@@ -183,11 +192,11 @@ mod tests {
         }
 
         #[test]
-        fn a_requested_voucher_always_pays_for_a_unit(accepted in 0_i64..10_000, less in 0_i64..10_000, deposit in 0_i64..20_000, price in 1_i64..500, remaining in 0_u64..100) {
+        fn a_requested_voucher_always_pays_for_what_is_needed(accepted in 0_i64..10_000, less in 0_i64..10_000, deposit in 0_i64..20_000, price in 1_i64..500, needed in 1_u64..100, remaining in 0_u64..100) {
             let balance = balance(accepted, (accepted - less).max(0), deposit.max(accepted));
-            let request = balance.request_now(money(price), WINDOW, remaining);
-            let one = balance.spent.checked_add(money(price)).expect("small");
-            prop_assert!(request.required >= one && request.required > balance.accepted);
+            let request = balance.request_now(money(price), WINDOW, needed, remaining);
+            let least = balance.spent.checked_add(money(price).checked_mul(needed).expect("small")).expect("small");
+            prop_assert!(request.required >= least && request.required > balance.accepted);
         }
     }
 }

@@ -115,11 +115,18 @@ impl<P: FundingSource> MeteredStream<P> {
         &mut self,
         mut start: BoxFuture<'_, Result<ChunkStream, UpstreamError>>,
     ) -> Result<ChunkStream, StreamEnd> {
+        self.source.before_upstream(&self.context).await?;
+        let delivery = self.context.request.delivery.clone();
+        let mut is_taken = false;
         loop {
             tokio::select! {
                 () = self.context.events.closed() => return Err(StreamEnd::ClientGone),
                 end = self.source.cancelled(&self.context.request) => return Err(end),
                 begun = &mut start => return begun.map_err(StreamEnd::Upstream),
+                () = delivery.taken(), if !is_taken => {
+                    is_taken = true;
+                    self.source.on_taken(&self.context.request).await;
+                }
                 () = tokio::time::sleep(PING_INTERVAL) => self.context.send(StreamEvent::Ping).await?,
             }
         }

@@ -123,13 +123,13 @@ impl Sessions {
 
     /// Returns the amount that a channel must be able to spend before a request is
     /// served: the price of one chunk of a streamed answer, or the highest price of a
-    /// non-streaming one. Without a request, the price of the cheapest chunk.
+    /// non-streaming one with its prompt. Without a request, the price of the cheapest chunk.
     #[must_use]
     pub fn required_amount(&self, chat: Option<&ChatRequest>) -> Money {
         match chat {
             Some(chat) if !chat.stream() => self
                 .price_per_chunk(chat)
-                .checked_mul(chat.max_tokens())
+                .checked_mul(chat.max_tokens().saturating_add(chat.prompt_units()))
                 .unwrap_or(Money::from_micros(i64::MAX)),
             Some(chat) => self.price_per_chunk(chat),
             None => self.catalog.iter().map(|model| model.price_per_chunk).min().unwrap_or(Money::ZERO),
@@ -173,7 +173,9 @@ impl OfferSet {
                 let description = format!("One answer of {}, at most", chat.model().id);
                 Some(SessionOffer::new(&self.terms, "request", maximum, maximum, &description))
             }
-            Some(chat) => self.streamed.get(&chat.model().id).cloned(),
+            Some(chat) => {
+                self.streamed.get(&chat.model().id).map(|offer| offer.with_prompt(chat.prompt_units()))
+            }
             None => self.streamed.values().min_by_key(|offer| offer.unit_price()).cloned(),
         };
         offer.expect("sessions are offered only when there is a model, and each model has an offer")

@@ -21,6 +21,7 @@ mod model;
 mod musts;
 mod offers;
 mod privacy;
+mod prompts;
 mod receipts;
 mod requests;
 mod signers;

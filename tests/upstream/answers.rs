@@ -19,7 +19,7 @@ async fn a_stream_is_delivered_under_our_name() {
     assert_eq!(chunks.iter().filter(|c| c.billable).count(), 4);
     let last = chunks.last().expect("a chunk");
     assert!(last.usage_only && last.usage.is_some_and(|u| u.completion_tokens == 4 && u.prompt_tokens == 4));
-    assert_eq!(chunks.iter().filter(|c| c.finish).count(), 1);
+    assert_eq!(chunks.iter().filter(|c| !c.finished.is_empty()).count(), 1);
 }
 
 #[tokio::test]

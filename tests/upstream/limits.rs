@@ -7,8 +7,8 @@ use futures_util::StreamExt as _;
 use serde_json::json;
 
 use crate::fixture::{
-    Fixture, collect, events, fixture, fixture_with, fixture_with_raw_upstream, streaming, text, upstream,
-    wait_until,
+    Fixture, LONGEST, collect, events, fixture, fixture_with, fixture_with_raw_upstream, streaming, text,
+    upstream, wait_until,
 };
 
 #[tokio::test]
@@ -87,8 +87,12 @@ async fn attack_21_an_endless_answer_is_cut_at_what_the_request_allows() {
     body["max_tokens"] = json!(10);
     let stream = fixture.open_stream(&body).await.expect("begins");
     let (chunks, error) = collect(stream).await;
-    assert_eq!(error, Some(UpstreamError::TooLong));
-    assert_eq!(chunks.iter().filter(|chunk| chunk.billable).count(), 84);
+    // As the upstream should have ended it.
+    assert_eq!(error, None);
+    assert_eq!(chunks.iter().filter(|chunk| chunk.billable).count(), 10);
+    let last = chunks.last().expect("an end");
+    assert!(String::from_utf8_lossy(&last.data).contains(r#""finish_reason":"length""#));
+    assert_eq!(last.finished, [0]);
     wait_until(&scripted, |seen| seen.cancelled == 1).await;
 }
 
@@ -126,4 +130,32 @@ async fn attack_18_a_client_that_never_reads_holds_the_upstream_back() {
     assert_eq!(scripted.observed().sent, sent, "the upstream goes on sending");
     assert!(sent * (64 << 10) < 32 << 20, "{sent} pieces were taken");
     drop(stream);
+}
+
+/// Whoever asked for fewer tokens pays for fewer, and gets what it pays for.
+#[tokio::test]
+async fn attack_21_a_whole_answer_longer_than_asked_for_is_cut_at_it() {
+    let words = "word ".repeat(2 * usize::try_from(LONGEST).expect("small"));
+    for reported in [json!(2 * LONGEST), json!(null)] {
+        let mut answer = json!({ "choices": [{ "index": 0, "finish_reason": "stop",
+            "message": { "role": "assistant", "content": words.repeat(2) } }] });
+        if reported.is_u64() {
+            answer["usage"] = json!({ "prompt_tokens": 5, "completion_tokens": reported });
+        }
+        let body = answer.to_string();
+        let head = format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len());
+        let pieces = vec![head.into_bytes(), body.into_bytes()];
+        let fixture = fixture_with_raw_upstream(pieces, |_| {}).await;
+        let whole = fixture.whole(&json!("x")).await.expect("an answer");
+        let shown: serde_json::Value = serde_json::from_slice(&whole.data).expect("JSON");
+        assert_eq!(shown["choices"][0]["finish_reason"], "length");
+        let text = shown["choices"][0]["message"]["content"].as_str().expect("text");
+        assert!(!text.is_empty() && text.len() <= words.len(), "{} of {} bytes", text.len(), words.len());
+        if reported.is_u64() {
+            assert_eq!(shown["usage"]["completion_tokens"], LONGEST);
+            assert_eq!(whole.tokens(), LONGEST);
+        } else {
+            assert!(whole.tokens() >= LONGEST, "{}", whole.tokens());
+        }
+    }
 }

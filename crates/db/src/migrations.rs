@@ -34,6 +34,7 @@ const FILES: &[(&str, &str)] = files![
     "0017_authority",
     "0018_fair_recovery",
     "0019_pushed_payments",
+    "0020_prompts_on_channels",
 ];
 
 /// Returns the schema's migrations, with the versions, descriptions and checksums that databases remember.

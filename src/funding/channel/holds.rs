@@ -14,6 +14,8 @@ use crate::payments::methods::tempo::session::ChannelId;
 pub(super) struct OpenChannelHold {
     pub hold: HoldId,
     pub charged: Money,
+    /// Amount that is owed at the least, since an upstream has the prompt.
+    pub prompt_due: Money,
     pub request_id: Option<RequestId>,
     pub challenge: String,
     pub service: String,
@@ -27,8 +29,7 @@ pub(super) async fn open_holds(tx: &mut Tx, channel: ChannelId) -> Result<Vec<Op
     if open.is_empty() {
         return Ok(Vec::new());
     }
-    let text =
-        "SELECT hold, request_id, challenge, service, unit_price FROM channel_requests WHERE channel = $1";
+    let text = "SELECT hold, request_id, challenge, service, unit_price, prompt_due FROM channel_requests WHERE channel = $1";
     let requests = tx.fetch(text, vec![channel.to_string().into()]).await?;
     let with_request = |hold: OpenHold| {
         let request = requests.iter().find(|row| row.text("hold").is_ok_and(|id| id == hold.id.to_string()));
@@ -43,16 +44,33 @@ fn of_request(hold: OpenHold, request: Option<&Row>) -> Result<OpenChannelHold, 
     let Some(row) = request else {
         let (challenge, service) = (String::new(), "chat".to_owned());
         let unit_price = Money::ZERO;
-        return Ok(OpenChannelHold { hold: id, charged, request_id: None, challenge, service, unit_price });
+        let prompt_due = Money::ZERO;
+        return Ok(OpenChannelHold {
+            hold: id,
+            charged,
+            prompt_due,
+            request_id: None,
+            challenge,
+            service,
+            unit_price,
+        });
     };
     Ok(OpenChannelHold {
         hold: id,
         charged,
+        prompt_due: Money::from_micros(row.whole("prompt_due")?),
         request_id: RequestId::from_client(&row.text("request_id")?),
         challenge: row.text("challenge")?,
         service: row.text("service")?,
         unit_price: Money::from_micros(row.whole("unit_price")?),
     })
+}
+
+/// Records what is owed of a hold since an upstream has its request's prompt.
+pub(super) async fn owe_prompt(tx: &mut Tx, hold: &HoldId, amount: Money) -> Result<(), DbError> {
+    let text = "UPDATE channel_requests SET prompt_due = $2 WHERE hold = $1";
+    tx.execute(text, vec![hold.to_string().into(), amount.micros().into()]).await?;
+    Ok(())
 }
 
 /// Records the request of a new hold, in place of earlier requests.

@@ -11,7 +11,7 @@ use super::{ChannelError, Channels, TxFailure, holds};
 use crate::chain::{ChainReceipt, Fees, SignedTransaction, held_back, reserve};
 use crate::db::Tx;
 use crate::id::{HoldId, Timestamp};
-use crate::ledger::{self, EntryDetails, EntryKind, HoldOutcome, IdempotencyStatus};
+use crate::ledger::{self, ChargeOutcome, EntryDetails, EntryKind, HoldOutcome, IdempotencyStatus};
 use crate::money::Money;
 use crate::payments::methods::tempo::session::{ChannelId, Descriptor, SignedVoucher};
 
@@ -69,6 +69,18 @@ impl Channels {
             })
             .await?;
         Ok(hold)
+    }
+
+    /// Records that an upstream has the prompt of a request: from now on `amount` is owed of its hold, whatever ends it.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn owe_prompt(&self, hold: &HoldId, amount: Money) -> Result<(), ChannelError> {
+        let recorded = self.db.transaction(|mut tx| async move {
+            holds::owe_prompt(&mut tx, hold, amount).await?;
+            Ok::<_, TxFailure>((tx, ()))
+        });
+        Ok(recorded.await?)
     }
 
     /// Closes a channel for its payer: captures what was delivered and returns the
@@ -333,10 +345,17 @@ impl Channels {
     }
 }
 
-/// Closes the open holds of a channel at what they were charged.
+/// Closes the open holds of a channel at what they were charged, or owe for a prompt that an upstream has.
 async fn close_holds(tx: &mut Tx, id: ChannelId, now: Timestamp) -> Result<(), TxFailure> {
     for open in holds::open_holds(tx, id).await? {
-        let units = open.charged.micros().checked_div(open.unit_price.micros()).unwrap_or(0);
+        let due = open.prompt_due.checked_sub(open.charged).filter(|due| due.is_positive());
+        let mut charged = open.charged;
+        if let Some(due) = due
+            && let ChargeOutcome::Charged { .. } = ledger::charge(tx, &open.hold, due).await?
+        {
+            charged = open.prompt_due;
+        }
+        let units = charged.micros().checked_div(open.unit_price.micros()).unwrap_or(0);
         let details = EntryDetails {
             kind: EntryKind::Usage,
             request_id: open.request_id,

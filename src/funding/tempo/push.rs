@@ -17,7 +17,7 @@ use crate::funding::method::{Due, HeldBack, MethodError, PushedTransfer, Validat
 use crate::id::Timestamp;
 use crate::money::Money;
 use crate::payments::methods::tempo::{self, SubmissionMode};
-use crate::payments::{Credential, Offer, Offered as _, Payer, Payment};
+use crate::payments::{Credential, Offer, Payer, Payment};
 
 /// Longest wait of a request for a pushed transaction's block.
 const PUSH_WAIT: Duration = Duration::from_secs(4);

@@ -12,6 +12,9 @@ use super::privacy::{AnswerRestorer, StreamRestorer};
 use super::upstream_event::{BillableContent, MalformedEvent, UpstreamChoice, UpstreamEvent, content_size};
 use super::usage::{Usage, UsageBounds};
 
+/// Bytes of the longest usual token: text has at least as many tokens as its bytes by this.
+const LONGEST_TOKEN_BYTES: u64 = 8;
+
 /// Chunk of a streamed answer, as the client gets it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Chunk {
@@ -25,11 +28,26 @@ pub struct Chunk {
     pub usage: Option<Usage>,
     /// True if it only reports usage: not for clients that did not request usage.
     pub usage_only: bool,
-    /// True if a choice ends with it.
-    pub finish: bool,
+    /// Indices of the choices that end with it.
+    pub finished: Vec<u64>,
     /// Text held back after it, as one more chunk: sent, free of charge, if the stream
     /// ends after this chunk for any reason.
     pub held_back: Option<Bytes>,
+}
+
+impl Chunk {
+    /// Returns a chunk that costs nothing.
+    pub(super) fn free(data: Bytes) -> Self {
+        Self {
+            data,
+            billable: false,
+            content_bytes: 0,
+            usage: None,
+            usage_only: false,
+            finished: Vec::new(),
+            held_back: None,
+        }
+    }
 }
 
 /// Non-streaming answer, as the client gets it.
@@ -159,7 +177,7 @@ impl AnswerRewriter {
             content_bytes,
             usage,
             usage_only,
-            finish: choices.iter().any(|choice| choice.reason().is_some()),
+            finished: choices.iter().filter(|c| c.reason().is_some()).map(UpstreamChoice::index).collect(),
             held_back,
         }))
     }
@@ -187,6 +205,7 @@ impl AnswerRewriter {
         if let Some(error) = event.error {
             return Err(Ok(error));
         }
+        let cut = self.cut(&mut event);
         let choices = event.choices.as_deref_mut().unwrap_or_default();
         if choices.is_empty() {
             return Err(Err(MalformedEvent("an answer without choices")));
@@ -200,7 +219,10 @@ impl AnswerRewriter {
             }
         }
         let choices = event.choices.as_deref().unwrap_or_default();
-        let client_choices = choices.iter().map(|choice| choice.to_client(None, choice.message.as_ref()));
+        let client_choices = choices.iter().map(|choice| {
+            let whole = choice.to_client(None, choice.message.as_ref());
+            if cut { ClientChoice { finish_reason: Some("length"), logprobs: None, ..whole } } else { whole }
+        });
         let usage = self.usage(event.usage.as_ref());
         let client_event = ClientEvent {
             choices: client_choices.collect(),
@@ -208,6 +230,37 @@ impl AnswerRewriter {
             ..self.frame("chat.completion", &event)
         };
         Ok(Completion { data: to_json(&client_event, body.len()), usage, content_bytes })
+    }
+
+    /// Cuts a whole answer to the tokens that were asked for, as the upstream should have; true if it was longer. By
+    /// the reported tokens, or where none are reported by the least that its bytes can be.
+    fn cut(&self, event: &mut UpstreamEvent) -> bool {
+        let limit = self.bounds.completion_tokens;
+        let choices = event.choices.as_deref_mut().unwrap_or_default();
+        let messages = || choices.iter().filter_map(|choice| choice.message.as_ref());
+        let bytes: u64 = messages().map(|message| content_size(message) as u64).sum();
+        let reported = event.usage.as_mut().and_then(|usage| usage.get_mut("completion_tokens"));
+        let tokens = match reported {
+            Some(reported) => {
+                let tokens = reported.as_u64().unwrap_or(0);
+                if tokens > limit && tokens <= bytes {
+                    // What was asked for is what there is to pay for.
+                    *reported = limit.into();
+                }
+                tokens
+            }
+            None => bytes / LONGEST_TOKEN_BYTES,
+        };
+        if tokens <= limit || tokens > bytes {
+            return false;
+        }
+        for choice in choices {
+            for value in choice.message.iter_mut().flat_map(Map::values_mut) {
+                shorten(value, limit, tokens);
+            }
+        }
+        metrics::counter!("farebox_upstream_cut_total").increment(1);
+        true
     }
 
     /// Reads reported usage; usage that is impossible is ignored.
@@ -231,6 +284,25 @@ impl AnswerRewriter {
             choices: Vec::new(),
             usage: None,
         }
+    }
+}
+
+/// Keeps `kept` of `total` equal parts of all texts in a value.
+fn shorten(value: &mut Value, kept: u64, total: u64) {
+    match value {
+        Value::String(text) => {
+            let length = u128::from(text.len() as u64) * u128::from(kept) / u128::from(total.max(1));
+            let end = text.floor_char_boundary(usize::try_from(length).unwrap_or(usize::MAX));
+            text.truncate(end);
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| shorten(item, kept, total)),
+        Value::Object(members) => {
+            // Names and ids are no text.
+            let is_text = |name: &str| !matches!(name, "id" | "type" | "name" | "role");
+            let texts = members.iter_mut().filter(|(name, _)| is_text(name));
+            texts.for_each(|(_, text)| shorten(text, kept, total));
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }
 
@@ -284,7 +356,7 @@ mod tests {
         }
         assert!(chunk(&json!({"choices": [{"delta": {}}, {"delta": {"content": "b"}}]})).billable);
         let unfinished = chunk(&json!({"choices": [{"delta": {"content": "a"}, "finish_reason": ""}]}));
-        assert!(!unfinished.finish);
+        assert_eq!(unfinished.finished, []);
         assert!(
             chunk(&json!({"choices": [{"delta": {}, "logprobs": {"content": [{"token": "a"}]}}]})).billable
         );
@@ -305,7 +377,8 @@ mod tests {
         let shown: Value = serde_json::from_str(text).expect("JSON");
         assert_eq!(shown["choices"][0]["delta"], event["choices"][0]["delta"]);
         assert_eq!((&shown["id"], &shown["model"]), (&json!("chatcmpl-1"), &json!("ours")));
-        assert!(chunk.finish && chunk.billable && !chunk.usage_only);
+        assert_eq!(chunk.finished, [1]);
+        assert!(chunk.billable && !chunk.usage_only);
         assert_eq!(chunk.usage.map(|u| u.completion_tokens), Some(1));
     }
 
@@ -370,7 +443,7 @@ mod tests {
             let text: String = pieces.concat();
             assert_eq!(chunks.iter().filter(|chunk| chunk.billable).count(), billable, "{pieces:?}");
             assert_eq!(chunks.iter().map(|chunk| chunk.content_bytes).sum::<usize>(), text.len());
-            assert!(chunks.last().is_some_and(|last| last.finish && last.held_back.is_none()));
+            assert!(chunks.last().is_some_and(|last| last.finished == [0] && last.held_back.is_none()));
             let event: String = chunks
                 .iter()
                 .map(|chunk| serde_json::from_slice::<Value>(&chunk.data).expect("JSON"))

@@ -37,6 +37,16 @@ impl Model {
     pub fn tariff(&self) -> Tariff {
         Tariff { input: self.price_per_million_input, output: self.price_per_million_output }
     }
+
+    /// Returns the chunks that a prompt of `tokens` costs on a channel: its price by the token in whole chunks, rounded
+    /// down.
+    #[must_use]
+    pub fn prompt_units(&self, tokens: u64) -> u64 {
+        let (input, chunk) = (self.price_per_million_input.micros(), self.price_per_chunk.micros());
+        let cost = u128::try_from(input).unwrap_or(0).saturating_mul(u128::from(tokens));
+        let per_unit = u128::try_from(chunk).unwrap_or(0).saturating_mul(1_000_000);
+        cost.checked_div(per_unit).map_or(0, |units| u64::try_from(units).unwrap_or(u64::MAX))
+    }
 }
 
 /// Models that are sold, in the order of the configuration.
@@ -118,6 +128,7 @@ pub struct ModelView {
     /// Price of one chunk of a streamed answer.
     #[schema(example = "0.0001")]
     pub price_per_chunk: String,
+    /// Price of a million tokens of the prompt. On a channel it is charged in whole chunks, rounded down.
     #[schema(example = "0.20")]
     pub price_per_million_input_tokens: String,
     #[schema(example = "0.80")]

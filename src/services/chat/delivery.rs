@@ -5,27 +5,33 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use axum::body::{Bytes, HttpBody};
 use http_body_util::Full;
 use hyper::body::{Frame, SizeHint};
+use tokio::sync::watch;
 
 /// State of a request's delivery. Clones share it.
 #[derive(Debug, Clone, Default)]
-pub struct UpstreamDelivery(Arc<AtomicBool>);
+pub struct UpstreamDelivery(Arc<watch::Sender<bool>>);
 
 impl UpstreamDelivery {
     /// Returns true if an upstream has taken the request, and has not failed to answer it.
     #[must_use]
     pub fn is_taken(&self) -> bool {
-        self.0.load(Ordering::Acquire)
+        *self.0.borrow()
+    }
+
+    /// Completes when an upstream has taken the request.
+    pub async fn taken(&self) {
+        // It ends with its sender, which lives as long as this.
+        let _ = self.0.subscribe().wait_for(|taken| *taken).await;
     }
 
     /// Notes that the upstream which had the request failed.
     pub(super) fn fail(&self) {
-        self.0.store(false, Ordering::Release);
+        self.0.send_replace(false);
     }
 
     /// Returns the body of the request. It is read when there is a connection to the upstream
@@ -49,7 +55,7 @@ impl HttpBody for DeliveredBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        self.delivery.0.store(true, Ordering::Release);
+        self.delivery.0.send_replace(true);
         Pin::new(&mut self.body).poll_frame(context)
     }
 

@@ -101,6 +101,13 @@ impl ChatRequest {
             }
         }
         let prompt = PromptSize::of(&body, model.context_length);
+        if !prompt.may_fit() {
+            let problem = format!(
+                "are longer than the context of this model, {} tokens; shorten them",
+                model.context_length
+            );
+            return Err(ChatError::invalid("messages", &problem));
+        }
         Ok(Self { model, body, stream, wants_usage, max_tokens, choices, prompt, privacy, attachments })
     }
 
@@ -145,6 +152,12 @@ impl ChatRequest {
     #[must_use]
     pub fn prompt(&self) -> PromptSize {
         self.prompt
+    }
+
+    /// Returns the chunks that the prompt costs on a channel.
+    #[must_use]
+    pub fn prompt_units(&self) -> u64 {
+        self.model.prompt_units(self.prompt.estimated_tokens())
     }
 
     /// Returns the requested model.

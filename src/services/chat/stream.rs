@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream::{BoxStream, Stream, StreamExt as _};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 use super::answer::{AnswerRewriter, Chunk, ParsedEvent};
@@ -23,10 +23,15 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 /// Bytes after the end of an answer, beyond which its connection is closed instead.
 const MAX_DRAINED_BYTES: usize = 1 << 10;
 
+/// Bytes of a long token: text of fewer tokens than bytes by this has surely no more.
+const LONG_TOKEN_BYTES: u64 = 5;
+
 /// Limits of one answer.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct AnswerLimits {
-    /// Billable chunks.
+    /// Completion tokens: what goes on beyond them is cut off.
+    pub tokens: u64,
+    /// Billable chunks, likewise.
     pub billable: u64,
     /// Events of any kind.
     pub events: u64,
@@ -35,9 +40,10 @@ pub(super) struct AnswerLimits {
 }
 
 impl AnswerLimits {
-    /// Returns the limits of an answer of `max_chunks` billable chunks.
-    pub(super) fn of(max_chunks: u64) -> Self {
+    /// Returns the limits of an answer of `tokens` in `max_chunks` billable chunks.
+    pub(super) fn of(tokens: u64, max_chunks: u64) -> Self {
         Self {
+            tokens,
             billable: max_chunks,
             events: max_chunks.saturating_add(1024),
             // A chunk is a few hundred bytes; log probabilities make it kilobytes.
@@ -59,8 +65,13 @@ pub struct ChunkStream {
     events: Vec<SseEvent>,
     ready: VecDeque<Chunk>,
     failure: Option<UpstreamError>,
-    /// Number of choices that have not ended; the answer is complete when it is zero.
-    open_choices: u64,
+    /// Indices of the choices that have not ended; the answer is complete when there is none.
+    open_choices: Vec<u64>,
+    /// Billable chunks so far, and the bytes of their content.
+    billable: u64,
+    content_bytes: u64,
+    /// Text held back after the last chunk.
+    held_back: Option<Bytes>,
     idle_timeout: Duration,
     /// Timer of the idle timeout; `None` while no chunk is waited for.
     idle_timer: Option<Pin<Box<Sleep>>>,
@@ -91,7 +102,10 @@ impl ChunkStream {
             events: Vec::new(),
             ready: VecDeque::new(),
             failure: None,
-            open_choices: choices,
+            open_choices: (0..choices).collect(),
+            billable: 0,
+            content_bytes: 0,
+            held_back: None,
             idle_timeout,
             idle_timer: None,
             total_timer: Box::pin(sleep_until(deadline)),
@@ -104,7 +118,7 @@ impl ChunkStream {
     /// # Errors
     /// [`UpstreamError`] if the answer fails or ends before it.
     pub(super) async fn wait_for_content(mut self) -> Result<Self, UpstreamError> {
-        let has_content = |chunk: &Chunk| chunk.billable || chunk.finish;
+        let has_content = |chunk: &Chunk| chunk.billable || !chunk.finished.is_empty();
         let mut examined = 0;
         while self.body.is_some() && !self.ready.range(examined..).any(has_content) {
             examined = self.ready.len();
@@ -184,13 +198,33 @@ impl ChunkStream {
 
     fn chunk(&mut self, chunk: Chunk) {
         if chunk.billable {
-            if self.limits.billable == 0 {
-                return self.fail(UpstreamError::TooLong);
+            self.billable += 1;
+            self.content_bytes += chunk.content_bytes as u64;
+            // A chunk is a token, or less where its bytes are few.
+            let tokens = self.billable.min(self.content_bytes.div_ceil(LONG_TOKEN_BYTES));
+            if tokens > self.limits.tokens || self.billable > self.limits.billable {
+                return self.cut();
             }
-            self.limits.billable -= 1;
         }
-        self.open_choices = self.open_choices.saturating_sub(u64::from(chunk.finish));
+        self.open_choices.retain(|index| !chunk.finished.contains(index));
+        self.held_back.clone_from(&chunk.held_back);
         self.ready.push_back(chunk);
+    }
+
+    /// Ends an answer that is longer than it was asked for, as the upstream should have.
+    fn cut(&mut self) {
+        tracing::debug!("an answer is longer than max_tokens; it is cut");
+        metrics::counter!("farebox_upstream_cut_total").increment(1);
+        self.ready.extend(self.held_back.take().map(Chunk::free));
+        for index in std::mem::take(&mut self.open_choices) {
+            let end = json!({ "choices": [{ "index": index, "delta": {}, "finish_reason": "length" }] });
+            // Without the restorer: what it holds is of the chunk that is cut off.
+            let end = self.rewriter.event(end.to_string().as_bytes(), None);
+            if let Ok(ParsedEvent::Chunk(chunk)) = end {
+                self.ready.push_back(chunk);
+            }
+        }
+        self.body = None;
     }
 
     /// Ends with the error that the upstream reports.
@@ -203,7 +237,7 @@ impl ChunkStream {
         if self.body.take().is_none() {
             return;
         }
-        if self.open_choices == 0 {
+        if self.open_choices.is_empty() {
             tracing::debug!(code = failure.code(), "upstream failed after its answer was complete");
         } else {
             self.failure = Some(failure);

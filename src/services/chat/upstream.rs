@@ -171,7 +171,7 @@ impl ModelRoute {
             if !kind.is_some_and(|kind| kind.to_ascii_lowercase().starts_with("text/event-stream")) {
                 return Err(not_a_stream(response, request).await);
             }
-            let limits = AnswerLimits::of(request.max_chunks());
+            let limits = AnswerLimits::of(request.max_tokens(), request.max_chunks());
             let (body, choices) = (response.bytes_stream(), request.choices());
             let stream = ChunkStream::new(body, rewriter, choices, limits, server.idle_timeout, deadline);
             stream.wait_for_content().await
@@ -187,7 +187,8 @@ impl ModelRoute {
     ) -> Result<Completion, UpstreamError> {
         let answer = async {
             let response = self.send(request).await?;
-            let limit = AnswerLimits::of(request.max_chunks()).bytes.min(MAX_ANSWER_BYTES);
+            let limit =
+                AnswerLimits::of(request.max_tokens(), request.max_chunks()).bytes.min(MAX_ANSWER_BYTES);
             let body = read(response, usize::try_from(limit).unwrap_or(usize::MAX)).await?;
             rewriter.completion(&body).map_err(|error| match error {
                 Ok(error) => UpstreamReport::from_event(&error).classify(&request.fields(), None),

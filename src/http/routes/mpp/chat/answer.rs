@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::ReceiverStream;
 
-use super::reply::{balance, chat_error, pending, receipt, unavailable, upstream_error, with_receipt};
+use super::reply::{Cost, balance, chat_error, pending, receipt, unavailable, upstream_error, with_receipt};
 use super::session_request::SessionRequest;
 use super::with_replaced;
 use crate::funding::channel::{Channel, ChannelRequest};
@@ -100,6 +100,7 @@ impl SessionRequest<'_> {
             channel: channel.id,
             challenge: challenge_id,
             price,
+            prompt_units: chat.prompt_units(),
             window: self.sessions.window,
             max_units: if chat.stream() { chat.max_chunks() } else { chat.max_tokens() },
             balance,
@@ -164,11 +165,19 @@ impl SessionRequest<'_> {
         channel: Channel,
         now: Timestamp,
     ) -> Response {
-        let (id, price, challenge_id) = (channel.id, terms.price, terms.challenge.clone());
+        let (id, challenge_id) = (channel.id, terms.challenge.clone());
+        let (price, prompt_units) = (terms.price, terms.prompt_units);
         // The chain or the examination of files may have taken long; a receipt says when it was made.
         let started_at = clock::after_wait();
         let accepted = channel.accepted();
-        let first = receipt(&challenge_id, &channel, accepted, Some((0, price)), None, started_at);
+        let first = receipt(
+            &challenge_id,
+            &channel,
+            accepted,
+            Some(Cost { units: 0, prompt_units, price }),
+            None,
+            started_at,
+        );
         let waiter = self.sessions.notifier.waiter(id);
         let source = ChannelSource::new(terms, self.sessions.channels.clone(), waiter);
         let (stream, events) = MeteredStream::new(metered, source, self.app.ledger.clone());
@@ -184,7 +193,7 @@ impl SessionRequest<'_> {
                 StreamEvent::NeedVoucher { required, balance } => sse::need_voucher(id, required, &balance),
                 StreamEvent::End(summary) => {
                     let last = summary.balance.unwrap_or(balance(&channel));
-                    let cost = Some((summary.units, price));
+                    let cost = Some(Cost { units: summary.units, prompt_units, price });
                     // The stream may have lasted hours.
                     let ended_at = clock::after_wait();
                     let mut receipt = receipt(&challenge_id, &channel, last.accepted, cost, None, ended_at);
@@ -209,7 +218,7 @@ impl SessionRequest<'_> {
         channel: Channel,
         now: Timestamp,
     ) -> Result<Response, HttpError> {
-        let (price, challenge_id) = (terms.price, terms.challenge.clone());
+        let (price, prompt_units, challenge_id) = (terms.price, terms.prompt_units, terms.challenge.clone());
         let waiter = self.sessions.notifier.waiter(channel.id);
         let source = ChannelSource::new(terms, self.sessions.channels.clone(), waiter);
         let (sessions, ledger) = (Arc::clone(self.sessions), self.app.ledger.clone());
@@ -239,7 +248,7 @@ impl SessionRequest<'_> {
         let channel = stored.unwrap_or(Channel { spent, ..channel });
         // The model may have taken minutes; a receipt says when the payment was made.
         let paid_at = clock::after_wait();
-        let cost = Some((units, price));
+        let cost = Some(Cost { units, prompt_units, price });
         let receipt = receipt(&challenge_id, &channel, channel.accepted(), cost, None, paid_at);
         let mut response = Response::new(Body::from(completion.data));
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));

@@ -21,12 +21,23 @@ pub(super) fn balance(channel: &Channel) -> ChannelBalance {
     ChannelBalance { accepted: channel.accepted(), spent: channel.spent, deposit: channel.deposit }
 }
 
-/// Makes the receipt of what was paid at `now`; `cost` is units and their price.
+/// Cost of a request.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Cost {
+    /// Units of prompt and answer.
+    pub units: u64,
+    /// Units of the prompt, so far as they are charged.
+    pub prompt_units: u64,
+    /// Price of one unit.
+    pub price: Money,
+}
+
+/// Makes the receipt of what was paid at `now`.
 pub(super) fn receipt(
     challenge_id: &str,
     channel: &Channel,
     accepted: Money,
-    cost: Option<(u64, Money)>,
+    cost: Option<Cost>,
     tx_hash: Option<String>,
     now: Timestamp,
 ) -> SessionReceipt {
@@ -40,8 +51,9 @@ pub(super) fn receipt(
         channel_id: channel.id.to_string(),
         accepted_cumulative: accepted.to_base_units(),
         spent: channel.spent.to_base_units(),
-        units: cost.map(|(units, _)| units),
-        unit_price: cost.map(|(_, price)| price.to_base_units()),
+        units: cost.map(|cost| cost.units),
+        prompt_units: cost.map(|cost| cost.prompt_units.min(cost.units)).filter(|units| *units > 0),
+        unit_price: cost.map(|cost| cost.price.to_base_units()),
         tx_hash,
     }
 }

@@ -25,6 +25,9 @@ pub struct SessionReceipt {
     /// Number of units delivered by this request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub units: Option<u64>,
+    /// Number of those that the prompt cost.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prompt_units: Option<u64>,
     /// Price of one unit, in base units.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unit_price: Option<String>,
