@@ -51,7 +51,7 @@ await judge('mppx_session', flow, async (expect) => {
   const after = await balances(wallet, dev)
   const history = await channelHistory(wallet, dev, closing.receipt.channelId)
 
-  checkRequests(expect, requests, closing)
+  checkRequests(expect, chat.record, requests, closing)
   checkRecord(expect, dev, chat.record)
   checkHistory(expect, history, { before, after, receipt: closing.receipt })
   const topUps = chat.record.filter(({ action, status }) => action === 'topUp' && status < 300)
@@ -103,7 +103,7 @@ function chatWith(dev, wallet) {
 }
 
 /** Deltas, receipts and the end marker of every request agree with each other. */
-function checkRequests(expect, requests, closing) {
+function checkRequests(expect, record, requests, closing) {
   let spent = 0n
   for (const [index, { events, receipts, price, channelId }] of requests.entries()) {
     const at = `request ${index + 1}`
@@ -119,8 +119,9 @@ function checkRequests(expect, requests, closing) {
       const { content, delivered } = count(events)
       expect(events.at(-1) === '[DONE]', `${at} ends with ${events.at(-1)}`)
       expect(BigInt(receipt.units) * price === charged, `${at}: ${receipt.units} units of ${price}, not ${charged}`)
-      expect(content <= receipt.units, `${at} delivered ${content} chunks for ${receipt.units} units`)
-      expect(receipt.units <= delivered, `${at} charged ${receipt.units} units for ${delivered} chunks`)
+      const answered = receipt.units - promptUnits(record)
+      expect(content <= answered, `${at} delivered ${content} chunks for ${answered} units`)
+      expect(answered <= delivered, `${at} charged ${answered} units for ${delivered} chunks`)
     }
     spent = BigInt(receipt.spent)
   }
@@ -149,6 +150,12 @@ function checkRecord(expect, dev, record) {
 function price(record, receipt) {
   const { challenge } = record.findLast(({ challenge }) => challenge?.intent === 'session')
   return BigInt(receipt?.unitPrice ?? challenge.request.amount)
+}
+
+/** Units that the prompt costs, once, as the challenge for it says. */
+function promptUnits(record) {
+  const units = record.map(({ challenge }) => challenge?.request?.methodDetails?.promptUnits)
+  return Number(units.findLast((found) => found !== undefined) ?? 0)
 }
 
 /** Chunks that carry text, and all that came before the end marker. */

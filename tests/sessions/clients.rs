@@ -23,6 +23,12 @@ fn mppx_streams_tops_up_resumes_and_closes() {
             let prompt = r#"{"chunks": 90, "intervalMs": 2}"#;
             succeeds(node.arg(&script).arg(dev.json()).args([flow, MODEL, prompt])).await;
         }
+        // A prompt that costs more than the answer.
+        for flow in ["stream", "topup", "close"] {
+            let prompt = format!(r#"{{"chunks": 9, "intervalMs": 2}}{}"#, " ".repeat(60_000));
+            let mut node = Command::new("node");
+            succeeds(node.arg(&script).arg(dev.json()).args([flow, MODEL, &prompt])).await;
+        }
     });
 }
 
