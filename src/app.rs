@@ -18,7 +18,7 @@ use crate::id::{AccountId, Timestamp};
 use crate::keys::{Keys, Rates};
 use crate::ledger::{self, Ledger, LedgerError};
 use crate::limits::{Buckets, Rate};
-use crate::meter::ChannelNotifier;
+use crate::meter::{ChannelNotifier, ServedHolds, served};
 use crate::offers::Offers;
 use crate::offers::sessions::Sessions;
 use crate::payments::Issuer;
@@ -35,6 +35,8 @@ pub struct App {
     pub config: Config,
     pub db: Db,
     pub ledger: Ledger,
+    /// Holds of the requests that this instance serves.
+    pub served: ServedHolds,
     pub keys: Keys,
     pub rates: Rates,
     /// Limiter of requests without a valid key, by address.
@@ -129,7 +131,7 @@ impl App {
         let sessions =
             Sessions::new(&config, &models, &db, &chain, sponsor.as_ref(), notifier)?.map(Arc::new);
         let tasks = TaskTracker::new();
-        let ledger = Ledger::start(db.clone());
+        let ledger = Ledger::with_patience(db.clone(), served::OUTAGE_PATIENCE);
         if db.engine == Engine::Sqlite {
             // Whoever held money for its requests is gone as well. A channel's own next request ends what it left.
             let closed = ledger::sweep::sweep_all(&ledger, "wallet:", Timestamp::now()).await?;
@@ -142,6 +144,7 @@ impl App {
         }
         let app = Arc::new(Self {
             ledger,
+            served: ServedHolds::default(),
             keys: Keys::new(db.clone(), &config.keys.prefix),
             rates: Rates::new(db.clone(), config.keys.default_rpm, config.keys.default_tpm),
             unauthenticated_limiter: Buckets::new(Rate::per_minute(config.keys.anonymous_rpm)),
@@ -183,6 +186,7 @@ impl App {
             db: self.db.clone(),
             database_url: self.config.database.url.clone(),
             ledger: self.ledger.clone(),
+            served: self.served.clone(),
             charges: self.charges.clone(),
             answer_retention: Duration::from_secs(hours.saturating_mul(3600)),
             cards: self.cards.clone(),

@@ -18,7 +18,7 @@ use crate::funding::{Charges, FeeAccount, KeySales, Payee, key_sale, recover};
 use crate::id::Timestamp;
 use crate::keys::{self, Keys, Rates};
 use crate::ledger::{Ledger, sweep};
-use crate::meter::ChannelNotifier;
+use crate::meter::{ChannelNotifier, ServedHolds, served};
 use crate::payments::methods::tempo::session::ChannelId;
 use crate::wallet_auth::nonces;
 
@@ -44,6 +44,7 @@ pub struct WorkerContext {
     pub db: Db,
     pub database_url: Secret,
     pub ledger: Ledger,
+    pub served: ServedHolds,
     pub charges: Charges,
     /// Time for which answers can be fetched again.
     pub answer_retention: Duration,
@@ -85,6 +86,11 @@ impl Workers {
     pub fn start(&self, context: WorkerContext) {
         let WorkerContext { db, ledger, charges, answer_retention, cards, keys, rates, .. } = context;
         self.run(async move { recover::run(charges, answer_retention).await });
+        let served = context.served;
+        self.run({
+            let ledger = ledger.clone();
+            async move { extend_holds(&ledger, &served).await }
+        });
         self.run(async move { sweep_holds(&ledger).await });
         self.run(async move { collect_debts(&cards).await });
         self.run({
@@ -136,6 +142,17 @@ impl Workers {
         self.tasks.close();
         if tokio::time::timeout(limit, self.tasks.wait()).await.is_err() {
             tracing::warn!("work was still open; it is finished at the next start");
+        }
+    }
+}
+
+/// Moves on the holds of the requests that this instance serves.
+async fn extend_holds(ledger: &Ledger, served: &ServedHolds) {
+    loop {
+        tokio::time::sleep(served::EXTEND_INTERVAL).await;
+        while let Err(error) = served.extend(ledger, Timestamp::now()).await {
+            tracing::warn!(%error, "the holds of open requests cannot be moved on");
+            tokio::time::sleep(Duration::from_secs(1)).await;
         }
     }
 }

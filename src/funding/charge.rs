@@ -18,8 +18,9 @@
 use std::sync::Arc;
 
 use super::goods::WorkResult;
+use super::idempotency::is_for;
 use super::method::{Authority, ChargeMethod, Due, MethodError, Validated};
-use super::outcome::{deliver, refused};
+use super::outcome::{deliver, is_final, refused};
 use super::payment_lease;
 use super::settle::ChargeSettlement;
 use super::sponsor::Sponsor;
@@ -33,7 +34,7 @@ use crate::money::Money;
 use crate::payments::core::payment::{self, NextStep, Presented, RefusalReason};
 use crate::payments::{
     ChallengeError, Credential, Delivery, Issuer, Method, Network, Offer, Offered as _, Payer, Payment,
-    PaymentState, RedeemError, Requirement, Submission, WorkError,
+    RedeemError, Requirement, Submission, WorkError,
 };
 
 /// One-time charges of this server.
@@ -391,62 +392,6 @@ impl Charges {
             }
         }
     }
-
-    /// The payment this payer made before under the same idempotency key.
-    async fn same_key<E>(
-        &self,
-        requirement: &Requirement,
-        credential: &Credential,
-        payer: &Payer,
-    ) -> Result<Option<Payment>, RedeemError<E>> {
-        let Some(key) = &requirement.idempotency_key else {
-            return Ok(None);
-        };
-        let Some(earlier) = self.payments.find_key(payer, key).await? else {
-            return Ok(None);
-        };
-        if earlier.id == credential.challenge().id {
-            return Ok(None);
-        }
-        if !is_for(&earlier, requirement) {
-            return Err(RedeemError::KeyReused);
-        }
-        match (credential.submission(), &earlier.state) {
-            // A second transfer that has happened already is not covered
-            // by the first one's answer; it buys an answer of its own.
-            (Submission::Push, _) => Err(RedeemError::KeyReused),
-            (_, PaymentState::Settled(settled) | PaymentState::Delivered(settled))
-                if settled.answer.is_some() =>
-            {
-                Ok(Some(earlier))
-            }
-            _ => Err(RedeemError::InProgress),
-        }
-    }
-}
-
-/// True if a credential that was refused so can never buy what its challenge offers.
-fn is_final<E>(error: &RedeemError<E>) -> bool {
-    match error {
-        RedeemError::Invalid(_)
-        | RedeemError::Insufficient(_)
-        | RedeemError::Spent(_)
-        | RedeemError::Expired
-        | RedeemError::Credited { .. } => true,
-        RedeemError::Work(failed) => failed.is_final,
-        RedeemError::Challenge(_)
-        | RedeemError::UsedChallenge
-        | RedeemError::InProgress
-        | RedeemError::Pending
-        | RedeemError::KeyReused
-        | RedeemError::Unavailable(_) => false,
-    }
-}
-
-/// True if a stored payment was made for this very request.
-fn is_for(stored: &Payment, requirement: &Requirement) -> bool {
-    stored.resource == requirement.resource.name()
-        && stored.digest == requirement.digest.as_deref().unwrap_or_default()
 }
 
 fn presented<'a>(

@@ -8,12 +8,14 @@
 //! contract, [`card`] for card payments. Credit that stays on a wallet's account
 //! goes through [`income`], which pays the wallet's debts first.
 
+mod abandoned;
 pub mod audit;
 pub mod card;
 pub mod channel;
 pub mod charge;
 mod fees;
 mod goods;
+mod idempotency;
 mod income;
 pub mod key_sale;
 mod method;

@@ -57,3 +57,21 @@ pub(super) fn refused<E>(reason: RefusalReason) -> RedeemError<E> {
         ),
     }
 }
+
+/// True if a credential that was refused so can never buy what its challenge offers.
+pub(super) fn is_final<E>(error: &RedeemError<E>) -> bool {
+    match error {
+        RedeemError::Invalid(_)
+        | RedeemError::Insufficient(_)
+        | RedeemError::Spent(_)
+        | RedeemError::Expired
+        | RedeemError::Credited { .. } => true,
+        RedeemError::Work(failed) => failed.is_final,
+        RedeemError::Challenge(_)
+        | RedeemError::UsedChallenge
+        | RedeemError::InProgress
+        | RedeemError::Pending
+        | RedeemError::KeyReused
+        | RedeemError::Unavailable(_) => false,
+    }
+}

@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::notifier::Waiter;
+use super::served::OUTAGE_PATIENCE;
 use super::source::{FundingSource, MeteredRequest, PING_INTERVAL, StreamContext};
 use super::state::{ChannelBalance, VoucherRequest, VoucherWindow};
 use super::stream::{StreamEnd, StreamEvent};
@@ -146,28 +147,26 @@ impl ChannelSource {
         }
     }
 
-    /// Reads the channel's balance.
+    /// Reads the channel's balance. A database that is away is waited for, as for a charge.
     async fn refresh_balance(&mut self, hold: &HoldId) -> Result<(), StreamEnd> {
-        // Boxed, here and below: the future of a stream is as large as the largest one that it awaits.
-        match Box::pin(self.channels.find_serving(self.terms.channel, hold)).await {
-            Ok(Some(channel)) => {
-                match channel.usable() {
-                    Ok(()) => {}
-                    Err(ChannelRefusal::Closed | ChannelRefusal::Closing) => {
-                        return Err(StreamEnd::Superseded);
-                    }
-                    Err(_) => return Err(StreamEnd::LedgerUnavailable),
-                }
-                self.terms.balance = ChannelBalance {
-                    accepted: channel.accepted(),
-                    spent: channel.spent,
-                    deposit: channel.deposit,
-                };
-                Ok(())
+        let deadline = Instant::now() + OUTAGE_PATIENCE;
+        let found = loop {
+            // Boxed, here and below: the future of a stream is as large as the largest one that it awaits.
+            match Box::pin(self.channels.find_serving(self.terms.channel, hold)).await {
+                Ok(found) => break found,
+                Err(_) if Instant::now() < deadline => tokio::time::sleep(POLL_INTERVAL).await,
+                Err(_) => return Err(StreamEnd::LedgerUnavailable),
             }
-            Ok(None) => Err(StreamEnd::Superseded),
-            Err(_) => Err(StreamEnd::LedgerUnavailable),
+        };
+        let Some(channel) = found else { return Err(StreamEnd::Superseded) };
+        match channel.usable() {
+            Ok(()) => {}
+            Err(ChannelRefusal::Closed | ChannelRefusal::Closing) => return Err(StreamEnd::Superseded),
+            Err(_) => return Err(StreamEnd::LedgerUnavailable),
         }
+        self.terms.balance =
+            ChannelBalance { accepted: channel.accepted(), spent: channel.spent, deposit: channel.deposit };
+        Ok(())
     }
 }
 

@@ -2,9 +2,10 @@
 
 #![expect(clippy::disallowed_methods, reason = "an answer takes time, so its end has a moment of its own")]
 
+use super::served;
 use super::source::{FundingSource, MeteredRequest};
 use super::stream::StreamEnd;
-use crate::id::{EntryId, Timestamp};
+use crate::id::{EntryId, HoldId, Timestamp};
 use crate::ledger::{Capture, CloseOutcome, Ledger, Owed};
 use crate::services::chat::{Completion, UpstreamError};
 
@@ -84,8 +85,15 @@ async fn capture<P: FundingSource>(
     now: Timestamp,
 ) -> Result<(), AnswerError> {
     let details = source.entry_details(request, units, end);
-    let capture = Capture { hold: request.hold.clone(), entry: EntryId::new(now), owed, details, now };
-    match ledger.capture(capture).await {
+    let hold = HoldId::clone(&request.hold);
+    let capture = Capture { hold, entry: EntryId::new(now), owed, details, now };
+    // An answer that nobody gets is not charged for, unless it has been.
+    let undelivered = |capture| Capture {
+        owed: Owed::NOTHING,
+        details: source.entry_details(request, 0, StreamEnd::LedgerUnavailable.as_str()),
+        ..capture
+    };
+    match served::capture(ledger, &request.hold, capture, undelivered).await {
         Ok(CloseOutcome::Closed { .. }) => Ok(()),
         Ok(CloseOutcome::AlreadyClosed { .. }) => Err(AnswerError::Superseded),
         Ok(CloseOutcome::Short { .. }) => {
@@ -97,7 +105,7 @@ async fn capture<P: FundingSource>(
             Err(AnswerError::Superseded)
         }
         Err(error) => {
-            tracing::error!(%error, "a hold cannot be captured; the sweep will close it");
+            tracing::error!(%error, "the hold of an answer is not captured");
             Err(AnswerError::LedgerUnavailable)
         }
     }

@@ -288,6 +288,7 @@ mod tests {
     use super::*;
     use crate::config;
     use crate::id::{HoldId, RequestId, Timestamp};
+    use crate::meter::ServedHolds;
     use crate::services::chat::{Catalog, ChatRequest, EntityCounts, RequestLimits, UpstreamDelivery};
 
     fn chunk(billable: bool) -> Chunk {
@@ -305,7 +306,7 @@ mod tests {
 
     fn request() -> MeteredRequest {
         MeteredRequest {
-            hold: HoldId::new(Timestamp::from_millis(0)),
+            hold: ServedHolds::default().serve(HoldId::new(Timestamp::from_millis(0))),
             request_id: RequestId::from_client("r").expect("an id"),
             model: "small".into(),
             wants_usage: false,

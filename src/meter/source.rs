@@ -6,9 +6,10 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::sync::mpsc;
 
+use super::served::ServedHold;
 use super::state::ChannelBalance;
 use super::stream::{StreamEnd, StreamEvent};
-use crate::id::{HoldId, RequestId};
+use crate::id::RequestId;
 use crate::ledger::{EntryDetails, Ledger, Owed};
 use crate::services::chat::{Chunk, Completion, EntityCounts, UpstreamDelivery};
 
@@ -20,7 +21,7 @@ pub(super) const PING_INTERVAL: Duration = Duration::from_secs(10);
 /// A request whose answer is charged to a hold.
 #[derive(Debug, Clone)]
 pub struct MeteredRequest {
-    pub hold: HoldId,
+    pub hold: ServedHold,
     pub request_id: RequestId,
     pub model: String,
     /// True if the client asked for usage within the stream.

@@ -9,9 +9,10 @@ use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 use tokio::sync::mpsc;
 
+use super::served;
 use super::source::{FundingSource, MeteredRequest, PING_INTERVAL, StreamContext};
 use super::state::ChannelBalance;
-use crate::id::{EntryId, Timestamp};
+use crate::id::{EntryId, HoldId, Timestamp};
 use crate::ledger::{Capture, Ledger};
 use crate::money::Money;
 use crate::services::chat::{Chunk, ChunkStream, UpstreamError};
@@ -151,12 +152,15 @@ impl<P: FundingSource> MeteredStream<P> {
                     return end;
                 }
             }
+            let events = self.context.events.clone();
             let mut sending = std::pin::pin!(self.charge_and_send(ahead.take_batch()));
             let sent = loop {
                 tokio::select! {
                     biased;
                     sent = &mut sending => break sent,
                     () = ahead.read(), if ahead.has_room() => {}
+                    // A charge can take as long as a failover of the database. A client with a full queue needs no ping.
+                    () = tokio::time::sleep(PING_INTERVAL) => drop(events.try_send(StreamEvent::Ping)),
                 }
             };
             if let Err(end) = sent {
@@ -229,9 +233,11 @@ impl<P: FundingSource> MeteredStream<P> {
         let StreamContext { request, ledger, .. } = &self.context;
         let details = self.source.entry_details(request, units, end.as_str());
         let now = Timestamp::now();
-        let capture = Capture { hold: request.hold.clone(), entry: EntryId::new(now), owed, details, now };
-        if let Err(error) = Box::pin(ledger.capture(capture)).await {
-            tracing::error!(%error, "a hold cannot be captured; the sweep will close it");
+        let hold = HoldId::clone(&request.hold);
+        let capture = Capture { hold, entry: EntryId::new(now), owed, details, now };
+        // What was delivered stays owed.
+        if let Err(error) = served::capture(ledger, &request.hold, capture, |capture| capture).await {
+            tracing::error!(%error, "a stream's hold is not captured");
         }
         let balance = self.source.channel_balance().await;
         let summary = StreamSummary { end, units, balance };

@@ -2,7 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use farebox::ledger::EntryKind;
+use farebox::id::{AccountId, HoldId, Timestamp};
+use farebox::ledger::{EntryKind, Estimate, HoldRequest, OpenOutcome, sweep};
+use farebox::meter::served;
+use farebox::money::Money;
 use farebox_test_support::db;
 use farebox_test_support::harness::{asked, eventually, reply, run};
 use farebox_test_support::sse::Frame;
@@ -267,4 +270,38 @@ fn a_stream_begins_when_the_model_does_or_after_two_seconds() {
         assert_eq!(read_to_end(&mut stream).await.texts, 2);
         fixture.finish().await;
     });
+}
+
+/// What an instance that is gone had set aside is free again after minutes, and what one that lives serves stays set
+/// aside for hours.
+#[test]
+fn attack_30_a_hold_lives_as_long_as_its_request_is_served() {
+    run(on_every_engine(async |fixture| {
+        let (served, lost) = (fixture.customer(1_000_000).await, fixture.customer(1_000_000).await);
+        let mut stream = fixture.stream(&served, &json!({"chunks": 5, "hangAfter": 2}), &json!({})).await;
+        stream.text().await.expect("it begins");
+        let app = &fixture.server.app;
+        let at = |seconds: i64| Timestamp::now().checked_add_millis(seconds * 1000).expect("this century");
+        // A request of an instance that was killed.
+        let (now, estimate) = (Timestamp::now(), Estimate { wanted: money(1_000), least: Money::ZERO });
+        let request = HoldRequest {
+            hold: HoldId::new(now),
+            account: AccountId::wallet(&lost.owner).expect("an address"),
+            idempotency_key: None,
+            budget: None,
+            estimate,
+            now,
+            expires_at: served::expiry(now),
+        };
+        assert!(matches!(app.ledger.open(request).await, Ok(OpenOutcome::Open { .. })));
+        app.served.extend(&app.ledger, at(100)).await.expect("the database answers");
+        let swept = sweep::sweep(&app.ledger, at(200), 100).await.expect("the database answers");
+        assert_eq!(swept.closed, 1);
+        assert_eq!(fixture.balance(&lost).await.held(), Money::ZERO);
+        assert!(fixture.balance(&served).await.held().is_positive());
+        drop(stream);
+        fixture.idle().await;
+        // Of a request that has ended nothing is moved on.
+        app.served.extend(&app.ledger, at(100)).await.expect("the database answers");
+    }));
 }

@@ -7,6 +7,7 @@ mod attack_21_upstreams;
 mod attack_24_keys;
 mod attack_25_fetches;
 mod attack_28_secrets;
+mod attack_36_failover;
 mod budgets;
 mod chat;
 mod files;

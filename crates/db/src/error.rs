@@ -58,6 +58,28 @@ impl DbError {
         }
     }
 
+    /// Returns true if the database is away, or on its way to another server, and may be back soon: what it was asked
+    /// may succeed later. What was being committed may have been.
+    #[must_use]
+    pub fn is_outage(&self) -> bool {
+        match self {
+            Self::Sqlx(sqlx::Error::Database(_)) => self.postgres().is_some_and(|error| {
+                // Connection lost; shut down, or not up yet; outcome unknown; too many connections; a server that only
+                // reads, because another one writes by now.
+                ["08", "57P", "40003", "53300", "25006"].iter().any(|code| error.code().starts_with(code))
+            }),
+            Self::Sqlx(error) => matches!(
+                error,
+                sqlx::Error::Io(_)
+                    | sqlx::Error::Tls(_)
+                    | sqlx::Error::Protocol(_)
+                    | sqlx::Error::PoolTimedOut
+                    | sqlx::Error::WorkerCrashed
+            ),
+            Self::Sqlite(_) | Self::Url(_) | Self::Unsynced(_) | Self::Wal(_) | Self::Migrate(_) => false,
+        }
+    }
+
     /// Returns true if a row with a unique value is there already.
     pub(super) fn is_duplicate(&self) -> bool {
         match self {

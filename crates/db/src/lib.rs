@@ -16,6 +16,7 @@ pub mod migrations;
 pub mod notify;
 pub mod rows;
 pub mod statements;
+mod transaction;
 pub mod wal;
 pub mod writer_connection;
 pub mod writes;
@@ -91,6 +92,16 @@ impl Engine {
         match self {
             Self::Sqlite => String::new(),
             Self::Postgres => format!("{} OF {table}", self.for_update()),
+        }
+    }
+
+    /// Returns [`for_update`](Self::for_update) for the rows that no other transaction has locked; the others are
+    /// passed over.
+    #[must_use]
+    pub const fn for_update_of_free(self) -> &'static str {
+        match self {
+            Self::Sqlite => "",
+            Self::Postgres => " FOR NO KEY UPDATE SKIP LOCKED",
         }
     }
 
@@ -262,52 +273,6 @@ impl Db {
             Engine::Postgres => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
         });
         Ok(Tx { inner: inner.await?, engine: self.engine, _write_lock: None })
-    }
-
-    /// Runs `work` in one transaction. Work that gives the transaction back has it committed;
-    /// work that fails drops it, which undoes everything. When the engine sacrificed the
-    /// transaction to another one, `work` runs again from its beginning, so it must have no effect
-    /// outside the transaction.
-    ///
-    /// ```no_run
-    /// # async fn example(db: &farebox_db::Db) -> Result<(), farebox_db::DbError> {
-    /// db.transaction(|mut tx| async move {
-    ///     sqlx::query("UPDATE keys SET revoked = 1").execute(tx.conn()).await?;
-    ///     Ok((tx, ()))
-    /// })
-    /// .await
-    /// # }
-    /// ```
-    ///
-    /// # Errors
-    /// Returns the error of `work`, or that of opening or committing the transaction. After a failed commit the
-    /// outcome is unknown unless [`DbError::is_conflict`].
-    pub async fn transaction<T, E, F, W>(&self, mut work: F) -> Result<T, E>
-    where
-        E: TxError,
-        F: FnMut(Tx) -> W,
-        W: Future<Output = Result<(Tx, T), E>>,
-    {
-        // The closure is handed the transaction itself, not a borrow of it: futures that borrow
-        // from an async closure are not recognised as `Send`, which every handler needs.
-        for pause in pauses() {
-            match self.attempt(&mut work).await {
-                Err(error) if is_conflict(&error) => wait(pause).await,
-                done => return done,
-            }
-        }
-        self.attempt(&mut work).await
-    }
-
-    async fn attempt<T, E, F, W>(&self, work: &mut F) -> Result<T, E>
-    where
-        E: TxError,
-        F: FnMut(Tx) -> W,
-        W: Future<Output = Result<(Tx, T), E>>,
-    {
-        let (tx, done) = work(self.begin().await?).await?;
-        tx.commit().await?;
-        Ok(done)
     }
 }
 

@@ -11,6 +11,7 @@ use rusqlite::types::ValueRef;
 use sqlx::{AnyConnection, Executor as _};
 
 use super::statements::{self, Row, Statements, Value};
+use super::transaction::AttemptError;
 use super::wal::Wal;
 use super::writes::Writes;
 use super::{
@@ -78,14 +79,6 @@ impl TxError for WriteError {
     }
 }
 
-/// Error of an attempt at a transaction, and when it came.
-enum AttemptError<E> {
-    /// The transaction had begun and was not yet being committed: nothing was done.
-    InWork(E),
-    /// The transaction could not be begun, or was being committed.
-    AtItsEnds(E),
-}
-
 /// Transaction of a [`WriterConnection`].
 #[derive(Debug)]
 pub struct WriterTransaction<'c>(&'c mut Open);
@@ -124,16 +117,18 @@ impl WriterConnection {
         loop {
             match self.attempt(&work).await {
                 Ok(done) => return Ok(done),
-                Err(AttemptError::InWork(error) | AttemptError::AtItsEnds(error)) if is_conflict(&error) => {
+                Err(AttemptError::Unchanged(error) | AttemptError::AtCommit(error))
+                    if is_conflict(&error) =>
+                {
                     let Some(pause) = pauses.next() else { return Err(error) };
                     wait(pause).await;
                 }
-                Err(AttemptError::InWork(error)) if !is_repeated && error.db().is_some() => {
+                Err(AttemptError::Unchanged(error)) if !is_repeated && error.db().is_some() => {
                     let error = error.db().map(ToString::to_string);
                     tracing::warn!(error, "a transaction broke off; trying again on another connection");
                     is_repeated = true;
                 }
-                Err(AttemptError::InWork(error) | AttemptError::AtItsEnds(error)) => return Err(error),
+                Err(AttemptError::Unchanged(error) | AttemptError::AtCommit(error)) => return Err(error),
             }
         }
     }
@@ -142,16 +137,16 @@ impl WriterConnection {
         &mut self,
         work: &impl AsyncFn(&mut WriterTransaction<'_>) -> Result<T, E>,
     ) -> Result<T, AttemptError<E>> {
-        let at_its_ends = |error: DbError| AttemptError::AtItsEnds(error.into());
-        let _write_lock = self.db.write_lock().await.map_err(at_its_ends)?;
-        let mut open = self.begin().await.map_err(at_its_ends)?;
+        let unchanged = |error: DbError| AttemptError::Unchanged(error.into());
+        let _write_lock = self.db.write_lock().await.map_err(unchanged)?;
+        let mut open = self.begin().await.map_err(unchanged)?;
         match work(&mut WriterTransaction(&mut open)).await {
             Ok(done) => {
                 let commit = match self.db.engine {
                     Engine::Sqlite => "COMMIT",
                     Engine::Postgres => POSTGRES_COMMIT,
                 };
-                open.run(commit).await.map_err(at_its_ends)?;
+                open.run(commit).await.map_err(|error| AttemptError::AtCommit(error.into()))?;
                 self.open = Some(open);
                 Ok(done)
             }
@@ -159,7 +154,7 @@ impl WriterConnection {
                 if is_usable_after(error.db()) && open.run("ROLLBACK").await.is_ok() {
                     self.open = Some(open);
                 }
-                Err(AttemptError::InWork(error))
+                Err(AttemptError::Unchanged(error))
             }
         }
     }

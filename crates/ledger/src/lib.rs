@@ -48,6 +48,7 @@ pub mod budget;
 mod changes;
 mod decide;
 mod durability;
+mod error;
 pub mod holds;
 mod idempotency;
 mod locked;
@@ -61,10 +62,11 @@ mod verbs;
 mod working_set;
 mod writer;
 
-use std::sync::Arc;
+use std::time::Duration;
 
 pub use account::{Account, Balance, LARGEST};
 pub use budget::{Budget, LimitedBy, SpendingLimit};
+pub use error::LedgerError;
 pub use holds::{Capture, Estimate, HoldRequest, OpenOutcome, Owed};
 pub use idempotency::{IdempotencyStatus, idempotency_status};
 pub use queue::BatchStats;
@@ -72,69 +74,9 @@ pub use reads::{OpenHold, has_available, has_open_hold, is_known, is_open, open_
 pub use statement::{Entry, EntryDetails, EntryKind, Filter, Page, StatementCursor};
 pub use verbs::{charge, close, credit, credit_all, credited_by, extend, hold, lock, spend};
 
-use farebox_db::{Db, DbError, TxError};
+use farebox_db::Db;
 use farebox_types::id::{AccountId, EntryId, HoldId, RequestKey, SourceRef, Timestamp};
 use farebox_types::money::Money;
-
-/// Reason why the ledger could not do what it was asked. None says that money is missing.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum LedgerError {
-    /// The database refused, failed or is unreachable.
-    #[error(transparent)]
-    Database(Arc<DbError>),
-    /// This source was credited before, to another account or with another amount.
-    #[error("{0} was already credited, to another account or with another amount")]
-    CreditConflict(SourceRef),
-    /// This request key belongs to a hold that is still open.
-    #[error("the request {0} is still being served")]
-    StillOpen(RequestKey),
-    /// No hold has this id.
-    #[error("there is no hold {0}")]
-    UnknownHold(HoldId),
-    /// An amount that is negative, or a credit of nothing.
-    #[error("{0} is not an amount that can be recorded here")]
-    Amount(Money),
-    /// Details of an entry that cannot be recorded.
-    #[error("the entry of a hold cannot be recorded: {0}")]
-    Details(&'static str),
-    /// A sum beyond the largest that the ledger can record.
-    #[error("the sum exceeds {}, the most the ledger can record", account::LARGEST)]
-    Overflow,
-    /// A row that no verb writes: run `farebox audit`.
-    #[error("the ledger contradicts itself: {0}")]
-    Corrupt(String),
-    /// The batch writer has ended, as it does when the program stops.
-    #[error("the ledger has stopped")]
-    Stopped,
-}
-
-impl From<DbError> for LedgerError {
-    fn from(error: DbError) -> Self {
-        Self::Database(Arc::new(error))
-    }
-}
-
-impl From<sqlx::Error> for LedgerError {
-    fn from(error: sqlx::Error) -> Self {
-        DbError::from(error).into()
-    }
-}
-
-impl TxError for LedgerError {
-    fn db(&self) -> Option<&DbError> {
-        match self {
-            Self::Database(error) => Some(error),
-            Self::CreditConflict(_)
-            | Self::StillOpen(_)
-            | Self::UnknownHold(_)
-            | Self::Amount(_)
-            | Self::Details(_)
-            | Self::Overflow
-            | Self::Corrupt(_)
-            | Self::Stopped => None,
-        }
-    }
-}
 
 /// Outcome of a credit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -220,10 +162,18 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// Opens the ledger and starts its batch writer, on a thread of its own.
+    /// Opens the ledger and starts its batch writer, on a thread of its own. A database that is away is an error at
+    /// once.
     #[must_use]
     pub fn start(db: Db) -> Self {
-        let writer = queue::start(&db);
+        Self::with_patience(db, Duration::ZERO)
+    }
+
+    /// Opens the ledger as [`start`](Self::start) does. Charges, captures and openings wait for as long as `patience`
+    /// for a database that is away, as during a failover.
+    #[must_use]
+    pub fn with_patience(db: Db, patience: Duration) -> Self {
+        let writer = queue::start(&db, patience);
         Self { db, writer }
     }
 
@@ -356,6 +306,22 @@ impl Ledger {
                 Ok((tx, done))
             })
             .await
+    }
+
+    /// Moves the moment at which holds expire; those that are closed, or that another transaction has at this moment,
+    /// stay as they are.
+    ///
+    /// # Errors
+    /// The database fails; some may have been moved.
+    pub async fn extend_all(&self, holds: &[HoldId], expires_at: Timestamp) -> Result<(), LedgerError> {
+        for some in holds.chunks(500) {
+            let moved = self.db.transaction(|mut tx| async move {
+                sql::extend_all(&mut tx, some, expires_at).await?;
+                Ok::<_, LedgerError>((tx, ()))
+            });
+            moved.await?;
+        }
+        Ok(())
     }
 
     /// Moves the moment at which a hold expires in a transaction of its own: see [`extend`].

@@ -102,14 +102,14 @@ impl Handle {
 
 /// Starts the batch writer on a thread of its own: among the streams that it wakes it would wait, between any two
 /// statements, until hundreds of them have had their turn.
-pub(super) fn start(db: &Db) -> Handle {
+pub(super) fn start(db: &Db, patience: Duration) -> Handle {
     let (queue, waiting) = mpsc::channel(QUEUE_LENGTH);
     let counters = Arc::new(Counters::default());
     let handle = Handle { queue, counters: Arc::clone(&counters) };
     let connection = WriterConnection::new(db.clone());
     let work = move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let run = run(connection, waiting, counters);
+        let run = run(connection, patience, waiting, counters);
         runtime.expect("the system has what a runtime needs").block_on(run);
     };
     spawn("ledger", work);
@@ -127,9 +127,14 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) {
     std::thread::Builder::new().name(name.to_owned()).spawn(work).expect("the system starts threads");
 }
 
-async fn run(connection: WriterConnection, mut queue: mpsc::Receiver<Command>, counters: Arc<Counters>) {
+async fn run(
+    connection: WriterConnection,
+    patience: Duration,
+    mut queue: mpsc::Receiver<Command>,
+    counters: Arc<Counters>,
+) {
     let durability = Durability::start(&connection, |work| spawn("ledger-sync", work));
-    let mut writer = Writer::new(connection);
+    let mut writer = Writer::new(connection, patience);
     let mut waiting = Vec::with_capacity(LARGEST_BATCH);
     let mut began: Option<Instant> = None;
     while queue.recv_many(&mut waiting, LARGEST_BATCH).await > 0 {

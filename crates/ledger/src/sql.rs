@@ -263,7 +263,26 @@ pub(super) async fn set_expiry(tx: &mut Tx, hold: &HoldId, expires_at: Timestamp
     Ok(tx.execute(text, vec![hold.to_string().into(), expires_at.millis().into()]).await? == 1)
 }
 
-/// Returns holds whose time is over, the oldest first.
+/// Moves the moment at which open holds expire, but for rows that another transaction has locked: waiting for several
+/// could end in a deadlock.
+pub(super) async fn extend_all(
+    tx: &mut impl Statements,
+    holds: &[HoldId],
+    expires_at: Timestamp,
+) -> Result<(), LedgerError> {
+    let places: Vec<_> = (2..holds.len() + 2).map(|place| format!("${place}")).collect();
+    let lock = tx.engine().for_update_of_free();
+    let text = format!(
+        "UPDATE holds SET expires_at = $1 WHERE id IN \
+         (SELECT id FROM holds WHERE id IN ({}) AND state = 'open'{lock})",
+        places.join(", ")
+    );
+    let ids = holds.iter().map(|hold| hold.to_string().into());
+    tx.execute(&text, std::iter::once(expires_at.millis().into()).chain(ids).collect()).await?;
+    Ok(())
+}
+
+/// Reads the holds whose time is over, the oldest first.
 pub(super) async fn expired_holds(
     connection: &mut AnyConnection,
     now: Timestamp,

@@ -5,9 +5,13 @@
 //! 2. [Locked](super::locked): locks the rows, reads them, decides and writes. For batches whose rows were not as
 //!    expected, for commands that cached rows do not grant in full, and for batches whose answer was lost: there each
 //!    command recognises what it did.
+//!
+//! While the database is away, the batch waits for it for as long as the writer has patience, and the next ones gather
+//! behind it.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
 use super::LedgerError;
 use super::batch::{Batch, Results};
@@ -15,49 +19,83 @@ use super::decide::decide;
 use super::row_cache::RowCache;
 use super::working_set::WorkingSet;
 use super::{locked, sql};
-use farebox_db::TxError as _;
 use farebox_db::writer_connection::{WriteError, WriterConnection, WriterTransaction};
+use farebox_db::{DbError, TxError as _};
 
 /// Writer of all batches of this process.
 pub(super) struct Writer {
     connection: WriterConnection,
     cache: RowCache,
+    /// Time for which a batch waits for a database that is away.
+    patience: Duration,
 }
 
+/// Interval between attempts while the database is away.
+const RETRY_INTERVAL: Duration = Duration::from_millis(250);
+
 impl Writer {
-    pub(super) fn new(connection: WriterConnection) -> Self {
-        Self { connection, cache: RowCache::default() }
+    pub(super) fn new(connection: WriterConnection, patience: Duration) -> Self {
+        Self { connection, cache: RowCache::default(), patience }
     }
 
     /// Executes a batch. Commands without a result are deferred: they want [`execute_locked`](Self::execute_locked).
     pub(super) async fn execute(&mut self, batch: &Batch) -> Results {
-        self.optimistic(batch).await.unwrap_or_else(|error| failed(batch, &error))
+        let first = self.optimistic(batch).await;
+        self.complete(batch, first).await
     }
 
     /// Executes a batch with its rows locked. Every command has a result.
     pub(super) async fn execute_locked(&mut self, batch: &Batch) -> Results {
-        self.locked(batch).await.unwrap_or_else(|error| failed(batch, &error))
+        let first = self.locked(batch).await;
+        self.complete(batch, first).await
     }
 
-    async fn optimistic(&mut self, batch: &Batch) -> Result<Results, LedgerError> {
+    /// Returns the results of an attempt, or of others while the database is away. An attempt that may have been written
+    /// is looked for by each of them, with what it would have come to.
+    async fn complete(&mut self, batch: &Batch, first: Result<Results, FailedBatch>) -> Results {
+        let deadline = Instant::now() + self.patience;
+        let (mut attempt, mut unanswered) = (first, None);
+        loop {
+            let failure = match attempt {
+                Ok(results) => return results,
+                Err(failure) => failure,
+            };
+            let is_outage = failure.error.db().is_some_and(DbError::is_outage);
+            if !is_outage || Instant::now() + RETRY_INTERVAL > deadline {
+                return failed(batch, &failure.error);
+            }
+            if unanswered.is_none() {
+                tracing::warn!(error = %failure.error, commands = batch.len(), "the database is away; a batch waits for it");
+                unanswered = failure.unanswered;
+            }
+            tokio::time::sleep(RETRY_INTERVAL).await;
+            attempt = match &unanswered {
+                Some(results) => self.locked(&batch.again(results)).await,
+                None => self.locked(batch).await,
+            };
+        }
+    }
+
+    async fn optimistic(&mut self, batch: &Batch) -> Result<Results, FailedBatch> {
         let rows = self.read(batch).await?;
         let decision = decide(batch, rows);
         match self.connection.write(&decision.writes).await {
             Ok(()) => Ok(self.written(decision.into_written())),
             Err(WriteError::Conflict) => self.locked(batch).await,
-            Err(WriteError::Rejected(error)) => Err(error.into()),
+            Err(WriteError::Rejected(error)) => Err(LedgerError::from(error).into()),
             Err(WriteError::Unknown(error)) => {
                 tracing::warn!(%error, commands = batch.len(), "a batch has no answer; executing it again");
                 // If this fails too, all of it may have been written the first time.
-                self.locked(&batch.again(&decision.results)).await.map_err(|_| error.into())
+                let again = self.locked(&batch.again(&decision.results)).await;
+                again.map_err(|_| FailedBatch { error: error.into(), unanswered: Some(decision.results) })
             }
         }
     }
 
     /// A batch that contradicts stored rows is taken apart, so that each command fails, or not, on its own.
-    async fn locked(&mut self, batch: &Batch) -> Result<Results, LedgerError> {
+    async fn locked(&mut self, batch: &Batch) -> Result<Results, FailedBatch> {
         match self.locked_at_once(batch).await {
-            Err(LedgerError::Corrupt(error)) if batch.len() > 1 => {
+            Err(FailedBatch { error: LedgerError::Corrupt(error), .. }) if batch.len() > 1 => {
                 tracing::error!(
                     error,
                     commands = batch.len(),
@@ -66,7 +104,7 @@ impl Writer {
                 let mut all = Results::default();
                 for single in batch.commands() {
                     let results = self.locked_at_once(&single).await;
-                    all.append(results.unwrap_or_else(|error| failed(&single, &error)));
+                    all.append(results.unwrap_or_else(|failure| failed(&single, &failure.error)));
                 }
                 Ok(all)
             }
@@ -74,23 +112,23 @@ impl Writer {
         }
     }
 
-    async fn locked_at_once(&mut self, batch: &Batch) -> Result<Results, LedgerError> {
+    async fn locked_at_once(&mut self, batch: &Batch) -> Result<Results, FailedBatch> {
         match self.attempt_locked(batch).await {
-            Ok(results) => Ok(results),
-            Err(LockedError::Unchanged(LedgerError::Corrupt(_))) => {
-                // New holds have no row to lock: a lost write of them may have ended in between.
-                self.attempt_locked(batch).await.map_err(LockedError::into_inner)
+            // New holds have no row to lock: a lost write of them may have ended in between.
+            Err(FailedBatch { error: LedgerError::Corrupt(_), unanswered: None }) => {
+                self.attempt_locked(batch).await
             }
-            Err(LockedError::Unchanged(error)) => Err(error),
-            Err(LockedError::Unknown { error, results }) => {
+            Err(FailedBatch { error, unanswered: Some(results) }) => {
                 tracing::warn!(%error, commands = batch.len(), "a batch has no answer; executing it again");
                 // If this fails too, all of it may have been written the first time.
-                self.attempt_locked(&batch.again(&results)).await.map_err(|_| error)
+                let again = self.attempt_locked(&batch.again(&results)).await;
+                again.map_err(|_| FailedBatch { error, unanswered: Some(results) })
             }
+            attempt => attempt,
         }
     }
 
-    async fn attempt_locked(&mut self, batch: &Batch) -> Result<Results, LockedError> {
+    async fn attempt_locked(&mut self, batch: &Batch) -> Result<Results, FailedBatch> {
         // Results of an attempt whose commit was asked for.
         let unanswered = RefCell::new(None);
         let work = async |tx: &mut WriterTransaction<'_>| {
@@ -101,10 +139,10 @@ impl Writer {
         };
         match self.connection.transaction(work).await {
             Ok(written) => Ok(self.written(written)),
-            Err(error) => Err(match unanswered.take() {
-                Some(results) if !is_refused(&error) => LockedError::Unknown { error, results },
-                _ => LockedError::Unchanged(error),
-            }),
+            Err(error) => {
+                let unanswered = unanswered.take().filter(|_| !is_refused(&error));
+                Err(FailedBatch { error, unanswered })
+            }
         }
     }
 
@@ -129,18 +167,16 @@ impl Writer {
     }
 }
 
-/// Error of a batch whose rows were to be locked.
-enum LockedError {
-    /// Nothing changed.
-    Unchanged(LedgerError),
-    /// The commit has no answer: it may have made these results true.
-    Unknown { error: LedgerError, results: Results },
+/// Batch that was not executed.
+struct FailedBatch {
+    error: LedgerError,
+    /// Results that it has if its write, whose answer is missing, was made; `None` if nothing changed.
+    unanswered: Option<Results>,
 }
 
-impl LockedError {
-    fn into_inner(self) -> LedgerError {
-        let (Self::Unchanged(error) | Self::Unknown { error, .. }) = self;
-        error
+impl From<LedgerError> for FailedBatch {
+    fn from(error: LedgerError) -> Self {
+        Self { error, unanswered: None }
     }
 }
 

@@ -115,6 +115,11 @@ pub async fn postgres() -> Option<TestDb> {
     Some(migrated(new_postgres().await?).await)
 }
 
+/// The database at a URL, which somebody else removes.
+pub async fn at(url: &str) -> TestDb {
+    migrated(connected(url.to_owned(), Cleanup::Nothing).await).await
+}
+
 async fn new_postgres() -> Option<TestDb> {
     static SERVER: OnceCell<Option<String>> = OnceCell::const_new();
     let admin_url = SERVER.get_or_init(find_server).await.clone()?;
@@ -168,7 +173,7 @@ async fn find_server() -> Option<String> {
     if admin(local, "SELECT 1").await.is_ok() {
         return Some(local.to_owned());
     }
-    let started = match binaries() {
+    let started = match binaries(&["initdb", "postgres"]) {
         Some(binaries) => start_server(&binaries).await,
         None => None,
     };
@@ -179,13 +184,13 @@ async fn find_server() -> Option<String> {
     started
 }
 
-/// The folder of `initdb` and `postgres`.
-fn binaries() -> Option<PathBuf> {
+/// The folder that has all of these programs of PostgreSQL.
+pub(crate) fn binaries(programs: &[&str]) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let installed = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     std::env::split_paths(&path)
         .chain(installed.map(|version| version.path().join("bin")))
-        .find(|folder| folder.join("initdb").is_file() && folder.join("postgres").is_file())
+        .find(|folder| programs.iter().all(|program| folder.join(program).is_file()))
 }
 
 /// Starts a server that lives as long as this program: it watches a pipe that only we hold.
@@ -200,15 +205,7 @@ async fn start_server(binaries: &Path) -> Option<String> {
         kill -INT $server
         wait $server || true
         rm -rf \"$folder\"";
-    // PostgreSQL refuses to run as root.
-    let is_root = Command::new("id").arg("-u").output().is_ok_and(|id| id.stdout == b"0\n");
-    let mut command = if is_root {
-        let mut command = Command::new("runuser");
-        command.args(["-u", "postgres", "--", "sh"]);
-        command
-    } else {
-        Command::new("sh")
-    };
+    let mut command = as_a_user("sh");
     command.args(["-c", script, "sh"]).arg(binaries).arg(port.to_string()).current_dir("/");
     let child: Child = command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().ok()?;
     // Never waited for and never dropped: its pipe closes when this program ends.
@@ -221,4 +218,15 @@ async fn start_server(binaries: &Path) -> Option<String> {
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
     None
+}
+
+/// A command that does not run as root, which PostgreSQL refuses.
+pub(crate) fn as_a_user(program: &str) -> Command {
+    let is_root = Command::new("id").arg("-u").output().is_ok_and(|id| id.stdout == b"0\n");
+    if !is_root {
+        return Command::new(program);
+    }
+    let mut command = Command::new("runuser");
+    command.args(["-u", "postgres", "--", program]);
+    command
 }

@@ -12,9 +12,6 @@ use super::privacy::{AnswerRestorer, StreamRestorer};
 use super::upstream_event::{BillableContent, MalformedEvent, UpstreamChoice, UpstreamEvent, content_size};
 use super::usage::{Usage, UsageBounds};
 
-/// Bytes of the longest usual token: text has at least as many tokens as its bytes by this.
-const LONGEST_TOKEN_BYTES: u64 = 8;
-
 /// Chunk of a streamed answer, as the client gets it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Chunk {
@@ -232,37 +229,6 @@ impl AnswerRewriter {
         Ok(Completion { data: to_json(&client_event, body.len()), usage, content_bytes })
     }
 
-    /// Cuts a whole answer to the tokens that were asked for, as the upstream should have; true if it was longer. By
-    /// the reported tokens, or where none are reported by the least that its bytes can be.
-    fn cut(&self, event: &mut UpstreamEvent) -> bool {
-        let limit = self.bounds.completion_tokens;
-        let choices = event.choices.as_deref_mut().unwrap_or_default();
-        let messages = || choices.iter().filter_map(|choice| choice.message.as_ref());
-        let bytes: u64 = messages().map(|message| content_size(message) as u64).sum();
-        let reported = event.usage.as_mut().and_then(|usage| usage.get_mut("completion_tokens"));
-        let tokens = match reported {
-            Some(reported) => {
-                let tokens = reported.as_u64().unwrap_or(0);
-                if tokens > limit && tokens <= bytes {
-                    // What was asked for is what there is to pay for.
-                    *reported = limit.into();
-                }
-                tokens
-            }
-            None => bytes / LONGEST_TOKEN_BYTES,
-        };
-        if tokens <= limit || tokens > bytes {
-            return false;
-        }
-        for choice in choices {
-            for value in choice.message.iter_mut().flat_map(Map::values_mut) {
-                shorten(value, limit, tokens);
-            }
-        }
-        metrics::counter!("farebox_upstream_cut_total").increment(1);
-        true
-    }
-
     /// Reads reported usage; usage that is impossible is ignored.
     fn usage(&self, reported: Option<&Value>) -> Option<Usage> {
         Usage::parse(reported?, self.bounds).unwrap_or_else(|impossible| {
@@ -284,25 +250,6 @@ impl AnswerRewriter {
             choices: Vec::new(),
             usage: None,
         }
-    }
-}
-
-/// Keeps `kept` of `total` equal parts of all texts in a value.
-fn shorten(value: &mut Value, kept: u64, total: u64) {
-    match value {
-        Value::String(text) => {
-            let length = u128::from(text.len() as u64) * u128::from(kept) / u128::from(total.max(1));
-            let end = text.floor_char_boundary(usize::try_from(length).unwrap_or(usize::MAX));
-            text.truncate(end);
-        }
-        Value::Array(items) => items.iter_mut().for_each(|item| shorten(item, kept, total)),
-        Value::Object(members) => {
-            // Names and ids are no text.
-            let is_text = |name: &str| !matches!(name, "id" | "type" | "name" | "role");
-            let texts = members.iter_mut().filter(|(name, _)| is_text(name));
-            texts.for_each(|(_, text)| shorten(text, kept, total));
-        }
-        Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }
 
@@ -356,7 +303,7 @@ mod tests {
         }
         assert!(chunk(&json!({"choices": [{"delta": {}}, {"delta": {"content": "b"}}]})).billable);
         let unfinished = chunk(&json!({"choices": [{"delta": {"content": "a"}, "finish_reason": ""}]}));
-        assert_eq!(unfinished.finished, []);
+        assert!(unfinished.finished.is_empty());
         assert!(
             chunk(&json!({"choices": [{"delta": {}, "logprobs": {"content": [{"token": "a"}]}}]})).billable
         );

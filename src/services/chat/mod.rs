@@ -14,6 +14,7 @@ mod catalog;
 mod chat_error;
 mod delivery;
 mod extensions;
+mod length;
 mod messages;
 mod privacy;
 mod request;

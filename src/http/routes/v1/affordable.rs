@@ -1,14 +1,20 @@
 //! The amount that an account could pay, before anything is reserved: work that costs this server something and the
 //! caller nothing is done for those who could pay for its answer.
 
+use std::time::Duration;
+
 use super::reply::{billing_error, in_progress, insufficient, key_reused, ledger_unavailable};
+use crate::app::App;
 use crate::http::State;
 use crate::http::error::HttpError;
 use crate::http::gates::Bearer;
 use crate::id::Timestamp;
-use crate::ledger::{Estimate, LARGEST, OpenOutcome};
+use crate::ledger::{Estimate, HoldRequest, LARGEST, OpenOutcome};
 use crate::money::Money;
 use crate::services::chat::ChatRequest;
+
+/// Time for which a request waits for a database that is away before it is told so.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Returns the least that must be there for a request: what the shortest answer can cost at the least. Where a budget
 /// limits the request, it is what the prompt can cost at the most: no more is charged than was set aside, and the
@@ -30,8 +36,18 @@ pub(super) async fn probe(
 ) -> Result<OpenOutcome, HttpError> {
     // No account has this much: it opens no hold, and tells how much could be reserved.
     let most = Estimate { wanted: LARGEST, least: LARGEST };
-    let probed = app.ledger.open(bearer.key().hold_request(idempotency_key, most, now, now)).await;
-    probed.map_err(|error| ledger_unavailable(&error))
+    open(app, bearer.key().hold_request(idempotency_key, most, now, now)).await
+}
+
+/// Opens a hold, and waits a while for a database that is away.
+///
+/// # Errors
+/// If it stays away; nothing is held then.
+pub(super) async fn open(app: &App, request: HoldRequest) -> Result<OpenOutcome, HttpError> {
+    match tokio::time::timeout(OPEN_TIMEOUT, app.ledger.open(request)).await {
+        Ok(opened) => opened.map_err(|error| ledger_unavailable(&error)),
+        Err(_) => Err(ledger_unavailable(&"no answer in time")),
+    }
 }
 
 /// Checks that there is enough for the shortest answer, and that the request was not paid before.

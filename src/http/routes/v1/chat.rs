@@ -15,7 +15,7 @@ use tokio_stream::{Stream, StreamExt as _};
 use tracing::Instrument as _;
 
 use super::affordable::minimum_cost;
-use super::reply::{self, in_progress, insufficient, key_reused, ledger_unavailable};
+use super::reply::{self, in_progress, insufficient, key_reused};
 use super::{affordable, attachments, top_up};
 use crate::http::error::{HttpError, OpenAiError};
 use crate::http::gates::Bearer;
@@ -27,12 +27,11 @@ use crate::keys::{Key, RevocationToken, TokenReservation};
 use crate::ledger::{Estimate, LARGEST, OpenOutcome};
 use crate::meter::{
     self, MeteredRequest, MeteredStream, PrepaidSource, PrepaidTerms, StreamEnd, StreamEvent, StreamSummary,
+    served,
 };
 use crate::money::Money;
 use crate::services::chat::{ChatRequest, ProtectedRequest, RequestLimits};
 
-/// Time for which a hold may be open before the sweeper takes its request for lost, in milliseconds.
-const HOLD_TTL_MS: i64 = 2 * 3_600_000;
 /// Time for which the headers of a stream wait for the model: an error within this time
 /// is an HTTP error, as clients expect it, and a later one an event.
 const FIRST_EVENT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -169,13 +168,13 @@ fn estimate(chat: &ChatRequest, is_limited: bool) -> Estimate {
 impl AcceptedRequest {
     /// Opens the hold.
     async fn open(self) -> Result<HeldRequest, HttpError> {
-        let expires_at = self.now.checked_add_millis(HOLD_TTL_MS).unwrap_or(self.now);
+        // Attachments may have taken long.
+        let expires_at = served::expiry(clock::after_wait());
         let key = self.idempotency_key.as_deref();
         let is_limited = self.key.limits.has_budget();
         let estimate = estimate(&self.chat, is_limited);
         let request = self.key.hold_request(key, estimate, self.now, expires_at);
-        let opened = self.app.ledger.open(request).await;
-        let (hold, reserved) = match opened.map_err(|error| ledger_unavailable(&error))? {
+        let (hold, reserved) = match affordable::open(&self.app, request).await? {
             OpenOutcome::Open { hold, reserved } => (hold, reserved),
             OpenOutcome::InProgress => return Err(in_progress()),
             OpenOutcome::Charged => return Err(key_reused()),
@@ -199,7 +198,7 @@ impl AcceptedRequest {
             key_ended: self.revocation.cancellation(),
         });
         let metered = MeteredRequest {
-            hold,
+            hold: self.app.served.serve(hold),
             request_id: self.request_id,
             model: chat.model().id.clone(),
             wants_usage: chat.wants_usage(),

@@ -19,13 +19,11 @@ use crate::http::error::{Code, HttpError};
 use crate::http::{clock, sse};
 use crate::id::Timestamp;
 use crate::meter::{
-    self, AnswerError, AnswerSummary, ChannelSource, ChannelTerms, MeteredRequest, MeteredStream, StreamEvent,
+    self, AnswerError, AnswerSummary, ChannelSource, ChannelTerms, MeteredRequest, MeteredStream,
+    StreamEvent, served,
 };
 use crate::payments::methods::tempo::session::{SessionAction, SessionCredential};
 use crate::services::chat::{ChatRequest, ProtectedRequest, RequestLimits};
-
-/// Time for which a hold may be open before the sweeper takes its request for lost, in milliseconds.
-const HOLD_TTL_MS: i64 = 2 * 3_600_000;
 
 impl SessionRequest<'_> {
     /// Serves a request that buys an answer.
@@ -73,7 +71,6 @@ impl SessionRequest<'_> {
         }
         // The chain, or the examination of files, may have taken long: the hold's end is counted from its opening.
         let now = clock::after_wait();
-        let expires_at = now.checked_add_millis(HOLD_TTL_MS).unwrap_or(now);
         let challenge_id = session.challenge().id.clone();
         let serving = ChannelRequest {
             id: &self.request.id,
@@ -82,14 +79,14 @@ impl SessionRequest<'_> {
             service: &chat.model().id,
             unit_price: price,
         };
-        let hold = match self.sessions.channels.begin(channel.id, &serving, now, expires_at).await {
+        let hold = match self.sessions.channels.begin(channel.id, &serving, now, served::expiry(now)).await {
             Ok(hold) => hold,
             Err(error) => return Err(self.channel_error(error, Some(&*chat), channel.id).await),
         };
         // A request that ran on this channel has lost its hold: let it notice.
         self.sessions.notifier.notify(channel.id);
         let metered = MeteredRequest {
-            hold,
+            hold: self.app.served.serve(hold),
             request_id: self.request.id.clone(),
             model: chat.model().id.clone(),
             wants_usage: chat.wants_usage(),
