@@ -1,4 +1,7 @@
-//! Commands of the program that work beside a running server: contracts, and payments without credit.
+//! Commands of the program that work beside a running server: a look at its configuration, contracts, and payments
+//! without credit.
+
+use std::process::ExitCode;
 
 use alloy::primitives::Address;
 use alloy::signers::local::PrivateKeySigner;
@@ -6,6 +9,8 @@ use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
 use farebox::chain::key_sale::{self, NewSale};
 use farebox::chain::{Chain, Fees};
+use farebox::config::Config;
+use farebox::doctor::{self, Verdict};
 use farebox::funding::uncredited;
 use farebox::id::{SourceRef, Timestamp};
 use farebox::money::Money;
@@ -142,4 +147,16 @@ pub async fn uncredited(command: UncreditedCommand) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Prints what is found, a line each.
+pub async fn doctor(config: &Config) -> anyhow::Result<ExitCode> {
+    let found = doctor::examine(config).await;
+    for finding in &found {
+        println!("{finding}");
+    }
+    let count = |verdict| found.iter().filter(|finding| finding.verdict == verdict).count();
+    let (wrong, doubtful) = (count(Verdict::Wrong), count(Verdict::Doubtful));
+    println!("{} looks, {doubtful} warnings, {wrong} failed", found.len());
+    Ok(if wrong == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -30,6 +30,7 @@ pub mod app;
 pub mod chain;
 pub mod config;
 pub mod dev;
+pub mod doctor;
 pub mod fetch;
 pub mod funding;
 pub mod http;

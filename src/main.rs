@@ -43,6 +43,8 @@ enum CliCommand {
     Serve(Configuration),
     /// Run the server with a local chain and a funded wallet; needs no configuration.
     Dev(DevArguments),
+    /// Look at everything that the configuration needs, and change nothing; exits with 1 if the server would not work.
+    Doctor(Configuration),
     /// Bring the database's schema up to date, and stop.
     Migrate(Configuration),
     /// Look at payment channels, settle or close one.
@@ -154,6 +156,7 @@ async fn run(command: CliCommand) -> anyhow::Result<ExitCode> {
     match command {
         CliCommand::Serve(configuration) => serve(configuration.load()?).await?,
         CliCommand::Dev(arguments) => serve_dev(arguments).await?,
+        CliCommand::Doctor(configuration) => return commands::doctor(&configuration.load()?).await,
         CliCommand::Migrate(configuration) => {
             let config = configuration.load()?;
             let db = Db::connect(config.database.url.expose(), config.database.max_connections).await?;

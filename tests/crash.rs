@@ -4,6 +4,8 @@
 //! Nothing in the server knows of these tests. It is stopped at an exact step from outside: the
 //! chain holds back an answer, a trigger in the database refuses a change, a client does not read.
 
+#[path = "crash/doctor.rs"]
+mod doctor;
 #[path = "crash/fixture.rs"]
 mod fixture;
 #[path = "crash/forced_close.rs"]

@@ -250,6 +250,14 @@ impl Chain {
         self.block(BlockNumberOrTag::Latest).await
     }
 
+    /// Time of the newest block, in Unix seconds.
+    ///
+    /// # Errors
+    /// [`ChainError`] when the node is unreachable or its answer is invalid.
+    pub async fn newest_time(&self) -> Result<u64, ChainError> {
+        Ok(self.newest_block().await?.1)
+    }
+
     /// Time of the block that a transaction is in, in Unix seconds.
     ///
     /// # Errors

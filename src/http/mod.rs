@@ -40,7 +40,7 @@ pub fn router(app: &State) -> Router {
         .route("/llms-full.txt", get(discovery::llms_full))
         .route("/.well-known/api-catalog", get(discovery::catalog))
         .route("/favicon.svg", get(discovery::favicon))
-        .route("/mpp/chat/completions", head(chat::head))
+        .route("/mpp/chat/completions", head(chat::head).get(chat::manage).put(chat::manage))
         .route("/metrics", get(operator::metrics))
         .route(
             "/api/v1/billing/test-checkout/{id}",

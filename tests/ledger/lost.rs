@@ -227,6 +227,8 @@ async fn attack_30_a_commit_that_cannot_be_looked_up_is_an_error() {
     let hold = open(&ledger, opening(&account, 10, 10), 10).await;
     ledger.charge(&hold, money(1)).await.unwrap();
     proxy.arm(Fault::Answered(Vec::new()));
+    // Neither on that connection nor on the next.
+    proxy.arm(Fault::Undelivered);
     proxy.arm(Fault::Undelivered);
     let lost = ledger.charge(&hold, money(1)).await;
     assert!(matches!(lost, Err(LedgerError::Database(_))), "{lost:?}");

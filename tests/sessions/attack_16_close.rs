@@ -4,7 +4,7 @@ use farebox::devnet::{Fault, Rule};
 use farebox::funding::channel::Phase;
 use farebox::id::Timestamp;
 use farebox_test_support::db;
-use farebox_test_support::harness::{eventually, own_chain, run};
+use farebox_test_support::harness::{eventually, own_chain, run, shared_chain};
 use serde_json::json;
 
 use crate::fixture::{DEPOSIT, Fixture, PRICE, amount, concurrently, on_every_engine};
@@ -137,6 +137,39 @@ fn attack_16_a_settle_signature_is_no_close() {
         fixture.done(&payer, payer.authorized_close(12 * PRICE)).await;
         assert_eq!((fixture.closed(&payer).await, fixture.earned().await), (12 * PRICE, 12 * PRICE));
     }));
+}
+
+/// Clients close with the last voucher that they signed, also after an answer that used all of it up. So the worker's
+/// settlements never make it public.
+#[test]
+fn attack_16_a_close_with_the_last_voucher_works_after_the_worker_has_settled() {
+    run(async {
+        for database in db::engines().await {
+            let fixture = Fixture::on(database, shared_chain().await, |config| {
+                config.sessions.settle_above = farebox::money::Money::from_micros(1);
+            })
+            .await;
+            for vouchers in [&[12][..], &[5, 12]] {
+                let payer = fixture.payer(DEPOSIT).await;
+                let before = fixture.earned().await;
+                fixture.done(&payer, payer.open(vouchers[0] * PRICE)).await;
+                for units in vouchers {
+                    let chunks = units - fixture.channel_amounts(&payer).await.2 / PRICE;
+                    // What it asks for on the way is not paid.
+                    let body = crate::fixture::body(&json!({"chunks": chunks}), true);
+                    let answer = fixture.reply(&payer, payer.voucher(units * PRICE), &body).await;
+                    assert_eq!(answer.status, 200, "{}", answer.text);
+                    fixture.idle().await;
+                }
+                fixture.run_worker().await;
+                let settled = if vouchers.len() > 1 { vouchers[0] * PRICE } else { 0 };
+                assert_eq!(fixture.earned().await, before + settled, "{vouchers:?}");
+                fixture.done(&payer, payer.close(12 * PRICE)).await;
+                assert_eq!(fixture.closed(&payer).await, 12 * PRICE);
+            }
+            fixture.finish().await;
+        }
+    });
 }
 
 #[test]

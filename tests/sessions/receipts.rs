@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use farebox_test_support::agent;
+use farebox::id::Timestamp;
+use farebox::payments::http::ChallengeHeader;
+use farebox_test_support::agent::{self, Challenge};
 use farebox_test_support::harness::{Reply, reply, run};
 use farebox_test_support::payer::Payer;
 use farebox_test_support::sse::{self, Frame};
@@ -168,6 +170,86 @@ fn a_wallet_that_proves_itself_gets_its_channel() {
         assert_eq!((unknown.status, unknown.header("payment-session")), (204, None));
         assert_eq!(unknown.header("payment-session-snapshot"), None);
         assert_eq!(fixture.close(&payer).await, 33 * PRICE);
+    }));
+}
+
+/// A proof counts once, and its answer is the same for as long as its challenge lives: a client whose first answer was
+/// lost must not open a second channel.
+#[test]
+fn attack_08_a_proof_of_a_wallet_gets_its_whole_answer_again_until_it_expires() {
+    run(on_every_engine(async |fixture| {
+        let payer = fixture.opened(DEPOSIT, 40 * PRICE).await;
+        let challenge = reply(fixture.server.request(Method::HEAD, CHAT)).await.challenge();
+        let proof = agent::authorization(&payer.agent.proof(&challenge));
+        let prove = || reply(fixture.server.request(Method::HEAD, CHAT).header("authorization", &proof));
+        let answers = futures_util::future::join_all((0..4).map(|_| prove())).await;
+        let answered: Vec<_> = answers.iter().filter(|answer| answer.status != 409).collect();
+        assert!(!answered.is_empty());
+        // The stored answer, not a new one.
+        fixture.close(&payer).await;
+        let late = prove().await;
+        for answer in answered.into_iter().chain([&late]) {
+            assert_eq!(answer.status, 204, "{answer:?}");
+            assert_eq!(answer.header("payment-session"), Some(format!("{:#x}", payer.id).as_str()));
+            let snapshot = answer.header("payment-session-snapshot");
+            assert_eq!(snapshot, late.header("payment-session-snapshot"));
+            assert!(snapshot.is_some() && answer.header("payment-receipt").is_some());
+        }
+        // Beyond its time it is nothing any more.
+        let opaque = farebox::payments::Resource::http("HEAD", CHAT, None).opaque(uuid::Uuid::new_v4());
+        let past = Timestamp::now().checked_sub_millis(1_000).expect("this century");
+        let app = &fixture.server.app;
+        let old = app.issuer.issue(&app.offers.account[0], &opaque, None, past);
+        let old = Challenge::parse(&ChallengeHeader::new(&old, None).value);
+        let proof = agent::authorization(&payer.agent.proof(&old));
+        let expired = reply(fixture.server.request(Method::HEAD, CHAT).header("authorization", proof)).await;
+        assert_eq!(expired.status, 402);
+        assert_ne!(expired.challenge().id, old.id);
+    }));
+}
+
+/// "Voucher Submission Transport": any method of the resource takes a session credential without a body.
+#[test]
+fn get_and_put_take_vouchers_and_closes() {
+    run(on_every_engine(async |fixture| {
+        let payer = fixture.opened(DEPOSIT, 5 * PRICE).await;
+        for (method, payload, accepted) in [
+            (Method::GET, payer.voucher(8 * PRICE), 8),
+            (Method::PUT, payer.voucher(9 * PRICE), 9),
+            (Method::PUT, payer.close(9 * PRICE), 9),
+        ] {
+            let request = fixture.server.request(method, CHAT);
+            let taken = reply(request.header("authorization", payer.authorization(payload))).await;
+            assert_eq!(taken.status, 204, "{}", taken.text);
+            assert_eq!(amount(&taken.receipt()["acceptedCumulative"]), accepted * PRICE);
+        }
+        fixture.closed(&payer).await;
+        let bare = reply(fixture.server.request(Method::GET, CHAT)).await;
+        bare.assert(405, "method_not_allowed");
+        assert_eq!(bare.header("allow"), Some("POST,HEAD,GET,PUT"));
+    }));
+}
+
+#[test]
+fn an_open_with_content_names_its_transaction() {
+    run(on_every_engine(async |fixture| {
+        for stream in [true, false] {
+            let script = json!({"chunks": 3});
+            let payer = fixture.payer(DEPOSIT).await;
+            let (asking, body) = if stream {
+                (payer.clone(), crate::fixture::body(&script, true))
+            } else {
+                crate::requests::payer_for_non_streaming(fixture, &payer, &script).await
+            };
+            let payer = Payer::prepare(payer.agent.clone(), asking.challenge, DEPOSIT);
+            let answer = fixture.reply(&payer, payer.open(60 * PRICE), &body).await;
+            assert_eq!(answer.status, 200, "{}", answer.text);
+            let hash = answer.receipt()["txHash"].as_str().expect("a hash").to_owned();
+            assert!(hash.len() == 66, "{hash}");
+            assert!(!stream || answer.text.contains(&hash), "also in the last receipt: {}", answer.text);
+            fixture.idle().await;
+            fixture.close(&payer).await;
+        }
     }));
 }
 

@@ -5,7 +5,7 @@ use tempo_alloy::primitives::transaction::Call;
 
 use super::outgoing::{OutgoingTx, fee_of, pending_tx};
 use super::state::{Channel, ChannelRefusal, ChannelRequest, DueAction, PendingTx, Phase, TxPurpose, due};
-use super::store::{self, TxOutcome};
+use super::store::{self, Publish, TxOutcome};
 use super::top_up::top_up_outcome;
 use super::{ChannelError, Channels, TxFailure, holds};
 use crate::chain::{ChainReceipt, Fees, SignedTransaction, held_back, reserve};
@@ -156,7 +156,22 @@ impl Channels {
     /// # Errors
     /// [`ChannelError`].
     pub async fn settle(&self, channel: &Channel, now: Timestamp) -> Result<(), ChannelError> {
-        let Some(voucher) = store::settleable(&self.db, channel.id, channel.spent).await? else {
+        self.settle_with(channel, Publish::All, now).await
+    }
+
+    /// Settles by policy. The channel's last voucher is kept for the close: once it is public anybody could present it,
+    /// and the payer, whose clients close with the last voucher that they signed, could not close any more.
+    pub(super) async fn settle_if_due(&self, channel: &Channel, now: Timestamp) -> Result<(), ChannelError> {
+        self.settle_with(channel, Publish::AllButLast, now).await
+    }
+
+    async fn settle_with(
+        &self,
+        channel: &Channel,
+        publish: Publish,
+        now: Timestamp,
+    ) -> Result<(), ChannelError> {
+        let Some(voucher) = store::settleable(&self.db, channel.id, channel.spent, publish).await? else {
             return Ok(());
         };
         if voucher.amount <= channel.settled {

@@ -288,14 +288,32 @@ pub(super) async fn store_vouchers(
     Ok(())
 }
 
-/// Returns the highest voucher within the spent amount.
+/// Vouchers that a settlement may make public.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Publish {
+    /// All.
+    All,
+    /// All but the channel's highest one, with which its payer can close it by itself as long as it is not public.
+    AllButLast,
+}
+
+/// Returns the highest voucher within the spent amount, of those that may be made public.
 pub(super) async fn settleable(
     db: &Db,
     channel: ChannelId,
     spent: Money,
+    publish: Publish,
 ) -> Result<Option<SignedVoucher>, StoreError> {
-    let text = "SELECT amount, signature FROM vouchers WHERE channel = $1 AND amount <= $2 \
-         ORDER BY amount DESC LIMIT 1";
+    let text = match publish {
+        Publish::All => {
+            "SELECT amount, signature FROM vouchers WHERE channel = $1 AND amount <= $2 \
+             ORDER BY amount DESC LIMIT 1"
+        }
+        Publish::AllButLast => {
+            "SELECT amount, signature FROM vouchers WHERE channel = $1 AND amount <= $2 \
+             AND amount < (SELECT max(amount) FROM vouchers WHERE channel = $1) ORDER BY amount DESC LIMIT 1"
+        }
+    };
     let row = db.fetch_optional(text, vec![channel.to_string().into(), spent.micros().into()]).await?;
     row.map(|row| voucher(channel, row.whole("amount")?, &row.text("signature")?)).transpose()
 }

@@ -112,7 +112,7 @@ impl Channels {
         let channel = self.refresh(channel, now).await?;
         match due(&channel, &self.policy, now) {
             DueAction::Nothing => Ok(()),
-            DueAction::Settle => self.settle(&channel, now).await,
+            DueAction::Settle => self.settle_if_due(&channel, now).await,
             DueAction::Close => self.close_if_due(&channel, now).await,
         }
     }

@@ -23,7 +23,7 @@ use crate::http::State;
 use crate::http::clock;
 use crate::http::error::{Code, HttpError};
 use crate::http::request::Received;
-use crate::id::AccountId;
+use crate::id::{AccountId, Timestamp};
 use crate::money::Money;
 use crate::payments::http::{CREDENTIAL_HEADERS, ChallengeHeader, by_preference};
 use crate::payments::{
@@ -80,6 +80,36 @@ where
     sell(app, request, Requirement { gives_authority: true, ..requirement }, work).await
 }
 
+/// Answers a zero-amount proof, once: the same proof gets the same answer for as long as its challenge lives, as it is
+/// stored, and the caller completes it.
+///
+/// # Errors
+/// Those of [`charge`].
+pub async fn prove<A, F, W>(
+    app: &State,
+    request: &Received,
+    offers: Arc<[Offer]>,
+    service: &'static str,
+    work: F,
+) -> Result<Delivery, HttpError>
+where
+    F: FnOnce(Paid) -> W + Send + 'static,
+    W: Future<Output = Result<A, HttpError>> + Send + 'static,
+    A: Into<WorkResult> + 'static,
+{
+    let mut gate =
+        PaymentGate::new(app, request, requirement(request, request.resource.clone(), offers, service));
+    let Some(credential) = gate.credential()? else { return Err(gate.unpaid()) };
+    let challenge = credential.challenge();
+    let expires = challenge.expires.as_deref().and_then(Timestamp::parse_rfc3339);
+    if expires.is_some_and(|expires| expires <= request.at) {
+        let detail = "the challenge has expired; sign the new one";
+        return Err(gate.require_payment(Code::PaymentExpired, detail));
+    }
+    gate.requirement.idempotency_key = Some(challenge.id.clone());
+    redeem(gate, credential, work).await
+}
+
 async fn sell<A, F, W>(
     app: &State,
     request: &Received,
@@ -93,10 +123,7 @@ where
 {
     let mut gate = PaymentGate::new(app, request, requirement);
     let Some(credential) = gate.credential()? else {
-        return Err(gate.require_payment(
-            Code::PaymentRequired,
-            "Pay one of the challenges in WWW-Authenticate and send the same request again.",
-        ));
+        return Err(gate.unpaid());
     };
     gate.requirement.idempotency_key = request.idempotency_key()?;
     redeem(gate, credential, work).await
@@ -207,6 +234,14 @@ impl<'a> PaymentGate<'a> {
         HttpError::new(code, detail).with_challenges(headers.collect())
     }
 
+    /// The answer to a request without a credential.
+    fn unpaid(&self) -> HttpError {
+        self.require_payment(
+            Code::PaymentRequired,
+            "Pay one of the challenges in WWW-Authenticate and send the same request again.",
+        )
+    }
+
     fn refusal(&self, error: RedeemError<HttpError>) -> HttpError {
         let (code, detail) = match error {
             RedeemError::Work(failed) => return failed.error,
@@ -303,21 +338,16 @@ fn digest(body: &[u8]) -> Option<String> {
 
 /// Sends a paid answer, and notes that it left.
 pub fn deliver(app: State, delivery: Delivery) -> Response {
-    let receipt = HeaderValue::try_from(crate::payments::http::receipt(&delivery.receipt));
+    let mut response = Response::new(Body::empty());
+    with_receipt(&mut response, &delivery);
     let body = Handover {
         inner: Full::new(Bytes::from(delivery.answer)),
         left: false,
         payment: Some(delivery.payment),
         app,
     };
-    let mut response = Response::new(Body::new(body));
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    // draft-httpauth-payment-00, "Caching": no shared cache may keep a receipt.
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("private"));
-    if let Ok(receipt) = receipt {
-        headers.insert(PAYMENT_RECEIPT, receipt);
-    }
+    *response.body_mut() = Body::new(body);
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }
 
@@ -356,6 +386,16 @@ impl Drop for Handover {
         if let Some(payment) = self.payment.take().filter(|_| self.left) {
             delivered(&self.app, payment);
         }
+    }
+}
+
+/// Adds the receipt of a paid answer to a response, and keeps it from shared caches.
+pub fn with_receipt(response: &mut Response, delivery: &Delivery) {
+    let headers = response.headers_mut();
+    // draft-httpauth-payment-00, "Caching": no shared cache may keep a receipt.
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("private"));
+    if let Ok(receipt) = HeaderValue::try_from(crate::payments::http::receipt(&delivery.receipt)) {
+        headers.insert(PAYMENT_RECEIPT, receipt);
     }
 }
 

@@ -14,7 +14,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use super::reply::{Cost, balance, chat_error, pending, receipt, unavailable, upstream_error, with_receipt};
 use super::session_request::SessionRequest;
 use super::with_replaced;
-use crate::funding::channel::{Channel, ChannelRequest};
+use crate::funding::channel::{Channel, ChannelRequest, Funded};
 use crate::http::error::{Code, HttpError};
 use crate::http::{clock, sse};
 use crate::id::Timestamp;
@@ -51,8 +51,8 @@ impl SessionRequest<'_> {
             None
         };
         let chat = chat.protect(privacy).await.map_err(|error| chat_error(&error))?;
-        let channel = match early {
-            Some(channel) => channel,
+        let Funded { channel, tx_hash } = match early {
+            Some(funded) => funded,
             // Examining texts may take seconds: vouchers count against their rate when they are taken.
             None => self.authorise(&session, &chat, clock::after_wait()).await?,
         };
@@ -104,20 +104,20 @@ impl SessionRequest<'_> {
         };
         let replaced = chat.replaced().cloned();
         let answer = if chat.stream() {
-            self.stream(metered, terms, chat, channel, now)
+            self.stream(metered, terms, chat, Funded { channel, tx_hash }, now)
         } else {
-            self.non_streaming(metered, terms, chat, channel, now).await?
+            self.non_streaming(metered, terms, chat, Funded { channel, tx_hash }, now).await?
         };
         Ok(with_replaced(answer, replaced.as_ref()))
     }
 
-    /// Opens the channel or takes the voucher that pays for this request.
+    /// Opens the channel, or takes the voucher, that pays for this request.
     async fn authorise(
         &self,
         session: &SessionCredential,
         chat: &ChatRequest,
         now: Timestamp,
-    ) -> Result<Channel, HttpError> {
+    ) -> Result<Funded, HttpError> {
         let channels = self.sessions.channels.clone();
         let authorised = match &session.action {
             SessionAction::Open { transaction, voucher } => {
@@ -138,15 +138,18 @@ impl SessionRequest<'_> {
                 let opening = self.app.tasks.spawn(async move {
                     channels.open(&descriptor, &transaction, &voucher, sponsored, least, now).await
                 });
-                opening.await.map_err(|_| pending())?.map(|funded| funded.channel)
+                opening.await.map_err(|_| pending())?
             }
-            SessionAction::Voucher(voucher) => channels.accept(&session.descriptor, voucher, now).await,
+            SessionAction::Voucher(voucher) => {
+                let accepted = channels.accept(&session.descriptor, voucher, now).await;
+                accepted.map(|channel| Funded { channel, tx_hash: None })
+            }
             SessionAction::TopUp { .. } | SessionAction::Close { .. } => {
                 return Err(HttpError::invalid("a top-up or close buys no answer; send it without a body"));
             }
         };
         match authorised {
-            Ok(channel) => Ok(channel),
+            Ok(funded) => Ok(funded),
             Err(error) => Err(self.channel_error(error, Some(chat), session.channel).await),
         }
     }
@@ -159,9 +162,10 @@ impl SessionRequest<'_> {
         metered: MeteredRequest,
         terms: ChannelTerms,
         chat: ProtectedRequest,
-        channel: Channel,
+        funded: Funded,
         now: Timestamp,
     ) -> Response {
+        let Funded { channel, tx_hash } = funded;
         let (id, challenge_id) = (channel.id, terms.challenge.clone());
         let (price, prompt_units) = (terms.price, terms.prompt_units);
         // The chain or the examination of files may have taken long; a receipt says when it was made.
@@ -172,7 +176,7 @@ impl SessionRequest<'_> {
             &channel,
             accepted,
             Some(Cost { units: 0, prompt_units, price }),
-            None,
+            tx_hash.clone(),
             started_at,
         );
         let waiter = self.sessions.notifier.waiter(id);
@@ -193,7 +197,8 @@ impl SessionRequest<'_> {
                     let cost = Some(Cost { units: summary.units, prompt_units, price });
                     // The stream may have lasted hours.
                     let ended_at = clock::after_wait();
-                    let mut receipt = receipt(&challenge_id, &channel, last.accepted, cost, None, ended_at);
+                    let mut receipt =
+                        receipt(&challenge_id, &channel, last.accepted, cost, tx_hash.clone(), ended_at);
                     receipt.spent = last.spent.to_base_units();
                     sse::end(&summary, &receipt.to_json())
                 }
@@ -212,9 +217,10 @@ impl SessionRequest<'_> {
         metered: MeteredRequest,
         terms: ChannelTerms,
         chat: ProtectedRequest,
-        channel: Channel,
+        funded: Funded,
         now: Timestamp,
     ) -> Result<Response, HttpError> {
+        let Funded { channel, tx_hash } = funded;
         let (price, prompt_units, challenge_id) = (terms.price, terms.prompt_units, terms.challenge.clone());
         let waiter = self.sessions.notifier.waiter(channel.id);
         let source = ChannelSource::new(terms, self.sessions.channels.clone(), waiter);
@@ -246,7 +252,7 @@ impl SessionRequest<'_> {
         // The model may have taken minutes; a receipt says when the payment was made.
         let paid_at = clock::after_wait();
         let cost = Some(Cost { units, prompt_units, price });
-        let receipt = receipt(&challenge_id, &channel, channel.accepted(), cost, None, paid_at);
+        let receipt = receipt(&challenge_id, &channel, channel.accepted(), cost, tx_hash, paid_at);
         let mut response = Response::new(Body::from(completion.data));
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         with_receipt(&mut response, &receipt);

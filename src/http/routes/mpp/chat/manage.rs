@@ -1,18 +1,18 @@
 //! Operations of a session beside its answers: vouchers, top-ups, the close, and
 //! the balance of a channel for a client that lost its state.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use axum::body::Body;
-use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderName, HeaderValue, StatusCode};
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use mpp::protocol::core::PaymentCredential;
+use serde::{Deserialize, Serialize};
 
 use super::reply::{PAYMENT_SESSION, no_content, pending, receipt, unavailable};
 use super::session_request::SessionRequest;
+use crate::funding::Paid;
 use crate::http::clock;
-use crate::http::error::HttpError;
+use crate::http::error::{Code, HttpError};
 use crate::http::gates::payment;
 use crate::payments::methods::tempo::session::SessionAction;
 
@@ -72,41 +72,43 @@ impl SessionRequest<'_> {
         }
     }
 
-    /// Answers a zero-amount proof of the wallet with its channel.
+    /// Answers a zero-amount proof of the wallet with its channel. The answer is the same each time that the proof is
+    /// presented: a client that lost the first one must not take its wallet for one without a channel.
     pub(super) async fn bootstrap(&self) -> Result<Response, HttpError> {
         let sessions = Arc::clone(self.sessions);
-        let found = Arc::new(Mutex::new(None));
-        let slot = Arc::clone(&found);
-        let proved = payment::charge(
-            self.app,
-            self.request,
-            self.app.offers.account.clone(),
-            "session",
-            move |paid| async move {
-                let channel = sessions.channels.of_payer(paid.payer()).await.map_err(|error| {
-                    tracing::error!(%error, "the channels of a wallet cannot be read");
-                    unavailable("the channel records")
-                })?;
-                *slot.lock().unwrap_or_else(PoisonError::into_inner) = channel;
-                Ok(String::new())
-            },
-        )
-        .await?;
-        let channel = found.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let (mut parts, _) = proved.into_parts();
-        parts.status = StatusCode::NO_CONTENT;
-        parts.headers.remove(CONTENT_TYPE);
-        if let Some(channel) = channel {
-            let snapshot = channel.snapshot();
-            let header = snapshot.to_header(self.sessions.channels.terms(), channel.accepted());
-            for (name, value) in
-                [(PAYMENT_SESSION, channel.id.to_string()), (PAYMENT_SESSION_SNAPSHOT, header)]
-            {
+        let offers = self.app.offers.account.clone();
+        let find = move |paid: Paid| async move {
+            let channel = sessions.channels.of_payer(paid.payer()).await.map_err(|error| {
+                tracing::error!(%error, "the channels of a wallet cannot be read");
+                unavailable("the channel records")
+            })?;
+            let found = channel.map(|channel| ResumedChannel {
+                session: channel.id.to_string(),
+                snapshot: channel.snapshot().to_header(sessions.channels.terms(), channel.accepted()),
+            });
+            Ok(serde_json::to_string(&found).expect("plain data is valid JSON"))
+        };
+        let delivery = payment::prove(self.app, self.request, offers, "session", find).await?;
+        let found: Option<ResumedChannel> = serde_json::from_str(&delivery.answer).map_err(|_| {
+            HttpError::new(Code::InternalError, "the answer cannot be read; sign a new challenge")
+        })?;
+        let mut response = StatusCode::NO_CONTENT.into_response();
+        payment::with_receipt(&mut response, &delivery);
+        if let Some(ResumedChannel { session, snapshot }) = found {
+            for (name, value) in [(PAYMENT_SESSION, session), (PAYMENT_SESSION_SNAPSHOT, snapshot)] {
                 if let Ok(value) = HeaderValue::try_from(value) {
-                    parts.headers.insert(name, value);
+                    response.headers_mut().insert(name, value);
                 }
             }
         }
-        Ok(Response::from_parts(parts, Body::empty()))
+        payment::delivered(self.app, delivery.payment);
+        Ok(response)
     }
+}
+
+/// Headers of the answer to a wallet that has a channel.
+#[derive(Debug, Serialize, Deserialize)]
+struct ResumedChannel {
+    session: String,
+    snapshot: String,
 }

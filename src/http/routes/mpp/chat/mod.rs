@@ -11,14 +11,15 @@ mod session_request;
 
 use axum::Json;
 use axum::extract::State as AppState;
-use axum::http::HeaderName;
-use axum::response::Response;
+use axum::http::header::ALLOW;
+use axum::http::{HeaderName, HeaderValue};
+use axum::response::{IntoResponse as _, Response};
 use mpp::protocol::core::PaymentCredential;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::http::State;
-use crate::http::error::{HttpError, Problem};
+use crate::http::error::{Code, HttpError, Problem};
 use crate::http::request::{Received, ReceivedWithFiles};
 use crate::payments::Intent;
 use crate::services::chat::{EntityCounts, ModelView};
@@ -47,7 +48,7 @@ pub async fn models(AppState(app): AppState<State>) -> Json<ModelPrices> {
 /// is sent again is served and charged again unless it has an `Idempotency-Key`;
 /// vouchers, top-ups, opens and closes can be repeated freely.
 #[utoipa::path(post, path = "/mpp/chat/completions", tag = "session", request_body(content = ChatBody,
-        example = json!({"model": "dev-scripted", "messages": [{"role": "user", "content": "Say hello."}], "max_tokens": 16})),
+        example = json!({"model": "dev-scripted", "messages": [{"role": "user", "content": "Say hello."}], "max_tokens": 16, "stream": true})),
     params(("Idempotency-Key" = Option<String>, Header, description = "A request is charged once under it; sent again it gets 409, or an answer where the first try cost nothing")),
     responses(
         (status = 200, description = "A completion, or text/event-stream with `stream`", content_type = "application/json", body = serde_json::Value,
@@ -83,6 +84,26 @@ pub async fn head(AppState(app): AppState<State>, request: Received) -> Result<R
             session.manage(&credential).await
         }
         Some(_) | None => session.bootstrap().await,
+    }
+}
+
+/// Takes vouchers, top-ups and closes by GET and PUT as well ("Voucher Submission Transport": any method of the
+/// resource). Nothing else is there.
+pub async fn manage(AppState(app): AppState<State>, request: Received) -> Result<Response, HttpError> {
+    let session = SessionRequest::new(&app, &request)?;
+    match session.credential()? {
+        Some(credential)
+            if credential.challenge.intent.as_str() == Intent::Session.as_str()
+                && request.body.is_empty() =>
+        {
+            session.manage(&credential).await
+        }
+        Some(_) | None => {
+            let reason = "send a chat request with POST; GET and PUT take session credentials without a body";
+            let mut response = HttpError::new(Code::MethodNotAllowed, reason).into_response();
+            response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST,HEAD,GET,PUT"));
+            Ok(response)
+        }
     }
 }
 
