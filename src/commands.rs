@@ -152,10 +152,10 @@ pub async fn uncredited(command: UncreditedCommand) -> anyhow::Result<()> {
 /// Prints what is found, a line each.
 pub async fn doctor(config: &Config) -> anyhow::Result<ExitCode> {
     let found = doctor::examine(config).await;
-    for finding in &found {
-        println!("{finding}");
+    for diagnosis in &found {
+        println!("{diagnosis}");
     }
-    let count = |verdict| found.iter().filter(|finding| finding.verdict == verdict).count();
+    let count = |verdict| found.iter().filter(|diagnosis| diagnosis.verdict == verdict).count();
     let (wrong, doubtful) = (count(Verdict::Wrong), count(Verdict::Doubtful));
     println!("{} looks, {doubtful} warnings, {wrong} failed", found.len());
     Ok(if wrong == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -40,14 +40,14 @@ pub enum Verdict {
 
 /// One line of the report.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
+pub struct Diagnosis {
     pub verdict: Verdict,
     /// The setting that it is about.
     pub setting: String,
     pub text: String,
 }
 
-impl fmt::Display for Finding {
+impl fmt::Display for Diagnosis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mark = match self.verdict {
             Verdict::Fine => "ok     ",
@@ -58,20 +58,20 @@ impl fmt::Display for Finding {
     }
 }
 
-fn fine(setting: &str, text: impl Into<String>) -> Finding {
-    Finding { verdict: Verdict::Fine, setting: setting.into(), text: text.into() }
+fn fine(setting: &str, text: impl Into<String>) -> Diagnosis {
+    Diagnosis { verdict: Verdict::Fine, setting: setting.into(), text: text.into() }
 }
 
-fn doubtful(setting: &str, text: impl Into<String>) -> Finding {
-    Finding { verdict: Verdict::Doubtful, setting: setting.into(), text: text.into() }
+fn doubtful(setting: &str, text: impl Into<String>) -> Diagnosis {
+    Diagnosis { verdict: Verdict::Doubtful, setting: setting.into(), text: text.into() }
 }
 
-fn wrong(setting: &str, text: impl Into<String>) -> Finding {
-    Finding { verdict: Verdict::Wrong, setting: setting.into(), text: text.into() }
+fn wrong(setting: &str, text: impl Into<String>) -> Diagnosis {
+    Diagnosis { verdict: Verdict::Wrong, setting: setting.into(), text: text.into() }
 }
 
 /// Looks at everything. The configuration itself has been checked when it was loaded.
-pub async fn examine(config: &Config) -> Vec<Finding> {
+pub async fn examine(config: &Config) -> Vec<Diagnosis> {
     let mut found = vec![fine("configuration", "can be read")];
     found.extend(config::warnings(config).into_iter().map(|warning| {
         let (setting, text) = warning.split_once(' ').unwrap_or(("configuration", &warning));
@@ -96,7 +96,7 @@ pub async fn examine(config: &Config) -> Vec<Finding> {
     found
 }
 
-async fn listener(config: &Config) -> Finding {
+async fn listener(config: &Config) -> Diagnosis {
     let address = config.server.listen;
     match TcpListener::bind(address).await {
         Ok(_) => fine("server.listen", format!("{address} is free")),
@@ -107,7 +107,7 @@ async fn listener(config: &Config) -> Finding {
 }
 
 /// Open files that the process may have, and the connections that it would accept.
-fn files(config: &Config) -> Finding {
+fn files(config: &Config) -> Diagnosis {
     let allowed = crate::server::open_files_limit();
     let wanted = config.server.max_connections as u64 + OTHER_FILES;
     match allowed {
@@ -124,7 +124,7 @@ fn files(config: &Config) -> Finding {
     }
 }
 
-async fn database(config: &Config) -> Vec<Finding> {
+async fn database(config: &Config) -> Vec<Diagnosis> {
     const SETTING: &str = "database.url";
     let url = config.database.url.expose();
     if let Some(file) = sqlite_file(url)
@@ -163,7 +163,7 @@ fn sqlite_file(url: &str) -> Option<PathBuf> {
     Some(PathBuf::from(path.split('?').next().unwrap_or(path)))
 }
 
-async fn chain(config: &Config) -> Vec<Finding> {
+async fn chain(config: &Config) -> Vec<Diagnosis> {
     const SETTING: &str = "chain.rpc_url";
     let chain = match Chain::new(&config.chain) {
         Ok(chain) => chain,
@@ -223,7 +223,7 @@ fn payees(config: &Config) -> impl Iterator<Item = Address> {
     std::iter::once(config.payments.recipient).chain(others)
 }
 
-fn clock(newest_block: u64) -> Finding {
+fn clock(newest_block: u64) -> Diagnosis {
     let now = u64::try_from(Timestamp::now().seconds()).unwrap_or(0);
     let apart = now.abs_diff(newest_block);
     if apart <= CLOCK_MARGIN {
@@ -237,7 +237,7 @@ fn clock(newest_block: u64) -> Finding {
 }
 
 /// Balances of the accounts that pay network fees.
-async fn fee_accounts(config: &Config, chain: &Chain) -> Vec<Finding> {
+async fn fee_accounts(config: &Config, chain: &Chain) -> Vec<Diagnosis> {
     let address =
         |key: &config::Secret| key.expose().parse::<PrivateKeySigner>().map(|signer| signer.address());
     let operator = config.sessions.operator_key.as_ref().map(|key| {
@@ -266,7 +266,7 @@ async fn fee_accounts(config: &Config, chain: &Chain) -> Vec<Finding> {
 }
 
 /// One upstream, by its list of models.
-async fn upstream(config: &Config, upstream: &UpstreamConfig, client: &Client) -> Vec<Finding> {
+async fn upstream(config: &Config, upstream: &UpstreamConfig, client: &Client) -> Vec<Diagnosis> {
     let setting = format!("upstreams.{}", upstream.name);
     let mut request = client.get(format!("{}/models", upstream.base_url));
     if let Some(key) = &upstream.api_key {
@@ -303,7 +303,7 @@ async fn upstream(config: &Config, upstream: &UpstreamConfig, client: &Client) -
 }
 
 /// The card processor, by the balance that the key may read.
-async fn card_processor(config: &Config, client: &Client) -> Option<Finding> {
+async fn card_processor(config: &Config, client: &Client) -> Option<Diagnosis> {
     const SETTING: &str = "billing.stripe_secret_key";
     let key = config.billing.stripe_secret_key.as_ref()?;
     let url = format!("{}/v1/balance", config.billing.stripe_api_url);
@@ -322,7 +322,7 @@ async fn card_processor(config: &Config, client: &Client) -> Option<Finding> {
 }
 
 /// The models that find personal data.
-fn examiner(config: &Config) -> Finding {
+fn examiner(config: &Config) -> Diagnosis {
     match Examiner::load(&config.pii) {
         Ok(_) => fine("pii", "its models can be loaded"),
         Err(error) => wrong("pii", error.to_string()),

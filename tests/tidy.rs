@@ -100,7 +100,7 @@ fn arrows_point_inwards_only() {
         ),
     ];
     // They wire the program together, and HTTP stands on all of it.
-    let wiring = ["app", "commands", "dev", "http", "lib", "main", "server", "telemetry"];
+    let wiring = ["app", "commands", "dev", "doctor", "http", "lib", "main", "server", "telemetry"];
     for path in sources(Path::new(SRC)) {
         let own = module(&path);
         let Some((_, allowed)) = allowed.iter().find(|(name, _)| *name == own) else {
