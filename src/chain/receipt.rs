@@ -46,7 +46,7 @@ pub fn transfer_result(
 /// A transfer with a memo that arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MemoTransfer {
-    /// Position among those of its transaction that [`memo_transfers`] finds.
+    /// Position of its event among all of its transaction's.
     pub position: usize,
     /// Account that was debited.
     pub payer: Address,
@@ -61,10 +61,12 @@ pub fn memo_transfers(
     token: Address,
     recipient: Address,
 ) -> impl Iterator<Item = MemoTransfer> {
-    let logs = receipt.inner.logs().iter().filter(move |log| receipt.status() && log.address() == token);
-    logs.filter_map(|log| ITIP20::TransferWithMemo::decode_log(&log.inner).ok())
-        .filter(move |moved| moved.to == recipient)
-        .enumerate()
+    let logs = receipt.inner.logs().iter().enumerate();
+    logs.filter(move |(_, log)| receipt.status() && log.address() == token)
+        .filter_map(|(position, log)| {
+            Some((position, ITIP20::TransferWithMemo::decode_log(&log.inner).ok()?))
+        })
+        .filter(move |(_, moved)| moved.to == recipient)
         .map(|(position, moved)| MemoTransfer {
             position,
             payer: moved.from,

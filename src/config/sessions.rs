@@ -14,6 +14,8 @@ pub struct SessionsConfig {
     /// Key that settles and closes channels: of `payments.recipient` itself, or
     /// of an operator that new channels then name.
     pub operator_key: Option<Secret>,
+    /// The key before, which channels that were opened with it still need; its account pays their network fees.
+    pub previous_operator_key: Option<Secret>,
     /// Address of the channel reserve (TIP-1034).
     pub escrow: Address,
     /// Time for which a session challenge can be used, in seconds. Vouchers echo it for a whole stream.
@@ -46,6 +48,7 @@ impl Default for SessionsConfig {
     fn default() -> Self {
         Self {
             operator_key: None,
+            previous_operator_key: None,
             escrow: address!("4d50500000000000000000000000000000000000"),
             challenge_ttl_seconds: 6 * 3600,
             suggested_deposit_units: 2_000,

@@ -5,6 +5,7 @@ use sqlx::Row as _;
 use super::store::{Bind, Payments, StoreError};
 use crate::id::Timestamp;
 use crate::payments::Network;
+use crate::payments::core::payment::LONGEST_LEASE_MS;
 
 impl Payments {
     /// Ids of payments on one of `networks` whose transfer's outcome is open and that nobody works on.
@@ -17,7 +18,7 @@ impl Payments {
     ) -> Result<Vec<String>, StoreError> {
         let places: Vec<_> = (3..networks.len() + 3).map(|n| format!(", ${n}")).collect();
         let sql = format!(
-            "SELECT id FROM payments WHERE state = 'broadcast' AND lease_until <= $1 \
+            "SELECT id FROM payments WHERE state = 'broadcast' AND (lease_until <= $1 OR lease_until > $1 + {LONGEST_LEASE_MS}) \
              AND network IN (''{}) ORDER BY checked_at, id LIMIT $2",
             places.concat()
         );

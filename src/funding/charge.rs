@@ -337,10 +337,8 @@ impl Charges {
             validated => validated?,
         };
         let Validated { payer, transfer: pushed, surplus } = validated;
-        if let Some(made) = &pushed
-            && self.is_used(method, made).await?
-        {
-            return Err(RedeemError::Spent("this transaction has been used".into()));
+        if let Some(made) = &pushed {
+            self.refuse_used(method, made).await?;
         }
         let authority = if requirement.gives_authority {
             method.authority(credential, offer, &payer).await?

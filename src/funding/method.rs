@@ -163,13 +163,6 @@ impl ChargeMethod {
         }
     }
 
-    /// The name of the transaction that made a transfer, for receipts.
-    pub(super) fn transaction<'a>(&self, reference: &'a str) -> &'a str {
-        match self {
-            Self::Tempo(_) => reference.split(':').next().unwrap_or(reference),
-        }
-    }
-
     /// The transaction that a payer made before it presented the credential (push), as it is stored.
     pub(super) fn pushed(&self, credential: &Credential) -> Result<String, MethodError> {
         match self {

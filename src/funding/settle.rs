@@ -22,7 +22,7 @@ use crate::db::{DbError, Tx, TxError};
 use crate::id::{RequestId, RequestKey, SourceRef, Timestamp};
 use crate::ledger::{self, EntryDetails, EntryKind, LedgerError, SpendOutcome};
 use crate::money::Money;
-use crate::payments::core::payment::RefusalReason;
+use crate::payments::core::payment::{RefusalReason, transaction_of};
 use crate::payments::{
     Delivery, Intent, Method, Payer, Payment, PaymentState, Receipt, RedeemError, Transfer, http,
 };
@@ -121,7 +121,12 @@ impl Charges {
         let now = Timestamp::now();
         match status {
             TransferStatus::Settled { reference, fee } => {
-                self.settle(settlement, Some(&reference), fee, now).await
+                let settled = self.settle(settlement, Some(&reference), fee, now).await;
+                if let Err(RedeemError::Spent(_)) = &settled {
+                    // Its transfer has been used: this payment can never be settled by it.
+                    self.fail(settlement.id, fee, now).await?;
+                }
+                settled
             }
             TransferStatus::HeldBack { reference, claim, fee } => {
                 let held = HeldBack { payer: settlement.payer.clone(), reference, claim };
@@ -307,7 +312,7 @@ fn receipt(settlement: &ChargeSettlement<'_>, reference: Option<&str>, now: Time
         method: settlement.method.id().as_str().into(),
         intent: Intent::Charge.as_str().into(),
         timestamp: now.to_rfc3339(),
-        reference: reference.map_or(settlement.id, |made| settlement.method.transaction(made)).to_owned(),
+        reference: reference.map_or(settlement.id, |made| transaction_of(made)).to_owned(),
         challenge_id: settlement.id.to_owned(),
         currency: settlement.due.currency.to_owned(),
         chain_id: settlement.method.network().chain_id(),
@@ -416,7 +421,7 @@ async fn credit_and_spend(
         service: settlement.service.to_owned(),
         units: 1,
         unit_price: amount,
-        meta: serde_json::json!({ "challenge": id, "transaction": settlement.method.transaction(reference) }),
+        meta: serde_json::json!({ "challenge": id, "transaction": transaction_of(reference) }),
     };
     match ledger::spend(tx, account, amount, &key, &details, now).await? {
         SpendOutcome::Spent(_) => Ok(()),

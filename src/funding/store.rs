@@ -100,9 +100,17 @@ impl Payments {
         self.one("id = $1", &[id]).await
     }
 
-    /// The payment that a transfer made, once it is settled.
+    /// The payment that a transfer made, once it is settled; for a transaction, one of those that its transfers made.
     pub(super) async fn find_reference(&self, reference: &str) -> Result<Option<Payment>, StoreError> {
-        self.one("reference = $1 AND state IN ('settled', 'delivered')", &[reference]).await
+        let condition = "(reference = $1 OR (reference > $1 || ':' AND reference < $1 || ';')) \
+             AND state IN ('settled', 'delivered') ORDER BY reference LIMIT 1";
+        self.one(condition, &[reference]).await
+    }
+
+    /// The payment that uses some transfer of a transaction, where it is not known which: one that is on its way, or was
+    /// settled by a version that did not say.
+    pub(super) async fn find_transaction(&self, transaction: &str) -> Result<Option<Payment>, StoreError> {
+        self.one("reference = $1 AND state IN ('broadcast', 'settled', 'delivered')", &[transaction]).await
     }
 
     /// True if a transfer has been credited, to whomever.

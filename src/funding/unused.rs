@@ -12,7 +12,17 @@ use super::store::StoreError;
 use crate::id::Timestamp;
 use crate::ledger::{Credited, LedgerError};
 use crate::money::Money;
+use crate::payments::core::payment::transaction_of;
 use crate::payments::{ChallengeError, Credential, Payer, Payment, RedeemError, Submission};
+
+/// Use of a transfer by payments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum TransferUse {
+    None,
+    /// A payment whose transaction is on its way may be settled by it.
+    Perhaps,
+    Paid,
+}
 
 impl Charges {
     /// Credits what a credential's payer has sent for its challenge, where a refusal would leave it without; `because`
@@ -68,11 +78,10 @@ impl Charges {
         method: &ChargeMethod,
         transfers: Vec<PushedTransfer>,
         now: Timestamp,
-    ) -> Result<Option<(Payer, Money)>, LedgerError> {
+    ) -> Result<Option<(Payer, Money)>, StoreError> {
         let mut credited: Option<(Payer, Money)> = None;
         for PushedTransfer { reference, payer, amount } in transfers {
-            let used = self.payments.find_reference(&reference).await;
-            if used.map_err(|error| LedgerError::Corrupt(error.to_string()))?.is_some() {
+            if self.use_of(&reference).await? != TransferUse::None {
                 continue;
             }
             let source = source(method.id(), &reference)?;
@@ -96,13 +105,31 @@ impl Charges {
         Ok(credited)
     }
 
-    /// True if a transfer has been credited, to whomever.
-    pub(super) async fn is_used(
+    /// Use of a transfer by payments.
+    pub(super) async fn use_of(&self, reference: &str) -> Result<TransferUse, StoreError> {
+        let transaction = transaction_of(reference);
+        Ok(match self.payments.find_transaction(transaction).await? {
+            Some(payment) if payment.state.as_str() == "broadcast" => TransferUse::Perhaps,
+            Some(_) => TransferUse::Paid,
+            None if self.payments.find_reference(reference).await?.is_some() => TransferUse::Paid,
+            None => TransferUse::None,
+        })
+    }
+
+    /// Refuses a transfer that has been used, for a payment or as credit.
+    pub(super) async fn refuse_used<E>(
         &self,
         method: &ChargeMethod,
         made: &PushedTransfer,
-    ) -> Result<bool, StoreError> {
-        self.payments.is_credited(&source(method.id(), &made.reference)?).await
+    ) -> Result<(), RedeemError<E>> {
+        let source = source(method.id(), &made.reference).map_err(StoreError::from)?;
+        match self.use_of(&made.reference).await? {
+            TransferUse::None if !self.payments.is_credited(&source).await? => Ok(()),
+            TransferUse::Perhaps => Err(RedeemError::Pending),
+            TransferUse::None | TransferUse::Paid => {
+                Err(RedeemError::Spent("this transaction has been used".into()))
+            }
+        }
     }
 
     /// The refusal of a credential whose challenge is not good any more, after what was paid for it is credited.

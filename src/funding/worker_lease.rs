@@ -8,7 +8,8 @@ use crate::db::statements::Statements as _;
 use crate::db::{Db, DbError};
 use crate::id::Timestamp;
 
-/// Takes or renews a lease; `false` while another owner has it.
+/// Takes or renews a lease; `false` while another owner has it. One that ends far later than this one would was taken by a
+/// clock that has been set back since.
 pub(super) async fn acquire(
     db: &Db,
     name: &str,
@@ -19,7 +20,7 @@ pub(super) async fn acquire(
     db.transaction(|mut tx| async move {
         let text = "INSERT INTO leases (name, owner, until) VALUES ($1, $2, $3) ON CONFLICT (name) DO UPDATE \
              SET owner = excluded.owner, until = excluded.until \
-             WHERE leases.owner = excluded.owner OR leases.until <= $4";
+             WHERE leases.owner = excluded.owner OR leases.until <= $4 OR leases.until > $3 + $3 - $4";
         let values = vec![name.into(), owner.into(), until.millis().into(), now.millis().into()];
         let is_owner = tx.execute(text, values).await? == 1;
         Ok::<_, DbError>((tx, is_owner))

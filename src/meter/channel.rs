@@ -244,10 +244,10 @@ impl FundingSource for ChannelSource {
         }
     }
 
-    /// An upstream that has the prompt reads it for money, whoever waits for the answer.
+    /// An upstream that has the prompt reads it for money, whoever waits for the answer, and also for an empty one.
     fn owed_at_end(&mut self, request: &MeteredRequest, end: &StreamEnd) -> Owed {
-        let is_left = matches!(end, StreamEnd::ClientGone | StreamEnd::Superseded);
-        if !is_left || !request.delivery.is_taken() {
+        let is_read = matches!(end, StreamEnd::Complete | StreamEnd::ClientGone | StreamEnd::Superseded);
+        if !is_read || !request.delivery.is_taken() {
             return Owed::NOTHING;
         }
         let due = self.terms.balance.affordable(self.terms.price, std::mem::take(&mut self.prompt_due));

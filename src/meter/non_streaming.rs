@@ -6,7 +6,7 @@ use super::served;
 use super::source::{FundingSource, MeteredRequest};
 use super::stream::StreamEnd;
 use crate::id::{EntryId, HoldId, Timestamp};
-use crate::ledger::{Capture, CloseOutcome, Ledger, Owed};
+use crate::ledger::{Capture, CloseOutcome, EntryDetails, Ledger, Owed};
 use crate::services::chat::{Completion, UpstreamError};
 
 /// End of a request for a non-streaming answer, and the units that it cost.
@@ -63,37 +63,39 @@ pub async fn non_streaming<P: FundingSource>(
             let owed = source.owed_at_end(&request, &end);
             let units = source.units();
             // If this fails too, the first reason is the one to tell.
-            let _ = capture(&request, &source, ledger, (owed, units), end.as_str(), now).await;
+            let _ = capture(&request, &source, ledger, (owed, units), end.as_str(), None, now).await;
             return AnswerSummary { answer: Err(error), units };
         }
     };
     let owed = source.owed_for_completion(&completion);
     let units = source.units();
-    match capture(&request, &source, ledger, (owed, units), "complete", now).await {
+    // An answer that nobody gets is not charged for, unless it has been.
+    let undelivered = source.entry_details(&request, 0, StreamEnd::LedgerUnavailable.as_str());
+    match capture(&request, &source, ledger, (owed, units), "complete", Some(undelivered), now).await {
         Ok(()) => AnswerSummary { answer: Ok(completion), units },
         Err(error) => AnswerSummary { answer: Err(error), units: 0 },
     }
 }
 
-/// Charges what is owed for a request and closes its hold, in one step.
+/// Charges what is owed for a request and closes its hold, in one step. `undelivered` is the entry of a hold that can
+/// only be closed later, when its answer is lost.
 async fn capture<P: FundingSource>(
     request: &MeteredRequest,
     source: &P,
     ledger: &Ledger,
     (owed, units): (Owed, u64),
     end: &str,
+    undelivered: Option<EntryDetails>,
     now: Timestamp,
 ) -> Result<(), AnswerError> {
     let details = source.entry_details(request, units, end);
     let hold = HoldId::clone(&request.hold);
     let capture = Capture { hold, entry: EntryId::new(now), owed, details, now };
-    // An answer that nobody gets is not charged for, unless it has been.
-    let undelivered = |capture| Capture {
-        owed: Owed::NOTHING,
-        details: source.entry_details(request, 0, StreamEnd::LedgerUnavailable.as_str()),
-        ..capture
+    let late = |capture| match undelivered {
+        Some(details) => Capture { owed: Owed::NOTHING, details, ..capture },
+        None => capture,
     };
-    match served::capture(ledger, &request.hold, capture, undelivered).await {
+    match served::capture(ledger, &request.hold, capture, late).await {
         Ok(CloseOutcome::Closed { .. }) => Ok(()),
         Ok(CloseOutcome::AlreadyClosed { .. }) => Err(AnswerError::Superseded),
         Ok(CloseOutcome::Short { .. }) => {

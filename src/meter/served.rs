@@ -18,8 +18,8 @@ pub const OUTAGE_PATIENCE: Duration = Duration::from_mins(1);
 pub const EXTEND_INTERVAL: Duration = Duration::from_secs(20);
 /// Pause between attempts at a closing that failed.
 const RETRY_INTERVAL: Duration = Duration::from_secs(2);
-/// Number of those attempts: some ten minutes, with the ledger's own patience in each.
-const RETRIES: u32 = 100;
+/// Number of those attempts: half an hour, with the ledger's own patience in each.
+const RETRIES: u32 = 30;
 
 /// Register of the holds that this instance serves. Clones share it.
 #[derive(Debug, Clone, Default)]

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use alloy::signers::local::PrivateKeySigner;
 
 use crate::chain::{Chain, Fees};
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, Secret};
 use crate::db::Db;
 use crate::funding::channel::{Channels, Operator, SettlementPolicy};
 use crate::funding::{FeeAccount, Sponsor};
@@ -42,7 +42,7 @@ impl Sessions {
     /// Creates the sessions of a configuration; `None` if it offers none.
     ///
     /// # Errors
-    /// [`ConfigError`] if `sessions.operator_key` is not a private key.
+    /// [`ConfigError`] if `sessions.operator_key` or `sessions.previous_operator_key` is not a private key.
     pub fn new(
         config: &Config,
         models: &Models,
@@ -54,10 +54,9 @@ impl Sessions {
         let Some(key) = config.sessions.operator_key.as_ref().filter(|_| !config.models.is_empty()) else {
             return Ok(None);
         };
-        let signer: PrivateKeySigner = key.expose().parse().map_err(|_| ConfigError::Invalid {
-            key: "sessions.operator_key".into(),
-            why: "is not 0x and 64 hex digits of a private key".into(),
-        })?;
+        let signer = private_key("sessions.operator_key", key)?;
+        let previous = config.sessions.previous_operator_key.as_ref();
+        let previous = previous.map(|key| private_key("sessions.previous_operator_key", key)).transpose()?;
         let is_recipient = signer.address() == config.payments.recipient;
         let terms = SessionTerms {
             currency: config.chain.currency,
@@ -88,7 +87,7 @@ impl Sessions {
                 db.clone(),
                 chain.clone(),
                 sponsor.cloned(),
-                Operator { signer, fees, account },
+                Operator { signer, previous, fees, account },
                 terms.clone(),
                 settlement_policy(config),
                 Rate::new(
@@ -180,6 +179,13 @@ impl OfferSet {
         };
         offer.expect("sessions are offered only when there is a model, and each model has an offer")
     }
+}
+
+fn private_key(setting: &str, key: &Secret) -> Result<PrivateKeySigner, ConfigError> {
+    key.expose().parse().map_err(|_| ConfigError::Invalid {
+        key: setting.into(),
+        why: "is not 0x and 64 hex digits of a private key".into(),
+    })
 }
 
 fn settlement_policy(config: &Config) -> SettlementPolicy {

@@ -236,3 +236,64 @@ fn attack_34_a_push_that_nobody_comes_back_for_is_credit_of_its_wallet() {
         }
     });
 }
+
+/// One transfer is one credit, in whatever way it is submitted and however many others are beside it.
+#[test]
+fn attack_34_a_pulled_transfer_is_not_credited_again_as_an_unused_push() {
+    run(async {
+        for database in db::engines().await {
+            let chain = shared_chain().await;
+            let server = Server::on(database, &chain.rpc_url(), |_| {}).await;
+            let agent = funded(chain).await;
+            for dust_first in [true, false] {
+                let challenge = server.challenge().await;
+                let dust =
+                    transfer_with_memo(PATH_USD, challenge.recipient(), 1, alloy::primitives::B256::ZERO);
+                let mut calls = vec![dust, challenge.transfer()];
+                if !dust_first {
+                    calls.reverse();
+                }
+                let signed = agent.sign(agent.transaction(calls));
+                let credential = agent.credential(&challenge, agent::transaction(&signed.raw));
+                server.pay(&credential).await.assert_paid();
+                server.delivered(&challenge.id).await;
+                for _ in 0..2 {
+                    let refused = server.pay(&pushed(&agent, &challenge, &signed)).await;
+                    refused.assert(403, "credential_spent");
+                    assert!(!refused.text.contains("credited"), "{}", refused.text);
+                }
+            }
+            assert_eq!(server.count("SELECT count(*) FROM credits").await, 2);
+            assert_balance(&server, &agent, Money::ZERO).await;
+        }
+    });
+}
+
+/// Two tokens in one transaction are two payments.
+#[test]
+fn attack_33_two_tokens_in_one_transaction_pay_two_challenges() {
+    run(async {
+        for database in db::engines().await {
+            let chain = shared_chain().await;
+            let other = farebox::devnet::TOKENS[1];
+            let server =
+                Server::on(database, &chain.rpc_url(), |config| config.chain.also_accepted = vec![other])
+                    .await;
+            let agent = funded(chain).await;
+            chain.fund(agent.address(), other, 1_000_000).await.expect("the faucet gives");
+            let mut offered = Vec::new();
+            for token in [PATH_USD, other] {
+                let unpaid = reply(server.post(PREVIEW, BODY)).await;
+                let challenges = unpaid.challenges().into_iter().map(Challenge::parse);
+                offered
+                    .push(challenges.into_iter().find(|one| one.currency() == token).expect("it is offered"));
+            }
+            let paid = broadcast(&agent, offered.iter().map(Challenge::transfer).collect()).await;
+            for challenge in &offered {
+                server.pay(&pushed(&agent, challenge, &paid)).await.assert_paid();
+            }
+            assert_eq!(server.count("SELECT count(*) FROM credits").await, 2);
+            assert_balance(&server, &agent, Money::ZERO).await;
+        }
+    });
+}

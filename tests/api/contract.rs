@@ -94,7 +94,7 @@ fn paid_answers_are_private_and_carry_a_receipt() {
         assert_eq!(paid.header("content-type"), Some("application/json"));
         let receipt = paid.receipt();
         let payment = server.payment(&challenge.id).await.expect("stored");
-        assert_eq!(receipt["reference"].as_str(), payment.reference());
+        assert_eq!(receipt["reference"].as_str(), payment.transaction());
         assert_eq!(receipt["method"], "tempo");
         assert_eq!(receipt["challengeId"], challenge.id);
         assert_eq!((&receipt["amount"], &receipt["units"]), (&json!("50000"), &json!("1")));

@@ -86,7 +86,7 @@ fn a_charge_is_paid_by_a_credential_in_a_json_value() {
         let payment = server.payment(&asked.id).await.expect("stored");
         assert_eq!(payment.resource, "mcp:tools/call:pii_preview");
         assert_eq!((payment.method.as_str(), payment.network.as_str()), ("tempo", "eip155:1337"));
-        assert_eq!(receipt["reference"].as_str(), payment.reference());
+        assert_eq!(receipt["reference"].as_str(), payment.transaction());
         server.assert_ledger(chain, 1).await;
 
         // Its answer never left, so the same credential fetches it again; the money moved once.

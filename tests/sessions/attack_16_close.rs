@@ -243,6 +243,18 @@ fn attack_35_a_settlement_that_would_revert_is_not_sent() {
             }
             assert_eq!(chain.broadcasts(), sent);
             assert_eq!(fixture.channel(&payer).await.pending, None);
+            // With the key that the channel names at hand it is settled and closed as ever.
+            let old = hex::encode(chain.accounts()[3].to_bytes());
+            let fixture = fixture
+                .restart(|config| {
+                    config.sessions.previous_operator_key = Some(farebox::config::Secret::from(old))
+                })
+                .await;
+            let sessions = fixture.server.app.sessions.as_ref().expect("sessions");
+            let channel = fixture.channel(&payer).await;
+            sessions.channels.settle(&channel, Timestamp::now()).await.expect("it settles");
+            fixture.done(&payer, payer.authorized_close(fixture.channel_amounts(&payer).await.1)).await;
+            assert_eq!(fixture.closed(&payer).await, 12 * PRICE);
             let mut server = fixture.server;
             server.stop().await;
         }

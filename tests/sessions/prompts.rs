@@ -136,6 +136,44 @@ fn attack_38_who_leaves_or_is_superseded_before_the_first_chunk_pays_for_the_pro
     }));
 }
 
+/// An answer without a word still read the prompt.
+#[test]
+fn attack_38_an_empty_answer_costs_its_prompt() {
+    run(on_every_engine(async |fixture| {
+        let payer = fixture.opened(DEPOSIT, (PROMPT + 5) * PRICE).await;
+        let end = "data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n";
+        let body = long(&json!({ "raw": end }), &json!({"stream": true}));
+        let mut stream = send(fixture, &payer, (PROMPT + 5) * PRICE, &body).await;
+        let transcript = fixture.read_and_pay(&payer, &mut stream).await;
+        assert_eq!((transcript.texts.len(), transcript.cost()), (0, PROMPT * PRICE));
+        fixture.close(&payer).await;
+    }));
+}
+
+/// What an earlier request came to is counted before the next one's prompt is sent.
+#[test]
+fn attack_38_a_prompt_is_not_sent_on_money_that_the_request_before_it_used() {
+    run(on_every_engine(async |fixture| {
+        let payer = fixture.opened(DEPOSIT, PRICE).await;
+        let allowed = (PROMPT + 1) * PRICE;
+        let before = (fixture.upstream.observed().requests, owed(fixture).await);
+        let first = long(&json!({"hangAfter": 0}), &json!({"stream": true}));
+        let _silent = send(fixture, &payer, allowed, &first).await;
+        asked(&fixture.upstream, before.0).await;
+        eventually("the prompt is owed", async || (owed(fixture).await > before.1).then_some(())).await;
+        // Of the second one's prompt a single chunk could be paid.
+        let second = long(&json!({"chunks": 2}), &json!({"stream": true}));
+        let mut stream = send(fixture, &payer, allowed, &second).await;
+        let Some(Frame::NeedVoucher(ask)) = stream.next().await else { panic!("a voucher is asked for") };
+        assert!(amount(&ask["requiredCumulative"]) > 2 * PROMPT * PRICE);
+        assert_eq!(fixture.upstream.observed().requests, before.0 + 1, "the second one waits");
+        fixture.done(&payer, payer.voucher(amount(&ask["requiredCumulative"]))).await;
+        let transcript = fixture.read_and_pay(&payer, &mut stream).await;
+        assert_eq!(transcript.cost(), (PROMPT + 2) * PRICE);
+        assert_eq!(fixture.close(&payer).await, (2 * PROMPT + 2) * PRICE);
+    }));
+}
+
 #[test]
 fn a_prompt_that_no_upstream_answers_costs_nothing() {
     run(on_every_engine(async |fixture| {

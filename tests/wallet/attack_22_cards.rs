@@ -173,6 +173,43 @@ fn attack_22_a_refund_that_is_told_before_its_payment_counts() {
     }));
 }
 
+/// The bank of the payer does not take every refund, days after it was made.
+#[test]
+fn attack_22_a_refund_that_fails_later_is_given_back_once() {
+    run(with_stripe(async |server, _| {
+        let refund = |kind: &str, id: &str, cents: i64, status: &str| {
+            event(
+                kind,
+                &json!({ "id": id, "object": "refund", "payment_intent": "pi_back", "amount": cents,
+                         "currency": "usd", "status": status }),
+            )
+        };
+        let sum = |cents: i64| event(REFUNDED, &charge_object("pi_back", 1000, cents));
+        let agent = Agent::random();
+        paid(server, &begun(server, &agent).await, "pi_back").await;
+        for (body, available, debt) in [
+            (refund("refund.created", "re_1", 400, "pending"), 6, 0),
+            (sum(400), 6, 0),
+            (refund("refund.failed", "re_1", 400, "failed"), 10, 0),
+            (refund("charge.refund.updated", "re_1", 400, "failed"), 10, 0),
+            // Out of order, and again.
+            (sum(400), 10, 0),
+            (refund("refund.updated", "re_1", 400, "pending"), 10, 0),
+            // A second one, which arrives.
+            (refund("refund.created", "re_2", 300, "succeeded"), 7, 0),
+            (sum(300), 7, 0),
+            // One that is told only when it fails.
+            (refund("refund.failed", "re_3", 300, "canceled"), 7, 0),
+            (refund("refund.created", "re_4", 700, "succeeded"), 0, 0),
+            (sum(1000), 0, 0),
+        ] {
+            assert_eq!(deliver_event(server, &body).await.status, 200);
+            assert_balance_and_debt(server, &agent, available, debt).await;
+        }
+        assert_audit(server).await;
+    }));
+}
+
 #[test]
 fn attack_22_a_refund_and_a_dispute_of_one_payment_take_it_back_once() {
     run(with_stripe(async |server, _| {

@@ -100,7 +100,7 @@ impl Engine {
             SettlementPolicy { settle_above: Money::ZERO, settle_after_ms: 0, close_idle_ms: i64::MAX };
         let signer = operator();
         let account = FeeAccount::new("operator", signer.address(), PATH_USD, Money::ZERO);
-        let operator = Operator { signer, fees, account };
+        let operator = Operator { signer, previous: None, fees, account };
         // Far more than are sent: the rate is not what is measured.
         let rate = Rate::new(1000, u32::MAX);
         let chain = Chain::new(&config)?;

@@ -71,6 +71,17 @@ impl Batch {
 }
 
 impl Results {
+    /// Adds the charges of another attempt at the same batch, either of which may have been written.
+    pub(super) fn or(mut self, other: Option<Self>) -> Self {
+        let Some(other) = other else { return self };
+        for (known, other) in self.charges.iter_mut().zip(other.charges) {
+            if !matches!(known, Some(Ok(ChargeOutcome::Charged { .. }))) {
+                *known = other;
+            }
+        }
+        self
+    }
+
     pub(super) fn append(&mut self, mut others: Self) {
         self.captures.append(&mut others.captures);
         self.openings.append(&mut others.openings);

@@ -54,7 +54,7 @@ impl Writer {
     /// is looked for by each of them, with what it would have come to.
     async fn complete(&mut self, batch: &Batch, first: Result<Results, FailedBatch>) -> Results {
         let deadline = Instant::now() + self.patience;
-        let (mut attempt, mut unanswered) = (first, None);
+        let (mut attempt, mut unanswered): (_, Option<Results>) = (first, None);
         loop {
             let failure = match attempt {
                 Ok(results) => return results,
@@ -64,10 +64,11 @@ impl Writer {
             if !is_outage || Instant::now() + RETRY_INTERVAL > deadline {
                 return failed(batch, &failure.error);
             }
-            if unanswered.is_none() {
-                tracing::warn!(error = %failure.error, commands = batch.len(), "the database is away; a batch waits for it");
-                unanswered = failure.unanswered;
-            }
+            tracing::warn!(error = %failure.error, commands = batch.len(), "the database is away; a batch waits for it");
+            unanswered = match unanswered {
+                Some(results) => Some(Results::or(results, failure.unanswered)),
+                None => failure.unanswered,
+            };
             tokio::time::sleep(RETRY_INTERVAL).await;
             attempt = match &unanswered {
                 Some(results) => self.locked(&batch.again(results)).await,
@@ -87,7 +88,10 @@ impl Writer {
                 tracing::warn!(%error, commands = batch.len(), "a batch has no answer; executing it again");
                 // If this fails too, all of it may have been written the first time.
                 let again = self.locked(&batch.again(&decision.results)).await;
-                again.map_err(|_| FailedBatch { error: error.into(), unanswered: Some(decision.results) })
+                again.map_err(|failure| FailedBatch {
+                    error: error.into(),
+                    unanswered: Some(decision.results.or(failure.unanswered)),
+                })
             }
         }
     }
@@ -122,7 +126,10 @@ impl Writer {
                 tracing::warn!(%error, commands = batch.len(), "a batch has no answer; executing it again");
                 // If this fails too, all of it may have been written the first time.
                 let again = self.attempt_locked(&batch.again(&results)).await;
-                again.map_err(|_| FailedBatch { error, unanswered: Some(results) })
+                again.map_err(|failure| FailedBatch {
+                    error,
+                    unanswered: Some(results.or(failure.unanswered)),
+                })
             }
             attempt => attempt,
         }

@@ -17,6 +17,8 @@ pub enum CardChange {
     Paid { checkout: String, amount: Money },
     /// Sum of all its refunds.
     Refunded(Money),
+    /// One refund of it, by the processor's id.
+    Refund { refund: String, amount: Money, failed: bool },
     /// Amount in dispute.
     Disputed(Money),
     /// Disputed amount that the payer's bank gave back.
@@ -69,6 +71,7 @@ async fn apply_in(
     let checkout = match change {
         CardChange::Paid { checkout, .. } => Some(checkout.as_str()),
         CardChange::Refunded(_)
+        | CardChange::Refund { .. }
         | CardChange::Disputed(_)
         | CardChange::DisputeWon(_)
         | CardChange::InquiryClosed(_) => None,
@@ -86,6 +89,9 @@ async fn apply_in(
             }
         }
         CardChange::Refunded(amount) => row.standing.refunded = row.standing.refunded.max(*amount),
+        CardChange::Refund { refund, amount, failed } => {
+            row.standing.refunds = store::record_refund(tx, payment, refund, *amount, *failed).await?;
+        }
         CardChange::Disputed(amount) => row.standing.disputed = row.standing.disputed.max(*amount),
         CardChange::DisputeWon(amount) => row.standing.won = row.standing.won.max(*amount),
         CardChange::InquiryClosed(amount) => {
@@ -133,11 +139,11 @@ async fn credit_purchase(
     Ok(credits)
 }
 
-/// Returns credit that was taken back for a dispute that is won, and ends the debt for it.
+/// Returns credit that was taken back for a dispute that is won or a refund that has failed, and ends the debt for it.
 async fn return_credit(tx: &mut Tx, row: &mut PaymentRow, now: Timestamp) -> Result<Money, CardError> {
     let corrupt = || CardError::Corrupt(row.payment.clone());
     let returnable = row.standing.returnable();
-    let Some(purchase) = row.purchase.as_ref().filter(|_| row.standing.won.is_positive()) else {
+    let Some(purchase) = row.purchase.as_ref().filter(|_| row.standing.may_return()) else {
         return Ok(Money::ZERO);
     };
     let account = &purchase.account;

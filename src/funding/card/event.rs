@@ -18,6 +18,8 @@ pub enum CardEvent {
     Failed { checkout: String },
     /// A payment was refunded; `amount` is the sum of all its refunds.
     Refunded { payment: String, amount: Money },
+    /// A refund was made, is under way, or has failed for good.
+    Refund { payment: String, refund: String, amount: Money, failed: bool },
     /// The payer's bank took back an amount of a payment, or may.
     Disputed { payment: String, amount: Money },
     /// The payer's bank gave a disputed amount back.
@@ -50,6 +52,7 @@ impl CardEvent {
             "charge.refunded" => {
                 reversed(object, "amount_refunded", |payment, amount| Self::Refunded { payment, amount })
             }
+            "refund.created" | "refund.updated" | "refund.failed" | "charge.refund.updated" => refund(object),
             // An inquiry takes nothing yet; if it becomes a dispute, Stripe says so.
             "charge.dispute.created" | "charge.dispute.updated" | "charge.dispute.funds_withdrawn" => {
                 match object["status"].as_str() {
@@ -86,6 +89,17 @@ fn paid(session: &Value) -> Result<CardEvent, EventError> {
     let payment = reference(&session["payment_intent"]).ok_or(EventError)?;
     let amount = cents(&session["amount_total"]).ok_or(EventError)?;
     Ok(CardEvent::Paid { checkout, payment, amount })
+}
+
+/// Reads a refund. Whatever has not failed is on its way to the payer.
+fn refund(object: &Value) -> Result<CardEvent, EventError> {
+    let failed = matches!(object["status"].as_str(), Some("failed" | "canceled"));
+    let Some(payment) = reference(&object["payment_intent"]).filter(|_| object["currency"] == "usd") else {
+        return Ok(CardEvent::Other);
+    };
+    let refund = reference(&object["id"]).ok_or(EventError)?;
+    let amount = cents(&object["amount"]).ok_or(EventError)?;
+    Ok(CardEvent::Refund { payment, refund, amount, failed })
 }
 
 fn reversed(
@@ -181,6 +195,17 @@ mod tests {
             closed["status"] = json!(status);
             assert_eq!(read("charge.dispute.closed", &closed), Ok(event), "{status}");
         }
+        for (status, failed) in
+            [("pending", false), ("succeeded", false), ("failed", true), ("canceled", true)]
+        {
+            let object = json!({ "id": "re_1", "payment_intent": "pi_1", "amount": 250, "currency": "usd", "status": status });
+            let (payment, refund) = ("pi_1".to_owned(), "re_1".to_owned());
+            let made = CardEvent::Refund { payment, refund, amount: Money::from_micros(2_500_000), failed };
+            for kind in ["refund.created", "refund.updated", "refund.failed", "charge.refund.updated"] {
+                assert_eq!(read(kind, &object), Ok(made.clone()), "{kind} {status}");
+            }
+        }
+        assert_eq!(read("refund.failed", &charge), Err(EventError), "without an id");
         assert_eq!(read("invoice.paid", &charge), Ok(CardEvent::Other));
         for body in ["", "[]", "{}", "null", "{\"type\":5}"] {
             assert_eq!(CardEvent::read(body.as_bytes()), Err(EventError), "{body}");

@@ -9,8 +9,10 @@ pub struct CardPaymentStanding {
     pub paid: Money,
     /// Credit for it.
     pub credited: Money,
-    /// Part of `paid` that was refunded, all refunds together.
+    /// Largest sum of refunds that was ever reported.
     pub refunded: Money,
+    /// Refunds that are known one by one.
+    pub refunds: Refunds,
     /// Part of `paid` that was disputed.
     pub disputed: Money,
     /// Part of `disputed` that the payer's bank gave back.
@@ -19,6 +21,15 @@ pub struct CardPaymentStanding {
     pub taken_back: Money,
     /// Part of `credited` that was taken back and returned.
     pub returned: Money,
+}
+
+/// Sums of refunds that are known one by one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Refunds {
+    /// Those that are made or under way.
+    pub made: Money,
+    /// Those that have failed.
+    pub failed: Money,
 }
 
 impl CardPaymentStanding {
@@ -36,14 +47,29 @@ impl CardPaymentStanding {
         self.money(i128::from(self.taken_back.micros()) - self.reversed())
     }
 
+    /// Returns true if something that was taken back may have to be returned.
+    #[must_use]
+    pub fn may_return(&self) -> bool {
+        self.won.is_positive() || self.refunds.failed.is_positive()
+    }
+
     /// Returns the part of the credit whose payment is refunded or disputed.
     fn reversed(&self) -> i128 {
-        let [paid, credited, refunded, disputed, won] =
-            [self.paid, self.credited, self.refunded, self.disputed, self.won]
-                .map(|money| i128::from(money.micros()));
+        let [paid, credited, reported, made, failed, disputed, won] = [
+            self.paid,
+            self.credited,
+            self.refunded,
+            self.refunds.made,
+            self.refunds.failed,
+            self.disputed,
+            self.won,
+        ]
+        .map(|money| i128::from(money.micros()));
         if paid <= 0 {
             return 0;
         }
+        // The sum may have been reported before one of them failed, and single refunds need not be.
+        let refunded = made.max(reported - failed);
         let reversed = (refunded + (disputed - won).max(0)).min(paid);
         (credited * reversed + paid - 1) / paid
     }
@@ -90,6 +116,29 @@ mod tests {
                 (standing.owed().micros(), standing.returnable().micros()),
                 (owed, returnable),
                 "{sides:?} {won}"
+            );
+        }
+    }
+
+    #[test]
+    fn credit_of_a_failed_refund_is_returned() {
+        for (reported, made, failed, taken, owed, returnable) in [
+            (100, 0, 0, 100, 0, 0),
+            (100, 0, 100, 100, 0, 100),
+            (100, 60, 40, 100, 0, 40),
+            // Refunded again after the failure: the sum that is reported then is smaller than the largest.
+            (100, 50, 100, 0, 50, 0),
+            // Word of the failure came before word of the sum.
+            (0, 0, 100, 0, 0, 0),
+            // Known one by one only.
+            (0, 30, 0, 0, 30, 0),
+        ] {
+            let refunds = Refunds { made: Money::from_micros(made), failed: Money::from_micros(failed) };
+            let standing = CardPaymentStanding { refunds, ..standing([100, 100, reported, 0, taken]) };
+            assert_eq!(
+                (standing.owed().micros(), standing.returnable().micros()),
+                (owed, returnable),
+                "{standing:?}"
             );
         }
     }

@@ -2,7 +2,7 @@
 
 use super::CardError;
 use super::checkout::{Checkout, CheckoutItem, CheckoutOrder, CheckoutState};
-use super::state::CardPaymentStanding;
+use super::state::{CardPaymentStanding, Refunds};
 use crate::db::statements::{Row, Statements as _, Value};
 use crate::db::{Db, DbError, Tx};
 use crate::id::{AccountId, Timestamp};
@@ -75,12 +75,36 @@ pub(super) async fn lock_payment(
             paid: money(&row, "paid")?,
             credited: money(&row, "credited")?,
             refunded: money(&row, "refunded")?,
+            refunds: refunds(tx, payment).await?,
             disputed: money(&row, "disputed")?,
             won: money(&row, "won")?,
             taken_back: money(&row, "taken")?,
             returned: money(&row, "returned")?,
         },
     })
+}
+
+/// Records one refund of a payment whose row is locked; one that has failed stays so. Returns the sums of all.
+pub(super) async fn record_refund(
+    tx: &mut Tx,
+    payment: &str,
+    refund: &str,
+    amount: Money,
+    failed: bool,
+) -> Result<Refunds, DbError> {
+    let text = "INSERT INTO card_refunds (refund, payment, amount, failed) VALUES ($1, $2, $3, $4) \
+         ON CONFLICT (refund) DO UPDATE SET failed = CASE WHEN card_refunds.failed = 1 THEN 1 ELSE excluded.failed END";
+    let values = vec![refund.into(), payment.into(), amount.micros().into(), i64::from(failed).into()];
+    tx.execute(text, values).await?;
+    refunds(tx, payment).await
+}
+
+async fn refunds(tx: &mut Tx, payment: &str) -> Result<Refunds, DbError> {
+    let text = "SELECT CAST(COALESCE(SUM(CASE WHEN failed = 0 THEN amount ELSE 0 END), 0) AS BIGINT) AS made, \
+         CAST(COALESCE(SUM(CASE WHEN failed = 1 THEN amount ELSE 0 END), 0) AS BIGINT) AS failed \
+         FROM card_refunds WHERE payment = $1";
+    let row = tx.fetch_one(text, vec![payment.into()]).await?;
+    Ok(Refunds { made: money(&row, "made")?, failed: money(&row, "failed")? })
 }
 
 pub(super) async fn save_payment(tx: &mut Tx, row: &PaymentRow, now: Timestamp) -> Result<(), DbError> {

@@ -43,8 +43,9 @@ use crate::db::{Db, DbError, TxError};
 use crate::id::HoldId;
 use crate::ledger::{self, LedgerError};
 use crate::limits::{Buckets, Rate};
+use crate::money::Money;
 use crate::payments::Payer;
-use crate::payments::methods::tempo::session::{ChannelId, SessionTerms, VoucherError};
+use crate::payments::methods::tempo::session::{ChannelId, Descriptor, SessionTerms, VoucherError};
 
 /// The channels of this server.
 #[derive(Debug, Clone)]
@@ -67,8 +68,18 @@ pub struct Channels {
 #[derive(Debug, Clone)]
 pub struct Operator {
     pub signer: PrivateKeySigner,
+    /// The one before, which channels that were opened then still name.
+    pub previous: Option<PrivateKeySigner>,
     pub fees: Fees,
     pub account: FeeAccount,
+}
+
+impl Operator {
+    /// The key that may settle and close a channel.
+    fn signer_of(&self, descriptor: &Descriptor) -> &PrivateKeySigner {
+        let named = if descriptor.operator.is_zero() { descriptor.payee } else { descriptor.operator };
+        self.previous.as_ref().filter(|signer| signer.address() == named).unwrap_or(&self.signer)
+    }
 }
 
 /// Reason a request to a channel failed. Only [`ChannelError::Pending`] and
@@ -88,6 +99,9 @@ pub enum ChannelError {
     /// The channel's vouchers exceed their rate; wait this many milliseconds.
     #[error("this channel's vouchers come too often; sign fewer vouchers, each for more")]
     TooOften(i64),
+    /// The amount that is left to spend, which does not cover the request.
+    #[error("the channel's vouchers do not cover this request; send one that does")]
+    Insufficient(Money),
     /// A part that is needed is unreachable.
     #[error("{0} is unreachable; send the same request again")]
     Unavailable(&'static str),
@@ -194,6 +208,8 @@ impl Channels {
 /// Failure of work in a database transaction.
 #[derive(Debug)]
 enum TxFailure {
+    /// The amount that is left to spend on a channel is too little.
+    Insufficient(Money),
     Refused(ChannelRefusal),
     /// The operator's transaction cannot be signed.
     Transaction(String),
@@ -232,6 +248,7 @@ impl TxError for TxFailure {
     fn db(&self) -> Option<&DbError> {
         match self {
             Self::Refused(_)
+            | Self::Insufficient(_)
             | Self::NotDue
             | Self::Transaction(_)
             | Self::Exhausted(_)
@@ -248,6 +265,7 @@ impl From<TxFailure> for ChannelError {
         match failure {
             TxFailure::Refused(refusal) => refusal.into(),
             TxFailure::NotDue => Self::Pending,
+            TxFailure::Insufficient(left) => Self::Insufficient(left),
             TxFailure::Transaction(reason) => Self::Transaction(reason),
             TxFailure::Exhausted(reason) => open::not_sponsored(reason),
             TxFailure::Ledger(error) => error.into(),

@@ -35,21 +35,23 @@ impl CloseTerms {
 
 impl Channels {
     /// Opens the hold of a request on a channel, and ends earlier requests on it:
-    /// a channel serves one request at a time ("Concurrency Model").
+    /// a channel serves one request at a time ("Concurrency Model"). Returns the hold, and the channel after what those
+    /// came to.
     ///
     /// # Errors
-    /// [`ChannelError::Refused`] when the channel cannot be used.
+    /// [`ChannelError::Refused`] when the channel cannot be used, [`ChannelError::Insufficient`] when too little is left;
+    /// earlier requests go on then.
     pub async fn begin(
         &self,
         id: ChannelId,
         request: &ChannelRequest<'_>,
         now: Timestamp,
         expires_at: Timestamp,
-    ) -> Result<HoldId, ChannelError> {
-        let hold = self
+    ) -> Result<(HoldId, Channel), ChannelError> {
+        let opened = self
             .db
             .transaction(|mut tx| async move {
-                let channel = store::lock(&mut tx, id).await?.ok_or(ChannelRefusal::Unknown)?;
+                let mut channel = store::lock(&mut tx, id).await?.ok_or(ChannelRefusal::Unknown)?;
                 channel.usable()?;
                 let account = store::account(id);
                 let key = match ledger::idempotency_status(&mut tx, &account, request.key, now).await? {
@@ -57,21 +59,27 @@ impl Channels {
                     IdempotencyStatus::InProgress => return Err(ChannelRefusal::InProgress.into()),
                     IdempotencyStatus::Charged => return Err(ChannelRefusal::Repeated.into()),
                 };
-                close_holds(&mut tx, id, now).await?;
+                if close_holds(&mut tx, id, now).await? > 0 {
+                    channel = store::lock(&mut tx, id).await?.ok_or(ChannelRefusal::Unknown)?;
+                }
                 // All that is available: no other request runs on the channel.
                 let available = ledger::lock(&mut tx, &account).await?.available();
+                if available < request.least {
+                    return Err(TxFailure::Insufficient(available));
+                }
                 let opened = ledger::hold(&mut tx, &account, &key, available, now, expires_at).await?;
                 let (HoldOutcome::Opened(hold) | HoldOutcome::Existing(hold)) = opened else {
                     return Err(ChannelRefusal::Unknown.into());
                 };
                 holds::set_request(&mut tx, id, &hold, request).await?;
-                Ok::<_, TxFailure>((tx, hold))
+                Ok::<_, TxFailure>((tx, (hold, channel)))
             })
             .await?;
-        Ok(hold)
+        Ok(opened)
     }
 
-    /// Records that an upstream has the prompt of a request: from now on `amount` is owed of its hold, whatever ends it.
+    /// Records that an upstream has the prompt of a request: from now on `amount` is owed of its hold, whichever
+    /// request or close ends it.
     ///
     /// # Errors
     /// If the database fails.
@@ -178,7 +186,7 @@ impl Channels {
             return Ok(());
         }
         let call = reserve::settle_call(&channel.descriptor, voucher.amount, &voucher.signature);
-        let transaction = self.sign(call, self.gas_price().await?, now)?;
+        let transaction = self.sign(&channel.descriptor, call, self.gas_price().await?, now)?;
         self.refuse_failing(channel, &transaction).await?;
         let pending = pending_tx(TxPurpose::Settle, voucher.amount, &transaction);
         let outgoing = OutgoingTx { pending: &pending, opens: None, payer: channel.descriptor.payer };
@@ -222,7 +230,7 @@ impl Channels {
         let sign = |channel: &Channel| {
             let Some(CloseTerms { voucher, capture }) = terms(channel)? else { return Ok(None) };
             let call = reserve::close_call(&channel.descriptor, voucher.amount, capture, &voucher.signature);
-            let transaction = self.sign(call, price, now)?;
+            let transaction = self.sign(&channel.descriptor, call, price, now)?;
             Ok::<_, TxFailure>(Some((pending_tx(TxPurpose::Close, capture, &transaction), transaction)))
         };
         // Only its amounts may change until the close is recorded.
@@ -259,8 +267,14 @@ impl Channels {
         })
     }
 
-    /// Signs a call of the reserve by the operator.
-    fn sign(&self, input: Bytes, price: u128, now: Timestamp) -> Result<SignedTransaction, TxFailure> {
+    /// Signs a call of the reserve by a channel's operator.
+    fn sign(
+        &self,
+        descriptor: &Descriptor,
+        input: Bytes,
+        price: u128,
+        now: Timestamp,
+    ) -> Result<SignedTransaction, TxFailure> {
         let call = Call { to: TxKind::Call(self.terms.escrow), value: U256::ZERO, input };
         // Twice the price: room for the base fee to rise while it is valid.
         let fees = Fees {
@@ -269,7 +283,8 @@ impl Channels {
             ..self.operator.fees
         };
         let until = u64::try_from(now.seconds() + VALID_SECONDS).unwrap_or(u64::MAX);
-        SignedTransaction::sign(&self.operator.signer, self.terms.chain_id, call, &fees, until)
+        let signer = self.operator.signer_of(descriptor);
+        SignedTransaction::sign(signer, self.terms.chain_id, call, &fees, until)
             .map_err(|error| TxFailure::Transaction(error.to_string()))
     }
 
@@ -287,8 +302,12 @@ impl Channels {
         let is_behind = |now: Channel| {
             now.pending.is_some() || now.phase != channel.phase || now.settled != channel.settled
         };
-        let behind = self.find(channel.id).await?.is_none_or(is_behind);
-        Err(if behind { ChannelError::Pending } else { error })
+        if self.find(channel.id).await?.is_none_or(is_behind) {
+            return Err(ChannelError::Pending);
+        }
+        tracing::error!(channel = %channel.id, %error, "a channel can be neither settled nor closed; see sessions.previous_operator_key");
+        metrics::counter!("farebox_channel_settlements_refused_total").increment(1);
+        Err(error)
     }
 
     /// Records a mined settlement or close.
@@ -360,9 +379,12 @@ impl Channels {
     }
 }
 
-/// Closes the open holds of a channel at what they were charged, or owe for a prompt that an upstream has.
-async fn close_holds(tx: &mut Tx, id: ChannelId, now: Timestamp) -> Result<(), TxFailure> {
-    for open in holds::open_holds(tx, id).await? {
+/// Closes the open holds of a channel at what they were charged, or owe for a prompt that an upstream has. Returns their
+/// number.
+async fn close_holds(tx: &mut Tx, id: ChannelId, now: Timestamp) -> Result<usize, TxFailure> {
+    let holds = holds::open_holds(tx, id).await?;
+    let count = holds.len();
+    for open in holds {
         let due = open.prompt_due.checked_sub(open.charged).filter(|due| due.is_positive());
         let mut charged = open.charged;
         if let Some(due) = due
@@ -383,5 +405,5 @@ async fn close_holds(tx: &mut Tx, id: ChannelId, now: Timestamp) -> Result<(), T
         };
         ledger::close(tx, &open.hold, &details, now).await?;
     }
-    Ok(())
+    Ok(count)
 }

@@ -120,6 +120,8 @@ pub struct ChannelRequest<'a> {
     /// Name of the model or service in the ledger.
     pub service: &'a str,
     pub unit_price: Money,
+    /// Least amount that must be left to spend.
+    pub least: Money,
 }
 
 /// Reason a channel refuses a voucher, request or close.

@@ -16,7 +16,7 @@ use super::recover;
 use super::sponsor::{self, Exhausted, Sponsor};
 use crate::chain::{
     BlockedTransfer, Chain, ChainError, ChainReceipt, KnownTransaction, Provider, SendOutcome,
-    SignedTransaction, SimulationOutcome, TransactionSigner, TransferResult,
+    SignedTransaction, SimulationOutcome, TransactionSigner, TransferResult, memo_transfers,
 };
 use crate::db::{DbError, Tx};
 use crate::id::Timestamp;
@@ -246,23 +246,32 @@ impl TempoCharges {
 
     /// A transaction is in a block: money moved, or it failed for good.
     fn mined(&self, receipt: &ChainReceipt, due: Due<'_>) -> TransferStatus {
-        let reference = format!("{:#x}", receipt.transaction_hash());
+        let transaction = receipt.transaction_hash();
         let fee = crate::chain::fee_paid(receipt);
-        match (receipt.status(), self.result(receipt, due)) {
-            (true, TransferResult::Arrived) => TransferStatus::Settled { reference, fee },
-            (true, TransferResult::HeldBack(blocked)) => {
-                let claim = alloy::hex::encode_prefixed(&blocked.claim);
-                TransferStatus::HeldBack { reference, claim, fee }
+        match (receipt.status(), self.result(receipt, due), self.arrived(receipt, due)) {
+            (true, TransferResult::Arrived, Some(position)) => {
+                TransferStatus::Settled { reference: push::name(transaction, position), fee }
             }
-            (false, TransferResult::Absent) => TransferStatus::Failed { fee },
-            (_, result) => {
+            (true, TransferResult::HeldBack(blocked), _) => {
+                let claim = alloy::hex::encode_prefixed(&blocked.claim);
+                TransferStatus::HeldBack { reference: format!("{transaction:#x}"), claim, fee }
+            }
+            (false, TransferResult::Absent, _) => TransferStatus::Failed { fee },
+            (_, result, _) => {
                 // The validated calls cannot succeed without this transfer, nor can it be left of a failure: the
                 // node contradicts itself. Nothing is decided, so that every way stays open.
-                tracing::error!(reference, ?result, "status and transfers of a receipt disagree");
+                tracing::error!(%transaction, ?result, "status and transfers of a receipt disagree");
                 metrics::counter!("farebox_chain_contradictions_total").increment(1);
                 TransferStatus::Unknown
             }
         }
+    }
+
+    /// Position of a transfer of the amount that is due. A payment always has a memo ("Challenge-Bound Memos").
+    fn arrived(&self, receipt: &ChainReceipt, due: Due<'_>) -> Option<usize> {
+        let (currency, amount) = (due.currency.parse().ok()?, u64::try_from(due.amount.micros()).ok()?);
+        let mut made = memo_transfers(receipt, currency, self.recipient);
+        made.find(|made| made.amount == U256::from(amount)).map(|made| made.position)
     }
 
     /// The payer of a blocked transfer that was made for the credential's challenge, and in the name that it says.

@@ -182,8 +182,9 @@ fn bound_transfers(
         .collect()
 }
 
-/// The name of a transfer: its transaction's hash, and behind it the position of any but the first. A transaction's
-/// first transfer is named as all were when there was one of each.
-fn name(transaction: B256, position: usize) -> String {
-    if position == 0 { format!("{transaction:#x}") } else { format!("{transaction:#x}:{position}") }
+/// The name of a transfer: its transaction's hash, and the position of its event there. Every transfer has one name, in
+/// whatever way it is submitted. Payments that were settled by 0.1.0 are named by the hash alone, as are those whose
+/// transaction is on its way.
+pub(super) fn name(transaction: B256, position: usize) -> String {
+    format!("{transaction:#x}:{position}")
 }

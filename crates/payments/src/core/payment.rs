@@ -42,7 +42,7 @@ impl fmt::Display for Payer {
 /// A transfer that the server makes for a payer (pull), as it is written down before it leaves.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Transfer {
-    /// The method's name of it, unique on its network: a transaction hash in lower case.
+    /// The method's name of its transaction, unique on its network: a hash in lower case.
     pub reference: String,
     /// The text that makes it happen, which can be sent again without happening twice: a signed
     /// transaction as hexadecimal digits. Empty once it is not needed any more.
@@ -89,7 +89,8 @@ pub enum Failure {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settled {
     pub payer: Payer,
-    /// The method's name of the transfer; `None` for a proof.
+    /// The method's name of the transfer, its transaction's with its position behind a colon; `None` for a proof.
+    /// Payments settled by 0.1.0 have no position.
     pub reference: Option<String>,
     /// `None` when the answer is not kept any more.
     pub answer: Option<String>,
@@ -143,16 +144,23 @@ pub struct Payment {
     pub updated_at: Timestamp,
 }
 
+/// The transaction in the name of a transfer: all of it, up to the transfer's position in the transaction.
+#[must_use]
+pub fn transaction_of(reference: &str) -> &str {
+    reference.split(':').next().unwrap_or(reference)
+}
+
 impl Payment {
-    /// The method's name of the transfer, where one is known.
+    /// The method's name of the transaction that made the transfer, where one is known.
     #[must_use]
-    pub fn reference(&self) -> Option<&str> {
-        match &self.state {
+    pub fn transaction(&self) -> Option<&str> {
+        let reference = match &self.state {
             PaymentState::Claimed => None,
-            PaymentState::Broadcast { transfer, .. } => Some(&transfer.reference),
+            PaymentState::Broadcast { transfer, .. } => Some(transfer.reference.as_str()),
             PaymentState::Settled(settled) | PaymentState::Delivered(settled) => settled.reference.as_deref(),
             PaymentState::Failed { reference, .. } => reference.as_deref(),
-        }
+        };
+        reference.map(transaction_of)
     }
 
     /// The receipt, once the payment is settled.
@@ -211,6 +219,9 @@ pub enum RefusalReason {
     HeldBack,
 }
 
+/// Milliseconds that a lease lasts at the most.
+pub const LONGEST_LEASE_MS: i64 = 60_000;
+
 /// Decides from what is stored and what is presented.
 ///
 /// Rules (draft-httpauth-payment-00, "Replay Protection", "Idempotency"): one
@@ -223,7 +234,9 @@ pub fn decide(stored: Option<&Payment>, presented: &Presented, now: Timestamp) -
         return if is_late { NextStep::Refuse(RefusalReason::Expired) } else { NextStep::Claim };
     };
     let same = presented.is_same;
-    let leased = stored.lease_until > now;
+    // A lease that ends later than any that is taken now was taken by a clock that has been set back since.
+    let longest = now.checked_add_millis(LONGEST_LEASE_MS).unwrap_or(now);
+    let leased = now < stored.lease_until && stored.lease_until <= longest;
     match &stored.state {
         PaymentState::Claimed | PaymentState::Broadcast { .. } if leased => {
             NextStep::Refuse(RefusalReason::InProgress)
@@ -237,7 +250,7 @@ pub fn decide(stored: Option<&Payment>, presented: &Presented, now: Timestamp) -
         PaymentState::Claimed => NextStep::TakeOver,
         PaymentState::Broadcast { .. } if same => NextStep::Reconcile,
         PaymentState::Settled(settled) | PaymentState::Delivered(settled)
-            if same && repeats(stored, settled, presented) =>
+            if same && repeats(stored, settled, presented, now) =>
         {
             NextStep::Repeat
         }
@@ -263,169 +276,16 @@ pub fn decide(stored: Option<&Payment>, presented: &Presented, now: Timestamp) -
 }
 
 /// True if the answer can be fetched again. One for goods can without a key, with the same
-/// credential: it says which key was bought, and what opens it is derived anew each time.
-fn repeats(stored: &Payment, settled: &Settled, presented: &Presented) -> bool {
-    if settled.goods.is_some() && settled.answer.is_some() {
+/// credential: it says which key was bought, and what opens it is derived anew each time. A pushed
+/// one only until the challenge expires: whoever has seen the challenge can make its credential,
+/// because everybody sees the transaction.
+fn repeats(stored: &Payment, settled: &Settled, presented: &Presented, now: Timestamp) -> bool {
+    let is_secret = stored.submission != Submission::Push || now < presented.expires;
+    if settled.goods.is_some() && settled.answer.is_some() && is_secret {
         return true;
     }
     stored.idempotency_key.is_some() && stored.idempotency_key.as_deref() == presented.idempotency_key
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const NOW: Timestamp = Timestamp::from_millis(1_000_000);
-    const SOON: Timestamp = Timestamp::from_millis(1_000_001);
-    const PAST: Timestamp = Timestamp::from_millis(999_999);
-
-    fn payer() -> Payer {
-        Payer::wallet(&format!("0x{}", "a1".repeat(20))).expect("an address")
-    }
-
-    fn settled() -> Settled {
-        let (answer, goods) = (None, None);
-        Settled { payer: payer(), reference: Some("0x1".into()), answer, goods, receipt: "r".into() }
-    }
-
-    fn broadcast() -> PaymentState {
-        let transfer = Transfer {
-            reference: "0x1".into(),
-            instruction: "0x".into(),
-            fee_limit: None,
-            valid_before: None,
-        };
-        let purchase = Purchase { answer: "{}".into(), goods: None };
-        PaymentState::Broadcast { payer: payer(), transfer, purchase }
-    }
-
-    fn all_states() -> [PaymentState; 5] {
-        [
-            PaymentState::Claimed,
-            broadcast(),
-            PaymentState::Settled(settled()),
-            PaymentState::Delivered(settled()),
-            PaymentState::Failed { payer: None, reference: None, failure: Failure::Undone },
-        ]
-    }
-
-    fn stored(state: PaymentState, submission: Submission) -> Payment {
-        Payment {
-            id: "c".into(),
-            fingerprint: "f".into(),
-            method: Method::Tempo,
-            network: Network::evm(1337),
-            submission,
-            pushed: None,
-            state,
-            resource: "POST /x".into(),
-            digest: String::new(),
-            amount: Money::ZERO,
-            currency: String::new(),
-            idempotency_key: None,
-            request_id: "r".into(),
-            top_up: None,
-            expires_at: SOON,
-            lease_until: PAST,
-            created_at: PAST,
-            updated_at: PAST,
-        }
-    }
-
-    fn presented(submission: Submission) -> Presented<'static> {
-        Presented { is_same: true, submission, idempotency_key: None, expires: SOON }
-    }
-
-    #[test]
-    fn attack_02_expires_equal_to_now_is_expired() {
-        let mut credential = presented(Submission::Pull);
-        assert_eq!(decide(None, &credential, NOW), NextStep::Claim);
-        for expires in [NOW, PAST] {
-            credential.expires = expires;
-            assert_eq!(decide(None, &credential, NOW), NextStep::Refuse(RefusalReason::Expired));
-            let claimed = stored(PaymentState::Claimed, Submission::Pull);
-            assert_eq!(decide(Some(&claimed), &credential, NOW), NextStep::Refuse(RefusalReason::Expired));
-            // Whoever pushed may have paid in time: its block says so.
-            let pushed = Presented { submission: Submission::Push, ..credential };
-            assert_eq!(decide(None, &pushed, NOW), NextStep::Claim);
-        }
-    }
-
-    #[test]
-    fn what_was_paid_in_time_completes_after_the_expiry() {
-        let mut credential = presented(Submission::Push);
-        credential.expires = PAST;
-        let step = |state| decide(Some(&stored(state, Submission::Push)), &credential, NOW);
-        assert_eq!(step(PaymentState::Claimed), NextStep::TakeOver);
-        assert_eq!(step(broadcast()), NextStep::Reconcile);
-        assert_eq!(step(PaymentState::Settled(settled())), NextStep::Deliver);
-    }
-
-    #[test]
-    fn attack_09_a_settled_credential_never_leads_to_a_new_challenge() {
-        let credential = presented(Submission::Pull);
-        let mut row = stored(PaymentState::Delivered(settled()), Submission::Pull);
-        assert_eq!(decide(Some(&row), &credential, NOW), NextStep::Refuse(RefusalReason::Spent));
-        row.idempotency_key = Some("k".into());
-        assert_eq!(decide(Some(&row), &credential, NOW), NextStep::Refuse(RefusalReason::Spent));
-        let again = Presented { idempotency_key: Some("k"), ..credential };
-        assert_eq!(decide(Some(&row), &again, NOW), NextStep::Repeat);
-        row.idempotency_key = None;
-        assert_eq!(decide(Some(&row), &again, NOW), NextStep::Refuse(RefusalReason::Spent));
-    }
-
-    #[test]
-    fn attack_11_one_worker_at_a_time() {
-        for state in [PaymentState::Claimed, broadcast()] {
-            let mut row = stored(state, Submission::Pull);
-            row.lease_until = SOON;
-            assert_eq!(
-                decide(Some(&row), &presented(Submission::Pull), NOW),
-                NextStep::Refuse(RefusalReason::InProgress)
-            );
-        }
-    }
-
-    #[test]
-    fn attack_11_one_delivery_at_a_time() {
-        let mut row = stored(PaymentState::Settled(settled()), Submission::Pull);
-        row.lease_until = SOON;
-        let step = |row: &Payment| decide(Some(row), &presented(Submission::Pull), NOW);
-        assert_eq!(step(&row), NextStep::Refuse(RefusalReason::InProgress));
-        // It never left, and who was to hand it over is gone.
-        row.lease_until = PAST;
-        assert_eq!(step(&row), NextStep::Deliver);
-    }
-
-    #[test]
-    fn an_answer_for_goods_can_always_be_fetched_again() {
-        let goods = Settled { goods: Some("{}".into()), answer: Some("{}".into()), ..settled() };
-        for state in [PaymentState::Settled(goods.clone()), PaymentState::Delivered(goods.clone())] {
-            let mut row = stored(state, Submission::Pull);
-            assert_eq!(decide(Some(&row), &presented(Submission::Pull), NOW), NextStep::Repeat);
-            let other = Presented { is_same: false, ..presented(Submission::Pull) };
-            let used = NextStep::Refuse(RefusalReason::UsedChallenge);
-            assert_eq!(decide(Some(&row), &other, NOW), used);
-            row.state = PaymentState::Delivered(Settled { answer: None, ..goods.clone() });
-            let spent = NextStep::Refuse(RefusalReason::Spent);
-            assert_eq!(decide(Some(&row), &presented(Submission::Pull), NOW), spent);
-        }
-    }
-
-    #[test]
-    fn another_credential_for_a_used_challenge() {
-        for state in all_states() {
-            let row = stored(state, Submission::Pull);
-            let step = |submission| {
-                let other = Presented { is_same: false, ..presented(submission) };
-                decide(Some(&row), &other, NOW)
-            };
-            assert_eq!(step(Submission::Pull), NextStep::Refuse(RefusalReason::UsedChallenge));
-            let pushed = match row.state {
-                PaymentState::Claimed => RefusalReason::UsedChallenge,
-                _ => RefusalReason::Spent,
-            };
-            assert_eq!(step(Submission::Push), NextStep::Refuse(pushed));
-        }
-    }
-}
+mod tests;

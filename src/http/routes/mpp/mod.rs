@@ -193,7 +193,7 @@ impl From<Payment> for PaymentView {
         Self {
             state: payment.state.as_str(),
             amount: payment.amount.to_dollars(),
-            transaction: payment.reference().map(str::to_owned),
+            transaction: payment.transaction().map(str::to_owned),
             receipt: payment.receipt().map(str::to_owned),
             created_at: payment.created_at.to_rfc3339(),
             challenge_id: payment.id,

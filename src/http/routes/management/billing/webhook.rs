@@ -61,6 +61,9 @@ async fn record(app: &App, event: CardEvent, now: Timestamp) -> Result<(), HttpE
     let (payment, change) = match event {
         CardEvent::Paid { checkout, payment, amount } => (payment, CardChange::Paid { checkout, amount }),
         CardEvent::Refunded { payment, amount } => (payment, CardChange::Refunded(amount)),
+        CardEvent::Refund { payment, refund, amount, failed } => {
+            (payment, CardChange::Refund { refund, amount, failed })
+        }
         CardEvent::Disputed { payment, amount } => (payment, CardChange::Disputed(amount)),
         CardEvent::DisputeWon { payment, amount } => (payment, CardChange::DisputeWon(amount)),
         CardEvent::InquiryClosed { payment, amount } => (payment, CardChange::InquiryClosed(amount)),

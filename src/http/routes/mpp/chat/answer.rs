@@ -14,7 +14,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use super::reply::{Cost, balance, chat_error, pending, receipt, unavailable, upstream_error, with_receipt};
 use super::session_request::SessionRequest;
 use super::with_replaced;
-use crate::funding::channel::{Channel, ChannelRequest, Funded};
+use crate::funding::channel::{Channel, ChannelError, ChannelRequest, Funded};
 use crate::http::error::{Code, HttpError};
 use crate::http::{clock, sse};
 use crate::id::Timestamp;
@@ -58,17 +58,6 @@ impl SessionRequest<'_> {
         };
         let price = self.sessions.price_per_chunk(&chat);
         let least = self.sessions.required_amount(Some(&*chat));
-        let balance = balance(&channel);
-        if balance.left() < least {
-            return Err(self
-                .payment_error(
-                    Code::InsufficientBalance,
-                    "the channel's vouchers do not cover this request; send one that does",
-                    Some(&*chat),
-                    Some(&channel),
-                )
-                .missing(least.checked_sub(balance.left())));
-        }
         // The chain, or the examination of files, may have taken long: the hold's end is counted from its opening.
         let now = clock::after_wait();
         let challenge_id = session.challenge().id.clone();
@@ -78,11 +67,21 @@ impl SessionRequest<'_> {
             challenge: &challenge_id,
             service: &chat.model().id,
             unit_price: price,
+            least,
         };
-        let hold = match self.sessions.channels.begin(channel.id, &serving, now, served::expiry(now)).await {
-            Ok(hold) => hold,
-            Err(error) => return Err(self.channel_error(error, Some(&*chat), channel.id).await),
+        let begun = self.sessions.channels.begin(channel.id, &serving, now, served::expiry(now)).await;
+        let (hold, channel) = match begun {
+            Ok(begun) => begun,
+            Err(error) => {
+                let missing = match &error {
+                    ChannelError::Insufficient(left) => least.checked_sub(*left),
+                    _ => None,
+                };
+                let error = self.channel_error(error, Some(&*chat), channel.id).await;
+                return Err(error.missing(missing));
+            }
         };
+        let balance = balance(&channel);
         // A request that ran on this channel has lost its hold: let it notice.
         self.sessions.notifier.notify(channel.id);
         let metered = MeteredRequest {

@@ -166,6 +166,7 @@ impl<'a> SessionRequest<'a> {
             }
             ChannelError::Voucher(VoucherError::Signature) => (Code::InvalidSignature, false),
             ChannelError::Voucher(_) => (Code::MalformedCredential, false),
+            ChannelError::Insufficient(_) => (Code::InsufficientBalance, true),
             ChannelError::Transaction(_) => (Code::VerificationFailed, false),
             ChannelError::Refused(ChannelRefusal::Unknown) => {
                 return HttpError::new(Code::ChannelNotFound, detail);
