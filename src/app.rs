@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 use crate::chain::{Chain, ChainError};
@@ -29,6 +30,9 @@ use crate::services::preview;
 use crate::wallet_auth::MessageRules;
 use crate::workers::{ChannelWork, WorkerContext, Workers};
 use farebox_pii as pii;
+
+/// Bodies that take longer than usual and are waited for at once.
+const MAX_SLOW_BODIES: usize = 1024;
 
 /// Everything a request can need.
 pub struct App {
@@ -61,8 +65,10 @@ pub struct App {
     pub examiner: Examiner,
     /// Models that a preview may choose from.
     pub previews: pii::AvailableModels,
-    /// Memory that large request bodies share.
+    /// Memory that request bodies share.
     pub large_bodies: MemoryPermits,
+    /// Permits of bodies that take long to arrive.
+    pub slow_bodies: Semaphore,
     /// Reads the attachments of chat requests.
     pub fetcher: Fetcher,
     /// Limiter of attachments that are read, by account.
@@ -155,6 +161,7 @@ impl App {
             previews: examiner.engine().available_models(pii::RecognitionModel::Fast),
             examiner,
             large_bodies: MemoryPermits::new(config.server.large_bodies_bytes),
+            slow_bodies: Semaphore::new(MAX_SLOW_BODIES),
             fetcher,
             attachment_limiter: Buckets::new(Rate::per_minute(config.fetch.per_minute)),
             key_sales,
@@ -206,6 +213,12 @@ impl App {
         let sponsor = self.sponsor.iter().map(|sponsor| sponsor.account().clone());
         let operator = self.sessions.iter().map(|sessions| sessions.channels.fee_account().clone());
         sponsor.chain(operator).collect()
+    }
+
+    /// True for the address of a proxy in front of this server.
+    #[must_use]
+    pub fn is_trusted_proxy(&self, address: IpAddr) -> bool {
+        self.config.server.trusted_proxies.iter().any(|network| network.contains(&address))
     }
 
     /// Limits of a preview.

@@ -25,8 +25,6 @@ use crate::services::pii::Examiner;
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// Largest difference between this clock and the newest block's time that is usual, in seconds.
 const CLOCK_MARGIN: u64 = 60;
-/// Files that the server opens beside its connections: database, logs, models, upstreams.
-const OTHER_FILES: u64 = 256;
 
 /// Result of a look at one thing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,7 +107,7 @@ async fn listener(config: &Config) -> Diagnosis {
 /// Open files that the process may have, and the connections that it would accept.
 fn files(config: &Config) -> Diagnosis {
     let allowed = crate::server::open_files_limit();
-    let wanted = config.server.max_connections as u64 + OTHER_FILES;
+    let wanted = config.server.max_connections as u64 + crate::server::OTHER_FILES;
     match allowed {
         Some(allowed) if allowed < wanted => doubtful(
             "server.max_connections",

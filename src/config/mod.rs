@@ -20,6 +20,7 @@ mod warnings;
 use std::net::SocketAddr;
 
 use alloy::primitives::{Address, address};
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::money::Money;
@@ -76,7 +77,8 @@ pub struct ServerConfig {
     pub body_limit_bytes: usize,
     /// Largest accepted body that may hold images and PDFs (previews and chat), in bytes.
     pub file_body_limit_bytes: usize,
-    /// Memory that all bodies above `body_limit_bytes` may take at once, in bytes; further ones are answered with 503.
+    /// Memory that request bodies may take together, in bytes, not counting the first 16 KiB of each; further ones are
+    /// answered with 503.
     pub large_bodies_bytes: usize,
     /// Largest accepted request head (all headers together), in bytes.
     pub header_limit_bytes: usize,
@@ -84,8 +86,17 @@ pub struct ServerConfig {
     pub header_timeout_ms: u64,
     /// Time a client has to send its body, in milliseconds.
     pub body_timeout_ms: u64,
-    /// Connections served at once; further ones wait in the accept queue.
+    /// Time for which a connection may stay open without a request, in milliseconds.
+    pub idle_timeout_ms: u64,
+    /// Time a client has to take a piece of its answer, in milliseconds.
+    pub write_timeout_ms: u64,
+    /// Connections served at once, as far as the limit of open files leaves room for them. Further ones are answered
+    /// `/healthz` and `/readyz` alone.
     pub max_connections: usize,
+    /// Connections of one address, or of one /64 network of IPv6; `trusted_proxies` may have more.
+    pub max_connections_per_address: usize,
+    /// Networks of the proxies in front of this server: only theirs `X-Forwarded-For` is read.
+    pub trusted_proxies: Vec<IpNet>,
     /// Time open requests have to finish after a stop signal, in seconds.
     pub drain_seconds: u64,
 }
@@ -201,7 +212,11 @@ impl Default for ServerConfig {
             header_limit_bytes: 192 << 10,
             header_timeout_ms: 10_000,
             body_timeout_ms: 30_000,
+            idle_timeout_ms: 75_000,
+            write_timeout_ms: 60_000,
             max_connections: 4096,
+            max_connections_per_address: 512,
+            trusted_proxies: Vec::new(),
             drain_seconds: 20,
         }
     }

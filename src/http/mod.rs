@@ -4,6 +4,7 @@ mod clock;
 mod code;
 mod error;
 mod gates;
+mod json_size;
 mod observe;
 mod params;
 mod request;
@@ -27,7 +28,7 @@ use routes::{discovery, operator};
 pub use code::Code;
 pub use error::{HttpError, Problem};
 pub use gates::payment::PAYMENT_RECEIPT;
-pub use request::Peer;
+pub use request::{Peer, network_of};
 
 /// Program that handlers get.
 pub type State = Arc<App>;

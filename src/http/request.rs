@@ -2,7 +2,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "a request's nonce is made here and nowhere else")]
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use axum::body::Bytes;
@@ -13,17 +13,25 @@ use axum::http::{HeaderMap, Uri};
 use bytes::BytesMut;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Body as _;
+use ipnet::IpNet;
+use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use super::State;
 use super::clock;
 use super::error::{Code, HttpError};
+use super::json_size;
 use crate::id::{RequestId, Timestamp};
 use crate::payments::Resource;
 use crate::permits::{MemoryPermit, MemoryPermits};
 
 /// Longest `Idempotency-Key` accepted, in characters.
 const MAX_IDEMPOTENCY_KEY: usize = 255;
+
+/// Bytes of each body that take no memory permit.
+const FREE_BYTES: usize = 16 << 10;
+/// Time in which a usual body has arrived.
+const QUICK: Duration = Duration::from_secs(1);
 
 /// Bytes that are read and dropped of a body that is too large.
 const DRAIN_LIMIT: usize = 4 << 20;
@@ -87,7 +95,7 @@ async fn read(request: Request, app: &State, limit: usize) -> Result<Received, H
         return Err(too_large());
     }
     let timeout = Duration::from_millis(limits.body_timeout_ms);
-    let collected = collect(Limited::new(&mut body, limit), limits.body_limit_bytes, &app.large_bodies);
+    let collected = patiently(collect(Limited::new(&mut body, limit), &app.large_bodies), &app.slow_bodies);
     let (body, memory) = match tokio::time::timeout(timeout, collected).await {
         Ok(Ok(collected)) => collected,
         Ok(Err(BodyError::TooLarge)) => {
@@ -98,7 +106,7 @@ async fn read(request: Request, app: &State, limit: usize) -> Result<Received, H
             return Err(HttpError::invalid("the body ended before it was complete; send it again"));
         }
         Ok(Err(BodyError::NoMemory)) => {
-            let detail = "too many large requests are being read at the moment; send it again";
+            let detail = "too many large or slow requests are being read at the moment; send it again";
             return Err(HttpError::unavailable(detail));
         }
         Err(_) => {
@@ -127,11 +135,23 @@ enum BodyError {
     NoMemory,
 }
 
-/// Reads a body to its end. Bytes beyond `small` take memory permits as they arrive: a client that only announces a
-/// large body keeps nobody out.
+/// Waits for a body. One that takes long needs a permit: it keeps the head of its request in memory all the while.
+async fn patiently(
+    collected: impl Future<Output = Result<(Bytes, MemoryPermit), BodyError>>,
+    slow: &Semaphore,
+) -> Result<(Bytes, MemoryPermit), BodyError> {
+    let mut collected = std::pin::pin!(collected);
+    if let Ok(collected) = tokio::time::timeout(QUICK, &mut collected).await {
+        return collected;
+    }
+    let Ok(_permit) = slow.try_acquire() else { return Err(BodyError::NoMemory) };
+    collected.await
+}
+
+/// Reads a body to its end. Bytes beyond the first few take memory permits as they arrive: a client that only announces
+/// a large body keeps nobody out.
 async fn collect(
     mut body: impl hyper::body::Body<Data = Bytes, Error = Box<dyn std::error::Error + Send + Sync>> + Unpin,
-    small: usize,
     permits: &MemoryPermits,
 ) -> Result<(Bytes, MemoryPermit), BodyError> {
     let (mut collected, mut permit) = (BytesMut::new(), MemoryPermit::default());
@@ -141,7 +161,7 @@ async fn collect(
         })?;
         let Ok(data) = frame.into_data() else { continue };
         collected.extend_from_slice(&data);
-        if !permits.try_raise(&mut permit, collected.len().saturating_sub(small)) {
+        if !permits.try_raise(&mut permit, collected.len().saturating_sub(FREE_BYTES)) {
             return Err(BodyError::NoMemory);
         }
     }
@@ -193,8 +213,12 @@ impl Received {
         if declared.is_some_and(|media_type| !is_json(media_type)) {
             return Err(HttpError::new(Code::UnsupportedMediaType, "send the body as application/json"));
         }
-        std::str::from_utf8(&self.body)
-            .map_err(|_| HttpError::invalid("the body is not UTF-8; encode its JSON as UTF-8"))
+        let text = std::str::from_utf8(&self.body)
+            .map_err(|_| HttpError::invalid("the body is not UTF-8; encode its JSON as UTF-8"))?;
+        match json_size::check(text) {
+            Ok(()) => Ok(text),
+            Err(excess) => Err(HttpError::invalid(excess.to_string())),
+        }
     }
 
     /// Returns one header, when it is text.
@@ -229,17 +253,41 @@ fn is_json(media_type: &str) -> bool {
         || (essence.len() > 5 && essence[essence.len() - 5..].eq_ignore_ascii_case("+json"))
 }
 
-/// Returns the address that a request without a valid key or signature is counted against. A proxy on this machine
-/// names its client last in `X-Forwarded-For`; the rest of that header anybody can write.
-pub fn client_address(peer: Option<Peer>, headers: &HeaderMap) -> Option<IpAddr> {
-    let peer = peer?.0.to_canonical();
-    let named = || headers.get("x-forwarded-for")?.to_str().ok()?.rsplit(',').next()?.trim().parse().ok();
-    let address = if peer.is_loopback() { named().unwrap_or(peer) } else { peer };
-    Some(match address {
-        // A customer's smallest network is a /64.
+/// Returns the address that a request without a valid key or signature is counted against: the peer's, or where that is
+/// a proxy which this server trusts, the one that it names. Proxies add what they see at the end: the last value of the
+/// last line counts, and before it those of further trusted proxies are passed over.
+pub fn client_address(peer: Option<Peer>, headers: &HeaderMap, trusted: &[IpNet]) -> Option<IpAddr> {
+    let is_trusted = |address: &IpAddr| trusted.iter().any(|network| network.contains(address));
+    let mut client = peer?.0.to_canonical();
+    if is_trusted(&client) {
+        let lines: Vec<&str> =
+            headers.get_all("x-forwarded-for").iter().filter_map(|line| line.to_str().ok()).collect();
+        for named in lines.iter().rev().flat_map(|line| line.rsplit(',')) {
+            let Some(named) = forwarded_address(named) else { break };
+            client = named;
+            if !is_trusted(&client) {
+                break;
+            }
+        }
+    }
+    Some(network_of(client))
+}
+
+/// Reads an address of `X-Forwarded-For`, where proxies also write ports and brackets.
+fn forwarded_address(text: &str) -> Option<IpAddr> {
+    let text = text.trim().trim_matches('"');
+    let parsed = text.parse::<IpAddr>().or_else(|_| text.parse::<SocketAddr>().map(|socket| socket.ip()));
+    let parsed = parsed.or_else(|_| text.trim_start_matches('[').trim_end_matches(']').parse());
+    parsed.ok().map(|address| address.to_canonical())
+}
+
+/// Returns the network that an address is counted as: a customer's smallest network is a /64.
+#[must_use]
+pub fn network_of(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
         IpAddr::V6(six) => IpAddr::V6(Ipv6Addr::from_bits(six.to_bits() & !u128::from(u64::MAX))),
         four @ IpAddr::V4(_) => four,
-    })
+    }
 }
 
 #[cfg(test)]
@@ -249,23 +297,45 @@ mod tests {
     use super::*;
 
     #[test]
-    fn guesses_are_counted_against_who_makes_them() {
-        let headers = |value: &'static str| {
-            HeaderMap::from_iter([(
-                HeaderName::from_static("x-forwarded-for"),
-                HeaderValue::from_static(value),
-            )])
-        };
+    fn attack_45_guesses_are_counted_against_who_makes_them() {
         let peer = |text: &str| Some(Peer(text.parse().expect("an address")));
+        let trusted: Vec<IpNet> =
+            ["127.0.0.0/8", "10.0.0.0/24", "fd00::/64"].map(|text| text.parse().expect("a network")).into();
         for (from, forwarded, counted) in [
-            ("9.9.9.9", "1.2.3.4", "9.9.9.9"),
-            ("127.0.0.1", "6.6.6.6, 1.2.3.4", "1.2.3.4"),
-            ("127.0.0.1", "nonsense", "127.0.0.1"),
-            ("::ffff:9.9.9.9", "1.2.3.4", "9.9.9.9"),
-            ("2001:db8:1:2:3:4:5:6", "", "2001:db8:1:2::"),
+            ("9.9.9.9", &["1.2.3.4"][..], "9.9.9.9"),
+            ("127.0.0.1", &["6.6.6.6, 1.2.3.4"], "1.2.3.4"),
+            ("127.0.0.1", &["nonsense"], "127.0.0.1"),
+            // Of several lines the last, which the proxy added.
+            ("127.0.0.1", &["6.6.6.6", "1.2.3.4"], "1.2.3.4"),
+            ("127.0.0.1", &["1.2.3.4:5678"], "1.2.3.4"),
+            ("127.0.0.1", &["\"[2001:db8:1:2::9]:443\""], "2001:db8:1:2::"),
+            ("127.0.0.1", &["::ffff:1.2.3.4"], "1.2.3.4"),
+            // A chain of proxies that are trusted.
+            ("10.0.0.7", &["6.6.6.6, 1.2.3.4, 10.0.0.8"], "1.2.3.4"),
+            ("fd00::1", &["1.2.3.4"], "1.2.3.4"),
+            ("10.0.1.7", &["1.2.3.4"], "10.0.1.7"),
+            ("::ffff:9.9.9.9", &["1.2.3.4"], "9.9.9.9"),
+            ("2001:db8:1:2:3:4:5:6", &[""], "2001:db8:1:2::"),
         ] {
-            assert_eq!(client_address(peer(from), &headers(forwarded)), counted.parse().ok(), "{from}");
+            let name = HeaderName::from_static("x-forwarded-for");
+            let lines =
+                forwarded.iter().map(|line| (name.clone(), HeaderValue::from_str(line).expect("text")));
+            let headers = HeaderMap::from_iter(lines);
+            assert_eq!(
+                client_address(peer(from), &headers, &trusted),
+                counted.parse().ok(),
+                "{from} {forwarded:?}"
+            );
         }
-        assert_eq!(client_address(None, &HeaderMap::new()), None);
+        let forged = HeaderMap::from_iter([(
+            HeaderName::from_static("x-forwarded-for"),
+            HeaderValue::from_static("1.2.3.4"),
+        )]);
+        assert_eq!(
+            client_address(peer("127.0.0.1"), &forged, &[]),
+            "127.0.0.1".parse().ok(),
+            "nobody is trusted"
+        );
+        assert_eq!(client_address(None, &HeaderMap::new(), &trusted), None);
     }
 }

@@ -45,7 +45,9 @@ fn mppx_validate_finds_nothing_to_complain_about() {
         let dev = Dev::start(crate::FAREBOX).await;
         let mut validator = Command::new(installed("tests/clients/node_modules/.bin/mppx"));
         validator.args(["validate", &dev.url, "--yes"]);
-        validator.env("FAREBOX_DEV", dev.json()).env("MPPX_CONFIG", "tests/clients/mppx.config.mjs");
+        validator
+            .env("FAREBOX_DEV", dev.json())
+            .env("MPPX_CONFIG", installed("tests/clients/mppx.config.mjs"));
         let verdict = succeeds(validator.env("NO_UPDATE_NOTIFIER", "1").env("NO_COLOR", "1")).await;
         let summary = verdict.lines().find_map(|line| line.strip_prefix("Summary: ")).unwrap_or_default();
         // Failures, warnings and skipped checks would follow after a comma.

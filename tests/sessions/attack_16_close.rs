@@ -247,7 +247,7 @@ fn attack_35_a_settlement_that_would_revert_is_not_sent() {
             let old = hex::encode(chain.accounts()[3].to_bytes());
             let fixture = fixture
                 .restart(|config| {
-                    config.sessions.previous_operator_key = Some(farebox::config::Secret::from(old))
+                    config.sessions.previous_operator_key = Some(farebox::config::Secret::from(old));
                 })
                 .await;
             let sessions = fixture.server.app.sessions.as_ref().expect("sessions");

@@ -13,7 +13,7 @@ pub(super) const METHOD_NOT_FOUND: i64 = -32601;
 
 /// Longest wait for a transaction's block. With `--mixed-mining` it is there within milliseconds,
 /// and within one second at the latest.
-pub(super) const INCLUSION_LIMIT: Duration = Duration::from_secs(10);
+pub(super) const INCLUSION_LIMIT: Duration = Duration::from_secs(30);
 
 /// Failure of a request to the chain.
 #[derive(Debug, thiserror::Error)]

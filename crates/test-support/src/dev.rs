@@ -50,9 +50,14 @@ fn root() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
 }
 
-/// An installed program or script of the test clients.
+/// An installed program or script of the test clients. `TEST_CLIENTS` and `TEST_PYTHON` name folders with other versions.
 pub fn installed(path: &str) -> PathBuf {
-    let path = root().join(path);
+    let others = [("tests/clients", "TEST_CLIENTS"), (".tools/python", "TEST_PYTHON")];
+    let other = others.into_iter().find_map(|(folder, variable)| {
+        let rest = path.strip_prefix(folder)?.trim_start_matches('/');
+        Some(PathBuf::from(std::env::var_os(variable)?).join(rest))
+    });
+    let path = other.unwrap_or_else(|| root().join(path));
     assert!(path.exists(), "{} is missing: run `make tools`", path.display());
     path
 }

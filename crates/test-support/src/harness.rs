@@ -110,6 +110,8 @@ impl Server {
         // An account of its own: whatever it holds was paid to this server.
         config.payments.recipient = Agent::random().address();
         config.server.drain_seconds = 5;
+        // As behind a proxy on the same machine: tests name addresses, and all come from one.
+        config.server.trusted_proxies = vec!["127.0.0.0/8".parse().expect("a network")];
         config.sponsor.private_key = Some(Secret::from(hex::encode(sponsor_key())));
         configure(&mut config);
         Self::boot(db, config).await

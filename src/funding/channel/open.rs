@@ -10,7 +10,9 @@ use crate::funding::sponsor::{self, Exhausted};
 use crate::funding::tempo::AUTHORIZED_BEFORE;
 use crate::id::Timestamp;
 use crate::money::Money;
-use crate::payments::methods::tempo::session::{ChannelId, Descriptor, SignedVoucher, VoucherError};
+use crate::payments::methods::tempo::session::{
+    ChannelId, Descriptor, SessionAction, SessionCredential, SignedVoucher, VoucherError,
+};
 
 /// Longest validity of a funding transaction, in seconds. Clients sign for 25 to 270;
 /// the payer's grace period, after which it may withdraw, is 900.
@@ -44,11 +46,7 @@ impl Channels {
         let transaction = self.funding_tx(transaction, sponsored, now).await?;
         let deposit = match FundingCall::parse(&transaction, self.terms.escrow) {
             Ok(FundingCall::Open { descriptor: opened, deposit }) if opened == *descriptor => deposit,
-            Ok(_) => {
-                return Err(ChannelError::Transaction(
-                    "`transaction` does not open the channel of `descriptor`".into(),
-                ));
-            }
+            Ok(_) => return Err(other_channel()),
             Err(error) => return Err(ChannelError::Transaction(error.to_string())),
         };
         if deposit < least || voucher.amount > deposit {
@@ -67,6 +65,51 @@ impl Channels {
         }
         let channel = self.credit(voucher, now).await?;
         Ok(Funded { channel, tx_hash: Some(format!("{:#x}", transaction.hash())) })
+    }
+
+    /// Checks that a credential could pay for something, and changes nothing: its signature first, then what the database
+    /// and the chain know.
+    ///
+    /// # Errors
+    /// The first reason that it could not.
+    pub async fn could_pay(
+        &self,
+        session: &SessionCredential,
+        sponsored: bool,
+        now: Timestamp,
+    ) -> Result<(), ChannelError> {
+        let SessionCredential { channel, descriptor, action, .. } = session;
+        self.check_descriptor(descriptor, *channel)?;
+        match action {
+            SessionAction::Voucher(voucher) => {
+                self.check_signature(descriptor, voucher)?;
+                let channel = self.find(*channel).await?.ok_or(ChannelRefusal::Unknown)?;
+                channel.usable()?;
+                if voucher.amount > channel.deposit {
+                    // It may have been topped up elsewhere.
+                    let channel = self.refresh(&channel, now).await?;
+                    if voucher.amount > channel.deposit {
+                        return Err(ChannelRefusal::Deposit.into());
+                    }
+                }
+                Ok(())
+            }
+            SessionAction::Open { transaction, voucher } => {
+                self.check_signature(descriptor, voucher)?;
+                if self.find(*channel).await?.is_some() {
+                    return Ok(());
+                }
+                let transaction = self.funding_tx(transaction, sponsored, now).await?;
+                match FundingCall::parse(&transaction, self.terms.escrow) {
+                    Ok(FundingCall::Open { descriptor: opened, .. }) if opened == *descriptor => {
+                        self.refuse_reverting(&transaction).await
+                    }
+                    Ok(_) => Err(other_channel()),
+                    Err(error) => Err(ChannelError::Transaction(error.to_string())),
+                }
+            }
+            SessionAction::TopUp { .. } | SessionAction::Close { .. } => Ok(()),
+        }
     }
 
     /// Checks the fields of a descriptor that servers must verify ("Channel Descriptor").
@@ -224,6 +267,10 @@ impl Channels {
             }
         }
     }
+}
+
+fn other_channel() -> ChannelError {
+    ChannelError::Transaction("`transaction` does not open the channel of `descriptor`".into())
 }
 
 pub(super) fn not_sponsored(reason: Exhausted) -> ChannelError {

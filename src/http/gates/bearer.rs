@@ -32,7 +32,7 @@ impl FromRequestParts<State> for Bearer {
             Ok(key) => key,
             Err(error) => {
                 let peer = parts.extensions.get::<Peer>().copied();
-                let address = client_address(peer, &parts.headers);
+                let address = client_address(peer, &parts.headers, &app.config.server.trusted_proxies);
                 return Err(count_invalid_key(app, address, error, now).into_response());
             }
         };

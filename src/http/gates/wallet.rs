@@ -92,7 +92,11 @@ impl FromRequest<State> for UnverifiedRequest {
         let key_id = path.ok().and_then(|path| {
             path.iter().find(|(name, _)| *name == "keyId").map(|(_, value)| value.to_owned())
         });
-        let address = client_address(parts.extensions.get::<Peer>().copied(), &parts.headers);
+        let address = client_address(
+            parts.extensions.get::<Peer>().copied(),
+            &parts.headers,
+            &app.config.server.trusted_proxies,
+        );
         let request = Received::from_request(Request::from_parts(parts, body), app).await?;
         let params = Params::of(&request)?;
         Ok(Self { request, params, key_id, address })

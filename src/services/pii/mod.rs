@@ -7,8 +7,9 @@
 mod file;
 mod part;
 
-use std::sync::Arc;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -20,7 +21,7 @@ use farebox_pii::image::ImageModels;
 pub use file::{FACE, File, FileError, FileExaminer, FileKind, FileLimits, RedactedFile};
 pub use part::{FilePart, is_remote};
 
-/// Time that a request with files waits for a permit. Together with [`config::PiiConfig::limit_seconds`] it is shorter
+/// Time that a request waits for a permit. Together with [`config::PiiConfig::limit_seconds`] it is shorter
 /// than the time for which a signed transaction is valid, some 25 s.
 const PERMIT_TIMEOUT: Duration = Duration::from_secs(4);
 
@@ -28,7 +29,7 @@ const PERMIT_TIMEOUT: Duration = Duration::from_secs(4);
 #[derive(Clone)]
 pub struct Examiner {
     files: FileExaminer,
-    /// Time that a request with files waits for a permit.
+    /// Time that a request waits for a permit.
     permit_timeout: Duration,
     /// Time in which the examination of a request must end.
     time_limit: Duration,
@@ -36,6 +37,10 @@ pub struct Examiner {
     text_permits: Arc<Semaphore>,
     /// Permits of requests with files.
     file_permits: Arc<Semaphore>,
+    /// Shares of accounts in both.
+    shares: AccountShares,
+    /// Account that the examinations are for.
+    account: Option<Arc<str>>,
 }
 
 impl std::fmt::Debug for Examiner {
@@ -44,11 +49,42 @@ impl std::fmt::Debug for Examiner {
     }
 }
 
+/// Permit for one examination, with its place in the account's share.
+struct ExaminationPermit {
+    _share: Option<OwnedSemaphorePermit>,
+    _permit: OwnedSemaphorePermit,
+}
+
+/// Places of accounts. Clones share them.
+#[derive(Clone)]
+struct AccountShares {
+    places: usize,
+    accounts: Arc<Mutex<HashMap<String, Weak<Semaphore>>>>,
+}
+
+impl AccountShares {
+    fn new(places: usize) -> Self {
+        Self { places, accounts: Arc::default() }
+    }
+
+    /// Returns the places of an account.
+    fn of(&self, account: &str) -> Arc<Semaphore> {
+        let mut accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(places) = accounts.get(account).and_then(Weak::upgrade) {
+            return places;
+        }
+        accounts.retain(|_, places| places.strong_count() > 0);
+        let places = Arc::new(Semaphore::new(self.places));
+        accounts.insert(account.to_owned(), Arc::downgrade(&places));
+        places
+    }
+}
+
 /// Reason for which a request was not examined. The client is at fault only for a request that is too large.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ExaminationError {
     /// No permit became free in time.
-    #[error("too many files are being examined at the moment; nothing was charged, send the request again")]
+    #[error("too much is being examined at the moment; nothing was charged, send the request again")]
     Busy,
     /// The examination took longer than this number of seconds.
     #[error(
@@ -88,6 +124,35 @@ impl Examiner {
             time_limit: Duration::from_secs(config.limit_seconds),
             text_permits: Arc::new(Semaphore::new(cores)),
             file_permits: Arc::new(Semaphore::new(file_permits)),
+            shares: AccountShares::new((cores / 2).max(1)),
+            account: None,
+        }
+    }
+
+    /// Returns the examiner for an account, whose examinations take a share of the permits at the most: others are
+    /// served while it has many.
+    #[must_use]
+    pub fn for_account(&self, account: &str) -> Self {
+        Self { account: Some(account.into()), ..self.clone() }
+    }
+
+    /// Waits for a permit, and for a place in the account's share.
+    async fn permit(&self, permits: &Arc<Semaphore>) -> Result<ExaminationPermit, ExaminationError> {
+        let share = self.account.as_deref().map(|account| self.shares.of(account));
+        let permit = async {
+            let share = match share {
+                Some(share) => Some(share.acquire_owned().await.ok()?),
+                None => None,
+            };
+            Some(ExaminationPermit {
+                _share: share,
+                _permit: Arc::clone(permits).acquire_owned().await.ok()?,
+            })
+        };
+        match timeout(self.permit_timeout, permit).await {
+            Ok(Some(permit)) => Ok(permit),
+            Ok(None) => Err(ExaminationError::Failed),
+            Err(_) => Err(ExaminationError::Busy),
         }
     }
 
@@ -104,13 +169,13 @@ impl Examiner {
     /// Runs `work`, which examines texts. It must end soon after the flag is set: when the future is dropped.
     ///
     /// # Errors
-    /// [`ExaminationError`] if `work` takes too long or panics.
+    /// [`ExaminationError`] if no permit is free, or if `work` takes too long or panics.
     pub async fn examine_texts<T: Send + 'static>(
         &self,
         work: impl FnOnce(&FileExaminer, &AtomicBool) -> T + Send + 'static,
     ) -> Result<T, ExaminationError> {
-        let permit = Arc::clone(&self.text_permits).acquire_owned().await;
-        self.run(permit.map_err(|_| ExaminationError::Failed)?, work).await
+        let permit = self.permit(&self.text_permits).await?;
+        self.run(permit, work).await
     }
 
     /// Runs `work`, which examines a request with files. It must end soon after the flag is set: when the future is
@@ -122,8 +187,7 @@ impl Examiner {
         &self,
         work: impl FnOnce(&FileExaminer, &AtomicBool) -> T + Send + 'static,
     ) -> Result<T, ExaminationError> {
-        let permit = timeout(self.permit_timeout, Arc::clone(&self.file_permits).acquire_owned()).await;
-        let Ok(Ok(permit)) = permit else { return Err(count_error(ExaminationError::Busy)) };
+        let permit = self.permit(&self.file_permits).await.map_err(count_error)?;
         let result = self.run(permit, work).await.map_err(count_error)?;
         count("examined");
         Ok(result)
@@ -132,7 +196,7 @@ impl Examiner {
     /// Runs `work` on another thread, which keeps the permit until it ends.
     async fn run<T: Send + 'static>(
         &self,
-        permit: OwnedSemaphorePermit,
+        permit: ExaminationPermit,
         work: impl FnOnce(&FileExaminer, &AtomicBool) -> T + Send + 'static,
     ) -> Result<T, ExaminationError> {
         let (files, stop) = (self.files.clone(), StopOnDrop::default());
@@ -217,6 +281,27 @@ mod tests {
         assert_eq!(examiner.examine_texts(|_, _| 7).await, Ok(7), "texts do not wait for files");
         drop(taken);
         assert_eq!(examiner.examine_files(|_, _| 7).await, Ok(7));
+    }
+
+    #[tokio::test]
+    async fn attack_38_an_account_with_many_examinations_leaves_room_for_others() {
+        let examiner = Examiner { permit_timeout: Duration::from_millis(50), ..examiner(1) };
+        let examiner =
+            Examiner { text_permits: Arc::new(Semaphore::new(2)), shares: AccountShares::new(1), ..examiner };
+        let (busy, other) = (examiner.for_account("busy"), examiner.for_account("other"));
+        let (release, wait) = std::sync::mpsc::channel::<()>();
+        let running = tokio::spawn({
+            let busy = busy.clone();
+            async move { busy.examine_texts(move |_, _| wait.recv().is_err()).await }
+        });
+        while examiner.text_permits.available_permits() > 1 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(busy.examine_texts(|_, _| 7).await, Err(ExaminationError::Busy));
+        assert_eq!(other.examine_texts(|_, _| 7).await, Ok(7));
+        drop(release);
+        assert_eq!(running.await.expect("it runs"), Ok(true));
+        assert_eq!(busy.examine_texts(|_, _| 7).await, Ok(7));
     }
 
     #[tokio::test]

@@ -58,7 +58,7 @@ pub async fn preview(
     let offers = if sponsored { sponsored_offers(&app, &request)? } else { &app.offers.preview };
     let examiner = app.examiner.clone();
     payment::charge(&app, &request, offers.clone(), "pii.preview", move |paid: Paid| async move {
-        Ok(preview.run(&examiner).await?.release(&paid))
+        Ok(preview.run(&examiner.for_account(paid.payer().name())).await?.release(&paid))
     })
     .await
 }

@@ -78,11 +78,12 @@ async fn serve(app: &State, bearer: &Bearer, request: &Received) -> Result<Respo
     }
     let idempotency_key = request.idempotency_key()?;
     let chat = attachments::read(app, bearer, chat, idempotency_key.as_deref(), request.at).await?;
-    // Attachments are protected like messages. Files take seconds, for those who could pay.
-    if chat.has_files_to_examine(&app.models.privacy) {
+    // Attachments are protected like messages. Files take seconds, and so can texts: for those who could pay.
+    let privacy = app.models.privacy.for_account(bearer.key().account().as_str());
+    if chat.is_costly_to_examine(&privacy) {
         affordable::check(app, bearer, &chat, idempotency_key.as_deref(), request.at).await?;
     }
-    let chat = chat.protect(&app.models.privacy).await.map_err(|error| reply::chat_error(&error))?;
+    let chat = chat.protect(&privacy).await.map_err(|error| reply::chat_error(&error))?;
     let replaced = chat.replaced().cloned();
     let estimate = chat.prompt().estimated_tokens().saturating_add(chat.max_tokens());
     // Attachments and files may have taken half a minute: tokens count in the minute in which they are used, and the

@@ -59,7 +59,7 @@ async fn serve(app: &State, bearer: &Bearer, request: &Received) -> Result<Respo
     } else {
         Some(charge(app, bearer, request, request.at).await?)
     };
-    let answer = preview.run(&app.examiner).await?;
+    let answer = preview.run(&app.examiner.for_account(bearer.key().account().as_str())).await?;
     let paid = match paid {
         Some(paid) => paid,
         // Examining takes seconds; the entry is of the day on which it is written.

@@ -94,6 +94,12 @@ impl Privacy {
     pub fn new(examiner: Examiner, default: PrivacyMode) -> Self {
         Self { examiner, default, all_entities: Arc::new(Selection::all(RecognitionModel::Fast)) }
     }
+
+    /// Returns the protection of an account's requests: [`Examiner::for_account`].
+    #[must_use]
+    pub fn for_account(&self, account: &str) -> Self {
+        Self { examiner: self.examiner.for_account(account), ..self.clone() }
+    }
 }
 
 impl ChatRequest {
@@ -112,6 +118,13 @@ impl ChatRequest {
     #[must_use]
     pub fn has_files_to_examine(&self, privacy: &Privacy) -> bool {
         self.privacy_options().mode(privacy.default) != PrivacyMode::Off && files::has_any(self.body())
+    }
+
+    /// Returns true if [`ChatRequest::protect`] is work that is done for those alone who could pay.
+    #[must_use]
+    pub fn is_costly_to_examine(&self, privacy: &Privacy) -> bool {
+        self.privacy_options().mode(privacy.default) != PrivacyMode::Off
+            && (files::has_any(self.body()) || texts::total_bytes(self.body()) > INLINE_LIMIT)
     }
 
     /// Returns the images and PDFs that are to be examined and are given as URLs: [`ChatRequest::protect`] refuses them

@@ -43,8 +43,15 @@ impl SessionRequest<'_> {
         };
         let key = self.request.idempotency_key()?;
         let session = self.verify(&credential, Some(&chat))?;
-        // Texts are free to refuse: the channel is not open yet, and its voucher not taken. Files take seconds, for
-        // clients that have a channel.
+        let privacy = &privacy.for_account(&session.channel.to_string());
+        // Long texts are examined for those who could pay, and are free to refuse: the channel is not open yet, and its
+        // voucher not taken. Files take seconds, for clients that have a channel.
+        if chat.is_costly_to_examine(privacy)
+            && let Err(error) =
+                self.sessions.channels.could_pay(&session, self.sponsored, self.request.at).await
+        {
+            return Err(self.channel_error(error, Some(&chat), session.channel).await);
+        }
         let early = if chat.has_files_to_examine(privacy) {
             Some(self.authorise(&session, &chat, self.request.at).await?)
         } else {
