@@ -154,7 +154,9 @@ impl ChannelSource {
             // Boxed, here and below: the future of a stream is as large as the largest one that it awaits.
             match Box::pin(self.channels.find_serving(self.terms.channel, hold)).await {
                 Ok(found) => break found,
-                Err(_) if Instant::now() < deadline => tokio::time::sleep(POLL_INTERVAL).await,
+                Err(_) if Instant::now() < deadline && !self.channels.are_stopped() => {
+                    tokio::time::sleep(POLL_INTERVAL).await;
+                }
                 Err(_) => return Err(StreamEnd::LedgerUnavailable),
             }
         };

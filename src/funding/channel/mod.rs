@@ -196,6 +196,12 @@ impl Channels {
         store::of_payer(&self.db, payer.name(), &format!("{:#x}", self.terms.currency)).await
     }
 
+    /// Returns true once the database was closed: the program stops.
+    #[must_use]
+    pub fn are_stopped(&self) -> bool {
+        self.db.pool.is_closed()
+    }
+
     /// Returns the newest channels, the newest first, for an operator.
     ///
     /// # Errors
