@@ -15,6 +15,7 @@ use crate::fetch::Fetcher;
 use crate::funding::card::Cards;
 use crate::funding::channel::worker;
 use crate::funding::{Charges, FeeAccount, KeySales, Payee, Payments, Sponsor, StoreError};
+use crate::http::DependencyCache;
 use crate::id::{AccountId, Timestamp};
 use crate::keys::{Keys, Rates};
 use crate::ledger::{self, Ledger, LedgerError};
@@ -45,6 +46,9 @@ pub struct App {
     pub rates: Rates,
     /// Limiter of requests without a valid key, by address.
     pub unauthenticated_limiter: Buckets<IpAddr>,
+    /// Limiters of signed management requests, by address and by wallet.
+    pub management_by_address: Buckets<IpAddr>,
+    pub management_by_wallet: Buckets<AccountId>,
     pub chain: Chain,
     pub issuer: Issuer,
     pub charges: Charges,
@@ -74,6 +78,8 @@ pub struct App {
     /// Limiter of attachments that are read, by account.
     pub attachment_limiter: Buckets<AccountId>,
     pub metrics: PrometheusHandle,
+    /// What was last known of the database and the chain, for `/readyz`.
+    pub dependencies: DependencyCache,
     /// Work that must not be cut off: waited for at shutdown.
     pub tasks: TaskTracker,
     workers: Workers,
@@ -154,6 +160,8 @@ impl App {
             keys: Keys::new(db.clone(), &config.keys.prefix),
             rates: Rates::new(db.clone(), config.keys.default_rpm, config.keys.default_tpm),
             unauthenticated_limiter: Buckets::new(Rate::per_minute(config.keys.anonymous_rpm)),
+            management_by_address: Buckets::new(Rate::per_minute(config.keys.management_rpm)),
+            management_by_wallet: Buckets::new(Rate::per_minute(config.keys.management_rpm)),
             charges: Charges::new(&config, payments, chain.clone(), issuer.clone(), sponsor.clone()),
             cards: Cards::new(&config.billing, &config.server.public_url, &config.product.name, db.clone())?,
             message_rules: MessageRules::new(&config),
@@ -177,6 +185,7 @@ impl App {
             models,
             sessions,
             metrics,
+            dependencies: DependencyCache::default(),
         });
         let channels = app.sessions.as_ref().map(|sessions| ChannelWork {
             channels: sessions.channels.clone(),

@@ -4,6 +4,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "the development server is a program of its own")]
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use alloy::primitives::Address;
@@ -58,6 +59,8 @@ pub struct DevOptions {
 #[serde(rename_all = "camelCase")]
 pub struct DevInfo {
     pub url: String,
+    /// Origin of the operator's own listener: `/metrics`.
+    pub admin_url: String,
     pub rpc_url: String,
     pub chain_id: u64,
     /// pathUSD.
@@ -79,6 +82,8 @@ pub struct DevServer {
     /// The scripted upstream; it ends with this value.
     pub upstream: ScriptedUpstream,
     pub listener: TcpListener,
+    /// The operator's own listener, on a free port.
+    pub admin: TcpListener,
     pub config: Config,
     pub info: DevInfo,
     agent: Address,
@@ -121,6 +126,10 @@ pub async fn prepare(options: &DevOptions) -> Result<DevServer, DevError> {
         .map_err(|source| DevError::Listen { address: options.listen, source })?;
     let address =
         listener.local_addr().map_err(|source| DevError::Listen { address: options.listen, source })?;
+    let local = SocketAddr::from(([127, 0, 0, 1], 0));
+    let admin = TcpListener::bind(local).await;
+    let admin = admin.map_err(|source| DevError::Listen { address: local, source })?;
+    let admin_address = admin.local_addr().map_err(|source| DevError::Listen { address: local, source })?;
     let devnet = Devnet::start(DevnetConfig {
         anvil: options.anvil.clone(),
         hardfork: options.hardfork.clone(),
@@ -135,6 +144,7 @@ pub async fn prepare(options: &DevOptions) -> Result<DevServer, DevError> {
 
     let mut config = Config::default();
     config.server.listen = address;
+    config.server.admin_listen = admin_address;
     config.server.public_url = format!("http://{address}");
     config.server.drain_seconds = 5;
     config.database.url = Secret::from(format!("sqlite://{}", options.data.join("farebox.db").display()));
@@ -171,6 +181,7 @@ pub async fn prepare(options: &DevOptions) -> Result<DevServer, DevError> {
 
     let info = DevInfo {
         url: config.server.public_url.clone(),
+        admin_url: format!("http://{admin_address}"),
         rpc_url: devnet.rpc_url(),
         chain_id: config.chain.chain_id,
         currency: format!("{PATH_USD:#x}"),
@@ -180,7 +191,7 @@ pub async fn prepare(options: &DevOptions) -> Result<DevServer, DevError> {
         agent_private_key: format!("0x{}", hex::encode(agent.to_bytes())),
         api_key: String::new(),
     };
-    Ok(DevServer { devnet, upstream, listener, config, info, agent: agent.address() })
+    Ok(DevServer { devnet, upstream, listener, admin, config, info, agent: agent.address() })
 }
 
 impl DevServer {

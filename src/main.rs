@@ -202,6 +202,9 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let listener = TcpListener::bind(config.server.listen)
         .await
         .with_context(|| format!("cannot listen on {} (server.listen)", config.server.listen))?;
+    let admin = TcpListener::bind(config.server.admin_listen)
+        .await
+        .with_context(|| format!("cannot listen on {} (server.admin_listen)", config.server.admin_listen))?;
     for warning in config::warnings(&config) {
         tracing::warn!("{warning}");
     }
@@ -214,7 +217,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         }
     });
     tracing::info!(listen = %app.config.server.listen, url = app.config.server.public_url, "farebox is up");
-    server::serve(app, listener, stop_signal()).await;
+    server::serve(app, listener, Some(admin), stop_signal()).await;
     Ok(())
 }
 
@@ -225,7 +228,7 @@ async fn serve_dev(arguments: DevArguments) -> anyhow::Result<()> {
     telemetry::log(&dev.config.log)?;
     let app = App::start(dev.config.clone(), telemetry::metrics()?).await?;
     println!("{}", dev.fund_agent(&app, &options.data).await?);
-    server::serve(app, dev.listener, stop_signal()).await;
+    server::serve(app, dev.listener, Some(dev.admin), stop_signal()).await;
     dev.devnet.stop().await;
     Ok(())
 }

@@ -14,8 +14,13 @@ pub struct KeysConfig {
     pub default_rpm: u32,
     /// Tokens a minute, of prompts and answers together, of a key that has no limit of its own.
     pub default_tpm: u32,
+    /// Largest limits that an owner can give a key.
+    pub max_rpm: u32,
+    pub max_tpm: u32,
     /// Requests a minute without a valid key, for one address.
     pub anonymous_rpm: u32,
+    /// Signed requests a minute (keys and billing), for one wallet and for one address.
+    pub management_rpm: u32,
     /// Least top-up that a 402 offers, in dollars; larger ones are multiples of it.
     pub top_up: Money,
 }
@@ -26,7 +31,10 @@ impl Default for KeysConfig {
             prefix: "pryv_".into(),
             default_rpm: 600,
             default_tpm: 1_000_000,
+            max_rpm: 6_000,
+            max_tpm: 10_000_000,
             anonymous_rpm: 60,
+            management_rpm: 120,
             top_up: Money::from_micros(5_000_000),
         }
     }

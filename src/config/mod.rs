@@ -70,6 +70,8 @@ pub struct Config {
 pub struct ServerConfig {
     /// Address to listen on.
     pub listen: SocketAddr,
+    /// Address of the operator's own listener, for `/metrics`, `/healthz` and `/readyz`: one that strangers cannot reach.
+    pub admin_listen: SocketAddr,
     /// Origin that clients use, without a trailing slash. The payment realm and
     /// every published link derive from it, never from a request's Host header.
     pub public_url: String,
@@ -205,6 +207,7 @@ impl Default for ServerConfig {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8402)),
+            admin_listen: SocketAddr::from(([127, 0, 0, 1], 8403)),
             public_url: "http://127.0.0.1:8402".into(),
             body_limit_bytes: 1 << 20,
             file_body_limit_bytes: 20 << 20,
@@ -376,6 +379,7 @@ impl Config {
             ("keys.default_rpm", self.keys.default_rpm),
             ("keys.default_tpm", self.keys.default_tpm),
             ("keys.anonymous_rpm", self.keys.anonymous_rpm),
+            ("keys.management_rpm", self.keys.management_rpm),
         ] {
             if rate == 0 {
                 return bad(key, "must be at least 1".into());

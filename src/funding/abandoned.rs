@@ -70,6 +70,13 @@ impl Payments {
             &[Bind::Int(before.millis())],
         )
         .await?;
+        // What cost nothing is no record of money, and its challenge is long over.
+        self.update(
+            "DELETE FROM payments WHERE amount = 0 AND state IN ('settled', 'delivered', 'failed') \
+             AND expires_at < $1 AND updated_at < $1",
+            &[Bind::Int(before.millis())],
+        )
+        .await?;
         self.update(
             "DELETE FROM payments WHERE state = 'claimed' AND pushed IS NULL AND lease_until < $1 \
              AND created_at < $1",

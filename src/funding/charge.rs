@@ -352,6 +352,10 @@ impl Charges {
             }
             return deliver(earlier);
         }
+        if requirement.is_costly && credential.submission() == Submission::Pull {
+            // Who cannot pay gets no work done. What is sent is looked at again after it.
+            method.prepare(credential, offer, Timestamp::now()).await?;
+        }
         let paid = Paid { payer: payer.clone(), amount: offer.amount(), authority };
         let made: WorkResult = work(paid).await.map_err(RedeemError::Work)?.into();
         let settlement = ChargeSettlement {
@@ -367,7 +371,7 @@ impl Charges {
         };
         match credential.submission() {
             Submission::Pull => {
-                let transfer = method.prepare(credential, offer).await?;
+                let transfer = method.prepare(credential, offer, Timestamp::now()).await?;
                 if *expires <= Timestamp::now() {
                     return Err(RedeemError::Expired);
                 }

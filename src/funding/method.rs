@@ -176,9 +176,10 @@ impl ChargeMethod {
         &self,
         credential: &Credential,
         offer: &Offer,
+        now: Timestamp,
     ) -> Result<Transfer, MethodError> {
         match self {
-            Self::Tempo(tempo) => tempo.prepare(credential, offer).await,
+            Self::Tempo(tempo) => tempo.prepare(credential, offer, now).await,
         }
     }
 

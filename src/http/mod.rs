@@ -29,6 +29,7 @@ pub use code::Code;
 pub use error::{HttpError, Problem};
 pub use gates::payment::PAYMENT_RECEIPT;
 pub use request::{Peer, network_of};
+pub use routes::operator::DependencyCache;
 
 /// Program that handlers get.
 pub type State = Arc<App>;
@@ -42,7 +43,6 @@ pub fn router(app: &State) -> Router {
         .route("/.well-known/api-catalog", get(discovery::catalog))
         .route("/favicon.svg", get(discovery::favicon))
         .route("/mpp/chat/completions", head(chat::head).get(chat::manage).put(chat::manage))
-        .route("/metrics", get(operator::metrics))
         .route(
             "/api/v1/billing/test-checkout/{id}",
             get(billing::test_checkout).post(billing::test_checkout_paid),
@@ -52,6 +52,15 @@ pub fn router(app: &State) -> Router {
         .layer(Extension(Arc::new(discovery::Documents::new(app))))
         .layer(cors())
         .layer(from_fn_with_state(Arc::clone(app), observe::observe))
+        .with_state(Arc::clone(app))
+}
+
+/// Makes the router of the operator's own listener: nothing of it is for strangers, nor for pages of other origins.
+pub fn admin_router(app: &State) -> Router {
+    Router::new()
+        .route("/metrics", get(operator::metrics))
+        .route("/healthz", get(operator::healthz))
+        .route("/readyz", get(operator::readyz))
         .with_state(Arc::clone(app))
 }
 
@@ -83,13 +92,30 @@ fn exposed() -> Vec<HeaderName> {
 fn cors() -> CorsLayer {
     CorsLayer::new()
         .allow_origin(Any)
-        .allow_methods([Method::GET, Method::HEAD, Method::POST, Method::PATCH, Method::DELETE])
+        .allow_methods([Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE])
         .allow_headers([
             header::AUTHORIZATION,
             header::CONTENT_TYPE,
             HeaderName::from_static("payment-authorization"),
             HeaderName::from_static("accept-payment"),
+            HeaderName::from_static("payment-session"),
             HeaderName::from_static("idempotency-key"),
+            // OpenAI's and Anthropic's clients.
+            HeaderName::from_static("openai-organization"),
+            HeaderName::from_static("openai-project"),
+            HeaderName::from_static("openai-beta"),
+            HeaderName::from_static("x-stainless-arch"),
+            HeaderName::from_static("x-stainless-async"),
+            HeaderName::from_static("x-stainless-custom-poll-interval"),
+            HeaderName::from_static("x-stainless-helper-method"),
+            HeaderName::from_static("x-stainless-lang"),
+            HeaderName::from_static("x-stainless-os"),
+            HeaderName::from_static("x-stainless-package-version"),
+            HeaderName::from_static("x-stainless-poll-helper"),
+            HeaderName::from_static("x-stainless-retry-count"),
+            HeaderName::from_static("x-stainless-runtime"),
+            HeaderName::from_static("x-stainless-runtime-version"),
+            HeaderName::from_static("x-stainless-timeout"),
             observe::REQUEST_ID,
         ])
         .expose_headers(exposed())

@@ -18,6 +18,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -46,8 +47,22 @@ const CONNECTION_WINDOW: u32 = 256 << 10;
 /// Serves until `stop` completes, then lets open requests finish and shuts the
 /// program down. Requests that are open after `server.drain_seconds` are cut off;
 /// payments among them are finished at the next start.
-pub async fn serve(app: Arc<App>, listener: TcpListener, stop: impl Future<Output = ()>) {
+/// `admin` is the operator's own listener.
+pub async fn serve(
+    app: Arc<App>,
+    listener: TcpListener,
+    admin: Option<TcpListener>,
+    stop: impl Future<Output = ()>,
+) {
     let limits = app.config.server.clone();
+    let admin = admin.map(|admin| {
+        let served = axum::serve(admin, http::admin_router(&app));
+        AbortOnDrop(tokio::spawn(async move {
+            if let Err(error) = served.await {
+                tracing::error!(%error, "the operator's listener ended");
+            }
+        }))
+    });
     let service = ConnectionService {
         router: http::router(&app),
         limits: ConnectionLimits {
@@ -81,7 +96,7 @@ pub async fn serve(app: Arc<App>, listener: TcpListener, stop: impl Future<Outpu
         };
         connections.spawn(service.clone().serve(stream, Peer(address), place));
     }
-    drop(listener);
+    drop((listener, admin));
     service.stopping.cancel();
     connections.close();
     let drain = Duration::from_secs(limits.drain_seconds);
@@ -93,6 +108,15 @@ pub async fn serve(app: Arc<App>, listener: TcpListener, stop: impl Future<Outpu
         );
     }
     app.shutdown(drain).await;
+}
+
+/// A task that ends with this.
+struct AbortOnDrop(JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 /// Connections that are served at once: as many as are configured, or as the limit of open files leaves room for.

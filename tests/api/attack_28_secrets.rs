@@ -148,7 +148,7 @@ fn attack_28_logs_metrics_and_errors_hold_no_secrets() {
                 secrets.assert_absent(name.as_str(), &String::from_utf8_lossy(value.as_bytes()));
             }
         }
-        let metrics = reply(server.get("/metrics")).await.text;
+        let metrics = server.metrics().await;
         assert!(metrics.contains("farebox_payments_settled_total"), "{metrics}");
         secrets.assert_absent("metrics", &metrics);
         let logged = logged();
@@ -165,7 +165,7 @@ fn attack_28_metric_labels_do_not_grow_with_requests() {
         for index in 0..20 {
             reply(server.get(&format!("/some-path-{index}?q={index}"))).await.assert(404, "not_found");
         }
-        let metrics = reply(server.get("/metrics")).await.text;
+        let metrics = server.metrics().await;
         assert!(metrics.contains("farebox_requests_total"));
         assert!(!metrics.contains("some-path"), "{metrics}");
         let series = metrics.lines().filter(|line| line.starts_with("farebox_requests_total")).count();

@@ -10,8 +10,8 @@ use reqwest::Method;
 use serde_json::Value;
 
 /// Served beside the documented API.
-const DOCUMENTS: [&str; 6] =
-    ["/openapi.json", "/llms.txt", "/llms-full.txt", "/.well-known/api-catalog", "/favicon.svg", "/metrics"];
+const DOCUMENTS: [&str; 5] =
+    ["/openapi.json", "/llms.txt", "/llms-full.txt", "/.well-known/api-catalog", "/favicon.svg"];
 
 async fn openapi(server: &Server) -> Value {
     reply(server.get("/openapi.json")).await.json()

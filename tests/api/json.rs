@@ -29,6 +29,7 @@ fn call(server: &Server, tool: &str, arguments: &Value) -> Requirement {
         idempotency_key: None,
         top_up: None,
         gives_authority: false,
+        is_costly: false,
     }
 }
 

@@ -55,8 +55,7 @@ fn what_was_sold_while_the_server_was_away_is_credited_when_it_is_back() {
             }
             fixture.await_all().await;
             assert_eq!((fixture.credits().await, fixture.cursor().await.seen), (5, 5));
-            let metrics = fixture.server.get("/metrics").send().await.expect("it answers").text().await;
-            let metrics = metrics.expect("text");
+            let metrics = fixture.server.metrics().await;
             for name in ["farebox_key_sale_cursor_block{", "farebox_key_sale_lag_blocks{"] {
                 assert!(metrics.contains(name), "{name}");
             }

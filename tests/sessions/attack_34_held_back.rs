@@ -39,8 +39,7 @@ fn attack_34_a_settlement_that_is_held_back_ends_and_is_told_of() {
 }
 
 async fn held_back(fixture: &Fixture<'_>) -> u64 {
-    let metrics =
-        fixture.server.get("/metrics").send().await.expect("it answers").text().await.expect("text");
+    let metrics = fixture.server.metrics().await;
     let line =
         metrics.lines().find_map(|line| line.strip_prefix("farebox_channel_settlements_held_back_total "));
     line.map_or(0, |count| count.parse().expect("a number"))

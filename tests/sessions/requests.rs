@@ -181,8 +181,7 @@ fn an_operator_that_runs_out_of_fees_is_warned() {
             Some(())
         })
         .await;
-        let metrics = fixture.server.request(Method::GET, "/metrics").send().await.expect("an answer");
-        let metrics = metrics.text().await.expect("text");
+        let metrics = fixture.server.metrics().await;
         assert!(metrics.contains("farebox_fee_balance_micros{account=\"operator\"}"), "{metrics}");
         fixture.finish().await;
     });

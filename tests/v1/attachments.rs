@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use farebox_test_support::db;
-use farebox_test_support::harness::{reply, run};
+use farebox_test_support::harness::run;
 use serde_json::json;
 
 use crate::fixture::{Fixture, PRICE, money, refused};
@@ -44,7 +44,7 @@ fn pages_files_and_pdfs_are_read_into_the_conversation() {
         let bare = json!({"pdfs": [inline]});
         assert_eq!(chat(fixture, &customer, &bare).await.status, 200);
         assert_eq!(prompts_sent(fixture)[0], "[Attachment 1: PDF]\nAn inline zebra");
-        let metrics = reply(fixture.server.get("/metrics")).await.text;
+        let metrics = fixture.server.metrics().await;
         assert!(metrics.contains(r#"farebox_fetches_total{outcome="read"}"#), "{metrics}");
     }));
 }

@@ -393,7 +393,7 @@ fn attack_25_nothing_of_the_caller_goes_along() {
             assert_eq!(names, ["accept", "accept-encoding", "host", "user-agent"]);
         }
         assert_eq!(web.request_count(), 4);
-        let metrics = reply(fixture.server.get("/metrics")).await.text;
+        let metrics = fixture.server.metrics().await;
         assert!(!logged().contains(token) && !metrics.contains(token));
         fixture.finish().await;
     });

@@ -36,7 +36,7 @@ fn attack_28_keys_and_prompts_are_found_nowhere() {
         answers.push(reply(fixture.post(&customer, CHAT, &body(&json!({}), &chat))).await);
         assert!(answers.iter().all(|answer| answer.status >= 400) && answers.len() >= 6);
 
-        let metrics = reply(fixture.server.get("/metrics")).await.text;
+        let metrics = fixture.server.metrics().await;
         let row = sqlx::query("SELECT hash FROM lost").fetch_one(&fixture.server.db.db.pool).await;
         let hash: String = row.expect("a key").try_get("hash").expect("text");
         let logged = logged();

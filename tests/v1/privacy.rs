@@ -454,7 +454,7 @@ fn attack_28_what_was_replaced_is_found_nowhere() {
         .await;
         let kept: BTreeMap<String, Value> =
             fixture.entries(&customer).await.into_iter().map(|entry| (entry.id, entry.meta)).collect();
-        let metrics = reply(fixture.server.get("/metrics")).await.text;
+        let metrics = fixture.server.metrics().await;
         for place in [logged(), metrics, format!("{kept:?}")] {
             assert!(!place.contains("wallaby"), "it is kept");
         }

@@ -250,7 +250,7 @@ fn attack_22_credit_that_is_spent_becomes_a_debt_that_new_money_pays() {
         assert_balance_and_debt(server, &agent, 0, 7).await;
         paid(server, &begun(server, &agent).await, "pi_next").await;
         assert_balance_and_debt(server, &agent, 3, 0).await;
-        let metrics = reply(server.get("/metrics")).await.text;
+        let metrics = server.metrics().await;
         assert!(metrics.contains("farebox_card_debt_micros_total"), "{metrics}");
         assert!(capture::logged().contains("it is a debt"), "operators are warned");
     }));

@@ -2,7 +2,7 @@
 
 use farebox_test_support::agent::Agent;
 use farebox_test_support::capture::logged;
-use farebox_test_support::harness::{Reply, Server, reply, run};
+use farebox_test_support::harness::{Reply, Server, run};
 use serde_json::{Value, json};
 
 use crate::management::{BALANCE, CHECKOUT, KEYS, LEDGER, delete, done, get, post, proof, with};
@@ -80,7 +80,7 @@ fn attack_28_wallet_routes_keep_secrets_to_themselves() {
         seen.errors.push(post(&server, BALANCE, &late).await);
 
         assert!(seen.errors.iter().all(|error| error.status >= 400), "{:?}", seen.errors);
-        let metrics = reply(server.get("/metrics")).await.text;
+        let metrics = server.metrics().await;
         assert!(metrics.contains("farebox_wallet_auth_refused_total"), "{metrics}");
         let log = logged();
         for line in ["API key created", "API key revoked", "API key rotated"] {

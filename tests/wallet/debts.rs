@@ -81,7 +81,7 @@ fn what_a_closed_hold_frees_repays_debts_too() {
             ledger.close(&hold, &details, now).await.expect("it closes");
             server.app.cards.collect_debts(now).await.expect("the database answers");
             assert_balance_and_debt(server, owner, 0, 3).await;
-            let metrics = harness::reply(server.get("/metrics")).await.text;
+            let metrics = server.metrics().await;
             assert!(metrics.contains("farebox_card_debts_open_micros"), "{metrics}");
         },
     ));

@@ -74,6 +74,8 @@ pub fn client() -> &'static reqwest::Client {
 /// A running server.
 pub struct Server {
     pub url: String,
+    /// Origin of the operator's own listener.
+    pub admin_url: String,
     pub app: Arc<App>,
     pub db: TestDb,
     stop: Option<oneshot::Sender<()>>,
@@ -110,6 +112,7 @@ impl Server {
         // An account of its own: whatever it holds was paid to this server.
         config.payments.recipient = Agent::random().address();
         config.server.drain_seconds = 5;
+        config.keys.management_rpm = 100_000;
         // As behind a proxy on the same machine: tests name addresses, and all come from one.
         config.server.trusted_proxies = vec!["127.0.0.0/8".parse().expect("a network")];
         config.sponsor.private_key = Some(Secret::from(hex::encode(sponsor_key())));
@@ -120,6 +123,8 @@ impl Server {
     pub async fn boot(db: TestDb, mut config: Config) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let url = format!("http://{}", listener.local_addr().expect("bound"));
+        let admin = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let admin_url = format!("http://{}", admin.local_addr().expect("bound"));
         config.server.public_url.clone_from(&url);
         config.validate().expect("a valid configuration");
         let app = App::start(config, metrics()).await.expect("the server starts");
@@ -127,8 +132,8 @@ impl Server {
         let stopped = async {
             let _ = stopped.await;
         };
-        let done = tokio::spawn(server::serve(Arc::clone(&app), listener, stopped));
-        Self { url, app, db, stop: Some(stop), done: Some(done) }
+        let done = tokio::spawn(server::serve(Arc::clone(&app), listener, Some(admin), stopped));
+        Self { url, admin_url, app, db, stop: Some(stop), done: Some(done) }
     }
 
     /// Stops it gracefully.
@@ -154,6 +159,12 @@ impl Server {
         chain.faults().clear();
         self.stop().await;
         chain.stop().await;
+    }
+
+    /// The metrics, as the operator's own listener shows them.
+    pub async fn metrics(&self) -> String {
+        let answer = client().get(format!("{}/metrics", self.admin_url)).send().await.expect("it answers");
+        answer.text().await.expect("text")
     }
 
     pub fn recipient(&self) -> Address {

@@ -57,6 +57,7 @@ impl Setup {
         let (port, recipient) = (free_port(), PrivateKeySigner::random().address());
         let settings = vec![
             ("FAREBOX_SERVER_LISTEN", format!("127.0.0.1:{port}")),
+            ("FAREBOX_SERVER_ADMIN_LISTEN", "127.0.0.1:0".to_owned()),
             ("FAREBOX_SERVER_PUBLIC_URL", format!("http://127.0.0.1:{port}")),
             ("FAREBOX_DATABASE_URL", url.to_owned()),
             ("FAREBOX_PAYMENTS_SECRET", "a secret of at least thirty-two bytes".to_owned()),

@@ -27,6 +27,9 @@ use crate::payments::{Credential, Network, Offer, Payer, Submission, Transfer};
 pub(super) const AUTHORIZED_BEFORE: &str =
     "the access key is authorised already; sign the transaction again without keyAuthorization";
 
+/// Longest validity of a transaction that the server sends for a payer, in seconds.
+const MAX_VALIDITY_SECONDS: u64 = 300;
+
 /// One-time charges on Tempo.
 #[derive(Clone)]
 pub struct TempoCharges {
@@ -157,10 +160,12 @@ impl TempoCharges {
         &self,
         credential: &Credential,
         offer: &Offer,
+        now: Timestamp,
     ) -> Result<Transfer, MethodError> {
         let payload = payload(credential)?;
         let transaction = sponsor::ready(self.sponsor.as_ref(), payload.data(), offer.is_sponsored())
             .map_err(|error| MethodError::Invalid(error.to_string()))?;
+        refuse_lasting(&transaction, now)?;
         self.refuse_reverting(&transaction).await?;
         let fee_limit = if self.sponsor.is_some() && offer.is_sponsored() {
             let highest = transaction.highest_fee();
@@ -293,6 +298,17 @@ impl TempoCharges {
             crate::chain::transfer_result(receipt, currency, self.recipient, due.amount)
         })
     }
+}
+
+/// Refuses a transaction that stays valid for long: the answer is kept until it cannot happen any more.
+fn refuse_lasting(transaction: &SignedTransaction, now: Timestamp) -> Result<(), MethodError> {
+    let latest = u64::try_from(now.seconds()).unwrap_or(0) + MAX_VALIDITY_SECONDS;
+    if transaction.valid_before().is_some_and(|until| until <= latest) {
+        return Ok(());
+    }
+    Err(MethodError::Invalid(format!(
+        "the transaction must have a `validBefore` of at most {MAX_VALIDITY_SECONDS} seconds from now"
+    )))
 }
 
 fn payload(credential: &Credential) -> Result<mpp::PaymentPayload, MethodError> {

@@ -31,6 +31,9 @@ use crate::payments::{
     WorkError,
 };
 
+/// Bytes of a body up to which the work for a request costs less than a question to the chain.
+const CHEAP_BYTES: usize = 8 << 10;
+
 /// Carries the receipt of a paid answer.
 pub const PAYMENT_RECEIPT: HeaderName = HeaderName::from_static("payment-receipt");
 
@@ -145,6 +148,7 @@ pub(in crate::http) fn requirement(
         idempotency_key: None,
         top_up: None,
         gives_authority: false,
+        is_costly: request.body.len() > CHEAP_BYTES,
     }
 }
 

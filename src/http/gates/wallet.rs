@@ -21,6 +21,7 @@ use crate::http::params::Params;
 use crate::http::request::{Peer, Received, client_address};
 use crate::id::{AccountId, RequestId, Timestamp};
 use crate::keys::KeysError;
+use crate::limits::RateLimited;
 use crate::wallet_auth::nonces::{self, Authorized};
 use crate::wallet_auth::{
     AuthError, RequestedAction, VerifiedMessage, WalletAction, WalletAuthFields, verify,
@@ -137,6 +138,9 @@ impl UnverifiedRequest {
         let signature = signature.map_err(AuthError::Missing)?;
         let fields = WalletAuthFields { wallet: &wallet, message: &message, signature: &signature };
         let now = self.request.at;
+        if let Some(address) = self.address {
+            app.management_by_address.take(address, now).map_err(too_often)?;
+        }
         // Anybody can send signatures that cost a question to the chain: they are counted like guesses at keys.
         let may_ask_chain = || {
             let taken = self.address.map_or(Ok(()), |address| app.unauthenticated_limiter.take(address, now));
@@ -152,6 +156,7 @@ impl UnverifiedRequest {
             let code = HttpError::from(*error).code.as_str();
             metrics::counter!("farebox_wallet_auth_refused_total", "code" => code).increment(1);
         })?;
+        app.management_by_wallet.take(message.account().clone(), now).map_err(too_often)?;
         let (request, params, key_id) = (self.request, Some(self.params), self.key_id);
         Ok(WalletSigned { message, request, params, key_id, action: PhantomData })
     }
@@ -289,6 +294,15 @@ impl From<AuthError> for HttpError {
             | AuthError::Signature(_) => answer,
         }
     }
+}
+
+/// Makes the error of a wallet, or an address, that manages too much: nothing was written, and nobody asked.
+fn too_often(limited: RateLimited) -> HttpError {
+    HttpError::new(
+        Code::RateLimitExceededRpm,
+        "too many signed requests in a minute; send this one again later",
+    )
+    .retry_after_millis(limited.wait_ms)
 }
 
 /// Logs a failure of the database and makes its error: nothing was done, and the same message can be sent again.

@@ -3,18 +3,24 @@
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::State as AppState;
+use axum::extract::{Query, State as AppState};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
-use serde::Serialize;
-use utoipa::ToSchema;
+use serde::{Deserialize, Serialize};
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+use utoipa::{IntoParams, ToSchema};
 
+use crate::app::App;
 use crate::funding::{FeeAccount, Payee};
 use crate::http::State;
+use crate::http::error::HttpError;
 
 /// Time within which a dependency must answer to be ready.
 const DEPENDENCY_TIMEOUT: Duration = Duration::from_secs(3);
+/// Time for which its answer is passed on.
+const CACHED_FOR: Duration = Duration::from_secs(2);
 
 /// Liveness.
 #[derive(Debug, Serialize, ToSchema)]
@@ -42,32 +48,68 @@ pub async fn healthz() -> Json<Liveness> {
     Json(Liveness { status: "ok" })
 }
 
+/// Parameters of a question for readiness.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct ReadinessParams {
+    /// `prepaid`: ready as soon as prepaid customers can be served, who need no chain.
+    need: Option<String>,
+}
+
+/// Result of the last look at what the server depends on, which strangers can ask for as often as they like.
+#[derive(Debug, Default)]
+pub struct DependencyCache(Mutex<Option<(Instant, String, String)>>);
+
+impl DependencyCache {
+    /// Returns what is said of the database and of the chain: `ok`, or a reason. Both are asked every few seconds at the
+    /// most.
+    async fn get(&self, app: &App) -> (String, String) {
+        let mut cache = self.0.lock().await;
+        if let Some((at, database, chain)) = &*cache
+            && at.elapsed() < CACHED_FOR
+        {
+            return (database.clone(), chain.clone());
+        }
+        let database = tokio::time::timeout(DEPENDENCY_TIMEOUT, app.db.ping());
+        let chain = tokio::time::timeout(DEPENDENCY_TIMEOUT, app.chain.check());
+        let (database, chain) = tokio::join!(database, chain);
+        let database = match database {
+            Ok(Ok(())) => "ok".to_owned(),
+            // The driver's text can name hosts and users.
+            Ok(Err(_)) => "the database is unreachable".to_owned(),
+            Err(_) => format!("the database does not answer within {} s", DEPENDENCY_TIMEOUT.as_secs()),
+        };
+        let chain = match chain {
+            Ok(Ok(())) => "ok".to_owned(),
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => format!("the node does not answer within {} s", DEPENDENCY_TIMEOUT.as_secs()),
+        };
+        *cache = Some((Instant::now(), database.clone(), chain.clone()));
+        (database, chain)
+    }
+}
+
 /// Report if the database and the chain answer.
-#[utoipa::path(get, path = "/readyz", tag = "operations", responses(
+#[utoipa::path(get, path = "/readyz", tag = "operations", params(ReadinessParams), responses(
     (status = 200, description = "Readiness", body = Readiness),
     (status = 503, description = "Something the server depends on does not answer", body = Readiness),
 ))]
-pub async fn readyz(AppState(app): AppState<State>) -> Response {
-    let database = tokio::time::timeout(DEPENDENCY_TIMEOUT, app.db.ping());
-    let chain = tokio::time::timeout(DEPENDENCY_TIMEOUT, app.chain.check());
-    let (database, chain) = tokio::join!(database, chain);
-    let database = match database {
-        Ok(Ok(())) => "ok".to_owned(),
-        // The driver's text can name hosts and users.
-        Ok(Err(_)) => "the database is unreachable".to_owned(),
-        Err(_) => format!("the database does not answer within {} s", DEPENDENCY_TIMEOUT.as_secs()),
+pub async fn readyz(
+    AppState(app): AppState<State>,
+    Query(params): Query<ReadinessParams>,
+) -> Result<Response, HttpError> {
+    let needs_chain = match params.need.as_deref() {
+        None => true,
+        Some("prepaid") => false,
+        Some(_) => return Err(HttpError::invalid("need can be prepaid, or is left out")),
     };
-    let chain = match chain {
-        Ok(Ok(())) => "ok".to_owned(),
-        Ok(Err(error)) => error.to_string(),
-        Err(_) => format!("the node does not answer within {} s", DEPENDENCY_TIMEOUT.as_secs()),
-    };
+    let (database, chain) = app.dependencies.get(&app).await;
     let fees: Vec<_> = app.fee_accounts().iter().filter_map(FeeAccount::warning).collect();
     let payees = app.payees.iter().filter_map(Payee::warning);
     let warnings = fees.into_iter().chain(app.key_sales.warnings()).chain(payees).collect();
-    let ready = database == "ok" && chain == "ok";
+    let ready = database == "ok" && (chain == "ok" || !needs_chain);
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(Readiness { database, chain, warnings })).into_response()
+    Ok((status, Json(Readiness { database, chain, warnings })).into_response())
 }
 
 /// Writes the metrics in Prometheus' text format.

@@ -29,6 +29,8 @@ pub struct Requirement {
     /// True if what is bought gives authority over the payer's account (an API key): then it counts
     /// who authorised the payment, and not only whose money moved.
     pub gives_authority: bool,
+    /// True if its work costs the server more than a look at the payer's balance: then that comes first.
+    pub is_costly: bool,
 }
 
 impl Requirement {

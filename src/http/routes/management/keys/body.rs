@@ -3,6 +3,7 @@
 use serde::{Deserialize, Deserializer};
 use utoipa::ToSchema;
 
+use crate::config::KeysConfig;
 use crate::http::error::HttpError;
 use crate::http::params::Number;
 use crate::id::Timestamp;
@@ -130,11 +131,16 @@ pub(super) fn checked_expiry(text: &str, now: Timestamp) -> Result<Timestamp, Ht
 }
 
 impl LimitsBody {
-    /// Returns the limits.
+    /// Returns the limits, which are within those that the server gives to any key.
     ///
     /// # Errors
     /// 400 that names the limit which cannot be used.
-    pub(super) fn checked(&self) -> Result<KeyLimits, HttpError> {
+    pub(super) fn checked(&self, server: &KeysConfig) -> Result<KeyLimits, HttpError> {
+        for (name, limit, most) in [("rpm", self.rpm, server.max_rpm), ("tpm", self.tpm, server.max_tpm)] {
+            if limit.is_some_and(|limit| limit > most) {
+                return Err(HttpError::invalid(format!("limits.{name} can be {most} at the most")));
+            }
+        }
         if self.rpm == Some(0) || self.tpm == Some(0) {
             return Err(HttpError::invalid(
                 "limits.rpm and limits.tpm must be at least 1; revoke a key to stop it",

@@ -20,7 +20,7 @@ use crate::ledger;
 use crate::money::Money;
 use crate::wallet_auth::WalletAction;
 
-pub use body::{KeyBody, LimitsBody, RotateBody, UpdateBody};
+pub use body::{KeyBody, RotateBody, UpdateBody};
 use body::{checked_expiry, checked_name};
 
 /// Active keys of one wallet at the most.
@@ -138,7 +138,8 @@ pub async fn create_or_list(app: AppState<State>, request: UnverifiedRequest) ->
 async fn create(app: &State, mut signed: WalletSigned<Create>) -> Result<Response, HttpError> {
     let now = signed.at();
     let body: KeyBody = signed.read()?;
-    let limits = body.limits.as_ref().map(LimitsBody::checked).transpose()?.unwrap_or_default();
+    let limits =
+        body.limits.as_ref().map(|limits| limits.checked(&app.config.keys)).transpose()?.unwrap_or_default();
     let expires_at = body.expires_at.as_deref().map(|text| checked_expiry(text, now)).transpose()?;
     let name = body.name()?;
     let minted = app.keys.mint();
@@ -271,7 +272,7 @@ pub async fn update(
 ) -> Result<Response, HttpError> {
     let (now, wallet) = (signed.at(), signed.wallet());
     let body: UpdateBody = signed.read()?;
-    let limits = body.limits.as_ref().map(LimitsBody::checked).transpose()?;
+    let limits = body.limits.as_ref().map(|limits| limits.checked(&app.config.keys)).transpose()?;
     let changes = &KeyChanges {
         name: body.name.as_deref().map(checked_name).transpose()?,
         limits: limits.as_ref(),
