@@ -11,11 +11,11 @@ use tokio_util::task::TaskTracker;
 use crate::chain::{Chain, ChainError};
 use crate::config::{Config, ConfigError};
 use crate::db::{Db, DbError, Engine, LockError, SqliteLock};
+use crate::dependencies::DependencyCache;
 use crate::fetch::Fetcher;
 use crate::funding::card::Cards;
 use crate::funding::channel::worker;
 use crate::funding::{Charges, FeeAccount, KeySales, Payee, Payments, Sponsor, StoreError};
-use crate::http::DependencyCache;
 use crate::id::{AccountId, Timestamp};
 use crate::keys::{Keys, Rates};
 use crate::ledger::{self, Ledger, LedgerError};
@@ -49,6 +49,8 @@ pub struct App {
     /// Limiters of signed management requests, by address and by wallet.
     pub management_by_address: Buckets<IpAddr>,
     pub management_by_wallet: Buckets<AccountId>,
+    /// Limiter of payments that fail, by address.
+    pub failed_payments: Buckets<IpAddr>,
     pub chain: Chain,
     pub issuer: Issuer,
     pub charges: Charges,
@@ -78,7 +80,7 @@ pub struct App {
     /// Limiter of attachments that are read, by account.
     pub attachment_limiter: Buckets<AccountId>,
     pub metrics: PrometheusHandle,
-    /// What was last known of the database and the chain, for `/readyz`.
+    /// Last known state of the database and the chain, for `/readyz`.
     pub dependencies: DependencyCache,
     /// Work that must not be cut off: waited for at shutdown.
     pub tasks: TaskTracker,
@@ -162,6 +164,7 @@ impl App {
             unauthenticated_limiter: Buckets::new(Rate::per_minute(config.keys.anonymous_rpm)),
             management_by_address: Buckets::new(Rate::per_minute(config.keys.management_rpm)),
             management_by_wallet: Buckets::new(Rate::per_minute(config.keys.management_rpm)),
+            failed_payments: Buckets::new(Rate::per_minute(config.payments.failed_rpm)),
             charges: Charges::new(&config, payments, chain.clone(), issuer.clone(), sponsor.clone()),
             cards: Cards::new(&config.billing, &config.server.public_url, &config.product.name, db.clone())?,
             message_rules: MessageRules::new(&config),

@@ -15,7 +15,7 @@ use serde_json::Value;
 use tokio::net::TcpListener;
 
 use crate::chain::Chain;
-use crate::config::{self, Config, UpstreamConfig};
+use crate::config::{self, Config, Secret, UpstreamConfig};
 use crate::db::Db;
 use crate::id::Timestamp;
 use crate::money::Money;
@@ -79,17 +79,10 @@ pub async fn examine(config: &Config) -> Vec<Diagnosis> {
     found.push(files(config));
     found.extend(database(config).await);
     found.extend(chain(config).await);
-    let client = match Client::builder().timeout(TIMEOUT).no_proxy().build() {
-        Ok(client) => client,
-        Err(error) => {
-            found.push(wrong("system", format!("its TLS roots cannot be loaded ({error})")));
-            return found;
-        }
-    };
-    for models in join_all(config.upstreams.iter().map(|one| upstream(config, one, &client))).await {
+    for models in join_all(config.upstreams.iter().map(|one| upstream(config, one))).await {
         found.extend(models);
     }
-    found.extend(card_processor(config, &client).await);
+    found.extend(card_processor(config).await);
     found.push(examiner(config));
     found
 }
@@ -263,9 +256,17 @@ async fn fee_accounts(config: &Config, chain: &Chain) -> Vec<Diagnosis> {
     found
 }
 
+fn client(proxy: Option<&Secret>) -> Result<Client, reqwest::Error> {
+    crate::outbound::client(proxy)?.timeout(TIMEOUT).build()
+}
+
 /// One upstream, by its list of models.
-async fn upstream(config: &Config, upstream: &UpstreamConfig, client: &Client) -> Vec<Diagnosis> {
+async fn upstream(config: &Config, upstream: &UpstreamConfig) -> Vec<Diagnosis> {
     let setting = format!("upstreams.{}", upstream.name);
+    let client = match client(upstream.proxy.as_ref()) {
+        Ok(client) => client,
+        Err(error) => return vec![wrong(&setting, format!("no client can be made for it ({error})"))],
+    };
     let mut request = client.get(format!("{}/models", upstream.base_url));
     if let Some(key) = &upstream.api_key {
         request = request.bearer_auth(key.expose());
@@ -301,9 +302,13 @@ async fn upstream(config: &Config, upstream: &UpstreamConfig, client: &Client) -
 }
 
 /// The card processor, by the balance that the key may read.
-async fn card_processor(config: &Config, client: &Client) -> Option<Diagnosis> {
+async fn card_processor(config: &Config) -> Option<Diagnosis> {
     const SETTING: &str = "billing.stripe_secret_key";
     let key = config.billing.stripe_secret_key.as_ref()?;
+    let client = match client(config.billing.proxy.as_ref()) {
+        Ok(client) => client,
+        Err(error) => return Some(wrong(SETTING, format!("no client can be made for it ({error})"))),
+    };
     let url = format!("{}/v1/balance", config.billing.stripe_api_url);
     Some(match client.get(url).bearer_auth(key.expose()).send().await {
         Ok(answer) if answer.status().is_success() => fine(SETTING, "the card processor takes it"),

@@ -12,6 +12,7 @@
 //! ledger    who has how much
 //! payments  the Payment scheme and its methods, no I/O
 //! chain     the Tempo RPC client
+//! outbound  HTTP clients of the server itself
 //! db, money, id, signature
 //! ```
 //!
@@ -29,6 +30,7 @@ pub use farebox_types::{id, money, signature};
 pub mod app;
 pub mod chain;
 pub mod config;
+pub mod dependencies;
 pub mod dev;
 pub mod doctor;
 pub mod fetch;
@@ -38,6 +40,7 @@ pub mod keys;
 pub mod limits;
 pub mod meter;
 pub mod offers;
+pub mod outbound;
 pub mod permits;
 pub mod server;
 pub mod services;

@@ -22,6 +22,7 @@ use farebox::payments::methods::tempo::session::ChannelId;
 use farebox::services::chat::Models;
 use farebox::services::pii::Examiner;
 use farebox::{funding, ledger, server, telemetry};
+use rustix::fs::Mode;
 use tokio::net::TcpListener;
 
 use commands::{ContractsCommand, UncreditedCommand};
@@ -126,6 +127,8 @@ struct AuditArguments {
 const MAX_CHANNELS_LISTED: i64 = 1000;
 
 fn main() -> ExitCode {
+    // What is written here, databases, keys and logs, is for nobody else.
+    rustix::process::umask(Mode::RWXG | Mode::RWXO);
     let cli = Cli::parse();
     let run = || -> anyhow::Result<ExitCode> {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;

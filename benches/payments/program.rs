@@ -22,6 +22,8 @@ pub const NO_CHAIN: &str = "http://127.0.0.1:9";
 pub struct Program {
     child: Child,
     pub address: SocketAddr,
+    /// Listener with the metrics, where there is one.
+    admin: Option<SocketAddr>,
     /// From exec to the first answer; the line with its address for those that print one.
     pub starting: Duration,
 }
@@ -56,7 +58,14 @@ impl Program {
     fn serve(folder: &Path, database: &str, chain: &str, file: Option<&Path>) -> Result<Self> {
         let address = SocketAddr::from(([127, 0, 0, 1], free_port()?));
         let log = folder.join("log");
-        let settings = [("LISTEN", address.to_string()), ("PUBLIC_URL", format!("http://{address}"))];
+        let admin = SocketAddr::from(([127, 0, 0, 1], free_port()?));
+        let settings = [
+            ("LISTEN", address.to_string()),
+            ("ADMIN_LISTEN", admin.to_string()),
+            ("PUBLIC_URL", format!("http://{address}")),
+            // All clients are of one address here.
+            ("MAX_CONNECTIONS_PER_ADDRESS", "4096".to_owned()),
+        ];
         let mut command = Command::new(env!("CARGO_BIN_EXE_farebox"));
         command.arg("serve").env_clear().envs(settings.map(|(key, v)| (format!("FAREBOX_SERVER_{key}"), v)));
         command
@@ -74,7 +83,7 @@ impl Program {
         }
         let begun = Instant::now();
         let child = command.spawn().context("farebox serve")?;
-        let mut server = Self { child, address, starting: Duration::ZERO };
+        let mut server = Self { child, address, admin: Some(admin), starting: Duration::ZERO };
         while !is_alive(address) {
             let ended = server.child.try_wait()?.is_some() || begun.elapsed() > TIME_LIMIT;
             ensure!(!ended, "farebox serve does not answer: {}", std::fs::read_to_string(&log)?);
@@ -127,7 +136,7 @@ impl Program {
         command.args([port, &address.port().to_string()]);
         command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
         let begun = Instant::now();
-        let mut server = Self { child: command.spawn()?, address, starting: Duration::ZERO };
+        let mut server = Self { child: command.spawn()?, address, admin: None, starting: Duration::ZERO };
         while !is_up(address, health) {
             let ended = server.child.try_wait()?.is_some() || begun.elapsed() > 4 * TIME_LIMIT;
             ensure!(!ended, "it does not answer: {}", std::fs::read_to_string(&log)?);
@@ -146,7 +155,7 @@ impl Program {
         BufReader::new(output).read_line(&mut line)?;
         // Anything else is for whoever called to read.
         let address = line.trim().parse().unwrap_or_else(|_| SocketAddr::from(([127, 0, 0, 1], 0)));
-        let server = Self { child, address, starting: begun.elapsed() };
+        let server = Self { child, address, admin: None, starting: begun.elapsed() };
         ensure!(!line.is_empty(), "{command:?} ended before it was up");
         Ok((server, line))
     }
@@ -169,11 +178,11 @@ impl Program {
         Ok(())
     }
 
-    /// The answer to a GET, head and all.
-    pub fn get(&self, path: &str) -> Result<String> {
-        let mut stream = TcpStream::connect(self.address)?;
+    /// The answer to a GET of the metrics, head and all.
+    pub fn metrics(&self) -> Result<String> {
+        let mut stream = TcpStream::connect(self.admin.context("it has no metrics")?)?;
         stream.set_read_timeout(Some(TIME_LIMIT))?;
-        let request = format!("GET {path} HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\r\n");
+        let request = "GET /metrics HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\r\n";
         stream.write_all(request.as_bytes())?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;

@@ -72,6 +72,9 @@ pub enum ChainError {
     /// Configuration: the URL cannot be used.
     #[error("chain.rpc_url is not an http(s) URL")]
     Url,
+    /// Configuration: the proxy cannot be used.
+    #[error("chain.proxy is not the URL of a proxy")]
+    Proxy,
     #[error("the node did not answer {method} in time")]
     Timeout { method: &'static str },
     /// No connection. The text never holds the URL, which may hold a key.
@@ -119,7 +122,8 @@ impl Chain {
     /// [`ChainError::Url`].
     pub fn new(config: &config::ChainConfig) -> Result<Self, ChainError> {
         let url = config.rpc_url.expose().parse().map_err(|_| ChainError::Url)?;
-        let http = reqwest::Client::builder()
+        let http = crate::outbound::client(config.proxy.as_ref())
+            .map_err(|_| ChainError::Proxy)?
             .connect_timeout(Duration::from_millis(config.request_timeout_ms))
             .tcp_nodelay(true)
             .build()

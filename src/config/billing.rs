@@ -23,6 +23,8 @@ pub struct BillingConfig {
     pub stripe_webhook_secret: Option<Secret>,
     /// Origin of Stripe's API.
     pub stripe_api_url: String,
+    /// URL of the proxy to Stripe; `None` for none.
+    pub proxy: Option<Secret>,
     /// True for a page with a button in place of a card payment. `farebox dev` sets it; no file can.
     #[serde(skip)]
     pub test_checkout: bool,
@@ -60,6 +62,7 @@ impl Default for BillingConfig {
             stripe_secret_key: None,
             stripe_webhook_secret: None,
             stripe_api_url: "https://api.stripe.com".into(),
+            proxy: None,
             test_checkout: false,
         }
     }

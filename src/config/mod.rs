@@ -70,7 +70,7 @@ pub struct Config {
 pub struct ServerConfig {
     /// Address to listen on.
     pub listen: SocketAddr,
-    /// Address of the operator's own listener, for `/metrics`, `/healthz` and `/readyz`: one that strangers cannot reach.
+    /// Address of the operator's own listener, for `/metrics`, `/healthz` and `/readyz`: one that clients cannot reach.
     pub admin_listen: SocketAddr,
     /// Origin that clients use, without a trailing slash. The payment realm and
     /// every published link derive from it, never from a request's Host header.
@@ -142,6 +142,8 @@ pub struct PaymentsConfig {
     /// Time for which the answer to a request with an `Idempotency-Key` can be
     /// fetched again, in hours.
     pub answer_retention_hours: u64,
+    /// Payments that may fail in a minute, for one address.
+    pub failed_rpm: u32,
 }
 
 /// Tempo node, and the token that prices are paid in.
@@ -149,6 +151,8 @@ pub struct PaymentsConfig {
 #[serde(default, deny_unknown_fields)]
 pub struct ChainConfig {
     pub rpc_url: Secret,
+    /// URL of the proxy to the node; `None` for none.
+    pub proxy: Option<Secret>,
     pub chain_id: u64,
     /// TIP-20 token that charges are paid in (six decimals).
     pub currency: Address,
@@ -251,6 +255,7 @@ impl Default for PaymentsConfig {
             recipient: Address::ZERO,
             modes: vec![SubmissionMode::Pull, SubmissionMode::Push],
             answer_retention_hours: 24,
+            failed_rpm: 60,
         }
     }
 }
@@ -262,6 +267,7 @@ impl Default for ChainConfig {
     fn default() -> Self {
         Self {
             rpc_url: Secret::from("http://127.0.0.1:8545"),
+            proxy: None,
             chain_id: 4217,
             currency: PATH_USD,
             currency_name: "pathUSD".into(),
@@ -368,6 +374,17 @@ impl Config {
                     .into(),
             );
         }
+        let proxies = self.upstreams.iter().enumerate();
+        let proxies = proxies.map(|(index, upstream)| (format!("upstreams[{index}].proxy"), &upstream.proxy));
+        let proxies = proxies.chain([
+            ("chain.proxy".to_owned(), &self.chain.proxy),
+            ("billing.proxy".to_owned(), &self.billing.proxy),
+        ]);
+        for (key, proxy) in proxies {
+            if proxy.as_ref().is_some_and(|proxy| reqwest::Proxy::all(proxy.expose()).is_err()) {
+                return bad(&key, "must be the URL of a proxy, such as http://127.0.0.1:3128".into());
+            }
+        }
         self.billing.validate()?;
         if let Err(reason) = keys::check_prefix(&self.keys.prefix) {
             return bad("keys.prefix", reason.into());
@@ -380,6 +397,7 @@ impl Config {
             ("keys.default_tpm", self.keys.default_tpm),
             ("keys.anonymous_rpm", self.keys.anonymous_rpm),
             ("keys.management_rpm", self.keys.management_rpm),
+            ("payments.failed_rpm", self.payments.failed_rpm),
         ] {
             if rate == 0 {
                 return bad(key, "must be at least 1".into());

@@ -17,6 +17,8 @@ pub struct UpstreamConfig {
     pub base_url: String,
     /// Key that is sent as a Bearer token.
     pub api_key: Option<Secret>,
+    /// URL of the proxy to it; `None` for none.
+    pub proxy: Option<Secret>,
     /// Timeout of opening a connection, in milliseconds.
     pub connect_timeout_ms: u64,
     /// Timeout of the first piece of a streamed answer, in milliseconds.
@@ -46,6 +48,8 @@ pub struct ModelConfig {
     pub context_length: u64,
     /// Tokens of the longest answer.
     pub max_output_tokens: u64,
+    /// Request fields that are passed on besides OpenAI's and the common ones of sampling.
+    pub passed_fields: Vec<String>,
 }
 
 /// An upstream of a model, and the name the model has there.
@@ -81,6 +85,7 @@ impl Default for UpstreamConfig {
             name: String::new(),
             base_url: String::new(),
             api_key: None,
+            proxy: None,
             connect_timeout_ms: 5_000,
             first_token_timeout_ms: 60_000,
             idle_timeout_ms: 30_000,

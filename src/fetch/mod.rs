@@ -31,7 +31,7 @@ use tokio::time::timeout_at;
 
 pub use address::is_public;
 pub use error::FetchError;
-pub use target::TargetPolicy;
+pub use target::{TargetPolicy, refuse_passed_url};
 
 use crate::config;
 use body::ContentKind;

@@ -11,6 +11,12 @@ use crate::config::IpNetwork;
 /// Most bytes of a URL.
 const MAX_URL: usize = 8 << 10;
 
+/// Longest scheme of a URL.
+const MAX_SCHEME: usize = 32;
+/// Zones of names that are not public (RFC 6761, RFC 6762, RFC 8375, and ICANN's `internal`).
+const PRIVATE_ZONES: [&str; 8] =
+    ["localhost", "local", "internal", "intranet", "lan", "home.arpa", "localdomain", "corp"];
+
 /// Ports and networks that may be fetched from.
 #[derive(Debug, Clone)]
 pub struct TargetPolicy {
@@ -74,6 +80,42 @@ impl TargetPolicy {
         };
         if self.permits(literal) { Ok(()) } else { Err(FetchError::NotPublic) }
     }
+}
+
+/// Refuses a text of a request that is a URL which an upstream must not ask for: of no web page, or of a host that is not
+/// public by its name or address. Anything that is no URL with a scheme passes, and so do `data:` URLs. What a public name
+/// leads to is for the upstream to look at, which resolves it.
+///
+/// # Errors
+/// See [`FetchError`].
+pub fn refuse_passed_url(text: &str) -> Result<(), FetchError> {
+    let text = text.trim_start_matches(|c: char| c <= ' ');
+    let is_scheme = |scheme: &str| {
+        scheme.starts_with(|c: char| c.is_ascii_alphabetic())
+            && scheme.len() <= MAX_SCHEME
+            && scheme.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.\t\r\n".contains(&b))
+    };
+    let Some((scheme, rest)) = text.split_once(':').filter(|(scheme, _)| is_scheme(scheme)) else {
+        return Ok(());
+    };
+    if scheme.eq_ignore_ascii_case("data") {
+        return Ok(());
+    }
+    let is_web = ["http", "https"].iter().any(|web| {
+        scheme.bytes().filter(|b| !b.is_ascii_whitespace()).map(|b| b.to_ascii_lowercase()).eq(web.bytes())
+    });
+    if !is_web && !rest.starts_with(['/', '\\']) && !scheme.eq_ignore_ascii_case("file") {
+        return Ok(()); // A word and a colon.
+    }
+    let public = TargetPolicy { ports: Vec::new(), networks: Vec::new() };
+    let url = public.target(text)?;
+    let Some(Host::Domain(name)) = url.host() else { return Ok(()) };
+    let name = name.trim_end_matches('.');
+    let is_private = |zone: &str| name.strip_suffix(zone).is_some_and(|rest| rest.ends_with('.'));
+    if !name.contains('.') || PRIVATE_ZONES.iter().any(|zone| is_private(zone)) {
+        return Err(FetchError::NotPublic);
+    }
+    Ok(())
 }
 
 /// Returns the name of a source for the model: the URL without its query, which may
@@ -142,6 +184,41 @@ mod tests {
         ] {
             let read = policy().target(text);
             assert_eq!(read.as_ref().map(Url::as_str), expected.as_ref().map(|url| *url), "{text}");
+        }
+    }
+
+    #[test]
+    fn attack_47_urls_that_are_passed_on_are_of_public_hosts() {
+        for passed in [
+            "",
+            "plain text",
+            "note: this",
+            "user:42",
+            "data:image/png;base64,AAAA",
+            "https://example.com/a.png",
+            "http://1.1.1.1:8080/a",
+        ] {
+            assert_eq!(refuse_passed_url(passed), Ok(()), "{passed}");
+        }
+        for refused in [
+            "http://169.254.169.254/latest/",
+            " HTTP://127.1/",
+            "ht\ntp://127.0.0.1/",
+            "http:127.0.0.1/",
+            "http:\\\\127.0.0.1\\",
+            "file:///etc/passwd",
+            "FILE:/etc/passwd",
+            "file:etc/passwd",
+            "ftp://example.com/",
+            "s3://bucket/key",
+            "gopher://10.0.0.1/",
+            "http://localhost/",
+            "http://vllm:8000/",
+            "http://metadata.google.internal./",
+            "http://a.b.local/",
+            "http://user@example.com/",
+        ] {
+            assert!(refuse_passed_url(refused).is_err(), "{refused}");
         }
     }
 

@@ -8,6 +8,8 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+
+use axum::http::response::Parts;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -202,9 +204,8 @@ impl Shape {
 /// Writes the error that a response carries, if it carries one.
 pub fn render(response: Response, shape: Shape, id: &RequestId) -> Response {
     let (mut parts, body) = response.into_parts();
-    let Some(error) = parts.extensions.remove::<Arc<HttpError>>() else {
-        return Response::from_parts(parts, body);
-    };
+    let error = parts.extensions.remove::<Arc<HttpError>>().or_else(|| unread(&parts).map(Arc::new));
+    let Some(error) = error else { return Response::from_parts(parts, body) };
     debug_assert!(
         error.code.status() != StatusCode::PAYMENT_REQUIRED || !error.challenges.is_empty(),
         "a 402 without a challenge is not allowed"
@@ -227,6 +228,15 @@ pub fn render(response: Response, shape: Shape, id: &RequestId) -> Response {
         headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
     Response::from_parts(parts, Body::from(error.to_json(shape, id)))
+}
+
+/// Returns the error in place of an extractor's own refusal, which is plain text.
+fn unread(parts: &Parts) -> Option<HttpError> {
+    let is_text =
+        parts.headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/plain"));
+    let detail = "the path or the query of the URL cannot be read; write them as UTF-8, percent-encoded, without \
+                  parameters that the route does not have";
+    (is_text && parts.status == StatusCode::BAD_REQUEST).then(|| HttpError::invalid(detail))
 }
 
 impl HttpError {

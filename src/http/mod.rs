@@ -19,6 +19,7 @@ use axum::middleware::from_fn_with_state;
 use axum::routing::{get, head};
 use axum::{Extension, Router};
 use tower_http::cors::{Any, CorsLayer};
+use tower_http::decompression::RequestDecompressionLayer;
 
 use crate::app::App;
 use routes::management::billing;
@@ -27,9 +28,8 @@ use routes::{discovery, operator};
 
 pub use code::Code;
 pub use error::{HttpError, Problem};
-pub use gates::payment::PAYMENT_RECEIPT;
+pub use gates::delivery::PAYMENT_RECEIPT;
 pub use request::{Peer, network_of};
-pub use routes::operator::DependencyCache;
 
 /// Program that handlers get.
 pub type State = Arc<App>;
@@ -49,13 +49,15 @@ pub fn router(app: &State) -> Router {
         )
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
+        // What cannot be decoded is refused where bodies are read.
+        .layer(RequestDecompressionLayer::new().pass_through_unaccepted(true))
         .layer(Extension(Arc::new(discovery::Documents::new(app))))
         .layer(cors())
         .layer(from_fn_with_state(Arc::clone(app), observe::observe))
         .with_state(Arc::clone(app))
 }
 
-/// Makes the router of the operator's own listener: nothing of it is for strangers, nor for pages of other origins.
+/// Makes the router of the operator's own listener: nothing of it is for clients, nor for pages of other origins.
 pub fn admin_router(app: &State) -> Router {
     Router::new()
         .route("/metrics", get(operator::metrics))

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
-use axum::http::header::{CONTENT_TYPE, EXPECT};
+use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE, EXPECT};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, Uri};
+use axum::http::{HeaderMap, HeaderValue, Uri};
 use bytes::BytesMut;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Body as _;
@@ -55,6 +55,8 @@ pub struct Received {
     /// Time at which the body was complete. Signatures and challenges are judged at this time, not when the head
     /// arrived: a slow body must not make them valid for longer.
     pub at: Timestamp,
+    /// Address that the request is counted against; `None` where it is not known.
+    pub client: Option<IpAddr>,
     /// Random part of the challenges that answer this request.
     pub nonce: Uuid,
     /// Memory of a large body, held as long as the body is.
@@ -86,6 +88,11 @@ async fn read(request: Request, app: &State, limit: usize) -> Result<Received, H
     let limits = &app.config.server;
     let too_large =
         || HttpError::new(Code::PayloadTooLarge, format!("the body is larger than {limit} bytes"));
+    let encoding = parts.headers.get(CONTENT_ENCODING).map(HeaderValue::as_bytes);
+    if encoding.is_some_and(|encoding| !encoding.eq_ignore_ascii_case(b"identity")) {
+        let detail = "`Content-Encoding` must be gzip or zstd; or leave it out, and send the body as it is";
+        return Err(HttpError::new(Code::UnsupportedMediaType, detail));
+    }
     let mut body = Limited::new(body, limit + DRAIN_LIMIT);
     // A Content-Length that is too high is believed; nothing more is kept.
     if body.size_hint().lower() > limit as u64 {
@@ -103,7 +110,9 @@ async fn read(request: Request, app: &State, limit: usize) -> Result<Received, H
             return Err(too_large());
         }
         Ok(Err(BodyError::Incomplete)) => {
-            return Err(HttpError::invalid("the body ended before it was complete; send it again"));
+            return Err(HttpError::invalid(
+                "the body is not complete, or not encoded as `Content-Encoding` says; send it again",
+            ));
         }
         Ok(Err(BodyError::NoMemory)) => {
             let detail = "too many large or slow requests are being read at the moment; send it again";
@@ -115,7 +124,9 @@ async fn read(request: Request, app: &State, limit: usize) -> Result<Received, H
             return Err(HttpError::new(Code::RequestTimeout, detail));
         }
     };
+    let peer = parts.extensions.get::<Peer>().copied();
     Ok(Received {
+        client: client_address(peer, &parts.headers, &limits.trusted_proxies),
         resource: Resource::http(parts.method.as_str(), parts.uri.path(), parts.uri.query()),
         id: request_id(&parts),
         headers: parts.headers,
@@ -320,7 +331,7 @@ mod tests {
             let name = HeaderName::from_static("x-forwarded-for");
             let lines =
                 forwarded.iter().map(|line| (name.clone(), HeaderValue::from_str(line).expect("text")));
-            let headers = HeaderMap::from_iter(lines);
+            let headers = lines.collect::<HeaderMap>();
             assert_eq!(
                 client_address(peer(from), &headers, &trusted),
                 counted.parse().ok(),

@@ -72,6 +72,17 @@ impl<K: Hash + Eq> Buckets<K> {
         Self { rate, full_at: Mutex::default() }
     }
 
+    /// Looks whether the bucket of `key` has a use left, and takes none.
+    ///
+    /// # Errors
+    /// [`RateLimited`] if it is empty.
+    pub fn check(&self, key: &K, now: Timestamp) -> Result<(), RateLimited> {
+        let now = now.millis();
+        let full_at = self.full_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(bucket) = full_at.get(key) else { return Ok(()) };
+        self.rate.take((*bucket).clamp(now, now.saturating_add(self.rate.fill_ms())), now).map(drop)
+    }
+
     /// Takes one use from the bucket of `key`.
     ///
     /// # Errors
@@ -108,6 +119,8 @@ mod tests {
         assert_eq!(buckets.take("a", at(1_099)), Err(RateLimited { wait_ms: 1 }), "a refusal costs nothing");
         assert_eq!(buckets.take("a", at(1_100)), Ok(()));
         assert_eq!(buckets.take("a", at(1_100)), Err(RateLimited { wait_ms: 100 }));
+        assert_eq!(buckets.check(&"a", at(1_100)), Err(RateLimited { wait_ms: 100 }));
+        assert_eq!(buckets.check(&"b", at(1_100)), Ok(()));
         assert_eq!(buckets.take("b", at(1_100)), Ok(()), "keys do not share");
         for _ in 0..3 {
             assert_eq!(buckets.take("a", at(9_000)), Ok(()), "the burst comes back");

@@ -170,9 +170,10 @@ impl ConnectionService {
             request.extensions_mut().insert(peer);
             let router = router.clone();
             async move {
-                let response = match is_kept && !is_health_check(request.uri().path()) {
-                    true => full(),
-                    false => answered(router, request).await,
+                let response = if is_kept && !is_health_check(request.uri().path()) {
+                    full()
+                } else {
+                    answered(router, request).await
                 };
                 // What is ready waits to be taken from now on.
                 answer.give();

@@ -11,10 +11,10 @@ const KEPT: usize = 16;
 
 /// Places of a server.
 #[derive(Debug, Clone)]
-pub struct Places(Arc<Shared>);
+pub struct Places(Arc<PlacesTaken>);
 
 #[derive(Debug)]
-struct Shared {
+struct PlacesTaken {
     total: usize,
     per_address: usize,
     taken: Mutex<Taken>,
@@ -38,7 +38,7 @@ pub struct Place {
 impl Places {
     #[must_use]
     pub fn new(total: usize, per_address: usize) -> Self {
-        Self(Arc::new(Shared { total, per_address, taken: Mutex::default() }))
+        Self(Arc::new(PlacesTaken { total, per_address, taken: Mutex::default() }))
     }
 
     /// Gives a connection from an address a place; `None` where it has its share, or none is left.

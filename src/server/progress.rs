@@ -110,7 +110,7 @@ mod tests {
 
     const LIMITS: ConnectionLimits = ConnectionLimits {
         first_request: Duration::from_secs(10),
-        idle: Duration::from_secs(60),
+        idle: Duration::from_mins(1),
         write: Duration::from_secs(30),
     };
 

@@ -61,8 +61,8 @@ fn attack_33_a_wallet_with_ordinary_transactions_behind_it_pays() {
         for change in [
             (|transaction| transaction) as fn(TempoTransaction) -> TempoTransaction,
             // Its next ordinary transaction, and the first of another nonce key.
-            |usual| TempoTransaction { nonce_key: U256::ZERO, nonce: 2, valid_before: None, ..usual },
-            |usual| TempoTransaction { nonce_key: U256::from(7), nonce: 0, valid_before: None, ..usual },
+            |usual| TempoTransaction { nonce_key: U256::ZERO, nonce: 2, ..usual },
+            |usual| TempoTransaction { nonce_key: U256::from(7), nonce: 0, ..usual },
             |usual| TempoTransaction { fee_token: Some(TOKENS[1]), ..usual },
             |usual| TempoTransaction { valid_after: NonZeroU64::new(now_seconds() - 5), ..usual },
         ] {

@@ -1,6 +1,7 @@
 //! The server through its public API: the contract of the API, and each way in which payment
 //! systems were attacked or failed, on a real database and a real chain.
 
+mod answers;
 mod attack_01_other_request;
 mod attack_02_expiry;
 mod attack_03_binding;
@@ -22,6 +23,7 @@ mod attack_33_used_wallets;
 mod attack_33_written_otherwise;
 mod attack_34_held_back;
 mod attack_34_unused_payments;
+mod attack_40_unpaid_claims;
 mod charge;
 mod clients;
 mod contract;

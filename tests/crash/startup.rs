@@ -1,6 +1,7 @@
 //! The program's start: its cost, and its errors.
 
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use farebox::db::{Db, DbError, Engine};
@@ -20,6 +21,22 @@ async fn start_with_an_existing_database_is_measured() {
     let resident: u64 = resident.trim().parse().expect("KiB");
     println!("start to first answer: {:?}; resident: {} MiB", server.starting, resident / 1024);
     assert!(resident > 0 && resident < 256 * 1024, "{resident} KiB for an idle server");
+    server.kill().await;
+    devnet.stop().await;
+}
+
+/// Keys and answers are in them.
+#[tokio::test(flavor = "multi_thread")]
+async fn attack_46_files_that_it_makes_are_for_nobody_else() {
+    let devnet = crate::devnet().await;
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let file = folder.path().join("farebox.db");
+    let server = Setup::new(crate::FAREBOX, &devnet, &format!("sqlite://{}", file.display())).serve().await;
+    for file in std::fs::read_dir(folder.path()).expect("it is there").map(|file| file.expect("a file")) {
+        let mode = file.metadata().expect("it is there").permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{}: {mode:o}", file.path().display());
+    }
+    assert!(file.is_file());
     server.kill().await;
     devnet.stop().await;
 }

@@ -1,4 +1,4 @@
-//! Strangers who want the server for themselves, against the real program with few places: whatever they do, others are
+//! Attackers who want the server for themselves, against the real program with few places: whatever they do, others are
 //! served meanwhile, and in the end everything is as before.
 
 mod silence;

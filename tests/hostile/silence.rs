@@ -11,7 +11,7 @@ use crate::{PLACES, Target};
 /// HTTP/2's connection preface, and an empty SETTINGS frame.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const SETTINGS: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
-/// SETTINGS with INITIAL_WINDOW_SIZE 0: nothing of a body may be sent.
+/// SETTINGS with `INITIAL_WINDOW_SIZE` 0: nothing of a body may be sent.
 const NO_WINDOW: &[u8] = &[0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 0];
 /// HEADERS of `GET /llms-full.txt`, with the indices of the static table and literals.
 fn get_headers() -> Vec<u8> {
@@ -120,7 +120,7 @@ async fn attack_37_connections_that_are_used_are_kept() {
         let mut bytes = [0; 1024];
         assert!(stream.read(&mut bytes).await.expect("it answers") > 0);
         // Longer than a first request may take, shorter than a connection may be idle.
-        tokio::time::sleep(Duration::from_millis(1_000)).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
     }
     target.stop().await;
 }

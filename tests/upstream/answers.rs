@@ -52,7 +52,7 @@ async fn a_whole_answer_is_delivered_under_our_name() {
 #[tokio::test]
 async fn attack_27_an_upstream_sees_the_request_and_nothing_else() {
     let (fixture, scripted) = fixture().await;
-    let body = json!({"model": MODEL, "stream": true, "seed": 7, "made_up": {"b": 1, "a": 2}, "max_tokens": 9000,
+    let body = json!({"model": MODEL, "stream": true, "seed": 7, "reasoning": {"b": 1, "a": 2}, "max_tokens": 9000,
         "skip_pii_redaction": true, "urls": [], "messages": [{"role": "user", "content": [
             {"type": "text", "text": "hi"}, {"type": "image_url", "image_url": {"url": "data:,x"}}]}]});
     let stream = fixture.open_stream(&body).await.expect("begins");

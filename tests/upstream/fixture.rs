@@ -29,6 +29,7 @@ pub fn upstream(name: &str, base_url: String) -> UpstreamConfig {
         name: name.into(),
         base_url,
         api_key: Some(KEY.into()),
+        proxy: None,
         connect_timeout_ms: 1_000,
         first_token_timeout_ms: 5_000,
         idle_timeout_ms: 3_000,

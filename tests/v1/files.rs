@@ -275,7 +275,7 @@ fn attack_26_large_bodies_share_their_room() {
         let mut taken = MemoryPermit::default();
         assert!(fixture.server.app.large_bodies.try_raise(&mut taken, 2 << 20), "all of it is free");
         refused(
-            &reply(fixture.post(&customer, PREVIEW, &padded(3 << 19))).await,
+            &reply(fixture.post(&customer, PREVIEW, &padded(3 << 18))).await,
             402,
             "insufficient_credits",
         );

@@ -8,6 +8,7 @@ mod attack_24_keys;
 mod attack_25_fetches;
 mod attack_28_secrets;
 mod attack_36_failover;
+mod attack_47_steering;
 mod budgets;
 mod chat;
 mod files;

@@ -152,7 +152,7 @@ impl Contender {
         if !self.is_farebox() {
             return Ok(Ledger { at, charges: 0, batches: 0 });
         }
-        let text = self.server.get("/metrics")?;
+        let text = self.server.metrics()?;
         let value = |name: &str| -> Result<u64> {
             let line = text.lines().find_map(|line| line.strip_prefix(name));
             Ok(line.map_or(Ok(0), |value| value.trim().parse())?)

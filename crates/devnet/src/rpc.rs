@@ -52,7 +52,7 @@ pub(super) struct Rpc {
 
 impl Rpc {
     pub(super) fn new(url: String) -> Self {
-        Self { http: reqwest::Client::new(), url }
+        Self { http: reqwest::Client::builder().no_proxy().build().unwrap_or_default(), url }
     }
 
     /// Sends one request object and returns the whole answer object.

@@ -112,7 +112,8 @@ impl Server {
         // An account of its own: whatever it holds was paid to this server.
         config.payments.recipient = Agent::random().address();
         config.server.drain_seconds = 5;
-        config.keys.management_rpm = 100_000;
+        config.keys.management_rpm = 60_000;
+        config.payments.failed_rpm = 60_000;
         // As behind a proxy on the same machine: tests name addresses, and all come from one.
         config.server.trusted_proxies = vec!["127.0.0.0/8".parse().expect("a network")];
         config.sponsor.private_key = Some(Secret::from(hex::encode(sponsor_key())));

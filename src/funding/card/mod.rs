@@ -95,12 +95,11 @@ impl Cards {
     pub fn new(billing: &BillingConfig, origin: &str, product: &str, db: Db) -> Result<Self, ConfigError> {
         let processor = match (&billing.stripe_secret_key, &billing.stripe_webhook_secret) {
             (Some(key), Some(webhook)) => Processor::Stripe(
-                Stripe::new(&billing.stripe_api_url, key, webhook, PROCESSOR_TIMEOUT).map_err(|_| {
-                    ConfigError::Invalid {
+                Stripe::new(&billing.stripe_api_url, key, webhook, billing.proxy.as_ref(), PROCESSOR_TIMEOUT)
+                    .map_err(|_| ConfigError::Invalid {
                         key: "billing.stripe_api_url".into(),
                         why: "the system's TLS roots cannot be loaded".into(),
-                    }
-                })?,
+                    })?,
             ),
             _ if billing.test_checkout => Processor::Test,
             _ => Processor::None,

@@ -49,8 +49,14 @@ impl Stripe {
     ///
     /// # Errors
     /// If the system's TLS roots cannot be loaded.
-    pub fn new(api: &str, key: &Secret, webhook: &Secret, timeout: Duration) -> Result<Self, reqwest::Error> {
-        let http = reqwest::Client::builder()
+    pub fn new(
+        api: &str,
+        key: &Secret,
+        webhook: &Secret,
+        proxy: Option<&Secret>,
+        timeout: Duration,
+    ) -> Result<Self, reqwest::Error> {
+        let http = crate::outbound::client(proxy)?
             .redirect(reqwest::redirect::Policy::none())
             .timeout(timeout)
             .build()?;

@@ -1,6 +1,7 @@
 //! Gates: extractors and functions that let a handler run only with a proof.
 
 pub mod bearer;
+pub mod delivery;
 pub mod payment;
 pub mod wallet;
 

@@ -1,22 +1,17 @@
 //! The payment gate in front of paid work. It only translates: what must be paid, what was presented and
 //! what becomes of it are the payment core's.
 
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
-use axum::body::{Body, Bytes};
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::Response;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http_body_util::Full;
-use hyper::body::{Frame, SizeHint};
 use mpp::protocol::core::PaymentCredential;
 use sha2::{Digest as _, Sha256};
 use tracing::Instrument as _;
 
+use super::delivery::deliver;
 use crate::app::App;
 use crate::funding::{Paid, WorkResult};
 use crate::http::State;
@@ -24,18 +19,16 @@ use crate::http::clock;
 use crate::http::error::{Code, HttpError};
 use crate::http::request::Received;
 use crate::id::{AccountId, Timestamp};
+use crate::limits::RateLimited;
 use crate::money::Money;
 use crate::payments::http::{CREDENTIAL_HEADERS, ChallengeHeader, by_preference};
 use crate::payments::{
     ChallengeError, Credential, CredentialError, Delivery, Offer, RedeemError, Requirement, Resource,
-    WorkError,
+    Submission, WorkError,
 };
 
 /// Bytes of a body up to which the work for a request costs less than a question to the chain.
 const CHEAP_BYTES: usize = 8 << 10;
-
-/// Carries the receipt of a paid answer.
-pub const PAYMENT_RECEIPT: HeaderName = HeaderName::from_static("payment-receipt");
 
 /// Sells one answer: asks for payment, or redeems the credential that came.
 ///
@@ -167,13 +160,28 @@ where
     A: Into<WorkResult> + 'static,
 {
     let (charges, requirement) = (gate.app.charges.clone(), gate.requirement.clone());
+    // Whether a payment is good costs us questions to the chain, and a wrong one costs nothing to send.
+    let (client, is_proof) = (gate.request.client, credential.submission() == Submission::Proof);
+    if let Some(Err(refused)) = client.map(|client| gate.app.failed_payments.check(&client, gate.request.at))
+    {
+        return Err(too_many_failed(refused));
+    }
     // Leases and expiries count from when the work begins, however long the task waited for its turn.
     let work = |paid| async move { work(paid).await.map_err(failed) };
     let redeem = async move { charges.redeem(&requirement, &credential, clock::after_wait(), work).await };
     let redeemed = gate.app.tasks.spawn(redeem.in_current_span());
     match redeemed.await {
-        Ok(Ok(delivery)) => Ok(delivery),
+        Ok(Ok(delivery)) => {
+            // A proof costs its sender nothing, and us a row.
+            if let Some(client) = client.filter(|_| is_proof) {
+                let _ = gate.app.failed_payments.take(client, clock::after_wait());
+            }
+            Ok(delivery)
+        }
         Ok(Err(error)) => {
+            if let Some(client) = client.filter(|_| is_payers_fault(&error)) {
+                let _ = gate.app.failed_payments.take(client, clock::after_wait());
+            }
             let error = gate.refusal(error);
             metrics::counter!("farebox_payments_denied_total", "code" => error.code.as_str()).increment(1);
             Err(error)
@@ -301,6 +309,33 @@ impl<'a> PaymentGate<'a> {
     }
 }
 
+/// True for what a payer can cause at will, without paying.
+const fn is_payers_fault(error: &RedeemError<HttpError>) -> bool {
+    match error {
+        RedeemError::Challenge(_)
+        | RedeemError::Invalid(_)
+        | RedeemError::Insufficient(_)
+        | RedeemError::Expired
+        | RedeemError::Pending
+        | RedeemError::Spent(_)
+        | RedeemError::UsedChallenge
+        | RedeemError::KeyReused => true,
+        RedeemError::Work(_)
+        | RedeemError::Credited { .. }
+        | RedeemError::InProgress
+        | RedeemError::Unavailable(_) => false,
+    }
+}
+
+fn too_many_failed(RateLimited { wait_ms }: RateLimited) -> HttpError {
+    HttpError::new(
+        Code::RateLimitExceededRpm,
+        "too many payments from this address have failed; nothing was taken for this one, send the same request with \
+         the same credential again later",
+    )
+    .retry_after_millis(wait_ms)
+}
+
 /// An error of the work, which is final when the request itself is at fault.
 fn failed(error: HttpError) -> WorkError<HttpError> {
     let is_passing = matches!(error.code.status().as_u16(), 408 | 409 | 429);
@@ -338,80 +373,4 @@ pub fn credential(headers: &HeaderMap) -> Result<Option<PaymentCredential>, Cred
 /// Digest Binding"); `None` for a request without one.
 fn digest(body: &[u8]) -> Option<String> {
     (!body.is_empty()).then(|| format!("sha-256=:{}:", STANDARD.encode(Sha256::digest(body))))
-}
-
-/// Sends a paid answer, and notes that it left.
-pub fn deliver(app: State, delivery: Delivery) -> Response {
-    let mut response = Response::new(Body::empty());
-    with_receipt(&mut response, &delivery);
-    let body = Handover {
-        inner: Full::new(Bytes::from(delivery.answer)),
-        left: false,
-        payment: Some(delivery.payment),
-        app,
-    };
-    *response.body_mut() = Body::new(body);
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    response
-}
-
-/// The body of a paid answer. The payment counts as delivered once the server
-/// has written it out; an answer that never left can be fetched again.
-struct Handover {
-    inner: Full<Bytes>,
-    left: bool,
-    payment: Option<String>,
-    app: State,
-}
-
-impl hyper::body::Body for Handover {
-    type Data = Bytes;
-    type Error = std::convert::Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        self.left = true;
-        Pin::new(&mut self.inner).poll_frame(context)
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
-    }
-}
-
-impl Drop for Handover {
-    fn drop(&mut self) {
-        if let Some(payment) = self.payment.take().filter(|_| self.left) {
-            delivered(&self.app, payment);
-        }
-    }
-}
-
-/// Adds the receipt of a paid answer to a response, and keeps it from shared caches.
-pub fn with_receipt(response: &mut Response, delivery: &Delivery) {
-    let headers = response.headers_mut();
-    // draft-httpauth-payment-00, "Caching": no shared cache may keep a receipt.
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("private"));
-    if let Ok(receipt) = HeaderValue::try_from(crate::payments::http::receipt(&delivery.receipt)) {
-        headers.insert(PAYMENT_RECEIPT, receipt);
-    }
-}
-
-/// Notes, in its own time, that what a payment bought has left.
-pub(in crate::http) fn delivered(app: &State, payment: String) {
-    let charges = app.charges.clone();
-    // The answer has left, however long its work took.
-    let now = clock::after_wait();
-    app.tasks.spawn(async move {
-        if let Err(error) = charges.payments().delivered(&payment, now).await {
-            // Harmless: the same credential can fetch the same answer again.
-            tracing::warn!(payment, %error, "delivery could not be recorded");
-        }
-    });
 }

@@ -3,7 +3,6 @@
 //! consumed in the transaction that carries the action out.
 
 use std::marker::PhantomData;
-use std::net::IpAddr;
 
 use axum::extract::{FromRequest, FromRequestParts as _, RawPathParams, Request};
 use axum::http::StatusCode;
@@ -18,7 +17,7 @@ use crate::funding::card::CheckoutError;
 use crate::http::State;
 use crate::http::error::{Code, HttpError, wait_seconds};
 use crate::http::params::Params;
-use crate::http::request::{Peer, Received, client_address};
+use crate::http::request::Received;
 use crate::id::{AccountId, RequestId, Timestamp};
 use crate::keys::KeysError;
 use crate::limits::RateLimited;
@@ -51,8 +50,6 @@ pub struct UnverifiedRequest {
     params: Params,
     /// Key that the path names.
     key_id: Option<String>,
-    /// Address of the client, where it is known.
-    address: Option<IpAddr>,
 }
 
 /// Proof that the wallet signed for the action `A`, and for the key of the path where there is one. Only
@@ -93,14 +90,9 @@ impl FromRequest<State> for UnverifiedRequest {
         let key_id = path.ok().and_then(|path| {
             path.iter().find(|(name, _)| *name == "keyId").map(|(_, value)| value.to_owned())
         });
-        let address = client_address(
-            parts.extensions.get::<Peer>().copied(),
-            &parts.headers,
-            &app.config.server.trusted_proxies,
-        );
         let request = Received::from_request(Request::from_parts(parts, body), app).await?;
         let params = Params::of(&request)?;
-        Ok(Self { request, params, key_id, address })
+        Ok(Self { request, params, key_id })
     }
 }
 
@@ -138,12 +130,13 @@ impl UnverifiedRequest {
         let signature = signature.map_err(AuthError::Missing)?;
         let fields = WalletAuthFields { wallet: &wallet, message: &message, signature: &signature };
         let now = self.request.at;
-        if let Some(address) = self.address {
+        let address = self.request.client;
+        if let Some(address) = address {
             app.management_by_address.take(address, now).map_err(too_often)?;
         }
         // Anybody can send signatures that cost a question to the chain: they are counted like guesses at keys.
         let may_ask_chain = || {
-            let taken = self.address.map_or(Ok(()), |address| app.unauthenticated_limiter.take(address, now));
+            let taken = address.map_or(Ok(()), |address| app.unauthenticated_limiter.take(address, now));
             taken.map_err(|refused| wait_seconds(refused.wait_ms))
         };
         let requested = RequestedAction {

@@ -1,26 +1,16 @@
 //! Liveness, readiness and metrics, for operators.
 
-use std::time::Duration;
-
 use axum::Json;
 use axum::extract::{Query, State as AppState};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
-use tokio::sync::Mutex;
-use tokio::time::Instant;
 use utoipa::{IntoParams, ToSchema};
 
-use crate::app::App;
 use crate::funding::{FeeAccount, Payee};
 use crate::http::State;
 use crate::http::error::HttpError;
-
-/// Time within which a dependency must answer to be ready.
-const DEPENDENCY_TIMEOUT: Duration = Duration::from_secs(3);
-/// Time for which its answer is passed on.
-const CACHED_FOR: Duration = Duration::from_secs(2);
 
 /// Liveness.
 #[derive(Debug, Serialize, ToSchema)]
@@ -56,39 +46,6 @@ pub struct ReadinessParams {
     need: Option<String>,
 }
 
-/// Result of the last look at what the server depends on, which strangers can ask for as often as they like.
-#[derive(Debug, Default)]
-pub struct DependencyCache(Mutex<Option<(Instant, String, String)>>);
-
-impl DependencyCache {
-    /// Returns what is said of the database and of the chain: `ok`, or a reason. Both are asked every few seconds at the
-    /// most.
-    async fn get(&self, app: &App) -> (String, String) {
-        let mut cache = self.0.lock().await;
-        if let Some((at, database, chain)) = &*cache
-            && at.elapsed() < CACHED_FOR
-        {
-            return (database.clone(), chain.clone());
-        }
-        let database = tokio::time::timeout(DEPENDENCY_TIMEOUT, app.db.ping());
-        let chain = tokio::time::timeout(DEPENDENCY_TIMEOUT, app.chain.check());
-        let (database, chain) = tokio::join!(database, chain);
-        let database = match database {
-            Ok(Ok(())) => "ok".to_owned(),
-            // The driver's text can name hosts and users.
-            Ok(Err(_)) => "the database is unreachable".to_owned(),
-            Err(_) => format!("the database does not answer within {} s", DEPENDENCY_TIMEOUT.as_secs()),
-        };
-        let chain = match chain {
-            Ok(Ok(())) => "ok".to_owned(),
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => format!("the node does not answer within {} s", DEPENDENCY_TIMEOUT.as_secs()),
-        };
-        *cache = Some((Instant::now(), database.clone(), chain.clone()));
-        (database, chain)
-    }
-}
-
 /// Report if the database and the chain answer.
 #[utoipa::path(get, path = "/readyz", tag = "operations", params(ReadinessParams), responses(
     (status = 200, description = "Readiness", body = Readiness),
@@ -103,7 +60,7 @@ pub async fn readyz(
         Some("prepaid") => false,
         Some(_) => return Err(HttpError::invalid("need can be prepaid, or is left out")),
     };
-    let (database, chain) = app.dependencies.get(&app).await;
+    let (database, chain) = app.dependencies.get(&app.db, &app.chain).await;
     let fees: Vec<_> = app.fee_accounts().iter().filter_map(FeeAccount::warning).collect();
     let payees = app.payees.iter().filter_map(Payee::warning);
     let warnings = fees.into_iter().chain(app.key_sales.warnings()).chain(payees).collect();

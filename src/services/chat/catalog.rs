@@ -29,6 +29,8 @@ pub struct Model {
     pub context_length: u64,
     /// Tokens of the longest answer.
     pub max_output_tokens: u64,
+    /// Request fields that are passed on besides the usual ones.
+    pub passed_fields: Vec<String>,
 }
 
 impl Model {
@@ -112,6 +114,7 @@ impl From<&config::ModelConfig> for Model {
             price_per_million_output: model.price_per_million_output,
             context_length: model.context_length,
             max_output_tokens: model.max_output_tokens,
+            passed_fields: model.passed_fields.clone(),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Request fields that this server reads itself: they never reach an upstream.
+//! Request fields: those that this server reads itself, which never reach an upstream, and those that may pass.
 
 use serde_json::{Map, Value};
 
@@ -26,14 +26,89 @@ const ROUTING_FIELDS: [&str; 16] = [
     "extra_headers",
 ];
 
-/// Takes this server's fields out of a request, and the routing fields that change nothing.
+/// Fields of OpenAI's chat completions ("Create chat completion"), and what common servers add about the sampling of an
+/// answer and its reasoning. Others steer the server itself, such as its templates, caches and queues.
+const PASSED_FIELDS: [&str; 57] = [
+    "audio",
+    "frequency_penalty",
+    "function_call",
+    "functions",
+    "logit_bias",
+    "logprobs",
+    "max_completion_tokens",
+    "max_tokens",
+    "messages",
+    "metadata",
+    "modalities",
+    "model",
+    "n",
+    "parallel_tool_calls",
+    "prediction",
+    "presence_penalty",
+    "prompt_cache_key",
+    "prompt_cache_retention",
+    "reasoning_effort",
+    "response_format",
+    "safety_identifier",
+    "seed",
+    "stop",
+    "store",
+    "stream",
+    "stream_options",
+    "temperature",
+    "tool_choice",
+    "tools",
+    "top_logprobs",
+    "top_p",
+    "user",
+    "verbosity",
+    // Sampling.
+    "bad_words",
+    "dry_allowed_length",
+    "dry_base",
+    "dry_multiplier",
+    "ignore_eos",
+    "include_stop_str_in_output",
+    "length_penalty",
+    "min_p",
+    "min_tokens",
+    "mirostat",
+    "mirostat_eta",
+    "mirostat_tau",
+    "random_seed",
+    "repeat_penalty",
+    "repetition_penalty",
+    "stop_token_ids",
+    "top_a",
+    "top_k",
+    "typical_p",
+    // Reasoning and usage.
+    "enable_thinking",
+    "include_reasoning",
+    "reasoning",
+    "thinking",
+    "usage",
+];
+
+/// Longest name of a field that an error repeats, in bytes.
+const MAX_REPEATED_NAME: usize = 64;
+
+/// Takes this server's fields out of a request, and other ones that change nothing. `passed` are fields that the
+/// operator passes on besides the usual ones.
 ///
 /// # Errors
 /// [`ChatError`] for a field with an unsupported value, a misspelt field (ignoring it
-/// would send personal data), and a routing field.
-pub(super) fn take(body: &mut Map<String, Value>) -> Result<privacy::PrivacyOptions, ChatError> {
+/// would send personal data), a routing field, and one that no upstream gets.
+pub(super) fn take(
+    body: &mut Map<String, Value>,
+    passed: &[String],
+) -> Result<privacy::PrivacyOptions, ChatError> {
     let privacy = privacy::PrivacyOptions::take(body)?;
+    let may_pass = |name: &str| PASSED_FIELDS.contains(&name) || passed.iter().any(|passed| passed == name);
     for (name, value) in body.iter() {
+        if may_pass(name) {
+            continue;
+        }
         if ROUTING_FIELDS.contains(&name.as_str()) && !is_default(value) {
             return Err(ChatError::invalid(
                 name,
@@ -51,12 +126,40 @@ pub(super) fn take(body: &mut Map<String, Value>) -> Result<privacy::PrivacyOpti
                 &format!("is not a field of this API; did you mean `{}`?", near.unwrap_or_default()),
             ));
         }
+        if !is_default(value) {
+            return Err(ChatError::invalid(
+                &repeated(name),
+                "is not passed on to models by this server; leave it out",
+            ));
+        }
     }
-    body.retain(|name, _| !ROUTING_FIELDS.contains(&name.as_str()));
+    body.retain(|name, _| may_pass(name));
+    check_tools(body)?;
     Ok(privacy)
 }
 
-/// Returns true if a routing field with this value changes nothing. An empty object is
+/// Returns the name of a field as an error repeats it.
+fn repeated(name: &str) -> String {
+    name.chars().filter(|c| c.is_ascii_alphanumeric() || "_-.".contains(*c)).take(MAX_REPEATED_NAME).collect()
+}
+
+/// Checks that the client runs the tools: some upstreams search or compute for their own kinds, and charge for it.
+fn check_tools(body: &Map<String, Value>) -> Result<(), ChatError> {
+    let Some(Value::Array(tools)) = body.get("tools") else { return Ok(()) };
+    let is_clients = |tool: &Value| match tool.get("type") {
+        Some(Value::String(kind)) => ["function", "custom"].contains(&kind.as_str()),
+        _ => true,
+    };
+    match tools.iter().position(|tool| !is_clients(tool)) {
+        Some(index) => Err(ChatError::invalid(
+            &format!("tools[{index}].type"),
+            "must be \"function\" or \"custom\": tools that the model's server runs are not available",
+        )),
+        None => Ok(()),
+    }
+}
+
+/// Returns true if a field that is not passed on, with this value changes nothing. An empty object is
 /// not such a value: with one, `web_search_options` searches.
 fn is_default(value: &Value) -> bool {
     match value {
@@ -75,15 +178,15 @@ mod tests {
 
     fn taken(body: &Value) -> Result<Map<String, Value>, String> {
         let mut body = body.as_object().expect("an object").clone();
-        take(&mut body).map(|_| body).map_err(|error| error.to_string())
+        take(&mut body, &["mine".to_owned()]).map(|_| body).map_err(|error| error.to_string())
     }
 
     #[test]
     fn extensions_never_reach_an_upstream() {
-        let body = json!({"a": 1, "privacyMode": "off", "pii_config": {}, "b": 2,
-            "skip_pii_redaction": true, "noPiiRedaction": null, "privacy_mode": null, "service_tier": "auto", "c": {"privacyMode": 1}});
+        let body = json!({"seed": 1, "privacyMode": "off", "pii_config": {}, "mine": 2, "x": null,
+            "skip_pii_redaction": true, "noPiiRedaction": null, "privacy_mode": null, "service_tier": "auto", "metadata": {"privacyMode": 1}});
         let left = taken(&body).expect("nothing asked for");
-        assert_eq!(Value::Object(left), json!({"a": 1, "b": 2, "c": {"privacyMode": 1}}));
+        assert_eq!(Value::Object(left), json!({"seed": 1, "mine": 2, "metadata": {"privacyMode": 1}}));
     }
 
     #[test]
@@ -96,6 +199,12 @@ mod tests {
             (json!({"models": ["secret/large"]}), "`models` is not available"),
             (json!({"api_base": "http://secret"}), "`api_base` is not available"),
             (json!({"service_tier": "priority"}), "`service_tier` is not available"),
+            (json!({"kv_transfer_params": {"secret": 1}}), "`kv_transfer_params` is not passed on"),
+            (json!({"chat_template": "secret"}), "`chat_template` is not passed on"),
+            (json!({"logits_processors": ["secret"]}), "`logits_processors` is not passed on"),
+            (json!({"priority": -1}), "`priority` is not passed on"),
+            (json!({"a\n\u{1b}b": 1}), "`ab` is not passed on"),
+            (json!({"tools": [{"type": "function"}, {"type": "secret"}]}), "`tools[1].type` must be"),
         ] {
             let error = taken(&body).expect_err("refused");
             assert!(error.contains(expected) && !error.to_lowercase().contains("secret"), "{error}");

@@ -3,9 +3,13 @@
 use serde_json::{Map, Value};
 
 use super::chat_error::ChatError;
+use crate::fetch::{FetchError, refuse_passed_url};
 
 /// Length of the longest role, in bytes.
 const MAX_ROLE_BYTES: usize = 64;
+
+/// Fields of parts that hold prose, which may begin like a URL.
+const TEXTS: [&str; 4] = ["text", "refusal", "thinking", "reasoning"];
 
 /// Checks the messages of a conversation; `limit` is the largest number of messages, and of parts in
 /// a message. Parts of unknown types are accepted.
@@ -72,6 +76,46 @@ fn check_parts(list: &[Value], limit: usize) -> Result<(), MessageError> {
     Ok(())
 }
 
+/// Checks the URLs in messages that have passed [`check`], in whatever field of a part: a model's server may ask for them,
+/// from where it stands.
+///
+/// # Errors
+/// [`ChatError::InvalidField`] with the position of the part.
+pub(super) fn check_urls(messages: Option<&Value>) -> Result<(), ChatError> {
+    let messages = messages.and_then(Value::as_array).into_iter().flatten().enumerate();
+    for (index, message) in messages {
+        let parts = message["content"].as_array().into_iter().flatten().enumerate();
+        for (part, value) in parts.filter(|(_, value)| value["type"] != "text") {
+            if let Some(error) = refused_url(value) {
+                let place = format!("messages[{index}].content[{part}]");
+                return Err(ChatError::invalid(&place, &format!("has a URL that {error}")));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn refused_url(part: &Value) -> Option<FetchError> {
+    let mut open = vec![part];
+    while let Some(value) = open.pop() {
+        match value {
+            Value::String(text) => {
+                if let Err(error) = refuse_passed_url(text) {
+                    return Some(error);
+                }
+            }
+            Value::Array(items) => open.extend(items),
+            Value::Object(fields) => {
+                open.extend(
+                    fields.iter().filter(|(name, _)| !TEXTS.contains(&name.as_str())).map(|(_, value)| value),
+                );
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        }
+    }
+    None
+}
+
 fn check_tool_calls(message: &Map<String, Value>) -> Result<(), MessageError> {
     match message.get("tool_calls") {
         None | Some(Value::Null) => Ok(()),
@@ -101,6 +145,10 @@ mod tests {
         assert!(check(Some(&messages), 4).is_err());
     }
 
+    fn image(url: &str) -> Value {
+        json!([{"role": "user", "content": [{"type": "image_url", "image_url": {"url": url}}]}])
+    }
+
     #[test]
     fn wrong_shapes_are_named_by_their_position() {
         for (messages, expected) in [
@@ -123,5 +171,20 @@ mod tests {
             assert!(error.contains(expected) && !error.contains("secret"), "{error}");
         }
         assert!(check(None, 9).is_err());
+    }
+
+    #[test]
+    fn urls_are_named_by_their_position() {
+        for (url, expected) in [
+            (
+                "http://169.254.169.254/secret",
+                "`messages[0].content[0]` has a URL that has no public address",
+            ),
+            ("file:///etc/secret", "`messages[0].content[0]` has a URL that must begin with https://"),
+        ] {
+            let error = check_urls(Some(&image(url))).expect_err("refused").to_string();
+            assert!(error.contains(expected) && !error.contains("secret"), "{error}");
+        }
+        check_urls(Some(&image("https://example.com/secret"))).expect("public");
     }
 }

@@ -85,7 +85,7 @@ impl ChatRequest {
             None => return Err(ChatError::invalid("model", "is missing; GET /mpp/models lists the models")),
         };
         let attachments = attachments::take(&mut body, limits.attachments)?;
-        let privacy = extensions::take(&mut body)?;
+        let privacy = extensions::take(&mut body, &model.passed_fields)?;
         messages::check(body.get("messages"), limits.messages)?;
         let stream = boolean(&body, "stream")?;
         let wants_usage = stream_options(&mut body, stream)?;
@@ -312,6 +312,7 @@ mod tests {
             price_per_chunk: Money::from_micros(1),
             context_length: 1000,
             max_output_tokens: 100,
+            passed_fields: ["zeta", "alpha"].map(str::to_owned).into(),
             ..config::ModelConfig::default()
         }]);
         ChatRequest::parse(
@@ -328,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_fields_reach_the_upstream_in_order() {
+    fn fields_reach_the_upstream_in_order() {
         let body = json!({"zeta": {"b": 1, "a": [2.5]}, "model": "small", "temperature": 0.1,
             "messages": [{"role": "user", "content": "hi", "extra": 1}], "alpha": null, "tools": [{"type": "function"}]});
         let mut expected = body.clone();

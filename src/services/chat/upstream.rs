@@ -239,13 +239,11 @@ impl ModelRoute {
 
 impl UpstreamServer {
     fn new(config: &config::UpstreamConfig) -> Result<Self, reqwest::Error> {
-        let client = Client::builder()
+        let client = crate::outbound::client(config.proxy.as_ref())?
             .connect_timeout(Duration::from_millis(config.connect_timeout_ms))
             // A redirect would send the prompt, and maybe the key, to another server.
             .redirect(reqwest::redirect::Policy::none())
             .referer(false)
-            // The environment is read once, by the configuration.
-            .no_proxy()
             .user_agent(concat!("farebox/", env!("CARGO_PKG_VERSION")))
             .build()?;
         Ok(Self {

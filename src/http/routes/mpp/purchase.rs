@@ -12,7 +12,8 @@
 use std::sync::Arc;
 
 use axum::extract::State as AppState;
-use axum::http::StatusCode;
+use axum::http::header::CACHE_CONTROL;
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
 use hmac::{Hmac, Mac as _};
 use serde::{Deserialize, Serialize};
@@ -24,8 +25,8 @@ use crate::config::{Pack, Secret};
 use crate::funding::{Authority, Goods, Paid, SoldKey, WorkResult};
 use crate::http::State;
 use crate::http::error::{Code, HttpError, Problem};
-use crate::http::gates::payment;
 use crate::http::gates::wallet::answer;
+use crate::http::gates::{delivery, payment};
 use crate::http::params::Params;
 use crate::http::request::Received;
 use crate::http::routes::management::billing::Packs;
@@ -195,7 +196,10 @@ pub async fn keys(AppState(app): AppState<State>, request: Received) -> Result<R
     });
     let mut delivery = sold.await?;
     complete(&app, &mut delivery)?;
-    Ok(payment::deliver(app, delivery))
+    let mut response = delivery::deliver(app, delivery);
+    // It holds a key.
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(response)
 }
 
 /// Puts the key into an answer that is about to leave; what is stored never holds it.

@@ -12,6 +12,7 @@ use axum::response::Response;
 
 use crate::http::error::{Code, HttpError};
 use crate::http::gates::Bearer;
+use crate::http::gates::delivery;
 use crate::http::gates::payment::{self, PaymentGate};
 use crate::http::gates::wallet::unavailable;
 use crate::http::request::Received;
@@ -69,7 +70,7 @@ async fn conclude(
                 {
                     headers.insert(PAYMENT_RECEIPT, receipt);
                 }
-                payment::delivered(app, delivery.payment);
+                delivery::delivered(app, delivery.payment);
             }
             Ok(response)
         }

@@ -23,6 +23,7 @@ use serde_json::{Map, Value};
 use super::attachments::Attachment;
 use super::chat_error::ChatError;
 use super::delivery::UpstreamDelivery;
+use super::messages;
 use super::request::ChatRequest;
 use crate::config::PrivacyMode;
 use crate::services::pii::{ExaminationError, Examiner};
@@ -154,6 +155,10 @@ impl ChatRequest {
     /// findings and never quotes them.
     pub async fn protect(mut self, privacy: &Privacy) -> Result<ProtectedRequest, ChatError> {
         let mode = self.privacy_options().mode(privacy.default);
+        if mode != PrivacyMode::Off {
+            self.check_examinable(privacy)?;
+        }
+        messages::check_urls(self.body().get("messages"))?;
         if mode == PrivacyMode::Off {
             return Ok(ProtectedRequest {
                 request: self,
@@ -162,7 +167,6 @@ impl ChatRequest {
                 delivery: UpstreamDelivery::default(),
             });
         }
-        self.check_examinable(privacy)?;
         let selection = self.privacy_options().selection.clone();
         let selection = selection.map_or_else(|| Arc::clone(&privacy.all_entities), Arc::new);
         let mut body = std::mem::take(self.body_mut());

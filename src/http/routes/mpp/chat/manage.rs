@@ -13,7 +13,7 @@ use super::session_request::SessionRequest;
 use crate::funding::Paid;
 use crate::http::clock;
 use crate::http::error::{Code, HttpError};
-use crate::http::gates::payment;
+use crate::http::gates::{delivery, payment};
 use crate::payments::methods::tempo::session::SessionAction;
 
 /// Header with the balance of a client's channel.
@@ -93,7 +93,7 @@ impl SessionRequest<'_> {
             HttpError::new(Code::InternalError, "the answer cannot be read; sign a new challenge")
         })?;
         let mut response = StatusCode::NO_CONTENT.into_response();
-        payment::with_receipt(&mut response, &delivery);
+        delivery::with_receipt(&mut response, &delivery);
         if let Some(ResumedChannel { session, snapshot }) = found {
             for (name, value) in [(PAYMENT_SESSION, session), (PAYMENT_SESSION_SNAPSHOT, snapshot)] {
                 if let Ok(value) = HeaderValue::try_from(value) {
@@ -101,7 +101,7 @@ impl SessionRequest<'_> {
                 }
             }
         }
-        payment::delivered(self.app, delivery.payment);
+        delivery::delivered(self.app, delivery.payment);
         Ok(response)
     }
 }

@@ -1,0 +1,95 @@
+//! What every answer says of itself, and what every request must say.
+
+use std::io::Write as _;
+
+use farebox_test_support::harness::{BODY, PREVIEW, Server, reply, run};
+use farebox_test_support::raw_http;
+
+fn gzip(text: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    encoder.write_all(text).expect("memory");
+    encoder.finish().expect("memory")
+}
+
+/// A Zstandard frame of one raw block (RFC 8878, section 3.1).
+fn zstd(text: &[u8]) -> Vec<u8> {
+    let length = u8::try_from(text.len()).expect("a short text");
+    let block = (u32::from(length) << 3 | 1).to_le_bytes();
+    [&[0x28, 0xb5, 0x2f, 0xfd, 0x20, length], &block[..3], text].concat()
+}
+
+#[test]
+fn attack_46_answers_are_kept_by_nobody_and_taken_for_nothing_else() {
+    run(async {
+        let server = Server::start().await;
+        for (path, policy) in [
+            ("/v1/models", "no-store"),
+            ("/mpp", "max-age=300"),
+            ("/openapi.json", "max-age=300"),
+            ("/healthz", "no-store"),
+            ("/nowhere", "no-store"),
+        ] {
+            let answer = reply(server.get(path)).await;
+            assert_eq!(answer.header("x-content-type-options"), Some("nosniff"), "{path}");
+            assert_eq!(answer.header("referrer-policy"), Some("no-referrer"), "{path}");
+            assert_eq!(answer.header("cache-control"), Some(policy), "{path}");
+        }
+    });
+}
+
+#[test]
+fn urls_that_cannot_be_read_are_errors_like_others() {
+    run(async {
+        let server = Server::start().await;
+        for (path, status) in [("/readyz?need=%ff", 400), ("/readyz?need=x", 400), ("/v1/models/%ff", 401)] {
+            let answer = reply(server.get(path)).await;
+            assert_eq!(answer.status, status, "{path}: {}", answer.text);
+            assert!(answer.json().is_object() && !answer.text.contains("Failed"), "{path}: {}", answer.text);
+        }
+    });
+}
+
+#[test]
+fn attack_27_a_request_names_one_host() {
+    run(async {
+        let server = Server::start().await;
+        for (line, hosts, status) in [
+            ("HTTP/1.1", "", 400),
+            ("HTTP/1.1", "host: a\r\nhost: b\r\n", 400),
+            ("HTTP/1.0", "host: a\r\nhost: b\r\n", 400),
+            ("HTTP/1.1", "host: a\r\n", 200),
+            ("HTTP/1.0", "", 200),
+        ] {
+            let request = format!("GET /healthz {line}\r\n{hosts}connection: close\r\n\r\n");
+            let answer = raw_http::exchange(&server, request.as_bytes()).await;
+            assert_eq!(answer.status, status, "{line} {hosts:?}: {}", answer.head);
+        }
+    });
+}
+
+#[test]
+fn compressed_bodies_are_read_within_the_limits() {
+    run(async {
+        let server = Server::with_config(|config| config.server.file_body_limit_bytes = 1 << 20).await;
+        let send = async |encoding: &'static str, body: Vec<u8>| {
+            let request = server.post(PREVIEW, "").header("content-encoding", encoding);
+            reply(request.body(body)).await
+        };
+        for (encoding, body) in
+            [("gzip", gzip(BODY.as_bytes())), ("zstd", zstd(BODY.as_bytes())), ("identity", BODY.into())]
+        {
+            send(encoding, body).await.assert(402, "payment_required");
+        }
+        for encoding in ["br", "deflate", "gzip, gzip", "x"] {
+            let refused = send(encoding, BODY.into()).await;
+            refused.assert(415, "unsupported_media_type");
+            assert!(refused.text.contains("Content-Encoding"), "{}", refused.text);
+        }
+        send("gzip", BODY.into()).await.assert(400, "invalid_params");
+        send("zstd", BODY.into()).await.assert(400, "invalid_params");
+        let whole = gzip(BODY.as_bytes());
+        send("gzip", whole[..whole.len() - 6].to_vec()).await.assert(400, "invalid_params");
+        // 64 MiB in 64 KiB.
+        send("gzip", gzip(&vec![b' '; 64 << 20])).await.assert(413, "payload_too_large");
+    });
+}
