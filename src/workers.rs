@@ -97,6 +97,7 @@ impl Workers {
             let keys = keys.clone();
             async move { end_inactive_keys(&keys).await }
         });
+        let ended_keys = keys.clone();
         self.run(async move { record_last_use(&keys, &rates).await });
         if let Some(ChannelWork { channels, notifier, notifications }) = context.channels {
             self.run(async move { worker::run(channels).await });
@@ -108,8 +109,8 @@ impl Workers {
             self.run(async move { checkpoint(&db).await });
         }
         self.run({
-            let db = db.clone();
-            async move { forget_nonces(&db).await }
+            let (db, keys) = (db.clone(), ended_keys);
+            async move { forget_ended(&db, &keys).await }
         });
         for reader in context.key_sales.readers().iter().cloned() {
             self.run(key_sale::reader::run(reader));
@@ -189,9 +190,12 @@ async fn collect_debts(cards: &Cards) {
     }
 }
 
-/// Forgets nonces whose messages cannot be shown again.
-async fn forget_nonces(db: &Db) {
+/// Forgets nonces whose messages cannot be shown again, and keys that ended long ago.
+async fn forget_ended(db: &Db, keys: &Keys) {
     loop {
+        if let Err(error) = keys.forget_ended(Timestamp::now()).await {
+            tracing::warn!(%error, "keys that ended long ago cannot be forgotten");
+        }
         if let Err(error) = nonces::forget(db, Timestamp::now()).await {
             tracing::warn!(%error, "old nonces cannot be forgotten");
         }

@@ -7,6 +7,7 @@
 //! busy for all. All traffic stays on the loopback interface.
 
 mod chain;
+mod hostile;
 mod http;
 mod large;
 mod ledger;
@@ -28,8 +29,19 @@ use std::time::Instant;
 use anyhow::{Context as _, Result};
 use tempfile::TempDir;
 
-const SECTIONS: [&str; 10] =
-    ["unpaid", "paid", "ledger", "pii", "start", "memory", "throughput", "latency", "vouchers", "prepaid"];
+const SECTIONS: [&str; 11] = [
+    "unpaid",
+    "paid",
+    "ledger",
+    "pii",
+    "start",
+    "memory",
+    "throughput",
+    "latency",
+    "vouchers",
+    "prepaid",
+    "hostile",
+];
 
 /// Measured when it is named: what takes too long for every time.
 const BY_NAME: [&str; 1] = ["large"];
@@ -79,6 +91,7 @@ fn bench(wanted: &[&str]) -> Result<()> {
             "large" => runtime.block_on(large::measure()),
             "pii" => pii::measure(),
             "start" => runtime.block_on(start::measure()),
+            "hostile" => runtime.block_on(hostile::measure()),
             "prepaid" => runtime.block_on(prepaid::measure()),
             streams => runtime.block_on(sessions::measure(streams)),
         }

@@ -30,6 +30,9 @@ use crate::db::Db;
 use crate::id::{AccountId, Timestamp};
 use crate::money::Money;
 
+/// Time for which a key is kept after it was revoked or has expired, in milliseconds.
+const KEPT_AFTER_END_MS: i64 = 30 * 86_400_000;
+
 /// Limits of a key. Those that are not set are the server's default rates, and no budget.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct KeyLimits {
@@ -179,9 +182,20 @@ impl Keys {
     ///
     /// # Errors
     /// [`KeysError`] if the database fails.
-    pub async fn list(&self, owner: &str) -> Result<Vec<Key>, KeysError> {
-        let keys = store::list(&self.db, owner).await?;
+    pub async fn list(&self, owner: &str, after: Option<&KeyId>, limit: u32) -> Result<Vec<Key>, KeysError> {
+        let keys = store::list(&self.db, owner, after, limit).await?;
         Ok(keys.into_iter().map(|key| self.with_last_use(key)).collect())
+    }
+
+    /// Deletes keys that have opened nothing for a month, because they were revoked or expired; returns their number.
+    ///
+    /// # Errors
+    /// [`KeysError`] if the database fails.
+    pub async fn forget_ended(&self, now: Timestamp) -> Result<u64, KeysError> {
+        match now.checked_add_millis(-KEPT_AFTER_END_MS) {
+            Some(before) => store::forget(&self.db, before).await,
+            None => Ok(0),
+        }
     }
 
     /// Returns one key of an owner.

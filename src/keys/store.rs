@@ -295,10 +295,37 @@ pub(super) async fn find(db: &Db, owner: &str, id: &KeyId) -> Result<Option<Key>
     Ok(stored.filter(|key| key.owner.eq_ignore_ascii_case(owner)))
 }
 
-pub(super) async fn list(db: &Db, owner: &str) -> Result<Vec<Key>, KeysError> {
-    let text = format!("SELECT {COLUMNS} FROM api_keys WHERE owner = $1 ORDER BY created_at DESC, id");
-    let rows = db.fetch(&text, vec![owner.to_ascii_lowercase().into()]).await?;
+/// Returns up to `limit` keys of an owner, the newest first, after the key `after` of an earlier page.
+pub(super) async fn list(
+    db: &Db,
+    owner: &str,
+    after: Option<&KeyId>,
+    limit: u32,
+) -> Result<Vec<Key>, KeysError> {
+    let mut values = vec![owner.to_ascii_lowercase().into(), i64::from(limit).into()];
+    let mut page = "";
+    if let Some(after) = after {
+        values.push(after.as_str().into());
+        page = "AND EXISTS (SELECT 1 FROM api_keys last WHERE last.id = $3 AND last.owner = $1 \
+                AND (api_keys.created_at < last.created_at \
+                     OR api_keys.created_at = last.created_at AND api_keys.id > last.id))";
+    }
+    let text = format!(
+        "SELECT {COLUMNS} FROM api_keys WHERE owner = $1 {page} ORDER BY created_at DESC, id LIMIT $2"
+    );
+    let rows = db.fetch(&text, values).await?;
     rows.iter().map(|row| read_row(row).map(|stored| stored.key)).collect()
+}
+
+/// Deletes keys that were revoked or expired before `before`. Those that were bought stay: whoever reads their purchases
+/// on the chain again must find them.
+pub(super) async fn forget(db: &Db, before: Timestamp) -> Result<u64, KeysError> {
+    db.transaction(|mut tx| async move {
+        let text = "DELETE FROM api_keys WHERE source IS NULL AND (revoked_at < $1 OR expires_at < $1)";
+        let forgotten = tx.execute(text, vec![before.millis().into()]).await?;
+        Ok((tx, forgotten))
+    })
+    .await
 }
 
 /// Writes down when several keys were last used, in one commit; the later of two instances' times stays.

@@ -2,6 +2,7 @@
 //! served meanwhile, and in the end everything is as before.
 
 mod silence;
+mod work;
 
 use std::time::{Duration, Instant};
 
@@ -19,7 +20,7 @@ pub const PLACES: usize = 64;
 pub struct Target {
     pub setup: Setup,
     pub server: ServerProcess,
-    devnet: Devnet,
+    pub devnet: Devnet,
     _folder: tempfile::TempDir,
 }
 

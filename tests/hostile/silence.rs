@@ -9,8 +9,8 @@ use tokio::net::TcpStream;
 use crate::{PLACES, Target};
 
 /// HTTP/2's connection preface, and an empty SETTINGS frame.
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-const SETTINGS: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
+pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+pub const SETTINGS: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
 /// SETTINGS with `INITIAL_WINDOW_SIZE` 0: nothing of a body may be sent.
 const NO_WINDOW: &[u8] = &[0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 0];
 /// HEADERS of `GET /llms-full.txt`, with the indices of the static table and literals.

@@ -101,7 +101,8 @@ fn a_rotated_secret_works_until_its_grace_ends_and_the_key_stays_the_same() {
         let found = found.expect("the same id");
         assert!(found.last_used_at.is_some(), "known before it is written down");
         fixture.server.app.keys.flush().await.expect("written");
-        let list = fixture.server.app.keys.list(&customer.owner.to_uppercase().replace("0X", "0x")).await;
+        let list =
+            fixture.server.app.keys.list(&customer.owner.to_uppercase().replace("0X", "0x"), None, 10).await;
         assert_eq!(list.expect("the database")[0].last_used_at, found.last_used_at);
         fixture.revoke(&customer).await;
         assert!(!rotate(0).await, "a revoked key does not come back");

@@ -198,7 +198,7 @@ fn attack_23_of_requests_that_race_with_one_nonce_one_acts() {
                 let keys = server
                     .app
                     .keys
-                    .list(&format!("{:#x}", agent.address()))
+                    .list(&format!("{:#x}", agent.address()), None, 10)
                     .await
                     .expect("the database answers");
                 assert_eq!(keys.len(), 1);

@@ -196,3 +196,49 @@ fn a_key_can_be_changed_by_its_owner() {
         },
     ));
 }
+
+#[test]
+fn attack_39_lists_of_keys_have_pages_and_revoked_keys_are_forgotten() {
+    run(on_every_engine(
+        |_| {},
+        async |server| {
+            let agent = Agent::random();
+            let mut made = Vec::new();
+            for _ in 0..5 {
+                made.push(create(server, &agent, &json!({})).await["id"].clone());
+            }
+            let page = async |more: &Value| {
+                let answer = post(server, KEYS, &with(proof(&agent, "list", ""), more)).await;
+                assert_eq!(answer.status, 200, "{}", answer.text);
+                done(&answer)
+            };
+            let mut listed = Vec::new();
+            let mut query = json!({ "limit": 2 });
+            loop {
+                let page = page(&query).await;
+                let keys = page["keys"].as_array().expect("keys");
+                assert!(keys.len() <= 2, "{page}");
+                listed.extend(keys.iter().map(|key| key["id"].clone()));
+                let Some(next) = page["next"].as_str() else { break };
+                query = json!({ "limit": 2, "cursor": next });
+            }
+            listed.sort_by_key(ToString::to_string);
+            made.sort_by_key(ToString::to_string);
+            assert_eq!(listed, made);
+            for more in [json!({"limit": 0}), json!({"limit": 1001}), json!({"cursor": "?"})] {
+                refused(
+                    &post(server, KEYS, &with(proof(&agent, "list", ""), &more)).await,
+                    400,
+                    "invalid_params",
+                );
+            }
+            for id in made.iter().take(3).map(|id| id.as_str().expect("an id")) {
+                done(&delete(server, &format!("{KEYS}/{id}"), &proof(&agent, "revoke", id)).await);
+            }
+            let after = |days: i64| Timestamp::now().checked_add_millis(days * 86_400_000).expect("near");
+            assert_eq!(server.app.keys.forget_ended(after(29)).await.expect("it works"), 0);
+            assert_eq!(server.app.keys.forget_ended(after(31)).await.expect("it works"), 3);
+            assert_eq!(list(server, &agent).await.len(), 2);
+        },
+    ));
+}

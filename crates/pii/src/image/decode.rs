@@ -4,6 +4,7 @@
 //! are laid on white, or on black if they are bright: the pixels returned are the pixels examined. Colour profiles,
 //! EXIF, XMP, comments and everything else but pixels are dropped.
 
+use std::borrow::Cow;
 use std::io::Cursor;
 
 use image::{
@@ -68,7 +69,8 @@ pub(crate) fn decode(bytes: &[u8], limits: &ImageLimits) -> Result<(RgbImage, Ou
         }
         _ => return Err(ImageError::UnknownFormat),
     };
-    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
+    let bytes = if format == ImageFormat::Png { without_notes(bytes) } else { bytes.into() };
+    let mut reader = ImageReader::with_format(Cursor::new(bytes.as_ref()), format);
     // The size is checked below, for a message that says what is wrong; this is for what else a decoder allocates.
     let mut allocation = Limits::no_limits();
     allocation.max_alloc = Some(limits.max_pixels.saturating_mul(16).saturating_add(16 << 20));
@@ -89,6 +91,32 @@ pub(crate) fn decode(bytes: &[u8], limits: &ImageLimits) -> Result<(RgbImage, Ou
         image.apply_orientation(orientation);
     }
     Ok((opaque(image), output))
+}
+
+/// Returns a PNG without its colour profile and texts: they are dropped anyway, and unpack to a thousand times their size.
+/// What is no chunk stays for the decoder to refuse (PNG, section 5.3).
+fn without_notes(png: &[u8]) -> Cow<'_, [u8]> {
+    const SIGNATURE: usize = 8;
+    /// Length, type and checksum of a chunk.
+    const FRAME: usize = 12;
+    let mut kept = Vec::new();
+    let (mut at, mut copied) = (SIGNATURE, 0);
+    while let Some(length) = png.get(at..at + 4).and_then(|length| length.try_into().ok()) {
+        let length = u32::from_be_bytes(length) as usize;
+        let Some(chunk) = png.get(at..).and_then(|rest| rest.get(..length.saturating_add(FRAME))) else {
+            break;
+        };
+        if [b"iCCP", b"tEXt", b"zTXt", b"iTXt"].iter().any(|kind| chunk[4..8] == kind[..]) {
+            kept.extend_from_slice(&png[copied..at]);
+            copied = at + chunk.len();
+        }
+        at += chunk.len();
+    }
+    if copied == 0 {
+        return png.into();
+    }
+    kept.extend_from_slice(&png[copied..]);
+    kept.into()
 }
 
 /// Returns the image without transparency, on a background that its own colours stand out from.
@@ -132,4 +160,34 @@ pub(crate) fn encode(image: &RgbImage, output: OutputFormat) -> Vec<u8> {
     written
         .expect("an image that was decoded has a size that both formats can have, and memory does not fail");
     bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A chunk without its checksum, which is not looked at here.
+    fn chunk(kind: &[u8], data: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(data.len()).expect("short").to_be_bytes();
+        [&length, kind, data, &[0; 4]].concat()
+    }
+
+    #[test]
+    fn attack_39_profiles_and_texts_are_taken_out_before_anything_is_unpacked() {
+        let image = encode(&RgbImage::new(8, 8), OutputFormat::Png);
+        // After the signature and the header.
+        let (head, rest) = image.split_at(33);
+        let notes =
+            [&b"iCCP"[..], b"zTXt", b"iTXt", b"tEXt"].map(|kind| chunk(kind, b"p\0\0packed")).concat();
+        assert_eq!(without_notes(&[head, &notes, rest].concat()), image);
+        assert_eq!(without_notes(&[head, rest, &notes].concat()), image);
+        let kept = [head, &chunk(b"eXIf", b"MM"), &chunk(b"tRNS", b"abc"), rest].concat();
+        assert_eq!(without_notes(&kept), kept);
+        for end in 0..notes.len() {
+            let cut = [head, &notes[..end]].concat();
+            assert!(without_notes(&cut).len() <= cut.len());
+        }
+        let endless = [head, &u32::MAX.to_be_bytes(), b"iCCP", rest].concat();
+        assert_eq!(without_notes(&endless), endless);
+    }
 }

@@ -242,3 +242,22 @@ fn a_set_flag_ends_the_work() {
         assert!(matches!(result.recv(), Ok(Err(ImageError::Stopped(_)))));
     });
 }
+
+/// An image of 408 KB with a profile of 400 MB took 653 MB. They are taken out first, and what is left is the image.
+#[test]
+fn attack_39_profiles_and_texts_of_a_png_are_not_unpacked() {
+    let image = png(image::RgbImage::from_pixel(8, 8, image::Rgb([1, 2, 3])));
+    let packed = packed(&vec![0; 64 << 20]);
+    let profile = chunk(*b"iCCP", &[&b"p\0\0"[..], &packed].concat());
+    let text = chunk(*b"zTXt", &[&b"Raw profile type iptc\0\0"[..], &packed].concat());
+    // Signature and header, then the notes.
+    let noted = [&image[..33], &profile, &text, &image[33..]].concat();
+    let limits = ImageLimits { max_pixels: 64, ..ImageLimits::default() };
+    let options = ImageOptions { limits, ..ImageOptions::default() };
+    let copy = redact(&noted, &options).expect("an image of 64 pixels");
+    assert_eq!(pixels(&copy.bytes), pixels(&image));
+    // What is cut off is refused, wherever it is.
+    for end in [34, 40, 33 + profile.len() / 2, noted.len() - 20] {
+        assert!(redact(&noted[..end], &options).is_err(), "{end}");
+    }
+}

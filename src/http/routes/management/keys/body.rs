@@ -27,6 +27,17 @@ pub struct KeyBody {
     pub(super) expires_at: Option<String>,
 }
 
+/// Page of a wallet's keys.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct KeyListQuery {
+    /// 1 to 1000, 100 unless given.
+    #[schema(value_type = Option<String>)]
+    pub(super) limit: Option<Number>,
+    /// `next` of the page before.
+    pub(super) cursor: Option<String>,
+}
+
 /// Limits of a key; nothing set is the server's defaults and no budget.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

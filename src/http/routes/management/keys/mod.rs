@@ -21,7 +21,7 @@ use crate::money::Money;
 use crate::wallet_auth::WalletAction;
 
 pub use body::{KeyBody, RotateBody, UpdateBody};
-use body::{checked_expiry, checked_name};
+use body::{KeyListQuery, checked_expiry, checked_name};
 
 /// Active keys of one wallet at the most.
 const MAX_ACTIVE_KEYS: i64 = 100;
@@ -30,10 +30,17 @@ const DEFAULT_GRACE_SECONDS: u32 = 86_400;
 /// Longest time for which the secret before a rotation works, in seconds.
 const MAX_GRACE_SECONDS: u32 = 30 * 86_400;
 
+/// Keys of a page of a list.
+const DEFAULT_PAGE_KEYS: u32 = 100;
+const MAX_PAGE_KEYS: u32 = 1_000;
+
 /// Keys of a wallet, the newest first.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct KeyList {
     keys: Vec<KeyView>,
+    /// Value of `cursor` for the next page, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<String>,
     #[schema(value_type = String)]
     request_id: RequestId,
 }
@@ -106,15 +113,30 @@ impl KeyView {
 
 /// List a wallet's API keys.
 #[utoipa::path(get, path = "/api/v1/keys", tag = "keys",
-    params(("walletAddress" = String, Query), ("message" = String, Query), ("signature" = String, Query)),
+    params(("walletAddress" = String, Query), ("message" = String, Query), ("signature" = String, Query),
+        ("limit" = Option<u32>, Query), ("cursor" = Option<String>, Query)),
     security(("walletMessage" = [])),
-    responses((status = 200, description = "`keys`, without their secrets", body = KeyList),
+    responses((status = 200, description = "`keys`, without their secrets, and `next` where there may be more", body = KeyList),
         (status = 401, description = "missing_wallet_auth"), (status = 403, description = "The signature does not count")))]
-pub async fn list(AppState(app): AppState<State>, signed: WalletSigned<List>) -> Result<Response, HttpError> {
+pub async fn list(
+    AppState(app): AppState<State>,
+    mut signed: WalletSigned<List>,
+) -> Result<Response, HttpError> {
+    let query: KeyListQuery = signed.read()?;
+    let limit = query.limit.map_or(Ok(DEFAULT_PAGE_KEYS), |limit| limit.whole("limit", 1..=MAX_PAGE_KEYS))?;
+    let after = query.cursor.map(|text| {
+        KeyId::parse(&text).ok_or_else(|| {
+            HttpError::invalid("cursor is malformed; send the `next` of an earlier page unchanged")
+        })
+    });
+    let after = after.transpose()?;
     signed.authorize_read(&app).await?;
-    let keys = app.keys.list(&signed.wallet()).await.map_err(|error| unavailable(&error))?;
+    let keys = app.keys.list(&signed.wallet(), after.as_ref(), limit).await;
+    let keys = keys.map_err(|error| unavailable(&error))?;
+    let is_full = keys.len() == limit as usize;
+    let next = keys.last().filter(|_| is_full).map(|key| key.id.to_string());
     let keys = keys.into_iter().map(|key| KeyView::new(&app, key, signed.at())).collect();
-    Ok(answer(StatusCode::OK, &KeyList { keys, request_id: signed.request_id().clone() }))
+    Ok(answer(StatusCode::OK, &KeyList { keys, next, request_id: signed.request_id().clone() }))
 }
 
 /// Create an API key, or list them with the signature in the body.
