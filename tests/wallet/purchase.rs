@@ -119,6 +119,7 @@ fn a_key_is_bought_with_its_credits_and_can_be_fetched_again() {
             let credential = paying(server, &agent, BUY_KEYS, &order).await;
             let bought = buy(server, BUY_KEYS, &order, &credential).await;
             let answer = bought.assert_paid().json();
+            assert_eq!(bought.header("cache-control"), Some("private, no-store"));
             let (key, id) = (answer["key"].as_str().expect("a key"), answer["id"].as_str().expect("an id"));
             assert!(key.starts_with(&format!("pryv_{id}")) && answer["creditsUsd"] == "10.00");
             assert!(opens(server, key).await);

@@ -198,7 +198,7 @@ pub async fn keys(AppState(app): AppState<State>, request: Received) -> Result<R
     complete(&app, &mut delivery)?;
     let mut response = delivery::deliver(app, delivery);
     // It holds a key.
-    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
     Ok(response)
 }
 
