@@ -71,7 +71,7 @@ impl Program {
         command
             .env("FAREBOX_DATABASE_URL", database)
             .env("FAREBOX_PAYMENTS_SECRET", "a secret of at least thirty-two bytes")
-            .env("FAREBOX_PAYMENTS_RECIPIENT", "0x00000000000000000000000000000000000000aa")
+            .env("FAREBOX_PAYMENTS_RECIPIENT", "0x8f3a2b1c4d5e6f708192a3b4c5d6e7f8091a2b3c")
             .env("FAREBOX_PAYMENTS_CHALLENGE_TTL_SECONDS", "300")
             .env("FAREBOX_CHAIN_RPC_URL", chain)
             .env("FAREBOX_CHAIN_CHAIN_ID", "1337")

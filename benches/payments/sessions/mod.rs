@@ -37,7 +37,7 @@ pub const FUNDS: i64 = 1_000_000_000_000;
 pub const CHAIN_ID: u64 = 1337;
 const ESCROW: Address = address!("4d50500000000000000000000000000000000000");
 /// As [`Program`] configures it.
-const RECIPIENT: Address = address!("00000000000000000000000000000000000000aa");
+const RECIPIENT: Address = address!("8f3a2b1c4d5e6f708192a3b4c5d6e7f8091a2b3c");
 const OPERATOR_KEY: &str = "0x1111111111111111111111111111111111111111111111111111111111111111";
 /// The most streams of any part.
 const CHANNELS: usize = 1000;
