@@ -44,17 +44,7 @@ impl LedgerError {
     /// Returns true if the database may do later what it did not do now.
     #[must_use]
     pub fn may_pass(&self) -> bool {
-        match self {
-            Self::Database(error) => !matches!(**error, DbError::Sqlx(sqlx::Error::PoolClosed)),
-            Self::CreditConflict(_)
-            | Self::StillOpen(_)
-            | Self::UnknownHold(_)
-            | Self::Amount(_)
-            | Self::Details(_)
-            | Self::Overflow
-            | Self::Corrupt(_)
-            | Self::Stopped => false,
-        }
+        self.db().is_some_and(|error| !matches!(error, DbError::Sqlx(sqlx::Error::PoolClosed)))
     }
 }
 

@@ -170,18 +170,19 @@ where
     let work = |paid| async move { work(paid).await.map_err(failed) };
     let redeem = async move { charges.redeem(&requirement, &credential, clock::after_wait(), work).await };
     let redeemed = gate.app.tasks.spawn(redeem.in_current_span());
-    match redeemed.await {
-        Ok(Ok(delivery)) => {
-            // A proof costs its sender nothing, and us a row.
-            if let Some(client) = client.filter(|_| is_proof) {
-                let _ = gate.app.failed_payments.take(client, clock::after_wait());
-            }
-            Ok(delivery)
-        }
+    let redeemed = redeemed.await;
+    let is_counted = match &redeemed {
+        // A proof costs its sender nothing, and us a row.
+        Ok(Ok(_)) => is_proof,
+        Ok(Err(error)) => is_payers_fault(error),
+        Err(_) => false,
+    };
+    if let Some(client) = client.filter(|_| is_counted) {
+        let _ = gate.app.failed_payments.take(client, clock::after_wait());
+    }
+    match redeemed {
+        Ok(Ok(delivery)) => Ok(delivery),
         Ok(Err(error)) => {
-            if let Some(client) = client.filter(|_| is_payers_fault(&error)) {
-                let _ = gate.app.failed_payments.take(client, clock::after_wait());
-            }
             let error = gate.refusal(error);
             metrics::counter!("farebox_payments_denied_total", "code" => error.code.as_str()).increment(1);
             Err(error)
