@@ -21,6 +21,29 @@ fn attack_36_a_crash_of_the_database_cuts_no_stream_and_overcharges_nobody() {
     run(switched_over(Switchover::Crash));
 }
 
+/// A hold that was opened is there after a crash that follows at once: its stream is charged, and ends as usual.
+#[test]
+fn attack_36_a_crash_right_after_a_hold_was_opened_does_not_lose_it() {
+    run(async {
+        let Some(pair) = ServerPair::start().await else { return };
+        let fixture = Fixture::on(db::at(&pair.url).await, |_| {}).await;
+        let customer = fixture.customer(100 * PRICE).await;
+        let (script, unlimited) = (json!({"chunks": 3, "firstMs": 1_000}), json!({}));
+        let (transcript, pair) = tokio::join!(fixture.run(&customer, &script, &unlimited), async {
+            eventually("the upstream is asked", async || {
+                (fixture.upstream.observed().requests > 0).then_some(())
+            })
+            .await;
+            pair.switch(Switchover::Crash).await
+        });
+        assert_eq!((transcript.texts, transcript.done), (3, true), "{transcript:?}");
+        assert_eq!(fixture.available(&customer).await, 97 * PRICE);
+        fixture.assert_audit().await;
+        fixture.finish().await;
+        drop(pair);
+    });
+}
+
 async fn switched_over(how: Switchover) {
     let Some(pair) = ServerPair::start().await else { return };
     let fixture = Fixture::on(db::at(&pair.url).await, |_| {}).await;

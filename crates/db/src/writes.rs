@@ -17,7 +17,6 @@ const ABORT_UNLESS_EXPECTED: &str = "1 / CASE {changed} WHEN {expected} THEN 1 E
 #[derive(Debug, Default)]
 pub struct Writes {
     statements: Vec<Statement>,
-    relaxed_durability: bool,
 }
 
 #[derive(Debug)]
@@ -29,12 +28,6 @@ struct Statement {
 }
 
 impl Writes {
-    /// Lets a crash of PostgreSQL's machine undo the commit of the transaction, until a later one is durable. It is
-    /// visible to all, and comes sooner.
-    pub fn relax_durability(&mut self) {
-        self.relaxed_durability = true;
-    }
-
     /// Adds a statement that changes one row for each of `rows`, which it finds as `given`, with these columns: see
     /// [`rows::given`]. Without rows there is nothing to add.
     pub fn add<R: Serialize>(&mut self, columns: &[Column], rows: &[R], text: &'static str) {
@@ -80,7 +73,6 @@ impl Writes {
     async fn run_as_one(&self, expected: usize, tx: &mut impl Statements) -> Result<usize, DbError> {
         let mut values: Vec<_> = self.statements.iter().map(|statement| statement.rows.clone()).collect();
         values.push(i64::try_from(expected).unwrap_or(i64::MAX).into());
-        values.push(if self.relaxed_durability { "off" } else { "on" }.into());
         let rows = tx.fetch(&self.text(), values).await?;
         assert_eq!(rows.len(), 1, "a batch of writes answers with one row");
         Ok(expected)
@@ -96,13 +88,10 @@ impl Writes {
             named.push(format!("write{n} AS ({given} {} RETURNING 1)", statement.text));
             counts.push(format!("(SELECT count(*) FROM write{n})"));
         }
-        let (expected, commit) = (format!("${}", counts.len() + 1), counts.len() + 2);
+        let expected = format!("${}", counts.len() + 1);
         let check =
             ABORT_UNLESS_EXPECTED.replace("{changed}", &counts.join(" + ")).replace("{expected}", &expected);
-        format!(
-            "WITH {} SELECT {check} AS done, set_config('synchronous_commit', ${commit}, true) AS commit",
-            named.join(", "),
-        )
+        format!("WITH {} SELECT {check} AS done", named.join(", "))
     }
 }
 
@@ -123,7 +112,7 @@ mod tests {
              write1 AS (WITH given AS (SELECT CAST(value ->> 0 AS BIGINT) AS n \
              FROM json_array_elements(CAST($2 AS json)) LIMIT 4) INSERT INTO u SELECT n FROM given RETURNING 1) \
              SELECT 1 / CASE (SELECT count(*) FROM write0) + (SELECT count(*) FROM write1) WHEN $3 THEN 1 ELSE 0 END \
-             AS done, set_config('synchronous_commit', $4, true) AS commit"
+             AS done"
         );
     }
 }

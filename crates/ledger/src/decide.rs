@@ -48,7 +48,7 @@ pub(super) fn decide(batch: &Batch, rows: WorkingSet) -> Decision {
         charges: batch.charges.iter().map(|charge| deciding.charge(charge)).collect(),
     };
     results.assert_complete(batch, is_locked);
-    deciding.decision(batch, results)
+    deciding.decision(results)
 }
 
 impl Decision {
@@ -180,7 +180,7 @@ impl<'b> Deciding<'b> {
     }
 
     /// Adds the statements: accounts come first, then holds, each in the order of their ids.
-    fn decision(self, batch: &Batch, results: Results) -> Decision {
+    fn decision(self, results: Results) -> Decision {
         self.rows.assert_lawful();
         let mut writes = Writes::default();
         changes::change_accounts(&mut writes, self.rows.account_changes());
@@ -188,11 +188,6 @@ impl<'b> Deciding<'b> {
         changes::insert_holds(&mut writes, &self.new_rows);
         changes::insert_entries(&mut writes, &self.entries);
         self.spent.count(&mut writes);
-        if batch.captures.is_empty() && batch.charges.is_empty() {
-            // Money that is only set aside must be seen by others; what a crash undoes of it was not used. Answers to
-            // charges and captures promise more, even if they write nothing because they are recognised.
-            writes.relax_durability();
-        }
         Decision { results, writes, rows: self.rows, new_holds: self.new_holds }
     }
 }

@@ -218,8 +218,8 @@ impl Round {
         round
     }
 
-    /// Replies to openings at once, because money that is set aside need only be visible: a crash that undoes it finds
-    /// it unused. Replies to charges and captures when they are durable.
+    /// Replies to openings at once. On SQLite they are only visible then, which is enough: a crash that undoes them ends
+    /// their requests too. Replies to charges and captures when they are durable.
     fn reply(self, results: Results, durability: &Durability) -> Left {
         results.assert_complete(&self.batch, false);
         let mut left = Left::default();

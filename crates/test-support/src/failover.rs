@@ -38,6 +38,8 @@ end() { kill -INT $(head -qn1 "$folder"/*/postmaster.pid 2>/dev/null) 2>/dev/nul
 trap end EXIT
 serve() { "$bin/postgres" -D "$folder/$1" -p "$2" -h 127.0.0.1 -k "$folder" >/dev/null 2>&1 </dev/null & }
 "$bin/initdb" -D "$folder/a" -U root -A trust -E UTF8 >/dev/null
+# Nothing reaches the disk or the standby but what a commit waits for.
+echo "wal_writer_delay = '10s'" >> "$folder/a/postgresql.conf"
 serve a "$first"
 until "$bin/psql" -qX -h 127.0.0.1 -p "$first" -U root postgres -c 'CREATE DATABASE farebox' >/dev/null 2>&1; do sleep 0.1; done
 "$bin/pg_basebackup" -D "$folder/b" -R -h 127.0.0.1 -p "$first" -U root -X stream -c fast
