@@ -93,7 +93,9 @@ impl Model {
         let outcome = self.charge(hold, amount);
         if matches!(outcome, ChargeOutcome::Charged { .. }) && amount > unused {
             let more = ahead.min(self.available(self.holds[hold].account));
-            self.holds[hold].reserved = self.holds[hold].charged + more;
+            if more > 0 {
+                self.holds[hold].reserved = self.holds[hold].charged + more;
+            }
         }
         outcome
     }
@@ -290,20 +292,27 @@ impl Run {
         let mut wanted = Vec::new();
         for _ in 0..=self.random.below(4) {
             if let Some(hold) = self.pick() {
-                wanted.push((hold, below(&mut self.random, 80), self.random.below(2) == 0));
+                let (amount, kind) = (below(&mut self.random, 80), self.random.below(3));
+                wanted.push((hold, amount, kind));
             }
         }
         let now = self.now();
-        let captured = join_all(wanted.iter().map(|(hold, amount, exactly)| {
-            let owed = if *exactly { Owed::Exactly(money(*amount)) } else { Owed::AtMost(money(*amount)) };
+        let captured = join_all(wanted.iter().map(|(hold, amount, kind)| {
+            let owed = [Owed::Exactly, Owed::AtMost, Owed::InAll][usize::try_from(*kind).unwrap()](money(*amount));
             let hold = self.model.holds[*hold].hold_id().clone();
             self.ledger.capture(Capture { hold, entry: EntryId::new(now), owed, details: details(), now })
         }))
         .await;
-        for ((hold, amount, exactly), done) in wanted.into_iter().zip(captured) {
+        for ((hold, amount, kind), done) in wanted.into_iter().zip(captured) {
             let before = self.model.holds[hold].charged;
+            let is_sum = kind == 2;
+            if is_sum && self.model.holds[hold].open && amount < before {
+                // What was charged beyond the sum is given back.
+                self.model.holds[hold].charged = amount;
+            }
+            let amount = if is_sum { (amount - before).max(0) } else { amount };
             let amount = match self.model.charge(hold, amount) {
-                ChargeOutcome::Short { by } if exactly => {
+                ChargeOutcome::Short { by } if kind == 0 => {
                     assert_eq!(done.unwrap(), CloseOutcome::Short { by });
                     continue;
                 }

@@ -167,14 +167,17 @@ impl Account {
         Ok((after.reserve(more)?, Hold { reserved, charged }))
     }
 
-    /// Returns the account after closing `hold` at what it was charged.
+    /// Returns the account and the hold after closing `hold` at what it was charged, less what it gets back of that.
     ///
     /// # Errors
-    /// [`AccountRefusal::Overflow`] if less than it claims is held.
-    pub fn close(self, hold: Hold) -> Result<Self, AccountRefusal> {
+    /// [`AccountRefusal::Overflow`] if less than it claims is held, or more is given back than it was charged.
+    pub fn close(self, hold: Hold, returned: Money) -> Result<(Self, Hold), AccountRefusal> {
         let held = self.held.checked_sub(hold.claim()).ok_or(AccountRefusal::Overflow)?;
-        let posted = self.posted.checked_add(hold.charged).ok_or(AccountRefusal::Overflow)?;
-        Self::new(self.credited, posted, held).ok_or(AccountRefusal::Overflow)
+        let charged = hold.charged.checked_sub(returned).filter(|charged| *charged >= Money::ZERO);
+        let charged = charged.ok_or(AccountRefusal::Overflow)?;
+        let posted = self.posted.checked_add(charged).ok_or(AccountRefusal::Overflow)?;
+        let account = Self::new(self.credited, posted, held).ok_or(AccountRefusal::Overflow)?;
+        Ok((account, Hold { charged, ..hold }))
     }
 }
 
@@ -243,12 +246,16 @@ mod tests {
 
     #[test]
     fn a_closed_hold_frees_what_it_did_not_use() {
-        for (before, of, after) in [
-            (account(100, 5, 10), hold(10, 4), Ok(account(100, 9, 0))),
-            (account(100, 5, 30), hold(10, 20), Ok(account(100, 25, 10))),
-            (account(100, 5, 9), hold(10, 4), Err(AccountRefusal::Overflow)),
+        for (before, of, returned, after) in [
+            (account(100, 5, 10), hold(10, 4), 0, Ok((account(100, 9, 0), hold(10, 4)))),
+            (account(100, 5, 30), hold(10, 20), 0, Ok((account(100, 25, 10), hold(10, 20)))),
+            (account(100, 5, 9), hold(10, 4), 0, Err(AccountRefusal::Overflow)),
+            // What was charged beyond the price is available again.
+            (account(100, 5, 30), hold(10, 20), 17, Ok((account(100, 8, 10), hold(10, 3)))),
+            (account(100, 5, 10), hold(10, 4), 4, Ok((account(100, 5, 0), hold(10, 0)))),
+            (account(100, 5, 10), hold(10, 4), 5, Err(AccountRefusal::Overflow)),
         ] {
-            assert_eq!(before.close(of), after);
+            assert_eq!(before.close(of, money(returned)), after);
         }
     }
 
@@ -258,6 +265,7 @@ mod tests {
         fn no_step_overdraws(
             credited in 0..=LARGEST.micros(), posted in any::<i64>(), held in any::<i64>(),
             reserved in 0..=LARGEST.micros(), charged in 0..=LARGEST.micros(), amount in 0..=i64::MAX, ahead in 0..=i64::MAX,
+            returned in 0..=i64::MAX,
         ) {
             let posted = posted.rem_euclid(credited.saturating_add(1));
             let held = held.rem_euclid(credited - posted + 1);
@@ -273,11 +281,13 @@ mod tests {
                 prop_assert_eq!(hold.charged.micros(), charged + amount);
                 let claimed = after.held().micros() - held;
                 prop_assert_eq!(claimed, hold.claim().micros() - before_hold.claim().micros());
-                if let Ok(closed) = after.close(hold) {
-                    prop_assert_eq!(closed.posted().micros(), posted + hold.charged.micros());
+                let returned = returned.rem_euclid(hold.charged.micros() + 1);
+                if let Ok((closed, at)) = after.close(hold, money(returned)) {
+                    prop_assert_eq!(at.charged.micros(), hold.charged.micros() - returned);
+                    prop_assert_eq!(closed.posted().micros(), posted + at.charged.micros());
                     prop_assert_eq!(
                         closed.available().micros(),
-                        after.available().micros() + hold.unused().micros()
+                        after.available().micros() + hold.unused().micros() + returned
                     );
                 }
             }

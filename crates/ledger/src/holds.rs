@@ -70,14 +70,17 @@ pub enum OpenOutcome {
     Short(SpendingLimit),
 }
 
-/// Amount still to be charged for a hold when it closes.
+/// Amount that is owed for a hold when it closes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Owed {
-    /// All of this amount, or the hold stays open.
+    /// All of this amount besides what was charged, or the hold stays open.
     Exactly(Money),
-    /// This amount, or as much of it as is available: it has been delivered, and refusing it now would leave all of it
-    /// unpaid.
+    /// This amount besides what was charged, or as much of it as is available: it has been delivered, and refusing it
+    /// now would leave all of it unpaid.
     AtMost(Money),
+    /// This sum in all, or as much of it as is available. What was charged beyond it, while the price was not known
+    /// yet, is given back.
+    InAll(Money),
 }
 
 impl Owed {
@@ -88,7 +91,16 @@ impl Owed {
     #[must_use]
     pub const fn amount(self) -> Money {
         match self {
-            Self::Exactly(amount) | Self::AtMost(amount) => amount,
+            Self::Exactly(amount) | Self::AtMost(amount) | Self::InAll(amount) => amount,
+        }
+    }
+
+    /// Returns what is still to be charged to a hold that was `charged` this much, and what it gets back.
+    pub(super) fn after(self, charged: Money) -> (Money, Money) {
+        let difference = |more: Money, less: Money| more.checked_sub(less).unwrap_or_default().max(Money::ZERO);
+        match self {
+            Self::Exactly(amount) | Self::AtMost(amount) => (amount, Money::ZERO),
+            Self::InAll(sum) => (difference(sum, charged), difference(charged, sum)),
         }
     }
 }
@@ -111,7 +123,7 @@ pub struct Capture {
     pub hold: HoldId,
     /// Id of its entry: [`EntryId::new`].
     pub entry: EntryId,
-    /// Amount that is charged before it closes.
+    /// Amount that it owes then.
     pub owed: Owed,
     /// Details of its entry.
     pub details: EntryDetails,

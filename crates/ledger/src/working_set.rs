@@ -64,6 +64,13 @@ pub(super) struct Change {
     pub closes: bool,
 }
 
+impl Change {
+    /// Returns true if a hold may change to it: one that stays open is never charged less than before.
+    fn is_lawful_after(&self, before: Hold) -> bool {
+        self.closes || self.hold.charged >= before.charged
+    }
+}
+
 /// Change of an open hold that is to be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct HoldChange {
@@ -133,7 +140,8 @@ impl WorkingSet {
             }
             return Ok(Step::refused(CloseOutcome::AlreadyClosed { entry: found }));
         }
-        let mut amount = owed.amount();
+        let (wanted, returned) = owed.after(stored.hold.charged);
+        let mut amount = wanted;
         if let Err(AccountRefusal::Short(by)) = account.charge(stored.hold, amount, Money::ZERO) {
             if matches!(owed, Owed::Exactly(_)) {
                 return Ok(Step::refused(CloseOutcome::Short { by }));
@@ -141,13 +149,12 @@ impl WorkingSet {
             amount = amount.checked_sub(by).unwrap_or_default();
         }
         let charged = account.charge(stored.hold, amount, Money::ZERO);
-        let Ok((account, hold)) = charged.and_then(|(account, hold)| Ok((account.close(hold)?, hold))) else {
-            return Err(LedgerError::Overflow);
-        };
+        let closed = charged.and_then(|(account, hold)| account.close(hold, returned));
+        let Ok((account, hold)) = closed else { return Err(LedgerError::Overflow) };
         let entry = Entry::of(entry, &stored.account, hold.charged, details, *now);
         Ok(Step {
             outcome: CloseOutcome::Closed { entry, released: hold.unused() },
-            in_full: amount == owed.amount(),
+            in_full: amount == wanted,
             change: Some(Change { account, hold, closes: true }),
         })
     }
@@ -220,7 +227,7 @@ impl WorkingSet {
     pub(super) fn apply(&mut self, id: &HoldId, change: Change) {
         let stored = self.holds.get_mut(id).expect("a hold that changes was found");
         assert!(stored.is_open, "a closed hold does not change");
-        assert!(change.hold.charged >= stored.hold.charged, "what a hold was charged never falls");
+        assert!(change.is_lawful_after(stored.hold), "what an open hold was charged never falls");
         // Also if nothing is charged: the database must confirm that the hold is open.
         self.found_holds.entry(id.clone()).or_insert(stored.hold);
         (stored.hold, stored.is_open) = (change.hold, !change.closes);
@@ -259,8 +266,8 @@ impl WorkingSet {
         })
     }
 
-    /// Asserts the laws that every decision keeps, whatever was asked: no account is overdrawn, and no hold is
-    /// charged less than before.
+    /// Asserts the laws that every decision keeps, whatever was asked: no account is overdrawn, and no hold that stays
+    /// open is charged less than before.
     pub(super) fn assert_lawful(&self) {
         for id in self.found_accounts.keys() {
             let account = &self.accounts[id];
@@ -268,7 +275,10 @@ impl WorkingSet {
             assert!(used.is_some_and(|used| used <= account.credited()), "{id} is overdrawn: {account:?}");
         }
         for (id, change) in self.hold_changes() {
-            assert!(change.now.charged >= change.found.charged, "hold {id} is charged less: {change:?}");
+            assert!(
+                change.closes || change.now.charged >= change.found.charged,
+                "hold {id} is charged less: {change:?}"
+            );
         }
     }
 }

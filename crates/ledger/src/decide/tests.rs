@@ -168,6 +168,8 @@ fn a_hold_is_captured_once_and_as_far_as_it_can_be_paid() {
         (Owed::Exactly(money(11)), Err(1)),
         (Owed::AtMost(money(11)), Ok((10, 0))),
         (Owed::NOTHING, Ok((0, 6))),
+        (Owed::InAll(money(4)), Ok((4, 2))),
+        (Owed::InAll(money(11)), Ok((10, 0))),
     ] {
         let [hold, unknown] = new_holds();
         let batch = captures([&hold, &hold, &unknown].map(|hold| capture(hold, owed)).into());
@@ -192,6 +194,23 @@ fn a_hold_is_captured_once_and_as_far_as_it_can_be_paid() {
             }
         }
         assert!(matches!(third, Some(Err(LedgerError::UnknownHold(_)))), "{third:?}");
+    }
+}
+
+#[test]
+fn what_was_charged_beyond_a_sum_is_given_back_when_a_hold_closes() {
+    for (sum, charged) in [(0, 0), (3, 3), (5, 5), (8, 8), (20, 10)] {
+        let [hold] = new_holds();
+        let charges = vec![charge(&hold, 5, 0)];
+        let batch = Batch { charges, ..captures(vec![capture(&hold, Owed::InAll(money(sum)))]) };
+        // Captures are decided first: the charge of the same batch finds the hold closed.
+        let mut rows = locked(10, 6, &[(&hold, 6, true)]);
+        rows.holds.get_mut(&hold).unwrap().hold.charged = money(5);
+        let decision = decide(&batch, rows);
+        let Some(Ok(CloseOutcome::Closed { entry, .. })) = &decision.results.captures[0] else { panic!() };
+        assert_eq!(entry.amount, money(charged));
+        assert_eq!(changes(&decision).0, [(account(), (money(charged), money(-6)))].into());
+        assert!(matches!(decision.results.charges[0], Some(Ok(ChargeOutcome::Closed))));
     }
 }
 
