@@ -170,7 +170,7 @@ pub async fn prepare(options: &DevOptions) -> Result<DevServer, DevError> {
         price_per_million_output: Money::from_micros(100_000_000),
         context_length: 32_768,
         max_output_tokens: 4_096,
-        passed_fields: Vec::new(),
+        ..ModelConfig::default()
     }];
     config.billing.test_checkout = true;
     config.pii.models = Some(PathBuf::from(MODELS_FOLDER)).filter(|folder| folder.is_dir());

@@ -48,8 +48,72 @@ pub struct ModelConfig {
     pub context_length: u64,
     /// Tokens of the longest answer.
     pub max_output_tokens: u64,
+    /// Prices of what is counted apart.
+    pub prices: ItemPrices,
+    /// Tokenizer that counts where the upstream reports no usage.
+    pub tokenizer: Tokenizer,
+    /// Service tier that is asked of the upstream, such as `flex`; `None` for its default.
+    pub service_tier: Option<String>,
     /// Request fields that are passed on besides OpenAI's and the common ones of sampling.
     pub passed_fields: Vec<String>,
+}
+
+/// Prices of what is counted apart, in dollars: a million tokens of a kind, and a request. Kinds without one cost what
+/// other tokens of prompts or answers cost.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ItemPrices {
+    /// Prompt tokens that the upstream read from its cache.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cached_input: Option<Money>,
+    /// Prompt tokens that the upstream wrote to its cache.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cache_write: Option<Money>,
+    /// Prompt tokens that are sound.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub audio_input: Option<Money>,
+    /// Prompt tokens that are images.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image_input: Option<Money>,
+    /// Completion tokens that are reasoning.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reasoning: Option<Money>,
+    /// Completion tokens that are sound.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub audio_output: Option<Money>,
+    /// Completion tokens that are images.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image_output: Option<Money>,
+    /// A request, besides its tokens.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request: Option<Money>,
+}
+
+impl ItemPrices {
+    /// Returns the prices that are set, by the name of their item in answers.
+    pub fn named(&self) -> impl Iterator<Item = (&'static str, Money)> {
+        let all = [
+            ("cachedInput", self.cached_input),
+            ("cacheWrite", self.cache_write),
+            ("audioInput", self.audio_input),
+            ("imageInput", self.image_input),
+            ("reasoning", self.reasoning),
+            ("audioOutput", self.audio_output),
+            ("imageOutput", self.image_output),
+            ("request", self.request),
+        ];
+        all.into_iter().filter_map(|(name, price)| Some((name, price?)))
+    }
+}
+
+/// Tokenizer of a model, by the name that `tiktoken` gives it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Tokenizer {
+    /// The densest in common use: no other one counts many tokens fewer.
+    #[default]
+    O200kBase,
+    Cl100kBase,
 }
 
 /// An upstream of a model, and the name the model has there.
@@ -169,6 +233,12 @@ fn check_model(index: usize, model: &ModelConfig, upstreams: &HashSet<&str>) -> 
     if model.price_per_million_input.micros() < 0 {
         return bad("price_per_million_input", "a price cannot be negative".into());
     }
+    if let Some((name, _)) = model.prices.named().find(|(_, price)| price.micros() < 0) {
+        return bad("prices", format!("a price cannot be negative: {name}"));
+    }
+    if model.service_tier.as_ref().is_some_and(String::is_empty) {
+        return bad("service_tier", "cannot be empty; leave it out for the upstream's default".into());
+    }
     if model.context_length == 0 || model.context_length > MAX_TOKENS {
         return bad("context_length", "set the number of tokens that the model can hold".into());
     }
@@ -246,6 +316,8 @@ mod tests {
                 "models[1].price_per_chunk: set a price above zero",
             ),
             (change(|m| m.price_per_million_input = Money::from_micros(-1)), "cannot be negative"),
+            (change(|m| m.prices.cache_write = Some(Money::from_micros(-1))), "negative: cacheWrite"),
+            (change(|m| m.service_tier = Some(String::new())), "cannot be empty"),
             (change(|m| m.price_per_million_output = Money::ZERO), "models[1].price_per_million_output"),
             (change(|m| m.context_length = 0), "models[1].context_length"),
             (change(|m| m.max_output_tokens = 1001), "models[1].max_output_tokens"),

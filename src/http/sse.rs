@@ -46,10 +46,11 @@ pub fn error(error: &OpenAiError) -> String {
     format!("data: {json}\n\n")
 }
 
-/// Writes the last frames: the error, if there was one, then the receipt, then
+/// Writes the last frames: the usage, if it was asked for, the error, if there was one, then the receipt, then
 /// `[DONE]`, at which many clients stop reading.
 pub fn end(summary: &StreamSummary, receipt: &str) -> Bytes {
-    let mut frames = String::new();
+    let usage = data(summary.usage_chunk.as_slice());
+    let mut frames = String::from_utf8_lossy(&usage).into_owned();
     if let Some(message) = error_message(&summary.end) {
         let (kind, code) = ("server_error", summary.end.as_str());
         frames.push_str(&error(&OpenAiError { error: OpenAiErrorBody { message, kind, param: None, code } }));
@@ -88,7 +89,8 @@ mod tests {
         let text = std::str::from_utf8(&frame).expect("UTF-8");
         assert!(text.starts_with("event: payment-need-voucher\ndata: {") && text.ends_with("}\n\n"));
         assert!(text.contains(r#""requiredCumulative":"7""#));
-        let summary = StreamSummary { end: StreamEnd::NoVoucher, units: 1, balance: Some(balance) };
+        let summary =
+            StreamSummary { end: StreamEnd::NoVoucher, units: 1, balance: Some(balance), usage_chunk: None };
         let text = String::from_utf8(end(&summary, "{}").to_vec()).expect("UTF-8");
         assert!(text.starts_with("data: {\"error\":{\"message\":\"no voucher came"), "{text}");
         assert!(text.contains(r#","type":"server_error","param":null,"code":"no_voucher"}}"#), "{text}");

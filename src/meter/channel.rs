@@ -14,7 +14,7 @@ use crate::id::HoldId;
 use crate::ledger::{ChargeOutcome, EntryDetails, EntryKind, Owed};
 use crate::money::Money;
 use crate::payments::methods::tempo::session::ChannelId;
-use crate::services::chat::{Chunk, Completion};
+use crate::services::chat::{AnswerUsage, Chunk, Completion};
 
 /// Interval at which a waiting stream reads its channel without a notification: the
 /// notification of a voucher that another instance accepted may be lost.
@@ -247,9 +247,9 @@ impl FundingSource for ChannelSource {
     }
 
     /// An upstream that has the prompt reads it for money, whoever waits for the answer, and also for an empty one.
-    fn owed_at_end(&mut self, request: &MeteredRequest, end: &StreamEnd) -> Owed {
+    fn owed_at_end(&mut self, request: &MeteredRequest, end: &StreamEnd, _usage: &AnswerUsage) -> Owed {
         let is_read = matches!(end, StreamEnd::Complete | StreamEnd::ClientGone | StreamEnd::Superseded);
-        if !is_read || !request.delivery.is_taken() {
+        if !is_read || !request.chat.delivery().is_taken() {
             return Owed::NOTHING;
         }
         let due = self.terms.balance.affordable(self.terms.price, std::mem::take(&mut self.prompt_due));
@@ -260,8 +260,8 @@ impl FundingSource for ChannelSource {
     /// The challenge asked for the most that a non-streaming answer can cost, so the
     /// vouchers always cover it.
     fn owed_for_completion(&mut self, completion: &Completion) -> Owed {
-        let units =
-            completion.tokens().clamp(1, self.terms.max_units).saturating_add(self.terms.prompt_units);
+        let tokens = completion.usage.completion_tokens.clamp(1, self.terms.max_units);
+        let units = tokens.saturating_add(self.terms.prompt_units);
         self.units = self.terms.balance.affordable(self.terms.price, units);
         Owed::Exactly(self.terms.price.checked_mul(self.units).unwrap_or(Money::ZERO))
     }
@@ -283,7 +283,7 @@ impl FundingSource for ChannelSource {
         EntryDetails {
             kind: EntryKind::Usage,
             request_id: Some(request.request_id.clone()),
-            service: request.model.clone(),
+            service: request.chat.model().id.clone(),
             units,
             unit_price: self.terms.price,
             meta: request.entry_meta(serde_json::json!({

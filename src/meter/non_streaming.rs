@@ -7,7 +7,8 @@ use super::source::{FundingSource, MeteredRequest};
 use super::stream::StreamEnd;
 use crate::id::{EntryId, HoldId, Timestamp};
 use crate::ledger::{Capture, CloseOutcome, EntryDetails, Ledger, Owed};
-use crate::services::chat::{Completion, UpstreamError};
+use crate::money::Money;
+use crate::services::chat::{AnswerUsage, Completion, UpstreamError};
 
 /// End of a request for a non-streaming answer, and the units that it cost.
 #[derive(Debug)]
@@ -15,6 +16,8 @@ pub struct AnswerSummary {
     pub answer: Result<Completion, AnswerError>,
     /// Number of units charged: tokens.
     pub units: u64,
+    /// Amount charged.
+    pub cost: Money,
 }
 
 /// Reason for which there is no answer.
@@ -48,7 +51,7 @@ pub async fn non_streaming<P: FundingSource>(
             () = &mut client_gone => break Err(AnswerError::ClientGone),
             end = source.cancelled(&request) => break Err(AnswerError::of_cancelled(&end)),
             answered = &mut answer => break answered.map_err(AnswerError::Upstream),
-            () = request.delivery.taken(), if !is_taken => {
+            () = request.chat.delivery().taken(), if !is_taken => {
                 is_taken = true;
                 source.on_taken(&request).await;
             }
@@ -60,11 +63,11 @@ pub async fn non_streaming<P: FundingSource>(
         Ok(completion) => completion,
         Err(error) => {
             let end = error.end();
-            let owed = source.owed_at_end(&request, &end);
+            let owed = source.owed_at_end(&request, &end, &AnswerUsage::default());
             let units = source.units();
             // If this fails too, the first reason is the one to tell.
-            let _ = capture(&request, &source, ledger, (owed, units), end.as_str(), None, now).await;
-            return AnswerSummary { answer: Err(error), units };
+            let captured = capture(&request, &source, ledger, (owed, units), end.as_str(), None, now).await;
+            return AnswerSummary { answer: Err(error), units, cost: captured.unwrap_or_default() };
         }
     };
     let owed = source.owed_for_completion(&completion);
@@ -72,12 +75,12 @@ pub async fn non_streaming<P: FundingSource>(
     // An answer that nobody gets is not charged for, unless it has been.
     let undelivered = source.entry_details(&request, 0, StreamEnd::LedgerUnavailable.as_str());
     match capture(&request, &source, ledger, (owed, units), "complete", Some(undelivered), now).await {
-        Ok(()) => AnswerSummary { answer: Ok(completion), units },
-        Err(error) => AnswerSummary { answer: Err(error), units: 0 },
+        Ok(cost) => AnswerSummary { answer: Ok(completion), units, cost },
+        Err(error) => AnswerSummary { answer: Err(error), units: 0, cost: Money::ZERO },
     }
 }
 
-/// Charges what is owed for a request and closes its hold, in one step. `undelivered` is the entry of a hold that can
+/// Charges what is owed for a request and closes its hold, in one step. Returns what was charged. `undelivered` is the entry of a hold that can
 /// only be closed later, when its answer is lost.
 async fn capture<P: FundingSource>(
     request: &MeteredRequest,
@@ -87,7 +90,7 @@ async fn capture<P: FundingSource>(
     end: &str,
     undelivered: Option<EntryDetails>,
     now: Timestamp,
-) -> Result<(), AnswerError> {
+) -> Result<Money, AnswerError> {
     let details = source.entry_details(request, units, end);
     let hold = HoldId::clone(&request.hold);
     let capture = Capture { hold, entry: EntryId::new(now), owed, details, now };
@@ -96,7 +99,7 @@ async fn capture<P: FundingSource>(
         None => capture,
     };
     match served::capture(ledger, &request.hold, capture, late).await {
-        Ok(CloseOutcome::Closed { .. }) => Ok(()),
+        Ok(CloseOutcome::Closed { entry, .. }) => Ok(entry.amount),
         Ok(CloseOutcome::AlreadyClosed { .. }) => Err(AnswerError::Superseded),
         Ok(CloseOutcome::Short { .. }) => {
             // Nothing is delivered, so nothing is charged.

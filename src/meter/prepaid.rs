@@ -1,10 +1,8 @@
-//! Funding source of an account: charges by the token. While an answer streams, it
-//! charges only what the answer costs at the least; the reported usage decides the
-//! remainder.
+//! Funding source of an account: charges by the token.
 //!
-//! A charge cannot be taken back, so until usage is known a chunk counts as a token or
-//! less, and the prompt as the smallest number of tokens it can be. The hold covers
-//! the difference meanwhile.
+//! While an answer streams it is charged ahead of its usage: a chunk counts as a token or less, and the prompt as the
+//! smallest number of tokens it can be. The usage decides at the end: what was charged beyond it comes back, and the hold
+//! covers what is missing.
 
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
@@ -13,23 +11,14 @@ use super::source::{FundingSource, MeteredRequest, StreamContext};
 use super::stream::StreamEnd;
 use crate::ledger::{ChargeOutcome, EntryDetails, EntryKind, LARGEST, Ledger, Owed};
 use crate::money::Money;
-use crate::services::chat::{Chunk, Completion, PromptSize, Tariff, Usage};
+use crate::services::chat::{AnswerUsage, Chunk, Completion, PromptSize, Tariff, Usage};
 
 /// Funding source of an answer that prepaid credits pay for.
 pub struct PrepaidSource {
-    tariff: Tariff,
-    prompt: PromptSize,
-    /// Largest number of completion tokens that are charged.
-    max_tokens: u64,
-    /// True if that is less than the request allows, because the account has no more.
-    is_shortened: bool,
-    /// Largest amount that is charged; `None` if no budget limits it.
-    limit: Option<Money>,
-    /// Public id of the API key.
-    key: String,
-    /// Cancelled when the key is revoked or expires.
-    key_ended: CancellationToken,
-    tally: UsageTally,
+    terms: PrepaidTerms,
+    tally: ChunkTally,
+    /// Usage that is paid for, once it is known.
+    usage: Usage,
     charged: Money,
     /// True if an answer was delivered that is to be paid for, even an empty one.
     is_due: bool,
@@ -52,19 +41,19 @@ pub struct PrepaidTerms {
     pub key_ended: CancellationToken,
 }
 
-/// Usage of an answer so far: counted, and reported.
+/// Chunks of an answer so far, and the usage that came with them.
 #[derive(Debug, Clone, Copy, Default)]
-struct UsageTally {
+struct ChunkTally {
     chunks: u64,
     bytes: u64,
     usage: Option<Usage>,
 }
 
-impl UsageTally {
+impl ChunkTally {
     fn add(&mut self, chunk: &Chunk) {
         self.chunks += u64::from(chunk.billable);
-        self.bytes = self.bytes.saturating_add(chunk.content_bytes as u64);
-        self.usage = chunk.usage.or(self.usage);
+        self.bytes = self.bytes.saturating_add(chunk.text_bytes as u64);
+        self.usage = chunk.usage.map(|usage| usage.after(self.usage)).or(self.usage);
     }
 
     /// Returns the number of tokens counted by chunks: a token each, fewer if chunks
@@ -73,7 +62,7 @@ impl UsageTally {
         self.chunks.min(self.bytes / 3 + 1)
     }
 
-    /// Returns a lower bound of the completion tokens: as counted, as reported, or by
+    /// Returns the completion tokens to charge ahead: as counted, as reported, or by
     /// length where chunks are much longer than a token is.
     fn tokens(&self) -> u64 {
         let reported = self.usage.map_or(0, |usage| usage.completion_tokens);
@@ -84,44 +73,23 @@ impl UsageTally {
 impl PrepaidSource {
     #[must_use]
     pub fn new(terms: PrepaidTerms) -> Self {
-        let PrepaidTerms { tariff, prompt, max_tokens, is_shortened, limit, key, key_ended } = terms;
-        let (tally, charged) = (UsageTally::default(), Money::ZERO);
-        Self {
-            tariff,
-            prompt,
-            max_tokens,
-            is_shortened,
-            limit,
-            key,
-            key_ended,
-            tally,
-            charged,
-            is_due: false,
-        }
+        let (tally, usage) = (ChunkTally::default(), Usage::default());
+        Self { terms, tally, usage, charged: Money::ZERO, is_due: false }
     }
 
-    /// Returns the prompt tokens as reported if that many are possible, else as estimated.
-    fn prompt_tokens(&self) -> u64 {
-        let reported = self.tally.usage.map(|usage| usage.prompt_tokens);
-        reported
-            .filter(|tokens| *tokens <= self.prompt.max_tokens())
-            .unwrap_or(self.prompt.estimated_tokens())
-    }
-
-    fn completion_tokens(&self) -> u64 {
-        self.tally.tokens().min(self.max_tokens)
-    }
-
-    /// Returns the price of `prompt` and `completion` tokens less the amount charged
-    /// already; `None` if the price is out of range.
-    fn amount_due(&self, prompt: u64, completion: u64) -> Option<Money> {
-        let owed = self.tariff.cost(prompt, completion)?.checked_sub(self.charged)?;
+    /// Returns the amount to charge for the chunks so far, less the amount charged already; `None` if the price is out of
+    /// range.
+    fn due_ahead(&self) -> Option<Money> {
+        let prompt = Usage::of_text(self.terms.prompt.min_tokens(), 0);
+        let completion_tokens = self.tally.tokens().min(self.terms.max_tokens);
+        let usage = Usage { completion_tokens, ..self.tally.usage.unwrap_or(prompt) };
+        let owed = self.terms.tariff.cost(&usage)?.checked_sub(self.charged)?;
         Some(owed.max(Money::ZERO))
     }
 
     /// Returns the amount that a budget leaves.
     fn left(&self) -> Money {
-        let limit = self.limit.unwrap_or(LARGEST);
+        let limit = self.terms.limit.unwrap_or(LARGEST);
         limit.checked_sub(self.charged).unwrap_or_default().max(Money::ZERO)
     }
 
@@ -152,18 +120,21 @@ impl PrepaidSource {
         }
     }
 
-    /// Returns the amount still owed for the usage of the whole answer.
-    fn remaining_due(&self) -> Owed {
-        let due = self.amount_due(self.prompt_tokens(), self.completion_tokens());
-        due.map_or_else(
+    /// Returns the amount owed for the usage of the answer, all in all.
+    fn owed(&self) -> Owed {
+        if !self.is_due {
+            return Owed::InAll(Money::ZERO);
+        }
+        let cost = self.terms.tariff.cost(&self.usage);
+        cost.map_or_else(
             || {
                 tracing::error!(
-                    key = self.key,
+                    key = self.terms.key,
                     "the price of an answer is out of range; only what was charged before is kept"
                 );
                 Owed::NOTHING
             },
-            |due| Owed::AtMost(due.min(self.left())),
+            |cost| Owed::InAll(cost.min(self.terms.limit.unwrap_or(LARGEST))),
         )
     }
 }
@@ -189,14 +160,8 @@ impl FundingSource for PrepaidSource {
             for chunk in billable_prefix(chunks, units) {
                 self.tally.add(chunk);
             }
-            // Reported usage decides the length of the prompt; until then it counts as short as it can be.
-            let prompt = match self.tally.usage {
-                Some(_) => self.prompt_tokens(),
-                None => self.prompt.min_tokens(),
-            };
-            let due =
-                self.amount_due(prompt, self.completion_tokens()).ok_or(StreamEnd::LedgerUnavailable)?;
-            let is_exhausted = self.is_shortened && self.tally.counted_tokens() > self.max_tokens;
+            let due = self.due_ahead().ok_or(StreamEnd::LedgerUnavailable)?;
+            let is_exhausted = self.terms.is_shortened && self.tally.counted_tokens() > self.terms.max_tokens;
             if !is_exhausted {
                 match self.charge(&context.ledger, &context.request, due).await {
                     Ok(true) => return Ok(units),
@@ -220,62 +185,58 @@ impl FundingSource for PrepaidSource {
     }
 
     async fn cancelled(&mut self, _request: &MeteredRequest) -> StreamEnd {
-        self.key_ended.cancelled().await;
+        self.terms.key_ended.cancelled().await;
         StreamEnd::KeyEnded
     }
 
     /// The prompt is owed from the moment at which an upstream has it: who leaves then has caused its
-    /// cost. What the upstream or this server fails to do is owed only as far as it was delivered, and
-    /// nothing is charged after a charge of unknown outcome, which may have been made.
-    fn owed_at_end(&mut self, request: &MeteredRequest, end: &StreamEnd) -> Owed {
+    /// cost. What the upstream or this server fails to do is owed only as far as it was delivered.
+    fn owed_at_end(&mut self, request: &MeteredRequest, end: &StreamEnd, usage: &AnswerUsage) -> Owed {
         let is_delivered = self.tally.chunks > 0;
         self.is_due = match end {
-            StreamEnd::LedgerUnavailable => false,
             StreamEnd::Complete => true,
             StreamEnd::ClientGone | StreamEnd::KeyEnded | StreamEnd::OutOfCredit => {
-                is_delivered || request.delivery.is_taken()
+                is_delivered || request.chat.delivery().is_taken()
             }
-            StreamEnd::Upstream(_) | StreamEnd::NoVoucher | StreamEnd::Superseded => is_delivered,
+            StreamEnd::Upstream(_)
+            | StreamEnd::NoVoucher
+            | StreamEnd::Superseded
+            | StreamEnd::LedgerUnavailable => is_delivered,
         };
-        if self.is_due { self.remaining_due() } else { Owed::NOTHING }
+        if self.is_due {
+            self.usage = usage.of(&request.chat);
+        }
+        self.owed()
     }
 
     fn owed_for_completion(&mut self, completion: &Completion) -> Owed {
-        self.tally = UsageTally {
-            chunks: completion.tokens(),
-            bytes: completion.content_bytes as u64,
-            usage: completion.usage,
-        };
+        self.usage = completion.usage;
         self.is_due = true;
-        self.remaining_due()
+        self.owed()
     }
 
     /// Tokens of prompt and completion.
     fn units(&self) -> u64 {
-        if self.charged.is_zero() && !self.is_due {
-            return 0;
-        }
-        self.prompt_tokens().saturating_add(self.completion_tokens())
+        self.usage.total_tokens()
     }
 
-    /// The price of one unit is zero: prices are per million tokens and stand in the metadata.
+    /// The price of one unit is zero: each item in the metadata has its own.
     fn entry_details(&self, request: &MeteredRequest, units: u64, end: &str) -> EntryDetails {
-        let (prompt, completion) =
-            if units == 0 { (0, 0) } else { (self.prompt_tokens(), self.completion_tokens()) };
+        let usage = if units == 0 { Usage::default() } else { self.usage };
+        let items = if units == 0 { json!([]) } else { self.terms.tariff.items_json(&usage) };
         EntryDetails {
             kind: EntryKind::Usage,
             request_id: Some(request.request_id.clone()),
-            service: request.model.clone(),
+            service: request.chat.model().id.clone(),
             units,
             unit_price: Money::ZERO,
             meta: request.entry_meta(json!({
-                "key": self.key,
+                "key": self.terms.key,
                 "end": end,
-                "promptTokens": prompt,
-                "completionTokens": completion,
-                "reported": self.tally.usage.is_some(),
-                "pricePerMillionInput": self.tariff.input.to_dollars(),
-                "pricePerMillionOutput": self.tariff.output.to_dollars(),
+                "promptTokens": usage.prompt_tokens,
+                "completionTokens": usage.completion_tokens,
+                "reported": units > 0 && !usage.is_estimated,
+                "items": items,
             })),
         }
     }
@@ -283,35 +244,49 @@ impl FundingSource for PrepaidSource {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use bytes::Bytes;
 
     use super::*;
     use crate::config;
     use crate::id::{HoldId, RequestId, Timestamp};
     use crate::meter::ServedHolds;
-    use crate::services::chat::{Catalog, ChatRequest, EntityCounts, RequestLimits, UpstreamDelivery};
+    use crate::services::chat::{
+        AnswerHead, Catalog, ChatRequest, ChoiceText, ProtectedRequest, RequestLimits,
+    };
 
     fn chunk(billable: bool) -> Chunk {
-        let content_bytes = if billable { 6 } else { 0 };
+        let text_bytes = if billable { 6 } else { 0 };
         Chunk {
             data: Bytes::new(),
             billable,
-            content_bytes,
+            text_bytes,
+            texts: Vec::new(),
             usage: None,
-            usage_only: false,
             finished: Vec::new(),
             held_back: None,
         }
+    }
+
+    fn chat() -> ChatRequest {
+        let catalog = Catalog::new(&[config::ModelConfig {
+            id: "small".into(),
+            price_per_million_output: Money::from_micros(1_000_000),
+            context_length: 1_000,
+            max_output_tokens: 10,
+            ..config::ModelConfig::default()
+        }]);
+        let body = r#"{"model":"small","messages":[{"role":"user","content":"hi"}]}"#;
+        ChatRequest::parse(body, &catalog, RequestLimits::default()).expect("valid")
     }
 
     fn request() -> MeteredRequest {
         MeteredRequest {
             hold: ServedHolds::default().serve(HoldId::new(Timestamp::from_millis(0))),
             request_id: RequestId::from_client("r").expect("an id"),
-            model: "small".into(),
-            wants_usage: false,
-            replaced: EntityCounts::default(),
-            delivery: UpstreamDelivery::default(),
+            chat: Arc::new(ProtectedRequest::unexamined(chat())),
+            head: AnswerHead { id: "a".into(), created: 0 },
         }
     }
 
@@ -324,21 +299,17 @@ mod tests {
         }
     }
 
+    /// The sum is what was delivered, whether or not the last charge was made.
     #[test]
     fn attack_30_a_charge_of_unknown_outcome_is_not_made_again_when_the_hold_is_captured() {
-        let catalog = Catalog::new(&[config::ModelConfig {
-            id: "small".into(),
-            price_per_million_output: Money::from_micros(1_000_000),
-            ..config::ModelConfig::default()
-        }]);
-        let body = r#"{"model":"small","messages":[{"role":"user","content":"hi"}]}"#;
-        let chat = ChatRequest::parse(body, &catalog, RequestLimits::default()).expect("valid");
-        for (end, owed) in [
-            (StreamEnd::Complete, Owed::AtMost(Money::from_micros(3))),
-            (StreamEnd::LedgerUnavailable, Owed::NOTHING),
-        ] {
+        let delivered =
+            Chunk { texts: vec![ChoiceText { choice: 0, text: "one two three".into() }], ..chunk(true) };
+        let mut usage = AnswerUsage::default();
+        usage.add(&delivered);
+        for (end, owed) in [(StreamEnd::Complete, 3), (StreamEnd::LedgerUnavailable, 3)] {
+            let chat = chat();
             let mut source = PrepaidSource::new(PrepaidTerms {
-                tariff: chat.model().tariff(),
+                tariff: chat.model().tariff,
                 prompt: chat.prompt(),
                 max_tokens: 10,
                 is_shortened: false,
@@ -346,15 +317,16 @@ mod tests {
                 key: "key".into(),
                 key_ended: CancellationToken::new(),
             });
-            source.tally = UsageTally { chunks: 3, bytes: 18, usage: None };
-            assert_eq!(source.owed_at_end(&request(), &end), owed);
+            source.tally.add(&delivered);
+            source.charged = Money::from_micros(9);
+            assert_eq!(source.owed_at_end(&request(), &end, &usage), Owed::InAll(Money::from_micros(owed)));
         }
     }
 
     #[test]
     fn a_chunk_is_a_token_unless_it_is_shorter_or_much_longer() {
         for (chunks, bytes, tokens) in [(0, 0, 0), (1, 1, 1), (10, 60, 10), (100, 100, 34), (2, 800, 100)] {
-            assert_eq!(UsageTally { chunks, bytes, usage: None }.tokens(), tokens, "{chunks} {bytes}");
+            assert_eq!(ChunkTally { chunks, bytes, usage: None }.tokens(), tokens, "{chunks} {bytes}");
         }
     }
 }

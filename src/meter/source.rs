@@ -1,6 +1,7 @@
 //! Funding sources: a channel, whose vouchers may have to be requested, and prepaid
 //! credits, of which no more can be requested.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -11,7 +12,7 @@ use super::state::ChannelBalance;
 use super::stream::{StreamEnd, StreamEvent};
 use crate::id::RequestId;
 use crate::ledger::{EntryDetails, Ledger, Owed};
-use crate::services::chat::{Chunk, Completion, EntityCounts, UpstreamDelivery};
+use crate::services::chat::{AnswerHead, AnswerUsage, Chunk, Completion, ProtectedRequest};
 
 /// Time within which a client must accept an event; after it the client counts as gone.
 const SEND_TIMEOUT: Duration = Duration::from_mins(1);
@@ -23,20 +24,16 @@ pub(super) const PING_INTERVAL: Duration = Duration::from_secs(10);
 pub struct MeteredRequest {
     pub hold: ServedHold,
     pub request_id: RequestId,
-    pub model: String,
-    /// True if the client asked for usage within the stream.
-    pub wants_usage: bool,
-    /// Numbers of findings that were replaced in the request, by entity.
-    pub replaced: EntityCounts,
-    pub delivery: UpstreamDelivery,
+    pub chat: Arc<ProtectedRequest>,
+    pub head: AnswerHead,
 }
 
 impl MeteredRequest {
     /// Returns the metadata of the request's entry: `meta` and the numbers of
     /// replaced findings, never their values.
     pub(super) fn entry_meta(&self, mut meta: Value) -> Value {
-        if !self.replaced.is_empty() {
-            meta["pii"] = serde_json::json!(self.replaced);
+        if let Some(replaced) = self.chat.replaced().filter(|replaced| !replaced.is_empty()) {
+            meta["pii"] = serde_json::json!(replaced);
         }
         meta
     }
@@ -102,11 +99,9 @@ pub trait FundingSource: Send {
         std::future::pending()
     }
 
-    /// Returns the amount still owed for a request that ended for this reason: a stream, or a
+    /// Returns the amount owed for a request that ended for this reason: a stream with this usage, or a
     /// non-streaming answer that did not come.
-    fn owed_at_end(&mut self, _request: &MeteredRequest, _end: &StreamEnd) -> Owed {
-        Owed::NOTHING
-    }
+    fn owed_at_end(&mut self, request: &MeteredRequest, end: &StreamEnd, usage: &AnswerUsage) -> Owed;
 
     /// Returns the amount owed for a non-streaming answer.
     fn owed_for_completion(&mut self, completion: &Completion) -> Owed;

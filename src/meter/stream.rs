@@ -15,7 +15,7 @@ use super::state::ChannelBalance;
 use crate::id::{EntryId, HoldId, Timestamp};
 use crate::ledger::{Capture, Ledger};
 use crate::money::Money;
-use crate::services::chat::{Chunk, ChunkStream, UpstreamError};
+use crate::services::chat::{AnswerUsage, Chunk, ChunkStream, UpstreamError};
 
 /// Largest number of chunks that one charge covers.
 const BATCH: usize = 16;
@@ -48,6 +48,9 @@ pub struct StreamSummary {
     pub units: u64,
     /// Balance of the channel that paid for it; `None` for prepaid credits.
     pub balance: Option<ChannelBalance>,
+    /// Last chunk of the answer, with its usage and its cost; `None` if the client did not ask for it, or nothing was
+    /// delivered.
+    pub usage_chunk: Option<Bytes>,
 }
 
 /// Reason for which a stream ended.
@@ -77,6 +80,10 @@ pub struct MeteredStream<P> {
     source: P,
     /// Text held back behind the last chunk that was sent, as one more chunk.
     held_back: Option<Bytes>,
+    /// Usage of the chunks that were charged.
+    usage: AnswerUsage,
+    /// True if a chunk was sent.
+    is_begun: bool,
 }
 
 impl<P: FundingSource> MeteredStream<P> {
@@ -89,10 +96,9 @@ impl<P: FundingSource> MeteredStream<P> {
         ledger: Ledger,
     ) -> (Box<Self>, mpsc::Receiver<StreamEvent>) {
         let (events, receiver) = mpsc::channel(EVENT_QUEUE);
-        (
-            Box::new(Self { context: StreamContext { request, ledger, events }, source, held_back: None }),
-            receiver,
-        )
+        let context = StreamContext { request, ledger, events };
+        let usage = AnswerUsage::default();
+        (Box::new(Self { context, source, held_back: None, usage, is_begun: false }), receiver)
     }
 
     /// Runs the stream to its end and captures the hold. `start` sends the request to
@@ -117,7 +123,7 @@ impl<P: FundingSource> MeteredStream<P> {
         mut start: BoxFuture<'_, Result<ChunkStream, UpstreamError>>,
     ) -> Result<ChunkStream, StreamEnd> {
         self.source.before_upstream(&self.context).await?;
-        let delivery = self.context.request.delivery.clone();
+        let delivery = self.context.request.chat.delivery().clone();
         let mut is_taken = false;
         loop {
             tokio::select! {
@@ -197,17 +203,20 @@ impl<P: FundingSource> MeteredStream<P> {
                 charged -= 1;
             }
             match batch.pop_front() {
-                // Usage is always requested from the upstream, though not every client requests it.
-                Some(Ok(chunk)) if chunk.usage_only && !self.context.request.wants_usage => {}
                 Some(Ok(chunk)) => {
-                    held_back = chunk.held_back;
-                    chunks.push(chunk.data);
+                    self.usage.add(&chunk);
+                    // Usage alone is told at the end, when it is charged.
+                    if !chunk.data.is_empty() {
+                        held_back = chunk.held_back;
+                        chunks.push(chunk.data);
+                    }
                 }
                 Some(Err(error)) => failed = Err(StreamEnd::Upstream(error)),
                 None => {}
             }
         }
         if !chunks.is_empty() {
+            self.is_begun = true;
             self.send(StreamEvent::Chunks(chunks)).await?;
             self.held_back = held_back;
         }
@@ -228,7 +237,7 @@ impl<P: FundingSource> MeteredStream<P> {
         if let Some(chunk) = self.held_back.take().filter(|_| end != StreamEnd::ClientGone) {
             let _ = self.context.send(StreamEvent::Chunks(vec![chunk])).await;
         }
-        let owed = self.source.owed_at_end(&self.context.request, &end);
+        let owed = self.source.owed_at_end(&self.context.request, &end, &self.usage);
         let units = self.source.units();
         let StreamContext { request, ledger, .. } = &self.context;
         let details = self.source.entry_details(request, units, end.as_str());
@@ -236,11 +245,20 @@ impl<P: FundingSource> MeteredStream<P> {
         let hold = HoldId::clone(&request.hold);
         let capture = Capture { hold, entry: EntryId::new(now), owed, details, now };
         // What was delivered stays owed.
-        if let Err(error) = served::capture(ledger, &request.hold, capture, |capture| capture).await {
-            tracing::error!(%error, "a stream's hold is not captured");
-        }
+        let cost = match served::capture(ledger, &request.hold, capture, |capture| capture).await {
+            Ok(closed) => closed.entry().map(|entry| entry.amount),
+            Err(error) => {
+                tracing::error!(%error, "a stream's hold is not captured");
+                None
+            }
+        };
+        let wants_usage = request.chat.wants_usage() && self.is_begun && end != StreamEnd::ClientGone;
+        let usage_chunk = wants_usage.then(|| {
+            let usage = self.usage.of(&request.chat);
+            request.head.usage_chunk(&request.chat.model().id, usage, cost)
+        });
         let balance = self.source.channel_balance().await;
-        let summary = StreamSummary { end, units, balance };
+        let summary = StreamSummary { end, units, balance, usage_chunk };
         if summary.end != StreamEnd::ClientGone {
             let _ = self.context.send(StreamEvent::End(Box::new(summary.clone()))).await;
         }

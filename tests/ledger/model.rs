@@ -298,7 +298,8 @@ impl Run {
         }
         let now = self.now();
         let captured = join_all(wanted.iter().map(|(hold, amount, kind)| {
-            let owed = [Owed::Exactly, Owed::AtMost, Owed::InAll][usize::try_from(*kind).unwrap()](money(*amount));
+            let owed =
+                [Owed::Exactly, Owed::AtMost, Owed::InAll][usize::try_from(*kind).unwrap()](money(*amount));
             let hold = self.model.holds[*hold].hold_id().clone();
             self.ledger.capture(Capture { hold, entry: EntryId::new(now), owed, details: details(), now })
         }))

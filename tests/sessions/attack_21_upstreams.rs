@@ -110,11 +110,11 @@ fn attack_21_a_whole_answer_costs_no_more_than_it_can_have_used() {
     run(with_a_payer(short_timeouts, async |fixture, payer| {
         for (script, tokens) in [
             (json!({"chunks": 3}), 3),
-            // No usage that can be believed: about four bytes are a token.
-            (json!({"chunks": 3, "usage": "missing"}), 5),
-            (json!({"chunks": 3, "usage": "negative"}), 5),
-            (json!({"chunks": 3, "usage": "fractional"}), 5),
-            (json!({"chunks": 3, "usage": "huge"}), 5),
+            // No usage that can be believed: the text is counted, a word and its number each time.
+            (json!({"chunks": 3, "usage": "missing"}), 6),
+            (json!({"chunks": 3, "usage": "negative"}), 6),
+            (json!({"chunks": 3, "usage": "fractional"}), 6),
+            (json!({"chunks": 3, "usage": "huge"}), 6),
             (json!({"chunks": 1, "usage": "missing", "text": "x".repeat(300)}), LONGEST),
             (answer("hi", json!(LONGEST)), LONGEST),
             (answer("hi", json!(LONGEST + 1)), 1),

@@ -74,7 +74,7 @@ pub fn sell(config: &mut Config, chain: &Devnet, base_url: &str) {
         price_per_million_output: Money::from_micros(100_000_000),
         context_length: 32_768,
         max_output_tokens: 4_096,
-        passed_fields: Vec::new(),
+        ..ModelConfig::default()
     }];
 }
 

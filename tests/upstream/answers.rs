@@ -11,14 +11,17 @@ async fn a_stream_is_delivered_under_our_name() {
     assert_eq!((text(&chunks).as_str(), error), ("tell me a story", None));
     let id = value(&chunks[0])["id"].clone();
     assert!(id.as_str().is_some_and(|id| id.starts_with("chatcmpl-")), "{id}");
-    for chunk in &chunks {
+    let (last, shown) = chunks.split_last().expect("a chunk");
+    for chunk in shown {
         let shown = value(chunk);
         assert_eq!((&shown["id"], &shown["model"]), (&id, &json!(MODEL)));
         assert_eq!(shown["object"], "chat.completion.chunk");
     }
     assert_eq!(chunks.iter().filter(|c| c.billable).count(), 4);
-    let last = chunks.last().expect("a chunk");
-    assert!(last.usage_only && last.usage.is_some_and(|u| u.completion_tokens == 4 && u.prompt_tokens == 4));
+    // Usage is told when it is charged.
+    assert!(
+        last.data.is_empty() && last.usage.is_some_and(|u| u.completion_tokens == 4 && u.prompt_tokens == 4)
+    );
     assert_eq!(chunks.iter().filter(|c| !c.finished.is_empty()).count(), 1);
 }
 
@@ -42,11 +45,10 @@ async fn reasoning_and_tool_calls_are_billable() {
 async fn a_whole_answer_is_delivered_under_our_name() {
     let (fixture, _scripted) = fixture().await;
     let completion = fixture.whole(&json!({"chunks": 3, "text": "ab"})).await.expect("an answer");
-    let shown: Value = serde_json::from_slice(&completion.data).expect("JSON");
+    assert_eq!(completion.usage.completion_tokens, 3);
+    let shown: Value = serde_json::from_slice(&completion.into_json(None)).expect("JSON");
     assert_eq!(shown["choices"][0]["message"]["content"], "ababab");
     assert_eq!((&shown["model"], &shown["object"]), (&json!(MODEL), &json!("chat.completion")));
-    assert_eq!(completion.content_bytes, 6);
-    assert_eq!(completion.usage.map(|u| u.completion_tokens), Some(3));
 }
 
 #[tokio::test]

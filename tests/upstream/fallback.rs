@@ -62,7 +62,7 @@ async fn whole_answers_fall_back_too() {
     let second = scripted().await;
     let fixture = Fixture::new(&[upstream("first", broken), upstream("second", second.base_url())]);
     let completion = fixture.whole(&json!("one two")).await.expect("an answer");
-    assert!(String::from_utf8_lossy(&completion.data).contains("one two"));
+    assert!(String::from_utf8_lossy(&completion.into_json(None)).contains("one two"));
 }
 
 #[tokio::test]

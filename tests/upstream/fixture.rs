@@ -7,8 +7,8 @@ use farebox::id::Timestamp;
 use farebox::money::Money;
 use farebox::services::chat::scripted::{ObservedRequests, ScriptedUpstream};
 use farebox::services::chat::{
-    Catalog, ChatRequest, Chunk, ChunkStream, Completion, Privacy, ProtectedRequest, RequestLimits,
-    UpstreamError, Upstreams,
+    AnswerHead, Catalog, ChatRequest, Chunk, ChunkStream, Completion, Privacy, ProtectedRequest,
+    RequestLimits, UpstreamError, Upstreams,
 };
 use farebox::services::pii::Examiner;
 use futures_util::StreamExt as _;
@@ -67,7 +67,7 @@ impl Fixture {
 
     /// Streams the answer to a request.
     pub async fn open_stream(&self, body: &Value) -> Result<ChunkStream, UpstreamError> {
-        self.upstreams.stream(&self.request(body).await, Timestamp::now()).await
+        self.upstreams.stream(&self.request(body).await, &AnswerHead::new(Timestamp::now())).await
     }
 
     /// Streams the answer to a script.
@@ -79,7 +79,7 @@ impl Fixture {
     pub async fn whole(&self, script: &Value) -> Result<Completion, UpstreamError> {
         let mut body = streaming(script);
         body["stream"] = json!(false);
-        self.upstreams.non_streaming(&self.request(&body).await, Timestamp::now()).await
+        self.upstreams.non_streaming(&self.request(&body).await, &AnswerHead::new(Timestamp::now())).await
     }
 
     async fn request(&self, body: &Value) -> ProtectedRequest {
@@ -140,6 +140,8 @@ pub fn value(chunk: &Chunk) -> Value {
 pub fn text(chunks: &[Chunk]) -> String {
     chunks
         .iter()
+        // Usage alone is told later.
+        .filter(|chunk| !chunk.data.is_empty())
         .filter_map(|c| value(c)["choices"][0]["delta"]["content"].as_str().map(str::to_owned))
         .collect()
 }

@@ -73,7 +73,7 @@ fn sell(config: &mut Config, base_url: String) {
             price_per_million_output: money(PRICE * 1_000_000),
             context_length: 32_768,
             max_output_tokens: 4_096,
-            passed_fields: Vec::new(),
+            ..ModelConfig::default()
         })
         .into();
 }

@@ -9,6 +9,7 @@ mod attack_25_fetches;
 mod attack_28_secrets;
 mod attack_36_failover;
 mod attack_47_steering;
+mod bill;
 mod budgets;
 mod chat;
 mod files;

@@ -385,8 +385,8 @@ fn what_is_held_back_is_delivered_at_every_end() {
         assert_eq!((transcript.errors.len(), transcript.done), (1, true));
         assert_eq!(
             fixture.available(&customer).await,
-            1_000_000 - 3 * PRICE,
-            "by its bytes, as the model wrote them"
+            1_000_000 - 11 * PRICE,
+            "by the tokens that the model wrote"
         );
         fixture.finish().await;
 
@@ -420,7 +420,6 @@ fn large_prompts_cost_what_the_model_gets() {
         ]});
         assert_eq!(fixture.complete(&customer, &json!({}), &more).await.status, 200);
         let sent = fixture.upstream.observed().body["messages"].clone();
-        let bytes: usize = [0, 1].map(|at| sent[at]["content"].as_str().expect("text").len()).iter().sum();
         assert!(
             sent[0]["content"]
                 .as_str()
@@ -429,7 +428,8 @@ fn large_prompts_cost_what_the_model_gets() {
         fixture.idle().await;
         let entry = fixture.entries(&customer).await.remove(0);
         assert_eq!(entry.meta["pii"], json!({ "EMAIL_ADDRESS": 2_000 }));
-        assert_eq!(entry.meta["promptTokens"], json!(bytes / 4 + 8));
+        // Nine tokens each, ten of the script, and four of each message.
+        assert_eq!(entry.meta["promptTokens"], json!(2_000 * 9 + 10 + 8));
         fixture.finish().await;
     });
 }

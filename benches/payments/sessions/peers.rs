@@ -23,7 +23,9 @@ use axum::serve::ListenerExt as _;
 use farebox::config::PrivacyMode;
 use farebox::http::sse;
 use farebox::id::Timestamp;
-use farebox::services::chat::{Catalog, ChatRequest, ChunkStream, Privacy, RequestLimits, Upstreams};
+use farebox::services::chat::{
+    AnswerHead, Catalog, ChatRequest, ChunkStream, Privacy, RequestLimits, Upstreams,
+};
 use farebox::services::pii::Examiner;
 use futures_util::StreamExt as _;
 use mpp::protocol::methods::tempo::session_method::{ChannelState, InMemoryChannelStore};
@@ -89,7 +91,7 @@ async fn complete(State(peer): State<Arc<Peer>>, headers: HeaderMap, body: Strin
     let Ok(chat) = chat.protect(&peer.privacy).await else {
         return StatusCode::BAD_REQUEST.into_response();
     };
-    let Ok(chunks) = peer.upstreams.stream(&chat, Timestamp::now()).await else {
+    let Ok(chunks) = peer.upstreams.stream(&chat, &AnswerHead::new(Timestamp::now())).await else {
         return StatusCode::BAD_GATEWAY.into_response();
     };
     let body = match &peer.store {

@@ -97,7 +97,8 @@ impl Owed {
 
     /// Returns what is still to be charged to a hold that was `charged` this much, and what it gets back.
     pub(super) fn after(self, charged: Money) -> (Money, Money) {
-        let difference = |more: Money, less: Money| more.checked_sub(less).unwrap_or_default().max(Money::ZERO);
+        let difference =
+            |more: Money, less: Money| more.checked_sub(less).unwrap_or_default().max(Money::ZERO);
         match self {
             Self::Exactly(amount) | Self::AtMost(amount) => (amount, Money::ZERO),
             Self::InAll(sum) => (difference(sum, charged), difference(charged, sum)),

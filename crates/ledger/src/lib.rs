@@ -140,6 +140,17 @@ pub enum CloseOutcome {
     },
 }
 
+impl CloseOutcome {
+    /// Returns the entry of the hold, whoever closed it; `None` if it is still open.
+    #[must_use]
+    pub const fn entry(&self) -> Option<&Entry> {
+        match self {
+            Self::Closed { entry, .. } | Self::AlreadyClosed { entry } => Some(entry),
+            Self::Short { .. } => None,
+        }
+    }
+}
+
 /// Outcome of a payment at once: see [`spend`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SpendOutcome {

@@ -5,26 +5,29 @@
 //! because they name the upstream and its prices.
 
 use bytes::Bytes;
-use serde::Serialize;
 use serde_json::{Map, Value};
 
+use super::client_event::{AnswerHead, CHUNK, ClientChoice, ClientEvent, Completion, to_json};
 use super::privacy::{AnswerRestorer, StreamRestorer};
-use super::upstream_event::{BillableContent, MalformedEvent, UpstreamChoice, UpstreamEvent, content_size};
+use super::upstream_event::{
+    BillableContent, ChoiceText, MalformedEvent, UpstreamChoice, UpstreamEvent, text_of,
+};
 use super::usage::{Usage, UsageBounds};
 
 /// Chunk of a streamed answer, as the client gets it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Chunk {
-    /// JSON of one `data:` line: an object, without line breaks.
+    /// JSON of one `data:` line: an object, without line breaks. Empty if it only reports usage, which clients are told
+    /// when it is charged.
     pub data: Bytes,
     /// True if it has content to pay for: text, reasoning, a tool call.
     pub billable: bool,
-    /// Bytes of its content: text, reasoning and tool calls.
-    pub content_bytes: usize,
+    /// Bytes of its text, reasoning and tool calls.
+    pub text_bytes: usize,
+    /// Its text, reasoning and tool calls, as the model wrote them.
+    pub texts: Vec<ChoiceText>,
     /// Usage up to this chunk, if the upstream reports a possible one.
     pub usage: Option<Usage>,
-    /// True if it only reports usage: not for clients that did not request usage.
-    pub usage_only: bool,
     /// Indices of the choices that end with it.
     pub finished: Vec<u64>,
     /// Text held back after it, as one more chunk: sent, free of charge, if the stream
@@ -38,44 +41,21 @@ impl Chunk {
         Self {
             data,
             billable: false,
-            content_bytes: 0,
+            text_bytes: 0,
+            texts: Vec::new(),
             usage: None,
-            usage_only: false,
             finished: Vec::new(),
             held_back: None,
         }
     }
 }
 
-/// Non-streaming answer, as the client gets it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Completion {
-    /// JSON of the body.
-    pub data: Bytes,
-    pub usage: Option<Usage>,
-    /// Bytes of text, reasoning and tool calls: the base of the price if the upstream
-    /// reports no usage.
-    pub content_bytes: usize,
-}
-
-impl Completion {
-    /// Returns the completion tokens as reported, or one for every four bytes.
-    #[must_use]
-    pub fn tokens(&self) -> u64 {
-        let estimate = self.content_bytes.div_ceil(4) as u64;
-        self.usage.as_ref().map_or(estimate, |usage| usage.completion_tokens)
-    }
-}
-
 /// Rewriter of one answer.
 #[derive(Debug, Clone)]
 pub struct AnswerRewriter {
-    /// Id of the answer, `chatcmpl-…`, in every chunk.
-    pub id: String,
+    pub head: AnswerHead,
     /// Name of the model as clients know it.
     pub model: String,
-    /// Time of the request, in seconds since 1970.
-    pub created: i64,
     /// Largest usage that the upstream may report.
     pub bounds: UsageBounds,
     /// True if the client asked for usage within the stream.
@@ -92,33 +72,6 @@ pub(super) enum ParsedEvent {
     Empty,
     /// Error object of the upstream.
     Error(Value),
-}
-
-/// Event or answer as clients get it.
-#[derive(Serialize)]
-struct ClientEvent<'a> {
-    id: &'a str,
-    object: &'static str,
-    created: i64,
-    model: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    system_fingerprint: Option<&'a str>,
-    choices: Vec<ClientChoice<'a>>,
-    /// Usage; `Some(Null)` is written as `null`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    usage: Option<Value>,
-}
-
-#[derive(Serialize)]
-struct ClientChoice<'a> {
-    index: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    delta: Option<&'a Map<String, Value>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    message: Option<&'a Map<String, Value>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    logprobs: Option<&'a Value>,
-    finish_reason: Option<&'a str>,
 }
 
 impl UpstreamChoice {
@@ -151,29 +104,29 @@ impl AnswerRewriter {
         if event.choices.is_none() && event.usage.is_none() {
             return Err(MalformedEvent("an event without choices"));
         }
-        let BillableContent { is_billable, content_bytes, held_back } =
+        let BillableContent { is_billable, text_bytes, texts, held_back } =
             BillableContent::restore(&mut event, restorer);
         let held_back = (!held_back.is_empty()).then(|| self.held_back_chunk(&held_back, &event));
         let choices = event.choices.as_deref().unwrap_or_default();
-        let usage = self.usage(event.usage.as_ref());
-        if choices.is_empty() && usage.is_none() {
-            return Ok(ParsedEvent::Empty);
+        let usage = self.usage(event.reported_usage());
+        if choices.is_empty() {
+            let usage_only = usage.map(|_| Chunk { usage, ..Chunk::free(Bytes::new()) });
+            return Ok(usage_only.map_or(ParsedEvent::Empty, ParsedEvent::Chunk));
         }
-        let usage_only = choices.is_empty();
         let no_delta = Map::new();
         let client_choices =
             choices.iter().map(|c| c.to_client(Some(c.delta.as_ref().unwrap_or(&no_delta)), None));
         let client_event = ClientEvent {
             choices: client_choices.collect(),
-            usage: (self.wants_usage || usage_only).then(|| usage.map_or(Value::Null, Usage::to_json)),
-            ..self.frame("chat.completion.chunk", &event)
+            usage: self.wants_usage.then_some(Value::Null),
+            ..self.frame(CHUNK, &event)
         };
         Ok(ParsedEvent::Chunk(Chunk {
-            data: to_json(&client_event, data.len()),
+            data: to_json(&client_event, data.len()).into(),
             billable: is_billable,
-            content_bytes,
+            text_bytes,
+            texts,
             usage,
-            usage_only,
             finished: choices.iter().filter(|c| c.reason().is_some()).map(UpstreamChoice::index).collect(),
             held_back,
         }))
@@ -191,13 +144,18 @@ impl AnswerRewriter {
         let client_event = ClientEvent {
             choices: deltas.iter().map(|(index, delta)| choice((*index, delta))).collect(),
             usage: self.wants_usage.then_some(Value::Null),
-            ..self.frame("chat.completion.chunk", event)
+            ..self.frame(CHUNK, event)
         };
-        to_json(&client_event, 0)
+        to_json(&client_event, 0).into()
     }
 
-    /// Rewrites a non-streaming answer; an error object in it is `Err(Ok(error))`.
-    pub(super) fn completion(&self, body: &[u8]) -> Result<Completion, Result<Value, MalformedEvent>> {
+    /// Rewrites a non-streaming answer; an error object in it is `Err(Ok(error))`. `estimate` counts the usage of an
+    /// answer with these texts, of one choice each, for an upstream that reports none.
+    pub(super) fn completion(
+        &self,
+        body: &[u8],
+        estimate: impl FnOnce(&[String]) -> Usage,
+    ) -> Result<Completion, Result<Value, MalformedEvent>> {
         let mut event = UpstreamEvent::read(body).map_err(Err)?;
         if let Some(error) = event.error {
             return Err(Ok(error));
@@ -207,10 +165,10 @@ impl AnswerRewriter {
         if choices.is_empty() {
             return Err(Err(MalformedEvent("an answer without choices")));
         }
-        let mut content_bytes = 0;
+        let mut texts = Vec::with_capacity(choices.len());
         for choice in choices {
             let message = choice.message.as_mut().ok_or(Err(MalformedEvent("a choice without a message")))?;
-            content_bytes += content_size(message);
+            texts.push(text_of(message));
             if let Some(restorer) = &self.restorer {
                 restorer.restore_message(message);
             }
@@ -220,13 +178,12 @@ impl AnswerRewriter {
             let whole = choice.to_client(None, choice.message.as_ref());
             if cut { ClientChoice { finish_reason: Some("length"), logprobs: None, ..whole } } else { whole }
         });
-        let usage = self.usage(event.usage.as_ref());
-        let client_event = ClientEvent {
-            choices: client_choices.collect(),
-            usage: usage.map(Usage::to_json),
-            ..self.frame("chat.completion", &event)
-        };
-        Ok(Completion { data: to_json(&client_event, body.len()), usage, content_bytes })
+        let usage = self.usage(event.reported_usage()).unwrap_or_else(|| estimate(&texts));
+        let client_event =
+            ClientEvent { choices: client_choices.collect(), ..self.frame("chat.completion", &event) };
+        let mut json = to_json(&client_event, body.len());
+        assert_eq!(json.pop(), Some(b'}'), "an answer is an object");
+        Ok(Completion { body: json, usage })
     }
 
     /// Reads reported usage; usage that is impossible is ignored.
@@ -242,9 +199,9 @@ impl AnswerRewriter {
 
     fn frame<'a>(&'a self, object: &'static str, event: &'a UpstreamEvent) -> ClientEvent<'a> {
         ClientEvent {
-            id: &self.id,
+            id: &self.head.id,
             object,
-            created: self.created,
+            created: self.head.created,
             model: &self.model,
             system_fingerprint: event.system_fingerprint.as_ref().and_then(Value::as_str),
             choices: Vec::new(),
@@ -253,24 +210,17 @@ impl AnswerRewriter {
     }
 }
 
-/// Serialises an event; `length` is about that of the upstream's.
-fn to_json(client_event: &ClientEvent<'_>, length: usize) -> Bytes {
-    let mut json = Vec::with_capacity(length + 128);
-    serde_json::to_writer(&mut json, client_event).expect("plain data is valid JSON");
-    json.into()
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::money::Money;
 
     fn rewriter(wants_usage: bool) -> AnswerRewriter {
         AnswerRewriter {
-            id: "chatcmpl-1".into(),
+            head: AnswerHead { id: "chatcmpl-1".into(), created: 7 },
             model: "ours".into(),
-            created: 7,
             bounds: UsageBounds { prompt_tokens: 1000, completion_tokens: 100 },
             wants_usage,
             restorer: None,
@@ -325,7 +275,7 @@ mod tests {
         assert_eq!(shown["choices"][0]["delta"], event["choices"][0]["delta"]);
         assert_eq!((&shown["id"], &shown["model"]), (&json!("chatcmpl-1"), &json!("ours")));
         assert_eq!(chunk.finished, [1]);
-        assert!(chunk.billable && !chunk.usage_only);
+        assert!(chunk.billable);
         assert_eq!(chunk.usage.map(|u| u.completion_tokens), Some(1));
     }
 
@@ -334,7 +284,7 @@ mod tests {
         let event = br#"{"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":1}}"#;
         for wants in [true, false] {
             let Ok(ParsedEvent::Chunk(chunk)) = rewriter(wants).event(event, None) else { panic!("a chunk") };
-            assert!(chunk.usage_only && !chunk.billable && chunk.usage.is_some());
+            assert!(chunk.data.is_empty() && !chunk.billable && chunk.usage.is_some());
         }
         let event =
             br#"{"choices":[{"delta":{"content":"a"}}],"usage":{"prompt_tokens":3,"completion_tokens":1}}"#;
@@ -389,7 +339,7 @@ mod tests {
             }
             let text: String = pieces.concat();
             assert_eq!(chunks.iter().filter(|chunk| chunk.billable).count(), billable, "{pieces:?}");
-            assert_eq!(chunks.iter().map(|chunk| chunk.content_bytes).sum::<usize>(), text.len());
+            assert_eq!(chunks.iter().map(|chunk| chunk.text_bytes).sum::<usize>(), text.len());
             assert!(chunks.last().is_some_and(|last| last.finished == [0] && last.held_back.is_none()));
             let event: String = chunks
                 .iter()
@@ -405,15 +355,37 @@ mod tests {
         let body = json!({"id": "up", "provider": "hidden", "choices": [{"index": 0, "finish_reason": "stop",
             "message": {"role": "assistant", "content": "four", "reasoning": "abc"}}],
             "usage": {"prompt_tokens": 3, "completion_tokens": 1}});
-        let completion = rewriter(false).completion(body.to_string().as_bytes()).expect("an answer");
-        assert_eq!(completion.content_bytes, 7);
-        let shown: Value = serde_json::from_slice(&completion.data).expect("JSON");
+        let read = |body: &[u8]| rewriter(false).completion(body, |_| panic!("usage is reported"));
+        let completion = read(body.to_string().as_bytes()).expect("an answer");
+        let shown: Value = serde_json::from_slice(&completion.into_json(None)).expect("JSON");
         assert_eq!(shown["choices"][0]["message"]["content"], "four");
         assert_eq!((&shown["usage"]["total_tokens"], &shown["id"]), (&json!(4), &json!("chatcmpl-1")));
         assert!(!shown.to_string().contains("hidden"));
         for body in ["x", "[]", "{}", r#"{"choices":[]}"#, r#"{"choices":[{}]}"#] {
-            assert!(matches!(rewriter(false).completion(body.as_bytes()), Err(Err(_))), "{body}");
+            assert!(matches!(read(body.as_bytes()), Err(Err(_))), "{body}");
         }
-        assert!(matches!(rewriter(false).completion(br#"{"error":"x"}"#), Err(Ok(_))));
+        assert!(matches!(read(br#"{"error":"x"}"#), Err(Ok(_))));
+    }
+
+    #[test]
+    fn usage_that_is_not_reported_is_estimated_of_the_text_alone() {
+        let signature = "A".repeat(4_000);
+        let body = json!({"choices": [{"message": {"content": "four", "reasoning": "abc", "reasoning_content": "abc",
+            "images": [{"image_url": {"url": signature}}], "tool_calls": [{"id": signature, "type": "function",
+            "thought_signature": signature, "function": {"name": "n", "arguments": "{}"}}]}},
+            {"message": {"content": [{"type": "text", "text": "part"}, {"type": "image", "data": signature}]}}]});
+        let estimate = |texts: &[String]| {
+            assert_eq!(texts, ["abcfourn{}", "part"]);
+            Usage { is_estimated: true, ..Usage::of_text(3, 2) }
+        };
+        let completion =
+            rewriter(false).completion(body.to_string().as_bytes(), estimate).expect("an answer");
+        let shown: Value =
+            serde_json::from_slice(&completion.into_json(Some(Money::from_micros(5)))).expect("JSON");
+        assert_eq!(
+            (&shown["usage"]["estimated"], &shown["usage"]["completion_tokens"]),
+            (&json!(true), &json!(2))
+        );
+        assert_eq!(shown["usage"]["cost"], json!(0.000_005));
     }
 }

@@ -1,6 +1,6 @@
 //! Catalog of the models that are sold.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -21,10 +21,14 @@ pub struct Model {
     pub description: String,
     /// Price of one billable chunk.
     pub price_per_chunk: Money,
-    /// Price of a million prompt tokens.
-    pub price_per_million_input: Money,
-    /// Price of a million completion tokens.
-    pub price_per_million_output: Money,
+    /// Prices of its tokens.
+    pub tariff: Tariff,
+    /// Prices of what is counted apart, as they are published.
+    pub prices: config::ItemPrices,
+    /// Tokenizer that counts where the upstream reports no usage.
+    pub tokenizer: config::Tokenizer,
+    /// Service tier that is asked of the upstream.
+    pub service_tier: Option<String>,
     /// Tokens of prompt and answer together.
     pub context_length: u64,
     /// Tokens of the longest answer.
@@ -34,17 +38,11 @@ pub struct Model {
 }
 
 impl Model {
-    /// Returns the prices of its tokens.
-    #[must_use]
-    pub fn tariff(&self) -> Tariff {
-        Tariff { input: self.price_per_million_input, output: self.price_per_million_output }
-    }
-
     /// Returns the chunks that a prompt of `tokens` costs on a channel: its price by the token in whole chunks, rounded
     /// down.
     #[must_use]
     pub fn prompt_units(&self, tokens: u64) -> u64 {
-        let (input, chunk) = (self.price_per_million_input.micros(), self.price_per_chunk.micros());
+        let (input, chunk) = (self.tariff.input.micros(), self.price_per_chunk.micros());
         let cost = u128::try_from(input).unwrap_or(0).saturating_mul(u128::from(tokens));
         let per_unit = u128::try_from(chunk).unwrap_or(0).saturating_mul(1_000_000);
         cost.checked_div(per_unit).map_or(0, |units| u64::try_from(units).unwrap_or(u64::MAX))
@@ -110,8 +108,10 @@ impl From<&config::ModelConfig> for Model {
             id: model.id.clone(),
             description: model.description.clone(),
             price_per_chunk: model.price_per_chunk,
-            price_per_million_input: model.price_per_million_input,
-            price_per_million_output: model.price_per_million_output,
+            tariff: Tariff::of(model),
+            prices: model.prices,
+            tokenizer: model.tokenizer,
+            service_tier: model.service_tier.clone(),
             context_length: model.context_length,
             max_output_tokens: model.max_output_tokens,
             passed_fields: model.passed_fields.clone(),
@@ -136,6 +136,10 @@ pub struct ModelView {
     pub price_per_million_input_tokens: String,
     #[schema(example = "0.80")]
     pub price_per_million_output_tokens: String,
+    /// Prices of what is counted apart: a million tokens of a kind, and `request`. With prepaid credits.
+    #[schema(example = json!({"cachedInput": "0.02"}))]
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub prices: BTreeMap<&'static str, String>,
     /// Tokens of prompt and answer together.
     #[schema(example = 128_000)]
     pub context_length: u64,
@@ -150,8 +154,9 @@ impl From<&Model> for ModelView {
             id: model.id.clone(),
             description: model.description.clone(),
             price_per_chunk: model.price_per_chunk.to_dollars(),
-            price_per_million_input_tokens: model.price_per_million_input.to_dollars(),
-            price_per_million_output_tokens: model.price_per_million_output.to_dollars(),
+            price_per_million_input_tokens: model.tariff.input.to_dollars(),
+            price_per_million_output_tokens: model.tariff.output.to_dollars(),
+            prices: model.prices.named().map(|(name, price)| (name, price.to_dollars())).collect(),
             context_length: model.context_length,
             max_output_tokens: model.max_output_tokens,
         }

@@ -6,7 +6,7 @@
 use serde_json::{Map, Value};
 
 use super::answer::AnswerRewriter;
-use super::upstream_event::{UpstreamEvent, content_size};
+use super::upstream_event::{UpstreamEvent, text_of};
 
 /// Bytes of the longest usual token: text has at least as many tokens as its bytes by this.
 const LONGEST_TOKEN_BYTES: u64 = 8;
@@ -18,7 +18,7 @@ impl AnswerRewriter {
         let limit = self.bounds.completion_tokens;
         let choices = event.choices.as_deref_mut().unwrap_or_default();
         let messages = || choices.iter().filter_map(|choice| choice.message.as_ref());
-        let bytes: u64 = messages().map(|message| content_size(message) as u64).sum();
+        let bytes: u64 = messages().map(|message| text_of(message).len() as u64).sum();
         let reported = event.usage.as_mut().and_then(|usage| usage.get_mut("completion_tokens"));
         let tokens = match reported {
             Some(reported) => {

@@ -9,35 +9,44 @@
 //! request that is for the model, and a client gets an answer that was written anew.
 
 mod answer;
+mod answer_usage;
 mod attachments;
 mod catalog;
 mod chat_error;
+mod client_event;
 mod delivery;
 mod extensions;
+mod fields;
 mod length;
 mod messages;
 mod privacy;
+mod prompt_size;
 mod request;
 pub mod scripted;
 mod sse;
 mod stream;
 mod tariff;
+mod tokenizer;
 mod upstream;
 mod upstream_error;
 mod upstream_event;
 mod usage;
 
-pub use answer::{Chunk, Completion};
+pub use answer::Chunk;
+pub use answer_usage::AnswerUsage;
 pub use attachments::{Attachment, AttachmentPolicy};
 pub use catalog::{Catalog, Model, ModelView};
 pub use chat_error::ChatError;
+pub use client_event::{AnswerHead, Completion};
 pub use delivery::UpstreamDelivery;
 pub use privacy::{EntityCounts, Privacy, ProtectedRequest};
+pub use prompt_size::PromptSize;
 pub use request::{ChatRequest, RequestLimits};
 pub use stream::ChunkStream;
-pub use tariff::{PromptSize, Tariff};
+pub use tariff::Tariff;
 pub use upstream::Upstreams;
 pub use upstream_error::{TimeoutKind, UpstreamError, UpstreamRefusal};
+pub use upstream_event::ChoiceText;
 pub use usage::{Usage, UsageBounds};
 
 use crate::services::pii::Examiner;

@@ -4,13 +4,15 @@ use std::fmt;
 use std::sync::Arc;
 
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::attachments::{self, Attachment, AttachmentPolicy};
 use super::catalog::{Catalog, Model};
 use super::chat_error::ChatError;
-use super::tariff::PromptSize;
-use super::usage::UsageBounds;
+use super::fields::{boolean, positive_integer, stream_options, syntax_error};
+use super::prompt_size::{self, PromptSize};
+use super::tariff::Tariff;
+use super::usage::{Usage, UsageBounds};
 use super::{extensions, messages, privacy};
 
 /// Largest number of choices of one answer.
@@ -99,6 +101,9 @@ impl ChatRequest {
                 max_tokens = max_tokens.min(requested);
                 body.insert(name.into(), requested.min(model.max_output_tokens).into());
             }
+        }
+        if let Some(tier) = &model.service_tier {
+            body.insert("service_tier".into(), tier.as_str().into());
         }
         let prompt = PromptSize::of(&body, model.context_length);
         if !prompt.may_fit() {
@@ -195,7 +200,29 @@ impl ChatRequest {
     /// Returns the largest usage that the upstream can have for it.
     #[must_use]
     pub fn usage_bounds(&self) -> UsageBounds {
-        UsageBounds { prompt_tokens: self.model.context_length, completion_tokens: self.max_tokens() }
+        UsageBounds { prompt_tokens: self.prompt.max_tokens(), completion_tokens: self.max_tokens() }
+    }
+
+    /// Returns the tokens of the prompt, counted.
+    #[must_use]
+    pub fn count_prompt_tokens(&self) -> u64 {
+        prompt_size::count_tokens(&self.body, self.model.tokenizer, self.model.context_length)
+    }
+
+    /// Returns the usage of an answer with these texts, one of each choice, counted.
+    pub(super) fn count_usage(&self, texts: &[String]) -> Usage {
+        let completion: u64 = texts.iter().map(|text| self.model.tokenizer.count(text)).sum();
+        let usage = Usage::of_text(self.count_prompt_tokens(), completion.min(self.max_tokens()));
+        Usage { is_estimated: true, ..usage }
+    }
+
+    /// Returns the tariff by which money is set aside for it, before the kinds of its tokens are known.
+    #[must_use]
+    pub fn tariff_at_most(&self) -> Tariff {
+        let modalities = self.body.get("modalities").and_then(Value::as_array);
+        let is_media = |kind: &Value| kind != "text";
+        let has_media_output = modalities.is_some_and(|kinds| kinds.iter().any(is_media));
+        self.model.tariff.at_most(self.prompt.has_media(), has_media_output)
     }
 
     pub(super) fn privacy_options(&self) -> &privacy::PrivacyOptions {
@@ -252,56 +279,10 @@ impl Serialize for UpstreamBody<'_> {
     }
 }
 
-/// Describes a syntax error by its position. The message of serde is not used: a later version of it
-/// might quote the contents.
-fn syntax_error(error: &serde_json::Error) -> String {
-    let kind = if error.is_eof() { "it ends too early" } else { "there is an error" };
-    format!("{kind} at line {} column {}", error.line(), error.column())
-}
-
-fn boolean(body: &Map<String, Value>, name: &str) -> Result<bool, ChatError> {
-    match body.get(name) {
-        None | Some(Value::Null) => Ok(false),
-        Some(Value::Bool(value)) => Ok(*value),
-        Some(_) => Err(ChatError::invalid(name, "must be true or false")),
-    }
-}
-
-fn positive_integer(body: &Map<String, Value>, name: &str) -> Result<Option<u64>, ChatError> {
-    match body.get(name) {
-        None | Some(Value::Null) => Ok(None),
-        Some(value) => match value.as_u64() {
-            Some(number) if number > 0 => Ok(Some(number)),
-            _ => Err(ChatError::invalid(name, "must be a whole number above zero")),
-        },
-    }
-}
-
-/// Sets `stream_options` so that the upstream reports usage. Returns true if the client asked for usage.
-fn stream_options(body: &mut Map<String, Value>, stream: bool) -> Result<bool, ChatError> {
-    let mut options = match body.get_mut("stream_options").map(Value::take) {
-        None | Some(Value::Null) => Map::new(),
-        Some(Value::Object(options)) => options,
-        Some(_) => return Err(ChatError::invalid("stream_options", "must be an object")),
-    };
-    let wants = match options.get("include_usage") {
-        None | Some(Value::Null) => false,
-        Some(Value::Bool(wants)) => *wants,
-        Some(_) => {
-            return Err(ChatError::invalid("stream_options.include_usage", "must be true or false"));
-        }
-    };
-    if stream {
-        options.insert("include_usage".into(), json!(true));
-        body.insert("stream_options".into(), Value::Object(options));
-    } else {
-        body.shift_remove("stream_options");
-    }
-    Ok(stream && wants)
-}
-
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::config;
     use crate::money::Money;

@@ -67,9 +67,9 @@ pub struct ChunkStream {
     failure: Option<UpstreamError>,
     /// Indices of the choices that have not ended; the answer is complete when there is none.
     open_choices: Vec<u64>,
-    /// Billable chunks so far, and the bytes of their content.
+    /// Billable chunks so far, and the bytes of their text.
     billable: u64,
-    content_bytes: u64,
+    text_bytes: u64,
     /// Text held back after the last chunk.
     held_back: Option<Bytes>,
     idle_timeout: Duration,
@@ -104,7 +104,7 @@ impl ChunkStream {
             failure: None,
             open_choices: (0..choices).collect(),
             billable: 0,
-            content_bytes: 0,
+            text_bytes: 0,
             held_back: None,
             idle_timeout,
             idle_timer: None,
@@ -199,9 +199,9 @@ impl ChunkStream {
     fn chunk(&mut self, chunk: Chunk) {
         if chunk.billable {
             self.billable += 1;
-            self.content_bytes += chunk.content_bytes as u64;
+            self.text_bytes += chunk.text_bytes as u64;
             // A chunk is a token, or less where its bytes are few.
-            let tokens = self.billable.min(self.content_bytes.div_ceil(LONG_TOKEN_BYTES));
+            let tokens = self.billable.min(self.text_bytes.div_ceil(LONG_TOKEN_BYTES));
             if tokens > self.limits.tokens || self.billable > self.limits.billable {
                 return self.cut();
             }

@@ -16,7 +16,8 @@ use reqwest::{Client, Response};
 use serde_json::Value;
 use tokio::time::{Instant, timeout};
 
-use super::answer::{AnswerRewriter, Completion};
+use super::answer::AnswerRewriter;
+use super::client_event::{AnswerHead, Completion};
 use super::privacy::ProtectedRequest;
 use super::stream::{AnswerLimits, ChunkStream};
 use super::upstream_error::{TimeoutKind, UpstreamError, UpstreamReport};
@@ -83,19 +84,19 @@ impl Upstreams {
 
     /// Sends a request and waits for its stream to begin. An upstream that fails before
     /// that is replaced by the next one, never after. Dropping the future, or the stream,
-    /// cancels the request at the upstream. `now` is the time of the request.
+    /// cancels the request at the upstream.
     ///
     /// # Errors
     /// [`UpstreamError`] of the request, or of the upstreams if none answered.
     pub async fn stream(
         &self,
         request: &ProtectedRequest,
-        now: Timestamp,
+        head: &AnswerHead,
     ) -> Result<ChunkStream, UpstreamError> {
         let send = |route: ModelRoute, rewriter: AnswerRewriter| async move {
             route.stream(request, rewriter).await
         };
-        self.first_answer(request, now, send).await
+        self.first_answer(request, head, send).await
     }
 
     /// Sends a request and waits for its non-streaming answer; otherwise like
@@ -106,19 +107,19 @@ impl Upstreams {
     pub async fn non_streaming(
         &self,
         request: &ProtectedRequest,
-        now: Timestamp,
+        head: &AnswerHead,
     ) -> Result<Completion, UpstreamError> {
         let send = |route: ModelRoute, rewriter: AnswerRewriter| async move {
             route.non_streaming(request, &rewriter).await
         };
-        self.first_answer(request, now, send).await
+        self.first_answer(request, head, send).await
     }
 
     /// Returns the first answer that `send` gets from the upstreams of a model.
     async fn first_answer<T, Sent>(
         &self,
         request: &ProtectedRequest,
-        now: Timestamp,
+        head: &AnswerHead,
         send: impl Fn(ModelRoute, AnswerRewriter) -> Sent,
     ) -> Result<T, UpstreamError>
     where
@@ -126,9 +127,8 @@ impl Upstreams {
     {
         let id = &request.model().id;
         let rewriter = AnswerRewriter {
-            id: format!("chatcmpl-{}", uuid::Uuid::new_v4().simple()),
+            head: head.clone(),
             model: id.clone(),
-            created: now.seconds(),
             bounds: request.usage_bounds(),
             wants_usage: request.wants_usage(),
             restorer: request.restorer(),
@@ -154,6 +154,14 @@ impl Upstreams {
             }
         }
         Err(failure)
+    }
+}
+
+impl AnswerHead {
+    /// Returns the head of a new answer to a request that came `now`.
+    #[must_use]
+    pub fn new(now: Timestamp) -> Self {
+        Self { id: format!("chatcmpl-{}", uuid::Uuid::new_v4().simple()), created: now.seconds() }
     }
 }
 
@@ -190,7 +198,7 @@ impl ModelRoute {
             let limit =
                 AnswerLimits::of(request.max_tokens(), request.max_chunks()).bytes.min(MAX_ANSWER_BYTES);
             let body = read(response, usize::try_from(limit).unwrap_or(usize::MAX)).await?;
-            rewriter.completion(&body).map_err(|error| match error {
+            rewriter.completion(&body, |texts| request.count_usage(texts)).map_err(|error| match error {
                 Ok(error) => UpstreamReport::from_event(&error).classify(&request.fields(), None),
                 Err(malformed) => UpstreamError::Malformed(malformed.0),
             })

@@ -30,7 +30,7 @@ use crate::meter::{
     served,
 };
 use crate::money::Money;
-use crate::services::chat::{ChatRequest, ProtectedRequest, RequestLimits};
+use crate::services::chat::{AnswerHead, ChatRequest, ProtectedRequest, RequestLimits};
 
 /// Time for which the headers of a stream wait for the model: an error within this time
 /// is an HTTP error, as clients expect it, and a later one an event.
@@ -119,7 +119,6 @@ struct AcceptedRequest {
 /// A request with its hold.
 struct HeldRequest {
     app: State,
-    chat: ProtectedRequest,
     metered: MeteredRequest,
     source: PrepaidSource,
     reservation: TokenReservation,
@@ -141,8 +140,8 @@ impl ServingPlan {
     /// even a minimal one, however short the prompt turns out to be.
     fn new(chat: &ChatRequest, is_limited: bool, affordable: Money) -> Option<Self> {
         let (tariff, prompt, wanted) =
-            (chat.model().tariff(), planned_prompt(chat, is_limited), chat.max_tokens());
-        if tariff.cost(prompt, wanted).is_some_and(|cost| cost <= affordable) {
+            (chat.tariff_at_most(), planned_prompt(chat, is_limited), chat.max_tokens());
+        if tariff.text_cost(prompt, wanted).is_some_and(|cost| cost <= affordable) {
             return Some(Self { tokens: wanted, shortened: false });
         }
         if minimum_cost(chat, is_limited)? > affordable {
@@ -161,7 +160,7 @@ fn planned_prompt(chat: &ChatRequest, is_limited: bool) -> u64 {
 
 /// Estimates the cost of a request.
 fn estimate(chat: &ChatRequest, is_limited: bool) -> Estimate {
-    let cost = chat.model().tariff().cost(planned_prompt(chat, is_limited), chat.max_tokens());
+    let cost = chat.tariff_at_most().text_cost(planned_prompt(chat, is_limited), chat.max_tokens());
     let least = minimum_cost(chat, is_limited);
     Estimate { wanted: cost.unwrap_or(LARGEST), least: least.unwrap_or(LARGEST) }
 }
@@ -190,7 +189,7 @@ impl AcceptedRequest {
             None => self.chat,
         };
         let source = PrepaidSource::new(PrepaidTerms {
-            tariff: chat.model().tariff(),
+            tariff: chat.model().tariff,
             prompt: chat.prompt(),
             max_tokens: chat.max_tokens(),
             is_shortened,
@@ -201,14 +200,11 @@ impl AcceptedRequest {
         let metered = MeteredRequest {
             hold: self.app.served.serve(hold),
             request_id: self.request_id,
-            model: chat.model().id.clone(),
-            wants_usage: chat.wants_usage(),
-            replaced: chat.replaced().cloned().unwrap_or_default(),
-            delivery: chat.delivery().clone(),
+            chat: Arc::new(chat),
+            head: AnswerHead::new(self.now),
         };
         Ok(HeldRequest {
             app: self.app,
-            chat,
             metered,
             source,
             reservation: self.reservation,
@@ -220,18 +216,19 @@ impl AcceptedRequest {
 /// Streams the answer. From opening the hold to closing it is one task that a client cannot cancel by
 /// going away: it learns of that, and closes the hold at what was delivered.
 async fn stream(accepted: AcceptedRequest) -> Result<Response, HttpError> {
-    let (tasks, now) = (accepted.app.tasks.clone(), accepted.now);
+    let tasks = accepted.app.tasks.clone();
     let (opened, opening) = oneshot::channel();
     let served = async move {
         let held = match accepted.open().await {
             Ok(held) => held,
             Err(error) => return drop(opened.send(Err(error))),
         };
-        let HeldRequest { app, chat, metered, source, reservation, _revocation } = held;
+        let HeldRequest { app, metered, source, reservation, _revocation } = held;
+        let (chat, head) = (Arc::clone(&metered.chat), metered.head.clone());
         let (stream, events) = MeteredStream::new(metered, source, app.ledger.clone());
         // Where the client is gone, dropping the events ends the stream at once.
         drop(opened.send(Ok(events)));
-        let summary = stream.run(Box::pin(app.models.upstreams.stream(&chat, now))).await;
+        let summary = stream.run(Box::pin(app.models.upstreams.stream(&chat, &head))).await;
         reservation.use_tokens(summary.units);
         tracing::info!(tokens = summary.units, end = summary.end.as_str(), "prepaid stream ended");
     };
@@ -276,34 +273,46 @@ fn frame(event: &StreamEvent) -> Bytes {
         StreamEvent::Chunks(chunks) => sse::data(chunks),
         // There are no vouchers here.
         StreamEvent::Ping | StreamEvent::NeedVoucher { .. } => sse::PING,
-        StreamEvent::End(summary) => match reply::stream_error(&summary.end) {
-            Some(error) => format!("{}{}", sse::error(&error.to_openai()), sse::DONE).into(),
-            None => Bytes::from_static(sse::DONE.as_bytes()),
-        },
+        StreamEvent::End(summary) => {
+            let error = reply::stream_error(&summary.end);
+            let error = error.map_or_else(String::new, |error| sse::error(&error.to_openai()));
+            let usage = summary.usage_chunk.as_slice();
+            [&sse::data(usage), error.as_bytes(), sse::DONE.as_bytes()].concat().into()
+        }
     }
 }
 
 async fn non_streaming(accepted: AcceptedRequest) -> Result<Response, HttpError> {
-    let (tasks, now) = (accepted.app.tasks.clone(), accepted.now);
+    let (app, account) = (Arc::clone(&accepted.app), accepted.key.account());
     let (mut answer, answered) = oneshot::channel();
     let served = async move {
         let answered = match accepted.open().await {
-            Ok(HeldRequest { app, chat, metered, source, reservation, _revocation }) => {
-                let start = app.models.upstreams.non_streaming(&chat, now);
+            Ok(HeldRequest { app, metered, source, reservation, _revocation }) => {
+                let (chat, head) = (Arc::clone(&metered.chat), metered.head.clone());
+                let start = app.models.upstreams.non_streaming(&chat, &head);
                 let summary =
                     meter::non_streaming(metered, source, &app.ledger, start, answer.closed()).await;
                 reservation.use_tokens(summary.units);
-                summary.answer.map_err(|error| reply::answer_error(&error))
+                let cost = summary.cost;
+                summary
+                    .answer
+                    .map(|completion| (completion, cost))
+                    .map_err(|error| reply::answer_error(&error))
             }
             Err(error) => Err(error),
         };
         // Nobody waits any more when the client went away.
         drop(answer.send(answered));
     };
-    tasks.spawn(served.in_current_span());
-    let completion = answered.await.map_err(|_| reply::billing_error())??;
-    let mut response = Response::new(Body::from(completion.data));
+    app.tasks.spawn(served.in_current_span());
+    let (completion, cost) = answered.await.map_err(|_| reply::billing_error())??;
+    let mut response = Response::new(Body::from(completion.into_json(Some(cost))));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    reply::write_cost(response.headers_mut(), cost);
+    // Not worth failing a paid answer for.
+    if let Ok(balance) = app.ledger.balance(&account).await {
+        reply::write_balance(response.headers_mut(), balance.available());
+    }
     Ok(response)
 }
 

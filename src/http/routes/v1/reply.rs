@@ -1,4 +1,6 @@
-//! Errors of the prepaid API.
+//! Errors of the prepaid API, and headers of its answers.
+
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::http::error::{Code, HttpError};
 use crate::ledger::{LimitedBy, SpendingLimit};
@@ -81,6 +83,27 @@ pub(super) fn chat_error(error: &ChatError) -> HttpError {
 fn upstream_error(error: &UpstreamError) -> HttpError {
     let code = if error.is_client_error() { Code::InvalidParams } else { Code::UpstreamFailed };
     HttpError::new(code, error.to_string())
+}
+
+/// Header with what a request cost, in dollars.
+pub(super) const COST_HEADER: &str = "x-farebox-cost";
+/// Header with what is left on the account then, in dollars.
+pub(super) const BALANCE_HEADER: &str = "x-farebox-balance";
+
+/// Tells what a request cost.
+pub(super) fn write_cost(headers: &mut HeaderMap, cost: Money) {
+    write_dollars(headers, COST_HEADER, cost);
+}
+
+/// Tells what the account has available.
+pub(super) fn write_balance(headers: &mut HeaderMap, available: Money) {
+    write_dollars(headers, BALANCE_HEADER, available);
+}
+
+fn write_dollars(headers: &mut HeaderMap, name: &'static str, amount: Money) {
+    if let Ok(value) = HeaderValue::try_from(amount.to_dollars()) {
+        headers.insert(HeaderName::from_static(name), value);
+    }
 }
 
 /// Makes the error in place of a non-streaming answer.

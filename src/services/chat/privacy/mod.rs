@@ -84,6 +84,12 @@ impl ProtectedRequest {
         &self.delivery
     }
 
+    /// Returns a request of a unit test, which goes to no model.
+    #[cfg(test)]
+    pub(crate) fn unexamined(request: ChatRequest) -> Self {
+        Self { request, replaced: None, restorer: None, delivery: UpstreamDelivery::default() }
+    }
+
     /// Returns the restorer of the original values; `None` if there are none.
     pub(super) fn restorer(&self) -> Option<AnswerRestorer> {
         self.restorer.clone()

@@ -23,7 +23,7 @@ use crate::meter::{
     StreamEvent, served,
 };
 use crate::payments::methods::tempo::session::{SessionAction, SessionCredential};
-use crate::services::chat::{ChatRequest, ProtectedRequest, RequestLimits};
+use crate::services::chat::{AnswerHead, ChatRequest, RequestLimits};
 
 impl SessionRequest<'_> {
     /// Serves a request that buys an answer.
@@ -91,13 +91,12 @@ impl SessionRequest<'_> {
         let balance = balance(&channel);
         // A request that ran on this channel has lost its hold: let it notice.
         self.sessions.notifier.notify(channel.id);
+        let chat = Arc::new(chat);
         let metered = MeteredRequest {
             hold: self.app.served.serve(hold),
             request_id: self.request.id.clone(),
-            model: chat.model().id.clone(),
-            wants_usage: chat.wants_usage(),
-            replaced: chat.replaced().cloned().unwrap_or_default(),
-            delivery: chat.delivery().clone(),
+            chat: Arc::clone(&chat),
+            head: AnswerHead::new(now),
         };
         let terms = ChannelTerms {
             channel: channel.id,
@@ -110,9 +109,9 @@ impl SessionRequest<'_> {
         };
         let replaced = chat.replaced().cloned();
         let answer = if chat.stream() {
-            self.stream(metered, terms, chat, Funded { channel, tx_hash }, now)
+            self.stream(metered, terms, Funded { channel, tx_hash })
         } else {
-            self.non_streaming(metered, terms, chat, Funded { channel, tx_hash }, now).await?
+            self.non_streaming(metered, terms, Funded { channel, tx_hash }).await?
         };
         Ok(with_replaced(answer, replaced.as_ref()))
     }
@@ -163,14 +162,7 @@ impl SessionRequest<'_> {
     /// Streams the answer. The channel is open and its voucher taken, and clients give a channel up
     /// when they are answered an error now. So the answer begins before the
     /// upstream is asked, and an error is an event of the stream.
-    fn stream(
-        &self,
-        metered: MeteredRequest,
-        terms: ChannelTerms,
-        chat: ProtectedRequest,
-        funded: Funded,
-        now: Timestamp,
-    ) -> Response {
+    fn stream(&self, metered: MeteredRequest, terms: ChannelTerms, funded: Funded) -> Response {
         let Funded { channel, tx_hash } = funded;
         let (id, challenge_id) = (channel.id, terms.challenge.clone());
         let (price, prompt_units) = (terms.price, terms.prompt_units);
@@ -187,10 +179,11 @@ impl SessionRequest<'_> {
         );
         let waiter = self.sessions.notifier.waiter(id);
         let source = ChannelSource::new(terms, self.sessions.channels.clone(), waiter);
+        let (chat, head) = (Arc::clone(&metered.chat), metered.head.clone());
         let (stream, events) = MeteredStream::new(metered, source, self.app.ledger.clone());
         let sessions = Arc::clone(self.sessions);
         self.app.tasks.spawn(async move {
-            let summary = stream.run(Box::pin(sessions.upstreams.stream(&chat, now))).await;
+            let summary = stream.run(Box::pin(sessions.upstreams.stream(&chat, &head))).await;
             tracing::info!(channel = %id, units = summary.units, end = summary.end.as_str(), "stream ended");
         });
         let frames = ReceiverStream::new(events).map(move |event| {
@@ -222,9 +215,7 @@ impl SessionRequest<'_> {
         &self,
         metered: MeteredRequest,
         terms: ChannelTerms,
-        chat: ProtectedRequest,
         funded: Funded,
-        now: Timestamp,
     ) -> Result<Response, HttpError> {
         let Funded { channel, tx_hash } = funded;
         let (price, prompt_units, challenge_id) = (terms.price, terms.prompt_units, terms.challenge.clone());
@@ -233,12 +224,13 @@ impl SessionRequest<'_> {
         let (sessions, ledger) = (Arc::clone(self.sessions), self.app.ledger.clone());
         let (mut answer, answered) = oneshot::channel();
         self.app.tasks.spawn(async move {
-            let start = sessions.upstreams.non_streaming(&chat, now);
+            let (chat, head) = (Arc::clone(&metered.chat), metered.head.clone());
+            let start = sessions.upstreams.non_streaming(&chat, &head);
             let summary = meter::non_streaming(metered, source, &ledger, start, answer.closed()).await;
             // Nobody waits any more when the client went away.
             let _ = answer.send(summary);
         });
-        let AnswerSummary { answer, units } = answered.await.map_err(|_| pending())?;
+        let AnswerSummary { answer, units, cost: charged } = answered.await.map_err(|_| pending())?;
         let completion = answer.map_err(|error| match error {
             AnswerError::Upstream(error) => upstream_error(&error),
             AnswerError::Superseded => HttpError::new(
@@ -259,7 +251,7 @@ impl SessionRequest<'_> {
         let paid_at = clock::after_wait();
         let cost = Some(Cost { units, prompt_units, price });
         let receipt = receipt(&challenge_id, &channel, channel.accepted(), cost, tx_hash, paid_at);
-        let mut response = Response::new(Body::from(completion.data));
+        let mut response = Response::new(Body::from(completion.into_json(Some(charged))));
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         with_receipt(&mut response, &receipt);
         Ok(response)
