@@ -24,7 +24,7 @@ use tower_http::decompression::RequestDecompressionLayer;
 use crate::app::App;
 use routes::management::billing;
 use routes::mpp::chat;
-use routes::{discovery, operator};
+use routes::{discovery, operator, v1};
 
 pub use code::Code;
 pub use error::{HttpError, Problem};
@@ -38,6 +38,7 @@ pub type State = Arc<App>;
 pub fn router(app: &State) -> Router {
     let (api, _) = routes::api().split_for_parts();
     api.route("/openapi.json", get(discovery::openapi))
+        .route("/openapi-full.json", get(discovery::openapi_full))
         .route("/llms.txt", get(discovery::llms))
         .route("/llms-full.txt", get(discovery::llms_full))
         .route("/.well-known/api-catalog", get(discovery::catalog))
@@ -85,6 +86,8 @@ fn exposed() -> Vec<HeaderName> {
         billing::NEXT_CURSOR,
         observe::REQUEST_ID,
         chat::PII_REDACTED,
+        HeaderName::from_static(v1::COST_HEADER),
+        HeaderName::from_static(v1::BALANCE_HEADER),
     ];
     payment.into_iter().chain(gates::bearer::rate_headers()).collect()
 }
@@ -102,6 +105,8 @@ fn cors() -> CorsLayer {
             HeaderName::from_static("accept-payment"),
             HeaderName::from_static("payment-session"),
             HeaderName::from_static("idempotency-key"),
+            HeaderName::from_static("x-api-key"),
+            HeaderName::from_static("api-key"),
             // OpenAI's and Anthropic's clients.
             HeaderName::from_static("openai-organization"),
             HeaderName::from_static("openai-project"),

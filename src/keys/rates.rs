@@ -82,18 +82,18 @@ impl Rates {
         self.take(key, RateUnit::Requests, 1, now).await
     }
 
-    /// Reserves tokens for a request, at the most all of a minute: a request that may
-    /// need more is served while it is the only one. `None` if not enough are left.
+    /// Reserves the tokens that a request is likely to need, at the most all of a minute: one that needs more is served
+    /// while it is the only one. It is counted with what it did use. `None` if not enough are left.
     ///
     /// # Errors
     /// [`KeysError`] if the database fails.
     pub async fn reserve_tokens(
         &self,
         key: &Key,
-        estimate: u64,
+        likely: u64,
         now: Timestamp,
     ) -> Result<Option<TokenReservation>, KeysError> {
-        let reserved = estimate.min(self.view(key, now).tokens.limit());
+        let reserved = likely.min(self.view(key, now).tokens.limit());
         let is_reserved = self.take(key, RateUnit::Tokens, reserved, now).await?;
         let reservation = || TokenReservation {
             rates: self.clone(),

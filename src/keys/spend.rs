@@ -46,7 +46,8 @@ impl Key {
     }
 
     /// Returns the budget that bounds the key's spending.
-    fn budget(&self, now: Timestamp) -> Budget {
+    #[must_use]
+    pub fn budget(&self, now: Timestamp) -> Budget {
         Budget::on(self.id.as_str(), now, self.limits.daily, self.limits.total)
     }
 }

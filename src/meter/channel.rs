@@ -260,7 +260,7 @@ impl FundingSource for ChannelSource {
     /// The challenge asked for the most that a non-streaming answer can cost, so the
     /// vouchers always cover it.
     fn owed_for_completion(&mut self, completion: &Completion) -> Owed {
-        let tokens = completion.usage.completion_tokens.clamp(1, self.terms.max_units);
+        let tokens = completion.usage.completion.tokens.clamp(1, self.terms.max_units);
         let units = tokens.saturating_add(self.terms.prompt_units);
         self.units = self.terms.balance.affordable(self.terms.price, units);
         Owed::Exactly(self.terms.price.checked_mul(self.units).unwrap_or(Money::ZERO))

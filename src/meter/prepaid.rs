@@ -11,7 +11,7 @@ use super::source::{FundingSource, MeteredRequest, StreamContext};
 use super::stream::StreamEnd;
 use crate::ledger::{ChargeOutcome, EntryDetails, EntryKind, LARGEST, Ledger, Owed};
 use crate::money::Money;
-use crate::services::chat::{AnswerUsage, Chunk, Completion, PromptSize, Tariff, Usage};
+use crate::services::chat::{AnswerUsage, Chunk, Completion, PromptSize, ReportedUsage, Tariff, Usage};
 
 /// Funding source of an answer that prepaid credits pay for.
 pub struct PrepaidSource {
@@ -46,14 +46,14 @@ pub struct PrepaidTerms {
 struct ChunkTally {
     chunks: u64,
     bytes: u64,
-    usage: Option<Usage>,
+    usage: ReportedUsage,
 }
 
 impl ChunkTally {
     fn add(&mut self, chunk: &Chunk) {
         self.chunks += u64::from(chunk.billable);
         self.bytes = self.bytes.saturating_add(chunk.text_bytes as u64);
-        self.usage = chunk.usage.map(|usage| usage.after(self.usage)).or(self.usage);
+        self.usage = chunk.usage.unwrap_or_default().after(self.usage);
     }
 
     /// Returns the number of tokens counted by chunks: a token each, fewer if chunks
@@ -65,7 +65,7 @@ impl ChunkTally {
     /// Returns the completion tokens to charge ahead: as counted, as reported, or by
     /// length where chunks are much longer than a token is.
     fn tokens(&self) -> u64 {
-        let reported = self.usage.map_or(0, |usage| usage.completion_tokens);
+        let reported = self.usage.completion.map_or(0, |completion| completion.tokens);
         self.counted_tokens().max(self.bytes / 8).max(reported)
     }
 }
@@ -78,13 +78,12 @@ impl PrepaidSource {
     }
 
     /// Returns the amount to charge for the chunks so far, less the amount charged already; `None` if the price is out of
-    /// range.
+    /// range. At the lowest prices: an instance that is lost leaves it charged.
     fn due_ahead(&self) -> Option<Money> {
-        let prompt = Usage::of_text(self.terms.prompt.min_tokens(), 0);
-        let completion_tokens = self.tally.tokens().min(self.terms.max_tokens);
-        let usage = Usage { completion_tokens, ..self.tally.usage.unwrap_or(prompt) };
-        let owed = self.terms.tariff.cost(&usage)?.checked_sub(self.charged)?;
-        Some(owed.max(Money::ZERO))
+        let prompt = self.tally.usage.prompt.map_or(self.terms.prompt.min_tokens(), |prompt| prompt.tokens);
+        let completion = self.tally.tokens().min(self.terms.max_tokens);
+        let cost = self.terms.tariff.at_least().text_cost(prompt, completion)?;
+        Some(cost.checked_sub(self.charged)?.max(Money::ZERO))
     }
 
     /// Returns the amount that a budget leaves.
@@ -233,8 +232,8 @@ impl FundingSource for PrepaidSource {
             meta: request.entry_meta(json!({
                 "key": self.terms.key,
                 "end": end,
-                "promptTokens": usage.prompt_tokens,
-                "completionTokens": usage.completion_tokens,
+                "promptTokens": usage.prompt.tokens,
+                "completionTokens": usage.completion.tokens,
                 "reported": units > 0 && !usage.is_estimated,
                 "items": items,
             })),
@@ -326,7 +325,11 @@ mod tests {
     #[test]
     fn a_chunk_is_a_token_unless_it_is_shorter_or_much_longer() {
         for (chunks, bytes, tokens) in [(0, 0, 0), (1, 1, 1), (10, 60, 10), (100, 100, 34), (2, 800, 100)] {
-            assert_eq!(ChunkTally { chunks, bytes, usage: None }.tokens(), tokens, "{chunks} {bytes}");
+            assert_eq!(
+                ChunkTally { chunks, bytes, ..ChunkTally::default() }.tokens(),
+                tokens,
+                "{chunks} {bytes}"
+            );
         }
     }
 }

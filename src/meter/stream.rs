@@ -192,7 +192,7 @@ impl<P: FundingSource> MeteredStream<P> {
         batch: &mut VecDeque<ReadResult>,
         mut charged: u64,
     ) -> Result<(), StreamEnd> {
-        let mut chunks = Vec::with_capacity(batch.len());
+        let (mut chunks, mut sent) = (Vec::with_capacity(batch.len()), Vec::with_capacity(batch.len()));
         let mut held_back = None;
         let mut failed = Ok(());
         while let Some(next) = batch.front() {
@@ -204,12 +204,12 @@ impl<P: FundingSource> MeteredStream<P> {
             }
             match batch.pop_front() {
                 Some(Ok(chunk)) => {
-                    self.usage.add(&chunk);
                     // Usage alone is told at the end, when it is charged.
                     if !chunk.data.is_empty() {
-                        held_back = chunk.held_back;
-                        chunks.push(chunk.data);
+                        held_back.clone_from(&chunk.held_back);
+                        chunks.push(chunk.data.clone());
                     }
+                    sent.push(chunk);
                 }
                 Some(Err(error)) => failed = Err(StreamEnd::Upstream(error)),
                 None => {}
@@ -219,6 +219,10 @@ impl<P: FundingSource> MeteredStream<P> {
             self.is_begun = true;
             self.send(StreamEvent::Chunks(chunks)).await?;
             self.held_back = held_back;
+        }
+        // What did not leave is not paid for.
+        for chunk in &sent {
+            self.usage.add(chunk);
         }
         failed
     }

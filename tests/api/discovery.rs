@@ -10,11 +10,17 @@ use reqwest::Method;
 use serde_json::Value;
 
 /// Served beside the documented API.
-const DOCUMENTS: [&str; 5] =
-    ["/openapi.json", "/llms.txt", "/llms-full.txt", "/.well-known/api-catalog", "/favicon.svg"];
+const DOCUMENTS: [&str; 6] = [
+    "/openapi.json",
+    "/openapi-full.json",
+    "/llms.txt",
+    "/llms-full.txt",
+    "/.well-known/api-catalog",
+    "/favicon.svg",
+];
 
 async fn openapi(server: &Server) -> Value {
-    reply(server.get("/openapi.json")).await.json()
+    reply(server.get("/openapi-full.json")).await.json()
 }
 
 /// (METHOD, path, operation) of a document.
@@ -46,6 +52,9 @@ fn the_openapi_document_is_small_json_that_may_be_cached() {
             assert!(json["info"][name].as_str().is_some_and(|text| !text.is_empty()), "info.{name}");
         }
         assert!(json["x-service-info"]["categories"].is_array());
+        let paths = json["paths"].as_object().expect("paths");
+        assert!(paths.contains_key("/mpp/pii/preview") && !paths.keys().any(|path| path.contains("/v1/")));
+        assert_eq!(json["externalDocs"]["url"], format!("{}/openapi-full.json", server.url));
     });
 }
 

@@ -1,5 +1,6 @@
 //! Answers that a client gets, and requests that an upstream gets.
 
+use farebox::services::chat::{ReportedUsage, Usage};
 use serde_json::{Value, json};
 
 use crate::fixture::{KEY, MODEL, collect, fixture, streaming, text, value, wait_until};
@@ -20,7 +21,12 @@ async fn a_stream_is_delivered_under_our_name() {
     assert_eq!(chunks.iter().filter(|c| c.billable).count(), 4);
     // Usage is told when it is charged.
     assert!(
-        last.data.is_empty() && last.usage.is_some_and(|u| u.completion_tokens == 4 && u.prompt_tokens == 4)
+        last.data.is_empty()
+            && last.usage
+                == Some(ReportedUsage {
+                    prompt: Some(Usage::of_text(4, 0).prompt),
+                    completion: Some(Usage::of_text(0, 4).completion),
+                })
     );
     assert_eq!(chunks.iter().filter(|c| !c.finished.is_empty()).count(), 1);
 }
@@ -45,7 +51,7 @@ async fn reasoning_and_tool_calls_are_billable() {
 async fn a_whole_answer_is_delivered_under_our_name() {
     let (fixture, _scripted) = fixture().await;
     let completion = fixture.whole(&json!({"chunks": 3, "text": "ab"})).await.expect("an answer");
-    assert_eq!(completion.usage.completion_tokens, 3);
+    assert_eq!(completion.usage.completion.tokens, 3);
     let shown: Value = serde_json::from_slice(&completion.into_json(None)).expect("JSON");
     assert_eq!(shown["choices"][0]["message"]["content"], "ababab");
     assert_eq!((&shown["model"], &shown["object"]), (&json!(MODEL), &json!("chat.completion")));

@@ -147,7 +147,7 @@ async fn attack_21_a_whole_answer_longer_than_asked_for_is_cut_at_it() {
         let pieces = vec![head.into_bytes(), body.into_bytes()];
         let fixture = fixture_with_raw_upstream(pieces, |_| {}).await;
         let whole = fixture.whole(&json!("x")).await.expect("an answer");
-        assert_eq!((whole.usage.completion_tokens, whole.usage.is_estimated), (LONGEST, reported.is_null()));
+        assert_eq!((whole.usage.completion.tokens, whole.usage.is_estimated), (LONGEST, reported.is_null()));
         let shown: serde_json::Value = serde_json::from_slice(&whole.into_json(None)).expect("JSON");
         assert_eq!(shown["choices"][0]["finish_reason"], "length");
         let text = shown["choices"][0]["message"]["content"].as_str().expect("text");

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use farebox::config::ItemPrices;
+use farebox::keys::KeyLimits;
 use farebox::ledger::Entry;
 use farebox_test_support::harness::run;
 use serde::Deserialize;
@@ -283,6 +284,72 @@ fn what_was_charged_ahead_comes_back() {
         let before = fixture.available(&customer).await;
         fixture.run(&customer, &json!({}), &more).await;
         assert_eq!(before - fixture.available(&customer).await, cost(&[("input", 101), ("output", 15)]));
+        fixture.finish().await;
+    });
+}
+
+/// Reports that come before the text, or say nothing, do not make the text free; those that are right are not added to it.
+#[test]
+fn attack_21_reports_that_come_early_are_not_the_bill() {
+    run(async {
+        let fixture = fixture().await;
+        let customer = fixture.customer(10_000_000).await;
+        let zeros = json!({"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0});
+        let event = |content: &str, usage: &Value| {
+            let choice = json!({"index": 0, "delta": {"content": content}});
+            format!("data: {}\n\n", json!({"choices": [choice], "usage": usage}))
+        };
+        let end =
+            "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n";
+        let early = json!({"prompt_tokens": 7, "completion_tokens": 50, "total_tokens": 57});
+        let begun = json!({"prompt_tokens": 7, "completion_tokens": 1, "total_tokens": 8});
+        for (first, later, prompt, completion) in [
+            // Zeros with every piece, and at the end.
+            (&zeros, &zeros, None, 40),
+            // All of it in the first piece.
+            (&early, &Value::Null, Some(7), 50),
+            // The prompt alone in the first piece.
+            (&begun, &Value::Null, Some(7), 41),
+            (&begun, &zeros, Some(7), 41),
+        ] {
+            let body = event(" word", first)
+                + &event(" word", later).repeat(40 - usize::from(completion == 40))
+                + end;
+            let (told, entry) = billed(&fixture, &customer, json!({ "raw": body }), true).await;
+            let prompt = prompt.unwrap_or_else(|| told["prompt_tokens"].as_u64().expect("a number"));
+            assert!(prompt > 0, "{told}");
+            assert_eq!(
+                (&told["prompt_tokens"], &told["completion_tokens"]),
+                (&json!(prompt), &json!(completion))
+            );
+            assert_eq!(told["estimated"], true, "{told}");
+            assert_eq!(entry.amount.micros(), cost(&[("input", prompt), ("output", completion)]));
+        }
+        // A whole answer as well.
+        let (told, _) =
+            billed(&fixture, &customer, raw(&json!({"content": " word word"}), Some(&zeros), false), false)
+                .await;
+        assert_eq!((&told["completion_tokens"], &told["estimated"]), (&json!(2), &json!(true)));
+        assert!(told["prompt_tokens"].as_u64().is_some_and(|tokens| tokens > 0), "{told}");
+        fixture.finish().await;
+    });
+}
+
+/// A model that draws without being asked to costs a key with a budget no more than it set aside for that.
+#[test]
+fn a_budget_sets_the_price_of_images_aside() {
+    run(async {
+        let fixture = fixture().await;
+        let limits = KeyLimits { total: Some(money(20_000)), ..KeyLimits::default() };
+        let customer = fixture.customer_with_limits(10_000_000, limits).await;
+        let usage = json!({"prompt_tokens": 9, "completion_tokens": 900,
+            "completion_tokens_details": {"image_tokens": 900}});
+        let raw = raw(&json!({"content": "Here."}), Some(&usage), false);
+        let answer = fixture.complete(&customer, &raw, &json!({"max_tokens": 1_000})).await;
+        assert_eq!(answer.status, 200, "{}", answer.text);
+        fixture.idle().await;
+        let entry = fixture.entries(&customer).await.remove(0);
+        assert_eq!(entry.amount.micros(), cost(&[("input", 9), ("imageOutput", 900)]));
         fixture.finish().await;
     });
 }

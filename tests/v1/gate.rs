@@ -31,8 +31,15 @@ fn a_request_without_a_usable_key_gets_401_and_says_which_way() {
                 assert_eq!(answer.header("www-authenticate"), Some("Bearer"));
             }
         }
-        let other_name = fixture.server.get("/v1/models").header("x-api-key", &customer.key);
-        refused(&reply(other_name).await, 401, "missing_api_key");
+        // Names of other providers, where there is no Authorization.
+        for name in ["x-api-key", "api-key"] {
+            let request = || fixture.server.get("/v1/models").header(name, &customer.key);
+            assert_eq!(reply(request()).await.status, 200, "{name}");
+            let both = reply(request().header("authorization", "Bearer pryv_x")).await;
+            refused(&both, 401, "invalid_api_key");
+            let twice = reply(request().header(name, &customer.key)).await;
+            refused(&twice, 401, "invalid_api_key");
+        }
         assert_eq!(fixture.upstream.observed().requests, 0);
         fixture.revoke(&customer).await;
         refused(&reply(fixture.get(&customer, "/v1/models")).await, 401, "inactive_api_key");
@@ -52,6 +59,10 @@ fn models_are_listed_as_clients_of_openai_read_them() {
         assert_eq!(ids[0]["pricePerMillionOutputTokens"], "100.00");
         let one = reply(fixture.get(&customer, "/v1/models/other")).await;
         assert_eq!(one.json()["id"], "other");
+        assert_eq!(one.header("cache-control"), Some("private, max-age=3600"));
+        for path in ["/v1/models/vendor/none", "/v1/models/vendor%2Fnone"] {
+            refused(&reply(fixture.get(&customer, path)).await, 400, "model_not_found");
+        }
         let error = refused(&reply(fixture.get(&customer, "/v1/models/none")).await, 400, "model_not_found");
         assert_eq!((&error["param"], &error["type"]), (&json!("model"), &json!("invalid_request_error")));
     }));

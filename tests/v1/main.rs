@@ -1,6 +1,7 @@
 //! The prepaid API: keys, chat and previews from a wallet's credits, and their limits, through the
 //! public API, against every way in which such systems were attacked or failed.
 
+mod account;
 mod attachments;
 mod attack_20_races;
 mod attack_21_upstreams;

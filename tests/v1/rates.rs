@@ -96,6 +96,36 @@ fn tokens_are_set_aside_and_given_back() {
     }));
 }
 
+/// Few answers are as long as they may be: what is likely is set aside, not the model's maximum.
+#[test]
+fn a_key_serves_several_requests_at_once() {
+    run(on_every_engine(async |fixture| {
+        early_in_a_minute().await;
+        let limits = KeyLimits { tpm: Some(10_000), ..KeyLimits::default() };
+        let customer = fixture.customer_with_limits(10_000_000, limits).await;
+        // The model's answers may have 4,096 tokens.
+        let (script, usual) = (json!({"chunks": 20, "intervalMs": 20}), json!({}));
+        let answers = concurrently((0..4).map(|_| fixture.complete(&customer, &script, &usual))).await;
+        assert!(answers.iter().all(|answer| answer.status == 200), "{answers:?}");
+        // Several choices are several answers.
+        let many = fixture.complete(&customer, &script, &json!({"n": 10})).await;
+        let error = refused(&many, 429, "rate_limit_exceeded_tpm");
+        assert!(
+            error["message"].as_str().is_some_and(|text| text.contains("beginning of a minute")),
+            "{error}"
+        );
+        // What can never fit says so, and not when to try again.
+        let long = json!({"messages": [{"role": "user", "content": "word ".repeat(20_000)}]});
+        let never = fixture.complete(&customer, &script, &long).await;
+        let error = refused(&never, 429, "rate_limit_exceeded_tpm");
+        assert!(
+            error["message"].as_str().is_some_and(|text| text.contains("it can never be served")),
+            "{error}"
+        );
+        assert_eq!(never.header("retry-after"), None);
+    }));
+}
+
 #[test]
 fn errors_tell_how_the_key_stands_too() {
     run(async {

@@ -104,9 +104,16 @@ impl BudgetUsage {
         tx: &mut impl Statements,
         budgets: impl Iterator<Item = (&'a AccountId, &'a Budget)>,
     ) -> Result<Self, LedgerError> {
-        let limited = budgets.filter(|(_, budget)| budget.is_limited());
+        Self::read_all(tx, budgets.filter(|(_, budget)| budget.is_limited())).await
+    }
+
+    /// Reads the usage of budgets, each with the account that its holds are on.
+    async fn read_all<'a>(
+        tx: &mut impl Statements,
+        budgets: impl Iterator<Item = (&'a AccountId, &'a Budget)>,
+    ) -> Result<Self, LedgerError> {
         let wanted: BTreeSet<_> =
-            limited.map(|(account, budget)| (account.as_str(), &budget.name, &budget.day)).collect();
+            budgets.map(|(account, budget)| (account.as_str(), &budget.name, &budget.day)).collect();
         if wanted.is_empty() {
             return Ok(Self::default());
         }
@@ -169,6 +176,41 @@ pub async fn left(
     available: Money,
 ) -> Result<SpendingLimit, LedgerError> {
     Ok(BudgetUsage::read(tx, std::iter::once((account, budget))).await?.left(Some(budget), available))
+}
+
+/// Money used within a budget: spent, and claimed by open holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BudgetUse {
+    /// On the budget's day.
+    pub today: Money,
+    /// On all days.
+    pub total: Money,
+}
+
+/// Returns the money used within `budget`, whether it has limits or not.
+///
+/// # Errors
+/// The database fails.
+pub async fn used(tx: &mut Tx, account: &AccountId, budget: &Budget) -> Result<BudgetUse, LedgerError> {
+    let used = BudgetUsage::read_all(tx, std::iter::once((account, budget))).await?;
+    Ok(BudgetUse { today: used.of(&budget.name, &budget.day), total: used.of(&budget.name, EVER) })
+}
+
+/// Returns the money spent within the budget of this name on each UTC day of a range, `2026-01-31` to `2026-02-02`, both
+/// included. Days without spending are left out.
+///
+/// # Errors
+/// The database fails.
+pub async fn days(
+    tx: &mut Tx,
+    name: &str,
+    from: &str,
+    to: &str,
+) -> Result<Vec<(String, Money)>, LedgerError> {
+    let text =
+        "SELECT day, spent FROM budgets WHERE name = $1 AND day BETWEEN $2 AND $3 AND day <> '' ORDER BY day";
+    let rows = tx.fetch(text, vec![name.into(), from.into(), to.into()]).await?;
+    rows.iter().map(|row| Ok((row.text("day")?, sql::money(row, "spent")?))).collect()
 }
 
 /// Counts money spent within `budget` by another way than a hold.

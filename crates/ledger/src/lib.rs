@@ -65,7 +65,7 @@ mod writer;
 use std::time::Duration;
 
 pub use account::{Account, Balance, LARGEST};
-pub use budget::{Budget, LimitedBy, SpendingLimit};
+pub use budget::{Budget, BudgetUse, LimitedBy, SpendingLimit};
 pub use error::LedgerError;
 pub use holds::{Capture, Estimate, HoldRequest, OpenOutcome, Owed};
 pub use idempotency::{IdempotencyStatus, idempotency_status};
@@ -355,6 +355,33 @@ impl Ledger {
     pub async fn balance(&self, account: &AccountId) -> Result<Balance, LedgerError> {
         let mut connection = self.db.pool.acquire().await?;
         Ok(sql::read_balance(&mut connection, account).await?.unwrap_or_default())
+    }
+
+    /// Returns the money used within a budget on an account, claims of open holds included.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn budget_use(&self, account: &AccountId, budget: &Budget) -> Result<BudgetUse, LedgerError> {
+        let mut tx = self.db.snapshot().await?;
+        let used = budget::used(&mut tx, account, budget).await?;
+        tx.rollback().await?;
+        Ok(used)
+    }
+
+    /// Returns the money spent within a budget on each UTC day of a range: see [`budget::days`].
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn budget_days(
+        &self,
+        name: &str,
+        from: &str,
+        to: &str,
+    ) -> Result<Vec<(String, Money)>, LedgerError> {
+        let mut tx = self.db.snapshot().await?;
+        let days = budget::days(&mut tx, name, from, to).await?;
+        tx.rollback().await?;
+        Ok(days)
     }
 
     /// Returns a page of an account's statement, newest lines first: credits, and one entry for each closed hold. `limit`

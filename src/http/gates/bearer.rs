@@ -60,21 +60,41 @@ impl Bearer {
         &self.key
     }
 
-    /// Reserves tokens of the minute that `now` is in.
+    /// Reserves the tokens that a request is likely to need, of the minute that `now` is in. `least` is what it needs in
+    /// any case.
     ///
     /// # Errors
-    /// 429 when there are too few left, 503 when the database does not answer.
-    pub async fn reserve_tokens(&self, estimate: u64, now: Timestamp) -> Result<TokenReservation, HttpError> {
-        let reserved = self.rates.reserve_tokens(&self.key, estimate, now).await;
+    /// 429 when there are too few left, or can never be enough, 503 when the database does not answer.
+    pub async fn reserve_tokens(
+        &self,
+        least: u64,
+        likely: u64,
+        now: Timestamp,
+    ) -> Result<TokenReservation, HttpError> {
+        let limit = self.rates.view(&self.key, now).tokens.limit();
+        if least > limit {
+            return Err(HttpError::new(
+                Code::RateLimitExceededTpm,
+                format!(
+                    "this request needs at least {least} tokens, and this key may use {limit} a minute: it can never be \
+                     served; send less text, or use a key with a higher limit"
+                ),
+            ));
+        }
+        let reserved = self.rates.reserve_tokens(&self.key, likely, now).await;
         reserved.map_err(|error| unavailable(&error))?.ok_or_else(|| {
             let view = self.rates.view(&self.key, now);
+            let hint = if likely > limit {
+                "it is served at the beginning of a minute, before others"
+            } else {
+                "lower max_tokens, or try again then"
+            };
             HttpError::new(
                 Code::RateLimitExceededTpm,
                 format!(
-                    "this request may need {estimate} tokens, and {} of {} are left of this minute; lower \
-                     max_tokens, or try again in {} s",
+                    "this request is likely to need {likely} tokens, and {} of {limit} are left of this minute, which ends \
+                     in {} s; {hint}",
                     view.tokens.remaining(),
-                    view.tokens.limit(),
                     view.reset
                 ),
             )
@@ -108,15 +128,25 @@ async fn authenticate(headers: &HeaderMap, app: &State, now: Timestamp) -> Resul
     })
 }
 
-/// Returns the token of the one `Authorization: Bearer` header.
+/// Headers in which clients of other providers send a key.
+const OTHER_HEADERS: [&str; 2] = ["x-api-key", "api-key"];
+
+/// Returns the token of the one `Authorization: Bearer` header, or where there is none of the one header that other
+/// providers have for it.
 fn token(headers: &HeaderMap) -> Result<&str, HttpError> {
-    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let others = OTHER_HEADERS.into_iter().flat_map(|name| headers.get_all(name));
+    let is_authorized = headers.contains_key(header::AUTHORIZATION);
+    let mut values = headers.get_all(header::AUTHORIZATION).iter().chain(others.filter(|_| !is_authorized));
     let value = values.next().ok_or_else(missing)?;
     if values.next().is_some() {
-        return Err(HttpError::new(Code::InvalidApiKey, "send one Authorization header"));
+        return Err(HttpError::new(
+            Code::InvalidApiKey,
+            "send the API key once, in one Authorization header",
+        ));
     }
     let text = value.to_str().map_err(|_| invalid())?;
     match text.split_once(' ') {
+        _ if !is_authorized => Ok(text.trim()),
         Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Ok(token.trim_matches(' ')),
         _ if text.eq_ignore_ascii_case("bearer") => Err(missing()),
         // Another scheme, a Payment credential for example.

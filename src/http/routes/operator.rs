@@ -33,7 +33,7 @@ pub struct Readiness {
 }
 
 /// Report that the process runs.
-#[utoipa::path(get, path = "/healthz", tag = "operations", responses((status = 200, body = Liveness)))]
+#[utoipa::path(get, path = "/healthz", operation_id = "get_health", tag = "operations", responses((status = 200, description = "The process runs", body = Liveness)))]
 pub async fn healthz() -> Json<Liveness> {
     Json(Liveness { status: "ok" })
 }
@@ -47,7 +47,7 @@ pub struct ReadinessParams {
 }
 
 /// Report if the database and the chain answer.
-#[utoipa::path(get, path = "/readyz", tag = "operations", params(ReadinessParams), responses(
+#[utoipa::path(get, path = "/readyz", operation_id = "get_readiness", tag = "operations", params(ReadinessParams), responses(
     (status = 200, description = "Readiness", body = Readiness),
     (status = 503, description = "Something the server depends on does not answer", body = Readiness),
 ))]

@@ -12,7 +12,7 @@ use super::privacy::{AnswerRestorer, StreamRestorer};
 use super::upstream_event::{
     BillableContent, ChoiceText, MalformedEvent, UpstreamChoice, UpstreamEvent, text_of,
 };
-use super::usage::{Usage, UsageBounds};
+use super::usage::{ReportedUsage, Usage, UsageBounds};
 
 /// Chunk of a streamed answer, as the client gets it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,8 +26,8 @@ pub struct Chunk {
     pub text_bytes: usize,
     /// Its text, reasoning and tool calls, as the model wrote them.
     pub texts: Vec<ChoiceText>,
-    /// Usage up to this chunk, if the upstream reports a possible one.
-    pub usage: Option<Usage>,
+    /// Usage up to this chunk, as far as the upstream reports a possible one.
+    pub usage: Option<ReportedUsage>,
     /// Indices of the choices that end with it.
     pub finished: Vec<u64>,
     /// Text held back after it, as one more chunk: sent, free of charge, if the stream
@@ -101,7 +101,7 @@ impl AnswerRewriter {
         if let Some(error) = event.error {
             return Ok(ParsedEvent::Error(error));
         }
-        if event.choices.is_none() && event.usage.is_none() {
+        if event.choices.is_none() && event.reported_usage().is_none() {
             return Err(MalformedEvent("an event without choices"));
         }
         let BillableContent { is_billable, text_bytes, texts, held_back } =
@@ -149,18 +149,19 @@ impl AnswerRewriter {
         to_json(&client_event, 0).into()
     }
 
-    /// Rewrites a non-streaming answer; an error object in it is `Err(Ok(error))`. `estimate` counts the usage of an
-    /// answer with these texts, of one choice each, for an upstream that reports none.
+    /// Rewrites a non-streaming answer; an error object in it is `Err(Ok(error))`. `complete` counts what an upstream
+    /// does not report of the usage of an answer with these texts, of one choice each.
     pub(super) fn completion(
         &self,
         body: &[u8],
-        estimate: impl FnOnce(&[String]) -> Usage,
+        complete: impl FnOnce(ReportedUsage, &[String]) -> Usage,
     ) -> Result<Completion, Result<Value, MalformedEvent>> {
         let mut event = UpstreamEvent::read(body).map_err(Err)?;
         if let Some(error) = event.error {
             return Err(Ok(error));
         }
-        let cut = self.cut(&mut event);
+        let mut reported = self.read_usage(event.reported_usage()).unwrap_or_default();
+        let cut = self.cut(&mut event, &mut reported);
         let choices = event.choices.as_deref_mut().unwrap_or_default();
         if choices.is_empty() {
             return Err(Err(MalformedEvent("an answer without choices")));
@@ -178,7 +179,7 @@ impl AnswerRewriter {
             let whole = choice.to_client(None, choice.message.as_ref());
             if cut { ClientChoice { finish_reason: Some("length"), logprobs: None, ..whole } } else { whole }
         });
-        let usage = self.usage(event.reported_usage()).unwrap_or_else(|| estimate(&texts));
+        let usage = complete(reported.within(self.bounds), &texts);
         let client_event =
             ClientEvent { choices: client_choices.collect(), ..self.frame("chat.completion", &event) };
         let mut json = to_json(&client_event, body.len());
@@ -186,15 +187,22 @@ impl AnswerRewriter {
         Ok(Completion { body: json, usage })
     }
 
-    /// Reads reported usage; usage that is impossible is ignored.
-    fn usage(&self, reported: Option<&Value>) -> Option<Usage> {
-        Usage::parse(reported?, self.bounds).unwrap_or_else(|impossible| {
+    /// Reads reported usage; a side that is impossible is ignored.
+    fn usage(&self, reported: Option<&Value>) -> Option<ReportedUsage> {
+        let usage = self.read_usage(reported)?.within(self.bounds);
+        (usage != ReportedUsage::default()).then_some(usage)
+    }
+
+    /// Reads reported usage, as large as it may be.
+    fn read_usage(&self, reported: Option<&Value>) -> Option<ReportedUsage> {
+        let usage = ReportedUsage::parse(reported?);
+        if usage.is_err() || usage.is_ok_and(|usage| usage.within(self.bounds) != usage) {
             // Counted instead of logged as a warning: it may come with every chunk.
-            tracing::debug!(model = self.model, %impossible, "reported usage ignored");
+            tracing::debug!(model = self.model, "reported usage ignored, or a side of it");
             metrics::counter!("farebox_upstream_impossible_usage_total", "model" => self.model.clone())
                 .increment(1);
-            None
-        })
+        }
+        usage.ok()
     }
 
     fn frame<'a>(&'a self, object: &'static str, event: &'a UpstreamEvent) -> ClientEvent<'a> {
@@ -276,7 +284,8 @@ mod tests {
         assert_eq!((&shown["id"], &shown["model"]), (&json!("chatcmpl-1"), &json!("ours")));
         assert_eq!(chunk.finished, [1]);
         assert!(chunk.billable);
-        assert_eq!(chunk.usage.map(|u| u.completion_tokens), Some(1));
+        let completion = chunk.usage.and_then(|usage| usage.completion);
+        assert_eq!(completion.map(|completion| completion.tokens), Some(1));
     }
 
     #[test]
@@ -355,7 +364,12 @@ mod tests {
         let body = json!({"id": "up", "provider": "hidden", "choices": [{"index": 0, "finish_reason": "stop",
             "message": {"role": "assistant", "content": "four", "reasoning": "abc"}}],
             "usage": {"prompt_tokens": 3, "completion_tokens": 1}});
-        let read = |body: &[u8]| rewriter(false).completion(body, |_| panic!("usage is reported"));
+        let complete = |usage: ReportedUsage, _: &[String]| Usage {
+            prompt: usage.prompt.expect("it is reported"),
+            completion: usage.completion.expect("it is reported"),
+            is_estimated: false,
+        };
+        let read = |body: &[u8]| rewriter(false).completion(body, complete);
         let completion = read(body.to_string().as_bytes()).expect("an answer");
         let shown: Value = serde_json::from_slice(&completion.into_json(None)).expect("JSON");
         assert_eq!(shown["choices"][0]["message"]["content"], "four");
@@ -374,7 +388,8 @@ mod tests {
             "images": [{"image_url": {"url": signature}}], "tool_calls": [{"id": signature, "type": "function",
             "thought_signature": signature, "function": {"name": "n", "arguments": "{}"}}]}},
             {"message": {"content": [{"type": "text", "text": "part"}, {"type": "image", "data": signature}]}}]});
-        let estimate = |texts: &[String]| {
+        let estimate = |reported: ReportedUsage, texts: &[String]| {
+            assert_eq!(reported, ReportedUsage::default());
             assert_eq!(texts, ["abcfourn{}", "part"]);
             Usage { is_estimated: true, ..Usage::of_text(3, 2) }
         };

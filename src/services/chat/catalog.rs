@@ -139,7 +139,7 @@ pub struct ModelView {
     /// Prices of what is counted apart: a million tokens of a kind, and `request`. With prepaid credits.
     #[schema(example = json!({"cachedInput": "0.02"}))]
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub prices: BTreeMap<&'static str, String>,
+    pub item_prices: BTreeMap<&'static str, String>,
     /// Tokens of prompt and answer together.
     #[schema(example = 128_000)]
     pub context_length: u64,
@@ -156,7 +156,7 @@ impl From<&Model> for ModelView {
             price_per_chunk: model.price_per_chunk.to_dollars(),
             price_per_million_input_tokens: model.tariff.input.to_dollars(),
             price_per_million_output_tokens: model.tariff.output.to_dollars(),
-            prices: model.prices.named().map(|(name, price)| (name, price.to_dollars())).collect(),
+            item_prices: model.prices.named().map(|(name, price)| (name, price.to_dollars())).collect(),
             context_length: model.context_length,
             max_output_tokens: model.max_output_tokens,
         }

@@ -31,7 +31,7 @@ pub(super) fn positive_integer(body: &Map<String, Value>, name: &str) -> Result<
 
 /// Sets `stream_options` so that the upstream reports usage. Returns true if the client asked for usage.
 pub(super) fn stream_options(body: &mut Map<String, Value>, stream: bool) -> Result<bool, ChatError> {
-    let mut options = match body.get_mut("stream_options").map(Value::take) {
+    let options = match body.get_mut("stream_options").map(Value::take) {
         None | Some(Value::Null) => Map::new(),
         Some(Value::Object(options)) => options,
         Some(_) => return Err(ChatError::invalid("stream_options", "must be an object")),
@@ -44,8 +44,8 @@ pub(super) fn stream_options(body: &mut Map<String, Value>, stream: bool) -> Res
         }
     };
     if stream {
-        options.insert("include_usage".into(), json!(true));
-        body.insert("stream_options".into(), Value::Object(options));
+        // Nothing else: some servers report the usage of single choices if asked for more.
+        body.insert("stream_options".into(), json!({"include_usage": true}));
     } else {
         body.shift_remove("stream_options");
     }

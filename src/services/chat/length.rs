@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use super::answer::AnswerRewriter;
 use super::upstream_event::{UpstreamEvent, text_of};
+use super::usage::ReportedUsage;
 
 /// Bytes of the longest usual token: text has at least as many tokens as its bytes by this.
 const LONGEST_TOKEN_BYTES: u64 = 8;
@@ -14,26 +15,17 @@ const LONGEST_TOKEN_BYTES: u64 = 8;
 impl AnswerRewriter {
     /// Cuts a whole answer to the tokens that were asked for, as the upstream should have; true if it was longer. By
     /// the reported tokens, or where none are reported by the least that its bytes can be.
-    pub(super) fn cut(&self, event: &mut UpstreamEvent) -> bool {
+    pub(super) fn cut(&self, event: &mut UpstreamEvent, reported: &mut ReportedUsage) -> bool {
         let limit = self.bounds.completion_tokens;
         let choices = event.choices.as_deref_mut().unwrap_or_default();
         let messages = || choices.iter().filter_map(|choice| choice.message.as_ref());
         let bytes: u64 = messages().map(|message| text_of(message).len() as u64).sum();
-        let reported = event.usage.as_mut().and_then(|usage| usage.get_mut("completion_tokens"));
-        let tokens = match reported {
-            Some(reported) => {
-                let tokens = reported.as_u64().unwrap_or(0);
-                if tokens > limit && tokens <= bytes {
-                    // What was asked for is what there is to pay for.
-                    *reported = limit.into();
-                }
-                tokens
-            }
-            None => bytes / LONGEST_TOKEN_BYTES,
-        };
+        let tokens = reported.completion.map_or(bytes / LONGEST_TOKEN_BYTES, |completion| completion.tokens);
         if tokens <= limit || tokens > bytes {
             return false;
         }
+        // What was asked for is what there is to pay for.
+        reported.completion = reported.completion.map(|completion| completion.cut_to(limit));
         for choice in choices {
             for value in choice.message.iter_mut().flat_map(Map::values_mut) {
                 shorten(value, limit, tokens);

@@ -28,6 +28,7 @@ mod stream;
 mod tariff;
 mod tokenizer;
 mod upstream;
+mod upstream_body;
 mod upstream_error;
 mod upstream_event;
 mod usage;
@@ -47,7 +48,7 @@ pub use tariff::Tariff;
 pub use upstream::Upstreams;
 pub use upstream_error::{TimeoutKind, UpstreamError, UpstreamRefusal};
 pub use upstream_event::ChoiceText;
-pub use usage::{Usage, UsageBounds};
+pub use usage::{CompletionUsage, PromptUsage, ReportedUsage, Usage, UsageBounds};
 
 use crate::services::pii::Examiner;
 

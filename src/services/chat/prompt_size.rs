@@ -15,8 +15,8 @@ const MAX_MESSAGE_OVERHEAD: u64 = 64;
 /// Largest number of tokens that a model's template adds once.
 const MAX_TEMPLATE_TOKENS: u64 = 2048;
 
-/// Types of the parts of a message that are not text.
-const MEDIA_PARTS: [&str; 4] = ["image_url", "input_audio", "file", "video_url"];
+/// Types of the parts of a message that are text. Others are media: images, sounds, videos, files.
+const TEXT_PARTS: [&str; 5] = ["text", "input_text", "output_text", "refusal", "thinking"];
 
 /// Fields besides the messages that the model reads.
 const OTHER_TEXTS: [&str; 3] = ["tools", "functions", "response_format"];
@@ -37,11 +37,14 @@ impl PromptSize {
     pub(super) fn of(body: &Map<String, Value>, context: u64) -> Self {
         let mut text = 0_u64;
         let PromptParts { messages, media } = for_each_text(body, &mut |part| text += part.len() as u64);
+        let others = body.iter().filter(|(name, _)| !["messages", "model"].contains(&name.as_str()));
+        let others: u64 = others.map(|(_, value)| value.to_string().len() as u64).sum();
         let max = if media > 0 {
             context
         } else {
-            // No tokenizer in use makes more than one token of a byte.
-            text.saturating_add(messages.saturating_mul(MAX_MESSAGE_OVERHEAD))
+            // No tokenizer in use makes more than one token of a byte, and templates may read any field.
+            text.saturating_add(others)
+                .saturating_add(messages.saturating_mul(MAX_MESSAGE_OVERHEAD))
                 .saturating_add(MAX_TEMPLATE_TOKENS)
         };
         let within = |tokens: u64| tokens.min(context);
@@ -108,26 +111,43 @@ struct PromptParts {
 fn for_each_text(body: &Map<String, Value>, found: &mut impl FnMut(&str)) -> PromptParts {
     let messages = body.get("messages").and_then(Value::as_array);
     let mut parts = PromptParts { messages: messages.map_or(0, |list| list.len() as u64), media: 0 };
-    visit(body.get("messages").unwrap_or(&Value::Null), &mut parts, found);
+    messages.into_iter().flatten().for_each(|message| visit_message(message, &mut parts, found));
     for text in OTHER_TEXTS.into_iter().filter_map(|name| body.get(name)) {
         found(&text.to_string());
     }
     parts
 }
 
-fn visit(value: &Value, parts: &mut PromptParts, found: &mut impl FnMut(&str)) {
+/// Visits a message: all its texts, but for parts of its content that are media.
+fn visit_message(message: &Value, parts: &mut PromptParts, found: &mut impl FnMut(&str)) {
+    let members = message.as_object().into_iter().flatten();
+    for (name, value) in members.filter(|(name, _)| *name != "role") {
+        match value {
+            Value::Array(items) if name == "content" => {
+                for part in items {
+                    let kind = part["type"].as_str().unwrap_or("text");
+                    if TEXT_PARTS.contains(&kind) {
+                        visit(part, found);
+                    } else {
+                        parts.media += 1;
+                        // Its text, such as a name, but not its data.
+                        part["text"].as_str().into_iter().for_each(&mut *found);
+                    }
+                }
+            }
+            value => visit(value, found),
+        }
+    }
+}
+
+fn visit(value: &Value, found: &mut impl FnMut(&str)) {
     match value {
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
         Value::String(text) => found(text),
-        Value::Array(items) => items.iter().for_each(|item| visit(item, parts, found)),
+        Value::Array(items) => items.iter().for_each(|item| visit(item, found)),
         Value::Object(members) => {
-            let kind = members.get("type").and_then(Value::as_str).unwrap_or_default();
-            if MEDIA_PARTS.contains(&kind) {
-                parts.media += 1;
-                return;
-            }
-            let texts = members.iter().filter(|(name, _)| !["role", "type"].contains(&name.as_str()));
-            texts.for_each(|(_, value)| visit(value, parts, found));
+            let texts = members.iter().filter(|(name, _)| *name != "type");
+            texts.for_each(|(_, value)| visit(value, found));
         }
     }
 }
@@ -151,6 +171,23 @@ mod tests {
             size(json!([{"role": "user", "content": [{"type": "image_url", "image_url": {"url": data}}]}]));
         assert_eq!((image.min, image.estimate, image.max), (85, 804, 10_000));
         assert_eq!(size(json!([{"role": "user", "content": "x".repeat(1 << 20)}])).estimate, 10_000);
+    }
+
+    /// A message does not become an image by calling itself one.
+    #[test]
+    fn attack_47_text_is_counted_whatever_it_calls_itself() {
+        let long = "word ".repeat(1_000);
+        for message in [
+            json!({"role": "user", "type": "file", "content": long}),
+            json!({"role": "user", "content": [{"type": "text", "text": long}]}),
+            json!({"role": "assistant", "tool_calls": [{"type": "file", "function": {"arguments": long}}]}),
+            json!({"role": "user", "content": [{"type": "input_image", "text": long}]}),
+        ] {
+            let body = json!({ "messages": [message] });
+            let body = body.as_object().expect("an object");
+            assert!(PromptSize::of(body, 100_000).min >= 625, "{}", body["messages"][0]["role"]);
+            assert!(count_tokens(body, Tokenizer::O200kBase, 100_000) >= 1_000);
+        }
     }
 
     #[test]

@@ -3,7 +3,6 @@
 use std::fmt;
 use std::sync::Arc;
 
-use serde::ser::{Serialize, SerializeMap as _, Serializer};
 use serde_json::{Map, Value};
 
 use super::attachments::{self, Attachment, AttachmentPolicy};
@@ -12,7 +11,8 @@ use super::chat_error::ChatError;
 use super::fields::{boolean, positive_integer, stream_options, syntax_error};
 use super::prompt_size::{self, PromptSize};
 use super::tariff::Tariff;
-use super::usage::{Usage, UsageBounds};
+use super::upstream_body::UpstreamBody;
+use super::usage::{ReportedUsage, Usage, UsageBounds};
 use super::{extensions, messages, privacy};
 
 /// Largest number of choices of one answer.
@@ -20,6 +20,9 @@ const MAX_CHOICES: u64 = 128;
 
 /// Completion tokens of the shortest answer that is worth requesting.
 const MIN_USEFUL_TOKENS: u64 = 16;
+
+/// Completion tokens of a usual answer, or more: most are shorter.
+const LIKELY_TOKENS: u64 = 1024;
 
 /// Fields that bound the length of an answer, the older one first.
 const LENGTH_FIELDS: [&str; 2] = ["max_tokens", "max_completion_tokens"];
@@ -96,11 +99,16 @@ impl ChatRequest {
             return Err(ChatError::invalid("n", &format!("must be {MAX_CHOICES} or less")));
         }
         let mut max_tokens = model.max_output_tokens;
+        let mut set = Vec::new();
         for name in LENGTH_FIELDS {
             if let Some(requested) = positive_integer(&body, name)? {
                 max_tokens = max_tokens.min(requested);
-                body.insert(name.into(), requested.min(model.max_output_tokens).into());
+                set.push(name);
             }
+        }
+        // Servers take one field or the other, and the least is what is paid for.
+        for name in set {
+            body.insert(name.into(), max_tokens.into());
         }
         if let Some(tier) = &model.service_tier {
             body.insert("service_tier".into(), tier.as_str().into());
@@ -151,6 +159,13 @@ impl ChatRequest {
     #[must_use]
     pub fn min_useful_tokens(&self) -> u64 {
         self.max_tokens.min(MIN_USEFUL_TOKENS).saturating_mul(self.choices)
+    }
+
+    /// Returns the completion tokens that an answer is likely to have, all choices together: few answers are as long as
+    /// they may be.
+    #[must_use]
+    pub fn likely_tokens(&self) -> u64 {
+        self.max_tokens.min(LIKELY_TOKENS).saturating_mul(self.choices)
     }
 
     /// Returns the length of the prompt, as far as it is known.
@@ -209,19 +224,26 @@ impl ChatRequest {
         prompt_size::count_tokens(&self.body, self.model.tokenizer, self.model.context_length)
     }
 
-    /// Returns the usage of an answer with these texts, one of each choice, counted.
-    pub(super) fn count_usage(&self, texts: &[String]) -> Usage {
-        let completion: u64 = texts.iter().map(|text| self.model.tokenizer.count(text)).sum();
-        let usage = Usage::of_text(self.count_prompt_tokens(), completion.min(self.max_tokens()));
-        Usage { is_estimated: true, ..usage }
+    /// Returns the usage of an answer with these texts, one of each choice: as reported, and counted where it is not.
+    pub(super) fn complete_usage(&self, reported: ReportedUsage, texts: &[String]) -> Usage {
+        let is_text = texts.iter().any(|text| !text.is_empty());
+        let completion = reported.completion.filter(|completion| completion.tokens > 0 || !is_text);
+        let is_estimated = reported.prompt.is_none() || completion.is_none();
+        let completion = completion.unwrap_or_else(|| {
+            let counted: u64 = texts.iter().map(|text| self.model.tokenizer.count(text)).sum();
+            Usage::of_text(0, counted.min(self.max_tokens())).completion
+        });
+        let prompt = reported.prompt.unwrap_or_else(|| Usage::of_text(self.count_prompt_tokens(), 0).prompt);
+        Usage { prompt, completion, is_estimated }
     }
 
-    /// Returns the tariff by which money is set aside for it, before the kinds of its tokens are known.
+    /// Returns the tariff by which money is set aside for it, before the kinds of its tokens are known. Where a budget
+    /// limits it, no answer may cost more, whatever it is made of.
     #[must_use]
-    pub fn tariff_at_most(&self) -> Tariff {
+    pub fn tariff_at_most(&self, is_limited: bool) -> Tariff {
         let modalities = self.body.get("modalities").and_then(Value::as_array);
         let is_media = |kind: &Value| kind != "text";
-        let has_media_output = modalities.is_some_and(|kinds| kinds.iter().any(is_media));
+        let has_media_output = modalities.map_or(is_limited, |kinds| kinds.iter().any(is_media));
         self.model.tariff.at_most(self.prompt.has_media(), has_media_output)
     }
 
@@ -250,32 +272,13 @@ impl ChatRequest {
 
     /// Returns the names of the request's fields.
     pub(super) fn fields(&self) -> Vec<&str> {
-        self.body.keys().map(String::as_str).collect()
+        // The service tier is the operator's.
+        self.body.keys().map(String::as_str).filter(|name| *name != "service_tier").collect()
     }
 
     /// Returns the body for an upstream that knows the model as `model`.
     pub(super) fn upstream_body(&self, model: &str) -> Vec<u8> {
         serde_json::to_vec(&UpstreamBody { body: &self.body, model }).expect("a JSON value is valid JSON")
-    }
-}
-
-/// Body of a request with the upstream's name of the model.
-struct UpstreamBody<'a> {
-    body: &'a Map<String, Value>,
-    model: &'a str,
-}
-
-impl Serialize for UpstreamBody<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(self.body.len()))?;
-        for (name, value) in self.body {
-            if name == "model" {
-                map.serialize_entry(name, self.model)?;
-            } else {
-                map.serialize_entry(name, value)?;
-            }
-        }
-        map.end()
     }
 }
 
@@ -326,7 +329,7 @@ mod tests {
         {
             let body =
                 json!({"model": "small", "messages": messages, "stream": true, "stream_options": options});
-            assert_eq!(upstream(&body)["stream_options"]["include_usage"], true);
+            assert_eq!(upstream(&body)["stream_options"], json!({"include_usage": true}));
             assert_eq!(parse(&body).expect("valid").wants_usage(), wants);
         }
         let body = json!({"model": "small", "messages": messages, "stream_options": {"include_usage": true}});
@@ -348,7 +351,7 @@ mod tests {
             (json!({"max_tokens": null}), 100, json!(null)),
             (json!({"max_tokens": 7}), 7, json!(7)),
             (json!({"max_tokens": 5000}), 100, json!(100)),
-            (json!({"max_tokens": 50, "max_completion_tokens": 20}), 20, json!(50)),
+            (json!({"max_tokens": 50, "max_completion_tokens": 20}), 20, json!(20)),
             (json!({"max_tokens": 50, "n": 3}), 150, json!(50)),
         ] {
             let body = with(more);

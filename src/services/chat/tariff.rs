@@ -62,20 +62,29 @@ impl Tariff {
         Self { input, output, ..self }
     }
 
+    /// Returns the tariff that prices tokens of unknown kind at the least.
+    #[must_use]
+    pub fn at_least(self) -> Self {
+        let input = [self.cached_input, self.cache_write, self.audio_input, self.image_input];
+        let output = [self.reasoning, self.audio_output, self.image_output];
+        let least = |own: Money, others: &[Money]| others.iter().copied().fold(own, Money::min);
+        Self { input: least(self.input, &input), output: least(self.output, &output), ..self }
+    }
+
     /// Returns the items of a bill; all tokens are in one of them.
     #[must_use]
     pub fn items(&self, usage: &Usage) -> Vec<BilledItem> {
         let prompt = [
-            ("cachedInput", usage.cached_tokens, self.cached_input),
-            ("cacheWrite", usage.cache_write_tokens, self.cache_write),
-            ("audioInput", usage.audio_input_tokens, self.audio_input),
-            ("imageInput", usage.image_input_tokens, self.image_input),
+            ("cachedInput", usage.prompt.cached, self.cached_input),
+            ("cacheWrite", usage.prompt.cache_write, self.cache_write),
+            ("audioInput", usage.prompt.audio, self.audio_input),
+            ("imageInput", usage.prompt.image, self.image_input),
             ("input", u64::MAX, self.input),
         ];
         let completion = [
-            ("reasoning", usage.reasoning_tokens, self.reasoning),
-            ("audioOutput", usage.audio_output_tokens, self.audio_output),
-            ("imageOutput", usage.image_output_tokens, self.image_output),
+            ("reasoning", usage.completion.reasoning, self.reasoning),
+            ("audioOutput", usage.completion.audio, self.audio_output),
+            ("imageOutput", usage.completion.image, self.image_output),
             ("output", u64::MAX, self.output),
         ];
         let mut items = Vec::new();
@@ -88,8 +97,8 @@ impl Tariff {
                 }
             }
         };
-        divide(&prompt, usage.prompt_tokens);
-        divide(&completion, usage.completion_tokens);
+        divide(&prompt, usage.prompt.tokens);
+        divide(&completion, usage.completion.tokens);
         items
     }
 
@@ -137,6 +146,7 @@ impl Tariff {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::services::chat::usage::{CompletionUsage, PromptUsage};
 
     fn money(micros: i64) -> Money {
         Money::from_micros(micros)
@@ -192,15 +202,8 @@ mod tests {
         };
         let tariff = tariff(2_000_000, 4_000_000, prices);
         let usage = Usage {
-            prompt_tokens: 100,
-            completion_tokens: 50,
-            cached_tokens: 40,
-            cache_write_tokens: 10,
-            audio_input_tokens: 5,
-            image_input_tokens: 5,
-            reasoning_tokens: 20,
-            audio_output_tokens: 3,
-            image_output_tokens: 2,
+            prompt: PromptUsage { tokens: 100, cached: 40, cache_write: 10, audio: 5, image: 5 },
+            completion: CompletionUsage { tokens: 50, reasoning: 20, audio: 3, image: 2 },
             is_estimated: false,
         };
         let sums = [40, 3 * 10, 5 * 5, 2 * 5, 2 * 40, 7 * 20, 4 * 3, 11 * 2, 4 * 25];
@@ -213,10 +216,16 @@ mod tests {
         );
         assert_eq!(tariff.items_json(&usage)[9], json!({"item": "request", "price": "0.0004"}));
         // Parts that are more than the whole do not make it more.
-        let doubled = Usage { cached_tokens: 100, audio_input_tokens: 100, ..Usage::of_text(100, 0) };
+        let doubled = PromptUsage { tokens: 100, cached: 100, audio: 100, ..PromptUsage::default() };
+        let doubled = Usage { prompt: doubled, ..Usage::default() };
         assert_eq!(tariff.items(&doubled).iter().map(|item| item.tokens).sum::<u64>(), 100);
         let most = tariff.at_most(true, true);
         assert_eq!((most.input, most.output), (money(5_000_000), money(11_000_000)));
         assert_eq!(tariff.at_most(false, false).input, money(3_000_000));
+        let least = tariff.at_least();
+        assert_eq!(
+            (least.input, least.output, least.request),
+            (money(1_000_000), money(4_000_000), money(400))
+        );
     }
 }

@@ -198,10 +198,12 @@ impl ModelRoute {
             let limit =
                 AnswerLimits::of(request.max_tokens(), request.max_chunks()).bytes.min(MAX_ANSWER_BYTES);
             let body = read(response, usize::try_from(limit).unwrap_or(usize::MAX)).await?;
-            rewriter.completion(&body, |texts| request.count_usage(texts)).map_err(|error| match error {
-                Ok(error) => UpstreamReport::from_event(&error).classify(&request.fields(), None),
-                Err(malformed) => UpstreamError::Malformed(malformed.0),
-            })
+            rewriter.completion(&body, |reported, texts| request.complete_usage(reported, texts)).map_err(
+                |error| match error {
+                    Ok(error) => UpstreamReport::from_event(&error).classify(&request.fields(), None),
+                    Err(malformed) => UpstreamError::Malformed(malformed.0),
+                },
+            )
         };
         let late = |_| UpstreamError::Timeout(TimeoutKind::Total);
         timeout(self.server.total_timeout, answer).await.map_err(late)?

@@ -48,7 +48,7 @@ impl UpstreamEvent {
     pub(super) fn reported_usage(&self) -> Option<&Value> {
         let of_choices = self.choices.iter().flatten().filter_map(|choice| choice.usage.as_ref());
         let places = self.usage.iter().chain(self.x_groq.as_ref().and_then(|groq| groq.get("usage")));
-        places.chain(of_choices).find(|usage| usage.is_object())
+        places.chain(of_choices).find(|usage| usage.as_object().is_some_and(|members| !members.is_empty()))
     }
 }
 
@@ -127,8 +127,10 @@ const REASONING_MEMBERS: [&str; 3] = ["reasoning_content", "reasoning", "thinkin
 /// Calls `found` with each text of a message or a delta: content, reasoning, refusals, tool calls and transcripts, but
 /// no images, sounds, signatures or ids, whose bytes say nothing of their tokens.
 pub(super) fn for_each_text(message: &Map<String, Value>, found: &mut impl FnMut(&str)) {
-    let reasoning =
-        REASONING_MEMBERS.into_iter().filter_map(|name| message.get(name)).find(|value| !value.is_null());
+    let reasoning = REASONING_MEMBERS
+        .into_iter()
+        .filter_map(|name| message.get(name))
+        .find(|value| !value.is_null() && **value != "");
     let texts = TEXT_MEMBERS.into_iter().filter_map(|name| message.get(name));
     for text in reasoning.into_iter().chain(texts) {
         match text {

@@ -72,6 +72,7 @@ pub struct PaymentTerms {
 pub struct Documents {
     index: Bytes,
     openapi: Bytes,
+    openapi_full: Bytes,
     llms: Bytes,
     llms_full: Bytes,
     catalog: Bytes,
@@ -88,7 +89,8 @@ impl Documents {
         let index = serde_json::to_vec(&Index::new(app, &document)).expect("plain data is valid JSON");
         Self {
             index: Bytes::from(index),
-            openapi: Bytes::from(document.to_string()),
+            openapi: Bytes::from(openapi::for_agents(&document, config).to_string()),
+            openapi_full: Bytes::from(document.to_string()),
             llms: Bytes::from(llms),
             llms_full: Bytes::from(llms_full),
             catalog: Bytes::from(catalog_document(config).to_string()),
@@ -128,7 +130,9 @@ impl Index {
                 modes: config.payments.modes.iter().map(|mode| mode.as_str()).collect(),
                 sponsored: app.offers.preview_sponsored.is_some(),
             },
-            docs: ["/openapi.json", "/llms.txt", "/llms-full.txt"].map(|path| format!("{url}{path}")).into(),
+            docs: ["/openapi.json", "/openapi-full.json", "/llms.txt", "/llms-full.txt"]
+                .map(|path| format!("{url}{path}"))
+                .into(),
         }
     }
 }
@@ -144,7 +148,7 @@ fn price(operation: &Value) -> Option<&str> {
 type Shared = Extension<Arc<Documents>>;
 
 /// List what can be bought and how to pay.
-#[utoipa::path(get, path = "/mpp", tag = "discovery",
+#[utoipa::path(get, path = "/mpp", operation_id = "mpp_index", tag = "discovery",
     responses((status = 200, description = "Operations, prices and payment terms", body = Index)))]
 pub async fn index(Extension(documents): Shared) -> Response {
     ([(CONTENT_TYPE, "application/json"), CACHE_POLICY], documents.index.clone()).into_response()
@@ -152,6 +156,10 @@ pub async fn index(Extension(documents): Shared) -> Response {
 
 pub async fn openapi(Extension(documents): Shared) -> impl IntoResponse {
     ([(CONTENT_TYPE, "application/json"), CACHE_POLICY], documents.openapi.clone())
+}
+
+pub async fn openapi_full(Extension(documents): Shared) -> impl IntoResponse {
+    ([(CONTENT_TYPE, "application/json"), CACHE_POLICY], documents.openapi_full.clone())
 }
 
 pub async fn llms(Extension(documents): Shared) -> impl IntoResponse {
@@ -175,7 +183,10 @@ fn catalog_document(config: &Config) -> Value {
     let url = &config.server.public_url;
     json!({ "linkset": [{
         "anchor": url,
-        "service-desc": [{ "href": format!("{url}/openapi.json"), "type": "application/json" }],
+        "service-desc": [
+            { "href": format!("{url}/openapi.json"), "type": "application/json", "title": "What agents pay for" },
+            { "href": format!("{url}/openapi-full.json"), "type": "application/json", "title": "The complete API" },
+        ],
         "service-doc": [{ "href": format!("{url}/llms.txt"), "type": "text/plain" }],
         "status": [{ "href": format!("{url}/healthz"), "type": "application/json" }],
     }] })
@@ -222,7 +233,7 @@ fn llms_text(config: &Config, document: &Value) -> String {
     let _ = write!(
         text,
         "\n## Payment\n\n- scheme: Payment (HTTP 402), method tempo, intent charge\n- token: {} {:#x} on chain {}\n- \
-         recipient: {:#x}\n\n## Documents\n\n- [OpenAPI]({url}/openapi.json)\n- [All of this, with \
+         recipient: {:#x}\n\n## Documents\n\n- [OpenAPI]({url}/openapi.json), [complete]({url}/openapi-full.json)\n- [All of this, with \
          parameters]({url}/llms-full.txt)\n",
         chain.currency_name, chain.currency, chain.chain_id, config.payments.recipient
     );
@@ -249,13 +260,14 @@ fn reference(document: &Value) -> String {
             let _ = writeln!(text, "- example: {}", body["example"]);
         }
         for (status, answer) in operation["responses"].as_object().into_iter().flatten() {
+            let answer = resolved(document, answer);
             let _ = writeln!(text, "- {status}: {}", answer["description"].as_str().unwrap_or_default());
         }
     }
     text
 }
 
-/// Returns a schema with its first reference followed: enough to read.
+/// Returns a schema or a response with its first reference followed: enough to read.
 fn resolved<'a>(document: &'a Value, schema: &'a Value) -> &'a Value {
     schema["$ref"]
         .as_str()

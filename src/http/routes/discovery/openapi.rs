@@ -1,7 +1,7 @@
 //! `/openapi.json`: the documentation of the routes, made from their types and
 //! completed from the configuration: names, prices, terms.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 use utoipa::{PartialSchema as _, ToSchema as _};
@@ -23,7 +23,7 @@ an answer again after it was delivered. 403 means the credential was used. A cha
 is sent again without an Idempotency-Key is served and charged again; with one it is charged once, and 409 says \
 that it was. Vouchers, top-ups, opens and closes can be repeated.";
 
-/// Makes the document, which is one for all requests.
+/// Makes the complete document, which is one for all requests.
 pub fn document(config: &Config, offers: &Offers, sessions: Option<&Sessions>) -> Value {
     let (_, api) = crate::http::routes::api().split_for_parts();
     let mut document = serde_json::to_value(api).expect("an OpenAPI document is valid JSON");
@@ -187,7 +187,54 @@ fn describe_errors(document: &mut Value) {
     }
 }
 
-/// Names the responses that several operations have, and refers to them: registries read no documents above 64 KiB.
+/// Makes the document of what agents pay for, of the complete one: registries read none above 64 KiB.
+pub fn for_agents(complete: &Value, config: &Config) -> Value {
+    let mut document = complete.clone();
+    if let Some(paths) = document["paths"].as_object_mut() {
+        paths.retain(|path, _| Shape::of(path) == Shape::Problem);
+    }
+    document["externalDocs"] = json!({
+        "description": "The complete API",
+        "url": format!("{}/openapi-full.json", config.server.public_url),
+    });
+    keep_used_components(&mut document);
+    document
+}
+
+/// Removes components that no operation refers to.
+fn keep_used_components(document: &mut Value) {
+    let mut components = document["components"].take();
+    let mut used = BTreeSet::new();
+    let mut found = references(document);
+    while let Some(reference) = found.pop_first() {
+        let name = reference.trim_start_matches("#/components");
+        if used.insert(name.to_owned())
+            && let Some(component) = components.pointer(name)
+        {
+            found.extend(references(component));
+        }
+    }
+    for kind in ["schemas", "responses"] {
+        if let Some(named) = components[kind].as_object_mut() {
+            named.retain(|name, _| used.contains(&format!("/{kind}/{name}")));
+        }
+    }
+    document["components"] = components;
+}
+
+/// Returns the references within a value.
+fn references(value: &Value) -> BTreeSet<String> {
+    match value {
+        Value::Array(items) => items.iter().flat_map(references).collect(),
+        Value::Object(members) => {
+            let own = members.get("$ref").and_then(Value::as_str).map(str::to_owned);
+            members.values().flat_map(references).chain(own).collect()
+        }
+        _ => BTreeSet::new(),
+    }
+}
+
+/// Names the responses that several operations have, and refers to them: the smaller, the more read it.
 fn share_responses(document: &mut Value) {
     let mut counts: BTreeMap<(String, String), usize> = BTreeMap::new();
     let place = |status: &str, response: &Value| (status.to_owned(), response.to_string());

@@ -33,7 +33,7 @@ const PAYMENTS_SHOWN: i64 = 50;
 /// `pdfs`. Answers what was found, where (in characters and in bytes of your text,
 /// in boxes of images and pages), and the same without it. Nothing is stored but
 /// the redacted answer, until you have it.
-#[utoipa::path(post, path = "/mpp/pii/preview", tag = "payable",
+#[utoipa::path(post, path = "/mpp/pii/preview", operation_id = "mpp_preview_personal_data", tag = "payable",
     params(
         ("feePayer" = Option<bool>, Query, description = "true: the server pays the network fee, where it offers that"),
         ("Idempotency-Key" = Option<String>, Header, description = "Lets the same credential fetch the same answer again"),
@@ -137,7 +137,7 @@ pub struct PaymentView {
 ///
 /// Free, but the wallet must prove itself: the challenge asks for zero, and is
 /// answered with a signature (`type="proof"`).
-#[utoipa::path(get, path = "/mpp/account", tag = "free", security(("wallet" = [])),
+#[utoipa::path(get, path = "/mpp/account", operation_id = "mpp_account", tag = "free", security(("wallet" = [])),
     responses(
         (status = 200, description = "Balance and payments of the wallet that signed", body = AccountView),
         (status = 402, description = "Sign the zero-amount challenge of WWW-Authenticate", body = Problem, content_type = "application/problem+json"),

@@ -111,14 +111,14 @@ pub struct SoldKeyView {
 }
 
 /// List what keys and credits can be bought.
-#[utoipa::path(get, path = "/mpp/keys", tag = "free",
+#[utoipa::path(get, path = "/mpp/keys", operation_id = "mpp_list_packs", tag = "free",
     responses((status = 200, description = "`packs`: what is paid and what is credited", body = Packs)))]
 pub async fn packs(AppState(app): AppState<State>, request: Received) -> Response {
     answer(StatusCode::OK, &Packs::new(&app, request.id))
 }
 
 /// Buy credits for the paying wallet.
-#[utoipa::path(post, path = "/mpp/credits", tag = "payable",
+#[utoipa::path(post, path = "/mpp/credits", operation_id = "mpp_buy_credits", tag = "payable",
     params(("Idempotency-Key" = Option<String>, Header)),
     request_body(content = CreditsBody, example = json!({"packId": "starter"})),
     responses(
@@ -141,7 +141,7 @@ pub async fn credits(AppState(app): AppState<State>, request: Received) -> Resul
 /// Buy an API key with credits; both belong to the paying wallet.
 ///
 /// The key is in the answer, which the same credential fetches again for a day.
-#[utoipa::path(post, path = "/mpp/keys", tag = "payable",
+#[utoipa::path(post, path = "/mpp/keys", operation_id = "mpp_buy_key", tag = "payable",
     params(("Idempotency-Key" = Option<String>, Header)),
     request_body(content = KeyPurchaseBody, example = json!({"packId": "starter"})),
     responses(

@@ -21,7 +21,7 @@ const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 /// upstream bills the whole prompt. `None` where that is beyond what can be counted.
 pub(super) fn minimum_cost(chat: &ChatRequest, is_limited: bool) -> Option<Money> {
     let prompt = if is_limited { chat.prompt().max_tokens() } else { chat.prompt().min_tokens() };
-    chat.tariff_at_most().text_cost(prompt, chat.min_useful_tokens())
+    chat.tariff_at_most(is_limited).text_cost(prompt, chat.min_useful_tokens())
 }
 
 /// Asks the ledger how much could be reserved, and whether an earlier request had the same key.

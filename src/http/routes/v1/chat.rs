@@ -41,13 +41,15 @@ const FIRST_EVENT_TIMEOUT: Duration = Duration::from_secs(2);
 /// OpenAI's chat completions. What the answer can cost is set aside, what it did
 /// cost is charged. A balance that does not reach for the longest answer asked
 /// for gets a shorter one; 402 says that it does not reach for any.
-#[utoipa::path(post, path = "/v1/chat/completions", tag = "prepaid", security(("apiKey" = [])),
+#[utoipa::path(post, path = "/v1/chat/completions", operation_id = "create_chat_completion", tag = "prepaid", security(("apiKey" = [])),
     request_body(content = ChatBody,
         example = json!({"model": "dev-scripted", "messages": [{"role": "user", "content": "Say hello."}], "max_tokens": 16})),
     params(("Idempotency-Key" = Option<String>, Header, description = "A request is charged once under it; sent again it gets 409, or an answer where the first try cost nothing")),
     responses(
         (status = 200, description = "A completion, or text/event-stream with `stream`", content_type = "application/json", body = serde_json::Value,
-            headers(("x-pii-redacted" = u64, description = "Pieces of personal data that were replaced, where they were looked for"))),
+            headers(("x-pii-redacted" = u64, description = "Pieces of personal data that were replaced, where they were looked for"),
+                ("x-farebox-cost" = String, description = "What a whole answer cost, in dollars"),
+                ("x-farebox-balance" = String, description = "What is left, in dollars"))),
         (status = 400, description = "invalid_params, model_not_found; free", body = OpenAiError),
         (status = 401, description = "missing_api_key, invalid_api_key, inactive_api_key", body = OpenAiError),
         (status = 402, description = "insufficient_credits", body = OpenAiError),
@@ -85,7 +87,8 @@ async fn serve(app: &State, bearer: &Bearer, request: &Received) -> Result<Respo
     }
     let chat = chat.protect(&privacy).await.map_err(|error| reply::chat_error(&error))?;
     let replaced = chat.replaced().cloned();
-    let estimate = chat.prompt().estimated_tokens().saturating_add(chat.max_tokens());
+    let least = chat.prompt().min_tokens();
+    let likely = chat.prompt().estimated_tokens().saturating_add(chat.likely_tokens());
     // Attachments and files may have taken half a minute: tokens count in the minute in which they are used, and the
     // hold's day and end are counted from when it is opened.
     let now = clock::after_wait();
@@ -95,7 +98,7 @@ async fn serve(app: &State, bearer: &Bearer, request: &Received) -> Result<Respo
         revocation: app.keys.revocation_token(&bearer.key().id),
         request_id: request.id.clone(),
         idempotency_key,
-        reservation: bearer.reserve_tokens(estimate, now).await?,
+        reservation: bearer.reserve_tokens(least, likely, now).await?,
         chat,
         now,
     };
@@ -140,7 +143,7 @@ impl ServingPlan {
     /// even a minimal one, however short the prompt turns out to be.
     fn new(chat: &ChatRequest, is_limited: bool, affordable: Money) -> Option<Self> {
         let (tariff, prompt, wanted) =
-            (chat.tariff_at_most(), planned_prompt(chat, is_limited), chat.max_tokens());
+            (chat.tariff_at_most(is_limited), planned_prompt(chat, is_limited), chat.max_tokens());
         if tariff.text_cost(prompt, wanted).is_some_and(|cost| cost <= affordable) {
             return Some(Self { tokens: wanted, shortened: false });
         }
@@ -160,7 +163,7 @@ fn planned_prompt(chat: &ChatRequest, is_limited: bool) -> u64 {
 
 /// Estimates the cost of a request.
 fn estimate(chat: &ChatRequest, is_limited: bool) -> Estimate {
-    let cost = chat.tariff_at_most().text_cost(planned_prompt(chat, is_limited), chat.max_tokens());
+    let cost = chat.tariff_at_most(is_limited).text_cost(planned_prompt(chat, is_limited), chat.max_tokens());
     let least = minimum_cost(chat, is_limited);
     Estimate { wanted: cost.unwrap_or(LARGEST), least: least.unwrap_or(LARGEST) }
 }

@@ -1,5 +1,6 @@
 //! `/v1`: OpenAI's API, paid from a wallet's prepaid credits with an API key.
 
+pub mod account;
 mod affordable;
 mod attachments;
 pub mod chat;
@@ -7,3 +8,5 @@ pub mod models;
 pub mod preview;
 mod reply;
 mod top_up;
+
+pub use reply::{BALANCE_HEADER, COST_HEADER};

@@ -2,6 +2,7 @@
 
 use axum::Json;
 use axum::extract::{Path, State as AppState};
+use axum::http::header::CACHE_CONTROL;
 use axum::response::{IntoResponse as _, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -32,7 +33,7 @@ pub struct ModelList {
 }
 
 /// List the models that the API key may use.
-#[utoipa::path(get, path = "/v1/models", tag = "prepaid", security(("apiKey" = [])),
+#[utoipa::path(get, path = "/v1/models", operation_id = "list_models", tag = "prepaid", security(("apiKey" = [])),
     responses(
         (status = 200, description = "OpenAI's list of models, with prices in dollars", body = ModelList),
         (status = 401, description = "missing_api_key, invalid_api_key, inactive_api_key", body = OpenAiError),
@@ -41,11 +42,11 @@ pub struct ModelList {
 pub async fn list(AppState(app): AppState<State>, bearer: Bearer) -> Response {
     let allowed = app.models.catalog.iter().filter(|model| bearer.key().allows(&model.id));
     let data = allowed.map(|model| object(&app, model)).collect();
-    bearer.answer(Ok(Json(ModelList { object: "list", data }).into_response()))
+    bearer.answer(Ok(cached(ModelList { object: "list", data })))
 }
 
 /// Read one model.
-#[utoipa::path(get, path = "/v1/models/{id}", tag = "prepaid", security(("apiKey" = [])),
+#[utoipa::path(get, path = "/v1/models/{id}", operation_id = "get_model", tag = "prepaid", security(("apiKey" = [])),
     params(("id" = String, Path, description = "The model's id")),
     responses(
         (status = 200, description = "The model, with its prices in dollars", body = ModelObject),
@@ -54,8 +55,30 @@ pub async fn list(AppState(app): AppState<State>, bearer: Bearer) -> Response {
         (status = 429, description = "rate_limit_exceeded_rpm", body = OpenAiError),
     ))]
 pub async fn detail(AppState(app): AppState<State>, bearer: Bearer, Path(id): Path<String>) -> Response {
-    let found = app.models.catalog.get(&id).filter(|model| bearer.key().allows(&model.id));
-    let answer = found.map(|model| Json(object(&app, model)).into_response());
+    show(&app, &bearer, &id)
+}
+
+/// Read one model whose id has a slash.
+#[utoipa::path(get, path = "/v1/models/{vendor}/{id}", operation_id = "get_model_of_vendor", tag = "prepaid", security(("apiKey" = [])),
+    params(("vendor" = String, Path, description = "The part of the model's id before the slash"),
+        ("id" = String, Path, description = "The part after it")),
+    responses(
+        (status = 200, description = "The model, with its prices in dollars", body = ModelObject),
+        (status = 400, description = "model_not_found", body = OpenAiError),
+        (status = 401, description = "missing_api_key, invalid_api_key, inactive_api_key", body = OpenAiError),
+        (status = 429, description = "rate_limit_exceeded_rpm", body = OpenAiError),
+    ))]
+pub async fn detail_of_vendor(
+    AppState(app): AppState<State>,
+    bearer: Bearer,
+    Path((vendor, id)): Path<(String, String)>,
+) -> Response {
+    show(&app, &bearer, &format!("{vendor}/{id}"))
+}
+
+fn show(app: &State, bearer: &Bearer, id: &str) -> Response {
+    let found = app.models.catalog.get(id).filter(|model| bearer.key().allows(&model.id));
+    let answer = found.map(|model| cached(object(app, model)));
     bearer.answer(answer.ok_or_else(|| unknown(None)))
 }
 
@@ -66,6 +89,11 @@ pub(super) fn unknown(nearest: Option<&str>) -> HttpError {
         |id| format!("did you mean `{id}`?"),
     );
     HttpError::new(Code::ModelNotFound, format!("there is no such model for this key; {hint}")).param("model")
+}
+
+/// Makes an answer that the client may keep for an hour, as the API's guidance has it.
+fn cached(body: impl Serialize) -> Response {
+    ([(CACHE_CONTROL, "private, max-age=3600")], Json(body)).into_response()
 }
 
 fn object(app: &State, model: &Model) -> ModelObject {

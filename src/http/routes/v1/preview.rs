@@ -22,7 +22,7 @@ use crate::services::preview::{PreviewAnswer, PreviewBody, PreviewRequest};
 ///
 /// Answers as `POST /mpp/pii/preview` does. Sent again with the same `Idempotency-Key`
 /// and body, it answers again and costs nothing.
-#[utoipa::path(post, path = "/v1/pii/preview", tag = "prepaid", security(("apiKey" = [])),
+#[utoipa::path(post, path = "/v1/pii/preview", operation_id = "preview_personal_data", tag = "prepaid", security(("apiKey" = [])),
     params(("Idempotency-Key" = Option<String>, Header, description = "Charged once under it")),
     request_body(content = PreviewBody, example = json!({"text": "Mail jane@example.com or call +1 415 555 2671."})),
     responses(

@@ -77,7 +77,7 @@ pub struct CheckoutPage {
 ///
 /// Answers the `url` of a payment page. With an Idempotency-Key the same request gets the same
 /// page again.
-#[utoipa::path(post, path = "/api/v1/billing/checkout", tag = "billing", request_body = CheckoutBody,
+#[utoipa::path(post, path = "/api/v1/billing/checkout", operation_id = "create_checkout", tag = "billing", request_body = CheckoutBody,
     params(("Idempotency-Key" = Option<String>, Header)),
     security(("walletMessage" = [])),
     responses((status = 200, description = "`url`: where to pay", body = CheckoutPage), (status = 400, description = "Not for sale like that"),

@@ -89,7 +89,7 @@ pub struct LedgerEntry {
 /// List what happened to a wallet's credits.
 ///
 /// Newest first. `format=csv`, or `Accept: text/csv`, exports up to 20000 lines.
-#[utoipa::path(get, path = "/api/v1/billing/ledger", tag = "billing",
+#[utoipa::path(get, path = "/api/v1/billing/ledger", operation_id = "get_ledger", tag = "billing",
     params(("walletAddress" = String, Query), ("message" = String, Query), ("signature" = String, Query),
         ("kind" = Option<String>, Query), ("service" = Option<String>, Query), ("from" = Option<String>, Query),
         ("to" = Option<String>, Query), ("limit" = Option<u32>, Query), ("cursor" = Option<String>, Query),
@@ -132,7 +132,7 @@ pub async fn ledger(
 }
 
 /// List what happened to a wallet's credits, with the signature in the body.
-#[utoipa::path(post, path = "/api/v1/billing/ledger", tag = "billing", request_body = LedgerQuery,
+#[utoipa::path(post, path = "/api/v1/billing/ledger", operation_id = "get_ledger_by_post", tag = "billing", request_body = LedgerQuery,
     security(("walletMessage" = [])),
     responses((status = 200, description = "As with GET", content((LedgerPage = "application/json"), (String = "text/csv"))), (status = 401, description = "missing_wallet_auth"),
         (status = 403, description = "The signature does not count")))]

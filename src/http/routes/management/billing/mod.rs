@@ -140,7 +140,7 @@ impl Packs {
 }
 
 /// List credit packs.
-#[utoipa::path(get, path = "/api/v1/billing/credit-packs", tag = "billing",
+#[utoipa::path(get, path = "/api/v1/billing/credit-packs", operation_id = "list_credit_packs", tag = "billing",
     responses((status = 200, description = "`packs`, and what a card can pay", body = CreditPacks)))]
 pub async fn credit_packs(AppState(app): AppState<State>, request: Received) -> Response {
     let billing = &app.config.billing;
@@ -156,7 +156,7 @@ pub async fn credit_packs(AppState(app): AppState<State>, request: Received) -> 
 }
 
 /// Show a wallet's credit balance.
-#[utoipa::path(get, path = "/api/v1/billing/balance", tag = "billing",
+#[utoipa::path(get, path = "/api/v1/billing/balance", operation_id = "get_balance", tag = "billing",
     params(("walletAddress" = String, Query), ("message" = String, Query), ("signature" = String, Query)),
     security(("walletMessage" = [])),
     responses((status = 200, description = "Dollars: credited, spent, held, available, debt", body = WalletBalance),
@@ -182,7 +182,7 @@ pub async fn balance(
 }
 
 /// Show a wallet's credit balance, with the signature in the body.
-#[utoipa::path(post, path = "/api/v1/billing/balance", tag = "billing", request_body = WalletAuth,
+#[utoipa::path(post, path = "/api/v1/billing/balance", operation_id = "get_balance_by_post", tag = "billing", request_body = WalletAuth,
     security(("walletMessage" = [])),
     responses((status = 200, description = "As with GET", body = WalletBalance), (status = 401, description = "missing_wallet_auth"),
         (status = 403, description = "The signature does not count")))]

@@ -56,7 +56,7 @@ fn page(app: &App, title: &str, body: &str) -> Response {
 /// Show the page after a card payment.
 ///
 /// The page knows nothing of the payment: credits come with the processor's confirmation.
-#[utoipa::path(get, path = "/api/v1/billing/success", tag = "billing",
+#[utoipa::path(get, path = "/api/v1/billing/success", operation_id = "checkout_succeeded", tag = "billing",
     responses((status = 200, description = "A page for people", content_type = "text/html")))]
 pub async fn success(AppState(app): AppState<State>) -> Response {
     if app.cards.are_a_test() {
@@ -74,7 +74,7 @@ pub async fn success(AppState(app): AppState<State>) -> Response {
 }
 
 /// Show the page after a payment page that was left.
-#[utoipa::path(get, path = "/api/v1/billing/cancel", tag = "billing",
+#[utoipa::path(get, path = "/api/v1/billing/cancel", operation_id = "checkout_cancelled", tag = "billing",
     responses((status = 200, description = "A page for people", content_type = "text/html")))]
 pub async fn cancel(AppState(app): AppState<State>) -> Response {
     page(

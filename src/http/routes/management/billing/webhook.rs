@@ -29,7 +29,7 @@ pub struct EventReceived {
 ///
 /// For Stripe alone: the signature over the raw body is checked. An event is answered with 200
 /// only when it is recorded, so Stripe sends it again otherwise.
-#[utoipa::path(post, path = "/api/v1/billing/webhook", tag = "billing",
+#[utoipa::path(post, path = "/api/v1/billing/webhook", operation_id = "receive_card_event", tag = "billing",
     params(("Stripe-Signature" = String, Header)),
     responses((status = 200, description = "Recorded, or of no concern", body = EventReceived), (status = 400, description = "Not Stripe's"),
         (status = 404, description = "No card payments here"),

@@ -112,7 +112,7 @@ impl KeyView {
 }
 
 /// List a wallet's API keys.
-#[utoipa::path(get, path = "/api/v1/keys", tag = "keys",
+#[utoipa::path(get, path = "/api/v1/keys", operation_id = "list_keys", tag = "keys",
     params(("walletAddress" = String, Query), ("message" = String, Query), ("signature" = String, Query),
         ("limit" = Option<u32>, Query), ("cursor" = Option<String>, Query)),
     security(("walletMessage" = [])),
@@ -143,7 +143,7 @@ pub async fn list(
 ///
 /// A message with `action=create` creates one: its secret is in this answer and nowhere else. A
 /// message with `action=list` lists.
-#[utoipa::path(post, path = "/api/v1/keys", tag = "keys", request_body = KeyBody,
+#[utoipa::path(post, path = "/api/v1/keys", operation_id = "create_or_list_keys", tag = "keys", request_body = KeyBody,
     security(("walletMessage" = [])),
     responses((status = 200, description = "The list", body = KeyList), (status = 201, description = "`key`: shown once", body = KeyView),
         (status = 400, description = "Name or limits cannot be used"), (status = 401, description = "missing_wallet_auth"),
@@ -193,7 +193,7 @@ async fn create(app: &State, mut signed: WalletSigned<Create>) -> Result<Respons
 }
 
 /// Revoke an API key.
-#[utoipa::path(delete, path = "/api/v1/keys/{keyId}", tag = "keys", params(("keyId" = String, Path)),
+#[utoipa::path(delete, path = "/api/v1/keys/{keyId}", operation_id = "revoke_key", tag = "keys", params(("keyId" = String, Path)),
     request_body = WalletAuth,
     security(("walletMessage" = [])),
     responses((status = 200, description = "It is revoked", body = KeyView), (status = 401, description = "missing_wallet_auth"),
@@ -225,7 +225,7 @@ pub async fn revoke(
 }
 
 /// Revoke an API key, for clients whose DELETE has no body.
-#[utoipa::path(post, path = "/api/v1/keys/{keyId}", tag = "keys", params(("keyId" = String, Path)),
+#[utoipa::path(post, path = "/api/v1/keys/{keyId}", operation_id = "revoke_key_by_post", tag = "keys", params(("keyId" = String, Path)),
     request_body = WalletAuth,
     security(("walletMessage" = [])),
     responses((status = 200, description = "It is revoked", body = KeyView), (status = 401, description = "missing_wallet_auth"),
@@ -240,7 +240,7 @@ pub async fn revoke_by_post(
 /// Give an API key a new secret.
 ///
 /// Id, limits and what was spent stay. The secret before works for a period of grace.
-#[utoipa::path(post, path = "/api/v1/keys/{keyId}/rotate", tag = "keys", params(("keyId" = String, Path)),
+#[utoipa::path(post, path = "/api/v1/keys/{keyId}/rotate", operation_id = "rotate_key", tag = "keys", params(("keyId" = String, Path)),
     request_body = RotateBody,
     security(("walletMessage" = [])),
     responses((status = 200, description = "`key`: shown once", body = KeyView), (status = 401, description = "missing_wallet_auth"),
@@ -282,7 +282,7 @@ pub async fn rotate(
 /// Change an API key.
 ///
 /// Its name, its limits as a whole, its expiry. The secret and what was spent stay.
-#[utoipa::path(patch, path = "/api/v1/keys/{keyId}", tag = "keys", params(("keyId" = String, Path)),
+#[utoipa::path(patch, path = "/api/v1/keys/{keyId}", operation_id = "update_key", tag = "keys", params(("keyId" = String, Path)),
     request_body = UpdateBody,
     security(("walletMessage" = [])),
     responses((status = 200, description = "The key as it is now", body = KeyView),

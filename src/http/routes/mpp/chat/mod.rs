@@ -33,7 +33,7 @@ pub struct ModelPrices {
 }
 
 /// List the models and their prices.
-#[utoipa::path(get, path = "/mpp/models", tag = "free",
+#[utoipa::path(get, path = "/mpp/models", operation_id = "mpp_list_models", tag = "free",
     responses((status = 200, description = "Models, with prices in dollars", body = ModelPrices)))]
 pub async fn models(AppState(app): AppState<State>) -> Json<ModelPrices> {
     Json(ModelPrices {
@@ -47,7 +47,7 @@ pub async fn models(AppState(app): AppState<State>) -> Json<ModelPrices> {
 /// with signed cumulative vouchers, each chunk before it leaves. A request that
 /// is sent again is served and charged again unless it has an `Idempotency-Key`;
 /// vouchers, top-ups, opens and closes can be repeated freely.
-#[utoipa::path(post, path = "/mpp/chat/completions", tag = "session", request_body(content = ChatBody,
+#[utoipa::path(post, path = "/mpp/chat/completions", operation_id = "mpp_create_chat_completion", tag = "session", request_body(content = ChatBody,
         example = json!({"model": "dev-scripted", "messages": [{"role": "user", "content": "Say hello."}], "max_tokens": 16, "stream": true})),
     params(("Idempotency-Key" = Option<String>, Header, description = "A request is charged once under it; sent again it gets 409, or an answer where the first try cost nothing")),
     responses(
