@@ -23,7 +23,7 @@ pub struct UpstreamConfig {
     pub connect_timeout_ms: u64,
     /// Timeout of the first piece of a streamed answer, in milliseconds.
     pub first_token_timeout_ms: u64,
-    /// Longest silence between two pieces, in milliseconds.
+    /// Longest silence between two pieces, in milliseconds. Comments are pieces too.
     pub idle_timeout_ms: u64,
     /// Timeout of a whole answer, streamed or not, in milliseconds.
     pub total_timeout_ms: u64,
@@ -152,7 +152,7 @@ impl Default for UpstreamConfig {
             proxy: None,
             connect_timeout_ms: 5_000,
             first_token_timeout_ms: 60_000,
-            idle_timeout_ms: 30_000,
+            idle_timeout_ms: 120_000,
             total_timeout_ms: 1_800_000,
         }
     }

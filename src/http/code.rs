@@ -9,6 +9,10 @@ pub enum Code {
     SeveralCredentials,
     MethodUnsupported,
     ModelNotFound,
+    ContextLengthExceeded,
+    StringAboveMaxLength,
+    ContentPolicyViolation,
+    ContentFilter,
     MissingApiKey,
     InvalidApiKey,
     InactiveApiKey,
@@ -46,9 +50,11 @@ pub enum Code {
     RateLimitExceeded,
     RateLimitExceededRpm,
     RateLimitExceededTpm,
+    UpstreamBusy,
     InternalError,
     BillingError,
     UpstreamFailed,
+    UpstreamUnavailable,
     SettlementPending,
     ServiceUnavailable,
 }
@@ -58,11 +64,15 @@ const PROBLEMS: &str = "https://paymentauth.org/problems/";
 
 impl Code {
     /// All codes, in the order of their status.
-    pub const ALL: [Self; 46] = [
+    pub const ALL: [Self; 52] = [
         Self::InvalidParams,
         Self::SeveralCredentials,
         Self::MethodUnsupported,
         Self::ModelNotFound,
+        Self::ContextLengthExceeded,
+        Self::StringAboveMaxLength,
+        Self::ContentPolicyViolation,
+        Self::ContentFilter,
         Self::MissingApiKey,
         Self::InvalidApiKey,
         Self::InactiveApiKey,
@@ -100,9 +110,11 @@ impl Code {
         Self::RateLimitExceeded,
         Self::RateLimitExceededRpm,
         Self::RateLimitExceededTpm,
+        Self::UpstreamBusy,
         Self::InternalError,
         Self::BillingError,
         Self::UpstreamFailed,
+        Self::UpstreamUnavailable,
         Self::SettlementPending,
         Self::ServiceUnavailable,
     ];
@@ -117,6 +129,13 @@ impl Code {
                 (400, "method_unsupported", Some("method-unsupported"), "Method Unsupported")
             }
             Self::ModelNotFound => (400, "model_not_found", None, "Model Not Found"),
+            // Four that OpenAI's clients look for: to shorten a conversation, or to say why there is no answer.
+            Self::ContextLengthExceeded => (400, "context_length_exceeded", None, "Context Length Exceeded"),
+            Self::StringAboveMaxLength => (400, "string_above_max_length", None, "Text Too Long"),
+            Self::ContentPolicyViolation => {
+                (400, "content_policy_violation", None, "Content Policy Violation")
+            }
+            Self::ContentFilter => (400, "content_filter", None, "Content Filtered"),
             Self::MissingApiKey => (401, "missing_api_key", None, "Missing API Key"),
             Self::InvalidApiKey => (401, "invalid_api_key", None, "Invalid API Key"),
             Self::InactiveApiKey => (401, "inactive_api_key", None, "Inactive API Key"),
@@ -185,8 +204,10 @@ impl Code {
             Self::RateLimitExceeded => (429, "rate_limit_exceeded", None, "Too Many Requests"),
             Self::RateLimitExceededRpm => (429, "rate_limit_exceeded_rpm", None, "Too Many Requests"),
             Self::RateLimitExceededTpm => (429, "rate_limit_exceeded_tpm", None, "Too Many Tokens"),
+            Self::UpstreamBusy => (429, "upstream_busy", None, "Model Busy"),
             Self::BillingError => (500, "billing_error", None, "Billing Error"),
             Self::InternalError => (500, "internal_error", None, "Internal Server Error"),
+            Self::UpstreamUnavailable => (503, "upstream_unavailable", None, "Model Unavailable"),
             Self::SettlementPending => (503, "settlement_pending", None, "Settlement Pending"),
             Self::ServiceUnavailable => (503, "service_unavailable", None, "Service Unavailable"),
         }

@@ -19,6 +19,7 @@ pub use super::code::Code;
 use crate::id::RequestId;
 use crate::money::Money;
 use crate::payments::http::ChallengeHeader;
+use crate::services::chat::{UpstreamError, UpstreamRefusal};
 
 /// Seconds after which to ask again a part of the server that is down.
 const RETRY_SECONDS: u32 = 2;
@@ -55,6 +56,36 @@ impl HttpError {
     /// Makes a 400 with a sentence about the input.
     pub fn invalid(detail: impl Into<String>) -> Self {
         Self::new(Code::InvalidParams, detail)
+    }
+
+    /// Makes the error of a model's server, with the status and the code that OpenAI's clients know; `detail` says it in
+    /// words.
+    pub fn of_upstream(error: &UpstreamError, detail: impl Into<String>) -> Self {
+        let of = |code| Self::new(code, detail.into());
+        match error {
+            UpstreamError::Refused { reason, field } => {
+                let refused = of(match reason {
+                    UpstreamRefusal::ContextLength => Code::ContextLengthExceeded,
+                    UpstreamRefusal::TextLength => Code::StringAboveMaxLength,
+                    UpstreamRefusal::ContentPolicy => Code::ContentPolicyViolation,
+                    UpstreamRefusal::ContentFilter => Code::ContentFilter,
+                    UpstreamRefusal::TooLarge | UpstreamRefusal::Invalid => Code::InvalidParams,
+                });
+                let default = (*reason == UpstreamRefusal::ContextLength).then(|| "messages".to_owned());
+                Self { param: field.clone().or(default), ..refused }
+            }
+            UpstreamError::Busy { retry_after } => {
+                of(Code::UpstreamBusy).retry_after(retry_after.unwrap_or(RETRY_SECONDS))
+            }
+            UpstreamError::Overloaded { retry_after } => {
+                of(Code::UpstreamUnavailable).retry_after(retry_after.unwrap_or(RETRY_SECONDS))
+            }
+            UpstreamError::Unavailable
+            | UpstreamError::Timeout(_)
+            | UpstreamError::Interrupted
+            | UpstreamError::Malformed(_)
+            | UpstreamError::TooLong => of(Code::UpstreamFailed),
+        }
     }
 
     /// Makes a 503: a part of the server is down, and the same request makes sense again soon.

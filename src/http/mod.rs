@@ -14,7 +14,7 @@ pub mod sse;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::http::{HeaderName, Method, header};
+use axum::http::{HeaderName, Method, Uri, header};
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, head};
 use axum::{Extension, Router};
@@ -67,8 +67,17 @@ pub fn admin_router(app: &State) -> Router {
         .with_state(Arc::clone(app))
 }
 
-async fn not_found() -> HttpError {
-    HttpError::new(Code::NotFound, "there is nothing here; GET /mpp lists the operations")
+async fn not_found(uri: Uri) -> HttpError {
+    let detail = match error::Shape::of(uri.path()) {
+        error::Shape::OpenAi => {
+            "there is nothing here: /v1 has chat/completions, models, pii/preview, credits, key and usage"
+        }
+        error::Shape::Management => {
+            "there is nothing here: /api/v1 has keys and billing, see /openapi-full.json"
+        }
+        error::Shape::Problem => "there is nothing here; GET /mpp lists the operations",
+    };
+    HttpError::new(Code::NotFound, detail)
 }
 
 async fn method_not_allowed() -> HttpError {

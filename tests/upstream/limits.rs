@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use farebox::config::UpstreamConfig;
 use farebox::services::chat::{TimeoutKind, UpstreamError};
 use futures_util::StreamExt as _;
 use serde_json::json;
@@ -37,15 +38,17 @@ async fn silence_after_the_end_is_no_failure() {
 }
 
 #[tokio::test]
-async fn comments_do_not_count_as_life() {
+async fn comments_count_as_life_until_the_answer_takes_too_long() {
     let chunk = &b"data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n"[..];
     let mut pieces = vec![events(chunk)];
     pieces.extend(std::iter::repeat_n(b": still here\n\n".to_vec(), 2000));
-    let fixture = fixture_with_raw_upstream(pieces, |limits| limits.idle_timeout_ms = 200).await;
+    let limit =
+        |limits: &mut UpstreamConfig| (limits.idle_timeout_ms, limits.total_timeout_ms) = (200, 1_000);
+    let fixture = fixture_with_raw_upstream(pieces, limit).await;
     let start = Instant::now();
     let (_, error) = collect(fixture.stream(&json!("x")).await.expect("begins")).await;
-    assert_eq!(error, Some(UpstreamError::Timeout(TimeoutKind::Idle)));
-    assert!(start.elapsed() < Duration::from_secs(2));
+    assert_eq!(error, Some(UpstreamError::Timeout(TimeoutKind::Total)));
+    assert!(start.elapsed() < Duration::from_secs(5));
 }
 
 #[tokio::test]

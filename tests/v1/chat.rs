@@ -141,7 +141,7 @@ fn a_request_is_charged_once_under_one_key() {
             };
             let before = fixture.available(&customer).await;
             // Nothing was charged: worth another try.
-            refused(&keyed(&json!({"status": 503}), "order").await, 502, "upstream_failed");
+            refused(&keyed(&json!({"status": 503}), "order").await, 503, "upstream_unavailable");
             assert_eq!(keyed(&json!({"chunks": 4}), "order").await.status, 200);
             fixture.idle().await;
             refused(&keyed(&json!({"chunks": 4}), "order").await, 409, "idempotency_key_reused");
@@ -243,7 +243,7 @@ fn attack_38_who_leaves_before_the_first_token_pays_for_the_prompt() {
             for stream in [true, false] {
                 let failed =
                     fixture.complete(&customer, &json!({"status": 503}), &json!({"stream": stream})).await;
-                refused(&failed, 502, "upstream_failed");
+                refused(&failed, 503, "upstream_unavailable");
             }
             assert_eq!(fixture.available(&customer).await, balance);
             fixture.finish().await;
@@ -257,7 +257,9 @@ fn a_stream_begins_when_the_model_does_or_after_two_seconds() {
     run(async {
         let fixture = Fixture::with_config(|_| {}).await;
         let customer = fixture.customer(1_000_000).await;
-        for (status, expected, code) in [(503, 502, "upstream_failed"), (400, 400, "invalid_params")] {
+        for (status, expected, code) in
+            [(503, 503, "upstream_unavailable"), (500, 502, "upstream_failed"), (400, 400, "invalid_params")]
+        {
             let failed =
                 fixture.complete(&customer, &json!({"status": status}), &json!({"stream": true})).await;
             refused(&failed, expected, code);

@@ -13,6 +13,7 @@ mod attack_47_steering;
 mod bill;
 mod budgets;
 mod chat;
+mod clients;
 mod files;
 mod fixture;
 mod gate;

@@ -102,7 +102,7 @@ fn a_paid_request_that_failed_is_sent_again_for_free() {
         let credential = agent.pull(&reply(fixture.post(&customer, CHAT, &text)).await.challenge());
         for _ in 0..2 {
             let failed = reply(with(fixture.post(&customer, CHAT, &text), &credential)).await;
-            refused(&failed, 502, "upstream_failed");
+            refused(&failed, 503, "upstream_unavailable");
             assert_eq!(fixture.available(&customer).await, 5_000_000);
         }
         let earned = chain.balance(PATH_USD, fixture.server.recipient()).await.expect("the chain answers");

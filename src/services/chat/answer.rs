@@ -91,18 +91,15 @@ impl UpstreamChoice {
 }
 
 impl AnswerRewriter {
-    /// Rewrites the data of one event of a stream.
+    /// Rewrites one event of a stream, whose data has `length` bytes.
     pub(super) fn event(
         &self,
-        data: &[u8],
+        mut event: UpstreamEvent,
+        length: usize,
         restorer: Option<&mut StreamRestorer>,
-    ) -> Result<ParsedEvent, MalformedEvent> {
-        let mut event = UpstreamEvent::read(data)?;
+    ) -> ParsedEvent {
         if let Some(error) = event.error {
-            return Ok(ParsedEvent::Error(error));
-        }
-        if event.choices.is_none() && event.reported_usage().is_none() {
-            return Err(MalformedEvent("an event without choices"));
+            return ParsedEvent::Error(error);
         }
         let BillableContent { is_billable, text_bytes, texts, held_back } =
             BillableContent::restore(&mut event, restorer);
@@ -111,7 +108,7 @@ impl AnswerRewriter {
         let usage = self.usage(event.reported_usage());
         if choices.is_empty() {
             let usage_only = usage.map(|_| Chunk { usage, ..Chunk::free(Bytes::new()) });
-            return Ok(usage_only.map_or(ParsedEvent::Empty, ParsedEvent::Chunk));
+            return usage_only.map_or(ParsedEvent::Empty, ParsedEvent::Chunk);
         }
         let no_delta = Map::new();
         let client_choices =
@@ -121,15 +118,15 @@ impl AnswerRewriter {
             usage: self.wants_usage.then_some(Value::Null),
             ..self.frame(CHUNK, &event)
         };
-        Ok(ParsedEvent::Chunk(Chunk {
-            data: to_json(&client_event, data.len()).into(),
+        ParsedEvent::Chunk(Chunk {
+            data: to_json(&client_event, length).into(),
             billable: is_billable,
             text_bytes,
             texts,
             usage,
             finished: choices.iter().filter(|c| c.reason().is_some()).map(UpstreamChoice::index).collect(),
             held_back,
-        }))
+        })
     }
 
     /// Returns a chunk of the deltas that are held back.
@@ -235,8 +232,16 @@ mod tests {
         }
     }
 
+    fn read(
+        rewriter: &AnswerRewriter,
+        data: &[u8],
+        restorer: Option<&mut StreamRestorer>,
+    ) -> Result<ParsedEvent, MalformedEvent> {
+        Ok(rewriter.event(UpstreamEvent::read(data)?, data.len(), restorer))
+    }
+
     fn chunk(event: &Value) -> Chunk {
-        match rewriter(true).event(event.to_string().as_bytes(), None).expect("well-formed") {
+        match read(&rewriter(true), event.to_string().as_bytes(), None).expect("well-formed") {
             ParsedEvent::Chunk(chunk) => chunk,
             other => panic!("{other:?}"),
         }
@@ -292,35 +297,34 @@ mod tests {
     fn usage_is_sent_when_requested_and_always_known() {
         let event = br#"{"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":1}}"#;
         for wants in [true, false] {
-            let Ok(ParsedEvent::Chunk(chunk)) = rewriter(wants).event(event, None) else { panic!("a chunk") };
+            let Ok(ParsedEvent::Chunk(chunk)) = read(&rewriter(wants), event, None) else {
+                panic!("a chunk")
+            };
             assert!(chunk.data.is_empty() && !chunk.billable && chunk.usage.is_some());
         }
         let event =
             br#"{"choices":[{"delta":{"content":"a"}}],"usage":{"prompt_tokens":3,"completion_tokens":1}}"#;
-        let Ok(ParsedEvent::Chunk(chunk)) = rewriter(false).event(event, None) else { panic!("a chunk") };
+        let Ok(ParsedEvent::Chunk(chunk)) = read(&rewriter(false), event, None) else { panic!("a chunk") };
         assert!(chunk.usage.is_some() && !String::from_utf8_lossy(&chunk.data).contains("usage"));
     }
 
     #[test]
     fn attack_21_events_that_are_no_answer_are_refused() {
-        for event in [
-            "",
-            "x",
-            "[]",
-            "5",
-            "{}",
-            r#"{"choices":5}"#,
-            r#"{"choices":[5]}"#,
-            r#"{"choices":[{"delta":5}]}"#,
-        ] {
-            assert!(rewriter(true).event(event.as_bytes(), None).is_err(), "{event}");
+        for event in
+            ["", "x", "[]", "5", r#"{"choices":5}"#, r#"{"choices":[5]}"#, r#"{"choices":[{"delta":5}]}"#]
+        {
+            assert!(read(&rewriter(true), event.as_bytes(), None).is_err(), "{event}");
         }
-        assert!(rewriter(true).event(&[b'{', 0xff, b'}'], None).is_err());
-        assert!(rewriter(true).event("[".repeat(100_000).as_bytes(), None).is_err());
+        assert!(read(&rewriter(true), &[b'{', 0xff, b'}'], None).is_err());
+        assert!(read(&rewriter(true), "[".repeat(100_000).as_bytes(), None).is_err());
+        // Events of other kinds are passed over.
+        for event in ["{}", r#"{"type":"ping"}"#, r#"{"choices":null}"#] {
+            assert_eq!(read(&rewriter(true), event.as_bytes(), None), Ok(ParsedEvent::Empty), "{event}");
+        }
         let absurd = br#"{"choices":[],"usage":{"prompt_tokens":-3,"completion_tokens":1}}"#;
-        assert_eq!(rewriter(true).event(absurd, None), Ok(ParsedEvent::Empty));
+        assert_eq!(read(&rewriter(true), absurd, None), Ok(ParsedEvent::Empty));
         assert_eq!(
-            rewriter(true).event(br#"{"error":{"code":1}}"#, None),
+            read(&rewriter(true), br#"{"error":{"code":1}}"#, None),
             Ok(ParsedEvent::Error(json!({"code": 1})))
         );
     }
@@ -341,7 +345,7 @@ mod tests {
             let end = json!({"choices": [{"delta": {}, "finish_reason": "stop"}]});
             let mut chunks = Vec::new();
             for event in deltas.chain([end]) {
-                match rewriter.event(event.to_string().as_bytes(), restorer.as_mut()) {
+                match read(&rewriter, event.to_string().as_bytes(), restorer.as_mut()) {
                     Ok(ParsedEvent::Chunk(chunk)) => chunks.push(chunk),
                     other => panic!("{other:?}"),
                 }

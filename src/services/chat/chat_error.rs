@@ -12,6 +12,9 @@ pub enum ChatError {
     /// `nearest` is the id that was most likely meant.
     #[error("there is no such model; {}", did_you_mean(.nearest.as_deref()))]
     UnknownModel { nearest: Option<String> },
+    /// The messages are longer than the model's context, in tokens.
+    #[error("`messages` exceed this model's maximum context length, {limit} tokens; shorten them")]
+    ContextLength { limit: u64 },
     /// A field is invalid; `field` is its position, such as `messages[2].role`, or empty for the body.
     #[error("{}", describe(.field, .problem))]
     InvalidField { field: String, problem: String },
@@ -50,6 +53,7 @@ impl ChatError {
             Self::Syntax(_) | Self::Selection(_) | Self::Examination(_) => None,
             Self::File { path, .. } => Some(path),
             Self::UnknownModel { .. } => Some("model"),
+            Self::ContextLength { .. } => Some("messages"),
             Self::InvalidField { field, .. } => {
                 Some(field).filter(|field| !field.is_empty()).map(String::as_str)
             }

@@ -10,6 +10,7 @@
 
 mod answer;
 mod answer_usage;
+mod assemble;
 mod attachments;
 mod catalog;
 mod chat_error;
@@ -21,6 +22,7 @@ mod length;
 mod messages;
 mod privacy;
 mod prompt_size;
+mod repair;
 mod request;
 pub mod scripted;
 mod sse;

@@ -115,11 +115,7 @@ impl ChatRequest {
         }
         let prompt = PromptSize::of(&body, model.context_length);
         if !prompt.may_fit() {
-            let problem = format!(
-                "are longer than the context of this model, {} tokens; shorten them",
-                model.context_length
-            );
-            return Err(ChatError::invalid("messages", &problem));
+            return Err(ChatError::ContextLength { limit: model.context_length });
         }
         Ok(Self { model, body, stream, wants_usage, max_tokens, choices, prompt, privacy, attachments })
     }

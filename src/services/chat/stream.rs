@@ -13,8 +13,10 @@ use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 use super::answer::{AnswerRewriter, Chunk, ParsedEvent};
 use super::privacy::{AnswerRestorer, StreamRestorer};
+use super::repair::EventRepair;
 use super::sse::{Parser, SseEvent};
 use super::upstream_error::{TimeoutKind, UpstreamError, UpstreamReport};
+use super::upstream_event::UpstreamEvent;
 
 /// Time in which the body of a finished answer must end, so that its connection can be used
 /// again.
@@ -39,7 +41,15 @@ pub(super) struct AnswerLimits {
     pub bytes: u64,
 }
 
+/// Size of the largest answer that is read whole, in bytes.
+const MAX_WHOLE_BYTES: u64 = 64 << 20;
+
 impl AnswerLimits {
+    /// Returns the bytes of an answer that is read whole.
+    pub(super) fn whole_bytes(&self) -> usize {
+        usize::try_from(self.bytes.min(MAX_WHOLE_BYTES)).unwrap_or(usize::MAX)
+    }
+
     /// Returns the limits of an answer of `tokens` in `max_chunks` billable chunks.
     pub(super) fn of(tokens: u64, max_chunks: u64) -> Self {
         Self {
@@ -62,6 +72,7 @@ pub struct ChunkStream {
     /// Limits of the answer, less the amounts read so far.
     limits: AnswerLimits,
     parser: Parser,
+    repair: EventRepair,
     events: Vec<SseEvent>,
     ready: VecDeque<Chunk>,
     failure: Option<UpstreamError>,
@@ -99,6 +110,7 @@ impl ChunkStream {
             rewriter,
             limits,
             parser: Parser::default(),
+            repair: EventRepair::default(),
             events: Vec::new(),
             ready: VecDeque::new(),
             failure: None,
@@ -146,7 +158,11 @@ impl ChunkStream {
             return Poll::Ready(());
         };
         match ready!(body.poll_next_unpin(cx)) {
-            Some(Ok(bytes)) => self.read(&bytes),
+            Some(Ok(bytes)) => {
+                // Comments are signs of life too: servers send them while a model thinks.
+                self.idle_timer = None;
+                self.read(&bytes);
+            }
             Some(Err(error)) => {
                 tracing::debug!(error = %error.without_url(), "upstream connection lost");
                 self.fail(UpstreamError::Interrupted);
@@ -184,15 +200,21 @@ impl ChunkStream {
             return self.fail(UpstreamError::TooLong);
         }
         self.limits.events -= 1;
+        if event.data.trim_ascii().is_empty() {
+            return;
+        }
         if event.is_error {
             let error = serde_json::from_slice::<Value>(&event.data).unwrap_or_default();
             return self.fail_with_report(error.get("error").unwrap_or(&error));
         }
-        match self.rewriter.event(&event.data, self.restorer.as_mut()) {
-            Ok(ParsedEvent::Chunk(chunk)) => self.chunk(chunk),
-            Ok(ParsedEvent::Empty) => {}
-            Ok(ParsedEvent::Error(error)) => self.fail_with_report(&error),
-            Err(malformed) => self.fail(UpstreamError::Malformed(malformed.0)),
+        let read = match self.repair.read(&event.data) {
+            Ok(read) => read,
+            Err(malformed) => return self.fail(UpstreamError::Malformed(malformed.0)),
+        };
+        match self.rewriter.event(read, event.data.len(), self.restorer.as_mut()) {
+            ParsedEvent::Chunk(chunk) => self.chunk(chunk),
+            ParsedEvent::Empty => {}
+            ParsedEvent::Error(error) => self.fail_with_report(&error),
         }
     }
 
@@ -219,8 +241,8 @@ impl ChunkStream {
         for index in std::mem::take(&mut self.open_choices) {
             let end = json!({ "choices": [{ "index": index, "delta": {}, "finish_reason": "length" }] });
             // Without the restorer: what it holds is of the chunk that is cut off.
-            let end = self.rewriter.event(end.to_string().as_bytes(), None);
-            if let Ok(ParsedEvent::Chunk(chunk)) = end {
+            let Ok(end) = UpstreamEvent::read(end.to_string().as_bytes()) else { continue };
+            if let ParsedEvent::Chunk(chunk) = self.rewriter.event(end, 0, None) {
                 self.ready.push_back(chunk);
             }
         }

@@ -10,13 +10,16 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::StreamExt as _;
+use futures_util::stream::BoxStream;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, RETRY_AFTER};
 use reqwest::{Client, Response};
 use serde_json::Value;
 use tokio::time::{Instant, timeout};
 
 use super::answer::AnswerRewriter;
+use super::assemble;
 use super::client_event::{AnswerHead, Completion};
 use super::privacy::ProtectedRequest;
 use super::stream::{AnswerLimits, ChunkStream};
@@ -26,8 +29,6 @@ use crate::id::Timestamp;
 
 /// Size up to which the body of an error is read, in bytes.
 const MAX_ERROR_BYTES: usize = 64 << 10;
-/// Size of the largest non-streaming answer, in bytes.
-const MAX_ANSWER_BYTES: u64 = 64 << 20;
 /// Longest `Retry-After` of an upstream that clients are told, in seconds.
 const MAX_RETRY_AFTER: u32 = 3600;
 
@@ -147,7 +148,7 @@ impl Upstreams {
                     let upstream = &route.server.name;
                     tracing::warn!(upstream, model = id, code = error.code(), ?error, "upstream failed");
                     // Of several errors, one that says when to try again is the most useful.
-                    if !matches!(failure, UpstreamError::Busy { .. }) {
+                    if !failure.says_when_to_retry() {
                         failure = error;
                     }
                 }
@@ -175,12 +176,9 @@ impl ModelRoute {
         let deadline = Instant::now() + server.total_timeout;
         let begin = async {
             let response = self.send(request).await?;
-            let kind = response.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
-            if !kind.is_some_and(|kind| kind.to_ascii_lowercase().starts_with("text/event-stream")) {
-                return Err(not_a_stream(response, request).await);
-            }
             let limits = AnswerLimits::of(request.max_tokens(), request.max_chunks());
-            let (body, choices) = (response.bytes_stream(), request.choices());
+            let body = as_events(response.bytes_stream().boxed(), request, limits).await?;
+            let choices = request.choices();
             let stream = ChunkStream::new(body, rewriter, choices, limits, server.idle_timeout, deadline);
             stream.wait_for_content().await
         };
@@ -195,9 +193,12 @@ impl ModelRoute {
     ) -> Result<Completion, UpstreamError> {
         let answer = async {
             let response = self.send(request).await?;
-            let limit =
-                AnswerLimits::of(request.max_tokens(), request.max_chunks()).bytes.min(MAX_ANSWER_BYTES);
-            let body = read(response, usize::try_from(limit).unwrap_or(usize::MAX)).await?;
+            let limits = AnswerLimits::of(request.max_tokens(), request.max_chunks());
+            let mut body = read(response.bytes_stream().boxed(), limits.whole_bytes()).await?;
+            if assemble::is_event_stream(&body) {
+                let whole = assemble::to_whole(&body);
+                body = whole.ok_or(UpstreamError::Malformed("events without an answer"))?.to_string().into();
+            }
             rewriter.completion(&body, |reported, texts| request.complete_usage(reported, texts)).map_err(
                 |error| match error {
                     Ok(error) => UpstreamReport::from_event(&error).classify(&request.fields(), None),
@@ -241,7 +242,7 @@ impl ModelRoute {
             .and_then(|value| value.to_str().ok()?.parse::<u32>().ok())
             .map(|seconds| seconds.min(MAX_RETRY_AFTER));
         tracing::debug!(upstream = server.name, status, "refused");
-        let body = read(response, MAX_ERROR_BYTES).await.unwrap_or_default();
+        let body = read(response.bytes_stream().boxed(), MAX_ERROR_BYTES).await.unwrap_or_default();
         let body: Value = serde_json::from_slice(&body).unwrap_or_default();
         Err(UpstreamReport::from_response(status, &body).classify(&request.fields(), retry_after))
     }
@@ -268,21 +269,37 @@ impl UpstreamServer {
     }
 }
 
-/// Returns the error of a response that is not an event stream: some servers report errors with
-/// status 200 and a JSON body.
-async fn not_a_stream(response: Response, request: &ProtectedRequest) -> UpstreamError {
-    let body = read(response, MAX_ERROR_BYTES).await.unwrap_or_default();
-    let body: Value = serde_json::from_slice(&body).unwrap_or_default();
-    match body.get("error") {
-        Some(error) => UpstreamReport::from_event(error).classify(&request.fields(), None),
-        None => UpstreamError::Malformed("not an event stream"),
+type Body = BoxStream<'static, reqwest::Result<Bytes>>;
+
+/// Returns a body as a stream of events, whatever type it says it is of: some servers give such a stream another type, or
+/// none; some answer a request for a stream with a whole answer, or report errors so.
+async fn as_events(
+    mut body: Body,
+    request: &ProtectedRequest,
+    limits: AnswerLimits,
+) -> Result<Body, UpstreamError> {
+    let first = match body.next().await {
+        Some(first) => first.map_err(|_| UpstreamError::Interrupted)?,
+        None => Bytes::new(),
+    };
+    let is_json = first.trim_ascii_start().starts_with(b"{");
+    let whole = futures_util::stream::once(std::future::ready(Ok(first))).chain(body).boxed();
+    if !is_json {
+        return Ok(whole);
     }
+    let json = read(whole, limits.whole_bytes()).await?;
+    let answer: Value =
+        serde_json::from_slice(&json).map_err(|_| UpstreamError::Malformed("not an event stream"))?;
+    if let Some(error) = answer.get("error").filter(|error| !error.is_null()) {
+        return Err(UpstreamReport::from_event(error).classify(&request.fields(), None));
+    }
+    let events = Bytes::from(assemble::to_events(answer));
+    Ok(futures_util::stream::once(std::future::ready(Ok(events))).boxed())
 }
 
 /// Reads a body of at most `limit` bytes.
-async fn read(response: Response, limit: usize) -> Result<Vec<u8>, UpstreamError> {
+async fn read(mut parts: Body, limit: usize) -> Result<Vec<u8>, UpstreamError> {
     let mut body = Vec::new();
-    let mut parts = response.bytes_stream();
     while let Some(part) = parts.next().await {
         let part = part.map_err(|_| UpstreamError::Interrupted)?;
         if body.len() + part.len() > limit {

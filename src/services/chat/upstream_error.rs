@@ -15,6 +15,9 @@ pub enum UpstreamError {
     /// Too many requests; `retry_after` is in seconds.
     #[error("the model is busy; try again later")]
     Busy { retry_after: Option<u32> },
+    /// An upstream that is overloaded or down for a while; `retry_after` is in seconds.
+    #[error("the model is overloaded or down for the moment; try again later")]
+    Overloaded { retry_after: Option<u32> },
     #[error("the model is unreachable at the moment; try again later")]
     Unavailable,
     #[error("{}", .0.message())]
@@ -34,7 +37,11 @@ pub enum UpstreamError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UpstreamRefusal {
     ContextLength,
+    /// A single text is too long.
+    TextLength,
     ContentPolicy,
+    /// A filter of the model's server stopped it.
+    ContentFilter,
     TooLarge,
     Invalid,
 }
@@ -59,12 +66,18 @@ impl UpstreamError {
         match self {
             Self::Refused { reason, .. } => reason.code(),
             Self::Busy { .. } => "upstream_busy",
+            Self::Overloaded { .. } => "upstream_overloaded",
             Self::Unavailable => "upstream_unavailable",
             Self::Timeout(_) => "upstream_timeout",
             Self::Interrupted => "upstream_interrupted",
             Self::Malformed(_) => "upstream_malformed",
             Self::TooLong => "upstream_too_long",
         }
+    }
+
+    /// Returns true if it tells when the request makes sense again.
+    pub(super) const fn says_when_to_retry(&self) -> bool {
+        matches!(self, Self::Busy { .. } | Self::Overloaded { .. })
     }
 
     /// Returns true if the request is at fault, not the upstream.
@@ -78,7 +91,9 @@ impl UpstreamRefusal {
     const fn code(self) -> &'static str {
         match self {
             Self::ContextLength => "context_length_exceeded",
+            Self::TextLength => "string_above_max_length",
             Self::ContentPolicy => "content_policy_violation",
+            Self::ContentFilter => "content_filter",
             Self::TooLarge => "request_too_large",
             Self::Invalid => "upstream_refused",
         }
@@ -86,9 +101,17 @@ impl UpstreamRefusal {
 
     fn message(self, field: Option<&str>) -> String {
         match (self, field) {
-            (Self::ContextLength, _) => "the messages and the requested answer do not fit into the model's \
-                                         context; shorten the messages or lower max_tokens"
-                .into(),
+            // Clients that do not read the code look for these words.
+            (Self::ContextLength, _) => {
+                "the messages and the requested answer exceed the model's maximum context \
+                                         length; shorten the messages or lower max_tokens"
+                    .into()
+            }
+            (Self::TextLength, Some(field)) => {
+                format!("a text in `{field}` is too long for the model; shorten it")
+            }
+            (Self::TextLength, None) => "a text is too long for the model; shorten it".into(),
+            (Self::ContentFilter, _) => "the model's content filter does not allow this request".into(),
             (Self::ContentPolicy, _) => "the model's content policy does not allow this request".into(),
             (Self::TooLarge, _) => {
                 "the model does not accept a request of this size; send fewer or smaller messages".into()
@@ -126,10 +149,20 @@ pub(super) struct UpstreamReport<'a> {
 const ACCOUNT_PHRASES: [&str; 8] =
     ["billing", "credit", "quota", "api key", "api_key", "unauthorized", "model_not_found", "does not exist"];
 /// Phrases of reports that a prompt is too long.
-const CONTEXT_PHRASES: [&str; 5] =
-    ["context_length", "context length", "context window", "prompt is too long", "too many tokens"];
+const CONTEXT_PHRASES: [&str; 8] = [
+    "context_length",
+    "context length",
+    "context window",
+    "context size",
+    "prompt is too long",
+    "too many tokens",
+    "input is too long",
+    "maximum number of tokens",
+];
 /// Phrases of reports on a content policy.
-const POLICY_PHRASES: [&str; 3] = ["content_policy", "content_filter", "content management policy"];
+const POLICY_PHRASES: [&str; 1] = ["content_policy"];
+/// Phrases of reports on a filter.
+const FILTER_PHRASES: [&str; 2] = ["content_filter", "content management policy"];
 
 impl<'a> UpstreamReport<'a> {
     /// Reads the report of a response with an HTTP error.
@@ -154,9 +187,18 @@ impl<'a> UpstreamReport<'a> {
         let mentions = |phrases: &[&str]| phrases.iter().any(|phrase| text.contains(phrase));
         match status {
             429 => UpstreamError::Busy { retry_after },
+            // 529 is Anthropic's.
+            503 | 529 => UpstreamError::Overloaded { retry_after },
             413 => UpstreamError::Refused { reason: UpstreamRefusal::TooLarge, field: None },
             400 | 415 | 422 if mentions(&CONTEXT_PHRASES) => {
                 UpstreamError::Refused { reason: UpstreamRefusal::ContextLength, field: None }
+            }
+            400 | 422 if mentions(&["string_above_max_length"]) => {
+                let field = self.field(&text, fields);
+                UpstreamError::Refused { reason: UpstreamRefusal::TextLength, field }
+            }
+            400 | 403 | 422 if mentions(&FILTER_PHRASES) => {
+                UpstreamError::Refused { reason: UpstreamRefusal::ContentFilter, field: None }
             }
             400 | 403 | 422 if mentions(&POLICY_PHRASES) => {
                 UpstreamError::Refused { reason: UpstreamRefusal::ContentPolicy, field: None }
@@ -228,6 +270,15 @@ mod tests {
             (401, json!({"message": "Incorrect API key: secret"}), "upstream_unavailable", "later"),
             (402, json!({}), "upstream_unavailable", "later"),
             (404, json!({"code": "model_not_found"}), "upstream_unavailable", "later"),
+            (400, json!({"code": "content_filter", "message": "secret"}), "content_filter", "filter"),
+            (
+                400,
+                json!({"code": "string_above_max_length", "param": "messages[0].content"}),
+                "string_above_max_length",
+                "`messages`",
+            ),
+            (503, json!({"message": "secret"}), "upstream_overloaded", "overloaded"),
+            (529, json!({}), "upstream_overloaded", "overloaded"),
             (413, json!({}), "request_too_large", "size"),
             (429, json!({"message": "org-secret is over its limit"}), "upstream_busy", "busy"),
             (500, json!({}), "upstream_unavailable", "later"),

@@ -67,6 +67,9 @@ pub(super) fn billing_error() -> HttpError {
 /// Makes the error of a chat request that is not passed on, with the routes of this API in its text.
 pub(super) fn chat_error(error: &ChatError) -> HttpError {
     match error {
+        ChatError::ContextLength { .. } => {
+            return HttpError::new(Code::ContextLengthExceeded, error.to_string()).param("messages");
+        }
         ChatError::UnknownModel { nearest } => return super::models::unknown(nearest.as_deref()),
         ChatError::Examination(reason) => return (*reason).into(),
         ChatError::Syntax(_)
@@ -82,8 +85,7 @@ pub(super) fn chat_error(error: &ChatError) -> HttpError {
 }
 
 fn upstream_error(error: &UpstreamError) -> HttpError {
-    let code = if error.is_client_error() { Code::InvalidParams } else { Code::UpstreamFailed };
-    HttpError::new(code, error.to_string())
+    HttpError::of_upstream(error, error.to_string())
 }
 
 /// Header with what a request cost, in dollars.

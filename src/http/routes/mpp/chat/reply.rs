@@ -77,6 +77,7 @@ pub(super) fn no_content(receipt: &SessionReceipt) -> Response {
 
 pub(super) fn chat_error(error: &ChatError) -> HttpError {
     match error {
+        ChatError::ContextLength { .. } => HttpError::new(Code::ContextLengthExceeded, error.to_string()),
         ChatError::Examination(reason) => (*reason).into(),
         ChatError::Syntax(_)
         | ChatError::UnknownModel { .. }
@@ -102,6 +103,5 @@ pub(super) fn unavailable(part: &str) -> HttpError {
 }
 
 pub(super) fn upstream_error(error: &UpstreamError) -> HttpError {
-    let code = if error.is_client_error() { Code::InvalidParams } else { Code::UpstreamFailed };
-    HttpError::new(code, format!("{error}; nothing was charged"))
+    HttpError::of_upstream(error, format!("{error}; nothing was charged"))
 }
