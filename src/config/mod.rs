@@ -32,7 +32,7 @@ pub use fetch::{FetchConfig, IpNetwork};
 pub use key_sale::KeySaleConfig;
 pub use keys::KeysConfig;
 pub use load::{ConfigError, Sources, load};
-pub use models::{ItemPrices, ModelConfig, Source, Tokenizer, UpstreamConfig};
+pub use models::{ItemPrices, LengthField, ModelConfig, Source, Tokenizer, UpstreamConfig};
 pub use pii::PiiConfig;
 pub use privacy::{PrivacyConfig, PrivacyMode};
 pub use sessions::SessionsConfig;

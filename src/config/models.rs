@@ -52,6 +52,8 @@ pub struct ModelConfig {
     pub prices: ItemPrices,
     /// Tokenizer that counts where the upstream reports no usage.
     pub tokenizer: Tokenizer,
+    /// Field that limits the length of an answer where the client sets none and the balance affords less.
+    pub length_field: LengthField,
     /// Service tier that is asked of the upstream, such as `flex`; `None` for its default.
     pub service_tier: Option<String>,
     /// Request fields that are passed on besides OpenAI's and the common ones of sampling.
@@ -103,6 +105,27 @@ impl ItemPrices {
             ("request", self.request),
         ];
         all.into_iter().filter_map(|(name, price)| Some((name, price?)))
+    }
+}
+
+/// Field by which a model takes the largest number of completion tokens.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LengthField {
+    #[default]
+    MaxTokens,
+    /// OpenAI's newer one, which its models that reason demand.
+    MaxCompletionTokens,
+}
+
+impl LengthField {
+    /// Returns its name in a request.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::MaxTokens => "max_tokens",
+            Self::MaxCompletionTokens => "max_completion_tokens",
+        }
     }
 }
 

@@ -232,6 +232,12 @@ impl Received {
         }
     }
 
+    /// Returns true if it asks for nothing: registries send such requests to see what a route costs.
+    #[must_use]
+    pub fn is_probe(&self) -> bool {
+        matches!(self.body.trim_ascii(), b"" | b"{}")
+    }
+
     /// Returns one header, when it is text.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {

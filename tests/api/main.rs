@@ -33,6 +33,7 @@ mod idempotency;
 mod json;
 mod musts;
 mod offers;
+mod probes;
 
 /// The built program. Cargo tells its path to the test programs only, so they pass it on.
 const FAREBOX: &str = env!("CARGO_BIN_EXE_farebox");

@@ -55,6 +55,27 @@ where
     Ok(deliver(Arc::clone(app), delivery))
 }
 
+/// Detail of the 402 of a request that asks for nothing.
+pub const PROBE_DETAIL: &str = "This is what a request costs at the least. Send the request that you want with its body: \
+                                the 402 that it gets has the challenge that pays for it.";
+
+/// Returns the 402 of a request without a body and without a credential: `offers` are of the cheapest that the route
+/// sells. `None` for other requests, which are answered for what they ask.
+pub fn probe(
+    app: &State,
+    request: &Received,
+    offers: &Arc<[Offer]>,
+    service: &'static str,
+) -> Option<HttpError> {
+    if !request.is_probe() {
+        return None;
+    }
+    let requirement = requirement(request, request.resource.clone(), Arc::clone(offers), service);
+    let gate = PaymentGate::new(app, request, requirement);
+    let is_unpaid = matches!(gate.credential(), Ok(None));
+    is_unpaid.then(|| gate.require_payment(Code::PaymentRequired, PROBE_DETAIL))
+}
+
 /// [`charge`] for what gives authority over the payer's account, up to the answer as it is stored: the caller completes
 /// it before [`deliver`].
 ///

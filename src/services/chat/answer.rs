@@ -210,6 +210,7 @@ impl AnswerRewriter {
             model: &self.model,
             system_fingerprint: event.system_fingerprint.as_ref().and_then(Value::as_str),
             choices: Vec::new(),
+            passed: event.passed(),
             usage: None,
         }
     }
@@ -383,6 +384,18 @@ mod tests {
             assert!(matches!(read(body.as_bytes()), Err(Err(_))), "{body}");
         }
         assert!(matches!(read(br#"{"error":"x"}"#), Err(Ok(_))));
+    }
+
+    #[test]
+    fn findings_of_models_that_search_reach_clients() {
+        let event = json!({"choices": [{"delta": {"content": "a"}}], "citations": ["https://a.example"],
+            "search_results": [{"title": "A"}], "provider": "hidden", "related_questions": null});
+        let shown: Value = serde_json::from_slice(&chunk(&event).data).expect("JSON");
+        assert_eq!(
+            (&shown["citations"], &shown["search_results"]),
+            (&event["citations"], &event["search_results"])
+        );
+        assert!(shown.get("provider").is_none() && shown.get("related_questions").is_none());
     }
 
     #[test]

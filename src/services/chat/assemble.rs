@@ -34,13 +34,10 @@ pub(super) fn to_whole(body: &[u8]) -> Option<Value> {
         for choice in event.get("choices").and_then(Value::as_array).into_iter().flatten() {
             let index = choice["index"].as_u64().unwrap_or(0);
             let same = |known: &&mut Value| known["index"] == index;
-            let whole = match choices.iter_mut().find(same) {
-                Some(known) => known,
-                None => {
-                    choices.push(json!({"index": index, "message": {"role": "assistant"}}));
-                    choices.last_mut()?
-                }
-            };
+            if choices.iter().all(|known| known["index"] != index) {
+                choices.push(json!({"index": index, "message": {"role": "assistant"}}));
+            }
+            let whole = choices.iter_mut().find(same)?;
             merge(&mut whole["message"], &choice["delta"]);
             for (name, value) in choice.as_object().into_iter().flatten() {
                 if !["index", "delta"].contains(&name.as_str()) && !value.is_null() {
@@ -65,7 +62,7 @@ fn merge(whole: &mut Value, piece: &Value) {
                 match whole.get_mut(name) {
                     // Not pieces of a text.
                     Some(known) if !["role", "id", "type", "index"].contains(&name.as_str()) => {
-                        merge(known, value)
+                        merge(known, value);
                     }
                     Some(_) => {}
                     None => drop(whole.insert(name.clone(), value.clone())),

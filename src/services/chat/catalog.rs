@@ -27,6 +27,8 @@ pub struct Model {
     pub prices: config::ItemPrices,
     /// Tokenizer that counts where the upstream reports no usage.
     pub tokenizer: config::Tokenizer,
+    /// Field that limits the length of an answer where the client sets none.
+    pub length_field: config::LengthField,
     /// Service tier that is asked of the upstream.
     pub service_tier: Option<String>,
     /// Tokens of prompt and answer together.
@@ -111,6 +113,7 @@ impl From<&config::ModelConfig> for Model {
             tariff: Tariff::of(model),
             prices: model.prices,
             tokenizer: model.tokenizer,
+            length_field: model.length_field,
             service_tier: model.service_tier.clone(),
             context_length: model.context_length,
             max_output_tokens: model.max_output_tokens,

@@ -1,5 +1,7 @@
 //! Answers and events as clients get them, and the usage and the cost that they end with.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -47,6 +49,7 @@ impl AnswerHead {
             model,
             system_fingerprint: None,
             choices: Vec::new(),
+            passed: BTreeMap::new(),
             usage: Some(usage.to_json(cost)),
         };
         to_json(&event, 0).into()
@@ -66,6 +69,8 @@ pub(super) struct ClientEvent<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) system_fingerprint: Option<&'a str>,
     pub(super) choices: Vec<ClientChoice<'a>>,
+    #[serde(flatten)]
+    pub(super) passed: BTreeMap<&'static str, &'a Value>,
     /// Usage; `Some(Null)` is written as `null`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) usage: Option<Value>,

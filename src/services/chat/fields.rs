@@ -22,11 +22,17 @@ pub(super) fn boolean(body: &Map<String, Value>, name: &str) -> Result<bool, Cha
 pub(super) fn positive_integer(body: &Map<String, Value>, name: &str) -> Result<Option<u64>, ChatError> {
     match body.get(name) {
         None | Some(Value::Null) => Ok(None),
-        Some(value) => match value.as_u64() {
+        // Some languages write whole numbers as 100.0.
+        Some(value) => match value.as_u64().or_else(|| whole(value.as_f64()?)) {
             Some(number) if number > 0 => Ok(Some(number)),
             _ => Err(ChatError::invalid(name, "must be a whole number above zero")),
         },
     }
+}
+
+/// Returns a number as a whole one, if it is.
+fn whole(number: f64) -> Option<u64> {
+    format!("{number:.0}").parse().ok().filter(|_| number.fract() == 0.0)
 }
 
 /// Sets `stream_options` so that the upstream reports usage. Returns true if the client asked for usage.

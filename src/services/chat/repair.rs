@@ -36,7 +36,9 @@ impl EventRepair {
                 }
             }
             if let Some(Value::Array(calls)) = delta.get_mut("tool_calls") {
-                calls.iter_mut().for_each(|call| self.number(index, call));
+                for call in calls {
+                    self.number(index, call);
+                }
             }
         }
         Ok(event)
@@ -202,7 +204,8 @@ mod tests {
         fn any_cut_is_the_same_text(text in "[a😀é\u{1F1E9}\\\\\"]{0,8}", cut in any::<prop::sample::Index>()) {
             let units: Vec<u16> = text.encode_utf16().collect();
             let (first, second) = units.split_at(cut.index(units.len() + 1));
-            let escaped = |units: &[u16]| -> String { units.iter().map(|unit| format!("\\u{unit:04x}")).collect() };
+            let escaped =
+                |units: &[u16]| units.iter().map(|unit| format!("\\u{unit:04x}")).collect::<Vec<_>>().concat();
             let pieces = [first, second].map(|units| format!("\"{}\"", escaped(units)));
             prop_assert_eq!(contents(&[&pieces[0], &pieces[1]]).concat(), text);
         }

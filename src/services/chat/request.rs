@@ -144,7 +144,7 @@ impl ChatRequest {
         self.max_tokens = each;
         let is_set = |name: &&str| self.body.get(*name).is_some_and(Value::is_u64);
         let set: Vec<&str> = LENGTH_FIELDS.into_iter().filter(is_set).collect();
-        for name in if set.is_empty() { vec![LENGTH_FIELDS[0]] } else { set } {
+        for name in if set.is_empty() { vec![self.model.length_field.as_str()] } else { set } {
             self.body.insert(name.into(), each.into());
         }
         self
@@ -346,6 +346,7 @@ mod tests {
             (json!({}), 100, json!(null)),
             (json!({"max_tokens": null}), 100, json!(null)),
             (json!({"max_tokens": 7}), 7, json!(7)),
+            (json!({"max_tokens": 7.0}), 7, json!(7)),
             (json!({"max_tokens": 5000}), 100, json!(100)),
             (json!({"max_tokens": 50, "max_completion_tokens": 20}), 20, json!(20)),
             (json!({"max_tokens": 50, "n": 3}), 150, json!(50)),

@@ -1,5 +1,7 @@
 //! Events and answers as upstreams write them, and the content in them that is billed.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -19,6 +21,10 @@ pub(super) struct UpstreamEvent {
     x_groq: Option<Value>,
     pub(super) choices: Option<Vec<UpstreamChoice>>,
     pub(super) system_fingerprint: Option<Value>,
+    /// Members that models have which search, of use to clients.
+    citations: Option<Value>,
+    search_results: Option<Value>,
+    related_questions: Option<Value>,
 }
 
 /// Choice of an event or an answer.
@@ -42,6 +48,16 @@ impl UpstreamEvent {
         serde_json::from_slice(json).map_err(|error| {
             MalformedEvent(if error.is_data() { "JSON of another shape" } else { "not a JSON object" })
         })
+    }
+
+    /// Returns the members that are sent to clients as they are.
+    pub(super) fn passed(&self) -> BTreeMap<&'static str, &Value> {
+        let members = [
+            ("citations", &self.citations),
+            ("search_results", &self.search_results),
+            ("related_questions", &self.related_questions),
+        ];
+        members.into_iter().filter_map(|(name, value)| Some((name, value.as_ref()?))).collect()
     }
 
     /// Returns the usage that it reports, in any of the places that servers write it to.

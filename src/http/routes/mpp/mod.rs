@@ -54,6 +54,10 @@ pub async fn preview(
     ReceivedWithFiles(request): ReceivedWithFiles,
 ) -> Result<Response, HttpError> {
     let sponsored = request.flag("feePayer")?;
+    let offered = if sponsored { app.offers.preview_sponsored.as_ref() } else { Some(&app.offers.preview) };
+    if let Some(unpaid) = offered.and_then(|offers| payment::probe(&app, &request, offers, "pii.preview")) {
+        return Err(unpaid);
+    }
     let preview = PreviewRequest::parse(request.json_text()?, app.preview_terms(), &app.examiner)?;
     let offers = if sponsored { sponsored_offers(&app, &request)? } else { &app.offers.preview };
     let examiner = app.examiner.clone();

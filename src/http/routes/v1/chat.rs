@@ -50,14 +50,15 @@ const FIRST_EVENT_TIMEOUT: Duration = Duration::from_secs(2);
             headers(("x-pii-redacted" = u64, description = "Pieces of personal data that were replaced, where they were looked for"),
                 ("x-farebox-cost" = String, description = "What a whole answer cost, in dollars"),
                 ("x-farebox-balance" = String, description = "What is left, in dollars"))),
-        (status = 400, description = "invalid_params, model_not_found; free", body = OpenAiError),
+        (status = 400, description = "invalid_params, model_not_found, context_length_exceeded, content_filter; free", body = OpenAiError),
         (status = 401, description = "missing_api_key, invalid_api_key, inactive_api_key", body = OpenAiError),
         (status = 402, description = "insufficient_credits", body = OpenAiError),
         (status = 403, description = "key_limit_reached", body = OpenAiError),
         (status = 409, description = "idempotency_key_reused, payment_in_progress", body = OpenAiError),
-        (status = 429, description = "rate_limit_exceeded_rpm, rate_limit_exceeded_tpm", body = OpenAiError),
+        (status = 429, description = "rate_limit_exceeded_rpm, rate_limit_exceeded_tpm, upstream_busy", body = OpenAiError),
         (status = 500, description = "billing_error, internal_error", body = OpenAiError),
         (status = 502, description = "upstream_failed; nothing was charged", body = OpenAiError),
+        (status = 503, description = "upstream_unavailable; nothing was charged", body = OpenAiError),
     ))]
 pub async fn completions(
     AppState(app): AppState<State>,

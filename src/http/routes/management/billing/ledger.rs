@@ -37,9 +37,9 @@ pub struct LedgerQuery {
     kind: Option<String>,
     /// The model or service, exactly.
     service: Option<String>,
-    /// Time (RFC 3339) of the oldest line.
+    /// Time (RFC 3339) of the oldest line, or a UTC day.
     from: Option<String>,
-    /// Time (RFC 3339) before which lines are shown.
+    /// Time (RFC 3339) before which lines are shown, or the last UTC day.
     to: Option<String>,
     /// 1 to 1000.
     #[schema(value_type = Option<String>)]
@@ -75,8 +75,9 @@ pub struct LedgerEntry {
     amount: Money,
     service: String,
     units: u64,
-    #[schema(value_type = String)]
-    unit_price: Money,
+    /// Dollars; `null` where the units have several prices: `meta.items` has each of them.
+    #[schema(value_type = Option<String>)]
+    unit_price: Option<Money>,
     /// The request's `X-Request-Id`.
     #[schema(value_type = Option<String>)]
     request_id: Option<RequestId>,
@@ -158,8 +159,10 @@ impl LedgerQuery {
         let kind = kind.map(|kind| EntryKind::ALL.into_iter().find(|known| known.as_str() == kind).ok_or(()));
         let time = |name: &str, text: &Option<String>| match text.as_deref() {
             None | Some("") => Ok(None),
-            Some(text) => Timestamp::parse_rfc3339(text).map(Some).ok_or_else(|| {
-                HttpError::invalid(format!("{name} must be an RFC 3339 time such as 2026-01-31T12:00:00Z"))
+            Some(text) => moment(text, name == "to").map(Some).ok_or_else(|| {
+                HttpError::invalid(format!(
+                    "{name} must be a day or an RFC 3339 time, such as 2026-01-31 or 2026-01-31T12:00:00Z"
+                ))
             }),
         };
         Ok(Filter {
@@ -179,6 +182,18 @@ impl LedgerQuery {
             None => Ok(DEFAULT_PAGE_LINES as usize),
         }
     }
+}
+
+/// Reads a moment, or a UTC day: its beginning, or its end.
+fn moment(text: &str, is_end: bool) -> Option<Timestamp> {
+    const DAY_MS: i64 = 86_400_000;
+    if text.len() == "2026-01-31".len() {
+        let begins = Timestamp::parse_rfc3339(&format!("{text}T00:00:00Z"))?;
+        return if is_end { begins.checked_add_millis(DAY_MS) } else { Some(begins) };
+    }
+    // A plus sign in a query is read as a space.
+    let (time, offset) = text.split_at_checked("2026-01-31T12:00:00".len())?;
+    Timestamp::parse_rfc3339(&format!("{time}{}", offset.replace(' ', "+")))
 }
 
 /// Reads up to `limit` lines, page by page.
@@ -204,6 +219,7 @@ async fn lines(
 
 impl From<Entry> for LedgerEntry {
     fn from(entry: Entry) -> Self {
+        let unit_price = csv::unit_price(&entry);
         Self {
             id: entry.id,
             kind: entry.kind,
@@ -211,11 +227,34 @@ impl From<Entry> for LedgerEntry {
             amount: entry.amount,
             service: entry.service,
             units: entry.units,
-            unit_price: entry.unit_price,
+            unit_price,
             request_id: entry.request_id,
             source: entry.source,
             meta: entry.meta,
             created_at: entry.created_at.to_rfc3339(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments_and_days_are_read() {
+        for (text, is_end, expected) in [
+            ("2026-01-31T12:00:00Z", false, Some("2026-01-31T12:00:00Z")),
+            ("2026-01-31T12:00:00+02:00", false, Some("2026-01-31T10:00:00Z")),
+            ("2026-01-31T12:00:00 02:00", false, Some("2026-01-31T10:00:00Z")),
+            ("2026-01-31T12:00:00.5 02:00", true, Some("2026-01-31T10:00:00.5Z")),
+            ("2026-01-31", false, Some("2026-01-31T00:00:00Z")),
+            ("2026-01-31", true, Some("2026-02-01T00:00:00Z")),
+            ("2026-02-30", false, None),
+            ("yesterday", false, None),
+            ("ééééééééééééé", false, None),
+        ] {
+            let read = moment(text, is_end).map(Timestamp::to_rfc3339);
+            assert_eq!(read.as_deref(), expected, "{text}");
         }
     }
 }

@@ -20,6 +20,7 @@ use utoipa::ToSchema;
 
 use crate::http::State;
 use crate::http::error::{Code, HttpError, Problem};
+use crate::http::gates::payment::PROBE_DETAIL;
 use crate::http::request::{Received, ReceivedWithFiles};
 use crate::payments::Intent;
 use crate::services::chat::{EntityCounts, ModelView};
@@ -71,6 +72,9 @@ pub async fn completions(
     match (session.credential()?, request.body.is_empty()) {
         (Some(credential), true) => session.manage(&credential).await,
         (Some(credential), false) if is_management(&credential) => session.manage(&credential).await,
+        (None, _) if request.is_probe() => {
+            Err(session.payment_error(Code::PaymentRequired, PROBE_DETAIL, None, None))
+        }
         (credential, _) => session.serve(credential).await,
     }
 }
