@@ -4,6 +4,7 @@
 
 mod commands;
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -186,7 +187,10 @@ impl Configuration {
         for (key, value) in [("server.listen", &self.listen), ("database.url", &self.database)] {
             flags.extend(value.iter().map(|value| (key.to_owned(), value.clone())));
         }
-        let env = std::env::vars().filter(|(name, _)| name.starts_with("FAREBOX_")).collect();
+        // All that is text: an upstream's key may be in any variable.
+        let text =
+            |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
+        let env = std::env::vars_os().filter_map(text).collect();
         Ok(config::load(&Sources { file: self.config.clone(), env, flags })?)
     }
 }

@@ -47,7 +47,7 @@ fn hint(nearest: Option<&str>) -> String {
 pub struct Sources {
     /// Path of `--config`.
     pub file: Option<PathBuf>,
-    /// Variables of the environment; only names that begin with `FAREBOX_` are looked at.
+    /// Variables of the environment. Names that begin with `FAREBOX_` are keys; others are read where a key names them.
     pub env: Vec<(String, String)>,
     /// Flags as `section.key` and a value.
     pub flags: Vec<(String, String)>,
@@ -78,7 +78,10 @@ pub fn load(sources: &Sources) -> Result<Config, ConfigError> {
         check_known("command line", key, &known)?;
         insert(&mut table, key, value);
     }
-    let config = typed(table)?;
+    let mut config = typed(table)?;
+    let variable =
+        |name: &str| sources.env.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone());
+    super::models::resolve_keys(&mut config.upstreams, variable)?;
     config.validate()?;
     Ok(config)
 }

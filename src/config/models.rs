@@ -1,6 +1,7 @@
 //! Models that are sold, and the servers they come from.
 
 use std::collections::HashSet;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
@@ -15,8 +16,10 @@ pub struct UpstreamConfig {
     pub name: String,
     /// URL of its API, with the version: `https://api.example.com/v1`.
     pub base_url: String,
-    /// Key that is sent as a Bearer token.
+    /// Key that is sent as a Bearer token, or `env:NAME` for the value of an environment variable.
     pub api_key: Option<Secret>,
+    /// File with the key, in place of `api_key`.
+    pub api_key_file: Option<PathBuf>,
     /// URL of the proxy to it; `None` for none.
     pub proxy: Option<Secret>,
     /// Timeout of opening a connection, in milliseconds.
@@ -25,6 +28,8 @@ pub struct UpstreamConfig {
     pub first_token_timeout_ms: u64,
     /// Longest silence between two pieces, in milliseconds. Comments are pieces too.
     pub idle_timeout_ms: u64,
+    /// Timeout of an answer that is not streamed, in milliseconds; then the next upstream is tried.
+    pub whole_timeout_ms: u64,
     /// Timeout of a whole answer, streamed or not, in milliseconds.
     pub total_timeout_ms: u64,
 }
@@ -172,13 +177,49 @@ impl Default for UpstreamConfig {
             name: String::new(),
             base_url: String::new(),
             api_key: None,
+            api_key_file: None,
             proxy: None,
             connect_timeout_ms: 5_000,
             first_token_timeout_ms: 60_000,
             idle_timeout_ms: 120_000,
+            whole_timeout_ms: 600_000,
             total_timeout_ms: 1_800_000,
         }
     }
+}
+
+/// Reads the keys of upstreams that are elsewhere than in the configuration.
+///
+/// # Errors
+/// A variable or a file that is not there, and two places for one key.
+pub(super) fn resolve_keys(
+    upstreams: &mut [UpstreamConfig],
+    variable: impl Fn(&str) -> Option<String>,
+) -> Result<(), ConfigError> {
+    for (index, upstream) in upstreams.iter_mut().enumerate() {
+        let bad =
+            |field: &str, why: String| Err(ConfigError::invalid(&format!("upstreams[{index}].{field}"), why));
+        if let Some(path) = upstream.api_key_file.take() {
+            if upstream.api_key.is_some() {
+                return bad("api_key_file", "give the key here or in api_key, not in both".into());
+            }
+            match std::fs::read_to_string(&path) {
+                Ok(text) => upstream.api_key = Some(Secret::from(text.trim())),
+                Err(error) => {
+                    return bad("api_key_file", format!("{} cannot be read: {error}", path.display()));
+                }
+            }
+            continue;
+        }
+        let name = upstream.api_key.as_ref().and_then(|key| key.expose().strip_prefix("env:"));
+        if let Some(name) = name.map(str::to_owned) {
+            match variable(&name).filter(|value| !value.is_empty()) {
+                Some(value) => upstream.api_key = Some(Secret::from(value)),
+                None => return bad("api_key", format!("the environment variable {name} is not set")),
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Largest number that every JSON reader keeps exact.
@@ -207,6 +248,7 @@ pub(super) fn validate(upstreams: &[UpstreamConfig], models: &[ModelConfig]) -> 
             ("connect_timeout_ms", upstream.connect_timeout_ms),
             ("first_token_timeout_ms", upstream.first_token_timeout_ms),
             ("idle_timeout_ms", upstream.idle_timeout_ms),
+            ("whole_timeout_ms", upstream.whole_timeout_ms),
             ("total_timeout_ms", upstream.total_timeout_ms),
         ] {
             if limit == 0 {

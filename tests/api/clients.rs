@@ -113,6 +113,66 @@ fn schemathesis_finds_answers_as_they_are_documented() {
     });
 }
 
+/// Frameworks that applications are built with, as their users write them.
+#[test]
+fn frameworks_work_with_prepaid_credits() {
+    run(async {
+        let dev = Dev::start(crate::FAREBOX).await;
+        installed("tests/clients/node_modules/ai");
+        let script = installed("tests/clients/frameworks.mjs");
+        succeeds(Command::new("node").arg(&script).arg(dev.json())).await;
+        let python = installed(".tools/python/bin/python");
+        let script = installed("tests/clients/langchain_chat.py");
+        succeeds(Command::new(python).arg(script).arg(dev.json())).await;
+    });
+}
+
+/// Both documents are read by a validator and by code generators, and the clients that these make work.
+#[test]
+fn typed_clients_are_generated_from_the_documents() {
+    run(async {
+        let dev = Dev::start(crate::FAREBOX).await;
+        let described: Value =
+            serde_json::from_str(&std::fs::read_to_string(dev.json()).expect("it is there")).expect("JSON");
+        let key = described["apiKey"].as_str().expect("a key");
+        let clients = installed("tests/clients");
+        let folder = tempfile::tempdir_in(&clients).expect("a folder beside the packages");
+        let python = |name: &str| Command::new(installed(&format!(".tools/python/bin/{name}")));
+        let settings = folder.path().join("settings.yaml");
+        std::fs::write(&settings, "post_hooks: []\n").expect("written");
+        for name in ["openapi", "openapi-full"] {
+            let document = folder.path().join(format!("{name}.json"));
+            let text = client().get(format!("{}/{name}.json", dev.url)).send().await.expect("an answer");
+            std::fs::write(&document, text.bytes().await.expect("a document")).expect("written");
+            succeeds(python("openapi-spec-validator").arg(&document)).await;
+            let types = folder.path().join(format!("{name}.d.ts"));
+            let mut generator = Command::new(installed("tests/clients/node_modules/.bin/openapi-typescript"));
+            succeeds(generator.arg(&document).arg("-o").arg(&types)).await;
+            let package = folder.path().join(name).join("farebox_client");
+            let mut generator = python("openapi-python-client");
+            generator.arg("generate").arg("--path").arg(&document).args([
+                "--meta",
+                "none",
+                "--fail-on-warning",
+            ]);
+            succeeds(generator.arg("--config").arg(&settings).arg("--output-path").arg(&package)).await;
+        }
+        let source = folder.path().join("typed.ts");
+        std::fs::copy(installed("tests/clients/typed.ts"), &source).expect("copied");
+        let options =
+            serde_json::json!({"strict": true, "target": "es2022", "module": "nodenext", "types": []});
+        let settings = serde_json::json!({"compilerOptions": options, "files": ["typed.ts"]});
+        std::fs::write(folder.path().join("tsconfig.json"), settings.to_string()).expect("written");
+        let mut compiler = Command::new(installed("tests/clients/node_modules/.bin/tsc"));
+        succeeds(compiler.arg("-p").arg(folder.path())).await;
+        let program = folder.path().join("typed.js");
+        succeeds(Command::new("node").arg(&program).args([&dev.url, key])).await;
+        let mut program = python("python");
+        program.arg(installed("tests/clients/typed.py")).arg(folder.path().join("openapi-full"));
+        succeeds(program.args([&dev.url, key])).await;
+    });
+}
+
 /// A key that is bought from the contract, by a wallet that has only viem.
 #[test]
 fn viem_buys_a_key_from_the_contract_and_uses_it() {

@@ -78,6 +78,26 @@ async fn a_slow_start_is_a_failure() {
     wait_until(&first, |seen| seen.cancelled == 1).await;
 }
 
+/// Nobody waits for an upstream that kept somebody waiting a moment ago.
+#[tokio::test]
+async fn an_upstream_that_failed_rests() {
+    let (first, second) = (scripted().await, scripted().await);
+    let mut slow = upstream("first", first.base_url());
+    slow.first_token_timeout_ms = 100;
+    slow.whole_timeout_ms = 100;
+    let fixture = Fixture::new(&[slow.clone(), upstream("second", second.base_url())]);
+    for asked in 1..=4 {
+        collect(fixture.stream(&json!({"firstMs": 200, "chunks": 2})).await.expect("begins")).await;
+        fixture.whole(&json!({"firstMs": 200, "chunks": 2})).await.expect("an answer");
+        assert_eq!((first.observed().requests, second.observed().requests), (1, 2 * asked));
+    }
+    // Alone, it is asked all the same; one that is quick again rests no more.
+    let alone = Fixture::new(&[slow]);
+    alone.stream(&json!({"firstMs": 200})).await.expect_err("too late");
+    collect(alone.stream(&json!({"chunks": 1})).await.expect("begins")).await;
+    assert_eq!(first.observed().requests, 3);
+}
+
 #[tokio::test]
 async fn attack_21_nobody_else_is_asked_once_something_was_said() {
     for (script, expected) in [

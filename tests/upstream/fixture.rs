@@ -34,6 +34,7 @@ pub fn upstream(name: &str, base_url: String) -> UpstreamConfig {
         first_token_timeout_ms: 5_000,
         idle_timeout_ms: 3_000,
         total_timeout_ms: 30_000,
+        ..UpstreamConfig::default()
     }
 }
 

@@ -1,6 +1,7 @@
 //! Tests of merging and checking the sources of a configuration.
 
 use super::*;
+use crate::config::Secret;
 
 const GOOD: &str = r#"
         [payments]
@@ -158,5 +159,34 @@ fn the_example_documents_every_key_and_loads() {
             example.contains(&format!("\n{field} = ")) || example.contains(&format!("\n# {field} = ")),
             "farebox.example.toml does not document {key}"
         );
+    }
+}
+
+#[test]
+fn keys_of_upstreams_may_be_elsewhere() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let file = folder.path().join("key");
+    std::fs::write(&file, "sk-file\n").expect("written");
+    let entry = |key: &str| {
+        let upstream = format!("[[upstreams]]\nname = \"a\"\nbase_url = \"http://127.0.0.1:9/v1\"\n{key}\n");
+        with(&format!("{GOOD}\n{upstream}"), &[("PRIMARY_KEY", "sk-env"), ("EMPTY", "")], &[])
+    };
+    let from_file = format!("api_key_file = \"{}\"", file.display());
+    for (key, expected) in [
+        ("api_key = \"sk\"", "sk"),
+        ("api_key = \"env:PRIMARY_KEY\"", "sk-env"),
+        (from_file.as_str(), "sk-file"),
+    ] {
+        let config = entry(key).unwrap_or_else(|error| panic!("{key}: {error}"));
+        assert_eq!(config.upstreams[0].api_key.as_ref().map(Secret::expose), Some(expected), "{key}");
+    }
+    for (key, said) in [
+        ("api_key = \"env:MISSING\"", "MISSING is not set"),
+        ("api_key = \"env:EMPTY\"", "EMPTY is not set"),
+        ("api_key_file = \"/nowhere/key\"", "/nowhere/key cannot be read"),
+        (&format!("api_key = \"sk\"\n{from_file}"), "not in both"),
+    ] {
+        let error = entry(key).expect_err("refused");
+        assert!(error.contains("upstreams[0].api_key") && error.contains(said), "{error}");
     }
 }

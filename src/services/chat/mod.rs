@@ -24,6 +24,7 @@ mod privacy;
 mod prompt_size;
 mod repair;
 mod request;
+mod rest;
 pub mod scripted;
 mod sse;
 mod stream;

@@ -1,5 +1,5 @@
 //! Upstreams: the servers that models come from, each with a pool of connections. They are
-//! tried in order until one begins to answer.
+//! tried in order until one begins to answer; one that failed rests, and is tried after the others.
 //!
 //! reqwest is the client: hyper with a pool, TLS and a timeout for connecting, and with
 //! bodies that can be read while they arrive.
@@ -22,6 +22,7 @@ use super::answer::AnswerRewriter;
 use super::assemble;
 use super::client_event::{AnswerHead, Completion};
 use super::privacy::ProtectedRequest;
+use super::rest::Rest;
 use super::stream::{AnswerLimits, ChunkStream};
 use super::upstream_error::{TimeoutKind, UpstreamError, UpstreamReport};
 use crate::config::{self, Secret};
@@ -45,6 +46,7 @@ struct ModelRoute {
     server: Arc<UpstreamServer>,
     /// Name of the model at the upstream.
     model: String,
+    rest: Arc<Rest>,
 }
 
 /// Connection pool and settings of an upstream.
@@ -56,6 +58,7 @@ struct UpstreamServer {
     client: Client,
     first_token_timeout: Duration,
     idle_timeout: Duration,
+    whole_timeout: Duration,
     total_timeout: Duration,
 }
 
@@ -76,7 +79,7 @@ impl Upstreams {
             let route = |source: &config::Source| {
                 let server = servers.get(source.name.as_str())?;
                 let name = source.model.as_ref().unwrap_or(&model.id);
-                Some(ModelRoute { server: Arc::clone(server), model: name.clone() })
+                Some(ModelRoute { server: Arc::clone(server), model: name.clone(), rest: Arc::default() })
             };
             (model.id.clone(), model.upstreams.iter().filter_map(route).collect())
         });
@@ -135,16 +138,26 @@ impl Upstreams {
             restorer: request.restorer(),
         };
         let mut failure = UpstreamError::Unavailable;
-        for route in self.routes.get(id).map(Vec::as_slice).unwrap_or_default() {
+        let routes = self.routes.get(id).map(Vec::as_slice).unwrap_or_default();
+        let now = std::time::Instant::now();
+        let (ready, resting): (Vec<_>, Vec<_>) = routes.iter().partition(|route| route.rest.admits(now));
+        for route in ready.into_iter().chain(resting) {
             let answer = send(route.clone(), rewriter.clone()).await;
             let outcome = answer.as_ref().map_or_else(UpstreamError::code, |_| "answered");
             metrics::counter!("farebox_upstream_requests_total", "model" => id.clone(), "outcome" => outcome)
                 .increment(1);
             match answer {
-                Ok(answer) => return Ok(answer),
-                Err(error) if error.is_client_error() => return Err(error),
+                Ok(answer) => {
+                    route.rest.answered();
+                    return Ok(answer);
+                }
+                Err(error) if error.is_client_error() => {
+                    route.rest.answered();
+                    return Err(error);
+                }
                 Err(error) => {
                     request.delivery().fail();
+                    route.rest.failed(&error, std::time::Instant::now());
                     let upstream = &route.server.name;
                     tracing::warn!(upstream, model = id, code = error.code(), ?error, "upstream failed");
                     // Of several errors, one that says when to try again is the most useful.
@@ -207,7 +220,7 @@ impl ModelRoute {
             )
         };
         let late = |_| UpstreamError::Timeout(TimeoutKind::Total);
-        timeout(self.server.total_timeout, answer).await.map_err(late)?
+        timeout(self.server.whole_timeout, answer).await.map_err(late)?
     }
 
     /// Sends the request, and returns the response if the upstream accepted it.
@@ -264,6 +277,7 @@ impl UpstreamServer {
             client,
             first_token_timeout: Duration::from_millis(config.first_token_timeout_ms),
             idle_timeout: Duration::from_millis(config.idle_timeout_ms),
+            whole_timeout: Duration::from_millis(config.whole_timeout_ms.min(config.total_timeout_ms)),
             total_timeout: Duration::from_millis(config.total_timeout_ms),
         })
     }
