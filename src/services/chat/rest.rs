@@ -14,10 +14,10 @@ const LONGEST_REST: Duration = Duration::from_mins(1);
 
 /// Rest of an upstream. Pure but for its lock: the moment is a parameter.
 #[derive(Debug, Default)]
-pub(super) struct Rest(Mutex<State>);
+pub(super) struct Rest(Mutex<RestState>);
 
 #[derive(Debug, Default, Clone, Copy)]
-struct State {
+struct RestState {
     /// Failures since the last answer.
     failures: u32,
     /// End of its rest, or of the time that a request has which tries whether it answers again.
@@ -40,7 +40,7 @@ impl Rest {
 
     /// Notes an answer, or a refusal that is the request's fault.
     pub(super) fn answered(&self) {
-        *self.lock() = State::default();
+        *self.lock() = RestState::default();
     }
 
     /// Notes a failure.
@@ -59,7 +59,7 @@ impl Rest {
         state.until = Some(now + wanted.min(LONGEST_REST));
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, RestState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
