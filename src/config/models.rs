@@ -204,6 +204,9 @@ pub(super) fn resolve_keys(
                 return bad("api_key_file", "give the key here or in api_key, not in both".into());
             }
             match std::fs::read_to_string(&path) {
+                Ok(text) if text.trim().is_empty() => {
+                    return bad("api_key_file", format!("{} is empty", path.display()));
+                }
                 Ok(text) => upstream.api_key = Some(Secret::from(text.trim())),
                 Err(error) => {
                     return bad("api_key_file", format!("{} cannot be read: {error}", path.display()));

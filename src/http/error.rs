@@ -81,6 +81,7 @@ impl HttpError {
                 of(Code::UpstreamUnavailable).retry_after(retry_after.unwrap_or(RETRY_SECONDS))
             }
             UpstreamError::Unavailable
+            | UpstreamError::Declined
             | UpstreamError::Timeout(_)
             | UpstreamError::Interrupted
             | UpstreamError::Malformed(_)

@@ -297,3 +297,23 @@ fn attack_33_two_tokens_in_one_transaction_pay_two_challenges() {
         }
     });
 }
+
+/// A probe's challenge buys nothing; what was pushed for it is credit, and not sought in vain.
+#[test]
+fn attack_34_a_push_for_a_probes_challenge_is_credit_of_its_wallet() {
+    run(async {
+        let chain = shared_chain().await;
+        let server = Server::start().await;
+        for body in ["", "{}"] {
+            let agent = funded(chain).await;
+            let challenge = reply(server.post(PREVIEW, body)).await.challenge();
+            let paid = broadcast(&agent, vec![challenge.transfer()]).await;
+            let credential = pushed(&agent, &challenge, &paid);
+            for status in [400, 403] {
+                let request = server.post(PREVIEW, body).header("authorization", authorization(&credential));
+                assert_credited(&reply(request).await, status, &agent, price());
+            }
+            assert_balance(&server, &agent, price()).await;
+        }
+    });
+}

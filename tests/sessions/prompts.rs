@@ -197,7 +197,7 @@ fn attack_26_a_prompt_that_cannot_fit_is_refused_before_it_is_paid() {
         let body = json!({ "model": MODEL, "stream": true,
             "messages": [{ "role": "user", "content": "x".repeat(300_000) }] });
         let refused = reply(fixture.server.post(CHAT, &body.to_string())).await;
-        refused.assert(400, "invalid_params");
+        refused.assert(400, "context_length_exceeded");
         assert!(refused.text.contains("32768 tokens"), "{}", refused.text);
         assert_eq!(fixture.upstream.observed().requests, 0);
         fixture.finish().await;

@@ -117,7 +117,7 @@ fn a_key_serves_several_requests_at_once() {
         // What can never fit says so, and not when to try again.
         let long = json!({"messages": [{"role": "user", "content": "word ".repeat(20_000)}]});
         let never = fixture.complete(&customer, &script, &long).await;
-        let error = refused(&never, 429, "rate_limit_exceeded_tpm");
+        let error = refused(&never, 400, "invalid_params");
         assert!(
             error["message"].as_str().is_some_and(|text| text.contains("it can never be served")),
             "{error}"

@@ -64,7 +64,7 @@ impl Bearer {
     /// any case.
     ///
     /// # Errors
-    /// 429 when there are too few left, or can never be enough, 503 when the database does not answer.
+    /// 429 when there are too few left, 400 when there can never be enough, 503 when the database does not answer.
     pub async fn reserve_tokens(
         &self,
         least: u64,
@@ -73,13 +73,12 @@ impl Bearer {
     ) -> Result<TokenReservation, HttpError> {
         let limit = self.rates.view(&self.key, now).tokens.limit();
         if least > limit {
-            return Err(HttpError::new(
-                Code::RateLimitExceededTpm,
-                format!(
-                    "this request needs at least {least} tokens, and this key may use {limit} a minute: it can never be \
-                     served; send less text, or use a key with a higher limit"
-                ),
-            ));
+            // Not 429, after which clients try again.
+            let problem = format!(
+                "this request needs at least {least} tokens, and this key may use {limit} a minute: it can never be \
+                 served; send less text, or use a key with a higher limit"
+            );
+            return Err(HttpError::invalid(problem).param("messages"));
         }
         let reserved = self.rates.reserve_tokens(&self.key, likely, now).await;
         reserved.map_err(|error| unavailable(&error))?.ok_or_else(|| {
@@ -131,12 +130,17 @@ async fn authenticate(headers: &HeaderMap, app: &State, now: Timestamp) -> Resul
 /// Headers in which clients of other providers send a key.
 const OTHER_HEADERS: [&str; 2] = ["x-api-key", "api-key"];
 
-/// Returns the token of the one `Authorization: Bearer` header, or where there is none of the one header that other
-/// providers have for it.
+/// Returns the token of the one `Authorization: Bearer` header, or where no such scheme is there of the one header that
+/// other providers have for it.
 fn token(headers: &HeaderMap) -> Result<&str, HttpError> {
     let others = OTHER_HEADERS.into_iter().flat_map(|name| headers.get_all(name));
-    let is_authorized = headers.contains_key(header::AUTHORIZATION);
-    let mut values = headers.get_all(header::AUTHORIZATION).iter().chain(others.filter(|_| !is_authorized));
+    let scheme = |value: &HeaderValue| {
+        value.to_str().is_ok_and(|text| text.to_ascii_lowercase().starts_with("bearer"))
+    };
+    let has_other = OTHER_HEADERS.iter().any(|name| headers.contains_key(*name));
+    let is_authorized = headers.get_all(header::AUTHORIZATION).iter().any(scheme) || !has_other;
+    let own = headers.get_all(header::AUTHORIZATION).iter().filter(|_| is_authorized);
+    let mut values = own.chain(others.filter(|_| !is_authorized));
     let value = values.next().ok_or_else(missing)?;
     if values.next().is_some() {
         return Err(HttpError::new(

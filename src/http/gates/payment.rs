@@ -59,21 +59,30 @@ where
 pub const PROBE_DETAIL: &str = "This is what a request costs at the least. Send the request that you want with its body: \
                                 the 402 that it gets has the challenge that pays for it.";
 
-/// Returns the 402 of a request without a body and without a credential: `offers` are of the cheapest that the route
-/// sells. `None` for other requests, which are answered for what they ask.
-pub fn probe(
+/// Answers a request that asks for nothing: `offers` are of the cheapest that the route sells. Others pass.
+///
+/// # Errors
+/// 402 with a challenge if no credential came. What was pushed for such a challenge becomes credit; nothing else that
+/// came with an empty body is looked at, or broadcast: it passes, and is refused for the body.
+pub async fn probe(
     app: &State,
     request: &Received,
     offers: &Arc<[Offer]>,
     service: &'static str,
-) -> Option<HttpError> {
+) -> Result<(), HttpError> {
     if !request.is_probe() {
-        return None;
+        return Ok(());
     }
     let requirement = requirement(request, request.resource.clone(), Arc::clone(offers), service);
     let gate = PaymentGate::new(app, request, requirement);
-    let is_unpaid = matches!(gate.credential(), Ok(None));
-    is_unpaid.then(|| gate.require_payment(Code::PaymentRequired, PROBE_DETAIL))
+    match gate.credential()? {
+        None => Err(gate.require_payment(Code::PaymentRequired, PROBE_DETAIL)),
+        Some(credential) if credential.submission() == Submission::Push => {
+            let nothing = async |_: Paid| Err::<String, _>(HttpError::invalid("an empty body buys nothing"));
+            redeem(gate, credential, nothing).await.map(drop)
+        }
+        Some(_) => Ok(()),
+    }
 }
 
 /// [`charge`] for what gives authority over the payer's account, up to the answer as it is stored: the caller completes

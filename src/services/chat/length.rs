@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::answer::AnswerRewriter;
 use super::upstream_event::{UpstreamEvent, text_of};
-use super::usage::ReportedUsage;
+use super::usage::{CompletionUsage, ReportedUsage};
 
 /// Bytes of the longest usual token: text has at least as many tokens as its bytes by this.
 const LONGEST_TOKEN_BYTES: u64 = 8;
@@ -20,7 +20,9 @@ impl AnswerRewriter {
         let choices = event.choices.as_deref_mut().unwrap_or_default();
         let messages = || choices.iter().filter_map(|choice| choice.message.as_ref());
         let bytes: u64 = messages().map(|message| text_of(message).len() as u64).sum();
-        let tokens = reported.completion.map_or(bytes / LONGEST_TOKEN_BYTES, |completion| completion.tokens);
+        // Reasoning may be beside the text.
+        let visible = |completion: CompletionUsage| completion.tokens.saturating_sub(completion.reasoning);
+        let tokens = reported.completion.map_or(bytes / LONGEST_TOKEN_BYTES, visible);
         if tokens <= limit || tokens > bytes {
             return false;
         }

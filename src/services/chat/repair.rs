@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::upstream_event::{MalformedEvent, UpstreamEvent};
 
@@ -11,13 +11,21 @@ const FIRST_STAND_IN: u32 = 0x0010_F000;
 const SURROGATES: std::ops::Range<u32> = 0xD800..0xE000;
 const LOW_SURROGATES: u32 = 0xDC00;
 
+/// Choices of a stream, and calls of a choice, of which anything is remembered.
+const MAX_REMEMBERED: u64 = 128;
+/// Members of a delta that are text in pieces.
+const TEXTS: [&str; 4] = ["content", "reasoning_content", "reasoning", "refusal"];
+
+/// Place of a text in a stream: choice, member, and call.
+type TextPlace = (u64, &'static str, u64);
+
 /// Repairer of one stream.
 #[derive(Debug, Default)]
 pub(super) struct EventRepair {
-    /// First halves of surrogate pairs whose second half comes with a later piece of the same text, by its place.
-    halves: BTreeMap<String, u32>,
-    /// Index of the last tool call of each choice.
-    last_calls: BTreeMap<u64, u64>,
+    /// First halves of surrogate pairs whose second half comes with a later piece of the same text.
+    halves: BTreeMap<TextPlace, u32>,
+    /// Last tool call of each choice: its index and its id.
+    last_calls: BTreeMap<u64, (u64, String)>,
 }
 
 impl EventRepair {
@@ -29,42 +37,38 @@ impl EventRepair {
         let has_halves = stand_ins.is_some() || !self.halves.is_empty();
         for choice in event.choices.iter_mut().flatten() {
             let index = choice.index();
-            let Some(delta) = &mut choice.delta else { continue };
-            if has_halves {
-                for (name, value) in delta.iter_mut() {
-                    self.join(&format!("{index}/{name}"), value);
-                }
-            }
+            let Some(delta) = choice.delta.as_mut().filter(|_| index < MAX_REMEMBERED) else { continue };
             if let Some(Value::Array(calls)) = delta.get_mut("tool_calls") {
                 for call in calls {
                     self.number(index, call);
                 }
             }
+            if has_halves {
+                self.join(index, delta);
+            }
         }
         Ok(event)
     }
 
-    /// Puts the halves of split characters together in all texts of a value.
-    fn join(&mut self, place: &str, value: &mut Value) {
-        match value {
-            Value::String(text) => *text = self.joined(place, text),
-            Value::Array(items) => {
-                for (index, item) in items.iter_mut().enumerate() {
-                    self.join(&format!("{place}/{index}"), item);
-                }
+    /// Puts the halves of split characters together in the texts of a delta.
+    fn join(&mut self, choice: u64, delta: &mut Map<String, Value>) {
+        for name in TEXTS {
+            if let Some(Value::String(text)) = delta.get_mut(name) {
+                *text = self.joined((choice, name, 0), text);
             }
-            Value::Object(members) => {
-                for (name, member) in members.iter_mut() {
-                    self.join(&format!("{place}/{name}"), member);
-                }
+        }
+        for call in delta.get_mut("tool_calls").and_then(Value::as_array_mut).into_iter().flatten() {
+            let index = call["index"].as_u64().unwrap_or(0).min(MAX_REMEMBERED);
+            if let Some(Value::String(text)) = call.pointer_mut("/function/arguments") {
+                *text = self.joined((choice, "arguments", index), text);
             }
-            Value::Null | Value::Bool(_) | Value::Number(_) => {}
         }
     }
 
-    fn joined(&mut self, place: &str, text: &str) -> String {
+    fn joined(&mut self, place: TextPlace, text: &str) -> String {
         let mut joined = String::with_capacity(text.len());
-        let mut first = if text.is_empty() { None } else { self.halves.remove(place) };
+        let mut first = if text.is_empty() { None } else { self.halves.remove(&place) };
+        let kept = text.is_empty() && self.halves.contains_key(&place);
         for character in text.chars() {
             let half = u32::from(character).checked_sub(FIRST_STAND_IN).map(|half| half + SURROGATES.start);
             match (half.filter(|half| SURROGATES.contains(half)), first.take()) {
@@ -86,21 +90,31 @@ impl EventRepair {
                 }
             }
         }
-        if let Some(half) = first {
-            self.halves.insert(place.to_owned(), half);
+        if let Some(half) = first.filter(|_| !kept) {
+            self.halves.insert(place, half);
         }
         joined
     }
 
-    /// Gives a piece of a tool call the index that it lacks: a new one where it has an id, else that of the piece before.
+    /// Gives a piece of a tool call the index that it lacks: a new one where it begins a call, by an id or a name, else
+    /// that of the piece before.
     fn number(&mut self, choice: u64, call: &mut Value) {
         let Some(members) = call.as_object_mut() else { return };
+        let text = |value: Option<&Value>| value.and_then(Value::as_str).unwrap_or_default().to_owned();
+        let id = text(members.get("id"));
+        let name = text(members.get("function").and_then(|function| function.get("name")));
         let given = members.get("index").and_then(Value::as_u64);
-        let last = self.last_calls.get(&choice).copied();
-        let is_new = members.get("id").and_then(Value::as_str).is_some_and(|id| !id.is_empty());
-        let next = last.map_or(0, |last| if is_new { last + 1 } else { last });
-        let index = given.unwrap_or(next);
-        self.last_calls.insert(choice, index);
+        let index = given.unwrap_or_else(|| match self.last_calls.get(&choice) {
+            None => 0,
+            Some((last, known)) => {
+                let is_new = if id.is_empty() { !name.is_empty() } else { id != *known };
+                if is_new { last.saturating_add(1) } else { *last }
+            }
+        });
+        let known = self.last_calls.entry(choice).or_default();
+        if known.0 != index || !id.is_empty() {
+            *known = (index, id);
+        }
         if given.is_none() {
             members.insert("index".into(), index.into());
         }
@@ -189,6 +203,25 @@ mod tests {
         assert_eq!(index(json!({"id": "b", "function": {"name": "g"}})), 1);
         assert_eq!(index(json!({"index": 5, "id": "c"})), 5);
         assert_eq!(index(json!({"id": "", "function": {"arguments": "}"}})), 5);
+        // The same id with every piece, and calls without one.
+        assert_eq!(index(json!({"id": "d", "function": {"arguments": "{"}})), 6);
+        assert_eq!(index(json!({"id": "d", "function": {"arguments": "}"}})), 6);
+        assert_eq!(index(json!({"function": {"name": "h", "arguments": "{}"}})), 7);
+        assert_eq!(index(json!({"index": u64::MAX, "id": "e"})), u64::MAX);
+        assert_eq!(index(json!({"id": "f"})), u64::MAX);
+    }
+
+    #[test]
+    fn attack_21_what_is_remembered_of_a_stream_is_bounded() {
+        let mut repair = EventRepair::default();
+        for index in 0..1_000 {
+            let event = format!(
+                r#"{{"choices":[{{"index":{index},"delta":{{"content":"\ud83d","x":["\ud83d","\ud83d"],"tool_calls":[
+                {{"index":{index},"function":{{"arguments":"\ud83d"}}}}]}}}}]}}"#
+            );
+            assert!(repair.read(event.as_bytes()).is_ok(), "{event}");
+        }
+        assert_eq!((repair.halves.len(), repair.last_calls.len()), (2 * 128, 128));
     }
 
     proptest! {

@@ -3,7 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::upstream_error::UpstreamError;
+use super::upstream_error::{TimeoutKind, UpstreamError};
 
 /// Rest after the first failure; it doubles with each that follows.
 const FIRST_REST: Duration = Duration::from_secs(1);
@@ -18,34 +18,56 @@ pub(super) struct Rest(Mutex<RestState>);
 
 #[derive(Debug, Default, Clone, Copy)]
 struct RestState {
-    /// Failures since the last answer.
+    /// Failures since the last answer, one for each rest.
     failures: u32,
-    /// End of its rest, or of the time that a request has which tries whether it answers again.
+    /// End of its rest.
     until: Option<Instant>,
+    /// True while a request tries whether it answers again.
+    is_tried: bool,
+}
+
+/// Turn of a request that asks an upstream.
+#[derive(Debug)]
+pub(super) struct Turn<'a> {
+    rest: &'a Rest,
+    /// True if it tries an upstream whose rest is over: others keep away meanwhile.
+    is_try: bool,
 }
 
 impl Rest {
-    /// Returns true if the upstream may be asked before others. After a rest that is so for one request, which tries it.
+    /// Returns true if the upstream is asked before others that rest.
     pub(super) fn admits(&self, now: Instant) -> bool {
-        let mut state = self.lock();
-        match state.until {
-            None => true,
-            Some(until) if until <= now => {
-                state.until = Some(now + LONGEST_REST);
-                true
-            }
-            Some(_) => false,
-        }
+        let state = self.lock();
+        state.until.is_none_or(|until| until <= now && !state.is_tried)
     }
 
+    /// Begins to ask it. After a rest the first request tries it.
+    pub(super) fn begin(&self, now: Instant) -> Turn<'_> {
+        let mut state = self.lock();
+        let is_try = state.until.is_some_and(|until| until <= now) && !state.is_tried;
+        state.is_tried |= is_try;
+        Turn { rest: self, is_try }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, RestState> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Turn<'_> {
     /// Notes an answer, or a refusal that is the request's fault.
-    pub(super) fn answered(&self) {
-        *self.lock() = RestState::default();
+    pub(super) fn answered(self) {
+        *self.rest.lock() = RestState::default();
     }
 
-    /// Notes a failure.
-    pub(super) fn failed(&self, error: &UpstreamError, now: Instant) {
-        let mut state = self.lock();
+    /// Notes a failure that says something of the upstream. Those of requests that were sent before it began to rest
+    /// make the rest no longer.
+    pub(super) fn failed(self, error: &UpstreamError, now: Instant) {
+        let mut state = self.rest.lock();
+        let rests = state.until.is_some_and(|until| until > now);
+        if (rests && !self.is_try) || !says_something(error) {
+            return;
+        }
         let usual = FIRST_REST.saturating_mul(1 << state.failures.min(10));
         let wanted = match error {
             UpstreamError::Timeout(_) => usual.max(REST_AFTER_TIMEOUT),
@@ -58,40 +80,80 @@ impl Rest {
         state.failures = state.failures.saturating_add(1);
         state.until = Some(now + wanted.min(LONGEST_REST));
     }
+}
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, RestState> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        // Also where its client went away: the next request tries it then.
+        if self.is_try {
+            self.rest.lock().is_tried = false;
+        }
+    }
+}
+
+/// Returns true if an error is not of the single request: what a client can bring about rests no upstream.
+const fn says_something(error: &UpstreamError) -> bool {
+    match error {
+        UpstreamError::Busy { .. }
+        | UpstreamError::Overloaded { .. }
+        | UpstreamError::Unavailable
+        | UpstreamError::Interrupted
+        | UpstreamError::Timeout(TimeoutKind::Connect | TimeoutKind::FirstToken | TimeoutKind::Idle) => true,
+        UpstreamError::Refused { .. }
+        | UpstreamError::Declined
+        | UpstreamError::Malformed(_)
+        | UpstreamError::TooLong
+        | UpstreamError::Timeout(TimeoutKind::Total) => false,
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::upstream_error::TimeoutKind;
     use super::*;
 
+    fn fail(rest: &Rest, error: &UpstreamError, now: Instant) {
+        rest.begin(now).failed(error, now);
+    }
+
     #[test]
-    fn an_upstream_that_failed_rests_and_is_tried_by_one_request() {
+    fn an_upstream_that_failed_rests_longer_each_time() {
         let (rest, start) = (Rest::default(), Instant::now());
         let at = |seconds| start + Duration::from_secs(seconds);
-        assert!(rest.admits(start) && rest.admits(start));
-        rest.failed(&UpstreamError::Unavailable, start);
-        assert!(!rest.admits(start));
-        assert_eq!((rest.admits(at(1)), rest.admits(at(1))), (true, false));
-        // The try fails: the rest is longer each time, up to a minute.
-        for seconds in [2, 4, 8, 16, 32, 60, 60] {
-            rest.failed(&UpstreamError::Interrupted, start);
-            assert_eq!((rest.admits(at(seconds - 1)), rest.admits(at(seconds))), (false, true), "{seconds}");
+        assert!(rest.admits(start));
+        let mut now = 0;
+        for seconds in [1, 2, 4, 8, 16, 32, 60, 60] {
+            fail(&rest, &UpstreamError::Unavailable, at(now));
+            // Others that were sent before.
+            fail(&rest, &UpstreamError::Interrupted, at(now));
+            assert_eq!((rest.admits(at(now + seconds - 1)), rest.admits(at(now + seconds))), (false, true));
+            now += seconds;
         }
-        rest.answered();
-        assert!(rest.admits(start) && rest.admits(start));
+        rest.begin(at(now)).answered();
+        assert!(rest.admits(start));
         for (error, seconds) in [
             (UpstreamError::Timeout(TimeoutKind::FirstToken), 30),
             (UpstreamError::Busy { retry_after: Some(7) }, 7),
             (UpstreamError::Overloaded { retry_after: Some(900) }, 60),
+            (UpstreamError::Declined, 0),
+            (UpstreamError::TooLong, 0),
         ] {
-            rest.answered();
-            rest.failed(&error, start);
-            assert_eq!((rest.admits(at(seconds - 1)), rest.admits(at(seconds))), (false, true), "{error}");
+            rest.begin(start).answered();
+            fail(&rest, &error, start);
+            assert_eq!((rest.admits(start), rest.admits(at(seconds))), (seconds == 0, true), "{error}");
         }
+    }
+
+    #[test]
+    fn after_a_rest_one_request_tries_it() {
+        let (rest, start) = (Rest::default(), Instant::now());
+        let later = start + Duration::from_secs(1);
+        fail(&rest, &UpstreamError::Unavailable, start);
+        let first = rest.begin(later);
+        assert!(!rest.admits(later), "others keep away");
+        // Its client goes away: the next one tries it.
+        drop(first);
+        assert!(rest.admits(later));
+        rest.begin(later).failed(&UpstreamError::Unavailable, later);
+        assert!(!rest.admits(later + Duration::from_secs(1)) && rest.admits(later + Duration::from_secs(2)));
     }
 }

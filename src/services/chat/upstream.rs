@@ -30,6 +30,8 @@ use crate::id::Timestamp;
 
 /// Size up to which the body of an error is read, in bytes.
 const MAX_ERROR_BYTES: usize = 64 << 10;
+/// Size of the largest whole answer that is sent as a stream, in bytes.
+const MAX_CONVERTED_BYTES: usize = 1 << 20;
 /// Longest `Retry-After` of an upstream that clients are told, in seconds.
 const MAX_RETRY_AFTER: u32 = 3600;
 
@@ -142,22 +144,23 @@ impl Upstreams {
         let now = std::time::Instant::now();
         let (ready, resting): (Vec<_>, Vec<_>) = routes.iter().partition(|route| route.rest.admits(now));
         for route in ready.into_iter().chain(resting) {
+            let turn = route.rest.begin(std::time::Instant::now());
             let answer = send(route.clone(), rewriter.clone()).await;
             let outcome = answer.as_ref().map_or_else(UpstreamError::code, |_| "answered");
             metrics::counter!("farebox_upstream_requests_total", "model" => id.clone(), "outcome" => outcome)
                 .increment(1);
             match answer {
                 Ok(answer) => {
-                    route.rest.answered();
+                    turn.answered();
                     return Ok(answer);
                 }
                 Err(error) if error.is_client_error() => {
-                    route.rest.answered();
+                    turn.answered();
                     return Err(error);
                 }
                 Err(error) => {
                     request.delivery().fail();
-                    route.rest.failed(&error, std::time::Instant::now());
+                    turn.failed(&error, std::time::Instant::now());
                     let upstream = &route.server.name;
                     tracing::warn!(upstream, model = id, code = error.code(), ?error, "upstream failed");
                     // Of several errors, one that says when to try again is the most useful.
@@ -209,7 +212,7 @@ impl ModelRoute {
             let limits = AnswerLimits::of(request.max_tokens(), request.max_chunks());
             let mut body = read(response.bytes_stream().boxed(), limits.whole_bytes()).await?;
             if assemble::is_event_stream(&body) {
-                let whole = assemble::to_whole(&body);
+                let whole = assemble::to_whole(&body, request.choices());
                 body = whole.ok_or(UpstreamError::Malformed("events without an answer"))?.to_string().into();
             }
             rewriter.completion(&body, |reported, texts| request.complete_usage(reported, texts)).map_err(
@@ -301,13 +304,13 @@ async fn as_events(
     if !is_json {
         return Ok(whole);
     }
-    let json = read(whole, limits.whole_bytes()).await?;
+    let json = read(whole, MAX_CONVERTED_BYTES).await?;
     let answer: Value =
         serde_json::from_slice(&json).map_err(|_| UpstreamError::Malformed("not an event stream"))?;
     if let Some(error) = answer.get("error").filter(|error| !error.is_null()) {
         return Err(UpstreamReport::from_event(error).classify(&request.fields(), None));
     }
-    let events = Bytes::from(assemble::to_events(answer));
+    let events = Bytes::from(assemble::to_events(answer, limits.billable));
     Ok(futures_util::stream::once(std::future::ready(Ok(events))).boxed())
 }
 

@@ -20,6 +20,9 @@ pub enum UpstreamError {
     Overloaded { retry_after: Option<u32> },
     #[error("the model is unreachable at the moment; try again later")]
     Unavailable,
+    /// An upstream that does not answer this request, by its own account: the text names the operator's.
+    #[error("the model is unreachable at the moment; try again later")]
+    Declined,
     #[error("{}", .0.message())]
     Timeout(TimeoutKind),
     /// The connection ended, or the upstream reported an error, before the answer was complete.
@@ -67,7 +70,7 @@ impl UpstreamError {
             Self::Refused { reason, .. } => reason.code(),
             Self::Busy { .. } => "upstream_busy",
             Self::Overloaded { .. } => "upstream_overloaded",
-            Self::Unavailable => "upstream_unavailable",
+            Self::Unavailable | Self::Declined => "upstream_unavailable",
             Self::Timeout(_) => "upstream_timeout",
             Self::Interrupted => "upstream_interrupted",
             Self::Malformed(_) => "upstream_malformed",
@@ -190,7 +193,8 @@ impl<'a> UpstreamReport<'a> {
             // 529 is Anthropic's.
             503 | 529 => UpstreamError::Overloaded { retry_after },
             413 => UpstreamError::Refused { reason: UpstreamRefusal::TooLarge, field: None },
-            400 | 415 | 422 if mentions(&CONTEXT_PHRASES) => {
+            // Some of these phrases are also said of a length that was asked for.
+            400 | 415 | 422 if mentions(&CONTEXT_PHRASES) && !self.names_length() => {
                 UpstreamError::Refused { reason: UpstreamRefusal::ContextLength, field: None }
             }
             400 | 422 if mentions(&["string_above_max_length"]) => {
@@ -206,8 +210,15 @@ impl<'a> UpstreamReport<'a> {
             400 | 415 | 422 if !mentions(&ACCOUNT_PHRASES) => {
                 UpstreamError::Refused { reason: UpstreamRefusal::Invalid, field: self.field(&text, fields) }
             }
+            400..=499 if ![401, 402, 407, 408].contains(&status) => UpstreamError::Declined,
             _ => UpstreamError::Unavailable,
         }
+    }
+
+    /// Returns true if it names the field that limits the answer.
+    fn names_length(&self) -> bool {
+        let named = self.error["param"].as_str();
+        named.is_some_and(|named| ["max_tokens", "max_completion_tokens"].contains(&named))
     }
 
     /// Returns the code, type and message, in lower case.
@@ -270,6 +281,12 @@ mod tests {
             (401, json!({"message": "Incorrect API key: secret"}), "upstream_unavailable", "later"),
             (402, json!({}), "upstream_unavailable", "later"),
             (404, json!({"code": "model_not_found"}), "upstream_unavailable", "later"),
+            (
+                400,
+                json!({"param": "max_tokens", "message": "secret: too many tokens"}),
+                "upstream_refused",
+                "its parameters",
+            ),
             (400, json!({"code": "content_filter", "message": "secret"}), "content_filter", "filter"),
             (
                 400,

@@ -123,6 +123,7 @@ impl ReportedUsage {
         if prompt.is_none() && completion.is_none() {
             return Err(ImpossibleUsage);
         }
+        let has_prompt = prompt.is_some_and(|tokens| tokens > 0);
         let prompt = PromptUsage {
             tokens: prompt.unwrap_or_default(),
             cached: largest(value, &CACHED)?,
@@ -139,11 +140,12 @@ impl ReportedUsage {
         };
         let total = value.get("total_tokens").and_then(Value::as_u64);
         let is_beside = ANTHROPIC_CACHE.iter().any(|place| value.pointer(place).is_some_and(Value::is_u64))
-            && value.pointer(ANTHROPIC_PROMPT).is_some_and(Value::is_u64);
+            && value.pointer(ANTHROPIC_PROMPT).is_some_and(Value::is_u64)
+            && !value.get("prompt_tokens").is_some_and(Value::is_u64);
         let (prompt, completion) =
             with_parts_beside(prompt, completion, total, is_beside).ok_or(ImpossibleUsage)?;
         Ok(Self {
-            prompt: Some(prompt).filter(|prompt| prompt.tokens > 0),
+            prompt: Some(prompt).filter(|_| has_prompt),
             completion: Some(completion).filter(|_| has_completion),
         })
     }
@@ -176,7 +178,7 @@ fn with_parts_beside(
     let cached = prompt.cached.checked_add(prompt.cache_write)?;
     let with_cached = prompt.tokens.checked_add(cached)?;
     let with_reasoning = completion.tokens.checked_add(completion.reasoning)?;
-    let prompts = if is_cached_beside { [with_cached; 2] } else { [prompt.tokens, with_cached] };
+    let prompts = if is_cached_beside { [with_cached, prompt.tokens] } else { [prompt.tokens, with_cached] };
     let possible: Vec<(u64, u64)> = prompts
         .into_iter()
         .flat_map(|prompt| [completion.tokens, with_reasoning].map(|completion| (prompt, completion)))
@@ -310,6 +312,15 @@ mod tests {
         for (value, expected) in [
             (json!({"prompt_tokens": 1}), (Some(1), None)),
             (json!({"output_tokens": 9}), (None, Some(9))),
+            (json!({"output_tokens": 9, "cache_read_input_tokens": 90}), (None, Some(9))),
+            (
+                json!({"input_tokens": 10, "output_tokens": 9, "cache_read_input_tokens": 8}),
+                (Some(18), Some(9)),
+            ),
+            (
+                json!({"prompt_tokens": 100, "input_tokens": 100, "cache_read_input_tokens": 90, "completion_tokens": 5}),
+                (Some(100), Some(5)),
+            ),
             (json!({"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}), (None, Some(0))),
             (json!({"prompt_tokens": 0, "completion_tokens": 50, "total_tokens": 80}), (None, Some(50))),
             (json!({"prompt_tokens": 1, "completion_tokens": 101}), (Some(1), None)),

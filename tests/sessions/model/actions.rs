@@ -34,7 +34,7 @@ impl Run<'_> {
             37..=50 => {
                 let chunks = 1 + random.below(MAX_TOKENS);
                 let fails = random.below(4) == 0;
-                let script = if fails { json!({ "status": 503 }) } else { json!({ "chunks": chunks }) };
+                let script = if fails { json!({ "status": 500 }) } else { json!({ "chunks": chunks }) };
                 Action::NonStreaming { amount: amount(client, random), script }
             }
             51..=52 => Action::Close(amount(client, random)),
@@ -93,6 +93,6 @@ fn script(random: &mut Random) -> Value {
         2 => json!({ "endless": true, "intervalMs": 2 }),
         3 => json!({ "chunks": chunks, "intervalMs": 2, "cutAfter": after }),
         4 => json!({ "chunks": chunks, "intervalMs": 2, "errorAfter": after }),
-        _ => json!({ "status": 503 }),
+        _ => json!({ "status": 500 }),
     }
 }

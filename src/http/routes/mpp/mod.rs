@@ -55,8 +55,8 @@ pub async fn preview(
 ) -> Result<Response, HttpError> {
     let sponsored = request.flag("feePayer")?;
     let offered = if sponsored { app.offers.preview_sponsored.as_ref() } else { Some(&app.offers.preview) };
-    if let Some(unpaid) = offered.and_then(|offers| payment::probe(&app, &request, offers, "pii.preview")) {
-        return Err(unpaid);
+    if let Some(offers) = offered {
+        payment::probe(&app, &request, offers, "pii.preview").await?;
     }
     let preview = PreviewRequest::parse(request.json_text()?, app.preview_terms(), &app.examiner)?;
     let offers = if sponsored { sponsored_offers(&app, &request)? } else { &app.offers.preview };

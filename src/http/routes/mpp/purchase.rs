@@ -118,11 +118,11 @@ pub async fn packs(AppState(app): AppState<State>, request: Received) -> Respons
 }
 
 /// Answers a request that asks for nothing with the price of the cheapest pack.
-fn probe(app: &State, request: &Received, service: &'static str) -> Result<(), HttpError> {
+async fn probe(app: &State, request: &Received, service: &'static str) -> Result<(), HttpError> {
     let cheapest = app.config.billing.packs.iter().min_by_key(|pack| pack.price);
     let offers = cheapest.and_then(|pack| app.offers.packs.get(&pack.id));
-    match offers.and_then(|offers| payment::probe(app, request, offers, service)) {
-        Some(unpaid) => Err(unpaid),
+    match offers {
+        Some(offers) => payment::probe(app, request, offers, service).await,
         None => Ok(()),
     }
 }
@@ -139,7 +139,7 @@ fn probe(app: &State, request: &Received, service: &'static str) -> Result<(), H
         (status = 503, description = "Outcome open: send the same again", body = Problem, content_type = "application/problem+json"),
     ))]
 pub async fn credits(AppState(app): AppState<State>, request: Received) -> Result<Response, HttpError> {
-    probe(&app, &request, "credits")?;
+    probe(&app, &request, "credits").await?;
     let body: CreditsBody = body(&request)?;
     let (pack, offers) = pack(&app, &body.pack_id)?;
     payment::charge(&app, &request, offers, "credits", move |paid: Paid| async move {
@@ -163,7 +163,7 @@ pub async fn credits(AppState(app): AppState<State>, request: Received) -> Resul
         (status = 503, description = "Outcome open: send the same again", body = Problem, content_type = "application/problem+json"),
     ))]
 pub async fn keys(AppState(app): AppState<State>, request: Received) -> Result<Response, HttpError> {
-    probe(&app, &request, "keys")?;
+    probe(&app, &request, "keys").await?;
     let body: KeyPurchaseBody = body(&request)?;
     let named = KeyBody::named(body.name);
     let name = named.name()?.to_owned();
