@@ -13,7 +13,10 @@ pub enum ChatError {
     #[error("there is no such model; {}", did_you_mean(.nearest.as_deref()))]
     UnknownModel { nearest: Option<String> },
     /// The messages are longer than the model's context, in tokens.
-    #[error("`messages` exceed this model's maximum context length, {limit} tokens; shorten them")]
+    #[error(
+        "This model's maximum context length is {limit} tokens, and the messages are longer. Please reduce the length of \
+         the messages."
+    )]
     ContextLength { limit: u64 },
     /// A field is invalid; `field` is its position, such as `messages[2].role`, or empty for the body.
     #[error("{}", describe(.field, .problem))]

@@ -104,18 +104,19 @@ impl UpstreamRefusal {
 
     fn message(self, field: Option<&str>) -> String {
         match (self, field) {
-            // Clients that do not read the code look for these words.
-            (Self::ContextLength, _) => {
-                "the messages and the requested answer exceed the model's maximum context \
-                                         length; shorten the messages or lower max_tokens"
-                    .into()
-            }
+            // OpenAI's words, which clients look for that do not read the code.
+            (Self::ContextLength, _) => "This model's maximum context length is exceeded by the messages and the \
+                                         requested answer. Please reduce the length of the messages, or lower \
+                                         max_tokens."
+                .into(),
             (Self::TextLength, Some(field)) => {
                 format!("a text in `{field}` is too long for the model; shorten it")
             }
             (Self::TextLength, None) => "a text is too long for the model; shorten it".into(),
             (Self::ContentFilter, _) => "the model's content filter does not allow this request".into(),
-            (Self::ContentPolicy, _) => "the model's content policy does not allow this request".into(),
+            (Self::ContentPolicy, _) => {
+                "The request was rejected as a result of the safety system of the model's server.".into()
+            },
             (Self::TooLarge, _) => {
                 "the model does not accept a request of this size; send fewer or smaller messages".into()
             }
@@ -259,9 +260,9 @@ mod tests {
                 400,
                 json!({"message": "secret: maximum context length is 4096"}),
                 "context_length_exceeded",
-                "shorten",
+                "reduce the length",
             ),
-            (400, json!({"code": "context_length_exceeded"}), "context_length_exceeded", "shorten"),
+            (400, json!({"code": "context_length_exceeded"}), "context_length_exceeded", "reduce the length"),
             (400, json!({"param": "tools[0].secret"}), "upstream_refused", "check `tools`"),
             (
                 422,
@@ -277,7 +278,7 @@ mod tests {
                 "upstream_unavailable",
                 "later",
             ),
-            (400, json!({"code": "content_policy_violation"}), "content_policy_violation", "policy"),
+            (400, json!({"code": "content_policy_violation"}), "content_policy_violation", "safety system"),
             (401, json!({"message": "Incorrect API key: secret"}), "upstream_unavailable", "later"),
             (402, json!({}), "upstream_unavailable", "later"),
             (404, json!({"code": "model_not_found"}), "upstream_unavailable", "later"),
