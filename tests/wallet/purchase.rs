@@ -57,8 +57,11 @@ fn packs_are_listed_free_and_bad_orders_cost_nothing() {
         let listed = done(&reply(server.get(BUY_KEYS)).await);
         assert_eq!(listed["packs"][0]["id"], "starter");
         for path in [BUY_KEYS, BUY_CREDITS] {
+            // An order of nothing asks for the price of the cheapest.
+            let probe = reply(server.post(path, "{}")).await;
+            assert_eq!(probe.assert(402, "payment_required").challenge().amount(), 10_000_000);
             for wrong in [
-                json!({}),
+                json!({ "name": "x" }),
                 json!({ "packId": "free" }),
                 json!({ "packId": 5 }),
                 json!({ "packId": "starter", "credits": "99" }),
