@@ -43,7 +43,7 @@ fn hint(nearest: Option<&str>) -> String {
 }
 
 /// Sources of a process's configuration.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Sources {
     /// Path of `--config`.
     pub file: Option<PathBuf>,

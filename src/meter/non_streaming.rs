@@ -80,8 +80,8 @@ pub async fn non_streaming<P: FundingSource>(
     }
 }
 
-/// Charges what is owed for a request and closes its hold, in one step. Returns what was charged. `undelivered` is the entry of a hold that can
-/// only be closed later, when its answer is lost.
+/// Charges what is owed for a request and closes its hold, in one step. Returns what was charged. `undelivered` is the
+/// entry of a hold that can only be closed later, when its answer is lost.
 async fn capture<P: FundingSource>(
     request: &MeteredRequest,
     source: &P,

@@ -51,7 +51,7 @@ pub use tariff::Tariff;
 pub use upstream::Upstreams;
 pub use upstream_error::{TimeoutKind, UpstreamError, UpstreamRefusal};
 pub use upstream_event::ChoiceText;
-pub use usage::{CompletionUsage, PromptUsage, ReportedUsage, Usage, UsageBounds};
+pub use usage::{CompletionUsage, PromptUsage, ReportedUsage, Usage, UsageBounds, dollars};
 
 use crate::services::pii::Examiner;
 

@@ -25,7 +25,7 @@ const MIN_USEFUL_TOKENS: u64 = 16;
 const LIKELY_TOKENS: u64 = 1024;
 
 /// Fields that bound the length of an answer, the older one first.
-const LENGTH_FIELDS: [&str; 2] = ["max_tokens", "max_completion_tokens"];
+pub(super) const LENGTH_FIELDS: [&str; 2] = ["max_tokens", "max_completion_tokens"];
 
 /// Limits of a request.
 #[derive(Debug, Clone, Copy)]

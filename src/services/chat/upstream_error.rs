@@ -6,6 +6,8 @@
 
 use serde_json::Value;
 
+use super::request::LENGTH_FIELDS;
+
 /// Reason for which no upstream answered a request, or an answer ended early.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UpstreamError {
@@ -219,7 +221,7 @@ impl<'a> UpstreamReport<'a> {
     /// Returns true if it names the field that limits the answer.
     fn names_length(&self) -> bool {
         let named = self.error["param"].as_str();
-        named.is_some_and(|named| ["max_tokens", "max_completion_tokens"].contains(&named))
+        named.is_some_and(|named| LENGTH_FIELDS.contains(&named))
     }
 
     /// Returns the code, type and message, in lower case.

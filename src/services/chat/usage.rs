@@ -1,6 +1,6 @@
 //! Usage that an upstream reports: read in all the forms that servers write it in, and used only if it is possible.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Number, Value, json};
 
 use crate::money::Money;
 
@@ -204,6 +204,12 @@ impl CompletionUsage {
     }
 }
 
+/// Returns an amount as a number of dollars, as other gateways write it.
+#[must_use]
+pub fn dollars(amount: Money) -> Number {
+    amount.to_dollars().parse().unwrap_or_else(|_| Number::from(0))
+}
+
 impl Usage {
     /// Returns the usage of a prompt and an answer that are text.
     #[must_use]
@@ -249,8 +255,7 @@ impl Usage {
             ),
         });
         if let Some(cost) = cost {
-            // As other gateways write it: a number, in dollars.
-            json["cost"] = serde_json::from_str(&cost.to_dollars()).unwrap_or_default();
+            json["cost"] = dollars(cost).into();
         }
         if is_estimated {
             json["estimated"] = true.into();

@@ -11,13 +11,14 @@ use time::Date;
 use time::format_description::well_known::Iso8601;
 use utoipa::ToSchema;
 
-use super::reply::{dollars, ledger_unavailable};
+use super::reply::ledger_unavailable;
 use crate::http::State;
 use crate::http::clock::ArrivedAt;
 use crate::http::error::{HttpError, OpenAiError};
 use crate::http::gates::Bearer;
 use crate::ledger::BudgetUse;
 use crate::money::Money;
+use crate::services::chat::dollars;
 
 /// Age up to which a balance may be shown again, as the API's guidance has it.
 const CACHE_POLICY: &str = "private, max-age=5";
@@ -183,7 +184,7 @@ pub async fn usage(
     bearer: Bearer,
     query: Result<Query<UsageQuery>, axum::extract::rejection::QueryRejection>,
 ) -> Response {
-    let today: String = now.to_rfc3339().chars().take(10).collect();
+    let today = bearer.key().budget(now).day;
     let answer = async {
         let Query(query) =
             query.map_err(|_| HttpError::invalid("the query is not valid; send `from` and `to`"))?;

@@ -1,7 +1,6 @@
 //! Errors of the prepaid API, and headers of its answers.
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
-use serde_json::Number;
 
 use crate::http::error::{Code, HttpError};
 use crate::ledger::{LimitedBy, SpendingLimit};
@@ -92,11 +91,6 @@ fn upstream_error(error: &UpstreamError) -> HttpError {
 pub const COST_HEADER: &str = "x-farebox-cost";
 /// Header with what is left on the account then, in dollars.
 pub const BALANCE_HEADER: &str = "x-farebox-balance";
-
-/// Returns an amount as a number of dollars, as clients of `/v1` read it.
-pub(super) fn dollars(amount: Money) -> Number {
-    amount.to_dollars().parse().unwrap_or_else(|_| Number::from(0))
-}
 
 /// Tells what a request cost.
 pub(super) fn write_cost(headers: &mut HeaderMap, cost: Money) {
