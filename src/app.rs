@@ -21,6 +21,7 @@ use crate::keys::{Keys, Rates};
 use crate::ledger::{self, Ledger, LedgerError};
 use crate::limits::{Buckets, Rate};
 use crate::meter::{ChannelNotifier, ServedHolds, served};
+use crate::oauth::Oauth;
 use crate::offers::Offers;
 use crate::offers::sessions::Sessions;
 use crate::payments::Issuer;
@@ -51,11 +52,15 @@ pub struct App {
     pub management_by_wallet: Buckets<AccountId>,
     /// Limiter of payments that fail, by address.
     pub failed_payments: Buckets<IpAddr>,
+    /// Limiter of OAuth clients that register, by address.
+    pub registrations: Buckets<IpAddr>,
     pub chain: Chain,
     pub issuer: Issuer,
     pub charges: Charges,
     /// Credits paid by card.
     pub cards: Cards,
+    /// Authorization server of the MCP server.
+    pub oauth: Oauth,
     /// Rules for the messages that wallets sign.
     pub message_rules: MessageRules,
     pub offers: Offers,
@@ -156,14 +161,18 @@ impl App {
                 );
             }
         }
+        let keys = Keys::new(db.clone(), &config.keys.prefix);
+        let oauth = Oauth::new(&config, db.clone(), keys.clone(), fetcher.clone())?;
         let app = Arc::new(Self {
             ledger,
             served: ServedHolds::default(),
-            keys: Keys::new(db.clone(), &config.keys.prefix),
+            keys,
+            oauth,
             rates: Rates::new(db.clone(), config.keys.default_rpm, config.keys.default_tpm),
             unauthenticated_limiter: Buckets::new(Rate::per_minute(config.keys.anonymous_rpm)),
             management_by_address: Buckets::new(Rate::per_minute(config.keys.management_rpm)),
             management_by_wallet: Buckets::new(Rate::per_minute(config.keys.management_rpm)),
+            registrations: Buckets::new(Rate::per_minute(config.mcp.registration_rpm)),
             failed_payments: Buckets::new(Rate::per_minute(config.payments.failed_rpm)),
             charges: Charges::new(&config, payments, chain.clone(), issuer.clone(), sponsor.clone()),
             cards: Cards::new(&config.billing, &config.server.public_url, &config.product.name, db.clone())?,
@@ -210,6 +219,7 @@ impl App {
             answer_retention: Duration::from_secs(hours.saturating_mul(3600)),
             cards: self.cards.clone(),
             keys: self.keys.clone(),
+            oauth: self.oauth.clone(),
             rates: self.rates.clone(),
             channels,
             key_sales: self.key_sales.clone(),

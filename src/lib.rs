@@ -8,6 +8,7 @@
 //! funding   evidence of payment -> credit
 //! keys      API keys: who may spend an account
 //! fetch     pages and PDFs that a request wants read
+//! oauth     what wallets let other programs do
 //! wallet_auth  messages that wallets sign for what they own
 //! ledger    who has how much
 //! payments  the Payment scheme and its methods, no I/O
@@ -39,6 +40,7 @@ pub mod http;
 pub mod keys;
 pub mod limits;
 pub mod meter;
+pub mod oauth;
 pub mod offers;
 pub mod outbound;
 pub mod permits;

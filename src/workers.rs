@@ -19,6 +19,7 @@ use crate::id::Timestamp;
 use crate::keys::{self, Keys, Rates};
 use crate::ledger::{Ledger, sweep};
 use crate::meter::{ChannelNotifier, ServedHolds, served};
+use crate::oauth::Oauth;
 use crate::payments::methods::tempo::session::ChannelId;
 use crate::wallet_auth::nonces;
 
@@ -50,6 +51,7 @@ pub struct WorkerContext {
     pub answer_retention: Duration,
     pub cards: Cards,
     pub keys: Keys,
+    pub oauth: Oauth,
     pub rates: Rates,
     /// Payment channels, where chat is sold from them.
     pub channels: Option<ChannelWork>,
@@ -84,7 +86,7 @@ impl Workers {
 
     /// Starts all workers; each ends with [`Self::shutdown`].
     pub fn start(&self, context: WorkerContext) {
-        let WorkerContext { db, ledger, charges, answer_retention, cards, keys, rates, .. } = context;
+        let WorkerContext { db, ledger, charges, answer_retention, cards, keys, oauth, rates, .. } = context;
         self.run(async move { recover::run(charges, answer_retention).await });
         let served = context.served;
         self.run({
@@ -110,7 +112,7 @@ impl Workers {
         }
         self.run({
             let (db, keys) = (db.clone(), ended_keys);
-            async move { forget_ended(&db, &keys).await }
+            async move { forget_ended(&db, &keys, &oauth).await }
         });
         for reader in context.key_sales.readers().iter().cloned() {
             self.run(key_sale::reader::run(reader));
@@ -190,9 +192,12 @@ async fn collect_debts(cards: &Cards) {
     }
 }
 
-/// Forgets nonces whose messages cannot be shown again, and keys that ended long ago.
-async fn forget_ended(db: &Db, keys: &Keys) {
+/// Forgets nonces whose messages cannot be shown again, keys that ended long ago, and tokens that expired.
+async fn forget_ended(db: &Db, keys: &Keys, oauth: &Oauth) {
     loop {
+        if let Err(error) = oauth.forget_ended(Timestamp::now()).await {
+            tracing::warn!(%error, "expired tokens cannot be forgotten");
+        }
         if let Err(error) = keys.forget_ended(Timestamp::now()).await {
             tracing::warn!(%error, "keys that ended long ago cannot be forgotten");
         }

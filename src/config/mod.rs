@@ -10,6 +10,7 @@ mod fetch;
 mod key_sale;
 mod keys;
 mod load;
+mod mcp;
 mod models;
 mod pii;
 mod privacy;
@@ -32,6 +33,7 @@ pub use fetch::{FetchConfig, IpNetwork};
 pub use key_sale::KeySaleConfig;
 pub use keys::KeysConfig;
 pub use load::{ConfigError, Sources, load};
+pub use mcp::{McpConfig, PinnedClient};
 pub use models::{ItemPrices, LengthField, ModelConfig, Source, Tokenizer, UpstreamConfig};
 pub use pii::PiiConfig;
 pub use privacy::{PrivacyConfig, PrivacyMode};
@@ -57,6 +59,7 @@ pub struct Config {
     pub pii: PiiConfig,
     pub privacy: PrivacyConfig,
     pub fetch: FetchConfig,
+    pub mcp: McpConfig,
     pub log: LogConfig,
     /// Servers that models come from.
     pub upstreams: Vec<UpstreamConfig>,
@@ -405,6 +408,7 @@ impl Config {
         }
         key_sale::validate(&self.key_sale)?;
         fetch::validate(&self.fetch)?;
+        self.mcp.validate()?;
         models::validate(&self.upstreams, &self.models)
     }
 

@@ -71,6 +71,23 @@ impl HttpFetcher {
         self.policy.target(text)
     }
 
+    /// Fetches a JSON document at a checked URL, without following a redirect.
+    pub(super) async fn document(&self, url: &Url, max_bytes: usize) -> Result<HttpBody, FetchError> {
+        let response = self.hop(url).await?;
+        match response.status().as_u16() {
+            200 => {}
+            status => return Err(FetchError::Status(status)),
+        }
+        let kind = text(response.headers(), CONTENT_TYPE).unwrap_or_default();
+        let essence = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        if essence != "application/json"
+            && !(essence.starts_with("application/") && essence.ends_with("+json"))
+        {
+            return Err(FetchError::Kind);
+        }
+        self.body(response, max_bytes).await
+    }
+
     /// Fetches the body at a checked URL, following redirects.
     pub(super) async fn get(&self, url: Url) -> Result<HttpBody, FetchError> {
         let mut url = url;
@@ -81,7 +98,7 @@ impl HttpFetcher {
                     let location = text(response.headers(), LOCATION).ok_or(FetchError::Redirected)?;
                     url = self.policy.redirect(&url, location)?;
                 }
-                200 => return self.body(response).await,
+                200 => return self.body(response, self.max_bytes).await,
                 status => return Err(FetchError::Status(status)),
             }
         }
@@ -103,7 +120,7 @@ impl HttpFetcher {
         })
     }
 
-    async fn body(&self, response: Response) -> Result<HttpBody, FetchError> {
+    async fn body(&self, response: Response, max_bytes: usize) -> Result<HttpBody, FetchError> {
         let headers = response.headers();
         let content_type = text(headers, CONTENT_TYPE).unwrap_or_default().to_owned();
         let gzip = match text(headers, CONTENT_ENCODING).map(str::to_ascii_lowercase).as_deref() {
@@ -112,15 +129,15 @@ impl HttpFetcher {
             Some(_) => return Err(FetchError::Compression),
         };
         // A declared length that is too high is enough to refuse the body unread.
-        if response.content_length().is_some_and(|length| length > self.max_bytes as u64) {
-            return Err(FetchError::TooLarge(self.max_bytes));
+        if response.content_length().is_some_and(|length| length > max_bytes as u64) {
+            return Err(FetchError::TooLarge(max_bytes));
         }
         let mut body = Vec::new();
         let mut pieces = response.bytes_stream();
         while let Some(piece) = pieces.next().await {
             let piece = piece.map_err(|_| FetchError::Interrupted)?;
-            if body.len() + piece.len() > self.max_bytes {
-                return Err(FetchError::TooLarge(self.max_bytes));
+            if body.len() + piece.len() > max_bytes {
+                return Err(FetchError::TooLarge(max_bytes));
             }
             body.extend_from_slice(&piece);
         }

@@ -162,6 +162,22 @@ impl Fetcher {
         try_join_all(each).await
     }
 
+    /// Fetches a JSON document of at most `max_bytes` bytes: by the URL as it is, without redirects.
+    ///
+    /// # Errors
+    /// See [`FetchError`].
+    pub async fn document(&self, url: &str, max_bytes: usize) -> Result<FetchedBytes, FetchError> {
+        let permit = tokio::time::timeout(QUEUE_TIMEOUT, self.fetch_permits.acquire()).await;
+        let Ok(Ok(_permit)) = permit else { return Err(counted(FetchError::Busy)) };
+        let read = async {
+            let fetched = self.http.document(&self.http.target(url)?, max_bytes).await?;
+            if fetched.gzip { body::decompress(&fetched.body, max_bytes) } else { Ok(fetched.body) }
+        };
+        let limit = Duration::from_millis(self.limits.total_timeout_ms);
+        let read = tokio::time::timeout(limit, read).await.unwrap_or(Err(FetchError::Slow));
+        read.inspect(|_| count("read")).map(FetchedBytes).map_err(counted)
+    }
+
     async fn read_one(&self, request: &FetchRequest, deadline: Instant) -> Result<FetchedItem, FetchError> {
         let text = match request {
             FetchRequest::File(url) => return self.file(url).await.map(FetchedItem::File),

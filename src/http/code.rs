@@ -13,10 +13,19 @@ pub enum Code {
     StringAboveMaxLength,
     ContentPolicyViolation,
     ContentFilter,
+    UnsupportedGrantType,
+    InvalidClient,
+    InvalidGrant,
+    InvalidScope,
+    InvalidTarget,
+    InvalidRedirectUri,
+    InvalidClientMetadata,
     MissingApiKey,
     InvalidApiKey,
     InactiveApiKey,
     MissingWalletAuth,
+    MissingToken,
+    InvalidToken,
     PaymentRequired,
     PaymentInsufficient,
     PaymentExpired,
@@ -31,6 +40,8 @@ pub enum Code {
     InsufficientCredits,
     CredentialSpent,
     KeyLimitReached,
+    InsufficientScope,
+    ForeignOrigin,
     ActionMismatch,
     KeyIdMismatch,
     NonceReplay,
@@ -64,7 +75,7 @@ const PROBLEMS: &str = "https://paymentauth.org/problems/";
 
 impl Code {
     /// All codes, in the order of their status.
-    pub const ALL: [Self; 52] = [
+    pub const ALL: [Self; 63] = [
         Self::InvalidParams,
         Self::SeveralCredentials,
         Self::MethodUnsupported,
@@ -73,10 +84,19 @@ impl Code {
         Self::StringAboveMaxLength,
         Self::ContentPolicyViolation,
         Self::ContentFilter,
+        Self::UnsupportedGrantType,
+        Self::InvalidClient,
+        Self::InvalidGrant,
+        Self::InvalidScope,
+        Self::InvalidTarget,
+        Self::InvalidRedirectUri,
+        Self::InvalidClientMetadata,
         Self::MissingApiKey,
         Self::InvalidApiKey,
         Self::InactiveApiKey,
         Self::MissingWalletAuth,
+        Self::MissingToken,
+        Self::InvalidToken,
         Self::PaymentRequired,
         Self::PaymentInsufficient,
         Self::PaymentExpired,
@@ -91,6 +111,8 @@ impl Code {
         Self::InsufficientCredits,
         Self::CredentialSpent,
         Self::KeyLimitReached,
+        Self::InsufficientScope,
+        Self::ForeignOrigin,
         Self::ActionMismatch,
         Self::KeyIdMismatch,
         Self::NonceReplay,
@@ -136,6 +158,18 @@ impl Code {
                 (400, "content_policy_violation", None, "Content Policy Violation")
             }
             Self::ContentFilter => (400, "content_filter", None, "Content Filtered"),
+            // OAuth's own (RFC 6749, RFC 7591, RFC 8707, RFC 6750).
+            Self::UnsupportedGrantType => (400, "unsupported_grant_type", None, "Unsupported Grant Type"),
+            Self::InvalidClient => (400, "invalid_client", None, "Invalid Client"),
+            Self::InvalidGrant => (400, "invalid_grant", None, "Invalid Grant"),
+            Self::InvalidScope => (400, "invalid_scope", None, "Invalid Scope"),
+            Self::InvalidTarget => (400, "invalid_target", None, "Invalid Target"),
+            Self::InvalidRedirectUri => (400, "invalid_redirect_uri", None, "Invalid Redirect URI"),
+            Self::InvalidClientMetadata => (400, "invalid_client_metadata", None, "Invalid Client Metadata"),
+            Self::MissingToken => (401, "missing_token", None, "Missing Access Token"),
+            Self::InvalidToken => (401, "invalid_token", None, "Invalid Access Token"),
+            Self::InsufficientScope => (403, "insufficient_scope", None, "Insufficient Scope"),
+            Self::ForeignOrigin => (403, "foreign_origin", None, "Foreign Origin"),
             Self::MissingApiKey => (401, "missing_api_key", None, "Missing API Key"),
             Self::InvalidApiKey => (401, "invalid_api_key", None, "Invalid API Key"),
             Self::InactiveApiKey => (401, "inactive_api_key", None, "Inactive API Key"),
@@ -223,6 +257,17 @@ impl Code {
             429 => "rate_limit_error",
             500.. => "server_error",
             _ => "invalid_request_error",
+        }
+    }
+
+    /// Returns the `error` of OAuth's errors, whose clients know some words of their own for what is not special to OAuth.
+    #[must_use]
+    pub const fn oauth_error(self) -> &'static str {
+        match self {
+            Self::InvalidParams => "invalid_request",
+            Self::InternalError => "server_error",
+            Self::ServiceUnavailable => "temporarily_unavailable",
+            _ => self.as_str(),
         }
     }
 

@@ -38,6 +38,8 @@ pub struct HttpError {
     pub missing: Option<Money>,
     /// Field at fault, in the shape of `/v1`.
     pub param: Option<String>,
+    /// `WWW-Authenticate: Bearer` challenge of a resource whose tokens come from the authorization server.
+    pub bearer: Option<Box<str>>,
 }
 
 impl HttpError {
@@ -50,6 +52,7 @@ impl HttpError {
             retry_after: None,
             missing: None,
             param: None,
+            bearer: None,
         }
     }
 
@@ -109,6 +112,12 @@ impl HttpError {
     #[must_use]
     pub fn param(mut self, param: impl Into<String>) -> Self {
         self.param = Some(param.into());
+        self
+    }
+
+    #[must_use]
+    pub fn bearer(mut self, challenge: impl Into<Box<str>>) -> Self {
+        self.bearer = Some(challenge.into());
         self
     }
 
@@ -173,6 +182,13 @@ pub struct OpenAiErrorBody {
     pub code: &'static str,
 }
 
+/// An error of the authorization server (RFC 6749, section 5.2).
+#[derive(Debug, Serialize)]
+struct OauthError<'a> {
+    error: &'static str,
+    error_description: &'a str,
+}
+
 /// Problem details (RFC 9457), the error shape of `/mpp`.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Problem {
@@ -215,6 +231,8 @@ pub enum Shape {
     OpenAi,
     /// `{"error":{"code","message","request_id"}}`.
     Management,
+    /// `{"error","error_description"}` (RFC 6749, section 5.2).
+    Oauth,
     /// Problem details (RFC 9457).
     Problem,
 }
@@ -228,6 +246,7 @@ impl Shape {
         match () {
             () if below("/v1") => Self::OpenAi,
             () if below("/api/v1") => Self::Management,
+            () if below("/oauth") => Self::Oauth,
             () => Self::Problem,
         }
     }
@@ -252,6 +271,9 @@ pub fn render(response: Response, shape: Shape, id: &RequestId) -> Response {
         if let Ok(value) = HeaderValue::try_from(challenge.value.as_str()) {
             headers.append(WWW_AUTHENTICATE, value);
         }
+    }
+    if let Some(Ok(value)) = error.bearer.as_deref().map(HeaderValue::try_from) {
+        headers.append(WWW_AUTHENTICATE, value);
     }
     if error.code.status() == StatusCode::UNAUTHORIZED && shape == Shape::OpenAi {
         headers.append(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
@@ -281,6 +303,10 @@ impl HttpError {
                     message: self.detail.clone(),
                     request_id: id.to_string(),
                 },
+            }),
+            Shape::Oauth => serde_json::to_string(&OauthError {
+                error: self.code.oauth_error(),
+                error_description: &self.detail,
             }),
             Shape::Problem => serde_json::to_string(&Problem {
                 kind: self.code.problem_type(),
@@ -324,6 +350,8 @@ mod tests {
             ("/v1x", Shape::Problem),
             ("/api/v1/keys", Shape::Management),
             ("/api/v10", Shape::Problem),
+            ("/oauth/token", Shape::Oauth),
+            ("/oauthx", Shape::Problem),
             ("/api", Shape::Problem),
             ("/mpp/v1", Shape::Problem),
             ("/", Shape::Problem),
@@ -360,6 +388,10 @@ mod tests {
             json!({"error": {"code": "model_not_found", "message": "no such model", "request_id": "r-1"}})
         );
         assert_eq!(text(Shape::Problem)["code"], "model_not_found");
+        assert_eq!(
+            text(Shape::Oauth),
+            json!({"error": "model_not_found", "error_description": "no such model"})
+        );
         let response = render(error().into_response(), Shape::OpenAi, &id);
         assert_eq!(response.status(), 400);
         assert_eq!(response.headers()[CACHE_CONTROL], "no-store");

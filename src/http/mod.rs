@@ -24,10 +24,11 @@ use tower_http::decompression::RequestDecompressionLayer;
 use crate::app::App;
 use routes::management::billing;
 use routes::mpp::chat;
-use routes::{discovery, operator, v1};
+use routes::{discovery, oauth, operator, v1};
 
 pub use code::Code;
 pub use error::{HttpError, Problem};
+pub use gates::access_token;
 pub use gates::delivery::PAYMENT_RECEIPT;
 pub use request::{Peer, network_of};
 
@@ -48,6 +49,7 @@ pub fn router(app: &State) -> Router {
             "/api/v1/billing/test-checkout/{id}",
             get(billing::test_checkout).post(billing::test_checkout_paid),
         )
+        .merge(oauth::router())
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         // What cannot be decoded is refused where bodies are read.
@@ -75,6 +77,9 @@ async fn not_found(uri: Uri) -> HttpError {
         error::Shape::Management => {
             "there is nothing here: /api/v1 has keys and billing, see /openapi-full.json"
         }
+        error::Shape::Oauth => {
+            "there is nothing here; /.well-known/oauth-authorization-server has the endpoints"
+        }
         error::Shape::Problem => "there is nothing here; GET /mpp lists the operations",
     };
     HttpError::new(Code::NotFound, detail)
@@ -98,7 +103,7 @@ fn exposed() -> Vec<HeaderName> {
         HeaderName::from_static(v1::COST_HEADER),
         HeaderName::from_static(v1::BALANCE_HEADER),
     ];
-    payment.into_iter().chain(gates::bearer::rate_headers()).collect()
+    payment.into_iter().chain(gates::rated_key::rate_headers()).collect()
 }
 
 /// Lets browsers call from anywhere: credentials are never ambient (no cookies).
@@ -112,6 +117,12 @@ fn cors() -> CorsLayer {
             header::CONTENT_TYPE,
             HeaderName::from_static("payment-authorization"),
             HeaderName::from_static("accept-payment"),
+            // MCP's clients in browsers, which send them to the metadata as well.
+            HeaderName::from_static("mcp-protocol-version"),
+            HeaderName::from_static("mcp-session-id"),
+            HeaderName::from_static("mcp-method"),
+            HeaderName::from_static("mcp-name"),
+            HeaderName::from_static("last-event-id"),
             HeaderName::from_static("payment-session"),
             HeaderName::from_static("idempotency-key"),
             HeaderName::from_static("x-api-key"),

@@ -104,6 +104,12 @@ impl Params {
         }
     }
 
+    /// Returns the values without some.
+    pub fn without(&self, names: &[&str]) -> Self {
+        let others = self.0.iter().filter(|(name, _)| !names.contains(&name.as_str()));
+        Self(others.map(|(name, value)| (name.clone(), value.clone())).collect())
+    }
+
     /// Returns the remaining values.
     pub const fn values(&self) -> &Map<String, Value> {
         &self.0

@@ -33,6 +33,9 @@ use crate::money::Money;
 /// Time for which a key is kept after it was revoked or has expired, in milliseconds.
 const KEPT_AFTER_END_MS: i64 = 30 * 86_400_000;
 
+/// Active keys of one wallet at the most, grants of OAuth included.
+pub const MAX_ACTIVE_KEYS: i64 = 100;
+
 /// Limits of a key. Those that are not set are the server's default rates, and no budget.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct KeyLimits {
@@ -82,6 +85,16 @@ impl Key {
     #[must_use]
     pub fn is_active(&self, now: Timestamp) -> bool {
         self.revoked_at.is_none() && self.expires_at.is_none_or(|expires| now < expires)
+    }
+
+    /// Returns its state in a word: active, revoked or expired.
+    #[must_use]
+    pub fn status(&self, now: Timestamp) -> &'static str {
+        match self.revoked_at {
+            Some(_) => "revoked",
+            None if self.is_active(now) => "active",
+            None => "expired",
+        }
     }
 
     /// Returns true if it may use the model with this id.
@@ -170,6 +183,27 @@ impl Keys {
         };
         self.lock_last_used().insert(key.id.clone(), now);
         Ok(key)
+    }
+
+    /// Returns the key of a grant if it can be used now: for a request whose access token was checked, because nobody has
+    /// such a key's secret.
+    ///
+    /// # Errors
+    /// [`KeyRejection`].
+    pub async fn of_grant(&self, id: &KeyId, now: Timestamp) -> Result<Key, KeyRejection> {
+        let cached = self.cache.get(id, now).filter(|stored| stored.key.is_active(now));
+        let stored = match cached {
+            Some(stored) => stored,
+            None => {
+                let stored = store::load(&self.db, id).await.map_err(KeyRejection::Unavailable)?;
+                self.cache.insert(stored.ok_or(KeyRejection::Invalid)?, now)
+            }
+        };
+        if !stored.key.is_active(now) {
+            return Err(KeyRejection::Inactive);
+        }
+        self.lock_last_used().insert(id.clone(), now);
+        Ok(stored.key.clone())
     }
 
     /// Removes a key from the cache after its secret was changed: from now on this instance refuses the

@@ -59,6 +59,10 @@ const OTHER_HOST: AuthError = AuthError::Message(
 const NO_HOST: AuthError = AuthError::Message(
     "this server counts only messages that name it; add its host, host=api.example.com, or use Sign-In with Ethereum",
 );
+const OTHER_REQUEST: AuthError = AuthError::Message(
+    "the message's Request ID is not the digest of what is granted here; sign the Sign-In with Ethereum message that is \
+     made for these terms",
+);
 const OTHER_BODY: AuthError = AuthError::Message(
     "the message's body is not the SHA-256 of this request's other parameters; hash them as canonical JSON (RFC 8785), \
      without walletAddress, message and signature",
@@ -102,8 +106,13 @@ pub fn read(
         return Err(AuthError::KeyIdMismatch);
     }
     check_host(rules, statement.host, siwe.is_some())?;
+    let signed_id = siwe.as_ref().and_then(|siwe| siwe.request_id);
+    if requested.request_id.is_some() && signed_id != requested.request_id {
+        return Err(OTHER_REQUEST);
+    }
     let body = statement.body.map(str::to_owned);
-    if body.is_none() && rules.require_body {
+    // A Request ID names more than the parameters.
+    if body.is_none() && rules.require_body && requested.request_id.is_none() {
         return Err(NO_BODY);
     }
     let (nonce, issued_at) = match siwe {
@@ -224,7 +233,7 @@ mod tests {
 
     fn request(action: WalletAction, key_id: Option<&str>) -> RequestedAction<'_> {
         static NONE: LazyLock<Map<String, Value>> = LazyLock::new(Map::new);
-        RequestedAction { action, key_id, parameters: &NONE }
+        RequestedAction { action, key_id, parameters: &NONE, request_id: None }
     }
 
     fn create(text: &str) -> Result<ParsedMessage, AuthError> {
@@ -327,7 +336,8 @@ mod tests {
             let mut config = Config::default();
             config.server.public_url = "https://api.example.com:8443".into();
             (config.wallet_auth.require_host, config.wallet_auth.require_body) = (host, body);
-            let requested = RequestedAction { action: WalletAction::Create, key_id: None, parameters };
+            let requested =
+                RequestedAction { action: WalletAction::Create, key_id: None, parameters, request_id: None };
             let message = read(&MessageRules::new(&config), &line(end), Address::ZERO, requested, now())?;
             message.check_body(requested)
         };

@@ -27,6 +27,7 @@ use crate::config::Config;
 use crate::id::{AccountId, Timestamp};
 
 pub use message::ParsedMessage;
+pub use siwe::SiweDraft;
 pub use verify::{RequestedAction, WalletAuthFields, verify};
 
 /// Longest message that is read, in bytes.
@@ -43,11 +44,13 @@ pub enum WalletAction {
     Balance,
     Ledger,
     Checkout,
+    /// Let an OAuth client use the account within limits. Its message names them by its `Request ID`.
+    Connect,
 }
 
 impl WalletAction {
     /// All actions.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Create,
         Self::List,
         Self::Revoke,
@@ -56,13 +59,14 @@ impl WalletAction {
         Self::Balance,
         Self::Ledger,
         Self::Checkout,
+        Self::Connect,
     ];
 
     /// Returns true if the action makes something that can spend the account's money, or begins a payment in its name.
     #[must_use]
     pub const fn gives_authority(self) -> bool {
         match self {
-            Self::Create | Self::Rotate | Self::Update | Self::Checkout => true,
+            Self::Create | Self::Rotate | Self::Update | Self::Checkout | Self::Connect => true,
             Self::List | Self::Revoke | Self::Balance | Self::Ledger => false,
         }
     }
@@ -79,6 +83,7 @@ impl WalletAction {
             Self::Balance => "balance",
             Self::Ledger => "ledger",
             Self::Checkout => "checkout",
+            Self::Connect => "connect",
         }
     }
 }

@@ -17,12 +17,12 @@
 //! The statement names the action that is signed for, in the form of [`super::message`]; the
 //! person reads it before signing. Domain and URI are this server's, the chain is the one that
 //! payments are made on, the address is the wallet that signs. `Expiration Time` and `Not Before`
-//! narrow the time that a message counts, and never widen it. Request id and resources may stand
-//! there and mean nothing.
+//! narrow the time that a message counts, and never widen it. The request id says what is granted, where
+//! the action is about more than a key, and elsewhere means nothing; resources mean nothing.
 
 use alloy::primitives::Address;
 
-use super::{AuthError, MessageRules};
+use super::{AuthError, MessageRules, WalletAction};
 use crate::id::Timestamp;
 
 /// End of the first line.
@@ -40,11 +40,43 @@ pub(super) struct Siwe<'a> {
     pub statement: &'a str,
     pub nonce: &'a str,
     pub issued_at: Timestamp,
+    pub request_id: Option<&'a str>,
 }
 
 /// Returns true if a text claims to be such a message.
 pub(super) fn is_siwe(text: &str) -> bool {
     text.lines().next().is_some_and(|line| line.ends_with(GREETING))
+}
+
+/// Content of a message for a wallet to sign.
+#[derive(Debug, Clone, Copy)]
+pub struct SiweDraft<'a> {
+    pub wallet: Address,
+    pub action: WalletAction,
+    /// Path on this server that the message is for.
+    pub path: &'a str,
+    /// Letters and digits, 8 at least.
+    pub nonce: &'a str,
+    pub request_id: &'a str,
+    /// URIs that show the person what is signed for.
+    pub resources: &'a [&'a str],
+}
+
+impl MessageRules {
+    /// Returns the message of a draft, issued now.
+    #[must_use]
+    pub fn write(&self, draft: &SiweDraft<'_>, now: Timestamp) -> String {
+        let Self { title, origin, host, chain_id, .. } = self;
+        let SiweDraft { wallet, action, path, nonce, request_id, resources } = draft;
+        let wallet = wallet.to_checksum(None);
+        let ends = now.checked_add_millis(self.ttl).unwrap_or(now).to_rfc3339();
+        let listed: String = resources.iter().map(|resource| format!("\n- {resource}")).collect();
+        format!(
+            "{host}{GREETING}\n{wallet}\n\n{title}; action={action}\n\nURI: {origin}{path}\nVersion: 1\nChain ID: \
+             {chain_id}\nNonce: {nonce}\nIssued At: {}\nExpiration Time: {ends}\nRequest ID: {request_id}\nResources:{listed}",
+            now.to_rfc3339()
+        )
+    }
 }
 
 /// Reads a message that `wallet` signs.
@@ -98,12 +130,12 @@ pub(super) fn read<'a>(
     if time("Not Before: ")?.is_some_and(early) {
         return Err(AuthError::Timestamp("the message is not valid yet"));
     }
-    let _ = field("Request ID: ");
+    let request_id = field("Request ID: ");
     let listed = field("Resources:") == Some("");
     if lines.any(|line| !(listed && line.starts_with("- ") || line.is_empty())) {
         return Err(MALFORMED);
     }
-    Ok(Siwe { statement, nonce, issued_at })
+    Ok(Siwe { statement, nonce, issued_at, request_id })
 }
 
 /// Checks that the message is for this server: a message for another one could be used by whoever runs that server.
@@ -130,7 +162,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::super::message::{ParsedMessage, read};
-    use super::super::{AuthError, MessageRules, RequestedAction, WalletAction};
+    use super::super::{AuthError, MessageRules, RequestedAction, SiweDraft, WalletAction};
     use crate::config::Config;
     use crate::id::Timestamp;
 
@@ -154,7 +186,12 @@ Resources:
     fn revoke(text: &str, seconds: i64) -> Result<ParsedMessage, AuthError> {
         let now = Timestamp::from_millis(1_767_225_600_000 + seconds * 1000);
         let parameters = &serde_json::Map::new();
-        let requested = RequestedAction { action: WalletAction::Revoke, key_id: Some("key_1"), parameters };
+        let requested = RequestedAction {
+            action: WalletAction::Revoke,
+            key_id: Some("key_1"),
+            parameters,
+            request_id: None,
+        };
         read(&MessageRules::new(&Config::default()), text, WALLET, requested, now)
     }
 
@@ -215,6 +252,40 @@ Resources:
         assert_eq!(revoke(&other, 10), Err(AuthError::KeyIdMismatch));
         for seconds in [-31, 300, 100_000] {
             assert!(matches!(revoke(GOOD, seconds), Err(AuthError::Timestamp(_))), "{seconds}");
+        }
+    }
+
+    #[test]
+    fn attack_66_a_message_with_another_request_id_or_none_does_not_count() {
+        let rules = MessageRules::new(&Config::default());
+        let now = Timestamp::from_millis(1_767_225_600_000);
+        let draft = SiweDraft {
+            wallet: WALLET,
+            action: WalletAction::Connect,
+            path: "/oauth/authorize",
+            nonce: "0b9c4a526d2e4f0e",
+            request_id: "abc",
+            resources: &["https://api.example.com/mcp"],
+        };
+        let text = rules.write(&draft, now);
+        let read_as = |text: &str, request_id| {
+            let parameters = &serde_json::Map::new();
+            let action = WalletAction::Connect;
+            let requested = RequestedAction { action, key_id: None, parameters, request_id };
+            read(&rules, text, WALLET, requested, now).map(|message| message.nonce)
+        };
+        assert_eq!(read_as(&text, Some("abc")).as_deref(), Ok("0b9c4a526d2e4f0e"));
+        let line = "Pryv API key mgmt | action=connect | nonce=0b9c4a52-6d2e-4f0e-9a6e-3f6b0c5d7e81 \
+                    | ts=2026-01-01T00:00:00Z";
+        for (wrong, expected) in [
+            (text.clone(), "abd"),
+            (text.clone(), "ABC"),
+            (text.clone(), ""),
+            (text.replace("Request ID: abc\n", ""), "abc"),
+            (text.replace("Request ID: abc", "Request ID:  abc"), "abc"),
+            (line.to_owned(), "abc"),
+        ] {
+            assert!(matches!(read_as(&wrong, Some(expected)), Err(AuthError::Message(_))), "{wrong}");
         }
     }
 

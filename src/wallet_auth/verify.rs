@@ -34,6 +34,8 @@ pub struct RequestedAction<'a> {
     pub key_id: Option<&'a str>,
     /// Parameters of the request beside the proof.
     pub parameters: &'a serde_json::Map<String, serde_json::Value>,
+    /// `Request ID` that the message must have, where the action is about more than a key.
+    pub request_id: Option<&'a str>,
 }
 
 /// Verifies message, time and signature. `may_ask_chain` says if this caller may cost the chain a

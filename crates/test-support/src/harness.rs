@@ -349,8 +349,8 @@ impl Reply {
 
     pub fn challenges(&self) -> Vec<&str> {
         let all = self.headers.get_all("www-authenticate").iter().filter_map(|value| value.to_str().ok());
-        // Asking for a key is not asking for money.
-        all.filter(|challenge| *challenge != "Bearer").collect()
+        // Asking for a key or a token is not asking for money.
+        all.filter(|challenge| !challenge.starts_with("Bearer")).collect()
     }
 
     /// The first challenge of a 402.
@@ -400,7 +400,12 @@ impl Reply {
         if receipt {
             assert!(cache.contains("private"), "receipt with Cache-Control {cache}");
         }
-        if *status >= 400 && !text.is_empty() && self.header("content-type") != Some("application/json") {
+        let is_page = self.header("content-type").is_some_and(|kind| kind.starts_with("text/html"));
+        if *status >= 400
+            && !text.is_empty()
+            && !is_page
+            && self.header("content-type") != Some("application/json")
+        {
             assert_eq!(self.header("content-type"), Some("application/problem+json"), "{status}: {text}");
             assert_eq!(cache, "no-store", "{status}: {text}");
             let problem = self.json();

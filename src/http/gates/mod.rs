@@ -1,8 +1,10 @@
 //! Gates: extractors and functions that let a handler run only with a proof.
 
+pub mod access_token;
 pub mod bearer;
 pub mod delivery;
 pub mod payment;
+pub mod rated_key;
 pub mod wallet;
 
 pub use bearer::Bearer;

@@ -21,6 +21,7 @@ use crate::http::request::Received;
 use crate::id::{AccountId, RequestId, Timestamp};
 use crate::keys::KeysError;
 use crate::limits::RateLimited;
+use crate::oauth::OauthStoreError;
 use crate::wallet_auth::nonces::{self, Authorized};
 use crate::wallet_auth::{
     AuthError, RequestedAction, VerifiedMessage, WalletAction, WalletAuthFields, verify,
@@ -42,7 +43,7 @@ macro_rules! signed_actions {
         )*
     };
 }
-signed_actions!(Create, List, Revoke, Rotate, Update, Balance, Ledger, Checkout);
+signed_actions!(Create, List, Revoke, Rotate, Update, Balance, Ledger, Checkout, Connect);
 
 /// A management request whose signature is not verified yet.
 pub struct UnverifiedRequest {
@@ -115,11 +116,36 @@ impl UnverifiedRequest {
         })
     }
 
+    /// Reads the parameters beside the proof, which they may decide about.
+    ///
+    /// # Errors
+    /// 400 that names the field which is wrong.
+    pub fn peek<T: serde::de::DeserializeOwned>(&self) -> Result<T, HttpError> {
+        self.params.without(&["walletAddress", "message", "signature"]).read()
+    }
+
+    /// Returns the request that carries the proof.
+    pub fn request(&self) -> &Received {
+        &self.request
+    }
+
     /// Verifies message, time and signature.
     ///
     /// # Errors
     /// 401 when a field is missing, 403 for everything else that is wrong with them.
-    pub async fn verify<A: SignedAction>(mut self, app: &App) -> Result<WalletSigned<A>, HttpError> {
+    pub async fn verify<A: SignedAction>(self, app: &App) -> Result<WalletSigned<A>, HttpError> {
+        self.verify_naming(app, None).await
+    }
+
+    /// As [`Self::verify`], for a message whose `Request ID` must be this.
+    ///
+    /// # Errors
+    /// As [`Self::verify`].
+    pub async fn verify_naming<A: SignedAction>(
+        mut self,
+        app: &App,
+        request_id: Option<&str>,
+    ) -> Result<WalletSigned<A>, HttpError> {
         let mut field = |name| {
             let text = self.params.take_text(name).filter(|text| !text.is_empty());
             text.ok_or(name)
@@ -143,6 +169,7 @@ impl UnverifiedRequest {
             action: A::ACTION,
             key_id: self.key_id.as_deref(),
             parameters: self.params.values(),
+            request_id,
         };
         let message = verify(&app.chain, &app.message_rules, fields, requested, now, may_ask_chain).await;
         let message = message.inspect_err(|error| {
@@ -233,6 +260,8 @@ pub enum ActionError {
     Keys(#[from] KeysError),
     #[error(transparent)]
     Checkout(#[from] CheckoutError),
+    #[error(transparent)]
+    Oauth(#[from] OauthStoreError),
     /// The handler's own reason.
     #[error("{}", .0.detail)]
     Refused(HttpError),
@@ -244,6 +273,7 @@ impl TxError for ActionError {
             Self::Db(error) => Some(error),
             Self::Keys(error) => error.db(),
             Self::Checkout(error) => error.db(),
+            Self::Oauth(error) => error.db(),
             Self::Auth(_) | Self::Refused(_) => None,
         }
     }
@@ -256,6 +286,7 @@ impl From<ActionError> for HttpError {
             ActionError::Refused(error) => error,
             ActionError::Db(error) => unavailable(&error),
             ActionError::Keys(error) => unavailable(&error),
+            ActionError::Oauth(error) => unavailable(&error),
             ActionError::Checkout(error) => error.into(),
         }
     }

@@ -3,6 +3,7 @@
 pub mod discovery;
 pub mod management;
 pub mod mpp;
+pub mod oauth;
 pub mod operator;
 pub mod v1;
 
@@ -32,6 +33,12 @@ pub fn api() -> OpenApiRouter<State> {
         .routes(routes!(management::keys::list, management::keys::create_or_list))
         .routes(routes!(management::keys::revoke, management::keys::revoke_by_post, management::keys::update))
         .routes(routes!(management::keys::rotate))
+        .routes(routes!(management::grants::list, management::grants::list_by_post))
+        .routes(routes!(
+            management::grants::revoke,
+            management::grants::revoke_by_post,
+            management::grants::update
+        ))
         .routes(routes!(v1::models::list))
         .routes(routes!(v1::models::detail))
         .routes(routes!(v1::models::detail_of_vendor))

@@ -134,7 +134,7 @@ pub(super) fn checked_name(name: &str) -> Result<&str, HttpError> {
 ///
 /// # Errors
 /// 400 unless it is a time in the future.
-pub(super) fn checked_expiry(text: &str, now: Timestamp) -> Result<Timestamp, HttpError> {
+pub fn checked_expiry(text: &str, now: Timestamp) -> Result<Timestamp, HttpError> {
     let moment = Timestamp::parse_rfc3339(text).filter(|moment| *moment > now);
     moment.ok_or_else(|| {
         HttpError::invalid("expiresAt must be an RFC 3339 time in the future, such as 2027-01-31T12:00:00Z")
@@ -146,7 +146,7 @@ impl LimitsBody {
     ///
     /// # Errors
     /// 400 that names the limit which cannot be used.
-    pub(super) fn checked(&self, server: &KeysConfig) -> Result<KeyLimits, HttpError> {
+    pub fn checked(&self, server: &KeysConfig) -> Result<KeyLimits, HttpError> {
         for (name, limit, most) in [("rpm", self.rpm, server.max_rpm), ("tpm", self.tpm, server.max_tpm)] {
             if limit.is_some_and(|limit| limit > most) {
                 return Err(HttpError::invalid(format!("limits.{name} can be {most} at the most")));

@@ -20,11 +20,9 @@ use crate::ledger;
 use crate::money::Money;
 use crate::wallet_auth::WalletAction;
 
-pub use body::{KeyBody, RotateBody, UpdateBody};
-use body::{KeyListQuery, checked_expiry, checked_name};
+pub use body::{KeyBody, LimitsBody, RotateBody, UpdateBody, checked_expiry};
+use body::{KeyListQuery, checked_name};
 
-/// Active keys of one wallet at the most.
-const MAX_ACTIVE_KEYS: i64 = 100;
 /// Time for which the secret before a rotation works, unless another time is asked for, in seconds.
 const DEFAULT_GRACE_SECONDS: u32 = 86_400;
 /// Longest time for which the secret before a rotation works, in seconds.
@@ -84,16 +82,18 @@ pub struct KeyLimitsView {
     models: Option<Vec<String>>,
 }
 
+impl From<KeyLimits> for KeyLimitsView {
+    fn from(limits: KeyLimits) -> Self {
+        let KeyLimits { rpm, tpm, daily, total, models } = limits;
+        Self { rpm, tpm, daily_usd: daily, total_usd: total, models }
+    }
+}
+
 impl KeyView {
     /// Shows a key without its secret.
     fn new(app: &State, key: Key, now: Timestamp) -> Self {
-        let status = match key.revoked_at {
-            Some(_) => "revoked",
-            None if key.is_active(now) => "active",
-            None => "expired",
-        };
+        let status = key.status(now);
         let rfc3339 = |time: Option<Timestamp>| time.map(Timestamp::to_rfc3339);
-        let KeyLimits { rpm, tpm, daily, total, models } = key.limits;
         Self {
             prefix: format!("{}{}", app.config.keys.prefix, key.id),
             id: key.id.to_string(),
@@ -103,7 +103,7 @@ impl KeyView {
             last_used_at: rfc3339(key.last_used_at),
             revoked_at: rfc3339(key.revoked_at),
             expires_at: rfc3339(key.expires_at),
-            limits: KeyLimitsView { rpm, tpm, daily_usd: daily, total_usd: total, models },
+            limits: key.limits.into(),
             key: None,
             previous_valid_until: None,
             request_id: None,
@@ -173,9 +173,10 @@ async fn create(app: &State, mut signed: WalletSigned<Create>) -> Result<Respons
             let authorized = signed.consume(&mut tx).await?;
             // Two at once count one after the other, once there is money to spend.
             ledger::lock(&mut tx, authorized.account()).await.map_err(KeysError::from)?;
-            if keys::count_active(&mut tx, new.owner, now).await? >= MAX_ACTIVE_KEYS {
+            if keys::count_active(&mut tx, new.owner, now).await? >= keys::MAX_ACTIVE_KEYS {
                 return Err(ActionError::Refused(HttpError::invalid(format!(
-                    "this wallet has {MAX_ACTIVE_KEYS} active keys, the most it can have; revoke one first"
+                    "this wallet has {} active keys, the most it can have; revoke one first",
+                    keys::MAX_ACTIVE_KEYS
                 ))));
             }
             keys::create(&mut tx, new, now).await?;
@@ -325,7 +326,7 @@ async fn find(app: &State, owner: &str, id: &KeyId) -> Result<Key, HttpError> {
     found.ok_or_else(no_such_key)
 }
 
-fn no_such_key() -> HttpError {
+pub fn no_such_key() -> HttpError {
     HttpError::new(
         Code::NotFound,
         "this wallet has no active key with that keyId; GET /api/v1/keys lists its keys",

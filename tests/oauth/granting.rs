@@ -1,0 +1,1 @@
+//! Grants as their wallet sees them.
