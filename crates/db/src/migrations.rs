@@ -36,6 +36,7 @@ const FILES: &[(&str, &str)] = files![
     "0019_pushed_payments",
     "0020_prompts_on_channels",
     "0021_card_refunds",
+    "0022_oauth",
 ];
 
 /// Returns the schema's migrations, with the versions, descriptions and checksums that databases remember.
