@@ -91,13 +91,6 @@ impl McpConfig {
                 return bad(&format!("mcp.clients.\"{client_id}\""), reason);
             }
         }
-        for (key, rate) in
-            [("mcp.registration_rpm", self.registration_rpm), ("mcp.token_rpm", self.token_rpm)]
-        {
-            if rate == 0 {
-                return bad(key, "must be at least 1".into());
-            }
-        }
         Ok(())
     }
 }
@@ -126,8 +119,6 @@ mod tests {
             (McpConfig { redirect_schemes: vec!["Cursor".into()], ..mcp() }, "mcp.redirect_schemes"),
             (McpConfig { redirect_schemes: vec!["https".into()], ..mcp() }, "mcp.redirect_schemes"),
             (McpConfig { clients: [("http://x/y".into(), pinned)].into(), ..mcp() }, "mcp.clients"),
-            (McpConfig { registration_rpm: 0, ..mcp() }, "mcp.registration_rpm"),
-            (McpConfig { token_rpm: 0, ..mcp() }, "mcp.token_rpm"),
         ] {
             let error = wrong.validate().expect_err("refused").to_string();
             assert!(error.starts_with(key), "{error}");

@@ -395,21 +395,27 @@ impl Config {
         if !self.keys.top_up.is_positive() {
             return bad("keys.top_up", "must be more than zero dollars".into());
         }
-        for (key, rate) in [
+        self.validate_rates()?;
+        key_sale::validate(&self.key_sale)?;
+        fetch::validate(&self.fetch)?;
+        self.mcp.validate()?;
+        models::validate(&self.upstreams, &self.models)
+    }
+
+    fn validate_rates(&self) -> Result<(), ConfigError> {
+        let rates = [
             ("keys.default_rpm", self.keys.default_rpm),
             ("keys.default_tpm", self.keys.default_tpm),
             ("keys.anonymous_rpm", self.keys.anonymous_rpm),
             ("keys.management_rpm", self.keys.management_rpm),
             ("payments.failed_rpm", self.payments.failed_rpm),
-        ] {
-            if rate == 0 {
-                return bad(key, "must be at least 1".into());
-            }
+            ("mcp.registration_rpm", self.mcp.registration_rpm),
+            ("mcp.token_rpm", self.mcp.token_rpm),
+        ];
+        match rates.into_iter().find(|(_, rate)| *rate == 0) {
+            Some((key, _)) => Err(ConfigError::invalid(key, "must be at least 1")),
+            None => Ok(()),
         }
-        key_sale::validate(&self.key_sale)?;
-        fetch::validate(&self.fetch)?;
-        self.mcp.validate()?;
-        models::validate(&self.upstreams, &self.models)
     }
 
     /// Returns the protection space of challenges: the host name of `server.public_url`,

@@ -192,12 +192,11 @@ impl Keys {
     /// [`KeyRejection`].
     pub async fn of_grant(&self, id: &KeyId, now: Timestamp) -> Result<Key, KeyRejection> {
         let cached = self.cache.get(id, now).filter(|stored| stored.key.is_active(now));
-        let stored = match cached {
-            Some(stored) => stored,
-            None => {
-                let stored = store::load(&self.db, id).await.map_err(KeyRejection::Unavailable)?;
-                self.cache.insert(stored.ok_or(KeyRejection::Invalid)?, now)
-            }
+        let stored = if let Some(stored) = cached {
+            stored
+        } else {
+            let stored = store::load(&self.db, id).await.map_err(KeyRejection::Unavailable)?;
+            self.cache.insert(stored.ok_or(KeyRejection::Invalid)?, now)
         };
         if !stored.key.is_active(now) {
             return Err(KeyRejection::Inactive);

@@ -70,7 +70,7 @@ pub enum MetadataError {
         "token_endpoint_auth_method: clients have no secret here; leave it out, or publish \"none\" in the document"
     )]
     Authentication,
-    #[error("the document is not a JSON object with client metadata")]
+    #[error("client metadata are a JSON object, with lists of texts (RFC 7591)")]
     NotJson,
     #[error("the document's client_id is not the URL that it was read from")]
     OtherClientId,
@@ -125,8 +125,7 @@ impl OauthClient {
     /// # Errors
     /// [`MetadataError`].
     pub fn of_document(client_id: &Url, document: &[u8], schemes: &[String]) -> Result<Self, MetadataError> {
-        let metadata: ClientMetadata =
-            serde_json::from_slice(document).map_err(|_| MetadataError::NotJson)?;
+        let metadata = ClientMetadata::parse(document)?;
         if metadata.client_id.as_deref() != Some(client_id.as_str()) {
             return Err(MetadataError::OtherClientId);
         }
@@ -199,6 +198,17 @@ impl OauthClient {
 }
 
 impl ClientMetadata {
+    /// Reads a JSON object. Members that this server does not know are passed over.
+    ///
+    /// # Errors
+    /// [`MetadataError::NotJson`].
+    pub fn parse(json: &[u8]) -> Result<Self, MetadataError> {
+        // A list would be read as a structure as well.
+        let members: serde_json::Map<String, serde_json::Value> =
+            serde_json::from_slice(json).map_err(|_| MetadataError::NotJson)?;
+        serde_json::from_value(members.into()).map_err(|_| MetadataError::NotJson)
+    }
+
     /// Returns the redirect URIs, of a client that asks for what this server does.
     fn redirects(&self, schemes: &[String]) -> Result<Vec<RedirectUri>, MetadataError> {
         let wants = |list: &Option<Vec<String>>, wanted: &str| {

@@ -340,14 +340,15 @@ pub(super) async fn delete_access_token(tx: &mut Tx, hash: &TokenHash, client_id
     Ok(())
 }
 
-/// Removes all tokens of a family. Returns true if its grant has other families.
-pub(super) async fn delete_family(tx: &mut Tx, key: &KeyId, family: &str) -> Stored<bool> {
+/// Removes all tokens of a family. Returns true if its grant has other families, or a code that becomes one.
+pub(super) async fn delete_family(tx: &mut Tx, key: &KeyId, family: &str, now: Timestamp) -> Stored<bool> {
     for table in ["oauth_access_tokens", "oauth_refresh_tokens"] {
         let text = format!("DELETE FROM {table} WHERE key = $1 AND family = $2");
         tx.execute(&text, vec![key.as_str().into(), family.into()]).await?;
     }
-    let text = "SELECT 1 AS one FROM oauth_refresh_tokens WHERE key = $1 AND used_at IS NULL LIMIT 1";
-    Ok(tx.fetch_optional(text, vec![key.as_str().into()]).await?.is_some())
+    let text = "SELECT 1 AS one FROM oauth_refresh_tokens WHERE key = $1 AND used_at IS NULL \
+         UNION ALL SELECT 1 FROM oauth_codes WHERE key = $1 AND used_at IS NULL AND expires_at > $2 LIMIT 1";
+    Ok(tx.fetch_optional(text, vec![key.as_str().into(), now.millis().into()]).await?.is_some())
 }
 
 /// Deletes what is of no use any more: expired access tokens, codes of yesterday, clients without grants. Grants go with

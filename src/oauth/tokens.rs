@@ -209,7 +209,7 @@ impl Oauth {
             if let Some(hash) = refresh
                 && let Some(found) = store::refresh_token(&mut tx, hash, now).await?
                 && found.grant.client == stored_id(client_id)
-                && !store::delete_family(&mut tx, &found.grant.key, &found.family).await?
+                && !store::delete_family(&mut tx, &found.grant.key, &found.family, now).await?
             {
                 keys::revoke(&mut tx, &found.grant.owner, &found.grant.key, now).await?;
                 ended = Some(found.grant.key);

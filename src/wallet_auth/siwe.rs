@@ -70,10 +70,10 @@ impl MessageRules {
         let SiweDraft { wallet, action, path, nonce, request_id, resources } = draft;
         let wallet = wallet.to_checksum(None);
         let ends = now.checked_add_millis(self.ttl).unwrap_or(now).to_rfc3339();
-        let listed: String = resources.iter().map(|resource| format!("\n- {resource}")).collect();
+        let resources = resources.join("\n- ");
         format!(
             "{host}{GREETING}\n{wallet}\n\n{title}; action={action}\n\nURI: {origin}{path}\nVersion: 1\nChain ID: \
-             {chain_id}\nNonce: {nonce}\nIssued At: {}\nExpiration Time: {ends}\nRequest ID: {request_id}\nResources:{listed}",
+             {chain_id}\nNonce: {nonce}\nIssued At: {}\nExpiration Time: {ends}\nRequest ID: {request_id}\nResources:\n- {resources}",
             now.to_rfc3339()
         )
     }

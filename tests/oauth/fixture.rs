@@ -4,6 +4,7 @@ use alloy::signers::SignerSync as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use farebox::config::Config;
+use farebox::db::Engine;
 use farebox::ledger::audit::audit;
 use farebox_test_support::agent::Agent;
 use farebox_test_support::db;
@@ -38,11 +39,33 @@ pub async fn assert_audit(server: &Server) {
     assert!(report.is_clean(), "{report}");
 }
 
-/// Another instance on the same database.
-pub async fn second_instance(server: &Server) -> Server {
-    let mut config = server.app.config.clone();
-    config.mcp.public_url = Some(server.app.config.mcp_url().to_owned());
-    Server::boot(server.db.shared().await, config).await
+/// A server and, where several can share a database, another instance of it.
+pub struct Instances<'a> {
+    first: &'a Server,
+    second: Option<Server>,
+}
+
+impl<'a> Instances<'a> {
+    pub async fn of(first: &'a Server) -> Self {
+        let mut config = first.app.config.clone();
+        config.mcp.public_url = Some(first.app.config.mcp_url().to_owned());
+        let second = match first.db.db.engine {
+            Engine::Postgres => Some(Server::boot(first.db.shared().await, config).await),
+            Engine::Sqlite => None,
+        };
+        Self { first, second }
+    }
+
+    /// One of them, in turn.
+    pub fn any(&self, turn: usize) -> &Server {
+        self.second.as_ref().filter(|_| turn % 2 == 1).unwrap_or(self.first)
+    }
+
+    pub async fn stop(&mut self) {
+        if let Some(second) = &mut self.second {
+            second.stop().await;
+        }
+    }
 }
 
 /// A program that logs in.

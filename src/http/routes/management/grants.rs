@@ -132,18 +132,19 @@ pub async fn revoke(
     let (now, wallet) = (signed.at(), signed.wallet());
     let id = KeyId::parse(signed.key_id()).ok_or_else(no_such_grant)?;
     let (signed, owner, key) = (&signed, wallet.as_str(), &id);
-    app.db
+    let revoked = app
+        .db
         .transaction(|mut tx| async move {
             signed.consume(&mut tx).await?;
-            if !store::is_grant(&mut tx, key).await? {
-                return Err(ActionError::Refused(no_such_grant()));
-            }
-            keys::revoke(&mut tx, owner, key, now).await?;
-            Ok((tx, ()))
+            let is_grant = store::is_grant(&mut tx, key).await?;
+            let revoked = is_grant && keys::revoke(&mut tx, owner, key, now).await?;
+            Ok::<_, ActionError>((tx, revoked))
         })
         .await?;
-    app.keys.cancel_requests(&id);
-    tracing::info!(wallet = owner, key = %id, "OAuth grant revoked");
+    if revoked {
+        app.keys.cancel_requests(&id);
+        tracing::info!(wallet = owner, key = %id, "OAuth grant revoked");
+    }
     view(&app, signed, &id).await
 }
 

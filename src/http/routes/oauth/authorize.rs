@@ -55,7 +55,7 @@ async fn recipient(
     let client_id = parameters.client_id.as_deref().filter(|id| (1..=MAX_CLIENT_ID).contains(&id.len()));
     let client_id = client_id.ok_or_else(|| HttpError::invalid("the link names no client_id"))?;
     let client = app.oauth.client(client_id, received.at, || may_fetch(app, received)).await;
-    let client = client.map_err(unknown_client)?;
+    let client = client.map_err(|error| unknown_client(app, received, error))?;
     let redirect_uri = app.oauth.redirect(&client, parameters.redirect_uri.as_deref());
     let redirect_uri = redirect_uri.ok_or_else(|| {
         HttpError::new(

@@ -4,6 +4,8 @@ use serde::Deserialize;
 
 use crate::http::State;
 use crate::http::error::{Code, HttpError, wait_seconds};
+use crate::http::gates::rated_key::count_guess;
+use crate::http::gates::wallet::unavailable;
 use crate::http::request::Received;
 use crate::http::routes::management::keys::{LimitsBody, checked_expiry};
 use crate::id::Timestamp;
@@ -69,7 +71,8 @@ impl TermsBody {
         let sealed: SealedRequest = app.oauth.open(&self.request, now).ok_or_else(stale)?;
         let default_end = sealed.default_end();
         let may_fetch = || may_fetch(app, received);
-        let client = app.oauth.client(&sealed.client_id, now, may_fetch).await.map_err(unknown_client)?;
+        let client = app.oauth.client(&sealed.client_id, now, may_fetch).await;
+        let client = client.map_err(|error| unknown_client(app, received, error))?;
         let request = app.oauth.request_of(sealed, client).ok_or_else(stale)?;
         let scopes = match &self.scopes {
             None => request.scopes.clone(),
@@ -101,15 +104,16 @@ pub fn may_fetch(app: &State, received: &Received) -> Result<(), u32> {
     taken.map_err(|refused| wait_seconds(refused.wait_ms))
 }
 
-/// Makes the error of a client that is nobody.
-pub fn unknown_client(error: UnknownClient) -> HttpError {
+/// Makes the error of a client that is nobody. Guesses are counted by address.
+pub fn unknown_client(app: &State, received: &Received, error: UnknownClient) -> HttpError {
     match error {
         UnknownClient::RateLimited(seconds) => {
             HttpError::new(Code::RateLimitExceededRpm, error.to_string()).retry_after(seconds)
         }
-        UnknownClient::Store(error) => crate::http::gates::wallet::unavailable(&error),
+        UnknownClient::Store(error) => unavailable(&error),
         UnknownClient::Unknown | UnknownClient::Fetch(_) | UnknownClient::Metadata(_) => {
-            HttpError::new(Code::InvalidClient, format!("{error}; register it again at /oauth/register"))
+            let error = HttpError::new(Code::InvalidClient, error.to_string());
+            count_guess(app, received.client, error, received.at)
         }
     }
 }

@@ -133,14 +133,10 @@ pub async fn register(AppState(app): AppState<State>, received: Received) -> Res
             .retry_after_millis(limited.wait_ms)
         })?;
     }
-    let metadata: ClientMetadata = serde_json::from_str(received.json_text()?).map_err(|_| {
-        HttpError::new(
-            Code::InvalidClientMetadata,
-            "the body is not a JSON object with client metadata (RFC 7591)",
-        )
-    })?;
     let nonce = received.nonce.simple().to_string();
-    let client = app.oauth.register(&metadata, &nonce[..12], received.at).map_err(|error| {
+    let registered = ClientMetadata::parse(received.json_text()?.as_bytes())
+        .and_then(|metadata| app.oauth.register(&metadata, &nonce[..12], received.at));
+    let client = registered.map_err(|error| {
         let code = match error {
             MetadataError::Redirect(_) | MetadataError::Redirects => Code::InvalidRedirectUri,
             MetadataError::Flow

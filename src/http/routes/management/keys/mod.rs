@@ -18,6 +18,7 @@ use crate::id::{RequestId, Timestamp};
 use crate::keys::{self, Key, KeyChanges, KeyId, KeyLimits, KeysError, NewKey};
 use crate::ledger;
 use crate::money::Money;
+use crate::oauth;
 use crate::wallet_auth::WalletAction;
 
 pub use body::{KeyBody, LimitsBody, RotateBody, UpdateBody, checked_expiry};
@@ -244,7 +245,7 @@ pub async fn revoke_by_post(
 #[utoipa::path(post, path = "/api/v1/keys/{keyId}/rotate", operation_id = "rotate_key", tag = "keys", params(("keyId" = String, Path)),
     request_body = RotateBody,
     security(("walletMessage" = [])),
-    responses((status = 200, description = "`key`: shown once", body = KeyView), (status = 401, description = "missing_wallet_auth"),
+    responses((status = 200, description = "`key`: shown once", body = KeyView), (status = 400, description = "A grant's key, or a wrong graceSeconds"), (status = 401, description = "missing_wallet_auth"),
         (status = 403, description = "The signature does not count"), (status = 404, description = "No such active key of this wallet")))]
 pub async fn rotate(
     AppState(app): AppState<State>,
@@ -263,6 +264,11 @@ pub async fn rotate(
     app.db
         .transaction(|mut tx| async move {
             signed.consume(&mut tx).await?;
+            if oauth::store::is_grant(&mut tx, &new.id).await? {
+                return Err(ActionError::Refused(HttpError::invalid(
+                    "this key is that of an OAuth grant: it has no secret, and its tokens change by themselves",
+                )));
+            }
             if !keys::rotate(&mut tx, owner, &new.id, &new.hash, until, now).await? {
                 return Err(ActionError::Refused(no_such_key()));
             }

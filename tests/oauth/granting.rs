@@ -1,1 +1,0 @@
-//! Grants as their wallet sees them.
