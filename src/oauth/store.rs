@@ -53,7 +53,7 @@ pub struct Grant {
 
 /// A code or refresh token that was presented, with what it stands for.
 #[derive(Debug)]
-pub(super) struct Presented {
+pub(super) struct PresentedGrant {
     pub key: KeyId,
     /// Wallet that owns the key, lower case.
     pub owner: String,
@@ -71,7 +71,7 @@ pub(super) struct Presented {
 /// A code that was presented.
 #[derive(Debug)]
 pub(super) struct PresentedCode {
-    pub grant: Presented,
+    pub grant: PresentedGrant,
     pub redirect_uri: String,
     pub challenge: String,
     pub expires_at: Timestamp,
@@ -80,7 +80,7 @@ pub(super) struct PresentedCode {
 /// A refresh token that was presented.
 #[derive(Debug)]
 pub(super) struct PresentedRefresh {
-    pub grant: Presented,
+    pub grant: PresentedGrant,
     pub family: String,
 }
 
@@ -399,10 +399,10 @@ fn grant(row: &Row) -> Stored<Grant> {
     })
 }
 
-fn presented(row: &Row, now: Timestamp) -> Stored<Presented> {
+fn presented(row: &Row, now: Timestamp) -> Stored<PresentedGrant> {
     let moment = |column: &str| row.whole_or_null(column).map(|millis| millis.map(Timestamp::from_millis));
     let ends_at = moment("ends_at")?;
-    Ok(Presented {
+    Ok(PresentedGrant {
         key: key_id(row)?,
         owner: row.text("owner")?,
         is_active: moment("revoked_at")?.is_none() && ends_at.is_none_or(|ends_at| now < ends_at),

@@ -3,7 +3,7 @@
 use super::client::stored_id;
 use super::pkce::CodeChallenge;
 use super::scope::Scopes;
-use super::store::{self, OauthStoreError, Presented};
+use super::store::{self, OauthStoreError, PresentedGrant};
 use super::token::{ACCESS_TTL_MS, MintedToken, Rotation, TokenHash, TokenKind};
 use super::{Oauth, ResourceServer};
 use crate::config::Secret;
@@ -239,7 +239,7 @@ impl Oauth {
 /// Ends a grant, because what was presented had been used before.
 async fn end(
     tx: &mut Tx,
-    grant: &Presented,
+    grant: &PresentedGrant,
     reason: TokenRefused,
     now: Timestamp,
 ) -> Result<Exchange, OauthStoreError> {
@@ -248,12 +248,12 @@ async fn end(
 }
 
 /// Returns true if a request's resources are what was granted, which still is the resource of this server.
-fn is_granted(own: &ResourceServer, grant: &Presented, named: &[String]) -> bool {
+fn is_granted(own: &ResourceServer, grant: &PresentedGrant, named: &[String]) -> bool {
     grant.resource == own.as_str() && named.iter().all(|named| own.is_named_by(named))
 }
 
 fn tokens(
-    grant: &Presented,
+    grant: &PresentedGrant,
     access: &MintedToken,
     refresh: &MintedToken,
     scopes: Scopes,

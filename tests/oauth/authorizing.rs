@@ -41,7 +41,7 @@ fn a_client_registers_is_granted_access_and_refreshes_it() {
 }
 
 #[test]
-fn metadata_lead_from_the_resource_to_the_authorization_server() {
+fn attack_63_metadata_and_answers_name_one_issuer() {
     run(on_every_engine(
         |_| {},
         async |server| {

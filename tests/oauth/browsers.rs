@@ -11,7 +11,7 @@ const ORIGIN: &str = "https://inspector.example";
 
 /// CORS hid the challenge, or blocked the token endpoint.
 #[test]
-fn a_client_in_a_browser_can_register_get_tokens_and_read_the_challenge() {
+fn attack_65_a_client_in_a_browser_can_register_get_tokens_and_read_the_challenge() {
     run(async {
         let server = Server::start().await;
         for (method, path, headers) in [
@@ -53,7 +53,7 @@ fn a_client_in_a_browser_can_register_get_tokens_and_read_the_challenge() {
 
 /// Some clients look at the resource with other methods first, and take anything but 401 for "no login is needed".
 #[test]
-fn every_method_of_the_resource_asks_for_a_token_first() {
+fn attack_65_every_method_of_the_resource_asks_for_a_token_first() {
     run(async {
         let server = Server::start().await;
         for method in [Method::GET, Method::POST, Method::DELETE, Method::PUT, Method::HEAD] {
