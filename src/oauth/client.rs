@@ -78,7 +78,7 @@ pub enum MetadataError {
 
 /// Content of a registration, under the seal.
 #[derive(Debug, Serialize, Deserialize)]
-struct Registration {
+struct SealedRegistration {
     #[serde(rename = "n")]
     name: String,
     #[serde(rename = "r")]
@@ -105,8 +105,12 @@ impl OauthClient {
         let redirect_uris = metadata.redirects(schemes)?;
         let name = shown_name(metadata.client_name.as_deref().unwrap_or_default());
         let texts = redirect_uris.iter().map(|uri| uri.as_str().to_owned()).collect();
-        let content =
-            Registration { name: name.clone(), redirect_uris: texts, at: now.millis(), nonce: nonce.into() };
+        let content = SealedRegistration {
+            name: name.clone(),
+            redirect_uris: texts,
+            at: now.millis(),
+            nonce: nonce.into(),
+        };
         let client_id = format!("{REGISTERED}{}", sealer.seal(LABEL, &content));
         Ok(Self { client_id, name, redirect_uris, origin: ClientOrigin::Registered })
     }
@@ -114,7 +118,7 @@ impl OauthClient {
     /// Returns the client that registered with this `client_id`.
     #[must_use]
     pub fn registered(sealer: &Sealer, client_id: &str, schemes: &[String]) -> Option<Self> {
-        let content: Registration = sealer.open(LABEL, client_id.strip_prefix(REGISTERED)?)?;
+        let content: SealedRegistration = sealer.open(LABEL, client_id.strip_prefix(REGISTERED)?)?;
         let redirect_uris = parse_all(&content.redirect_uris, schemes).ok()?;
         let origin = ClientOrigin::Registered;
         Some(Self { client_id: client_id.to_owned(), name: content.name, redirect_uris, origin })

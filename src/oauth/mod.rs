@@ -173,11 +173,6 @@ impl Oauth {
         Ok(Access { key, grant: found.grant, scopes: found.scopes })
     }
 
-    /// Ends the requests that run in this process with a grant that ended.
-    pub fn cancel_requests(&self, key: &KeyId) {
-        self.keys.cancel_requests(key);
-    }
-
     /// Returns the living grants of a wallet.
     ///
     /// # Errors

@@ -6,8 +6,8 @@ use farebox_test_support::harness::{Server, reply, run};
 use serde_json::{Value, json};
 
 use crate::fixture::{
-    CALLBACK, Client, KEYS, code_of, consent, grant, grants, manage, message, on_every_engine, only_grant,
-    proof, refused, register, sealed, signed_consent, with,
+    Client, KEYS, code_of, consent, grant, grants, manage, message, on_every_engine, only_grant, proof,
+    refused, register, sealed, signed_consent, with,
 };
 
 fn terms() -> Value {
@@ -163,14 +163,8 @@ fn attack_66_the_page_cannot_be_framed_and_runs_nothing_that_a_client_says() {
     run(async {
         let server = Server::start().await;
         let name = "<img src=x onerror=alert(1)>\u{202e}\"'&";
-        let metadata =
-            json!({ "client_name": name, "redirect_uris": ["https://client.example/cb?a=%22'<x"] });
-        // A quote in a URI is no visible trick: it is escaped like everything else.
-        let registered = register(&server, &metadata).await;
         let metadata = json!({ "client_name": name, "redirect_uris": ["https://client.example/cb?a='"] });
-        let registered =
-            if registered.status == 201 { registered } else { register(&server, &metadata).await };
-        let registered = registered.json();
+        let registered = register(&server, &metadata).await.json();
         let id = registered["client_id"].as_str().expect("an id");
         let redirect = registered["redirect_uris"][0].as_str().expect("a URI");
         let client = Client { state: "\"><script>alert(2)</script>".into(), ..Client::new(id, redirect) };
@@ -202,8 +196,7 @@ fn attack_66_the_page_cannot_be_framed_and_runs_nothing_that_a_client_says() {
             assert_eq!(page.header(header), Some(value));
         }
         // Nothing of another host, and the hashes are those of what is there.
-        let hosts = page.text.matches("//").count();
-        assert!(!page.text.contains("src=\"http") && !page.text.contains("url("), "{hosts}");
+        assert!(!page.text.contains("src=\"http") && !page.text.contains("url("), "{}", page.text);
         for (open, close) in [("<script>", "</script>"), ("<style>", "</style>")] {
             let (_, rest) = page.text.split_once(open).expect("it is there");
             let text = rest.split_once(close).expect("it ends").0;
@@ -251,12 +244,10 @@ fn attack_66_a_request_is_open_for_an_hour_and_only_as_it_was_sealed() {
         let after = |millis| now.checked_add_millis(millis).expect("near");
         assert!(server.app.oauth.open(&request, after(3_590_000)).is_some());
         assert!(server.app.oauth.open(&request, after(3_600_000)).is_none());
-        let (_, seal) = request.split_once('.').expect("sealed");
-        let (other, _) = request.split_once('.').map(|(json, _)| (format!("{json}A"), ())).expect("sealed");
-        for forged in ["", "x", &format!("{other}.{seal}"), &client.id, client.id.trim_start_matches("reg_")]
+        let (json, seal) = request.split_once('.').expect("sealed");
+        for forged in ["", "x", &format!("{json}A.{seal}"), &client.id, client.id.trim_start_matches("reg_")]
         {
             refused(&message(&server, &wallet, forged, &json!({})).await, 400, "invalid_request");
         }
-        assert_eq!(CALLBACK, client.redirect);
     });
 }

@@ -246,8 +246,8 @@ fn attack_69_a_wallet_has_no_more_grants_than_keys() {
         let owner = format!("{:#x}", wallet.address());
         for n in 1..farebox::keys::MAX_ACTIVE_KEYS {
             let text = format!(
-                "INSERT INTO api_keys (id, owner, name, hash, created_at) VALUES ('aaaaaaaaaaaaa{n:03}', '{owner}', 'x', '{:064}', 1)",
-                n
+                "INSERT INTO api_keys (id, owner, name, hash, created_at) \
+                 VALUES ('aaaaaaaaaaaaa{n:03}', '{owner}', 'x', '{n:064}', 1)"
             );
             server.db.execute(&text).await;
         }
