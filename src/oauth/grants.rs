@@ -6,7 +6,7 @@ use super::consent::{self, GrantTerms};
 use super::redirect::RedirectUri;
 use super::request::{AuthorizationRequest, SealedRequest};
 use super::store::{self, NewCode, OauthStoreError};
-use super::token::{MintedToken, TokenKind};
+use super::token::{MintedToken, OauthTokenKind};
 use crate::config::Secret;
 use crate::db::{DbError, Tx, TxError};
 use crate::id::{AccountId, Timestamp};
@@ -126,7 +126,7 @@ impl Oauth {
             None => self.create_key(tx, account, owner, &name, terms, now).await?,
         };
         store::put_grant(tx, &key, client_id, resource, &terms.scopes, now).await?;
-        let code = MintedToken::random(TokenKind::Code);
+        let code = MintedToken::random(OauthTokenKind::Code);
         let new = NewCode {
             hash: &code.hash,
             key: &key,

@@ -44,7 +44,7 @@ pub use resource::ResourceServer;
 pub use scope::{Scope, Scopes};
 use seal::Sealer;
 pub use store::{Grant, OauthStoreError};
-use token::{TokenHash, TokenKind};
+use token::{OauthTokenKind, TokenHash};
 pub use tokens::{CodeExchange, Refresh, TokenRefused, TokenSet};
 
 /// The authorization server. Clones share its caches.
@@ -158,7 +158,7 @@ impl Oauth {
     /// # Errors
     /// [`AccessRefused`].
     pub async fn authenticate(&self, text: &str, now: Timestamp) -> Result<Access, AccessRefused> {
-        let hash = TokenHash::read(TokenKind::Access, text).ok_or(AccessRefused::Invalid)?;
+        let hash = TokenHash::read(OauthTokenKind::Access, text).ok_or(AccessRefused::Invalid)?;
         let found = store::access_token(&self.db, &hash).await?.ok_or(AccessRefused::Invalid)?;
         if now >= found.expires_at || found.grant.resource != self.resource.as_str() {
             return Err(AccessRefused::Invalid);

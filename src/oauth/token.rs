@@ -24,13 +24,13 @@ const RANDOM_LENGTH: usize = 43;
 
 /// Kind of a code or token, by the beginning of its text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TokenKind {
+pub enum OauthTokenKind {
     Code,
     Access,
     Refresh,
 }
 
-impl TokenKind {
+impl OauthTokenKind {
     const fn prefix(self) -> &'static str {
         match self {
             Self::Code => "oac_",
@@ -60,7 +60,7 @@ impl TokenHash {
 
     /// Returns the hash of a text that can be a code or token of that kind.
     #[must_use]
-    pub fn read(kind: TokenKind, text: &str) -> Option<Self> {
+    pub fn read(kind: OauthTokenKind, text: &str) -> Option<Self> {
         let random = text.strip_prefix(kind.prefix())?;
         let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
         (random.len() == RANDOM_LENGTH && random.bytes().all(plain)).then(|| Self::of(text))
@@ -73,14 +73,14 @@ impl TokenHash {
 }
 
 impl MintedToken {
-    fn of(kind: TokenKind, bytes: [u8; 32]) -> Self {
+    fn of(kind: OauthTokenKind, bytes: [u8; 32]) -> Self {
         let text = format!("{}{}", kind.prefix(), URL_SAFE_NO_PAD.encode(bytes));
         Self { hash: TokenHash::of(&text), text: Secret::from(text) }
     }
 
     /// Draws a code, or a token that follows from nothing.
     #[must_use]
-    pub fn random(kind: TokenKind) -> Self {
+    pub fn random(kind: OauthTokenKind) -> Self {
         let mut bytes = [0; 32];
         getrandom::fill(&mut bytes).expect("the system has randomness");
         Self::of(kind, bytes)
@@ -90,7 +90,7 @@ impl MintedToken {
     /// now, then comes that of the secret before. Nothing of them is stored, and whoever presents the same token gets the
     /// same successor.
     pub fn successors(sealer: &Sealer, presented: &str) -> impl Iterator<Item = Self> {
-        sealer.derive(SUCCESSOR, presented).map(|bytes| Self::of(TokenKind::Refresh, bytes))
+        sealer.derive(SUCCESSOR, presented).map(|bytes| Self::of(OauthTokenKind::Refresh, bytes))
     }
 }
 
@@ -153,10 +153,10 @@ mod tests {
 
     #[test]
     fn attack_28_tokens_are_not_printed() {
-        let token = MintedToken::random(TokenKind::Access);
+        let token = MintedToken::random(OauthTokenKind::Access);
         assert!(!format!("{token:?}").contains(&token.text.expose()[4..]));
-        assert_eq!(TokenHash::read(TokenKind::Access, token.text.expose()), Some(token.hash));
-        assert_eq!(TokenHash::read(TokenKind::Refresh, token.text.expose()), None);
-        assert_eq!(TokenHash::read(TokenKind::Access, "pryv_abc"), None);
+        assert_eq!(TokenHash::read(OauthTokenKind::Access, token.text.expose()), Some(token.hash));
+        assert_eq!(TokenHash::read(OauthTokenKind::Refresh, token.text.expose()), None);
+        assert_eq!(TokenHash::read(OauthTokenKind::Access, "pryv_abc"), None);
     }
 }

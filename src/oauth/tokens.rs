@@ -4,7 +4,7 @@ use super::client::stored_id;
 use super::pkce::CodeChallenge;
 use super::scope::Scopes;
 use super::store::{self, OauthStoreError, PresentedGrant};
-use super::token::{ACCESS_TTL_MS, MintedToken, Rotation, TokenHash, TokenKind};
+use super::token::{ACCESS_TTL_MS, MintedToken, OauthTokenKind, Rotation, TokenHash};
 use super::{Oauth, ResourceServer};
 use crate::config::Secret;
 use crate::db::Tx;
@@ -79,9 +79,9 @@ impl Oauth {
         exchange: &CodeExchange<'_>,
         now: Timestamp,
     ) -> Result<TokenSet, TokenRefused> {
-        let hash = &TokenHash::read(TokenKind::Code, exchange.code).ok_or(CODE)?;
+        let hash = &TokenHash::read(OauthTokenKind::Code, exchange.code).ok_or(CODE)?;
         let (access, refresh) =
-            (&MintedToken::random(TokenKind::Access), &MintedToken::random(TokenKind::Refresh));
+            (&MintedToken::random(OauthTokenKind::Access), &MintedToken::random(OauthTokenKind::Refresh));
         let done = self.db.transaction(|mut tx| async move {
             let outcome = self.exchange_in(&mut tx, exchange, hash, (access, refresh), now).await?;
             Ok::<_, OauthStoreError>((tx, outcome))
@@ -127,8 +127,8 @@ impl Oauth {
     /// # Errors
     /// [`TokenRefused`].
     pub async fn refresh(&self, refresh: &Refresh<'_>, now: Timestamp) -> Result<TokenSet, TokenRefused> {
-        let hash = &TokenHash::read(TokenKind::Refresh, refresh.token).ok_or(REFRESH)?;
-        let access = &MintedToken::random(TokenKind::Access);
+        let hash = &TokenHash::read(OauthTokenKind::Refresh, refresh.token).ok_or(REFRESH)?;
+        let access = &MintedToken::random(OauthTokenKind::Access);
         let done = self.db.transaction(|mut tx| async move {
             let outcome = self.refresh_in(&mut tx, refresh, hash, access, now).await?;
             Ok::<_, OauthStoreError>((tx, outcome))
@@ -199,8 +199,8 @@ impl Oauth {
         client_id: &str,
         now: Timestamp,
     ) -> Result<(), OauthStoreError> {
-        let access = &TokenHash::read(TokenKind::Access, token);
-        let refresh = &TokenHash::read(TokenKind::Refresh, token);
+        let access = &TokenHash::read(OauthTokenKind::Access, token);
+        let refresh = &TokenHash::read(OauthTokenKind::Refresh, token);
         let ended = self.db.transaction(|mut tx| async move {
             if let Some(hash) = access {
                 store::delete_access_token(&mut tx, hash, client_id).await?;

@@ -1,10 +1,7 @@
 //! Other people's clients and validators, unmodified, against `farebox dev` as its users start it.
 
-use std::io::Write as _;
-use std::path::PathBuf;
-
 use farebox_test_support::agent::CHAIN_ID;
-use farebox_test_support::dev::{Dev, installed, succeeds};
+use farebox_test_support::dev::{Dev, chromium, installed, succeeds};
 use farebox_test_support::harness::{
     BODY, PREVIEW, SPONSORED, Server, client, eventually, funded, run, shared_chain,
 };
@@ -242,24 +239,6 @@ fn a_browser_pays_at_the_test_checkout_once() {
         let verdict = succeeds(node.arg(&script).arg(dev.json()).env("CHROMIUM", browser)).await;
         assert!(verdict.contains("\"ok\":true"), "{verdict}");
     });
-}
-
-/// `CHROMIUM`, or what is on the path. It is the one program that `make tools` cannot install without
-/// root, so where it is missing the test says so and is skipped.
-fn chromium() -> Option<PathBuf> {
-    let named = std::env::var_os("CHROMIUM").map(PathBuf::from);
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let found = named.or_else(|| {
-        let programs = ["chromium", "chromium-browser", "google-chrome"];
-        let mut places =
-            std::env::split_paths(&path).flat_map(|folder| programs.map(|program| folder.join(program)));
-        places.find(|place| place.is_file())
-    });
-    if found.is_none() {
-        // Past the test runner's capture: nobody should believe that this was tested.
-        let _ = writeln!(std::io::stderr(), "SKIPPED: the browser (no chromium; see scripts/tools.sh)");
-    }
-    found
 }
 
 #[test]

@@ -1,9 +1,11 @@
 //! Clients that run in a browser, at another origin.
 
 use farebox_test_support::agent::Agent;
+use farebox_test_support::dev::{chromium, installed, succeeds};
 use farebox_test_support::harness::{Server, reply, run};
 use reqwest::Method;
 use serde_json::json;
+use tokio::process::Command;
 
 use crate::fixture::Client;
 
@@ -63,5 +65,19 @@ fn attack_65_every_method_of_the_resource_asks_for_a_token_first() {
             let challenge = response.headers()["www-authenticate"].to_str().expect("text");
             assert!(challenge.contains("resource_metadata=\""), "{challenge}");
         }
+    });
+}
+
+/// The page in a real browser: with a wallet that announces itself, with a signature from elsewhere, refused, framed.
+#[test]
+fn attack_66_a_person_allows_a_program_in_a_browser_and_not_in_a_frame() {
+    run(async {
+        let Some(browser) = chromium() else { return };
+        let server = Server::start().await;
+        installed("tests/clients/node_modules/playwright-core");
+        let script = installed("tests/clients/browser_consent.mjs");
+        let mut node = Command::new("node");
+        let verdict = succeeds(node.arg(&script).arg(&server.url).env("CHROMIUM", browser)).await;
+        assert!(verdict.contains("\"ok\":true"), "{verdict}");
     });
 }

@@ -1,5 +1,6 @@
 //! `farebox dev` as its users start it, and other people's clients, unmodified, against it.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -74,4 +75,22 @@ pub async fn succeeds(command: &mut Command) -> String {
     let (success, text) = output(command).await;
     assert!(success, "{command:?}\n{text}");
     text
+}
+
+/// `CHROMIUM`, or what is on the path. It is the one program that `make tools` cannot install without
+/// root, so where it is missing the test says so and is skipped.
+pub fn chromium() -> Option<PathBuf> {
+    let named = std::env::var_os("CHROMIUM").map(PathBuf::from);
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = named.or_else(|| {
+        let programs = ["chromium", "chromium-browser", "google-chrome"];
+        let mut places =
+            std::env::split_paths(&path).flat_map(|folder| programs.map(|program| folder.join(program)));
+        places.find(|place| place.is_file())
+    });
+    if found.is_none() {
+        // Past the test runner's capture: nobody should believe that this was tested.
+        let _ = writeln!(std::io::stderr(), "SKIPPED: the browser (no chromium; see scripts/tools.sh)");
+    }
+    found
 }

@@ -24,7 +24,7 @@ static POLICY: LazyLock<String> = LazyLock::new(|| {
     let hash = |text: &str| STANDARD.encode(Sha256::digest(text.as_bytes()));
     format!(
         "default-src 'none'; script-src 'sha256-{}'; style-src 'sha256-{}'; img-src data:; connect-src 'self'; \
-         form-action 'none'; frame-ancestors 'none'; base-uri 'none'; require-trusted-types-for 'script'",
+         form-action 'none'; frame-ancestors 'none'; base-uri 'none'",
         hash(SCRIPT),
         hash(STYLE)
     )
