@@ -20,6 +20,7 @@ use crate::id::{AccountId, Timestamp};
 use crate::keys::{Keys, Rates};
 use crate::ledger::{self, Ledger, LedgerError};
 use crate::limits::{Buckets, Rate};
+use crate::mcp_files::McpFiles;
 use crate::meter::{ChannelNotifier, ServedHolds, served};
 use crate::oauth::Oauth;
 use crate::offers::Offers;
@@ -82,6 +83,8 @@ pub struct App {
     pub slow_bodies: Semaphore,
     /// Reads the attachments of chat requests.
     pub fetcher: Fetcher,
+    /// Files of the MCP server's tools.
+    pub mcp_files: McpFiles,
     /// Limiter of attachments that are read, by account.
     pub attachment_limiter: Buckets<AccountId>,
     pub metrics: PrometheusHandle,
@@ -183,6 +186,7 @@ impl App {
             large_bodies: MemoryPermits::new(config.server.large_bodies_bytes),
             slow_bodies: Semaphore::new(MAX_SLOW_BODIES),
             fetcher,
+            mcp_files: McpFiles::new(db.clone()),
             attachment_limiter: Buckets::new(Rate::per_minute(config.fetch.per_minute)),
             key_sales,
             payees: payees(&config),

@@ -39,6 +39,7 @@ pub mod funding;
 pub mod http;
 pub mod keys;
 pub mod limits;
+pub mod mcp_files;
 pub mod meter;
 pub mod oauth;
 pub mod offers;

@@ -18,6 +18,7 @@ use crate::funding::{Charges, FeeAccount, KeySales, Payee, key_sale, recover};
 use crate::id::Timestamp;
 use crate::keys::{self, Keys, Rates};
 use crate::ledger::{Ledger, sweep};
+use crate::mcp_files::McpFiles;
 use crate::meter::{ChannelNotifier, ServedHolds, served};
 use crate::oauth::Oauth;
 use crate::payments::methods::tempo::session::ChannelId;
@@ -31,6 +32,8 @@ const SWEEP_BATCH: u32 = 500;
 const DEBT_INTERVAL: Duration = Duration::from_secs(10);
 /// Interval between checkpoints. Short, so that each copies little of the database's log.
 const CHECKPOINT_INTERVAL: Duration = Duration::from_millis(100);
+/// Time between two removals of expired files of tools.
+const FILES_INTERVAL: Duration = Duration::from_mins(1);
 /// Interval between removals of old nonces.
 const NONCE_INTERVAL: Duration = Duration::from_mins(10);
 /// Interval between looks at the accounts that pay network fees, and at those that are paid.
@@ -114,6 +117,8 @@ impl Workers {
             let (db, keys) = (db.clone(), ended_keys);
             async move { forget_ended(&db, &keys, &oauth).await }
         });
+        let files = McpFiles::new(db.clone());
+        self.run(async move { forget_files(&files).await });
         for reader in context.key_sales.readers().iter().cloned() {
             self.run(key_sale::reader::run(reader));
         }
@@ -205,6 +210,16 @@ async fn forget_ended(db: &Db, keys: &Keys, oauth: &Oauth) {
             tracing::warn!(%error, "old nonces cannot be forgotten");
         }
         tokio::time::sleep(NONCE_INTERVAL).await;
+    }
+}
+
+/// Forgets files of the MCP server's tools that nobody fetched.
+async fn forget_files(files: &McpFiles) {
+    loop {
+        if let Err(error) = files.forget(Timestamp::now()).await {
+            tracing::warn!(%error, "files of tools cannot be forgotten");
+        }
+        tokio::time::sleep(FILES_INTERVAL).await;
     }
 }
 

@@ -18,6 +18,9 @@ pub struct McpConfig {
     pub clients: BTreeMap<String, PinnedClient>,
     /// Schemes of applications that a client may be redirected to, besides https and loopback.
     pub redirect_schemes: Vec<String>,
+    /// Origins whose pages may use the MCP endpoints, besides the server's own: `https://app.example.com:443`, or
+    /// `http://localhost:*` for any port. Programs send no origin, and need not be here.
+    pub allowed_origins: Vec<String>,
     /// Clients that one address may register in a minute.
     pub registration_rpm: u32,
     /// Tokens that one grant may be given in a minute.
@@ -40,6 +43,7 @@ impl Default for McpConfig {
             fetch_clients: true,
             clients: BTreeMap::new(),
             redirect_schemes: ["cursor", "vscode", "vscode-insiders"].map(str::to_owned).into(),
+            allowed_origins: Vec::new(),
             registration_rpm: 20,
             token_rpm: 60,
         }

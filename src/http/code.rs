@@ -51,6 +51,7 @@ pub enum Code {
     MessageInvalid,
     NotFound,
     MethodNotAllowed,
+    NotAcceptable,
     RequestTimeout,
     PaymentInProgress,
     IdempotencyKeyReused,
@@ -75,7 +76,7 @@ const PROBLEMS: &str = "https://paymentauth.org/problems/";
 
 impl Code {
     /// All codes, in the order of their status.
-    pub const ALL: [Self; 63] = [
+    pub const ALL: [Self; 64] = [
         Self::InvalidParams,
         Self::SeveralCredentials,
         Self::MethodUnsupported,
@@ -122,6 +123,7 @@ impl Code {
         Self::MessageInvalid,
         Self::NotFound,
         Self::MethodNotAllowed,
+        Self::NotAcceptable,
         Self::RequestTimeout,
         Self::PaymentInProgress,
         Self::IdempotencyKeyReused,
@@ -169,7 +171,6 @@ impl Code {
             Self::MissingToken => (401, "missing_token", None, "Missing Access Token"),
             Self::InvalidToken => (401, "invalid_token", None, "Invalid Access Token"),
             Self::InsufficientScope => (403, "insufficient_scope", None, "Insufficient Scope"),
-            Self::ForeignOrigin => (403, "foreign_origin", None, "Foreign Origin"),
             Self::MissingApiKey => (401, "missing_api_key", None, "Missing API Key"),
             Self::InvalidApiKey => (401, "invalid_api_key", None, "Invalid API Key"),
             Self::InactiveApiKey => (401, "inactive_api_key", None, "Inactive API Key"),
@@ -178,6 +179,7 @@ impl Code {
                 (402, "insufficient_credits", Some("payment-required"), "Insufficient Credits")
             }
             Self::KeyLimitReached => (403, "key_limit_reached", None, "Key Limit Reached"),
+            Self::ForeignOrigin => (403, "foreign_origin", None, "Foreign Origin"),
             // The contract writes those of wallet signatures in capitals.
             Self::ActionMismatch => (403, "ACTION_MISMATCH", None, "Action Mismatch"),
             Self::KeyIdMismatch => (403, "KEY_ID_MISMATCH", None, "Key Id Mismatch"),
@@ -230,6 +232,7 @@ impl Code {
             }
             Self::NotFound => (404, "not_found", None, "Not Found"),
             Self::MethodNotAllowed => (405, "method_not_allowed", None, "Method Not Allowed"),
+            Self::NotAcceptable => (406, "not_acceptable", None, "Not Acceptable"),
             Self::RequestTimeout => (408, "request_timeout", None, "Request Timeout"),
             Self::PaymentInProgress => (409, "payment_in_progress", None, "Payment In Progress"),
             Self::IdempotencyKeyReused => (409, "idempotency_key_reused", None, "Idempotency Key Reused"),

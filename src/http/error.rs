@@ -18,6 +18,7 @@ use utoipa::ToSchema;
 pub use super::code::Code;
 use crate::id::RequestId;
 use crate::money::Money;
+use crate::payments::Challenge;
 use crate::payments::http::ChallengeHeader;
 use crate::services::chat::{UpstreamError, UpstreamRefusal};
 
@@ -31,7 +32,9 @@ pub struct HttpError {
     pub code: Code,
     pub detail: String,
     /// Challenges of a 402, which must carry at least one.
-    pub challenges: Vec<ChallengeHeader>,
+    pub challenges: Vec<Challenge>,
+    /// Header that the credential must come in, where it is not `Authorization`.
+    pub carrier: Option<&'static str>,
     /// Seconds after which the same request makes sense again.
     pub retry_after: Option<u32>,
     /// Amount by which a voucher, or an account's credit, falls short.
@@ -49,6 +52,7 @@ impl HttpError {
             code,
             detail: detail.into(),
             challenges: Vec::new(),
+            carrier: None,
             retry_after: None,
             missing: None,
             param: None,
@@ -98,7 +102,7 @@ impl HttpError {
     }
 
     #[must_use]
-    pub fn with_challenges(mut self, challenges: Vec<ChallengeHeader>) -> Self {
+    pub fn with_challenges(mut self, challenges: Vec<Challenge>) -> Self {
         self.challenges = challenges;
         self
     }
@@ -268,7 +272,7 @@ pub fn render(response: Response, shape: Shape, id: &RequestId) -> Response {
     headers.remove(CONTENT_LENGTH);
     for challenge in &error.challenges {
         // Ours, and made of visible ASCII only.
-        if let Ok(value) = HeaderValue::try_from(challenge.value.as_str()) {
+        if let Ok(value) = HeaderValue::try_from(ChallengeHeader::new(challenge, error.carrier).value) {
             headers.append(WWW_AUTHENTICATE, value);
         }
     }
@@ -294,6 +298,20 @@ fn unread(parts: &Parts) -> Option<HttpError> {
 }
 
 impl HttpError {
+    /// Returns the error as problem details (RFC 9457).
+    #[must_use]
+    pub fn problem(&self) -> Problem {
+        Problem {
+            kind: self.code.problem_type(),
+            title: self.code.title(),
+            status: self.code.status().as_u16(),
+            detail: self.detail.clone(),
+            code: self.code.as_str(),
+            challenge_id: self.challenges.first().map(|c| c.id.clone()),
+            required_top_up: self.missing.map(Money::to_base_units),
+        }
+    }
+
     fn to_json(&self, shape: Shape, id: &RequestId) -> String {
         let json = match shape {
             Shape::OpenAi => serde_json::to_string(&self.to_openai()),
@@ -308,15 +326,7 @@ impl HttpError {
                 error: self.code.oauth_error(),
                 error_description: &self.detail,
             }),
-            Shape::Problem => serde_json::to_string(&Problem {
-                kind: self.code.problem_type(),
-                title: self.code.title(),
-                status: self.code.status().as_u16(),
-                detail: self.detail.clone(),
-                code: self.code.as_str(),
-                challenge_id: self.challenges.first().map(|c| c.id.clone()),
-                required_top_up: self.missing.map(Money::to_base_units),
-            }),
+            Shape::Problem => serde_json::to_string(&self.problem()),
         };
         json.expect("plain data is valid JSON")
     }

@@ -5,8 +5,10 @@ mod code;
 mod error;
 mod gates;
 mod json_size;
+mod mcp;
 mod observe;
 mod params;
+mod prepaid;
 mod request;
 mod routes;
 pub mod sse;
@@ -16,7 +18,7 @@ use std::time::Duration;
 
 use axum::http::{HeaderName, Method, Uri, header};
 use axum::middleware::from_fn_with_state;
-use axum::routing::{get, head};
+use axum::routing::{any, get, head};
 use axum::{Extension, Router};
 use tower_http::cors::{Any, CorsLayer};
 use tower_http::decompression::RequestDecompressionLayer;
@@ -49,12 +51,16 @@ pub fn router(app: &State) -> Router {
             "/api/v1/billing/test-checkout/{id}",
             get(billing::test_checkout).post(billing::test_checkout_paid),
         )
+        .route("/mcp", any(mcp::account))
+        .route("/mcp/files/{token}", get(mcp::files::get).put(mcp::files::put))
+        .route("/mpp/mcp", any(mcp::pay_per_call))
         .merge(oauth::router())
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         // What cannot be decoded is refused where bodies are read.
         .layer(RequestDecompressionLayer::new().pass_through_unaccepted(true))
         .layer(Extension(Arc::new(discovery::Documents::new(app))))
+        .layer(Extension(Arc::new(mcp::McpServices::new(app))))
         .layer(cors())
         .layer(from_fn_with_state(Arc::clone(app), observe::observe))
         .with_state(Arc::clone(app))

@@ -37,6 +37,7 @@ const FILES: &[(&str, &str)] = files![
     "0020_prompts_on_channels",
     "0021_card_refunds",
     "0022_oauth",
+    "0023_mcp_files",
 ];
 
 /// Returns the schema's migrations, with the versions, descriptions and checksums that databases remember.

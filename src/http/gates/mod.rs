@@ -7,4 +7,6 @@ pub mod payment;
 pub mod rated_key;
 pub mod wallet;
 
+pub use access_token::AccessToken;
 pub use bearer::Bearer;
+pub use rated_key::RatedKey;

@@ -1,6 +1,7 @@
 //! The payment gate in front of paid work. It only translates: what must be paid, what was presented and
 //! what becomes of it are the payment core's.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
@@ -10,6 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use mpp::protocol::core::PaymentCredential;
 use sha2::{Digest as _, Sha256};
 use tracing::Instrument as _;
+use uuid::Uuid;
 
 use super::delivery::deliver;
 use crate::app::App;
@@ -18,17 +20,95 @@ use crate::http::State;
 use crate::http::clock;
 use crate::http::error::{Code, HttpError};
 use crate::http::request::Received;
-use crate::id::{AccountId, Timestamp};
+use crate::id::{AccountId, RequestId, Timestamp};
 use crate::limits::RateLimited;
 use crate::money::Money;
-use crate::payments::http::{CREDENTIAL_HEADERS, ChallengeHeader, by_preference};
+use crate::payments::http::{CREDENTIAL_HEADERS, by_preference};
 use crate::payments::{
     ChallengeError, Credential, CredentialError, Delivery, Offer, RedeemError, Requirement, Resource,
-    Submission, WorkError,
+    Submission, WorkError, json,
 };
 
-/// Bytes of a body up to which the work for a request costs less than a question to the chain.
-const CHEAP_BYTES: usize = 8 << 10;
+/// Request as the gate sees it, whatever carries it.
+#[derive(Debug, Clone)]
+pub(in crate::http) struct PayableRequest<'a> {
+    pub resource: Resource,
+    /// Digest of its content, which challenges are bound to.
+    pub digest: Option<String>,
+    /// True if its work costs the server more than a look at the payer's balance.
+    pub is_costly: bool,
+    pub id: RequestId,
+    /// Key under which its answer can be fetched again.
+    pub idempotency_key: Option<String>,
+    /// Address that it is counted against.
+    pub client: Option<IpAddr>,
+    pub at: Timestamp,
+    /// Random part of its challenges.
+    pub nonce: Uuid,
+    pub carrier: CredentialCarrier<'a>,
+}
+
+/// Part of a request that carries its credential.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::http) enum CredentialCarrier<'a> {
+    /// Header fields (draft-httpauth-payment-00).
+    Headers(&'a HeaderMap),
+    /// A member of the `_meta` of a JSON-RPC call (draft-payment-transport-mcp-00); `None` if it is not there.
+    Meta(Option<&'a serde_json::Value>),
+}
+
+impl CredentialCarrier<'_> {
+    /// Returns the charge credential that it carries, if there is one.
+    ///
+    /// # Errors
+    /// [`CredentialError`] for several, or for one that cannot be read.
+    pub(in crate::http) fn read(self) -> Result<Option<Credential>, CredentialError> {
+        match self {
+            Self::Headers(headers) => {
+                credential(headers).and_then(|credential| credential.map(Credential::read).transpose())
+            }
+            Self::Meta(value) => value.map(json::charge_credential).transpose(),
+        }
+    }
+}
+
+impl<'a> PayableRequest<'a> {
+    /// Bytes of content up to which the work for a request costs less than a question to the chain.
+    pub(in crate::http) const CHEAP_BYTES: usize = 8 << 10;
+
+    /// Returns an HTTP request as the gate sees it.
+    ///
+    /// # Errors
+    /// 400 for an `Idempotency-Key` that cannot be one.
+    pub(in crate::http) fn of(request: &'a Received) -> Result<Self, HttpError> {
+        Ok(Self {
+            resource: request.resource.clone(),
+            digest: digest(&request.body),
+            is_costly: request.body.len() > Self::CHEAP_BYTES,
+            id: request.id.clone(),
+            idempotency_key: request.idempotency_key()?,
+            client: request.client,
+            at: request.at,
+            nonce: request.nonce,
+            carrier: CredentialCarrier::Headers(&request.headers),
+        })
+    }
+
+    /// Returns what it must pay: one of `offers`, once, for this very content.
+    pub(in crate::http) fn requirement(&self, offers: Arc<[Offer]>, service: &'static str) -> Requirement {
+        Requirement {
+            resource: self.resource.clone(),
+            digest: self.digest.clone(),
+            offers,
+            service,
+            request_id: self.id.clone(),
+            idempotency_key: None,
+            top_up: None,
+            gives_authority: false,
+            is_costly: self.is_costly,
+        }
+    }
+}
 
 /// Sells one answer: asks for payment, or redeems the credential that came.
 ///
@@ -50,9 +130,9 @@ where
     W: Future<Output = Result<A, HttpError>> + Send + 'static,
     A: Into<WorkResult> + 'static,
 {
-    let requirement = requirement(request, request.resource.clone(), offers, service);
-    let delivery = sell(app, request, requirement, work).await?;
-    Ok(deliver(Arc::clone(app), delivery))
+    let request = PayableRequest::of(request)?;
+    let requirement = request.requirement(offers, service);
+    Ok(deliver(Arc::clone(app), sell(app, request, requirement, work).await?))
 }
 
 /// Detail of the 402 of a request that asks for nothing.
@@ -73,7 +153,8 @@ pub async fn probe(
     if !request.is_probe() {
         return Ok(());
     }
-    let requirement = requirement(request, request.resource.clone(), Arc::clone(offers), service);
+    let request = PayableRequest::of(request)?;
+    let requirement = request.requirement(Arc::clone(offers), service);
     let gate = PaymentGate::new(app, request, requirement);
     match gate.credential()? {
         None => Err(gate.require_payment(Code::PaymentRequired, PROBE_DETAIL)),
@@ -102,8 +183,9 @@ where
     W: Future<Output = Result<A, HttpError>> + Send + 'static,
     A: Into<WorkResult> + 'static,
 {
-    let requirement = requirement(request, request.resource.clone(), offers, service);
-    sell(app, request, Requirement { gives_authority: true, ..requirement }, work).await
+    let request = PayableRequest::of(request)?;
+    let requirement = Requirement { gives_authority: true, ..request.requirement(offers, service) };
+    sell(app, request, requirement, work).await
 }
 
 /// Answers a zero-amount proof, once: the same proof gets the same answer for as long as its challenge lives, as it is
@@ -123,12 +205,13 @@ where
     W: Future<Output = Result<A, HttpError>> + Send + 'static,
     A: Into<WorkResult> + 'static,
 {
-    let mut gate =
-        PaymentGate::new(app, request, requirement(request, request.resource.clone(), offers, service));
+    let request = PayableRequest::of(request)?;
+    let (requirement, at) = (request.requirement(offers, service), request.at);
+    let mut gate = PaymentGate::new(app, request, requirement);
     let Some(credential) = gate.credential()? else { return Err(gate.unpaid()) };
     let challenge = credential.challenge();
     let expires = challenge.expires.as_deref().and_then(Timestamp::parse_rfc3339);
-    if expires.is_some_and(|expires| expires <= request.at) {
+    if expires.is_some_and(|expires| expires <= at) {
         let detail = "the challenge has expired; sign the new one";
         return Err(gate.require_payment(Code::PaymentExpired, detail));
     }
@@ -136,9 +219,13 @@ where
     redeem(gate, credential, work).await
 }
 
-async fn sell<A, F, W>(
+/// [`charge`] of a request that anything carries.
+///
+/// # Errors
+/// Those of [`charge`].
+pub(in crate::http) async fn sell<A, F, W>(
     app: &State,
-    request: &Received,
+    request: PayableRequest<'_>,
     requirement: Requirement,
     work: F,
 ) -> Result<Delivery, HttpError>
@@ -151,28 +238,8 @@ where
     let Some(credential) = gate.credential()? else {
         return Err(gate.unpaid());
     };
-    gate.requirement.idempotency_key = request.idempotency_key()?;
+    gate.requirement.idempotency_key = gate.request.idempotency_key.clone();
     redeem(gate, credential, work).await
-}
-
-/// The requirement of a request: to pay one of `offers` for `resource`, once, with this very body.
-pub(in crate::http) fn requirement(
-    request: &Received,
-    resource: Resource,
-    offers: Arc<[Offer]>,
-    service: &'static str,
-) -> Requirement {
-    Requirement {
-        resource,
-        digest: digest(&request.body),
-        offers,
-        service,
-        request_id: request.id.clone(),
-        idempotency_key: None,
-        top_up: None,
-        gives_authority: false,
-        is_costly: request.body.len() > CHEAP_BYTES,
-    }
 }
 
 /// Redeems a credential, in a task of its own.
@@ -227,14 +294,14 @@ where
 /// The gate in front of one request: it translates between the payment core and HTTP headers.
 pub(in crate::http) struct PaymentGate<'a> {
     app: &'a App,
-    request: &'a Received,
+    request: PayableRequest<'a>,
     requirement: Requirement,
     /// The header that credentials must come in, where it is not `Authorization`.
     carrier: Option<&'static str>,
 }
 
 impl<'a> PaymentGate<'a> {
-    pub(in crate::http) fn new(app: &'a App, request: &'a Received, requirement: Requirement) -> Self {
+    pub(in crate::http) fn new(app: &'a App, request: PayableRequest<'a>, requirement: Requirement) -> Self {
         Self { app, request, requirement, carrier: None }
     }
 
@@ -255,9 +322,7 @@ impl<'a> PaymentGate<'a> {
     /// # Errors
     /// 400 for several, 402 for one that cannot be read.
     pub(in crate::http) fn credential(&self) -> Result<Option<Credential>, HttpError> {
-        let read = credential(&self.request.headers)
-            .and_then(|credential| credential.map(Credential::read).transpose());
-        read.map_err(|error| match error {
+        self.request.carrier.read().map_err(|error| match error {
             CredentialError::Several => HttpError::new(Code::SeveralCredentials, error.to_string()),
             CredentialError::Malformed(_) => {
                 self.require_payment(Code::MalformedCredential, &error.to_string())
@@ -271,18 +336,28 @@ impl<'a> PaymentGate<'a> {
         let issuer = &self.app.issuer;
         // The chain may have been waited for: a challenge can be paid for its full time.
         let expires = issuer.expiry(clock::after_wait());
-        let offers = by_preference(&self.requirement.offers, self.request.header("accept-payment"));
+        let preferred = match self.request.carrier {
+            CredentialCarrier::Headers(headers) => {
+                headers.get("accept-payment").and_then(|value| value.to_str().ok())
+            }
+            CredentialCarrier::Meta(_) => None,
+        };
+        let offers = by_preference(&self.requirement.offers, preferred);
         let challenges = self.requirement.challenges(issuer, offers, self.request.nonce, expires);
-        let headers = challenges.iter().map(|challenge| ChallengeHeader::new(challenge, self.carrier));
-        HttpError::new(code, detail).with_challenges(headers.collect())
+        HttpError { carrier: self.carrier, ..HttpError::new(code, detail).with_challenges(challenges) }
     }
 
     /// The answer to a request without a credential.
-    fn unpaid(&self) -> HttpError {
-        self.require_payment(
-            Code::PaymentRequired,
-            "Pay one of the challenges in WWW-Authenticate and send the same request again.",
-        )
+    pub(in crate::http) fn unpaid(&self) -> HttpError {
+        let detail = match self.request.carrier {
+            CredentialCarrier::Headers(_) => {
+                "Pay one of the challenges in WWW-Authenticate and send the same request again."
+            }
+            CredentialCarrier::Meta(_) => {
+                "Pay one of the challenges and make the same call again with the credential in `_meta`."
+            }
+        };
+        self.require_payment(Code::PaymentRequired, detail)
     }
 
     fn refusal(&self, error: RedeemError<HttpError>) -> HttpError {

@@ -7,6 +7,8 @@ use serde::Serialize;
 use uuid::Uuid;
 use uuid::fmt::Simple;
 
+use farebox_types::id::AccountId;
+
 /// The operation that a challenge belongs to: `POST /mpp/pii/preview` over HTTP,
 /// `mcp:tools/call:pii_preview` over MCP.
 ///
@@ -40,6 +42,12 @@ impl Resource {
     #[must_use]
     pub fn mcp_tool(tool: &str) -> Self {
         Self { name: format!("mcp:tools/call:{tool}") }
+    }
+
+    /// The same operation for one account only: what tops an account up is for that account.
+    #[must_use]
+    pub fn of_account(self, account: &AccountId) -> Self {
+        Self { name: format!("{}?account={account}", self.name) }
     }
 
     /// The stable name, as stored with payments and bound into challenges.

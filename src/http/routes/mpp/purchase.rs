@@ -142,11 +142,13 @@ pub async fn credits(AppState(app): AppState<State>, request: Received) -> Resul
     probe(&app, &request, "credits").await?;
     let body: CreditsBody = body(&request)?;
     let (pack, offers) = pack(&app, &body.pack_id)?;
-    payment::charge(&app, &request, offers, "credits", move |paid: Paid| async move {
-        let answer = to_json(&CreditPurchase::new(&pack, paid.payer()));
-        Ok(WorkResult { answer, goods: Some(Goods { credits: pack.credits, key: None }) })
-    })
-    .await
+    payment::charge(&app, &request, offers, "credits", move |paid: Paid| credit(pack, paid)).await
+}
+
+/// Returns the answer of a purchase of credits, with what is credited.
+pub(in crate::http) async fn credit(pack: Pack, paid: Paid) -> Result<WorkResult, HttpError> {
+    let answer = to_json(&CreditPurchase::new(&pack, paid.payer()));
+    Ok(WorkResult { answer, goods: Some(Goods { credits: pack.credits, key: None }) })
 }
 
 /// Buy an API key with credits; both belong to the paying wallet.
@@ -259,7 +261,11 @@ fn body<T: serde::de::DeserializeOwned>(request: &Received) -> Result<T, HttpErr
     Params::of(request)?.read()
 }
 
-fn pack(app: &App, id: &str) -> Result<(Pack, Arc<[Offer]>), HttpError> {
+/// Returns a pack and the offers that it is sold for.
+///
+/// # Errors
+/// 400 if there is no such pack.
+pub(in crate::http) fn pack(app: &App, id: &str) -> Result<(Pack, Arc<[Offer]>), HttpError> {
     let found = app.config.billing.pack(id).cloned().zip(app.offers.packs.get(id).cloned());
     found.ok_or_else(|| HttpError::invalid("there is no such pack; GET /mpp/keys lists them"))
 }

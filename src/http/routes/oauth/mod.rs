@@ -8,11 +8,9 @@ pub mod terms;
 mod token;
 
 use axum::Router;
-use axum::routing::{any, get, post};
+use axum::routing::{get, post};
 
 use crate::http::State;
-use crate::http::error::{Code, HttpError};
-use crate::http::gates::access_token::AccessToken;
 
 /// Routes of the authorization server.
 pub fn router() -> Router<State> {
@@ -25,10 +23,4 @@ pub fn router() -> Router<State> {
         .route("/oauth/token", post(token::token))
         .route("/oauth/revoke", post(token::revoke))
         .route("/oauth/register", post(token::register))
-        .route("/mcp", any(resource))
-}
-
-/// The protected resource, as far as it is here.
-async fn resource(_: AccessToken) -> HttpError {
-    HttpError::new(Code::NotFound, "the MCP server is not here yet")
 }

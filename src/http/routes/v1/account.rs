@@ -11,11 +11,11 @@ use time::Date;
 use time::format_description::well_known::Iso8601;
 use utoipa::ToSchema;
 
-use super::reply::ledger_unavailable;
 use crate::http::State;
 use crate::http::clock::ArrivedAt;
 use crate::http::error::{HttpError, OpenAiError};
 use crate::http::gates::Bearer;
+use crate::http::prepaid::refusal::ledger_unavailable;
 use crate::ledger::BudgetUse;
 use crate::money::Money;
 use crate::services::chat::dollars;
@@ -103,9 +103,15 @@ pub struct DayUsage {
 
 /// Range of days.
 #[derive(Debug, Default, Deserialize)]
-pub struct UsageQuery {
+#[serde(deny_unknown_fields)]
+pub struct DayRange {
     from: Option<String>,
     to: Option<String>,
+}
+
+/// Returns the part of a limit that is left.
+pub fn remaining(limit: Option<Money>, used: Money) -> Option<Money> {
+    limit.map(|limit| limit.checked_sub(used).unwrap_or_default().max(Money::ZERO))
 }
 
 /// Read the credits of the account that the key spends.
@@ -143,9 +149,7 @@ pub async fn key(AppState(app): AppState<State>, ArrivedAt(now): ArrivedAt, bear
     let answer = used.map_err(|error| ledger_unavailable(&error)).map(|BudgetUse { today, total }| {
         let rates = app.rates.view(key, now);
         let limits = key.limits.clone();
-        let left = |limit: Option<Money>, used: Money| {
-            limit.map(|limit| dollars(limit.checked_sub(used).unwrap_or_default().max(Money::ZERO)))
-        };
+        let left = |limit: Option<Money>, used: Money| remaining(limit, used).map(dollars);
         fresh(Data {
             data: KeyStatus {
                 id: key.id.to_string(),
@@ -182,13 +186,13 @@ pub async fn usage(
     AppState(app): AppState<State>,
     ArrivedAt(now): ArrivedAt,
     bearer: Bearer,
-    query: Result<Query<UsageQuery>, axum::extract::rejection::QueryRejection>,
+    query: Result<Query<DayRange>, axum::extract::rejection::QueryRejection>,
 ) -> Response {
     let today = bearer.key().budget(now).day;
     let answer = async {
         let Query(query) =
             query.map_err(|_| HttpError::invalid("the query is not valid; send `from` and `to`"))?;
-        let (from, to) = days(&query, &today)?;
+        let (from, to) = query.days(&today)?;
         let days = app.ledger.budget_days(bearer.key().id.as_str(), &from, &to).await;
         let days = days.map_err(|error| ledger_unavailable(&error))?;
         let total = days.iter().try_fold(Money::ZERO, |sum, (_, spent)| sum.checked_add(*spent));
@@ -198,20 +202,26 @@ pub async fn usage(
     bearer.answer(answer.await)
 }
 
-/// Returns the first and the last day that are asked for.
-fn days(query: &UsageQuery, today: &str) -> Result<(String, String), HttpError> {
-    let day = |name: &str, text: &str| {
-        Date::parse(text, &Iso8601::DATE)
-            .map_err(|_| HttpError::invalid(format!("{name} must be a day such as 2026-01-31")).param(name))
-    };
-    let to = day("to", query.to.as_deref().unwrap_or(today))?;
-    let default = to.saturating_sub(time::Duration::days(DEFAULT_DAYS - 1));
-    let from = query.from.as_deref().map_or(Ok(default), |text| day("from", text))?;
-    if !(0..MAX_DAYS).contains(&(to - from).whole_days()) {
-        let problem = format!("from must be a day before `to`, {} days at the most", MAX_DAYS - 1);
-        return Err(HttpError::invalid(problem).param("from"));
+impl DayRange {
+    /// Returns the first and the last day that are asked for.
+    ///
+    /// # Errors
+    /// 400 with the name of the day that cannot be used.
+    pub fn days(&self, today: &str) -> Result<(String, String), HttpError> {
+        let day = |name: &str, text: &str| {
+            Date::parse(text, &Iso8601::DATE).map_err(|_| {
+                HttpError::invalid(format!("{name} must be a day such as 2026-01-31")).param(name)
+            })
+        };
+        let to = day("to", self.to.as_deref().unwrap_or(today))?;
+        let default = to.saturating_sub(time::Duration::days(DEFAULT_DAYS - 1));
+        let from = self.from.as_deref().map_or(Ok(default), |text| day("from", text))?;
+        if !(0..MAX_DAYS).contains(&(to - from).whole_days()) {
+            let problem = format!("from must be a day before `to`, {} days at the most", MAX_DAYS - 1);
+            return Err(HttpError::invalid(problem).param("from"));
+        }
+        Ok((from.to_string(), to.to_string()))
     }
-    Ok((from.to_string(), to.to_string()))
 }
 
 /// Makes an answer that may be shown again for a few seconds.
@@ -226,8 +236,8 @@ mod tests {
     #[test]
     fn a_range_of_days_is_read() {
         let read = |from: Option<&str>, to: Option<&str>| {
-            let query = UsageQuery { from: from.map(str::to_owned), to: to.map(str::to_owned) };
-            days(&query, "2026-03-01").map_err(|error| error.detail)
+            let query = DayRange { from: from.map(str::to_owned), to: to.map(str::to_owned) };
+            query.days("2026-03-01").map_err(|error| error.detail)
         };
         let range = |from: &str, to: &str| Ok((from.to_owned(), to.to_owned()));
         assert_eq!(read(None, None), range("2026-01-31", "2026-03-01"));

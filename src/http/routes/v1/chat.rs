@@ -1,40 +1,25 @@
 //! `POST /v1/chat/completions`: OpenAI's chat completions, paid from prepaid credits by the token.
 
 use std::convert::Infallible;
-use std::sync::Arc;
-use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::State as AppState;
 use axum::http::HeaderValue;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::Response;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_stream::{Stream, StreamExt as _};
-use tracing::Instrument as _;
 
-use super::affordable::minimum_cost;
-use super::reply::{self, in_progress, insufficient, key_reused};
-use super::{affordable, attachments, top_up};
+use super::reply;
 use crate::http::error::{HttpError, OpenAiError};
 use crate::http::gates::Bearer;
+use crate::http::prepaid::chat::AcceptedChat;
+use crate::http::prepaid::{PrepaidRequest, refusal};
 use crate::http::request::{Received, ReceivedWithFiles};
 use crate::http::routes::mpp::chat::{ChatBody, with_replaced};
-use crate::http::{State, clock, sse};
-use crate::id::{RequestId, Timestamp};
-use crate::keys::{Key, RevocationToken, TokenReservation};
-use crate::ledger::{Estimate, LARGEST, OpenOutcome};
-use crate::meter::{
-    self, MeteredRequest, MeteredStream, PrepaidSource, PrepaidTerms, StreamEnd, StreamEvent, StreamSummary,
-    served,
-};
-use crate::money::Money;
-use crate::services::chat::{AnswerHead, ChatRequest, ProtectedRequest, RequestLimits};
-
-/// Time for which the headers of a stream wait for the model: an error within this time
-/// is an HTTP error, as clients expect it, and a later one an event.
-const FIRST_EVENT_TIMEOUT: Duration = Duration::from_secs(2);
+use crate::http::{State, sse};
+use crate::meter::StreamEvent;
 
 /// Chat, paid by the token from prepaid credits.
 ///
@@ -67,202 +52,26 @@ pub async fn completions(
 ) -> Response {
     let answer = async {
         let ReceivedWithFiles(request) = request?;
-        top_up::answer(&app, &bearer, &request, serve(&app, &bearer, &request)).await
+        reply::paid(&app, &bearer, &request, serve(&app, &bearer, &request)).await
     };
     bearer.answer(answer.await)
 }
 
 async fn serve(app: &State, bearer: &Bearer, request: &Received) -> Result<Response, HttpError> {
-    let limits = RequestLimits { attachments: attachments::accepted(app), ..RequestLimits::default() };
-    let chat = ChatRequest::parse(request.json_text()?, &app.models.catalog, limits)
-        .map_err(|error| reply::chat_error(&error))?;
-    if !bearer.key().allows(&chat.model().id) {
-        return Err(super::models::unknown(None));
-    }
-    let idempotency_key = request.idempotency_key()?;
-    let chat = attachments::read(app, bearer, chat, idempotency_key.as_deref(), request.at).await?;
-    // Attachments are protected like messages. Files take seconds, and so can texts: for those who could pay.
-    let privacy = app.models.privacy.for_account(bearer.key().account().as_str());
-    if chat.is_costly_to_examine(&privacy) {
-        affordable::check(app, bearer, &chat, idempotency_key.as_deref(), request.at).await?;
-    }
-    let chat = chat.protect(&privacy).await.map_err(|error| reply::chat_error(&error))?;
-    let replaced = chat.replaced().cloned();
-    let least = chat.prompt().min_tokens();
-    let likely = chat.prompt().estimated_tokens().saturating_add(chat.likely_tokens());
-    // Attachments and files may have taken half a minute: tokens count in the minute in which they are used, and the
-    // hold's day and end are counted from when it is opened.
-    let now = clock::after_wait();
-    let accepted = AcceptedRequest {
-        app: Arc::clone(app),
-        key: bearer.key().clone(),
-        revocation: app.keys.revocation_token(&bearer.key().id),
-        request_id: request.id.clone(),
-        idempotency_key,
-        reservation: bearer.reserve_tokens(least, likely, now).await?,
-        chat,
-        now,
-    };
-    let answer = if accepted.chat.stream() { stream(accepted).await } else { non_streaming(accepted).await };
+    let accepted = AcceptedChat::new(app, bearer, PrepaidRequest::of(request)?).await?;
+    let replaced = accepted.replaced().cloned();
+    let answer = if accepted.is_stream() { stream(accepted).await } else { whole(accepted).await };
     answer.map(|response| with_replaced(response, replaced.as_ref()))
 }
 
-/// A request that may be served, if it can be paid.
-struct AcceptedRequest {
-    app: State,
-    key: Key,
-    revocation: Arc<RevocationToken>,
-    request_id: RequestId,
-    idempotency_key: Option<String>,
-    reservation: TokenReservation,
-    chat: ProtectedRequest,
-    /// Time at which its hold is opened.
-    now: Timestamp,
-}
-
-/// A request with its hold.
-struct HeldRequest {
-    app: State,
-    metered: MeteredRequest,
-    source: PrepaidSource,
-    reservation: TokenReservation,
-    /// Kept while the request runs, so that it learns of the end of its key.
-    _revocation: Arc<RevocationToken>,
-}
-
-/// Length of the answer that a request gets.
-#[derive(Debug, PartialEq, Eq)]
-struct ServingPlan {
-    /// Completion tokens, all choices together.
-    tokens: u64,
-    /// True if that is less than was asked for.
-    shortened: bool,
-}
-
-impl ServingPlan {
-    /// Plans the longest answer that `affordable` pays for; `None` when that is not
-    /// even a minimal one, however short the prompt turns out to be.
-    fn new(chat: &ChatRequest, is_limited: bool, affordable: Money) -> Option<Self> {
-        let (tariff, prompt, wanted) =
-            (chat.tariff_at_most(is_limited), planned_prompt(chat, is_limited), chat.max_tokens());
-        if tariff.text_cost(prompt, wanted).is_some_and(|cost| cost <= affordable) {
-            return Some(Self { tokens: wanted, shortened: false });
-        }
-        if minimum_cost(chat, is_limited)? > affordable {
-            return None;
-        }
-        let tokens = tariff.affordable_tokens(affordable, prompt, wanted).max(chat.min_useful_tokens());
-        Some(Self { tokens, shortened: true })
-    }
-}
-
-/// Returns the tokens of the prompt that money is set aside for. Where a budget limits the request, that is the most
-/// that it can have: what is charged never exceeds what was set aside.
-fn planned_prompt(chat: &ChatRequest, is_limited: bool) -> u64 {
-    if is_limited { chat.prompt().max_tokens() } else { chat.prompt().estimated_tokens() }
-}
-
-/// Estimates the cost of a request.
-fn estimate(chat: &ChatRequest, is_limited: bool) -> Estimate {
-    let cost = chat.tariff_at_most(is_limited).text_cost(planned_prompt(chat, is_limited), chat.max_tokens());
-    let least = minimum_cost(chat, is_limited);
-    Estimate { wanted: cost.unwrap_or(LARGEST), least: least.unwrap_or(LARGEST) }
-}
-
-impl AcceptedRequest {
-    /// Opens the hold.
-    async fn open(self) -> Result<HeldRequest, HttpError> {
-        // Attachments may have taken long.
-        let expires_at = served::expiry(clock::after_wait());
-        let key = self.idempotency_key.as_deref();
-        let is_limited = self.key.limits.has_budget();
-        let estimate = estimate(&self.chat, is_limited);
-        let request = self.key.hold_request(key, estimate, self.now, expires_at);
-        let (hold, reserved) = match affordable::open(&self.app, request).await? {
-            OpenOutcome::Open { hold, reserved } => (hold, reserved),
-            OpenOutcome::InProgress => return Err(in_progress()),
-            OpenOutcome::Charged => return Err(key_reused()),
-            OpenOutcome::Short(found) => {
-                return Err(insufficient(found, estimate.least));
-            }
-        };
-        let shortened = ServingPlan::new(&self.chat, is_limited, reserved).filter(|plan| plan.shortened);
-        let is_shortened = shortened.is_some();
-        let chat = match shortened {
-            Some(plan) => self.chat.with_max_tokens(plan.tokens),
-            None => self.chat,
-        };
-        let source = PrepaidSource::new(PrepaidTerms {
-            tariff: chat.model().tariff,
-            prompt: chat.prompt(),
-            max_tokens: chat.max_tokens(),
-            is_shortened,
-            limit: is_limited.then_some(reserved),
-            key: self.key.id.to_string(),
-            key_ended: self.revocation.cancellation(),
-        });
-        let metered = MeteredRequest {
-            hold: self.app.served.serve(hold),
-            request_id: self.request_id,
-            chat: Arc::new(chat),
-            head: AnswerHead::new(self.now),
-        };
-        Ok(HeldRequest {
-            app: self.app,
-            metered,
-            source,
-            reservation: self.reservation,
-            _revocation: self.revocation,
-        })
-    }
-}
-
-/// Streams the answer. From opening the hold to closing it is one task that a client cannot cancel by
-/// going away: it learns of that, and closes the hold at what was delivered.
-async fn stream(accepted: AcceptedRequest) -> Result<Response, HttpError> {
-    let tasks = accepted.app.tasks.clone();
-    let (opened, opening) = oneshot::channel();
-    let served = async move {
-        let held = match accepted.open().await {
-            Ok(held) => held,
-            Err(error) => return drop(opened.send(Err(error))),
-        };
-        let HeldRequest { app, metered, source, reservation, _revocation } = held;
-        let (chat, head) = (Arc::clone(&metered.chat), metered.head.clone());
-        let (stream, events) = MeteredStream::new(metered, source, app.ledger.clone());
-        // Where the client is gone, dropping the events ends the stream at once.
-        drop(opened.send(Ok(events)));
-        let summary = stream.run(Box::pin(app.models.upstreams.stream(&chat, &head))).await;
-        reservation.use_tokens(summary.units);
-        tracing::info!(tokens = summary.units, end = summary.end.as_str(), "prepaid stream ended");
-    };
-    tasks.spawn(served.in_current_span());
-    let mut events = opening.await.map_err(|_| reply::billing_error())??;
-    let first = match tokio::time::timeout(FIRST_EVENT_TIMEOUT, events.recv()).await {
-        Ok(Some(StreamEvent::End(summary))) => match early_error(&summary) {
-            Some(error) => return Err(error),
-            None => StreamEvent::End(summary),
-        },
-        Ok(Some(event)) => event,
-        Ok(None) => return Err(reply::billing_error()),
-        Err(_) => StreamEvent::Ping,
-    };
+async fn stream(accepted: AcceptedChat) -> Result<Response, HttpError> {
+    let (first, events) = accepted.stream().await?;
     let mut response = Response::new(Body::from_stream(frames(first, events)));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     headers.insert("cache-control", HeaderValue::from_static("no-cache"));
     headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
     Ok(response)
-}
-
-/// Returns the error of a stream that ended before it began.
-fn early_error(summary: &StreamSummary) -> Option<HttpError> {
-    match &summary.end {
-        StreamEnd::Upstream(_) | StreamEnd::KeyEnded | StreamEnd::LedgerUnavailable if summary.units == 0 => {
-            reply::stream_error(&summary.end)
-        }
-        _ => None,
-    }
 }
 
 fn frames(
@@ -278,7 +87,7 @@ fn frame(event: &StreamEvent) -> Bytes {
         // There are no vouchers here.
         StreamEvent::Ping | StreamEvent::NeedVoucher { .. } => sse::PING,
         StreamEvent::End(summary) => {
-            let error = reply::stream_error(&summary.end);
+            let error = refusal::stream_error(&summary.end);
             let error = error.map_or_else(String::new, |error| sse::error(&error.to_openai()));
             let usage = summary.usage_chunk.as_slice();
             [&sse::data(usage), error.as_bytes(), sse::DONE.as_bytes()].concat().into()
@@ -286,88 +95,13 @@ fn frame(event: &StreamEvent) -> Bytes {
     }
 }
 
-async fn non_streaming(accepted: AcceptedRequest) -> Result<Response, HttpError> {
-    let (app, account) = (Arc::clone(&accepted.app), accepted.key.account());
-    let (mut answer, answered) = oneshot::channel();
-    let served = async move {
-        let answered = match accepted.open().await {
-            Ok(HeldRequest { app, metered, source, reservation, _revocation }) => {
-                let (chat, head) = (Arc::clone(&metered.chat), metered.head.clone());
-                let start = app.models.upstreams.non_streaming(&chat, &head);
-                let summary =
-                    meter::non_streaming(metered, source, &app.ledger, start, answer.closed()).await;
-                reservation.use_tokens(summary.units);
-                let cost = summary.cost;
-                summary
-                    .answer
-                    .map(|completion| (completion, cost))
-                    .map_err(|error| reply::answer_error(&error))
-            }
-            Err(error) => Err(error),
-        };
-        // Nobody waits any more when the client went away.
-        drop(answer.send(answered));
-    };
-    app.tasks.spawn(served.in_current_span());
-    let (completion, cost) = answered.await.map_err(|_| reply::billing_error())??;
-    let mut response = Response::new(Body::from(completion.into_json(Some(cost))));
+async fn whole(accepted: AcceptedChat) -> Result<Response, HttpError> {
+    let paid = accepted.answer().await?;
+    let mut response = Response::new(Body::from(paid.completion.into_json(Some(paid.cost))));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    reply::write_cost(response.headers_mut(), cost);
-    // Not worth failing a paid answer for.
-    if let Ok(balance) = app.ledger.balance(&account).await {
-        reply::write_balance(response.headers_mut(), balance.available());
+    reply::write_cost(response.headers_mut(), paid.cost);
+    if let Some(balance) = paid.balance {
+        reply::write_balance(response.headers_mut(), balance);
     }
     Ok(response)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config;
-    use crate::services::chat::Catalog;
-
-    fn chat(more: &str) -> ChatRequest {
-        let catalog = Catalog::new(&[config::ModelConfig {
-            id: "small".into(),
-            price_per_million_input: Money::from_micros(1_000_000),
-            price_per_million_output: Money::from_micros(10_000_000),
-            context_length: 1000,
-            max_output_tokens: 100,
-            ..config::ModelConfig::default()
-        }]);
-        let body = format!(
-            r#"{{"model":"small","messages":[{{"role":"user","content":"{}"}}]{more}}}"#,
-            "x".repeat(80)
-        );
-        ChatRequest::parse(&body, &catalog, RequestLimits::default()).expect("valid")
-    }
-
-    #[test]
-    fn what_the_balance_can_pay_is_never_refused() {
-        // The prompt is 24 tokens, and 10 at the least; a token of the answer costs 10.
-        for (more, affordable, tokens) in [
-            ("", 5_000, Some((100, false))),
-            ("", 1_024, Some((100, false))),
-            ("", 1_023, Some((99, true))),
-            ("", 300, Some((27, true))),
-            ("", 170, Some((16, true))),
-            ("", 169, None),
-            (r#","max_tokens":5"#, 74, Some((5, false))),
-            (r#","max_tokens":5"#, 73, Some((5, true))),
-            (r#","max_tokens":5"#, 59, None),
-            (r#","max_tokens":3,"n":4"#, 140, Some((12, true))),
-            ("", 0, None),
-        ] {
-            let chat = chat(more);
-            let plan = ServingPlan::new(&chat, false, Money::from_micros(affordable));
-            assert_eq!(
-                plan.as_ref().map(|plan| (plan.tokens, plan.shortened)),
-                tokens,
-                "{more} {affordable}"
-            );
-            let held = estimate(&chat, false).within(Money::from_micros(affordable));
-            assert_eq!(held.is_some(), plan.is_some());
-            assert!(held.is_none_or(|held| held.micros() <= affordable));
-        }
-    }
 }

@@ -1,12 +1,9 @@
 //! `/v1`: OpenAI's API, paid from a wallet's prepaid credits with an API key.
 
 pub mod account;
-mod affordable;
-mod attachments;
 pub mod chat;
 pub mod models;
 pub mod preview;
 mod reply;
-mod top_up;
 
 pub use reply::{BALANCE_HEADER, COST_HEADER};

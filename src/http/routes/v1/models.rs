@@ -8,8 +8,9 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::http::State;
-use crate::http::error::{Code, HttpError, OpenAiError};
+use crate::http::error::OpenAiError;
 use crate::http::gates::Bearer;
+use crate::http::prepaid::refusal::unknown_model;
 use crate::services::chat::{Model, ModelView};
 
 /// A model in the shape of OpenAI's list, with our prices.
@@ -79,16 +80,7 @@ pub async fn detail_of_vendor(
 fn show(app: &State, bearer: &Bearer, id: &str) -> Response {
     let found = app.models.catalog.get(id).filter(|model| bearer.key().allows(&model.id));
     let answer = found.map(|model| cached(object(app, model)));
-    bearer.answer(answer.ok_or_else(|| unknown(None)))
-}
-
-/// Makes the error of a model that there is not, or that this key may not use: not told apart.
-pub(super) fn unknown(nearest: Option<&str>) -> HttpError {
-    let hint = nearest.map_or_else(
-        || "GET /v1/models lists those there are".to_owned(),
-        |id| format!("did you mean `{id}`?"),
-    );
-    HttpError::new(Code::ModelNotFound, format!("there is no such model for this key; {hint}")).param("model")
+    bearer.answer(answer.ok_or_else(|| unknown_model(None)))
 }
 
 /// Makes an answer that the client may keep for an hour, as the API's guidance has it.

@@ -1,90 +1,33 @@
-//! Errors of the prepaid API, and headers of its answers.
+//! Prepaid answers over HTTP, and their headers.
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::response::Response;
 
-use crate::http::error::{Code, HttpError};
-use crate::ledger::{LimitedBy, SpendingLimit};
-use crate::meter::{AnswerError, StreamEnd};
+use crate::http::State;
+use crate::http::error::HttpError;
+use crate::http::gates::Bearer;
+use crate::http::gates::delivery;
+use crate::http::gates::payment::PayableRequest;
+use crate::http::prepaid::top_up;
+use crate::http::request::Received;
 use crate::money::Money;
-use crate::services::chat::{ChatError, UpstreamError};
 
-/// Makes the error of a request that needs more than can be spent on it.
-pub(super) fn insufficient(left: SpendingLimit, needed: Money) -> HttpError {
-    let missing = needed.checked_sub(left.affordable);
-    let (needed, affordable) = (needed.to_dollars(), left.affordable.to_dollars());
-    let (code, reason) = match left.bound {
-        LimitedBy::Balance => {
-            (Code::InsufficientCredits, "the account's credits do not pay for it; add credits")
-        }
-        LimitedBy::Daily => {
-            (Code::KeyLimitReached, "the key's daily limit is reached; it begins anew at 00:00 UTC")
-        }
-        LimitedBy::Total => {
-            (Code::KeyLimitReached, "the key's limit is reached; use another key or raise it")
-        }
-    };
-    HttpError::new(
-        code,
-        format!("this request needs at least ${needed}, and ${affordable} can be spent on it: {reason}"),
-    )
-    .missing(missing)
-}
-
-/// Makes the error of a request whose first try is still being served.
-pub(super) fn in_progress() -> HttpError {
-    HttpError::new(
-        Code::PaymentInProgress,
-        "a request with this Idempotency-Key is being served; wait for its answer",
-    )
-    .retry_after(1)
-}
-
-/// Makes the error of a request whose idempotency key was charged for.
-pub(super) fn key_reused() -> HttpError {
-    HttpError::new(
-        Code::IdempotencyKeyReused,
-        "a request with this Idempotency-Key was charged: it was answered, or its client left when a model had it; use a new \
-         key for a new answer",
-    )
-}
-
-/// Logs a failure of the ledger and makes its error: nothing is delivered then.
-pub(super) fn ledger_unavailable(error: &impl std::fmt::Display) -> HttpError {
-    tracing::error!(%error, "a prepaid request cannot be charged");
-    billing_error()
-}
-
-/// Makes the error of a request that could not be charged.
-pub(super) fn billing_error() -> HttpError {
-    HttpError::new(
-        Code::BillingError,
-        "the request could not be charged, so nothing was delivered; send it again",
-    )
-    .retry_soon()
-}
-
-/// Makes the error of a chat request that is not passed on, with the routes of this API in its text.
-pub(super) fn chat_error(error: &ChatError) -> HttpError {
-    match error {
-        ChatError::ContextLength { .. } => {
-            return HttpError::new(Code::ContextLengthExceeded, error.to_string()).param("messages");
-        }
-        ChatError::UnknownModel { nearest } => return super::models::unknown(nearest.as_deref()),
-        ChatError::Examination(reason) => return (*reason).into(),
-        ChatError::Syntax(_)
-        | ChatError::InvalidField { .. }
-        | ChatError::Selection(_)
-        | ChatError::File { .. } => {}
+/// Awaits an answer, after the credit that the request brings along, and adds the receipt of that.
+///
+/// # Errors
+/// Those of [`top_up::answer`].
+pub(super) async fn paid(
+    app: &State,
+    bearer: &Bearer,
+    request: &Received,
+    answer: impl Future<Output = Result<Response, HttpError>>,
+) -> Result<Response, HttpError> {
+    let (mut response, paid) = top_up::answer(app, bearer, &PayableRequest::of(request)?, answer).await?;
+    if let Some(delivery) = paid {
+        delivery::with_receipt(&mut response, &delivery);
+        delivery::delivered(app, delivery.payment);
     }
-    let refused = HttpError::invalid(error.to_string().replace("/mpp/", "/v1/"));
-    match error.param() {
-        Some(param) => refused.param(param),
-        None => refused,
-    }
-}
-
-fn upstream_error(error: &UpstreamError) -> HttpError {
-    HttpError::of_upstream(error, error.to_string())
+    Ok(response)
 }
 
 /// Header with what a request cost, in dollars.
@@ -106,34 +49,4 @@ fn write_dollars(headers: &mut HeaderMap, name: &'static str, amount: Money) {
     if let Ok(value) = HeaderValue::try_from(amount.to_dollars()) {
         headers.insert(HeaderName::from_static(name), value);
     }
-}
-
-/// Makes the error in place of a non-streaming answer.
-pub(super) fn answer_error(error: &AnswerError) -> HttpError {
-    match error {
-        AnswerError::Upstream(error) => upstream_error(error),
-        AnswerError::KeyEnded => key_ended(),
-        AnswerError::Superseded | AnswerError::LedgerUnavailable | AnswerError::ClientGone => billing_error(),
-    }
-}
-
-/// Makes the error that a stream ends with, unless it is complete.
-pub(super) fn stream_error(end: &StreamEnd) -> Option<HttpError> {
-    Some(match end {
-        StreamEnd::Complete | StreamEnd::ClientGone => return None,
-        StreamEnd::Upstream(error) => upstream_error(error),
-        StreamEnd::OutOfCredit => HttpError::new(
-            Code::InsufficientCredits,
-            "the account's credits or the key's budget are used up; what was delivered is paid, add to them for more",
-        ),
-        StreamEnd::KeyEnded => key_ended(),
-        StreamEnd::NoVoucher | StreamEnd::Superseded | StreamEnd::LedgerUnavailable => HttpError::new(
-            Code::BillingError,
-            "the answer could not be charged any further; what was delivered is paid",
-        ),
-    })
-}
-
-fn key_ended() -> HttpError {
-    HttpError::new(Code::InactiveApiKey, "the API key was revoked or has expired")
 }

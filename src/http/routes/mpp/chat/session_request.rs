@@ -12,9 +12,8 @@ use crate::http::error::{Code, HttpError};
 use crate::http::gates::payment;
 use crate::http::request::Received;
 use crate::offers::sessions::Sessions;
-use crate::payments::http::ChallengeHeader;
 use crate::payments::methods::tempo::session::{ChannelId, SessionCredential, SessionOffer, VoucherError};
-use crate::payments::{ChallengeError, CredentialError, Method, Resource};
+use crate::payments::{Challenge, ChallengeError, CredentialError, Method, Resource};
 use crate::services::chat::ChatRequest;
 
 /// One request of a session.
@@ -82,11 +81,10 @@ impl<'a> SessionRequest<'a> {
         HttpError::new(code, detail).with_challenges(vec![challenge])
     }
 
-    fn challenge(&self, offer: &SessionOffer) -> ChallengeHeader {
+    fn challenge(&self, offer: &SessionOffer) -> Challenge {
         let issuer = &self.sessions.issuer;
         let opaque = self.resource.opaque(self.request.nonce);
-        let challenge = issuer.issue(offer, &opaque, None, issuer.expiry(clock::after_wait()));
-        ChallengeHeader::new(&challenge, None)
+        issuer.issue(offer, &opaque, None, issuer.expiry(clock::after_wait()))
     }
 
     /// Reads a session credential and checks that its challenge is this server's and in time.

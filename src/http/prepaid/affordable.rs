@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
-use super::reply::{billing_error, in_progress, insufficient, key_reused, ledger_unavailable};
+use super::refusal::{billing_error, in_progress, insufficient, key_reused, ledger_unavailable};
 use crate::app::App;
 use crate::http::State;
 use crate::http::error::HttpError;
-use crate::http::gates::Bearer;
+use crate::http::gates::RatedKey;
 use crate::id::Timestamp;
 use crate::ledger::{Estimate, HoldRequest, LARGEST, OpenOutcome};
 use crate::money::Money;
@@ -30,13 +30,13 @@ pub(super) fn minimum_cost(chat: &ChatRequest, is_limited: bool) -> Option<Money
 /// If the ledger cannot be read.
 pub(super) async fn probe(
     app: &State,
-    bearer: &Bearer,
+    key: &RatedKey,
     idempotency_key: Option<&str>,
     now: Timestamp,
 ) -> Result<OpenOutcome, HttpError> {
     // No account has this much: it opens no hold, and tells how much could be reserved.
     let most = Estimate { wanted: LARGEST, least: LARGEST };
-    open(app, bearer.key().hold_request(idempotency_key, most, now, now)).await
+    open(app, key.key().hold_request(idempotency_key, most, now, now)).await
 }
 
 /// Opens a hold, and waits a while for a database that is away.
@@ -50,19 +50,30 @@ pub(super) async fn open(app: &App, request: HoldRequest) -> Result<OpenOutcome,
     }
 }
 
+/// Checks that a known price could be paid.
+///
+/// # Errors
+/// 402 or 403 if it could not, and if the ledger cannot be read.
+pub async fn check_price(app: &State, key: &RatedKey, price: Money, now: Timestamp) -> Result<(), HttpError> {
+    match probe(app, key, None, now).await? {
+        OpenOutcome::Short(found) if found.affordable < price => Err(insufficient(found, price)),
+        _ => Ok(()),
+    }
+}
+
 /// Checks that there is enough for the shortest answer, and that the request was not paid before.
 ///
 /// # Errors
 /// The reason for which it would not be served.
 pub(super) async fn check(
     app: &State,
-    bearer: &Bearer,
+    key: &RatedKey,
     chat: &ChatRequest,
     idempotency_key: Option<&str>,
     now: Timestamp,
 ) -> Result<(), HttpError> {
-    let minimum = minimum_cost(chat, bearer.key().limits.has_budget());
-    match probe(app, bearer, idempotency_key, now).await? {
+    let minimum = minimum_cost(chat, key.key().limits.has_budget());
+    match probe(app, key, idempotency_key, now).await? {
         OpenOutcome::InProgress => Err(in_progress()),
         OpenOutcome::Charged => Err(key_reused()),
         OpenOutcome::Short(found) => match minimum {

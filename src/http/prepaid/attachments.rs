@@ -5,11 +5,11 @@
 //! when the prompt's length is known.
 
 use super::affordable;
-use super::reply;
+use super::refusal;
 use crate::fetch::{FetchError, FetchFailure, FetchRequest, FetchedBytes, FetchedItem};
 use crate::http::State;
 use crate::http::error::{Code, HttpError, wait_seconds};
-use crate::http::gates::Bearer;
+use crate::http::gates::RatedKey;
 use crate::id::Timestamp;
 use crate::limits::RateLimited;
 use crate::services::chat::{Attachment, AttachmentPolicy, ChatRequest};
@@ -27,7 +27,7 @@ pub(super) fn accepted(app: &State) -> AttachmentPolicy {
 /// If the caller cannot pay, asks too often, or an attachment cannot be read.
 pub(super) async fn read(
     app: &State,
-    bearer: &Bearer,
+    key: &RatedKey,
     chat: ChatRequest,
     idempotency_key: Option<&str>,
     now: Timestamp,
@@ -36,7 +36,7 @@ pub(super) async fn read(
     let text_count = attachments.len();
     if let AttachmentPolicy::UpTo(limit) = accepted(app) {
         attachments
-            .extend(chat.remote_files(&app.models.privacy).map_err(|error| reply::chat_error(&error))?);
+            .extend(chat.remote_files(&app.models.privacy).map_err(|error| refusal::chat_error(&error))?);
         if attachments.len() > limit {
             let detail = format!("a request can have {limit} attachments and images that are fetched");
             return Err(HttpError::invalid(detail).param("messages"));
@@ -45,9 +45,9 @@ pub(super) async fn read(
     if attachments.is_empty() {
         return Ok(chat);
     }
-    affordable::check(app, bearer, &chat, idempotency_key, now).await?;
+    affordable::check(app, key, &chat, idempotency_key, now).await?;
     for _ in &attachments {
-        app.attachment_limiter.take(bearer.key().account(), now).map_err(too_often)?;
+        app.attachment_limiter.take(key.key().account(), now).map_err(too_often)?;
     }
     let wanted: Vec<FetchRequest> = attachments.iter().map(|attachment| attachment.wanted.clone()).collect();
     let read = app.fetcher.read(&wanted).await.map_err(|failed| read_error(&attachments, &failed))?;
@@ -62,7 +62,7 @@ pub(super) async fn read(
     if texts.is_empty() {
         Ok(chat)
     } else {
-        chat.with_attachments(texts).map_err(|error| reply::chat_error(&error))
+        chat.with_attachments(texts).map_err(|error| refusal::chat_error(&error))
     }
 }
 

@@ -1,0 +1,17 @@
+//! The MCP server: its tools over both generations of the protocol, paid from credits or by the call, with the clients
+//! that people use.
+
+mod account;
+mod clients;
+mod files;
+mod fixture;
+#[allow(dead_code, reason = "the tests of the authorization server use all of it")]
+#[path = "../oauth/fixture.rs"]
+mod login;
+mod money;
+mod pay_per_call;
+mod protocol;
+mod wire;
+
+/// The built program. Cargo tells its path to the test programs only, so they pass it on.
+const FAREBOX: &str = env!("CARGO_BIN_EXE_farebox");
