@@ -172,6 +172,8 @@ pub async fn prepare(options: &DevOptions) -> Result<DevServer, DevError> {
         max_output_tokens: 4_096,
         ..ModelConfig::default()
     }];
+    // Clients register themselves: documents of clients are on the internet, which is not needed here.
+    config.mcp.fetch_clients = false;
     config.billing.test_checkout = true;
     config.pii.models = Some(PathBuf::from(MODELS_FOLDER)).filter(|folder| folder.is_dir());
     let sale = deploy_key_sale(&devnet, &config).await?;

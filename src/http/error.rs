@@ -19,7 +19,7 @@ pub use super::code::Code;
 use crate::id::RequestId;
 use crate::money::Money;
 use crate::payments::Challenge;
-use crate::payments::http::ChallengeHeader;
+use crate::payments::http::{ChallengeHeader, PAYMENT_AUTHORIZATION};
 use crate::services::chat::{UpstreamError, UpstreamRefusal};
 
 /// Seconds after which to ask again a part of the server that is down.
@@ -33,8 +33,8 @@ pub struct HttpError {
     pub detail: String,
     /// Challenges of a 402, which must carry at least one.
     pub challenges: Vec<Challenge>,
-    /// Header that the credential must come in, where it is not `Authorization`.
-    pub carrier: Option<&'static str>,
+    /// True if the credential must come in `Payment-Authorization`, because `Authorization` is taken.
+    pub authorization_is_taken: bool,
     /// Seconds after which the same request makes sense again.
     pub retry_after: Option<u32>,
     /// Amount by which a voucher, or an account's credit, falls short.
@@ -52,7 +52,7 @@ impl HttpError {
             code,
             detail: detail.into(),
             challenges: Vec::new(),
-            carrier: None,
+            authorization_is_taken: false,
             retry_after: None,
             missing: None,
             param: None,
@@ -270,9 +270,10 @@ pub fn render(response: Response, shape: Shape, id: &RequestId) -> Response {
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.remove(CONTENT_LENGTH);
+    let carrier = error.authorization_is_taken.then_some(PAYMENT_AUTHORIZATION);
     for challenge in &error.challenges {
         // Ours, and made of visible ASCII only.
-        if let Ok(value) = HeaderValue::try_from(ChallengeHeader::new(challenge, error.carrier).value) {
+        if let Ok(value) = HeaderValue::try_from(ChallengeHeader::new(challenge, carrier).value) {
             headers.append(WWW_AUTHENTICATE, value);
         }
     }

@@ -1,8 +1,15 @@
 //! Other people's clients, unmodified, against `farebox dev` as its users start it.
 
+use std::path::Path;
+use std::process::Stdio;
+
+use alloy::signers::SignerSync as _;
+use alloy::signers::local::PrivateKeySigner;
 use farebox_test_support::dev::{Dev, installed, succeeds};
-use farebox_test_support::harness::run;
-use tokio::process::Command;
+use farebox_test_support::harness::{client, run};
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
+use tokio::process::{Child, ChildStdout, Command};
 
 #[test]
 fn mppx_pays_by_the_call_over_both_official_sdks() {
@@ -14,4 +21,186 @@ fn mppx_pays_by_the_call_over_both_official_sdks() {
             succeeds(Command::new("node").arg(&script).arg(dev.json()).arg(era)).await;
         }
     });
+}
+
+/// The person in front of the browser: opens the page, reads the message and signs it. Returns the URL that the browser
+/// goes to.
+async fn consent(dev: &Dev, page: &str) -> String {
+    let described = std::fs::read_to_string(dev.json()).expect("it is there");
+    let described: Value = serde_json::from_str(&described).expect("JSON");
+    let key = described["agentPrivateKey"].as_str().expect("a key");
+    let wallet: PrivateKeySigner = key.parse().expect("a private key");
+    let html = client().get(page).send().await.expect("the page opens").text().await.expect("text");
+    let (_, rest) = html.split_once("name=\"request\" value=\"").unwrap_or_else(|| panic!("no form: {html}"));
+    let (request, _) = rest.split_once('"').expect("it ends");
+    let mut body = json!({ "request": request, "walletAddress": wallet.address() });
+    let asked = post(dev, "/oauth/message", &body).await;
+    let message = asked["message"].as_str().expect("a message");
+    let signature = wallet.sign_message_sync(message.as_bytes()).expect("a local key signs");
+    body["message"] = json!(message);
+    body["signature"] = json!(alloy::hex::encode_prefixed(signature.as_bytes()));
+    post(dev, "/oauth/authorize", &body).await["redirect"].as_str().expect("a redirect").to_owned()
+}
+
+async fn post(dev: &Dev, path: &str, body: &Value) -> Value {
+    let request = client().post(format!("{}{path}", dev.url)).header("content-type", "application/json");
+    let answer = request.body(body.to_string()).send().await.expect("an answer");
+    let text = answer.text().await.expect("text");
+    serde_json::from_str(&text).unwrap_or_else(|_| panic!("{path}: {text}"))
+}
+
+/// A program with a conversation on its standard streams.
+struct Conversation {
+    process: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl Conversation {
+    fn begin(command: &mut Command) -> Self {
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
+        let mut process = command.spawn().expect("the program starts");
+        let lines = BufReader::new(process.stdout.take().expect("piped")).lines();
+        Self { process, lines }
+    }
+
+    /// The rest of the first line that has `marker`, from there on.
+    async fn line_with(&mut self, marker: &str) -> String {
+        let mut said = String::new();
+        while let Some(line) = self.lines.next_line().await.expect("text") {
+            if let Some(start) = line.find(marker) {
+                return line[start..].trim().to_owned();
+            }
+            said += &line;
+            said.push('\n');
+        }
+        panic!("it ended without {marker}: {said}");
+    }
+
+    async fn say(&mut self, line: &str) {
+        let input = self.process.stdin.as_mut().expect("piped");
+        input.write_all(format!("{line}\n").as_bytes()).await.expect("it listens");
+    }
+
+    /// Waits for its end; returns what else it said.
+    async fn end(mut self) -> String {
+        drop(self.process.stdin.take());
+        let mut said = String::new();
+        while let Some(line) = self.lines.next_line().await.expect("text") {
+            said += &line;
+            said.push('\n');
+        }
+        let status = self.process.wait().await.expect("it ends");
+        assert!(status.success(), "{said}");
+        said
+    }
+}
+
+#[test]
+fn both_official_sdks_log_in_and_call_paid_tools() {
+    run(async {
+        let dev = Dev::start(crate::FAREBOX).await;
+        installed("tests/clients/node_modules/@modelcontextprotocol/client");
+        let script = installed("tests/clients/mcp_account.mjs");
+        for era in ["2025", "2026"] {
+            let mut sdk = Conversation::begin(Command::new("node").arg(&script).arg(dev.json()).arg(era));
+            let page = sdk.line_with("http://").await;
+            let redirect = consent(&dev, &page).await;
+            sdk.say(&redirect).await;
+            let verdict = sdk.end().await;
+            assert!(verdict.contains("\"ok\":true"), "{verdict}");
+        }
+    });
+}
+
+/// A model that calls one tool, and repeats what the tool said.
+async fn scripted_model() -> (Conversation, String) {
+    let script = installed("tests/clients/scripted_models.mjs");
+    let arguments = r#"{"text":"Mail jane@example.com"}"#;
+    let mut model = Conversation::begin(Command::new("node").arg(script).args(["pii_preview", arguments]));
+    let url = model.line_with("http://").await;
+    (model, url)
+}
+
+/// Codex: its own login, and a paid tool that its model calls.
+#[test]
+fn codex_logs_in_and_calls_a_paid_tool() {
+    run(async {
+        let dev = Dev::start(crate::FAREBOX).await;
+        let (_model, model_url) = scripted_model().await;
+        let home = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
+        let config = format!(
+            "model = \"scripted\"\nmodel_provider = \"scripted\"\napproval_policy = \"never\"\n\
+             sandbox_mode = \"danger-full-access\"\nmcp_oauth_credentials_store = \"file\"\n\
+             [model_providers.scripted]\nname = \"scripted\"\nbase_url = \"{model_url}/v1\"\nwire_api = \"responses\"\n\
+             [mcp_servers.farebox]\nurl = \"{}/mcp\"\n",
+            dev.url
+        );
+        std::fs::write(home.path().join("config.toml"), config).expect("written");
+        let codex = |arguments: &[&str]| {
+            let mut command = Command::new(installed("tests/clients/node_modules/.bin/codex"));
+            command.args(arguments).env("CODEX_HOME", home.path()).env_remove("RUST_BACKTRACE");
+            command
+        };
+        let mut login = Conversation::begin(&mut codex(&["mcp", "login", "farebox", "--no-browser"]));
+        let page = login.line_with("http://").await;
+        let redirect = consent(&dev, &page).await;
+        login.say(&redirect).await;
+        login.end().await;
+        let said = succeeds(
+            codex(&["exec", "--skip-git-repo-check", "Find personal data"]).current_dir(home.path()),
+        )
+        .await;
+        assert!(said.contains("TOOL SAID") && said.contains("Mail <EMAIL_ADDRESS>"), "{said}");
+        assert_paid(&dev).await;
+    });
+}
+
+/// Claude Code: its own login, and a paid tool that its model calls.
+#[test]
+fn claude_code_logs_in_and_calls_a_paid_tool() {
+    run(async {
+        let dev = Dev::start(crate::FAREBOX).await;
+        let (_model, model_url) = scripted_model().await;
+        let home = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
+        let program = installed("tests/clients/node_modules/@anthropic-ai/claude-code-linux-x64/claude");
+        let claude = |arguments: &[&str]| {
+            let mut command = Command::new(&program);
+            command.args(arguments).env("HOME", home.path()).env("ANTHROPIC_BASE_URL", &model_url);
+            command.env("ANTHROPIC_API_KEY", "sk-ant-test").env("IS_SANDBOX", "1");
+            command.env("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1").env("ENABLE_TOOL_SEARCH", "false");
+            command.current_dir(home.path());
+            command
+        };
+        let url = format!("{}/mcp", dev.url);
+        succeeds(&mut in_home(
+            claude(&["mcp", "add", "--scope", "user", "--transport", "http", "farebox", &url]),
+            home.path(),
+        ))
+        .await;
+        let mut login = Conversation::begin(&mut claude(&["mcp", "login", "farebox", "--no-browser"]));
+        let page = login.line_with("http://").await;
+        let redirect = consent(&dev, &page).await;
+        login.say(&redirect).await;
+        login.end().await;
+        let ask = ["-p", "Find personal data", "--allowedTools", "mcp__farebox__pii_preview"];
+        let said = succeeds(&mut in_home(claude(&ask), home.path())).await;
+        assert!(said.contains("TOOL SAID") && said.contains("EMAIL_ADDRESS"), "{said}");
+        assert_paid(&dev).await;
+    });
+}
+
+fn in_home(mut command: Command, home: &Path) -> Command {
+    command.current_dir(home);
+    command
+}
+
+/// The preview was paid from the account's credits.
+async fn assert_paid(dev: &Dev) {
+    let described: Value =
+        serde_json::from_str(&std::fs::read_to_string(dev.json()).expect("it is there")).expect("JSON");
+    let key = described["apiKey"].as_str().expect("a key");
+    let credits =
+        client().get(format!("{}/v1/credits", dev.url)).bearer_auth(key).send().await.expect("an answer");
+    let credits: Value = serde_json::from_str(&credits.text().await.expect("text")).expect("JSON");
+    assert_eq!(credits["data"]["total_usage"], 0.05, "{credits}");
 }

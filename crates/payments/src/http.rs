@@ -8,6 +8,8 @@ use mpp::protocol::core::accept_payment::HasMethodIntent;
 
 use crate::core::{Challenge, Credential, CredentialError, Offer, Receipt};
 
+/// Header field of a credential where `Authorization` is taken by an API key, as challenges name it.
+pub const PAYMENT_AUTHORIZATION: &str = "Payment-Authorization";
 /// Header fields that can carry a Payment credential. The second serves
 /// requests whose `Authorization` is taken by an API key.
 pub const CREDENTIAL_HEADERS: [&str; 2] = ["authorization", "payment-authorization"];

@@ -296,23 +296,19 @@ pub(in crate::http) struct PaymentGate<'a> {
     app: &'a App,
     request: PayableRequest<'a>,
     requirement: Requirement,
-    /// The header that credentials must come in, where it is not `Authorization`.
-    carrier: Option<&'static str>,
+    /// True if credentials must come in `Payment-Authorization`.
+    authorization_is_taken: bool,
 }
 
 impl<'a> PaymentGate<'a> {
     pub(in crate::http) fn new(app: &'a App, request: PayableRequest<'a>, requirement: Requirement) -> Self {
-        Self { app, request, requirement, carrier: None }
+        Self { app, request, requirement, authorization_is_taken: false }
     }
 
-    /// For requests whose `Authorization` is taken: challenges say where
-    /// credentials are to be sent.
-    pub(in crate::http) fn carried_by(self, header: &'static str) -> Self {
-        Self { carrier: Some(header), ..self }
-    }
-
-    /// For payments that top an account up instead of buying an answer.
+    /// For payments that top an account up instead of buying an answer. Over HTTP `Authorization` is taken then, by the
+    /// account's key, and challenges say where credentials are to be sent.
     pub(in crate::http) fn topping_up(mut self, account: AccountId) -> Self {
+        self.authorization_is_taken = matches!(self.request.carrier, CredentialCarrier::Headers(_));
         self.requirement.top_up = Some(account);
         self
     }
@@ -344,7 +340,10 @@ impl<'a> PaymentGate<'a> {
         };
         let offers = by_preference(&self.requirement.offers, preferred);
         let challenges = self.requirement.challenges(issuer, offers, self.request.nonce, expires);
-        HttpError { carrier: self.carrier, ..HttpError::new(code, detail).with_challenges(challenges) }
+        HttpError {
+            authorization_is_taken: self.authorization_is_taken,
+            ..HttpError::new(code, detail).with_challenges(challenges)
+        }
     }
 
     /// The answer to a request without a credential.

@@ -13,9 +13,7 @@ use crate::http::gates::payment::{self, CredentialCarrier, PayableRequest, Payme
 use crate::http::gates::wallet::unavailable;
 use crate::money::Money;
 use crate::payments::Delivery;
-
-/// Header that carries the credential over HTTP.
-const CARRIER: &str = "Payment-Authorization";
+use crate::payments::http::PAYMENT_AUTHORIZATION;
 
 /// Credits what a request brings along, then awaits its answer. Returns that with the payment that was credited.
 ///
@@ -90,7 +88,7 @@ async fn ask(app: &State, key: &RatedKey, request: &PayableRequest<'_>, error: &
     let owed =
         if debt.is_zero() { String::new() } else { format!(", of which ${} is owed", debt.to_dollars()) };
     let (place, carrier) = match request.carrier {
-        CredentialCarrier::Headers(_) => ("in WWW-Authenticate ", CARRIER),
+        CredentialCarrier::Headers(_) => ("in WWW-Authenticate ", PAYMENT_AUTHORIZATION),
         CredentialCarrier::Meta(_) => ("", "`_meta`"),
     };
     let words = format!(
@@ -114,9 +112,7 @@ fn gate<'a>(app: &'a State, key: &RatedKey, request: &PayableRequest<'a>, amount
     let request =
         PayableRequest { resource: request.resource.clone().of_account(&account), ..request.clone() };
     let requirement = request.requirement(app.offers.top_up(amount), "credits");
-    let is_http = matches!(request.carrier, CredentialCarrier::Headers(_));
-    let gate = PaymentGate::new(app, request, requirement).topping_up(account);
-    if is_http { gate.carried_by(CARRIER) } else { gate }
+    PaymentGate::new(app, request, requirement).topping_up(account)
 }
 
 /// Amount that the credential's challenge asked for. Believed no further
