@@ -1,6 +1,5 @@
 //! Other people's clients, unmodified, against `farebox dev` as its users start it.
 
-use std::path::Path;
 use std::process::Stdio;
 
 use alloy::signers::SignerSync as _;
@@ -68,7 +67,9 @@ impl Conversation {
         let mut said = String::new();
         while let Some(line) = self.lines.next_line().await.expect("text") {
             if let Some(start) = line.find(marker) {
-                return line[start..].trim().to_owned();
+                // A terminal gets links between control characters.
+                let rest = line[start..].split(char::is_control).next().unwrap_or_default();
+                return rest.trim().to_owned();
             }
             said += &line;
             said.push('\n');
@@ -81,9 +82,13 @@ impl Conversation {
         input.write_all(format!("{line}\n").as_bytes()).await.expect("it listens");
     }
 
+    /// Closes its input.
+    fn hang_up(&mut self) {
+        drop(self.process.stdin.take());
+    }
+
     /// Waits for its end; returns what else it said.
     async fn end(mut self) -> String {
-        drop(self.process.stdin.take());
         let mut said = String::new();
         while let Some(line) = self.lines.next_line().await.expect("text") {
             said += &line;
@@ -106,6 +111,7 @@ fn both_official_sdks_log_in_and_call_paid_tools() {
             let page = sdk.line_with("http://").await;
             let redirect = consent(&dev, &page).await;
             sdk.say(&redirect).await;
+            sdk.hang_up();
             let verdict = sdk.end().await;
             assert!(verdict.contains("\"ok\":true"), "{verdict}");
         }
@@ -163,35 +169,37 @@ fn claude_code_logs_in_and_calls_a_paid_tool() {
         let (_model, model_url) = scripted_model().await;
         let home = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
         let program = installed("tests/clients/node_modules/@anthropic-ai/claude-code-linux-x64/claude");
-        let claude = |arguments: &[&str]| {
-            let mut command = Command::new(&program);
-            command.args(arguments).env("HOME", home.path()).env("ANTHROPIC_BASE_URL", &model_url);
+        let in_home = |mut command: Command| {
+            command.env("HOME", home.path()).env("ANTHROPIC_BASE_URL", &model_url);
             command.env("ANTHROPIC_API_KEY", "sk-ant-test").env("IS_SANDBOX", "1");
             command.env("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1").env("ENABLE_TOOL_SEARCH", "false");
             command.current_dir(home.path());
             command
         };
+        let claude = |arguments: &[&str]| {
+            let mut command = Command::new(&program);
+            command.args(arguments);
+            in_home(command)
+        };
         let url = format!("{}/mcp", dev.url);
-        succeeds(&mut in_home(
-            claude(&["mcp", "add", "--scope", "user", "--transport", "http", "farebox", &url]),
-            home.path(),
-        ))
-        .await;
-        let mut login = Conversation::begin(&mut claude(&["mcp", "login", "farebox", "--no-browser"]));
+        succeeds(&mut claude(&["mcp", "add", "--scope", "user", "--transport", "http", "farebox", &url]))
+            .await;
+        // It logs in on a terminal only.
+        let in_terminal = format!("{} mcp login farebox --no-browser", program.display());
+        let mut login = Command::new("script");
+        login.args(["-qec", &in_terminal, "/dev/null"]);
+        let mut login = in_home(login);
+        let mut login = Conversation::begin(&mut login);
         let page = login.line_with("http://").await;
         let redirect = consent(&dev, &page).await;
-        login.say(&redirect).await;
+        let arrived = client().get(&redirect).send().await.expect("the program listens for the browser");
+        assert!(arrived.status().is_success(), "{arrived:?}");
         login.end().await;
         let ask = ["-p", "Find personal data", "--allowedTools", "mcp__farebox__pii_preview"];
-        let said = succeeds(&mut in_home(claude(&ask), home.path())).await;
+        let said = succeeds(&mut claude(&ask)).await;
         assert!(said.contains("TOOL SAID") && said.contains("EMAIL_ADDRESS"), "{said}");
         assert_paid(&dev).await;
     });
-}
-
-fn in_home(mut command: Command, home: &Path) -> Command {
-    command.current_dir(home);
-    command
 }
 
 /// The preview was paid from the account's credits.

@@ -77,7 +77,7 @@ fn a_file_is_uploaded_redacted_and_fetched_once() {
 }
 
 #[test]
-fn attack_87_uploads_are_for_one_account_once_and_few() {
+fn attack_74_uploads_are_for_one_account_once_and_few() {
     run(on_every_engine(async |fixture| {
         let (connected, other) =
             (fixture.connect(1_000_000, &json!({})).await, fixture.connect(1_000_000, &json!({})).await);

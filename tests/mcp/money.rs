@@ -15,7 +15,7 @@ const PAYMENT_REQUIRED: &str = "org.paymentauth/payment-required";
 
 /// Fifty calls at once around a cap: it is used up, and never exceeded by a micro.
 #[test]
-fn attack_84_parallel_calls_never_exceed_a_grants_cap() {
+fn attack_72_parallel_calls_never_exceed_a_grants_cap() {
     run(on_every_engine(async |fixture| {
         let cap = 20 * 5 * PRICE;
         let limits = json!({"limits": {"totalUsd": Money::from_micros(cap).to_dollars(), "rpm": 600}});
@@ -106,7 +106,7 @@ fn top_up_asks_for_an_amount_and_takes_it() {
 
 /// A grant that is revoked while its call works: the call ends within a second or two, and the next one is refused.
 #[test]
-fn attack_85_a_revoked_grant_ends_running_calls() {
+fn attack_72_a_revoked_grant_ends_running_calls() {
     run(on_every_engine(async |fixture| {
         let connected = fixture.connect(1_000_000, &json!({})).await;
         let client = fixture.client(&connected, Era::Stateless);
@@ -138,7 +138,7 @@ async fn revoke(fixture: &Fixture, connected: &crate::fixture::Connected) {
 
 /// What a prompt makes a model call costs the cap at the most, and shows no secret.
 #[test]
-fn attack_86_no_result_holds_a_secret() {
+fn attack_73_no_result_holds_a_secret() {
     run(on_every_engine(async |fixture| {
         let connected = fixture.connect(1_000_000, &json!({})).await;
         let client = fixture.client(&connected, Era::Stateless);

@@ -120,7 +120,7 @@ fn credits_are_bought_for_the_wallet_that_pays() {
 
 /// A credential opens the call that it was bought for, with those arguments, at this endpoint, and nothing else.
 #[test]
-fn attack_83_a_credential_opens_no_other_call() {
+fn attack_71_a_credential_opens_no_other_call() {
     run(async {
         let server = Server::start().await;
         let agent: Agent = funded(shared_chain().await).await;

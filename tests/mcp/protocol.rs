@@ -53,7 +53,7 @@ fn a_notification_is_accepted_and_other_methods_are_not() {
 
 /// The headers of 2026-07-28 must say what the body says: who routes by them would be led astray.
 #[test]
-fn attack_80_headers_that_contradict_the_body_are_refused() {
+fn attack_70_headers_that_contradict_the_body_are_refused() {
     run(async {
         let server = Server::start().await;
         let client = client(&server, Era::Stateless);
@@ -69,7 +69,7 @@ fn attack_80_headers_that_contradict_the_body_are_refused() {
 
 /// A page of another origin, and a name that leads here (DNS rebinding).
 #[test]
-fn attack_81_foreign_origins_and_hosts_are_refused() {
+fn attack_70_foreign_origins_and_hosts_are_refused() {
     run(async {
         let server = Server::start().await;
         let client = client(&server, Era::Initialized);
@@ -87,7 +87,7 @@ fn attack_81_foreign_origins_and_hosts_are_refused() {
 }
 
 #[test]
-fn attack_82_broken_and_huge_messages_are_refused() {
+fn attack_70_broken_and_huge_messages_are_refused() {
     run(async {
         let server = Server::with_config(|config| {
             config.server.body_limit_bytes = 200_000;
