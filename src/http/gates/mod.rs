@@ -3,6 +3,7 @@
 pub mod access_token;
 pub mod bearer;
 pub mod delivery;
+pub mod payable;
 pub mod payment;
 pub mod rated_key;
 pub mod wallet;

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::catalog::ToolName;
 use crate::http::State;
 use crate::http::error::HttpError;
-use crate::http::gates::payment::{CredentialCarrier, PayableRequest};
+use crate::http::gates::payable::{CredentialCarrier, PayableRequest};
 use crate::http::gates::{AccessToken, RatedKey};
 use crate::id::{RequestId, Timestamp};
 use crate::payments::{Delivery, Resource, json};
@@ -60,7 +60,7 @@ pub struct ToolCall {
     pub meta: JsonObject,
 }
 
-/// What a tool returns: an object as its output schema has it, and the payment that was made for it.
+/// Result of a tool: an object as its output schema has it, and the payment that was made for it.
 pub struct ToolOutput {
     pub structured: Value,
     pub paid: Option<Delivery>,

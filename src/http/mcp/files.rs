@@ -96,6 +96,7 @@ fn gone() -> HttpError {
 }
 
 /// Makes the error of a file that is not there, or not kept.
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 pub fn file_error(error: McpFileError) -> HttpError {
     match error {
         McpFileError::Unknown => gone(),

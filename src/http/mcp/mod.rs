@@ -144,14 +144,14 @@ async fn serve(
     });
     let body: Full<Bytes> = received.body.clone().into();
     let response = service.handle(Request::from_parts(parts, body)).await;
-    match refusal::of(&response) {
-        Some(error) => error.into_response(),
-        None => {
-            let app = Arc::clone(app);
-            let note = move || {
-                delivered.take().into_iter().for_each(|payment| gates::delivery::delivered(&app, payment))
-            };
-            response.map(|body| Body::new(SentBody::new(body, note)))
-        }
+    if let Some(error) = refusal::of(&response) {
+        return error.into_response();
     }
+    let app = Arc::clone(app);
+    let note = move || {
+        for payment in delivered.take() {
+            gates::delivery::delivered(&app, payment);
+        }
+    };
+    response.map(|body| Body::new(SentBody::new(body, note)))
 }

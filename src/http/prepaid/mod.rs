@@ -1,4 +1,4 @@
-//! Work that is paid from prepaid credits, free of its presentation: `/v1` and the MCP server are two doors to it.
+//! Work that is paid from prepaid credits, free of its presentation: `/v1` and the MCP server both sell it.
 
 pub mod affordable;
 mod attachments;

@@ -9,7 +9,8 @@
 use crate::http::State;
 use crate::http::error::{Code, HttpError};
 use crate::http::gates::RatedKey;
-use crate::http::gates::payment::{self, CredentialCarrier, PayableRequest, PaymentGate};
+use crate::http::gates::payable::{CredentialCarrier, PayableRequest};
+use crate::http::gates::payment::{self, PaymentGate};
 use crate::http::gates::wallet::unavailable;
 use crate::money::Money;
 use crate::payments::Delivery;

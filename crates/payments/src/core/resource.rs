@@ -44,7 +44,7 @@ impl Resource {
         Self { name: format!("mcp:tools/call:{tool}") }
     }
 
-    /// The same operation for one account only: what tops an account up is for that account.
+    /// Operation of this name for one account only: what tops an account up is for that account.
     #[must_use]
     pub fn of_account(self, account: &AccountId) -> Self {
         Self { name: format!("{}?account={account}", self.name) }

@@ -55,8 +55,10 @@ pub(super) async fn buy(call: &ToolCall) -> Result<ToolOutput, HttpError> {
     let (pack, offers) = purchase::pack(&call.app, &arguments.pack_id)?;
     let request = call.payable()?;
     let requirement = request.requirement(offers, "credits");
-    let delivery =
-        payment::sell(&call.app, request, requirement, move |paid| purchase::credit(pack, paid)).await?;
+    let delivery = payment::sell(&call.app, request, requirement, move |paid| async move {
+        Ok(purchase::credit(&pack, &paid))
+    })
+    .await?;
     let structured: Value = serde_json::from_str(&delivery.answer)
         .map_err(|_| HttpError::new(Code::InternalError, "the paid answer cannot be read; it stays paid"))?;
     Ok(ToolOutput { structured, paid: Some(delivery), more: Vec::new() })

@@ -26,7 +26,7 @@ use crate::funding::{Authority, Goods, Paid, SoldKey, WorkResult};
 use crate::http::State;
 use crate::http::error::{Code, HttpError, Problem};
 use crate::http::gates::wallet::answer;
-use crate::http::gates::{delivery, payment};
+use crate::http::gates::{delivery, payable, payment};
 use crate::http::params::Params;
 use crate::http::request::Received;
 use crate::http::routes::management::billing::Packs;
@@ -142,13 +142,20 @@ pub async fn credits(AppState(app): AppState<State>, request: Received) -> Resul
     probe(&app, &request, "credits").await?;
     let body: CreditsBody = body(&request)?;
     let (pack, offers) = pack(&app, &body.pack_id)?;
-    payment::charge(&app, &request, offers, "credits", move |paid: Paid| credit(pack, paid)).await
+    payment::charge(
+        &app,
+        &request,
+        offers,
+        "credits",
+        move |paid: Paid| async move { Ok(credit(&pack, &paid)) },
+    )
+    .await
 }
 
 /// Returns the answer of a purchase of credits, with what is credited.
-pub(in crate::http) async fn credit(pack: Pack, paid: Paid) -> Result<WorkResult, HttpError> {
-    let answer = to_json(&CreditPurchase::new(&pack, paid.payer()));
-    Ok(WorkResult { answer, goods: Some(Goods { credits: pack.credits, key: None }) })
+pub(in crate::http) fn credit(pack: &Pack, paid: &Paid) -> WorkResult {
+    let answer = to_json(&CreditPurchase::new(pack, paid.payer()));
+    WorkResult { answer, goods: Some(Goods { credits: pack.credits, key: None }) }
 }
 
 /// Buy an API key with credits; both belong to the paying wallet.
@@ -253,7 +260,7 @@ fn derive(app: &App, secret: &Secret, id: &KeyId, challenge: &str) -> MintedKey 
 
 /// The challenge of the request's credential.
 fn challenge_id(request: &Received) -> Option<String> {
-    payment::credential(&request.headers).ok().flatten().map(|credential| credential.challenge.id)
+    payable::credential(&request.headers).ok().flatten().map(|credential| credential.challenge.id)
 }
 
 fn body<T: serde::de::DeserializeOwned>(request: &Received) -> Result<T, HttpError> {

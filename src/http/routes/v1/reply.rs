@@ -7,7 +7,7 @@ use crate::http::State;
 use crate::http::error::HttpError;
 use crate::http::gates::Bearer;
 use crate::http::gates::delivery;
-use crate::http::gates::payment::PayableRequest;
+use crate::http::gates::payable::PayableRequest;
 use crate::http::prepaid::top_up;
 use crate::http::request::Received;
 use crate::money::Money;

@@ -9,7 +9,7 @@ use crate::funding::channel::{Channel, ChannelError, ChannelRefusal};
 use crate::http::State;
 use crate::http::clock;
 use crate::http::error::{Code, HttpError};
-use crate::http::gates::payment;
+use crate::http::gates::payable;
 use crate::http::request::Received;
 use crate::offers::sessions::Sessions;
 use crate::payments::methods::tempo::session::{ChannelId, SessionCredential, SessionOffer, VoucherError};
@@ -51,7 +51,7 @@ impl<'a> SessionRequest<'a> {
     }
 
     pub(super) fn credential(&self) -> Result<Option<PaymentCredential>, HttpError> {
-        match payment::credential(&self.request.headers) {
+        match payable::credential(&self.request.headers) {
             Ok(credential) => Ok(credential),
             Err(CredentialError::Several) => {
                 Err(HttpError::new(Code::SeveralCredentials, CredentialError::Several.to_string()))
