@@ -34,6 +34,8 @@ pub struct Sessions {
 /// Offers with common terms.
 struct OfferSet {
     terms: SessionTerms,
+    /// Units that the suggested deposit pays for beside the longest answer.
+    suggested_units: u64,
     /// Offers for streamed answers, by the model's id.
     streamed: HashMap<String, SessionOffer>,
 }
@@ -120,16 +122,21 @@ impl Sessions {
         chat.model().price_per_chunk
     }
 
+    /// Returns the highest price of a request's answer with its prompt.
+    #[must_use]
+    pub fn highest_price(&self, chat: &ChatRequest) -> Money {
+        self.price_per_chunk(chat)
+            .checked_mul(chat.max_units().saturating_add(chat.prompt_units()))
+            .unwrap_or(Money::from_micros(i64::MAX))
+    }
+
     /// Returns the amount that a channel must be able to spend before a request is
     /// served: the price of one chunk of a streamed answer, or the highest price of a
     /// non-streaming one with its prompt. Without a request, the price of the cheapest chunk.
     #[must_use]
     pub fn required_amount(&self, chat: Option<&ChatRequest>) -> Money {
         match chat {
-            Some(chat) if !chat.stream() => self
-                .price_per_chunk(chat)
-                .checked_mul(chat.max_tokens().saturating_add(chat.prompt_units()))
-                .unwrap_or(Money::from_micros(i64::MAX)),
+            Some(chat) if !chat.stream() => self.highest_price(chat),
             Some(chat) => self.price_per_chunk(chat),
             None => self.catalog.iter().map(|model| model.price_per_chunk).min().unwrap_or(Money::ZERO),
         }
@@ -160,21 +167,26 @@ impl OfferSet {
                 (model.id.clone(), SessionOffer::new(&terms, "chunk", price, deposit, &description))
             })
             .collect();
-        Self { terms, streamed }
+        Self { terms, suggested_units, streamed }
     }
 
     /// Returns the offer for a request that costs `maximum` at the most. A streamed
     /// answer is priced by the chunk and requests vouchers on the way. A non-streaming
     /// one cannot, so its challenge is for `maximum`, and its actual length is charged.
+    /// The deposit that is suggested pays for the longest answer and for what comes after it:
+    /// some clients take it for the most that they may sign on the channel.
     fn offer(&self, chat: Option<&ChatRequest>, maximum: Money) -> SessionOffer {
         let offer = match chat {
-            Some(chat) if !chat.stream() => {
+            Some(chat) => self.streamed.get(&chat.model().id).map(|offer| {
+                let longest = chat.max_tokens().saturating_add(chat.prompt_units());
+                let units = self.suggested_units.saturating_add(longest);
+                let deposit = offer.unit_price().checked_mul(units).unwrap_or(maximum);
+                if chat.stream() {
+                    return offer.for_request(chat.prompt_units(), deposit);
+                }
                 let description = format!("One answer of {}, at most", chat.model().id);
-                Some(SessionOffer::new(&self.terms, "request", maximum, maximum, &description))
-            }
-            Some(chat) => {
-                self.streamed.get(&chat.model().id).map(|offer| offer.with_prompt(chat.prompt_units()))
-            }
+                SessionOffer::new(&self.terms, "request", maximum, deposit, &description)
+            }),
             None => self.streamed.values().min_by_key(|offer| offer.unit_price()).cloned(),
         };
         offer.expect("sessions are offered only when there is a model, and each model has an offer")

@@ -32,51 +32,84 @@ fn mppx_streams_tops_up_resumes_and_closes() {
     });
 }
 
-/// mppx 0.11's command line takes a stream as the *first* request of a channel for a fraud as soon as
-/// it needs a voucher on the way: it compares the receipt with a copy of the channel from before the
-/// stream. So the channel is opened with a whole answer; streams on it work.
+/// As its users write it, with a whole answer or a stream as the first request of the channel, with and without
+/// `max_tokens`. The command line forgets the vouchers that it signs during the first stream of a channel, so it is
+/// asked for one before it begins (decision 14); and it signs for more than it spent, up to the deposit that the
+/// challenge at hand suggests.
 #[test]
 fn mppx_on_the_command_line_opens_streams_and_closes() {
     run(async {
         let dev = Dev::start(crate::FAREBOX).await;
-        let described: Value =
-            serde_json::from_str(&std::fs::read_to_string(dev.json()).expect("dev.json")).expect("JSON");
-        let home = tempfile::tempdir().expect("a folder");
-        let mppx = || {
-            let mut command = Command::new(installed("tests/clients/node_modules/.bin/mppx"));
-            let key = described["agentPrivateKey"].as_str().expect("a key");
-            command.env("HOME", home.path()).env("MPPX_PRIVATE_KEY", key);
-            command.env("MPPX_RPC_URL", described["rpcUrl"].as_str().expect("a URL"));
-            command.env("NO_UPDATE_NOTIFIER", "1").env("NO_COLOR", "1");
-            command
-        };
-        let chat = format!("{}/mpp/chat/completions", dev.url);
-        for (stream, chunks) in [(false, 5), (true, 150), (true, 150)] {
-            let script = serde_json::json!({ "chunks": chunks, "intervalMs": 2 }).to_string();
-            let body = serde_json::json!({
-                "model": MODEL, "stream": stream, "max_tokens": 200,
-                "messages": [{ "role": "user", "content": script }],
-            });
-            let message = succeeds(mppx().args([&chat, "-J", &body.to_string()])).await;
-            assert!(message.contains(&format!("word{}", chunks - 1)), "{message}");
+        let limited = [(true, 150, Some(200)), (false, 5, Some(200)), (true, 150, Some(200))];
+        let whole_first = [(false, 5, None), (true, 150, None), (true, 20, None)];
+        let stream_first = [(true, 150, None), (true, 150, None), (true, 1, None)];
+        for requests in [limited, whole_first, stream_first] {
+            let line = CommandLine::new(&dev);
+            let mut chunks = 0;
+            for (stream, length, max_tokens) in requests {
+                let script = serde_json::json!({ "chunks": length, "intervalMs": 2 }).to_string();
+                let mut body = serde_json::json!({
+                    "model": MODEL, "stream": stream, "messages": [{ "role": "user", "content": script }],
+                });
+                if let Some(max_tokens) = max_tokens {
+                    body["max_tokens"] = max_tokens.into();
+                }
+                let message = line.pays(&dev, &body).await;
+                assert!(message.contains(&format!("word{}", length - 1)), "{message}");
+                chunks += length;
+            }
+            let listed = succeeds(line.mppx().args(["sessions", "list", "--format", "json"])).await;
+            let listed: Value = serde_json::from_str(&listed).expect("JSON");
+            let sessions = listed["sessions"].as_array().expect("a list");
+            assert_eq!(sessions.len(), 1, "one channel for all: {listed}");
+            assert_eq!(sessions[0]["confirmedSpend"], (chunks * 100).to_string());
+            let channel = sessions[0]["channelId"].as_str().expect("an id");
+            let mut close = line.mppx();
+            let closed = succeeds(close.args(["sessions", "close", channel, "--format", "json"])).await;
+            assert!(closed.contains("closed") && closed.contains(&format!("{}", chunks * 100)), "{closed}");
         }
-        let listed = succeeds(mppx().args(["sessions", "list", "--format", "json"])).await;
-        let listed: Value = serde_json::from_str(&listed).expect("JSON");
-        let sessions = listed["sessions"].as_array().expect("a list");
-        assert_eq!(sessions.len(), 1, "one channel for all: {listed}");
-        assert_eq!(sessions[0]["confirmedSpend"], (305 * 100).to_string());
-        let channel = sessions[0]["channelId"].as_str().expect("an id");
-        let closed = succeeds(mppx().args(["sessions", "close", channel, "--format", "json"])).await;
-        assert!(closed.contains("closed") && closed.contains("30500"), "{closed}");
     });
 }
 
+/// mppx's command line with a home of its own: it keeps its channels there.
+struct CommandLine {
+    home: tempfile::TempDir,
+    key: String,
+    rpc_url: String,
+}
+
+impl CommandLine {
+    fn new(dev: &Dev) -> Self {
+        let described: Value =
+            serde_json::from_str(&std::fs::read_to_string(dev.json()).expect("dev.json")).expect("JSON");
+        let text = |name: &str| described[name].as_str().expect("a text").to_owned();
+        let home = tempfile::tempdir().expect("a folder");
+        Self { home, key: text("agentPrivateKey"), rpc_url: text("rpcUrl") }
+    }
+
+    fn mppx(&self) -> Command {
+        let mut command = Command::new(installed("tests/clients/node_modules/.bin/mppx"));
+        command.env("HOME", self.home.path()).env("MPPX_PRIVATE_KEY", &self.key);
+        command.env("MPPX_RPC_URL", &self.rpc_url).env("NO_UPDATE_NOTIFIER", "1").env("NO_COLOR", "1");
+        command
+    }
+
+    async fn pays(&self, dev: &Dev, body: &Value) -> String {
+        let chat = format!("{}/mpp/chat/completions", dev.url);
+        succeeds(self.mppx().args([&chat, "-J", &body.to_string()])).await
+    }
+}
+
 /// The `mpp` crate's own client, as the example agent uses it: the second stream outgrows the deposit
-/// that the challenge suggests, so it tops up.
+/// that the challenge suggests (420 units), so it tops up.
 #[test]
 fn the_mpp_crates_client_streams_tops_up_and_closes() {
     run(async {
-        let fixture = Fixture::with_config(|config| config.sessions.suggested_deposit_units = 200).await;
+        let fixture = Fixture::with_config(|config| {
+            config.sessions.suggested_deposit_units = 20;
+            config.models[0].max_output_tokens = 400;
+        })
+        .await;
         let signer = fixture.agent().await.signer;
         let wallet = TempoSessionProvider::new(signer, fixture.chain.rpc_url()).expect("a wallet");
         let wallet = wallet.with_max_deposit(u128::from(1_000 * PRICE));

@@ -6,7 +6,7 @@ use farebox_test_support::payer::{self, Payer};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::fixture::{CHAT, DEPOSIT, Fixture, PRICE, amount, body};
+use crate::fixture::{CHAT, DEPOSIT, Fixture, MODEL, PRICE, amount, body};
 
 /// One more than 96 bits hold.
 const TOO_LARGE: &str = "79228162514264337593543950336";
@@ -30,7 +30,7 @@ fn a_challenge_says_all_that_opening_a_channel_needs() {
         let request = &challenge.request;
         assert_eq!(
             (amount(&request["amount"]), &request["unitType"], amount(&request["suggestedDeposit"])),
-            (PRICE, &json!("chunk"), 2_000 * PRICE)
+            (PRICE, &json!("chunk"), (2_000 + 4_096) * PRICE)
         );
         let details = &request["methodDetails"];
         assert_eq!((&details["sessionProtocol"], &details["chainId"]), (&json!("v2"), &json!(1337)));
@@ -86,6 +86,49 @@ fn a_refusal_to_a_known_payer_says_how_its_channel_stands() {
         let required = amount(&snapshot["requiredCumulative"]);
         let transcript = fixture.run(&payer, payer.voucher(required), &json!({"chunks": 1})).await;
         assert_eq!(transcript.texts.len(), 1);
+        fixture.finish().await;
+    });
+}
+
+/// mppx's command line says who it is: a stream that opens its channel asks it for all that the answer can cost, within
+/// half of the deposit, and then for nothing on the way. Nobody else is asked ahead.
+#[test]
+fn the_command_line_that_forgets_vouchers_is_asked_before_its_first_stream() {
+    run(async {
+        let fixture = Fixture::start().await;
+        // The longest stream of three tokens: 70 chunks. Half of the deposit is less.
+        for (deposit, asked) in [(DEPOSIT, 70 * PRICE), (100 * PRICE, 50 * PRICE)] {
+            let script = json!({ "chunks": 3 }).to_string();
+            let body = json!({
+                "model": MODEL, "stream": true, "max_tokens": 3,
+                "messages": [{ "role": "user", "content": script }],
+            });
+            let body = &body.to_string();
+            let payer = fixture.payer(deposit).await;
+            let as_client = async |payload: Value, agent: &str| {
+                let request = fixture.server.post(CHAT, body).header("user-agent", agent);
+                reply(request.header("authorization", payer.authorization(payload))).await
+            };
+            // The answer may get lost, and the same open come again.
+            for _ in 0..2 {
+                let refused = as_client(payer.open(PRICE), "mppx/0.11.0").await;
+                refused.assert(402, "insufficient_balance");
+                let snapshot = refused.challenge().request["methodDetails"]["sessionSnapshot"].clone();
+                assert_eq!(amount(&snapshot["requiredCumulative"]), asked);
+                assert_eq!((amount(&snapshot["spent"]), amount(&snapshot["deposit"])), (0, deposit));
+            }
+            let streamed = as_client(payer.voucher(asked), "mppx/0.11.0").await;
+            assert_eq!(streamed.status, 200, "{}", streamed.text);
+            assert!(!streamed.text.contains("payment-need-voucher"), "{}", streamed.text);
+            assert!(streamed.text.contains("payment-receipt"), "{}", streamed.text);
+            assert_eq!(fixture.channel_amounts(&payer).await.2, 3 * PRICE);
+            fixture.close(&payer).await;
+        }
+        let payer = fixture.payer(DEPOSIT).await;
+        let request = fixture.server.post(CHAT, &body(&json!({"chunks": 1}), true));
+        let request = request.header("user-agent", "another mppx/0.11.0");
+        let streamed = reply(request.header("authorization", payer.authorization(payer.open(PRICE)))).await;
+        assert_eq!(streamed.status, 200, "{}", streamed.text);
         fixture.finish().await;
     });
 }

@@ -208,6 +208,12 @@ impl ChatRequest {
         self.max_tokens().saturating_mul(2).saturating_add(64)
     }
 
+    /// Returns the largest number of units that its answer can cost on a channel.
+    #[must_use]
+    pub fn max_units(&self) -> u64 {
+        if self.stream { self.max_chunks() } else { self.max_tokens() }
+    }
+
     /// Returns the largest usage that the upstream can have for it.
     #[must_use]
     pub fn usage_bounds(&self) -> UsageBounds {

@@ -63,6 +63,9 @@ impl SessionRequest<'_> {
             // Examining texts may take seconds: vouchers count against their rate when they are taken.
             None => self.authorise(&session, &chat, clock::after_wait()).await?,
         };
+        if let Some(refusal) = self.asks_ahead(&session, &chat, &channel) {
+            return Err(refusal);
+        }
         let price = self.sessions.price_per_chunk(&chat);
         let least = self.sessions.required_amount(Some(&*chat));
         // The chain, or the examination of files, may have taken long: the hold's end is counted from its opening.
@@ -104,7 +107,7 @@ impl SessionRequest<'_> {
             price,
             prompt_units: chat.prompt_units(),
             window: self.sessions.window,
-            max_units: if chat.stream() { chat.max_chunks() } else { chat.max_tokens() },
+            max_units: chat.max_units(),
             balance,
         };
         let replaced = chat.replaced().cloned();

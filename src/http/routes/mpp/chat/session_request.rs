@@ -2,19 +2,26 @@
 
 use std::sync::Arc;
 
+use axum::http::header::USER_AGENT;
 use mpp::protocol::core::PaymentCredential;
 
-use super::reply::{pending, unavailable};
+use super::reply::{balance, pending, unavailable};
 use crate::funding::channel::{Channel, ChannelError, ChannelRefusal};
 use crate::http::State;
 use crate::http::clock;
 use crate::http::error::{Code, HttpError};
 use crate::http::gates::payable;
 use crate::http::request::Received;
+use crate::money::Money;
 use crate::offers::sessions::Sessions;
-use crate::payments::methods::tempo::session::{ChannelId, SessionCredential, SessionOffer, VoucherError};
+use crate::payments::methods::tempo::session::{
+    ChannelId, SessionAction, SessionCredential, SessionOffer, VoucherError,
+};
 use crate::payments::{Challenge, ChallengeError, CredentialError, Method, Resource};
 use crate::services::chat::ChatRequest;
+
+/// Start of the `User-Agent` of mppx's command line, which the package's library does not send.
+const FORGETS_VOUCHERS: &[u8] = b"mppx/";
 
 /// One request of a session.
 pub(super) struct SessionRequest<'a> {
@@ -71,14 +78,46 @@ impl<'a> SessionRequest<'a> {
         chat: Option<&ChatRequest>,
         payer: Option<&Channel>,
     ) -> HttpError {
-        let mut offer = self.offer(chat);
-        if let Some(channel) = payer {
-            let terms = self.sessions.channels.terms();
-            let least = channel.required(offer.unit_price(), terms.min_voucher_delta);
-            offer = offer.resuming(&channel.snapshot(), terms, least);
+        let offer = self.offer(chat);
+        let offer = match payer {
+            Some(channel) => self.resuming(&offer, channel, offer.unit_price()),
+            None => offer,
+        };
+        HttpError::new(code, detail).with_challenges(vec![self.challenge(&offer)])
+    }
+
+    /// Returns an offer for the payer of a channel, whose next voucher has to pay for `cost` more.
+    fn resuming(&self, offer: &SessionOffer, channel: &Channel, cost: Money) -> SessionOffer {
+        let terms = self.sessions.channels.terms();
+        offer.resuming(&channel.snapshot(), terms, channel.required(cost, terms.min_voucher_delta))
+    }
+
+    /// Returns the refusal of a stream that opened its channel, where the client cannot pay for it on the way: it is
+    /// asked for what the answer can cost before the stream begins, within half of the deposit, so that the vouchers of
+    /// later requests fit into the other half. `None` where the stream may begin.
+    ///
+    /// mppx's command line forgets the vouchers that it signs while the first stream of a channel runs, and takes the
+    /// receipt that states them for a fraud (decision 14). It says who it is.
+    pub(super) fn asks_ahead(
+        &self,
+        session: &SessionCredential,
+        chat: &ChatRequest,
+        channel: &Channel,
+    ) -> Option<HttpError> {
+        let agent = self.request.headers.get(USER_AGENT).map_or(&b""[..], |agent| agent.as_bytes());
+        let opens = matches!(session.action, SessionAction::Open { .. });
+        if !(opens && chat.stream() && agent.starts_with(FORGETS_VOUCHERS)) {
+            return None;
         }
-        let challenge = self.challenge(&offer);
-        HttpError::new(code, detail).with_challenges(vec![challenge])
+        let half = Money::from_micros(channel.deposit.micros() / 2);
+        let ahead = self.sessions.highest_price(chat).min(half);
+        let left = balance(channel).left();
+        let missing = ahead.checked_sub(left).filter(|missing| missing.is_positive())?;
+        let offer = self.resuming(&self.offer(Some(chat)), channel, ahead);
+        let detail = "this client cannot sign vouchers while the first stream of a channel runs: send the same request \
+                      again with a voucher for requiredCumulative; nothing was charged yet";
+        let refusal = HttpError::new(Code::InsufficientBalance, detail);
+        Some(refusal.with_challenges(vec![self.challenge(&offer)]).missing(Some(missing)))
     }
 
     fn challenge(&self, offer: &SessionOffer) -> Challenge {

@@ -108,21 +108,16 @@ impl SessionOffer {
         Self::encode(self.unit_price, self.description.clone(), request)
     }
 
-    /// Returns this offer for a request whose prompt costs `units`, for which a deposit is suggested too.
+    /// Returns this offer for a request whose prompt costs `prompt_units`, with the deposit that is suggested for it.
     #[must_use]
-    pub fn with_prompt(&self, units: u64) -> Self {
-        if units == 0 {
-            return self.clone();
-        }
+    pub fn for_request(&self, prompt_units: u64, suggested_deposit: Money) -> Self {
         let mut request = self.request.clone();
-        let price = self.unit_price.checked_mul(units);
-        let deposit = request["suggestedDeposit"].as_str().and_then(|text| text.parse().ok());
-        if let Some(deposit) = deposit.map(Money::from_micros).zip(price).and_then(|(a, b)| a.checked_add(b))
-        {
-            request["suggestedDeposit"] = json!(deposit.to_base_units());
+        request["suggestedDeposit"] = json!(suggested_deposit.to_base_units());
+        if prompt_units == 0 {
+            return Self::encode(self.unit_price, self.description.clone(), request);
         }
-        request["methodDetails"]["promptUnits"] = json!(units.to_string());
-        let description = format!("{}; this prompt costs {units} more, once", self.description);
+        request["methodDetails"]["promptUnits"] = json!(prompt_units.to_string());
+        let description = format!("{}; this prompt costs {prompt_units} more, once", self.description);
         Self::encode(self.unit_price, description.into(), request)
     }
 
