@@ -13,8 +13,6 @@ tools: ## install the local chain, the Solidity tools, the test clients and the 
 	@scripts/models.sh
 
 demo: cargo ## start everything, pay through every flow with the example agent, print the ledger, stop
-	@scripts/tools.sh chain
-	@scripts/models.sh
 	@scripts/demo.sh
 
 test: cargo tools contracts ## run all tests

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Starts `farebox dev` with a chain of its own, runs the example agent through every flow, prints the ledger and stops
-# everything, also when something fails or on Ctrl-C. Needs nothing running and leaves nothing behind.
+# everything, also when something fails or on Ctrl-C. Needs nothing running and leaves nothing behind. What is missing is
+# built, and fetched while the compiler runs.
 #
 # The debug build: its dependencies are optimised already, it shares them with the tests, and it compiles in a fraction
 # of the time of a release build, which is most of the time to the first result.
@@ -9,15 +10,15 @@ cd "$(dirname "$0")/.."
 
 START_LIMIT=60
 data=$(mktemp -d)
-server=
+server= fetching=
 
 finish() {
     status=$?
     trap - EXIT INT TERM
-    if [ -n "$server" ]; then
-        kill "$server" 2>/dev/null || :
-        wait "$server" 2>/dev/null || :
-    fi
+    for process in $server $fetching; do
+        kill "$process" 2>/dev/null || :
+        wait "$process" 2>/dev/null || :
+    done
     if [ "$status" -ne 0 ] && [ "$status" -lt 128 ] && [ -s "$data/server.log" ]; then
         echo "demo: failed; the server's last lines:" >&2
         tail -n 20 "$data/server.log" >&2
@@ -46,9 +47,41 @@ ready() {
     [ -n "$(url)" ] && answers "$(url)/readyz"
 }
 
+# The crates of a build, near enough to say how far it is.
+crates() {
+    cargo tree --prefix none --edges normal,build,dev 2>/dev/null | sed 's/ (.*//' | sort -u | wc -l
+}
+
 # Both in one build, and run as they are: `cargo run` of the server alone would leave the example's features out, and
-# so compile much of it a second time.
-cargo build --quiet --bin farebox --example agent
+# so compile much of it a second time. On a terminal cargo shows how far it is; elsewhere every fortieth crate is
+# named, and whatever is not about a crate.
+build() {
+    if [ -t 2 ]; then
+        cargo build --bin farebox --example agent
+        return
+    fi
+    { cargo build --color never --bin farebox --example agent 2>&1 || echo "build failed"; } | awk -v all="$(crates)" '
+        /^ *(Compiling|Downloaded) / {
+            if ($1 == "Compiling" && ++built % 40 == 1) {
+                print "demo: building " $2 ", " built " of about " all " crates"
+                fflush()
+            }
+            next
+        }
+        $0 == "build failed" { failed = 1; next }
+        /[^ ]/ { print; fflush() }
+        END { exit failed }' >&2
+}
+
+scripts/tools.sh needs
+echo "demo: building the server and an agent; the first time takes some minutes, and fetches the chain and models meanwhile"
+began=$(date +%s)
+{ scripts/tools.sh chain && scripts/models.sh; } &
+fetching=$!
+build
+wait "$fetching"
+fetching=
+echo "demo: ready after $(($(date +%s) - began)) s"
 built=$(cargo metadata --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/debug
 "$built/farebox" dev --listen 127.0.0.1:0 --data "$data" >"$data/server.log" 2>&1 &
 server=$!

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Installs what the project needs beside Rust into the ignored folders .tools/ and tests/clients/node_modules/.
 #
+#   scripts/tools.sh needs      looks for what has to be there before the chain and the models, and fetches nothing
 #   scripts/tools.sh chain      the local chain (anvil)
 #   scripts/tools.sh contracts  the Solidity compiler and test runner (solc, forge)
 #   scripts/tools.sh clients    the JavaScript and Python clients that the tests pay with
@@ -27,6 +28,16 @@ need_node() {
     command -v npm >/dev/null 2>&1 || fail "npm is missing: install Node.js 20 or newer"
     major=$(node -p 'process.versions.node.split(".")[0]' 2>/dev/null) || fail "node is missing: install Node.js 20 or newer"
     [ "$major" -ge 20 ] || fail "Node.js $major is too old: install Node.js 20 or newer"
+}
+
+need_python() {
+    command -v python3 >/dev/null 2>&1 || fail "python3 is missing: install Python 3.11 or newer"
+    python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || fail "python3 is too old: install Python 3.11 or newer"
+}
+
+needs() {
+    [ -n "${FAREBOX_ANVIL:-$(command -v anvil || :)}" ] || is_version "$bin/anvil" "$FOUNDRY" || need_node
+    [ -d "${FAREBOX_MODELS:-models}" ] || need_python
 }
 
 npm_install() {
@@ -82,8 +93,7 @@ clients() {
         touch "$tools/clients.stamp"
     fi
     if ! fresh "$tools/python.stamp" tests/clients/requirements.txt || [ ! -x "$tools/python/bin/python" ]; then
-        command -v python3 >/dev/null 2>&1 || fail "python3 is missing: install Python 3.11 or newer"
-        python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || fail "python3 is too old: install Python 3.11 or newer"
+        need_python
         python3 -m venv "$tools/python" || fail "python3 cannot make a virtual environment: install its venv module (python3-venv)"
         "$tools/python/bin/pip" install --quiet --disable-pip-version-check -r tests/clients/requirements.txt
         touch "$tools/python.stamp"
@@ -122,8 +132,8 @@ mkdir -p "$tools"
 [ $# -gt 0 ] || set -- chain contracts clients browser
 for part in "$@"; do
     case $part in
-    chain | contracts | clients | browser | litellm) "$part" ;;
+    needs | chain | contracts | clients | browser | litellm) "$part" ;;
     pii-peers) pii_peers ;;
-    *) fail "unknown part $part: chain, contracts, clients, browser, litellm or pii-peers" ;;
+    *) fail "unknown part $part: needs, chain, contracts, clients, browser, litellm or pii-peers" ;;
     esac
 done
