@@ -4,6 +4,8 @@
 
 #![expect(clippy::disallowed_methods, reason = "the development server is a program of its own")]
 
+mod instructions;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -48,7 +50,7 @@ const MODEL_ID: &str = "dev-scripted";
 #[derive(Debug, Clone)]
 pub struct DevOptions {
     pub listen: std::net::SocketAddr,
-    /// Folder for the database and `dev.json`; made when missing.
+    /// Folder for the database, `dev.json` and `dev.env`; made when missing.
     pub data: PathBuf,
     pub anvil: Option<PathBuf>,
     pub hardfork: String,
@@ -145,7 +147,7 @@ pub async fn prepare(options: &DevOptions) -> Result<DevServer, DevError> {
     let mut config = Config::default();
     config.server.listen = address;
     config.server.admin_listen = admin_address;
-    config.server.public_url = format!("http://{address}");
+    config.server.public_url = origin(address);
     config.server.drain_seconds = 5;
     config.database.url = Secret::from(format!("sqlite://{}", options.data.join("farebox.db").display()));
     config.payments.secret = Secret::from(hex::encode(PrivateKeySigner::random().to_bytes()));
@@ -198,11 +200,11 @@ pub async fn prepare(options: &DevOptions) -> Result<DevServer, DevError> {
 }
 
 impl DevServer {
-    /// Gives the agent's wallet prepaid credits and a key, writes `dev.json`, and returns instructions for the
-    /// terminal.
+    /// Gives the agent's wallet prepaid credits and a key, writes `dev.json` and `dev.env`, and returns instructions
+    /// for the terminal.
     ///
     /// # Errors
-    /// If the database or the file cannot be written.
+    /// If the database or a file cannot be written.
     pub async fn fund_agent(&mut self, app: &App, data: &Path) -> Result<String, DevError> {
         let (owner, now) = (format!("{:#x}", self.agent), Timestamp::now());
         let account = AccountId::wallet(&owner).expect("an address is one");
@@ -224,10 +226,22 @@ impl DevServer {
         });
         opened.await.map_err(DevError::Key)?;
         minted.text.expose().clone_into(&mut self.info.api_key);
-        let path = data.join("dev.json");
-        let text = serde_json::to_string_pretty(&self.info).expect("plain strings are valid JSON");
-        std::fs::write(&path, text).map_err(|source| DevError::File { path, source })?;
-        Ok(instructions(&self.info, data))
+        let json = serde_json::to_string_pretty(&self.info).expect("plain strings are valid JSON");
+        // Clients wait for dev.json, so it comes last.
+        for (name, text) in [("dev.env", instructions::environment(&self.info)), ("dev.json", json)] {
+            let path = data.join(name);
+            std::fs::write(&path, text).map_err(|source| DevError::File { path, source })?;
+        }
+        Ok(instructions::for_terminal(&self.info, MODEL_ID, data))
+    }
+}
+
+/// Origin that people type: `localhost` for an address of this machine.
+fn origin(address: SocketAddr) -> String {
+    if address.ip().is_loopback() || address.ip().is_unspecified() {
+        format!("http://localhost:{}", address.port())
+    } else {
+        format!("http://{address}")
     }
 }
 
@@ -253,22 +267,4 @@ async fn deploy_key_sale(devnet: &Devnet, config: &Config) -> Result<Address, De
     };
     let until = u64::try_from(Timestamp::now().seconds()).unwrap_or(0) + key_sale::VALID_SECONDS;
     Ok(chain.deploy_sale(&deployer, &sale, fees, until).await?.0)
-}
-
-/// Writes instructions for the first payment.
-fn instructions(info: &DevInfo, data: &Path) -> String {
-    format!(
-        "farebox dev\n\n  server     {url}\n  chain      {rpc} (Tempo on anvil, chain {chain})\n  wallet     \
-         {data}/dev.json holds a funded key\n\nTry it:\n\n  curl -i {url}/mpp/pii/preview --json \
-         '{{\"text\":\"Mail jane@example.com\"}}'\n  cargo run --example agent -- {data}/dev.json\n\nWith \
-         prepaid credits, and any client of OpenAI's (base URL {url}/v1):\n\n  curl {url}/v1/chat/completions -H \
-         'Authorization: Bearer {key}' --json \
-         '{{\"model\":\"{MODEL_ID}\",\"messages\":[{{\"role\":\"user\",\"content\":\"Hello there\"}}]}}'\n\nStop with \
-         Ctrl-C.\n",
-        url = info.url,
-        rpc = info.rpc_url,
-        chain = info.chain_id,
-        data = data.display(),
-        key = info.api_key,
-    )
 }

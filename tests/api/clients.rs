@@ -2,9 +2,7 @@
 
 use farebox_test_support::agent::CHAIN_ID;
 use farebox_test_support::dev::{Dev, chromium, installed, succeeds};
-use farebox_test_support::harness::{
-    BODY, PREVIEW, SPONSORED, Server, client, eventually, funded, run, shared_chain,
-};
+use farebox_test_support::harness::{BODY, PREVIEW, SPONSORED, Server, client, funded, run, shared_chain};
 use mpp::client::{Fetch as _, TempoProvider};
 use serde_json::Value;
 use tokio::process::Command;
@@ -179,38 +177,6 @@ fn viem_buys_a_key_from_the_contract_and_uses_it() {
         let script = installed("tests/clients/viem_buy.mjs");
         let verdict = succeeds(Command::new("node").arg(&script).arg(dev.json())).await;
         assert!(verdict.contains("\"ok\":true"), "{verdict}");
-    });
-}
-
-/// What the README and the examples show to wallets, as it stands there.
-#[test]
-fn a_wallet_gets_its_keys_as_the_documents_say() {
-    run(async {
-        let dev = Dev::start(crate::FAREBOX).await;
-        let modules = installed("tests/clients/node_modules/viem");
-        // Below the installed packages, so that the imports find them.
-        let folder = modules.parent().expect("node_modules").join(".documents");
-        std::fs::create_dir_all(&folder).expect("a folder");
-        let node = async |name: &str, text: &str| {
-            let script = folder.join(name);
-            std::fs::write(&script, text).expect("a file");
-            succeeds(Command::new("node").arg(&script).arg(dev.json())).await
-        };
-        let readme = include_str!("../../README.md");
-        let block =
-            readme.split("```js\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a block");
-        let printed = node("readme.mjs", block).await;
-        let key = printed.trim().lines().last().expect("a key").to_owned();
-        assert!(key.starts_with("pryv_"), "{printed}");
-        eventually("the key opens", async || {
-            let models = client().get(format!("{}/v1/models", dev.url)).bearer_auth(&key).send().await;
-            models.is_ok_and(|answer| answer.status() == 200).then_some(())
-        })
-        .await;
-        let made = node("create_key.mjs", include_str!("../../examples/wallet-js/create_key.mjs")).await;
-        assert!(made.contains("answer:  Hello there") && made.contains("revoked:"), "{made}");
-        let bought = node("buy_key.mjs", include_str!("../../examples/wallet-js/buy_key.mjs")).await;
-        assert!(bought.contains("answer: Hello there"), "{bought}");
     });
 }
 

@@ -28,6 +28,7 @@ mod charge;
 mod clients;
 mod contract;
 mod discovery;
+mod documents;
 mod files;
 mod idempotency;
 mod json;

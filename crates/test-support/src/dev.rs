@@ -15,6 +15,9 @@ use crate::harness::{client, eventually};
 /// after a minute.
 const TIME_LIMIT: Duration = Duration::from_mins(2);
 
+/// File in its folder that has what it printed.
+const PRINTED: &str = "printed.txt";
+
 /// A running `farebox dev`, ended with this value.
 pub struct Dev {
     folder: TempDir,
@@ -27,7 +30,8 @@ impl Dev {
         let folder = tempfile::tempdir().expect("a folder");
         let mut command = Command::new(program);
         command.args(["dev", "--listen", "127.0.0.1:0", "--data"]).arg(folder.path());
-        command.current_dir(root()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let printed = std::fs::File::create(folder.path().join(PRINTED)).expect("a file");
+        command.current_dir(root()).stdin(Stdio::null()).stdout(printed).stderr(Stdio::null());
         let mut process = command.kill_on_drop(true).spawn().expect("farebox starts");
         let described = eventually("farebox dev is up", async || {
             assert_eq!(process.try_wait().expect("a child"), None, "farebox dev ended; run `make tools`");
@@ -44,10 +48,15 @@ impl Dev {
     pub fn json(&self) -> PathBuf {
         self.folder.path().join("dev.json")
     }
+
+    /// The text that it has printed for its user.
+    pub fn printed(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join(PRINTED)).expect("a file")
+    }
 }
 
 /// The root of the repository.
-fn root() -> &'static Path {
+pub fn root() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
 }
 

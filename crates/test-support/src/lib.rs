@@ -11,6 +11,7 @@ pub mod capture;
 pub mod db;
 pub mod debt;
 pub mod dev;
+pub mod documents;
 pub mod failover;
 pub mod harness;
 pub mod payer;
