@@ -20,7 +20,7 @@ pub struct SessionsConfig {
     pub escrow: Address,
     /// Time for which a session challenge can be used, in seconds. Vouchers echo it for a whole stream.
     pub challenge_ttl_seconds: u64,
-    /// Deposit that is suggested beside what the longest answer costs, in units of the model's price.
+    /// Deposit that is suggested, in units of the model's price.
     pub suggested_deposit_units: u64,
     /// Units left to spend below which a voucher is asked for, at least; a fast
     /// stream asks earlier.

@@ -31,10 +31,20 @@ pub struct Sessions {
     sponsored: Option<OfferSet>,
 }
 
+/// Deposit that a challenge suggests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SuggestedDeposit {
+    /// A usual number of chunks; the highest price of an answer that is not streamed.
+    Usual,
+    /// A usual number of chunks and the longest answer: for a client that takes the suggestion for the most that it may
+    /// sign on the channel, and signs for whole answers by their highest price.
+    WithLongestAnswer,
+}
+
 /// Offers with common terms.
 struct OfferSet {
     terms: SessionTerms,
-    /// Units that the suggested deposit pays for beside the longest answer.
+    /// Units that the suggested deposit of a streamed answer pays for.
     suggested_units: u64,
     /// Offers for streamed answers, by the model's id.
     streamed: HashMap<String, SessionOffer>,
@@ -144,10 +154,17 @@ impl Sessions {
 
     /// Returns the offer for a request; `None` if `sponsored` is set and this server
     /// sponsors no fees. Without a request (a voucher, a close) the cheapest model's offer.
+    ///
+    /// `deposit` is for how much of the answer one is suggested.
     #[must_use]
-    pub fn offer(&self, chat: Option<&ChatRequest>, sponsored: bool) -> Option<SessionOffer> {
+    pub fn offer(
+        &self,
+        chat: Option<&ChatRequest>,
+        sponsored: bool,
+        deposit: SuggestedDeposit,
+    ) -> Option<SessionOffer> {
         let offers = if sponsored { self.sponsored.as_ref()? } else { &self.unsponsored };
-        Some(offers.offer(chat, self.required_amount(chat)))
+        Some(offers.offer(chat, self.required_amount(chat), deposit))
     }
 
     /// Returns the offers for streamed answers, with the ids of their models.
@@ -173,23 +190,32 @@ impl OfferSet {
     /// Returns the offer for a request that costs `maximum` at the most. A streamed
     /// answer is priced by the chunk and requests vouchers on the way. A non-streaming
     /// one cannot, so its challenge is for `maximum`, and its actual length is charged.
-    /// The deposit that is suggested pays for the longest answer and for what comes after it:
-    /// some clients take it for the most that they may sign on the channel.
-    fn offer(&self, chat: Option<&ChatRequest>, maximum: Money) -> SessionOffer {
+    fn offer(&self, chat: Option<&ChatRequest>, maximum: Money, deposit: SuggestedDeposit) -> SessionOffer {
         let offer = match chat {
             Some(chat) => self.streamed.get(&chat.model().id).map(|offer| {
-                let longest = chat.max_tokens().saturating_add(chat.prompt_units());
-                let units = self.suggested_units.saturating_add(longest);
+                let beside = match deposit {
+                    SuggestedDeposit::Usual if !chat.stream() => {
+                        return self.one_answer(chat, maximum, maximum);
+                    }
+                    SuggestedDeposit::Usual => 0,
+                    SuggestedDeposit::WithLongestAnswer => chat.max_tokens(),
+                };
+                let units = self.suggested_units.saturating_add(chat.prompt_units()).saturating_add(beside);
                 let deposit = offer.unit_price().checked_mul(units).unwrap_or(maximum);
                 if chat.stream() {
-                    return offer.for_request(chat.prompt_units(), deposit);
+                    offer.for_request(chat.prompt_units(), deposit)
+                } else {
+                    self.one_answer(chat, maximum, deposit)
                 }
-                let description = format!("One answer of {}, at most", chat.model().id);
-                SessionOffer::new(&self.terms, "request", maximum, deposit, &description)
             }),
             None => self.streamed.values().min_by_key(|offer| offer.unit_price()).cloned(),
         };
         offer.expect("sessions are offered only when there is a model, and each model has an offer")
+    }
+
+    fn one_answer(&self, chat: &ChatRequest, maximum: Money, deposit: Money) -> SessionOffer {
+        let description = format!("One answer of {}, at most", chat.model().id);
+        SessionOffer::new(&self.terms, "request", maximum, deposit, &description)
     }
 }
 

@@ -30,7 +30,7 @@ fn a_challenge_says_all_that_opening_a_channel_needs() {
         let request = &challenge.request;
         assert_eq!(
             (amount(&request["amount"]), &request["unitType"], amount(&request["suggestedDeposit"])),
-            (PRICE, &json!("chunk"), (2_000 + 4_096) * PRICE)
+            (PRICE, &json!("chunk"), 2_000 * PRICE)
         );
         let details = &request["methodDetails"];
         assert_eq!((&details["sessionProtocol"], &details["chainId"]), (&json!("v2"), &json!(1337)));
@@ -123,6 +123,17 @@ fn the_command_line_that_forgets_vouchers_is_asked_before_its_first_stream() {
             assert!(streamed.text.contains("payment-receipt"), "{}", streamed.text);
             assert_eq!(fixture.channel_amounts(&payer).await.2, 3 * PRICE);
             fixture.close(&payer).await;
+        }
+        // What it is suggested pays for the longest answer beside the usual: it signs no more than that.
+        for (stream, agent, suggested) in [
+            (true, "mppx/0.11.0", 2_000 + 4_096),
+            (false, "mppx/0.11.0", 2_000 + 4_096),
+            (true, "another", 2_000),
+            (false, "another", 4_096),
+        ] {
+            let request = fixture.server.post(CHAT, &body(&json!({}), stream)).header("user-agent", agent);
+            let challenge = reply(request).await.challenge();
+            assert_eq!(amount(&challenge.request["suggestedDeposit"]), suggested * PRICE, "{stream} {agent}");
         }
         let payer = fixture.payer(DEPOSIT).await;
         let request = fixture.server.post(CHAT, &body(&json!({"chunks": 1}), true));

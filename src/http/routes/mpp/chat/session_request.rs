@@ -13,15 +13,12 @@ use crate::http::error::{Code, HttpError};
 use crate::http::gates::payable;
 use crate::http::request::Received;
 use crate::money::Money;
-use crate::offers::sessions::Sessions;
+use crate::offers::sessions::{Sessions, SuggestedDeposit};
 use crate::payments::methods::tempo::session::{
     ChannelId, SessionAction, SessionCredential, SessionOffer, VoucherError,
 };
 use crate::payments::{Challenge, ChallengeError, CredentialError, Method, Resource};
 use crate::services::chat::ChatRequest;
-
-/// Start of the `User-Agent` of mppx's command line, which the package's library does not send.
-const FORGETS_VOUCHERS: &[u8] = b"mppx/";
 
 /// One request of a session.
 pub(super) struct SessionRequest<'a> {
@@ -52,8 +49,13 @@ impl<'a> SessionRequest<'a> {
     }
 
     pub(super) fn offer(&self, chat: Option<&ChatRequest>) -> SessionOffer {
+        let deposit = if self.is_mppx_command_line() {
+            SuggestedDeposit::WithLongestAnswer
+        } else {
+            SuggestedDeposit::Usual
+        };
         self.sessions
-            .offer(chat, self.sponsored)
+            .offer(chat, self.sponsored, deposit)
             .expect("whether fees are sponsored was checked when the session opened")
     }
 
@@ -92,21 +94,26 @@ impl<'a> SessionRequest<'a> {
         offer.resuming(&channel.snapshot(), terms, channel.required(cost, terms.min_voucher_delta))
     }
 
+    /// Returns true for the command line of the npm package mppx, which is treated differently in two points (decision
+    /// 14). The library of the package sends no `User-Agent` of its own.
+    fn is_mppx_command_line(&self) -> bool {
+        self.request.headers.get(USER_AGENT).is_some_and(|agent| agent.as_bytes().starts_with(b"mppx/"))
+    }
+
     /// Returns the refusal of a stream that opened its channel, where the client cannot pay for it on the way: it is
     /// asked for what the answer can cost before the stream begins, within half of the deposit, so that the vouchers of
     /// later requests fit into the other half. `None` where the stream may begin.
     ///
     /// mppx's command line forgets the vouchers that it signs while the first stream of a channel runs, and takes the
-    /// receipt that states them for a fraud (decision 14). It says who it is.
+    /// receipt that states them for a fraud (decision 14).
     pub(super) fn asks_ahead(
         &self,
         session: &SessionCredential,
         chat: &ChatRequest,
         channel: &Channel,
     ) -> Option<HttpError> {
-        let agent = self.request.headers.get(USER_AGENT).map_or(&b""[..], |agent| agent.as_bytes());
         let opens = matches!(session.action, SessionAction::Open { .. });
-        if !(opens && chat.stream() && agent.starts_with(FORGETS_VOUCHERS)) {
+        if !(opens && chat.stream() && self.is_mppx_command_line()) {
             return None;
         }
         let half = Money::from_micros(channel.deposit.micros() / 2);
