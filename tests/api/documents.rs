@@ -17,13 +17,12 @@ fn assert_printed(printed: &str, expected: &[(&str, usize)]) {
 fn the_readme_works_as_it_stands() {
     run(async {
         let reader = Reader::new(crate::FAREBOX).await;
-        let printed = reader.follows("README.md", "").await;
+        let printed = reader.picks_from("README.md").await;
         // The command line, Node, Rust and Python have paid for it.
         assert_printed(&printed, &[("402 Payment Required", 1), (REDACTED, 4)]);
         // The stream of the command line; curl, Python and Node with a key; Ollama's double, for a bought key.
         assert_printed(&printed, &[("Hello there", 5), ("fp_ollama", 1)]);
-        let bought =
-            printed.lines().filter(|line| line.starts_with("pryv_")).last().expect("viem has bought a key");
+        let bought = printed.lines().find(|line| line.starts_with("pryv_")).expect("viem has bought a key");
         eventually("the key opens", async || {
             let models =
                 client().get(format!("{}/v1/models", reader.dev.url)).bearer_auth(bought).send().await;

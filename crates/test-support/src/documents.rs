@@ -1,4 +1,4 @@
-//! Documents as their readers use them: the code blocks of a Markdown text, in order, as if they were pasted into one
+//! Documents as their readers use them: the code blocks of a Markdown text, in order, as if they were pasted into a
 //! terminal, against `farebox dev` and a double of Ollama.
 //!
 //! Blocks of `sh`, `js`, `python` and `rust` are run. A block that is marked `server` (```` ```sh server ````) runs
@@ -58,17 +58,29 @@ impl Reader {
         reader
     }
 
-    /// Runs every block of a document of the repository; returns what was printed.
+    /// Runs every block of a document of the repository, each in a new terminal; returns what was printed.
+    pub async fn picks_from(&self, document: &str) -> String {
+        let in_new = |commands: &str| format!("(\n{commands})\n");
+        self.reads(document, "", in_new).await
+    }
+
+    /// Runs every block of a document of the repository, one after the other in one terminal; returns what was printed.
     ///
     /// `begins` is the folder in which the reader is, below the clone.
     pub async fn follows(&self, document: &str, begins: &str) -> String {
+        self.reads(document, begins, str::to_owned).await
+    }
+
+    async fn reads(&self, document: &str, begins: &str, typed: impl Fn(&str) -> String) -> String {
         let text = std::fs::read_to_string(root().join(document)).expect("the document is there");
         let blocks = blocks(&text);
         assert!(blocks.iter().any(Block::is_run), "{document} has no block to run");
         let mut script = String::new();
         for block in blocks.iter().filter(|block| block.is_run()) {
             let _ = writeln!(script, "echo '--- {document}, line {}'", block.line);
-            script.push_str(&self.commands(document, block));
+            let commands = self.commands(document, block);
+            // A server stays when its terminal is left.
+            script.push_str(&if block.is_server() { commands } else { typed(&commands) });
         }
         self.runs(&script, begins).await
     }
@@ -154,7 +166,7 @@ impl Reader {
                 check_crates(&place, &install);
                 format!("cargo run --example {}\n", example(&place, &block.text))
             }
-            _ if block.marks.iter().any(|mark| mark == "server") => {
+            _ if block.is_server() => {
                 let (program, log) = (file(&format!("block-{line}.sh")), format!("block-{line}.log"));
                 format!(
                     "timeout 100 bash -eu {program} >{log} 2>&1 &\nuntil curl -sf -o /dev/null \
@@ -167,6 +179,10 @@ impl Reader {
 }
 
 impl Block {
+    fn is_server(&self) -> bool {
+        self.marks.iter().any(|mark| mark == "server")
+    }
+
     fn is_run(&self) -> bool {
         ["sh", "js", "python", "rust"].contains(&self.language.as_str())
             && !self.marks.iter().any(|mark| mark == "not-run")
