@@ -92,7 +92,7 @@ impl Reader {
         let path = std::env::join_paths(std::iter::once(stand_ins).chain(std::env::split_paths(&path)));
         let mut bash = Command::new("bash");
         let script = format!(
-            "set -euo pipefail\ntrap 'kill $(jobs -p) 2>/dev/null || :' EXIT\ncd {}\n{commands}",
+            "set -euo pipefail\ntrap 'for job in $(jobs -p); do kill -- -$job || :; done' EXIT\ncd {}\n{commands}",
             self.folder.path().join(begins).display()
         );
         bash.args(["-c", &self.with_ports(&script)]);
@@ -169,7 +169,7 @@ impl Reader {
             _ if block.is_server() => {
                 let (program, log) = (file(&format!("block-{line}.sh")), format!("block-{line}.log"));
                 format!(
-                    "timeout 100 bash -eu {program} >{log} 2>&1 &\nuntil curl -sf -o /dev/null \
+                    "set -m\nbash -eu {program} >{log} 2>&1 &\nset +m\nuntil curl -sf -o /dev/null \
                      http://localhost:8410/healthz; do kill -0 $! || {{ cat {log}; exit 1; }}; sleep 0.1; done\n"
                 )
             }
