@@ -64,8 +64,7 @@ impl Params {
     /// 400 for a body that is not a JSON object, and for a parameter that is given twice.
     pub fn of(request: &Received) -> Result<Self, HttpError> {
         if !request.body.is_empty() {
-            let body = serde_json::from_str(request.json_text()?);
-            return match body {
+            return match request.parse_json(|text| serde_json::from_str(text))? {
                 Ok(Value::Object(fields)) => Ok(Self(fields)),
                 // serde's own message could quote what was sent.
                 Ok(_) | Err(_) => Err(HttpError::invalid("the body is not a JSON object; send one")),

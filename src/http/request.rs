@@ -33,6 +33,9 @@ const FREE_BYTES: usize = 16 << 10;
 /// Time in which a usual body has arrived.
 const QUICK: Duration = Duration::from_secs(1);
 
+/// Bytes from which on a body is large: reading through it takes milliseconds.
+const LARGE_BODY: usize = 256 << 10;
+
 /// Bytes that are read and dropped of a body that is too large.
 const DRAIN_LIMIT: usize = 4 << 20;
 /// Longest pause between two pieces of a body that is dropped.
@@ -211,6 +214,20 @@ impl Received {
         }
     }
 
+    /// Reads through the body. A large one is read beside the threads that serve: others go on meanwhile. Memory permits
+    /// limit how many are.
+    pub fn read_through<T>(&self, read: impl FnOnce() -> T) -> T {
+        if self.body.len() < LARGE_BODY { read() } else { tokio::task::block_in_place(read) }
+    }
+
+    /// Returns what `parse` makes of the body's JSON text.
+    ///
+    /// # Errors
+    /// Those of [`Received::json_text`].
+    pub fn parse_json<T>(&self, parse: impl FnOnce(&str) -> T) -> Result<T, HttpError> {
+        self.read_through(|| self.json_text().map(parse))
+    }
+
     /// Returns the body as JSON text.
     ///
     /// # Errors
@@ -224,12 +241,14 @@ impl Received {
         if declared.is_some_and(|media_type| !is_json(media_type)) {
             return Err(HttpError::new(Code::UnsupportedMediaType, "send the body as application/json"));
         }
-        let text = std::str::from_utf8(&self.body)
-            .map_err(|_| HttpError::invalid("the body is not UTF-8; encode its JSON as UTF-8"))?;
-        match json_size::check(text) {
-            Ok(()) => Ok(text),
-            Err(excess) => Err(HttpError::invalid(excess.to_string())),
-        }
+        self.read_through(|| {
+            let text = std::str::from_utf8(&self.body)
+                .map_err(|_| HttpError::invalid("the body is not UTF-8; encode its JSON as UTF-8"))?;
+            match json_size::check(text) {
+                Ok(()) => Ok(text),
+                Err(excess) => Err(HttpError::invalid(excess.to_string())),
+            }
+        })
     }
 
     /// Returns true if it asks for nothing: registries send such requests to see what a route costs.
@@ -312,6 +331,33 @@ mod tests {
     use axum::http::{HeaderName, HeaderValue};
 
     use super::*;
+
+    fn received(body: Bytes) -> Received {
+        Received {
+            resource: Resource::http("POST", "/", None),
+            headers: HeaderMap::new(),
+            uri: Uri::from_static("/"),
+            body,
+            id: RequestId::random(),
+            at: Timestamp::from_millis(0),
+            client: None,
+            nonce: Uuid::nil(),
+            _memory: MemoryPermit::default(),
+        }
+    }
+
+    /// One thread serves. While it reads a large body, another request is served, which this one waits for.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn attack_39_a_large_body_is_read_beside_the_threads_that_serve() {
+        let (other, served) = std::sync::mpsc::channel();
+        let reading = tokio::spawn(async move {
+            tokio::spawn(async move { other.send(()) });
+            let text = format!("\"{}\"", "a".repeat(LARGE_BODY));
+            let waited = received(text.into()).parse_json(|_| served.recv_timeout(Duration::from_secs(10)));
+            waited.expect("it is JSON")
+        });
+        assert_eq!(reading.await.expect("it ends"), Ok(()), "the other request waited for this one");
+    }
 
     #[test]
     fn attack_45_guesses_are_counted_against_who_makes_them() {

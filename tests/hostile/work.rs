@@ -103,6 +103,38 @@ async fn attack_39_json_of_many_values_takes_no_memory() {
     target.stop().await;
 }
 
+/// Slowest of many looks at the server's health while bodies are sent to it.
+async fn slowest_health(target: &Target, path: &str, bodies: Vec<String>) -> Duration {
+    let mut senders = JoinSet::new();
+    for body in bodies {
+        let url = format!("{}{path}", target.setup.origin());
+        let request = reqwest::Client::new().post(url).header("content-type", "application/json").body(body);
+        senders.spawn(async move { request.send().await.expect("it answers").status() });
+    }
+    let mut slowest = target.health().await;
+    while !senders.is_empty() {
+        slowest = slowest.max(target.health().await);
+        while let Some(status) = senders.try_join_next() {
+            assert!(status.expect("it ends").is_client_error());
+        }
+    }
+    slowest
+}
+
+/// Bodies of twenty million bytes, refused at once or read to their end: whoever asks for health does not wait for them.
+#[tokio::test(flavor = "multi_thread")]
+async fn attack_39_large_bodies_do_not_keep_others_waiting() {
+    let target = Target::start().await;
+    let numbers = format!("{{\"text\":[{}1]}}", "1,".repeat(9_900_000));
+    let text = format!("{{\"text\":\"{}\"}}", "\\n".repeat(9_900_000));
+    for (what, body) in [("numbers", numbers), ("text", text)] {
+        let slowest = slowest_health(&target, "/mpp/pii/preview", vec![body; 6]).await;
+        println!("{what}: {slowest:?}");
+        assert!(slowest < Duration::from_secs(1), "{what}: {slowest:?}");
+    }
+    target.stop().await;
+}
+
 /// The head of a POST of JSON, and a part of its body: the stream stays open.
 fn unfinished(stream: u8, body: usize) -> Vec<u8> {
     let mut block = vec![0x83, 0x86, 0x04, 16];

@@ -70,7 +70,7 @@ impl<'a> PayableRequest<'a> {
     pub(in crate::http) fn of(request: &'a Received) -> Result<Self, HttpError> {
         Ok(Self {
             resource: request.resource.clone(),
-            digest: digest(&request.body),
+            digest: request.read_through(|| digest(&request.body)),
             is_costly: request.body.len() > Self::CHEAP_BYTES,
             id: request.id.clone(),
             idempotency_key: request.idempotency_key()?,

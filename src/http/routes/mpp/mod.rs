@@ -58,7 +58,8 @@ pub async fn preview(
     if let Some(offers) = offered {
         payment::probe(&app, &request, offers, "pii.preview").await?;
     }
-    let preview = PreviewRequest::parse(request.json_text()?, app.preview_terms(), &app.examiner)?;
+    let preview =
+        request.parse_json(|text| PreviewRequest::parse(text, app.preview_terms(), &app.examiner))??;
     let offers = if sponsored { sponsored_offers(&app, &request)? } else { &app.offers.preview };
     let examiner = app.examiner.clone();
     payment::charge(&app, &request, offers.clone(), "pii.preview", move |paid: Paid| async move {

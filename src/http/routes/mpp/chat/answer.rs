@@ -28,9 +28,9 @@ use crate::services::chat::{AnswerHead, ChatRequest, RequestLimits};
 impl SessionRequest<'_> {
     /// Serves a request that buys an answer.
     pub(super) async fn serve(&self, credential: Option<PaymentCredential>) -> Result<Response, HttpError> {
-        let chat =
-            ChatRequest::parse(self.request.json_text()?, &self.sessions.catalog, RequestLimits::default())
-                .map_err(|error| chat_error(&error))?;
+        let catalog = &self.sessions.catalog;
+        let parse = |text: &str| ChatRequest::parse(text, catalog, RequestLimits::default());
+        let chat = self.request.parse_json(parse)?.map_err(|error| chat_error(&error))?;
         let privacy = &self.app.models.privacy;
         chat.check_examinable(privacy).map_err(|error| chat_error(&error))?;
         let Some(credential) = credential else {
