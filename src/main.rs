@@ -266,13 +266,14 @@ async fn manage_channels(command: ChannelsCommand) -> anyhow::Result<()> {
     let Some(id) = id else {
         for channel in sessions.channels.list(MAX_CHANNELS_LISTED).await? {
             println!(
-                "{} {:8} deposit {} accepted {} spent {} settled {}",
+                "{} {:8} deposit {} accepted {} spent {} settled {} tries {}",
                 channel.id,
                 channel.phase.as_str(),
                 channel.deposit,
                 channel.accepted(),
                 channel.spent,
-                channel.settled
+                channel.settled,
+                channel.tries.count
             );
         }
         return Ok(());

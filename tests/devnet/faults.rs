@@ -94,6 +94,13 @@ async fn fault_lies_about_the_chain_and_about_success() {
     let truth = result(&devnet, "eth_getTransactionReceipt", json!([hash])).await;
     assert_eq!((&lie["status"], &truth["status"]), (&json!("0x0"), &json!("0x1")));
 
+    // A transfer of more than there is.
+    let input = format!("0xa9059cbb{:064x}{}", 1, "f".repeat(64));
+    let excess = json!([{ "calls": [{ "to": TOKENS[0], "input": input }] }]);
+    assert!(exchange(&devnet, "eth_call", excess.clone()).await.unwrap()["error"].is_object());
+    devnet.faults().set(Rule::new(Fault::LyingSimulation).times(1));
+    assert_eq!(result(&devnet, "eth_call", excess).await, "0x");
+
     devnet.faults().set(Rule::new(Fault::LyingLogs).times(1));
     let of_block = json!([{ "fromBlock": truth["blockNumber"], "toBlock": truth["blockNumber"] }]);
     let lie = result(&devnet, "eth_getLogs", of_block.clone()).await;

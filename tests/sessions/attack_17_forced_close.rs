@@ -1,5 +1,6 @@
 //! Row 17: the payer closes on the chain, past the server.
 
+use farebox::devnet::{Fault, Rule};
 use farebox::funding::channel::Phase;
 use farebox_test_support::agent;
 use farebox_test_support::db;
@@ -71,6 +72,74 @@ fn attack_17_a_server_that_was_down_settles_when_it_is_back() {
             assert_eq!((fixture.closed(&payer).await, fixture.earned().await), (33 * PRICE, 33 * PRICE));
             fixture.finish().await;
         }
+    });
+}
+
+/// A channel that opened while its node was in trouble: its first voucher was never accepted. Found by the model: nobody
+/// closed it, and the payer's deposit waited for the end of the grace period.
+async fn opened_without_voucher(fixture: &Fixture<'_>) -> Payer {
+    let payer = fixture.payer(DEPOSIT).await;
+    fixture.chain.faults().set(Rule::new(Fault::DropAfterIncluding).times(1));
+    fixture.chain.faults().set(Rule::new(Fault::Drop).on("eth_getTransactionReceipt"));
+    fixture.manage(&payer, payer.open(5 * PRICE)).await.assert(503, "settlement_pending");
+    fixture.chain.faults().clear();
+    fixture.run_worker().await;
+    let channel = fixture.channel(&payer).await;
+    assert_eq!((channel.phase, channel.voucher.is_none()), (Phase::Open, true));
+    payer
+}
+
+#[test]
+fn attack_17_a_channel_without_a_voucher_is_closed_when_its_payer_asks_or_leaves_it() {
+    run(async {
+        let chain = own_chain().await;
+        for database in db::engines().await {
+            let fixture = Fixture::on(database, &chain, |config| config.chain.confirm_timeout_ms = 500).await;
+            for asks in [true, false] {
+                let payer = opened_without_voucher(&fixture).await;
+                if asks {
+                    send_raw(&chain, &payer.request_close()).await;
+                } else {
+                    fixture.server.db.execute("UPDATE channels SET active_at = 0").await;
+                }
+                fixture.run_worker().await;
+                assert_eq!(fixture.closed(&payer).await, 0, "asks {asks}");
+            }
+            fixture.finish().await;
+        }
+        chain.stop().await;
+    });
+}
+
+/// The worker cannot close it at the moment, and the payer asks the server too.
+#[test]
+fn attack_17_a_payer_that_asked_the_chain_to_close_can_ask_the_server_too() {
+    run(async {
+        let chain = own_chain().await;
+        for database in db::engines().await {
+            let fixture = Fixture::on(database, &chain, |config| config.chain.confirm_timeout_ms = 500).await;
+            for voucher in [None, Some(5 * PRICE)] {
+                let payer = match voucher {
+                    Some(first) => fixture.opened(DEPOSIT, first).await,
+                    None => opened_without_voucher(&fixture).await,
+                };
+                send_raw(&chain, &payer.request_close()).await;
+                chain.faults().set(Rule::new(Fault::Drop).on("eth_gasPrice"));
+                fixture.run_worker().await;
+                let channel = fixture.channel(&payer).await;
+                assert_eq!((channel.phase, channel.close_requested_at > 0), (Phase::Open, true));
+                // Nothing is sold on it any more.
+                let voucher = voucher.unwrap_or(0);
+                let refused = fixture.manage(&payer, payer.voucher(voucher + PRICE)).await;
+                refused.assert(402, "verification_failed");
+                chain.faults().clear();
+                let receipt = fixture.done(&payer, payer.close(voucher)).await;
+                assert!(receipt["txHash"].is_string(), "{receipt}");
+                assert_eq!(fixture.closed(&payer).await, 0);
+            }
+            fixture.finish().await;
+        }
+        chain.stop().await;
     });
 }
 

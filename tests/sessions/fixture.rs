@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use alloy::primitives::U256;
 use farebox::config::{Config, ModelConfig, PATH_USD, Secret, Source, UpstreamConfig};
+use farebox::db::Engine;
 use farebox::devnet::{Devnet, TOKENS};
 use farebox::funding::channel::{Channel, Phase, worker};
 use farebox::id::Timestamp;
@@ -243,6 +244,21 @@ impl<'a> Fixture<'a> {
     pub async fn check_due(&self, now: Timestamp) {
         let sessions = self.server.app.sessions.as_ref().expect("sessions are on");
         worker::Rounds::default().check_due(&sessions.channels, now).await.expect("the database answers");
+    }
+
+    /// Disables the worker of every server on this database from its next round on: the test decides when it works. A lease
+    /// of somebody else would not do, for one that lasts too long is not believed.
+    pub async fn disable_own_worker(&self) {
+        let db = &self.server.db;
+        let condition = "WHEN (NEW.name = 'channels')";
+        if db.db.engine == Engine::Sqlite {
+            let text = "CREATE TRIGGER no_worker BEFORE INSERT ON leases";
+            return db.execute(&format!("{text} {condition} BEGIN SELECT RAISE(IGNORE); END")).await;
+        }
+        let text = "CREATE FUNCTION no_row() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'";
+        db.execute(text).await;
+        let text = "CREATE TRIGGER no_worker BEFORE INSERT ON leases FOR EACH ROW";
+        db.execute(&format!("{text} {condition} EXECUTE FUNCTION no_row()")).await;
     }
 
     /// The newest block's number, past all faults.

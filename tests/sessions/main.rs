@@ -12,6 +12,7 @@ mod attack_21_upstreams;
 mod attack_30_chain;
 mod attack_30_failures;
 mod attack_34_held_back;
+mod attack_35_settlements;
 mod attack_36_failover;
 #[path = "../../examples/agent/chat.rs"]
 mod chat;

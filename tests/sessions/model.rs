@@ -148,8 +148,9 @@ impl<'a> Run<'a> {
             Client::new(format!("client-{index}"), fixture.payer(DEPOSIT).await, non_streaming_challenge)
         }))
         .await;
+        fixture.disable_own_worker().await;
         let trace = Trace { seed, steps: Vec::new() };
-        let run = Self {
+        Self {
             fixture: Some(fixture),
             clients,
             random,
@@ -160,9 +161,7 @@ impl<'a> Run<'a> {
             stopped: Vec::new(),
             tally: Tally::new(),
             trace,
-        };
-        run.disable_own_worker().await;
-        run
+        }
     }
 
     fn fixture(&self) -> &Fixture<'a> {

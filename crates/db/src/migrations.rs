@@ -38,6 +38,7 @@ const FILES: &[(&str, &str)] = files![
     "0021_card_refunds",
     "0022_oauth",
     "0023_mcp_files",
+    "0024_settlement_tries",
 ];
 
 /// Returns the schema's migrations, with the versions, descriptions and checksums that databases remember.

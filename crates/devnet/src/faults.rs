@@ -44,6 +44,8 @@ pub enum Fault {
     },
     /// Receipts say the opposite about success.
     LyingReceipt,
+    /// `eth_call` of a transaction says that it succeeds. Calls that only read are answered as ever.
+    LyingSimulation,
     /// `eth_getLogs` answers each log a second time, in a transaction that does not exist.
     LyingLogs,
     /// An account has a receive policy (TIP-1028, from T6 on) that blocks everything: the registry says so, and
@@ -63,6 +65,7 @@ impl Fault {
             Self::Behind { .. } => super::behind::applies_to(method),
             Self::WrongChainId { .. } => method == "eth_chainId",
             Self::LyingReceipt => super::receipts::are_returned_by(method),
+            Self::LyingSimulation => method == "eth_call",
             Self::LyingLogs => method == "eth_getLogs",
             Self::ReceivePolicy { .. } => method == "eth_call" || super::receipts::are_returned_by(method),
         }
@@ -129,6 +132,7 @@ pub(super) enum LostAnswer {
 
 /// All faults of one request. Several rules can apply to it; of one kind, the last rule set counts.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub(super) struct FaultPlan {
     pub(super) delay: Duration,
     pub(super) drop: bool,
@@ -137,6 +141,7 @@ pub(super) struct FaultPlan {
     pub(super) behind: Option<u64>,
     pub(super) chain_id: Option<u64>,
     pub(super) lying_receipt: bool,
+    pub(super) lying_simulation: bool,
     pub(super) lying_logs: bool,
     pub(super) receive_policy: Option<Address>,
 }
@@ -152,6 +157,7 @@ impl FaultPlan {
             Fault::Behind { block } => self.behind = Some(*block),
             Fault::WrongChainId { chain_id } => self.chain_id = Some(*chain_id),
             Fault::LyingReceipt => self.lying_receipt = true,
+            Fault::LyingSimulation => self.lying_simulation = true,
             Fault::LyingLogs => self.lying_logs = true,
             Fault::ReceivePolicy { account } => self.receive_policy = Some(*account),
         }

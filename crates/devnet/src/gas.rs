@@ -93,6 +93,11 @@ fn sufficient(used: &[u64]) -> u64 {
     total.saturating_sub(repeated).saturating_add(OVERHEAD)
 }
 
+/// True if a request describes a Tempo transaction with calls.
+pub(super) fn is_batch(transaction: &Value) -> bool {
+    batch(transaction).is_some()
+}
+
 /// The calls of a Tempo transaction request, each as a call of its own.
 fn batch(transaction: &Value) -> Option<Vec<Value>> {
     let calls = transaction["calls"].as_array().filter(|calls| !calls.is_empty())?;

@@ -1,7 +1,7 @@
 //! Payment channels: deposits on the chain, vouchers off the chain, credit on the ledger.
 //!
 //! A channel's account is `channel:<id>`; an accepted voucher is credited with its
-//! addition. `state` decides (pure), `open`, `top_up` and `voucher` take the payers'
+//! addition. `state` and `policy` decide (pure), `open`, `top_up` and `voucher` take the payers'
 //! transactions and vouchers, `settle` settles and closes, `worker` does so by policy.
 //!
 //! Invariants:
@@ -16,6 +16,7 @@ mod held_back;
 mod holds;
 mod open;
 mod outgoing;
+mod policy;
 mod settle;
 mod state;
 mod store;
@@ -30,9 +31,8 @@ use alloy::signers::local::PrivateKeySigner;
 
 pub use held_back::HeldBackSettlement;
 pub use open::Funded;
-pub use state::{
-    Channel, ChannelRefusal, ChannelRequest, DueAction, Phase, SettlementPolicy, TxPurpose, VoucherEffect,
-};
+pub use policy::{DueAction, SettlementPolicy, SettlementTries};
+pub use state::{Channel, ChannelRefusal, ChannelRequest, Phase, TxPurpose, VoucherEffect};
 
 use voucher_queue::VoucherQueue;
 

@@ -105,6 +105,10 @@ impl Channels {
             return Ok(());
         };
         let phase = if pending.purpose == TxPurpose::Open { Phase::Failed } else { channel.phase };
+        if receipt.is_some() && matches!(pending.purpose, TxPurpose::Settle | TxPurpose::Close) {
+            metrics::counter!("farebox_channel_settlements_reverted_total").increment(1);
+            report_failing(&channel, &"it was reverted in its block, and has cost its fee");
+        }
         let fee = fee_of(receipt);
         self.resolve(
             &channel,
@@ -155,6 +159,19 @@ impl Channels {
             })
             .await?;
         Ok(())
+    }
+}
+
+/// Reports that a channel could be neither settled nor closed: the worker's first failure as an error, those that follow
+/// it in silence, because the metrics count them.
+pub(super) fn report_failing(channel: &Channel, reason: &dyn std::fmt::Display) {
+    let text = "a channel can be neither settled nor closed; it is tried again, ever more seldom. \
+         See sessions.previous_operator_key";
+    match channel.tries.count {
+        // Its payer asked, or an operator, who is told.
+        0 => tracing::warn!(channel = %channel.id, %reason, text),
+        1 => tracing::error!(channel = %channel.id, %reason, text),
+        _ => tracing::debug!(channel = %channel.id, %reason, text),
     }
 }
 

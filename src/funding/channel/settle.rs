@@ -3,8 +3,9 @@
 use alloy::primitives::{Bytes, TxKind, U256};
 use tempo_alloy::primitives::transaction::Call;
 
-use super::outgoing::{OutgoingTx, fee_of, pending_tx};
-use super::state::{Channel, ChannelRefusal, ChannelRequest, DueAction, PendingTx, Phase, TxPurpose, due};
+use super::outgoing::{OutgoingTx, fee_of, pending_tx, report_failing};
+use super::policy::{DueAction, due};
+use super::state::{Channel, ChannelRefusal, ChannelRequest, PendingTx, Phase, TxPurpose};
 use super::store::{self, Publish, TxOutcome};
 use super::top_up::top_up_outcome;
 use super::{ChannelError, Channels, TxFailure, holds};
@@ -27,9 +28,12 @@ struct CloseTerms {
 }
 
 impl CloseTerms {
-    /// Returns the terms of a close without the payer; `None` without a voucher.
-    fn without_payer(channel: &Channel) -> Option<Self> {
-        Some(Self { voucher: channel.voucher.clone()?, capture: channel.capture() })
+    /// Returns the terms of a close without the payer. A channel whose first voucher never came owes nothing: the reserve
+    /// looks at the signature only where the capture is more than was settled (TIP-1034, `close`).
+    fn without_payer(channel: &Channel) -> Self {
+        let capture = channel.capture();
+        let unsigned = || SignedVoucher { channel: channel.id, amount: capture, signature: Bytes::new() };
+        Self { voucher: channel.voucher.clone().unwrap_or_else(unsigned), capture }
     }
 }
 
@@ -164,27 +168,40 @@ impl Channels {
     /// # Errors
     /// [`ChannelError`].
     pub async fn settle(&self, channel: &Channel, now: Timestamp) -> Result<(), ChannelError> {
-        self.settle_with(channel, Publish::All, now).await
+        match self.unsettled(channel, Publish::All).await? {
+            Some(voucher) => self.send_settlement(channel, &voucher, now).await,
+            None => Ok(()),
+        }
     }
 
     /// Settles by policy. The channel's last voucher is kept for the close: once it is public anybody could present it,
     /// and the payer, whose clients close with the last voucher that they signed, could not close any more.
     pub(super) async fn settle_if_due(&self, channel: &Channel, now: Timestamp) -> Result<(), ChannelError> {
-        self.settle_with(channel, Publish::AllButLast, now).await
+        match self.unsettled(channel, Publish::AllButLast).await? {
+            Some(voucher) => {
+                let channel = self.count_try(channel, now).await?;
+                self.send_settlement(&channel, &voucher, now).await
+            }
+            None => Ok(()),
+        }
     }
 
-    async fn settle_with(
+    /// Finds the voucher that a settlement would carry, if it moves anything.
+    async fn unsettled(
         &self,
         channel: &Channel,
         publish: Publish,
+    ) -> Result<Option<SignedVoucher>, ChannelError> {
+        let voucher = store::settleable(&self.db, channel.id, channel.spent, publish).await?;
+        Ok(voucher.filter(|voucher| voucher.amount > channel.settled))
+    }
+
+    async fn send_settlement(
+        &self,
+        channel: &Channel,
+        voucher: &SignedVoucher,
         now: Timestamp,
     ) -> Result<(), ChannelError> {
-        let Some(voucher) = store::settleable(&self.db, channel.id, channel.spent, publish).await? else {
-            return Ok(());
-        };
-        if voucher.amount <= channel.settled {
-            return Ok(());
-        }
         let call = reserve::settle_call(&channel.descriptor, voucher.amount, &voucher.signature);
         let transaction = self.sign(&channel.descriptor, call, self.gas_price().await?, now)?;
         self.refuse_failing(channel, &transaction).await?;
@@ -197,25 +214,38 @@ impl Channels {
         self.record_settlement(channel, &pending, &receipt, now).await
     }
 
+    /// Records a try of the worker to settle or close a channel, and returns the channel with it.
+    async fn count_try(&self, channel: &Channel, now: Timestamp) -> Result<Channel, ChannelError> {
+        let id = channel.id;
+        let counted = self.db.transaction(|mut tx| async move {
+            store::count_try(&mut tx, id, now).await?;
+            Ok::<_, TxFailure>((tx, ()))
+        });
+        counted.await?;
+        Ok(Channel { tries: channel.tries.next(now), ..channel.clone() })
+    }
+
     /// Closes a channel without its payer, with its highest voucher.
     ///
     /// # Errors
     /// [`ChannelError`].
     pub async fn close_now(&self, id: ChannelId, now: Timestamp) -> Result<(), ChannelError> {
         let channel = self.find(id).await?.ok_or(ChannelRefusal::Unknown)?;
-        if channel.voucher.is_none() {
-            return Ok(());
-        }
-        self.send_close(&channel, |stored| Ok(CloseTerms::without_payer(stored)), now).await
+        let by_operator = |stored: &Channel| {
+            stored.closable()?;
+            Ok(Some(CloseTerms::without_payer(stored)))
+        };
+        self.send_close(&channel, by_operator, now).await
     }
 
     /// Closes a channel without its payer, if that is still due when nothing else can happen on it.
     pub(super) async fn close_if_due(&self, channel: &Channel, now: Timestamp) -> Result<(), ChannelError> {
         let if_due = |stored: &Channel| {
             let is_due = due(stored, &self.policy, now) == DueAction::Close;
-            Ok(CloseTerms::without_payer(stored).filter(|_| is_due))
+            Ok(is_due.then(|| CloseTerms::without_payer(stored)))
         };
-        self.send_close(channel, if_due, now).await
+        let channel = self.count_try(channel, now).await?;
+        self.send_close(&channel, if_due, now).await
     }
 
     /// Closes a channel, and ends the requests on it. `terms` returns the terms for its state, `None` if
@@ -305,8 +335,8 @@ impl Channels {
         if self.find(channel.id).await?.is_none_or(is_behind) {
             return Err(ChannelError::Pending);
         }
-        tracing::error!(channel = %channel.id, %error, "a channel can be neither settled nor closed; see sessions.previous_operator_key");
         metrics::counter!("farebox_channel_settlements_refused_total").increment(1);
+        report_failing(channel, &error);
         Err(error)
     }
 

@@ -1,5 +1,6 @@
 //! Rules of a channel, as pure functions of its state.
 
+use super::policy::SettlementTries;
 use crate::id::{RequestId, Timestamp};
 use crate::money::Money;
 use crate::payments::methods::tempo::session::{ChannelId, Descriptor, SignedVoucher, Snapshot};
@@ -107,6 +108,8 @@ pub struct Channel {
     pub active_at: Timestamp,
     /// Moment at which its state was last read from the chain.
     pub checked_at: Timestamp,
+    /// The worker's tries to settle or close it since the last one that came to something.
+    pub tries: SettlementTries,
 }
 
 /// A request that is served on a channel.
@@ -184,17 +187,23 @@ impl Channel {
     /// # Errors
     /// The reason it cannot.
     pub fn usable(&self) -> Result<(), ChannelRefusal> {
+        self.closable()?;
+        if self.close_requested_at > 0 { Err(ChannelRefusal::Closing) } else { Ok(()) }
+    }
+
+    /// Decides if the operator may close it. A payer that asked the chain for a close wants just that, and may ask here
+    /// too: otherwise its deposit waits for the end of the grace period ("Forced Close", step 3).
+    ///
+    /// # Errors
+    /// The reason it cannot.
+    pub fn closable(&self) -> Result<(), ChannelRefusal> {
         match self.phase {
             Phase::Opening => Err(ChannelRefusal::Opening),
             Phase::Failed => Err(ChannelRefusal::Unknown),
             Phase::Closed => Err(ChannelRefusal::Closed),
-            Phase::Open if self.is_closing() => Err(ChannelRefusal::Closing),
+            Phase::Open if self.closing().is_some() => Err(ChannelRefusal::Closing),
             Phase::Open => Ok(()),
         }
-    }
-
-    fn is_closing(&self) -> bool {
-        self.close_requested_at > 0 || self.closing().is_some()
     }
 
     /// Returns the pending close.
@@ -250,7 +259,7 @@ impl Channel {
     /// # Errors
     /// The rule that it breaks.
     pub fn may_close(&self, amount: Money, authorized: bool) -> Result<Money, ChannelRefusal> {
-        self.usable()?;
+        self.closable()?;
         let capture = self.capture();
         if amount < capture {
             return Err(ChannelRefusal::Cover);
@@ -292,58 +301,17 @@ impl Channel {
     }
 }
 
-/// Limits beyond which the worker settles and closes.
-#[derive(Debug, Clone, Copy)]
-pub struct SettlementPolicy {
-    /// Amount spent and not settled at which it settles.
-    pub settle_above: Money,
-    /// Milliseconds without activity after which it settles any unsettled amount.
-    pub settle_after_ms: i64,
-    /// Milliseconds without activity after which it closes.
-    pub close_idle_ms: i64,
-}
-
-/// Action that is due on a channel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DueAction {
-    Nothing,
-    /// Settles what was spent.
-    Settle,
-    /// Captures what was spent and returns the rest.
-    Close,
-}
-
-/// Decides which action is due. A payer's request to close is met at once: after
-/// the grace period the payer could withdraw what is not settled.
-#[must_use]
-pub fn due(channel: &Channel, policy: &SettlementPolicy, now: Timestamp) -> DueAction {
-    if channel.phase != Phase::Open || channel.pending.is_some() || channel.voucher.is_none() {
-        return DueAction::Nothing;
-    }
-    let quiet = now.checked_millis_since(channel.active_at).unwrap_or(0);
-    let unsettled = channel.spent.checked_sub(channel.settled).unwrap_or(Money::ZERO);
-    if channel.close_requested_at > 0 || quiet >= policy.close_idle_ms {
-        DueAction::Close
-    } else if unsettled >= policy.settle_above && unsettled.is_positive()
-        || unsettled.is_positive() && quiet >= policy.settle_after_ms
-    {
-        DueAction::Settle
-    } else {
-        DueAction::Nothing
-    }
-}
-
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use alloy::primitives::{Address, B256, Bytes};
 
     use super::*;
 
-    fn dollars(micros: i64) -> Money {
+    pub(in super::super) fn dollars(micros: i64) -> Money {
         Money::from_micros(micros)
     }
 
-    fn channel(deposit: i64, accepted: i64, spent: i64, settled: i64) -> Channel {
+    pub(in super::super) fn channel(deposit: i64, accepted: i64, spent: i64, settled: i64) -> Channel {
         let id = ChannelId(B256::repeat_byte(1));
         Channel {
             id,
@@ -371,6 +339,7 @@ mod tests {
             close_hash: None,
             active_at: Timestamp::from_millis(0),
             checked_at: Timestamp::from_millis(0),
+            tries: SettlementTries::NONE,
         }
     }
 
@@ -391,7 +360,43 @@ mod tests {
         let mut channel = channel(1000, 500, 0, 0);
         channel.close_requested_at = 1;
         assert_eq!(channel.accept(dollars(600), Money::ZERO), Err(ChannelRefusal::Closing));
-        assert_eq!(due(&channel, &policy(), Timestamp::from_millis(1)), DueAction::Close);
+    }
+
+    #[test]
+    fn attack_17_a_payer_that_asked_the_chain_to_close_can_ask_here_too() {
+        let asked = |accepted, spent, settled| Channel {
+            close_requested_at: 1,
+            ..channel(1000, accepted, spent, settled)
+        };
+        for (accepted, spent, settled, amount, verdict) in [
+            // Its first voucher never came.
+            (0, 0, 0, 0, Ok(dollars(0))),
+            (0, 0, 0, 500, Ok(dollars(0))),
+            (500, 300, 0, 500, Ok(dollars(300))),
+            (500, 300, 0, 300, Ok(dollars(300))),
+            (500, 300, 0, 299, Err(ChannelRefusal::Cover)),
+            (500, 300, 0, 1001, Err(ChannelRefusal::Deposit)),
+            (500, 300, 300, 300, Err(ChannelRefusal::Published)),
+        ] {
+            let channel = asked(accepted, spent, settled);
+            assert_eq!(channel.may_close(dollars(amount), false), verdict, "{amount} of {accepted}");
+            // Nothing is sold on it all the same.
+            assert_eq!(channel.usable(), Err(ChannelRefusal::Closing));
+        }
+        let at = |phase| Channel { phase, ..asked(500, 300, 0) }.may_close(dollars(500), true);
+        assert_eq!(at(Phase::Opening), Err(ChannelRefusal::Opening));
+        assert_eq!(at(Phase::Closed), Err(ChannelRefusal::Closed));
+        assert_eq!(at(Phase::Failed), Err(ChannelRefusal::Unknown));
+        let pending = PendingTx {
+            purpose: TxPurpose::Close,
+            amount: dollars(300),
+            hash: String::new(),
+            raw: String::new(),
+            valid_until: None,
+            sponsored: None,
+        };
+        let closing = Channel { pending: Some(pending), ..asked(500, 300, 0) };
+        assert_eq!(closing.may_close(dollars(500), true), Err(ChannelRefusal::Closing));
     }
 
     #[test]
@@ -419,21 +424,5 @@ mod tests {
         assert_eq!(channel(1000, 500, 300, 0).required(dollars(100), dollars(10)), dollars(500));
         assert_eq!(channel(1000, 500, 450, 0).required(dollars(51), dollars(10)), dollars(510));
         assert_eq!(channel(1000, 500, 500, 0).required(dollars(100), dollars(10)), dollars(600));
-    }
-
-    fn policy() -> SettlementPolicy {
-        SettlementPolicy { settle_above: dollars(100), settle_after_ms: 1_000, close_idle_ms: 10_000 }
-    }
-
-    #[test]
-    fn settlement_is_due_by_value_and_by_age() {
-        let at = |spent, settled, millis| {
-            due(&channel(1000, 500, spent, settled), &policy(), Timestamp::from_millis(millis))
-        };
-        assert_eq!(at(99, 0, 0), DueAction::Nothing);
-        assert_eq!(at(100, 0, 0), DueAction::Settle);
-        assert_eq!(at(1, 0, 1_000), DueAction::Settle);
-        assert_eq!(at(300, 300, 1_000), DueAction::Nothing);
-        assert_eq!(at(300, 300, 10_000), DueAction::Close);
     }
 }

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use alloy::primitives::Bytes;
 
+use super::policy::SettlementTries;
 use super::state::{Channel, PendingTx, Phase, Reservation, TxPurpose};
 use crate::db::rows::{self, Column};
 use crate::db::statements::{Row, Statements as _};
@@ -18,7 +19,7 @@ use crate::payments::methods::tempo::session::{ChannelId, Descriptor, SignedVouc
 const COLUMNS: &str = "c.id, c.payer, c.payee, c.operator, c.token, c.salt, c.authorized_signer, \
     c.expiring_nonce_hash, c.state, c.deposit, c.settled, c.published, c.close_requested_at, c.pending_kind, \
     c.pending_amount, c.pending_hash, c.pending_raw, c.pending_until, c.pending_fee, \
-    c.pending_fee_at, c.close_hash, c.active_at, c.checked_at, \
+    c.pending_fee_at, c.close_hash, c.active_at, c.checked_at, c.settlement_tries, c.settlement_tried_at, \
     v.amount AS voucher_amount, v.signature AS voucher_signature";
 
 /// Channels, each with its highest voucher.
@@ -53,33 +54,45 @@ pub(super) async fn of_payer(db: &Db, payer: &str, token: &str) -> Result<Option
     row.as_ref().map(read).transpose()
 }
 
-/// Returns channels whose state on the chain was last read before `before`, in the order of their ids,
+/// Channels whose state on the chain was read too long ago, between `$1` and now, `$2`. A moment that is yet to come is
+/// that of a clock that has been set back since.
+const IS_STALE: &str = "(c.checked_at <= $1 OR c.checked_at > $2)";
+
+/// Returns channels whose state on the chain was last read `age` milliseconds ago or before, in the order of their ids,
 /// from the one that follows `after`.
 pub(super) async fn unchecked(
     db: &Db,
-    before: Timestamp,
+    age: i64,
+    now: Timestamp,
     after: Option<ChannelId>,
     limit: i64,
 ) -> Result<Vec<Channel>, StoreError> {
-    let text = select(
-        "WHERE c.state IN ('opening', 'open') AND c.checked_at <= $1 AND c.id > $2 ORDER BY c.id LIMIT $3",
-    );
+    let text = select(&format!(
+        "WHERE c.state IN ('opening', 'open') AND {IS_STALE} AND c.id > $3 ORDER BY c.id LIMIT $4"
+    ));
     let after = after.map_or_else(String::new, |id| id.to_string());
-    let rows = db.fetch(&text, vec![before.millis().into(), after.into(), limit.into()]).await?;
+    let before = now.millis().saturating_sub(age);
+    let rows = db.fetch(&text, vec![before.into(), now.millis().into(), after.into(), limit.into()]).await?;
     rows.iter().map(read).collect()
 }
 
-/// Returns channels whose state on the chain was last read before `before` and that cannot wait: their
+/// Returns channels whose state on the chain was last read `age` milliseconds ago or before and that cannot wait: their
 /// payer wants to close, or a request runs on them. One with a pending transaction has its turn with the
 /// others: nothing can be done on it before.
-pub(super) async fn urgent(db: &Db, before: Timestamp, limit: i64) -> Result<Vec<Channel>, StoreError> {
+pub(super) async fn urgent(
+    db: &Db,
+    age: i64,
+    now: Timestamp,
+    limit: i64,
+) -> Result<Vec<Channel>, StoreError> {
     let runs = ledger::has_open_hold("'channel:' || c.id");
     let text = select(&format!(
-        "WHERE c.state = 'open' AND c.pending_kind IS NULL AND c.checked_at <= $1 \
+        "WHERE c.state = 'open' AND c.pending_kind IS NULL AND {IS_STALE} \
          AND (c.close_requested_at > 0 OR {runs}) \
-         ORDER BY CASE WHEN c.close_requested_at > 0 THEN 0 ELSE 1 END, c.checked_at LIMIT $2"
+         ORDER BY CASE WHEN c.close_requested_at > 0 THEN 0 ELSE 1 END, c.checked_at LIMIT $3"
     ));
-    let rows = db.fetch(&text, vec![before.millis().into(), limit.into()]).await?;
+    let before = now.millis().saturating_sub(age);
+    let rows = db.fetch(&text, vec![before.into(), now.millis().into(), limit.into()]).await?;
     rows.iter().map(read).collect()
 }
 
@@ -191,6 +204,7 @@ pub(super) async fn resolve(
          deposit = CASE WHEN deposit < $4 THEN $4 ELSE deposit END, \
          settled = CASE WHEN settled < $5 THEN $5 ELSE settled END, \
          close_requested_at = CASE WHEN pending_kind = 'topUp' AND $4 > deposit THEN 0 ELSE close_requested_at END, \
+         settlement_tries = CASE WHEN settled < $5 THEN 0 ELSE settlement_tries END, \
          close_hash = CASE WHEN $3 = 'closed' AND state <> 'closed' THEN pending_hash ELSE close_hash END, \
          pending_kind = NULL, pending_amount = NULL, pending_hash = NULL, pending_raw = NULL, \
          pending_until = NULL, pending_fee = NULL, pending_fee_at = NULL, \
@@ -230,6 +244,14 @@ pub(super) async fn observe(
         now.millis().into(),
     ];
     tx.execute(text, values).await?;
+    Ok(())
+}
+
+/// Records a try of the worker to settle or close a channel, before it is made: what comes of it may never be known.
+pub(super) async fn count_try(tx: &mut Tx, channel: ChannelId, now: Timestamp) -> Result<(), DbError> {
+    let text =
+        "UPDATE channels SET settlement_tries = settlement_tries + 1, settlement_tried_at = $2 WHERE id = $1";
+    tx.execute(text, vec![channel.to_string().into(), now.millis().into()]).await?;
     Ok(())
 }
 
@@ -360,6 +382,10 @@ fn read(row: &Row) -> Result<Channel, StoreError> {
         close_hash: row.text_or_null("close_hash")?,
         active_at: moment(row, "active_at")?,
         checked_at: moment(row, "checked_at")?,
+        tries: SettlementTries {
+            count: row.whole("settlement_tries")?,
+            last_at: moment(row, "settlement_tried_at")?,
+        },
     })
 }
 

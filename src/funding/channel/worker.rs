@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use futures_util::{StreamExt as _, stream};
 
-use super::state::{Channel, ChannelRefusal, DueAction, Phase, due};
+use super::policy::{DueAction, due, must_wait};
+use super::state::{Channel, ChannelRefusal, Phase};
 use super::{ChannelError, Channels, store};
 use crate::db::{Db, DbError};
 use crate::funding::{StoreError, worker_lease};
@@ -81,10 +82,9 @@ impl Rounds {
     /// # Errors
     /// If the channels cannot be read.
     pub async fn check_due(&mut self, channels: &Channels, now: Timestamp) -> Result<(), StoreError> {
-        let before = |age| now.checked_sub_millis(age).unwrap_or(now);
-        let urgent = store::urgent(&channels.db, before(CHECK_URGENT_AFTER_MS), URGENT_BATCH).await?;
+        let urgent = store::urgent(&channels.db, CHECK_URGENT_AFTER_MS, now, URGENT_BATCH).await?;
         channels.check_all(urgent, now).await;
-        let due = store::unchecked(&channels.db, before(CHECK_AFTER_MS), self.last, BATCH).await?;
+        let due = store::unchecked(&channels.db, CHECK_AFTER_MS, now, self.last, BATCH).await?;
         let is_full = i64::try_from(due.len()).is_ok_and(|found| found == BATCH);
         self.last = due.last().map(|channel| channel.id).filter(|_| is_full);
         channels.check_all(due, now).await;
@@ -111,6 +111,7 @@ impl Channels {
         }
         let channel = self.refresh(channel, now).await?;
         match due(&channel, &self.policy, now) {
+            _ if must_wait(&channel, now) => Ok(()),
             DueAction::Nothing => Ok(()),
             DueAction::Settle => self.settle_if_due(&channel, now).await,
             DueAction::Close => self.close_if_due(&channel, now).await,

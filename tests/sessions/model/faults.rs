@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use farebox::devnet::{Fault, Rule};
-use farebox::id::Timestamp;
 use farebox_test_support::harness::{client, eventually, send_raw};
 use serde_json::{Value, json};
 
@@ -17,13 +16,6 @@ impl Run<'_> {
     pub(super) async fn run_worker(&mut self) {
         self.note("the worker looks".into());
         self.fixture().run_worker().await;
-    }
-
-    /// Disables the server's own worker: the run decides when it works.
-    pub(super) async fn disable_own_worker(&self) {
-        let lease = "INSERT INTO leases (name, owner, until) VALUES ('channels', 'the test', 9000000000000000000) \
-            ON CONFLICT (name) DO UPDATE SET owner = excluded.owner, until = excluded.until";
-        self.fixture().server.db.execute(lease).await;
     }
 
     /// True if the chain can fail a request.
@@ -185,11 +177,7 @@ impl Run<'_> {
         let app = &fixture.server.app;
         // Its streams end when they find the database closed; until then it owns the file.
         eventually("the old server is gone", async || (Arc::strong_count(app) == 1).then_some(())).await;
-        // Nothing is due for the new server's own worker when it starts.
-        let now = Timestamp::now().millis();
-        fixture.server.db.execute(&format!("UPDATE channels SET checked_at = {now}")).await;
         self.fixture = Some(fixture.restart(|_| {}).await);
-        self.disable_own_worker().await;
     }
 }
 

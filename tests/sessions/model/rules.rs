@@ -177,8 +177,7 @@ impl Belief {
                 allowed.insert(match world {
                     World { opened: false, .. } => "channel_not_found",
                     World { ended: true, .. } => OK,
-                    // A close that is out is looked up; one asked for on the chain is the worker's.
-                    World { ending: true, .. } => "verification_failed",
+                    // One asked for on the chain is taken here as well; one that is out is looked up.
                     World { deposit, .. } if amount > deposit => "amount_exceeds_deposit",
                     World { .. } if amount < spent => "verification_failed",
                     World { .. } => OK,
