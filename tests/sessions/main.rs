@@ -27,6 +27,7 @@ mod prompts;
 mod receipts;
 mod requests;
 mod signers;
+mod upgrade;
 
 /// The built program. Cargo tells its path to the test programs only, so they pass it on.
 const FAREBOX: &str = env!("CARGO_BIN_EXE_farebox");
