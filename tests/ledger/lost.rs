@@ -268,6 +268,38 @@ async fn attack_30_a_write_that_arrives_late_changes_nothing() {
     assert_clean(&ledger).await;
 }
 
+/// The second try was refused, because another instance had the money just then, and the first one arrives after it all
+/// the same. Its charge stands while the hold is open; a capture that says what is owed in all gives it back.
+#[tokio::test]
+async fn attack_30_a_charge_that_arrives_after_it_was_refused_is_given_back_at_the_end() {
+    let Some(engine) = postgres().await else { return };
+    let (proxy, db) = Proxy::before(&engine).await;
+    let (ledger, other) = (Ledger::start(db), Ledger::start(engine.db.clone()));
+    for (number, owed) in [Owed::InAll(money(16)), Owed::AtMost(money(0))].into_iter().enumerate() {
+        let account = funded(&ledger, &format!("a{number}"), 100).await;
+        let hold = open(&ledger, opening(&account, 10, 10), 10).await;
+        // The statement is prepared before it is lost.
+        ledger.charge(&hold, money(8)).await.unwrap();
+        ledger.charge(&hold, money(8)).await.unwrap();
+        let all = open(&other, opening(&account, 84, 84), 84).await;
+        proxy.arm(Fault::Late);
+        let refused = ledger.charge(&hold, money(5)).await.unwrap();
+        assert!(matches!(refused, ChargeOutcome::Short { .. }), "{refused:?}");
+        other.capture(capture(&all, Owed::NOTHING)).await.unwrap();
+        assert_eq!(ledger.balance(&account).await.unwrap().spent(), money(16));
+        proxy.release(1).await;
+        assert_eq!(ledger.balance(&account).await.unwrap().spent(), money(16 + 5), "this test is about it");
+
+        let closed = ledger.capture(capture(&hold, owed)).await.unwrap();
+        let CloseOutcome::Closed { entry, .. } = closed else { panic!("{closed:?}") };
+        // A channel's stream, whose charges never fall, keeps it: one batch of chunks at the most.
+        let kept = if matches!(owed, Owed::InAll(_)) { 16 } else { 16 + 5 };
+        assert_eq!(entry.amount, money(kept), "{owed:?}");
+        assert_eq!(ledger.balance(&account).await.unwrap(), balance(100, kept, 0), "{owed:?}");
+        assert_clean(&ledger).await;
+    }
+}
+
 #[tokio::test]
 async fn attack_30_a_statement_that_was_lost_on_its_way_is_sent_again() {
     let Some(engine) = postgres().await else { return };

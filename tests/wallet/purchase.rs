@@ -1,6 +1,8 @@
 //! Credits and keys bought on the chain: credited once, a key that survives lost replies and is
 //! stored nowhere.
 
+use std::time::Duration;
+
 use farebox::config::{PATH_USD, Secret};
 use farebox::devnet::{Devnet, Fault, Rule};
 use farebox::funding::recover;
@@ -158,6 +160,42 @@ fn a_buyer_can_make_the_secret() {
         assert!(opens(&server, &format!("{}{secret}", answer["prefix"].as_str().expect("a prefix"))).await);
         assert_audit(&server).await;
     });
+}
+
+/// A push is proved by what everybody can see: the transaction, and the challenge that it paid. Whoever has both, as from
+/// a log of answers with 402, is shown the key for as long as the challenge lives, which its buyer needs after a lost
+/// reply, and no longer. A signed transaction is nobody else's, so its key is shown for a day.
+#[test]
+fn attack_07_a_key_sold_for_a_push_is_shown_while_its_challenge_lives_and_no_longer() {
+    run(on_every_engine(
+        |config| config.payments.challenge_ttl_seconds = 6,
+        async |server| {
+            let agent = agent_with_funds(shared_chain().await).await;
+            let order = json!({ "packId": "starter", "name": "robot" });
+            let challenge = reply(server.post(BUY_KEYS, &order.to_string())).await.challenge();
+            let signed = agent.sign(agent.transaction(vec![challenge.transfer()]));
+            send_raw(shared_chain().await, &signed.raw).await;
+            let pushed = agent.credential(&challenge, agent::hash(&format!("{:#x}", signed.hash)));
+            let bought = buy(server, BUY_KEYS, &order, &pushed).await.assert_paid().json();
+            let pushed_key = bought["key"].as_str().expect("a key");
+            server.delivered(&challenge.id).await;
+            let again = buy(server, BUY_KEYS, &order, &pushed).await.assert_paid().json();
+            assert_eq!(again["key"], bought["key"]);
+            let pulled = paying(server, &agent, BUY_KEYS, &order).await;
+            let pulled_key = buy(server, BUY_KEYS, &order, &pulled).await.assert_paid().json()["key"].take();
+
+            tokio::time::sleep(Duration::from_secs(7)).await;
+            let leaked = buy(server, BUY_KEYS, &order, &pushed).await;
+            leaked.assert(403, "credential_spent");
+            assert!(!leaked.text.contains(&pushed_key[5..]), "{}", leaked.text);
+            let again = buy(server, BUY_KEYS, &order, &pulled).await.assert_paid().json();
+            assert_eq!(again["key"], pulled_key);
+            // Nobody has lost anything: both keys open, and two packs are credited.
+            assert!(opens(server, pushed_key).await);
+            assert!(opens(server, pulled_key.as_str().expect("a key")).await);
+            assert_eq!(balance_of(server, &agent).await.available(), dollars(20));
+        },
+    ));
 }
 
 #[test]
