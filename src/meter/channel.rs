@@ -182,10 +182,12 @@ impl FundingSource for ChannelSource {
     }
 
     /// Kept with the hold, because a newer request or a close ends this one without asking it.
-    async fn on_taken(&mut self, request: &MeteredRequest) {
+    async fn on_delivery(&mut self, request: &MeteredRequest, is_taken: bool) {
         let Some(due) = self.terms.price.checked_mul(self.prompt_due).filter(|due| due.is_positive()) else {
             return;
         };
+        // Nothing is owed for an upstream that failed.
+        let due = if is_taken { due } else { Money::ZERO };
         if let Err(error) = Box::pin(self.channels.owe_prompt(&request.hold, due)).await {
             tracing::warn!(%error, "what is owed for a prompt cannot be recorded");
         }

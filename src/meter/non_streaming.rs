@@ -51,9 +51,9 @@ pub async fn non_streaming<P: FundingSource>(
             () = &mut client_gone => break Err(AnswerError::ClientGone),
             end = source.cancelled(&request) => break Err(AnswerError::of_cancelled(&end)),
             answered = &mut answer => break answered.map_err(AnswerError::Upstream),
-            () = request.chat.delivery().taken(), if !is_taken => {
-                is_taken = true;
-                source.on_taken(&request).await;
+            taken = request.chat.delivery().changed(is_taken) => {
+                is_taken = taken;
+                source.on_delivery(&request, taken).await;
             }
         }
     };

@@ -69,8 +69,8 @@ pub trait FundingSource: Send {
         std::future::ready(Ok(()))
     }
 
-    /// Notes that an upstream has the request's prompt.
-    fn on_taken(&mut self, _request: &MeteredRequest) -> impl Future<Output = ()> + Send {
+    /// Notes that an upstream has the request's prompt, or that the one which had it failed.
+    fn on_delivery(&mut self, _request: &MeteredRequest, _is_taken: bool) -> impl Future<Output = ()> + Send {
         std::future::ready(())
     }
 

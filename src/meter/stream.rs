@@ -130,9 +130,9 @@ impl<P: FundingSource> MeteredStream<P> {
                 () = self.context.events.closed() => return Err(StreamEnd::ClientGone),
                 end = self.source.cancelled(&self.context.request) => return Err(end),
                 begun = &mut start => return begun.map_err(StreamEnd::Upstream),
-                () = delivery.taken(), if !is_taken => {
-                    is_taken = true;
-                    self.source.on_taken(&self.context.request).await;
+                taken = delivery.changed(is_taken) => {
+                    is_taken = taken;
+                    self.source.on_delivery(&self.context.request, taken).await;
                 }
                 () = tokio::time::sleep(PING_INTERVAL) => self.context.send(StreamEvent::Ping).await?,
             }

@@ -83,7 +83,7 @@ impl Channels {
     }
 
     /// Records that an upstream has the prompt of a request: from now on `amount` is owed of its hold, whichever
-    /// request or close ends it.
+    /// request or close ends it. Zero takes it back, when that upstream failed.
     ///
     /// # Errors
     /// If the database fails.

@@ -23,10 +23,12 @@ impl UpstreamDelivery {
         *self.0.borrow()
     }
 
-    /// Completes when an upstream has taken the request.
-    pub async fn taken(&self) {
+    /// Completes when this is not `known` any more: when an upstream has taken the request, or one that had failed.
+    pub async fn changed(&self, known: bool) -> bool {
+        let mut state = self.0.subscribe();
         // It ends with its sender, which lives as long as this.
-        let _ = self.0.subscribe().wait_for(|taken| *taken).await;
+        let changed = state.wait_for(|taken| *taken != known).await;
+        changed.map_or(known, |taken| *taken)
     }
 
     /// Notes that the upstream which had the request failed.
