@@ -17,7 +17,7 @@ use tokio::net::TcpListener;
 use crate::app::App;
 use crate::chain::key_sale::{self, DeployError, NewSale};
 use crate::chain::{Chain, Fees};
-use crate::config::{Config, ConfigError, ModelConfig, PATH_USD, Secret, Source, UpstreamConfig};
+use crate::config::{Config, ConfigError, ModelConfig, PATH_USD, Secret, UpstreamConfig};
 use crate::devnet::{Devnet, DevnetConfig, DevnetError};
 use crate::id::{AccountId, SourceRef, Timestamp};
 use crate::keys::{self, KeyLimits, KeysError, NewKey};
@@ -166,7 +166,7 @@ pub async fn prepare(options: &DevOptions) -> Result<DevServer, DevError> {
     config.models = vec![ModelConfig {
         id: MODEL_ID.into(),
         description: "Echoes the prompt: a scripted stand-in for a model".into(),
-        upstreams: vec![Source { name: "scripted".into(), model: None }],
+        upstreams: vec!["scripted".into()],
         price_per_chunk: Money::from_micros(100),
         price_per_million_input: Money::from_micros(1_000_000),
         price_per_million_output: Money::from_micros(100_000_000),

@@ -3,6 +3,8 @@
 
 #![expect(clippy::disallowed_methods, reason = "the clock is one of the things that are looked at")]
 
+pub mod upstreams;
+
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,11 +13,10 @@ use alloy::primitives::Address;
 use alloy::signers::local::PrivateKeySigner;
 use futures_util::future::join_all;
 use reqwest::{Client, StatusCode};
-use serde_json::Value;
 use tokio::net::TcpListener;
 
 use crate::chain::Chain;
-use crate::config::{self, Config, Secret, UpstreamConfig};
+use crate::config::{self, Config, Secret};
 use crate::db::Db;
 use crate::id::Timestamp;
 use crate::money::Money;
@@ -79,7 +80,7 @@ pub async fn examine(config: &Config) -> Vec<Diagnosis> {
     found.push(files(config));
     found.extend(database(config).await);
     found.extend(chain(config).await);
-    for models in join_all(config.upstreams.iter().map(|one| upstream(config, one))).await {
+    for models in join_all(config.upstreams.iter().map(|one| upstreams::examine(config, one))).await {
         found.extend(models);
     }
     found.extend(card_processor(config).await);
@@ -258,47 +259,6 @@ async fn fee_accounts(config: &Config, chain: &Chain) -> Vec<Diagnosis> {
 
 fn client(proxy: Option<&Secret>) -> Result<Client, reqwest::Error> {
     crate::outbound::client(proxy)?.timeout(TIMEOUT).build()
-}
-
-/// One upstream, by its list of models.
-async fn upstream(config: &Config, upstream: &UpstreamConfig) -> Vec<Diagnosis> {
-    let setting = format!("upstreams.{}", upstream.name);
-    let client = match client(upstream.proxy.as_ref()) {
-        Ok(client) => client,
-        Err(error) => return vec![wrong(&setting, format!("no client can be made for it ({error})"))],
-    };
-    let mut request = client.get(format!("{}/models", upstream.base_url));
-    if let Some(key) = &upstream.api_key {
-        request = request.bearer_auth(key.expose());
-    }
-    let answer = match request.send().await {
-        Ok(answer) => answer,
-        Err(error) => {
-            return vec![wrong(&setting, format!("cannot be reached ({})", error.without_url()))];
-        }
-    };
-    let status = answer.status();
-    if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
-        return vec![wrong(&setting, format!("refuses its api_key (status {})", status.as_u16()))];
-    }
-    let listed: Value = answer.json().await.unwrap_or_default();
-    let Some(listed) = listed["data"].as_array().filter(|_| status.is_success()) else {
-        let text = format!(
-            "answers, but not with a list of models (status {}): they are not checked",
-            status.as_u16()
-        );
-        return vec![doubtful(&setting, text)];
-    };
-    let has = |name: &str| listed.iter().any(|model| model["id"] == name);
-    let sold = config.models.iter().flat_map(|model| {
-        let routes = model.upstreams.iter().filter(|source| source.name == upstream.name);
-        routes.map(move |source| source.model.as_deref().unwrap_or(&model.id))
-    });
-    let missing: Vec<&str> = sold.filter(|name| !has(name)).collect();
-    if missing.is_empty() {
-        return vec![fine(&setting, "answers, and has every model that is sold from it")];
-    }
-    vec![wrong(&setting, format!("does not list {}", missing.join(", ")))]
 }
 
 /// The card processor, by the balance that the key may read.

@@ -81,7 +81,7 @@ pub fn load(sources: &Sources) -> Result<Config, ConfigError> {
     let mut config = typed(table)?;
     let variable =
         |name: &str| sources.env.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone());
-    super::models::resolve_keys(&mut config.upstreams, variable)?;
+    super::upstreams::resolve_keys(&mut config.upstreams, variable)?;
     config.validate()?;
     Ok(config)
 }
@@ -169,7 +169,7 @@ fn describe(key: &str, error: &toml::de::Error) -> String {
 }
 
 /// Keys, beside those with `secret` in their name, whose values are secret.
-const SECRET_KEYS: [&str; 4] = ["url", "rpc_url", "private_key", "api_key"];
+const SECRET_KEYS: [&str; 6] = ["url", "rpc_url", "private_key", "api_key", "api_keys", "headers"];
 
 /// Returns `section.key` of every key, read off the types: the list cannot drift.
 pub(super) fn known_keys() -> Vec<String> {
@@ -186,7 +186,7 @@ pub(super) fn known_keys() -> Vec<String> {
 
 /// Returns lists of tables and the keys of their entries, also read off the types.
 fn list_keys() -> [(&'static str, Vec<String>); 3] {
-    let source = Source { name: String::new(), model: Some(String::new()) };
+    let source = Source { name: String::new(), model: Some(String::new()), weight: Some(1) };
     [
         ("upstreams", fields_of(&UpstreamConfig::default())),
         ("models", fields_of(&ModelConfig::default())),
@@ -207,6 +207,10 @@ fn check_entries(origin: &str, list: &str, place: &str, entries: &[Value]) -> Re
         return Ok(());
     };
     for (index, entry) in entries.iter().enumerate() {
+        // A list within the list has entries of the same kind.
+        if let Value::Array(inner) = entry {
+            check_entries(origin, list, &format!("{place}[{index}]"), inner)?;
+        }
         let Value::Table(keys) = entry else { continue };
         for (key, value) in keys {
             let place = format!("{place}[{index}].{key}");

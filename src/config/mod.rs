@@ -15,6 +15,8 @@ mod models;
 mod pii;
 mod privacy;
 mod sessions;
+mod upstream_kind;
+mod upstreams;
 mod wallet_auth;
 mod warnings;
 
@@ -34,10 +36,12 @@ pub use key_sale::KeySaleConfig;
 pub use keys::KeysConfig;
 pub use load::{ConfigError, Sources, load};
 pub use mcp::{McpConfig, PinnedClient};
-pub use models::{ItemPrices, LengthField, ModelConfig, Source, Tokenizer, UpstreamConfig};
+pub use models::{ItemPrices, LengthField, ModelConfig, Source, SourceGroup, Tokenizer};
 pub use pii::PiiConfig;
 pub use privacy::{PrivacyConfig, PrivacyMode};
 pub use sessions::SessionsConfig;
+pub use upstream_kind::{KindProfile, OPENAI_FIELDS, UpstreamKind};
+pub use upstreams::UpstreamConfig;
 pub use wallet_auth::WalletAuthConfig;
 pub use warnings::warnings;
 

@@ -1,38 +1,11 @@
 //! Models that are sold, and the servers they come from.
 
-use std::collections::HashSet;
-use std::path::PathBuf;
+use std::collections::{HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::{ConfigError, Secret};
+use super::{ConfigError, UpstreamConfig, UpstreamKind, upstreams};
 use crate::money::Money;
-
-/// An OpenAI-compatible server, one `[[upstreams]]` entry.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct UpstreamConfig {
-    /// Name by which `models` refer to it. Never shown to clients.
-    pub name: String,
-    /// URL of its API, with the version: `https://api.example.com/v1`.
-    pub base_url: String,
-    /// Key that is sent as a Bearer token, or `env:NAME` for the value of an environment variable.
-    pub api_key: Option<Secret>,
-    /// File with the key, in place of `api_key`.
-    pub api_key_file: Option<PathBuf>,
-    /// URL of the proxy to it; `None` for none.
-    pub proxy: Option<Secret>,
-    /// Timeout of opening a connection, in milliseconds.
-    pub connect_timeout_ms: u64,
-    /// Timeout of the first piece of a streamed answer, in milliseconds.
-    pub first_token_timeout_ms: u64,
-    /// Longest silence between two pieces, in milliseconds. Comments are pieces too.
-    pub idle_timeout_ms: u64,
-    /// Timeout of an answer that is not streamed, in milliseconds; then the next upstream is tried.
-    pub whole_timeout_ms: u64,
-    /// Timeout of a whole answer, streamed or not, in milliseconds.
-    pub total_timeout_ms: u64,
-}
 
 /// A model as clients see it, one `[[models]]` entry.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -41,8 +14,8 @@ pub struct ModelConfig {
     /// Name that clients ask for.
     pub id: String,
     pub description: String,
-    /// Upstreams that it comes from, in order of preference.
-    pub upstreams: Vec<Source>,
+    /// Upstreams that it comes from: groups in order of preference.
+    pub upstreams: Vec<SourceGroup>,
     /// Price of one chunk of a paid stream, in dollars.
     pub price_per_chunk: Money,
     /// Price of a million tokens of prompts, in dollars.
@@ -145,120 +118,90 @@ pub enum Tokenizer {
 }
 
 /// An upstream of a model, and the name the model has there.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "SourceForm")]
 pub struct Source {
     pub name: String,
     /// Id of the model at the upstream, where that is another.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
+    /// Share of the requests among the upstreams of its group; `None` for 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weight: Option<u32>,
 }
+
+/// Upstreams of a model that share its requests by their weights. Each is asked before those of the next group.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "GroupForm")]
+pub struct SourceGroup(pub Vec<Source>);
 
 /// Form in which a [`Source`] is written.
 #[derive(Deserialize)]
-#[serde(untagged, expecting = "write an upstream's name, or { name = \"…\", model = \"…\" }")]
+#[serde(untagged)]
 enum SourceForm {
     Name(String),
-    Full { name: String, model: Option<String> },
+    Full { name: String, model: Option<String>, weight: Option<u32> },
+}
+
+/// Form in which a [`SourceGroup`] is written.
+#[derive(Deserialize)]
+#[serde(
+    untagged,
+    expecting = "write an upstream's name, or { name = \"…\", model = \"…\" }, or a list of those that share requests, \
+                 each with its weight: { name = \"…\", weight = 3 }"
+)]
+enum GroupForm {
+    One(Source),
+    Several(Vec<Source>),
 }
 
 impl From<SourceForm> for Source {
     fn from(form: SourceForm) -> Self {
         match form {
-            SourceForm::Name(name) => Self { name, model: None },
-            SourceForm::Full { name, model } => Self { name, model },
+            SourceForm::Name(name) => Self { name, ..Self::default() },
+            SourceForm::Full { name, model, weight } => Self { name, model, weight },
         }
     }
 }
 
-impl Default for UpstreamConfig {
-    fn default() -> Self {
-        Self {
-            name: String::new(),
-            base_url: String::new(),
-            api_key: None,
-            api_key_file: None,
-            proxy: None,
-            connect_timeout_ms: 5_000,
-            first_token_timeout_ms: 60_000,
-            idle_timeout_ms: 120_000,
-            whole_timeout_ms: 600_000,
-            total_timeout_ms: 1_800_000,
+impl From<GroupForm> for SourceGroup {
+    fn from(form: GroupForm) -> Self {
+        match form {
+            GroupForm::One(source) => source.into(),
+            GroupForm::Several(sources) => Self(sources),
         }
     }
 }
 
-/// Reads the keys of upstreams that are elsewhere than in the configuration.
-///
-/// # Errors
-/// A variable or a file that is not there, and two places for one key.
-pub(super) fn resolve_keys(
-    upstreams: &mut [UpstreamConfig],
-    variable: impl Fn(&str) -> Option<String>,
-) -> Result<(), ConfigError> {
-    for (index, upstream) in upstreams.iter_mut().enumerate() {
-        let bad =
-            |field: &str, why: String| Err(ConfigError::invalid(&format!("upstreams[{index}].{field}"), why));
-        if let Some(path) = upstream.api_key_file.take() {
-            if upstream.api_key.is_some() {
-                return bad("api_key_file", "give the key here or in api_key, not in both".into());
-            }
-            match std::fs::read_to_string(&path) {
-                Ok(text) if text.trim().is_empty() => {
-                    return bad("api_key_file", format!("{} is empty", path.display()));
-                }
-                Ok(text) => upstream.api_key = Some(Secret::from(text.trim())),
-                Err(error) => {
-                    return bad("api_key_file", format!("{} cannot be read: {error}", path.display()));
-                }
-            }
-            continue;
-        }
-        let name = upstream.api_key.as_ref().and_then(|key| key.expose().strip_prefix("env:"));
-        if let Some(name) = name.map(str::to_owned) {
-            match variable(&name).filter(|value| !value.is_empty()) {
-                Some(value) => upstream.api_key = Some(Secret::from(value)),
-                None => return bad("api_key", format!("the environment variable {name} is not set")),
-            }
-        }
+impl From<Source> for SourceGroup {
+    fn from(source: Source) -> Self {
+        Self(vec![source])
     }
-    Ok(())
+}
+
+impl From<&str> for SourceGroup {
+    fn from(name: &str) -> Self {
+        Source { name: name.to_owned(), ..Source::default() }.into()
+    }
+}
+
+impl ModelConfig {
+    /// Returns its upstreams, in the order in which they are written.
+    pub fn sources(&self) -> impl Iterator<Item = &Source> {
+        self.upstreams.iter().flat_map(|group| &group.0)
+    }
 }
 
 /// Largest number that every JSON reader keeps exact.
 const MAX_TOKENS: u64 = 1 << 53;
 
+/// Largest weight of an upstream.
+const MAX_WEIGHT: u32 = 1000;
+
 /// Checks the entries, each on its own and against each other.
 pub(super) fn validate(upstreams: &[UpstreamConfig], models: &[ModelConfig]) -> Result<(), ConfigError> {
-    let mut names = HashSet::new();
-    for (index, upstream) in upstreams.iter().enumerate() {
-        let bad = |field: &str, reason: &str| {
-            Err(ConfigError::invalid(&format!("upstreams[{index}].{field}"), reason.to_owned()))
-        };
-        if upstream.name.is_empty() {
-            return bad("name", "is empty; name the upstream, so that models can refer to it");
-        }
-        if !names.insert(upstream.name.as_str()) {
-            return bad("name", &format!("\"{}\" is taken by an earlier upstream", upstream.name));
-        }
-        if let Err(why) = check_base_url(&upstream.base_url) {
-            return bad("base_url", why);
-        }
-        if upstream.api_key.as_ref().is_some_and(|key| !is_header_text(key.expose())) {
-            return bad("api_key", "must be visible ASCII characters");
-        }
-        for (field, limit) in [
-            ("connect_timeout_ms", upstream.connect_timeout_ms),
-            ("first_token_timeout_ms", upstream.first_token_timeout_ms),
-            ("idle_timeout_ms", upstream.idle_timeout_ms),
-            ("whole_timeout_ms", upstream.whole_timeout_ms),
-            ("total_timeout_ms", upstream.total_timeout_ms),
-        ] {
-            if limit == 0 {
-                return bad(field, "cannot be zero; set a time limit in milliseconds");
-            }
-        }
-    }
+    upstreams::validate(upstreams)?;
+    let kinds = upstreams.iter().map(|upstream| (upstream.name.as_str(), upstream.kind)).collect();
     let mut ids = HashSet::new();
     for (index, model) in models.iter().enumerate() {
         if !ids.insert(model.id.as_str()) {
@@ -267,27 +210,33 @@ pub(super) fn validate(upstreams: &[UpstreamConfig], models: &[ModelConfig]) -> 
                 format!("\"{}\" is sold by an earlier entry", model.id),
             ));
         }
-        check_model(index, model, &names)?;
+        check_model(index, model, &kinds)?;
     }
     Ok(())
 }
 
-fn check_model(index: usize, model: &ModelConfig, upstreams: &HashSet<&str>) -> Result<(), ConfigError> {
+fn check_model(
+    index: usize,
+    model: &ModelConfig,
+    upstreams: &HashMap<&str, UpstreamKind>,
+) -> Result<(), ConfigError> {
     let bad = |field: &str, why: String| Err(ConfigError::invalid(&format!("models[{index}].{field}"), why));
     if !is_model_id(&model.id) {
         return bad("id", "write 1 to 128 letters, digits, and - _ . : / @".into());
     }
-    if model.upstreams.is_empty() {
+    if model.sources().next().is_none() || model.upstreams.iter().any(|group| group.0.is_empty()) {
         return bad("upstreams", "name at least one of [[upstreams]]".into());
     }
-    for source in &model.upstreams {
-        if !upstreams.contains(source.name.as_str()) {
-            let near = super::load::nearest(&source.name, upstreams.iter().copied());
-            let hint = near.map_or_else(String::new, |name| format!("; did you mean \"{name}\"?"));
-            return bad("upstreams", format!("there is no upstream \"{}\"{hint}", source.name));
-        }
-        if source.model.as_ref().is_some_and(String::is_empty) {
-            return bad("upstreams", "an upstream's model cannot be empty; leave it out".into());
+    if model.upstreams.iter().any(|group| group.0.len() == 1 && group.0[0].weight.is_some()) {
+        return bad(
+            "upstreams",
+            "a weight counts among upstreams that share requests; write them as a list within the list"
+                .into(),
+        );
+    }
+    for source in model.sources() {
+        if let Err(why) = check_source(source, &model.id, upstreams) {
+            return bad("upstreams", why);
         }
     }
     for (field, price) in [
@@ -316,25 +265,27 @@ fn check_model(index: usize, model: &ModelConfig, upstreams: &HashSet<&str>) -> 
     Ok(())
 }
 
-fn check_base_url(url: &str) -> Result<(), &'static str> {
-    let rest = url
-        .strip_prefix("https://")
-        .or_else(|| url.strip_prefix("http://"))
-        .ok_or("write it as https://api.example.com/v1")?;
-    if !is_header_text(rest) || rest.starts_with('/') {
-        return Err("write it as https://api.example.com/v1");
+fn check_source(source: &Source, id: &str, upstreams: &HashMap<&str, UpstreamKind>) -> Result<(), String> {
+    let Some(kind) = upstreams.get(source.name.as_str()) else {
+        let near = super::load::nearest(&source.name, upstreams.keys().copied());
+        let hint = near.map_or_else(String::new, |name| format!("; did you mean \"{name}\"?"));
+        return Err(format!("there is no upstream \"{}\"{hint}", source.name));
+    };
+    if source.model.as_ref().is_some_and(String::is_empty) {
+        return Err("an upstream's model cannot be empty; leave it out".into());
     }
-    if rest.ends_with('/') {
-        return Err("leave out the slash at the end");
+    if source.weight.is_some_and(|weight| weight == 0 || weight > MAX_WEIGHT) {
+        return Err(format!("a weight must be from 1 to {MAX_WEIGHT}"));
     }
-    if rest.contains(['@', '?', '#', '\\']) {
-        return Err("write host and path only; the key belongs into api_key");
+    let model = source.model.as_deref().unwrap_or(id);
+    let is_segment = model.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
+    if kind.profile().chat_path.contains("{model}") && !is_segment {
+        return Err(format!(
+            "\"{model}\" cannot be a deployment of \"{}\": name it as model = \"…\", with letters, digits and - _ .",
+            source.name
+        ));
     }
     Ok(())
-}
-
-fn is_header_text(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic())
 }
 
 fn is_model_id(id: &str) -> bool {
@@ -356,7 +307,7 @@ mod tests {
     fn model(id: &str) -> ModelConfig {
         ModelConfig {
             id: id.into(),
-            upstreams: vec![Source { name: "local".into(), model: None }],
+            upstreams: vec!["local".into()],
             price_per_chunk: Money::from_micros(100),
             price_per_million_output: Money::from_micros(100),
             context_length: 1000,
@@ -378,7 +329,7 @@ mod tests {
             (change(|m| m.id = "a".into()), "models[1].id: \"a\" is sold by an earlier entry"),
             (change(|m| m.id = "a b".into()), "models[1].id: write"),
             (change(|m| m.upstreams.clear()), "models[1].upstreams: name at least one"),
-            (change(|m| m.upstreams[0].name = "locl".into()), "did you mean \"local\"?"),
+            (change(|m| m.upstreams[0] = "locl".into()), "did you mean \"local\"?"),
             (
                 change(|m| m.price_per_chunk = Money::ZERO),
                 "models[1].price_per_chunk: set a price above zero",
@@ -391,27 +342,6 @@ mod tests {
             (change(|m| m.max_output_tokens = 1001), "models[1].max_output_tokens"),
         ] {
             let error = validate(&upstreams, &[model("a"), changed]).expect_err("refused").to_string();
-            assert!(error.contains(expected), "{error}");
-        }
-    }
-
-    #[test]
-    fn upstreams_are_checked() {
-        let change = |with: fn(&mut UpstreamConfig)| {
-            let mut changed = upstream("b");
-            with(&mut changed);
-            changed
-        };
-        for (changed, expected) in [
-            (change(|u| u.name = "a".into()), "upstreams[1].name: \"a\" is taken"),
-            (change(|u| u.name.clear()), "upstreams[1].name"),
-            (change(|u| u.base_url = "127.0.0.1:9000".into()), "https://api.example.com/v1"),
-            (change(|u| u.base_url.push('/')), "slash at the end"),
-            (change(|u| u.base_url = "https://key@host/v1".into()), "api_key"),
-            (change(|u| u.api_key = Some("with space".into())), "upstreams[1].api_key"),
-            (change(|u| u.idle_timeout_ms = 0), "upstreams[1].idle_timeout_ms"),
-        ] {
-            let error = validate(&[upstream("a"), changed], &[]).expect_err("refused").to_string();
             assert!(error.contains(expected), "{error}");
         }
     }

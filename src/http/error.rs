@@ -87,7 +87,9 @@ impl HttpError {
             UpstreamError::Overloaded { retry_after } => {
                 of(Code::UpstreamUnavailable).retry_after(retry_after.unwrap_or(RETRY_SECONDS))
             }
-            UpstreamError::Unavailable
+            UpstreamError::Unreachable
+            | UpstreamError::Unavailable
+            | UpstreamError::KeyRefused
             | UpstreamError::Declined
             | UpstreamError::Timeout(_)
             | UpstreamError::Interrupted

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use farebox::config::{Config, ModelConfig, Secret, Source, UpstreamConfig};
+use farebox::config::{Config, ModelConfig, Secret, UpstreamConfig};
 use farebox::money::Money;
 use farebox_test_support::agent;
 use farebox_test_support::harness::{PREVIEW, SPONSORED, Server, reply, run, sponsor_key};
@@ -74,7 +74,7 @@ fn sell_a_model(config: &mut Config) {
     let (name, base_url) = ("none".to_owned(), "http://127.0.0.1:9/v1".to_owned());
     config.models = vec![ModelConfig {
         id: "dev".into(),
-        upstreams: vec![Source { name: name.clone(), model: None }],
+        upstreams: vec![name.as_str().into()],
         price_per_chunk: Money::from_micros(100),
         price_per_million_input: Money::from_micros(1_000_000),
         price_per_million_output: Money::from_micros(1_000_000),

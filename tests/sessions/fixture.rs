@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use alloy::primitives::U256;
-use farebox::config::{Config, ModelConfig, PATH_USD, Secret, Source, UpstreamConfig};
+use farebox::config::{Config, ModelConfig, PATH_USD, Secret, UpstreamConfig};
 use farebox::db::Engine;
 use farebox::devnet::{Devnet, TOKENS};
 use farebox::funding::channel::{Channel, Phase, worker};
@@ -69,7 +69,7 @@ pub fn sell(config: &mut Config, chain: &Devnet, base_url: &str) {
     config.models = vec![ModelConfig {
         id: MODEL.into(),
         description: "Follows a script".into(),
-        upstreams: vec![Source { name: "scripted".into(), model: None }],
+        upstreams: vec!["scripted".into()],
         price_per_chunk: Money::from_micros(100),
         price_per_million_input: Money::from_micros(1_000_000),
         price_per_million_output: Money::from_micros(100_000_000),

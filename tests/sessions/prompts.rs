@@ -203,3 +203,31 @@ fn attack_26_a_prompt_that_cannot_fit_is_refused_before_it_is_paid() {
         fixture.finish().await;
     });
 }
+
+/// An upstream that has refused the prompt has not read it, also while it is to be asked again.
+#[test]
+fn attack_38_who_is_superseded_while_a_retry_waits_owes_nothing_for_the_prompt() {
+    run(on_every_engine(async |fixture| {
+        for stream in [true, false] {
+            let payer = fixture.opened(DEPOSIT, PRICE).await;
+            let owed_before = owed(fixture).await;
+            let script = json!({"status": 503, "firstMs": 1_000, "retryAfter": 3});
+            let body = long(&script, &json!({"stream": stream, "max_tokens": 5}));
+            let asking = asking(fixture, &payer, &body).await;
+            let request = fixture.server.post(CHAT, &body);
+            let request =
+                request.header("authorization", asking.authorization(payer.voucher((PROMPT + 5) * PRICE)));
+            let waiting = tokio::spawn(async move { request.send().await?.bytes().await });
+            eventually("the prompt is owed", async || (owed(fixture).await > owed_before).then_some(()))
+                .await;
+            eventually("and not any more", async || (owed(fixture).await == owed_before).then_some(())).await;
+            assert!(!waiting.is_finished(), "it is to be sent again");
+            let answer =
+                fixture.run(&payer, payer.voucher((PROMPT + 5) * PRICE), &json!({"chunks": 3})).await;
+            assert_eq!(answer.cost(), 3 * PRICE);
+            fixture.idle().await;
+            assert_eq!(fixture.channel_amounts(&payer).await.2, 3 * PRICE, "stream: {stream}");
+            fixture.close(&payer).await;
+        }
+    }));
+}

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use farebox::config::{ModelConfig, PrivacyMode, Source, UpstreamConfig};
+use farebox::config::{ModelConfig, PrivacyMode, Source, SourceGroup, UpstreamConfig};
 use farebox::id::Timestamp;
 use farebox::money::Money;
 use farebox::services::chat::scripted::{ObservedRequests, ScriptedUpstream};
@@ -47,12 +47,19 @@ pub struct Fixture {
 impl Fixture {
     /// Sells the model from these upstreams, in this order.
     pub fn new(upstreams: &[UpstreamConfig]) -> Self {
+        let source = |upstream: &UpstreamConfig| Source {
+            name: upstream.name.clone(),
+            model: Some("vendor/small".into()),
+            weight: None,
+        };
+        Self::of(upstreams, upstreams.iter().map(|upstream| source(upstream).into()).collect())
+    }
+
+    /// Sells the model from these groups of upstreams.
+    pub fn of(upstreams: &[UpstreamConfig], groups: Vec<SourceGroup>) -> Self {
         let models = [ModelConfig {
             id: MODEL.into(),
-            upstreams: upstreams
-                .iter()
-                .map(|u| Source { name: u.name.clone(), model: Some("vendor/small".into()) })
-                .collect(),
+            upstreams: groups,
             price_per_chunk: Money::from_micros(100),
             price_per_million_output: Money::from_micros(100),
             context_length: 10_000,
@@ -68,7 +75,12 @@ impl Fixture {
 
     /// Streams the answer to a request.
     pub async fn open_stream(&self, body: &Value) -> Result<ChunkStream, UpstreamError> {
-        self.upstreams.stream(&self.request(body).await, &AnswerHead::new(Timestamp::now())).await
+        self.start(&self.request(body).await).await
+    }
+
+    /// Streams the answer to a request that was read before.
+    pub async fn start(&self, request: &ProtectedRequest) -> Result<ChunkStream, UpstreamError> {
+        self.upstreams.stream(request, &AnswerHead::new(Timestamp::now())).await
     }
 
     /// Streams the answer to a script.
@@ -78,12 +90,17 @@ impl Fixture {
 
     /// The whole answer to a script.
     pub async fn whole(&self, script: &Value) -> Result<Completion, UpstreamError> {
-        let mut body = streaming(script);
+        self.complete(streaming(script)).await
+    }
+
+    /// The whole answer to a request.
+    pub async fn complete(&self, mut body: Value) -> Result<Completion, UpstreamError> {
         body["stream"] = json!(false);
         self.upstreams.non_streaming(&self.request(&body).await, &AnswerHead::new(Timestamp::now())).await
     }
 
-    async fn request(&self, body: &Value) -> ProtectedRequest {
+    /// Reads a request.
+    pub async fn request(&self, body: &Value) -> ProtectedRequest {
         let request = ChatRequest::parse(&body.to_string(), &self.catalog, RequestLimits::default());
         request.expect("a valid request").protect(&self.privacy).await.expect("nothing to refuse")
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use farebox::config::{Config, ModelConfig, Source, UpstreamConfig};
+use farebox::config::{Config, ModelConfig, UpstreamConfig};
 use farebox::id::{AccountId, SourceRef, Timestamp};
 use farebox::keys::{self, KeyId, KeyLimits, KeysError, NewKey};
 use farebox::ledger::audit::audit;
@@ -67,7 +67,7 @@ fn sell(config: &mut Config, base_url: String) {
         .map(|id| ModelConfig {
             id: id.into(),
             description: "Follows a script".into(),
-            upstreams: vec![Source { name: "scripted".into(), model: None }],
+            upstreams: vec!["scripted".into()],
             price_per_chunk: money(100),
             price_per_million_input: Money::ZERO,
             price_per_million_output: money(PRICE * 1_000_000),

@@ -29,7 +29,7 @@ fn add_raw_model(config: &mut Config, raw: &str) {
     let script = json!({ "raw": raw }).to_string();
     config.models.push(ModelConfig {
         id: "raw".into(),
-        upstreams: vec![Source { name: "scripted".into(), model: Some(script) }],
+        upstreams: vec![Source { name: "scripted".into(), model: Some(script), weight: None }.into()],
         ..config.models[0].clone()
     });
 }

@@ -19,7 +19,7 @@ use std::net::SocketAddr;
 use alloy::primitives::{Address, address};
 use alloy::signers::local::PrivateKeySigner;
 use anyhow::Result;
-use farebox::config::{ModelConfig, Source, UpstreamConfig};
+use farebox::config::{ModelConfig, UpstreamConfig};
 use farebox::money::Money;
 use farebox_test_support::db;
 
@@ -103,7 +103,7 @@ fn prompt(streams: usize, rate: u64) -> String {
 fn model() -> ModelConfig {
     ModelConfig {
         id: "bench".into(),
-        upstreams: vec![Source { name: "bench".into(), model: None }],
+        upstreams: vec!["bench".into()],
         price_per_chunk: Money::from_micros(1),
         context_length: 100_000_000,
         max_output_tokens: 100_000_000,

@@ -90,7 +90,7 @@ const MODEL: &str = r#"
 #[test]
 fn models_and_upstreams_are_lists_of_the_file() {
     let config = with(&format!("{GOOD}{MODEL}"), &[], &[]).expect("valid");
-    assert_eq!(config.models[0].upstreams[1].model.as_deref(), Some("other"));
+    assert_eq!(config.models[0].sources().nth(1).and_then(|source| source.model.as_deref()), Some("other"));
     assert_eq!(config.models[0].price_per_chunk.micros(), 100);
     assert!(with(GOOD, &[], &[]).expect("valid").models.is_empty());
 }
@@ -101,6 +101,11 @@ fn lists_are_checked_like_sections() {
         ("base_url =", "base_ulr =", "upstreams[0].base_ulr\"; did you mean \"base_url\"?"),
         ("price_per_chunk", "price_per_chnk", "models[0].price_per_chnk\"; did you mean"),
         ("model = \"other\"", "modle = \"other\"", "models[0].upstreams[1].modle\"; did you mean \"model\"?"),
+        (
+            "{ name = \"local\", model",
+            "[{ nam = 1 }], { model",
+            "models[0].upstreams[1][0].nam\"; did you mean \"name\"?",
+        ),
         ("[\"local\", ", "[5, ", "models[0].upstreams: write an upstream's name, or {"),
         ("\"0.0001\"", "0.0001", "models[0].price_per_chunk: "),
         ("[[models]]", "[models]", "models: begin each entry with [[models]]"),
@@ -178,15 +183,50 @@ fn keys_of_upstreams_may_be_elsewhere() {
         (from_file.as_str(), "sk-file"),
     ] {
         let config = entry(key).unwrap_or_else(|error| panic!("{key}: {error}"));
-        assert_eq!(config.upstreams[0].api_key.as_ref().map(Secret::expose), Some(expected), "{key}");
+        assert_eq!(config.upstreams[0].keys().next().map(Secret::expose), Some(expected), "{key}");
     }
     for (key, said) in [
         ("api_key = \"env:MISSING\"", "MISSING is not set"),
         ("api_key = \"env:EMPTY\"", "EMPTY is not set"),
         ("api_key_file = \"/nowhere/key\"", "/nowhere/key cannot be read"),
         (&format!("api_key = \"sk\"\n{from_file}"), "not in both"),
+        ("api_key = \"sk\"\napi_keys = [\"sk-2\"]", "not in both"),
+        ("api_keys = [\"sk\", \"env:MISSING\"]", "MISSING is not set"),
+        ("api_keys = [\"sk\", 5]", "is not valid (its value is not"),
     ] {
         let error = entry(key).expect_err("refused");
         assert!(error.contains("upstreams[0].api_key") && error.contains(said), "{error}");
     }
+}
+
+#[test]
+fn several_keys_of_an_upstream_come_from_a_list_or_from_the_lines_of_a_file() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let file = folder.path().join("keys");
+    std::fs::write(&file, "sk-1\n\n  sk-2\r\n").expect("written");
+    let from_file = format!("api_key_file = \"{}\"", file.display());
+    for (key, expected) in
+        [("api_keys = [\"sk-1\", \"env:OTHER\"]", ["sk-1", "sk-env"]), (&from_file, ["sk-1", "sk-2"])]
+    {
+        let upstream = format!("[[upstreams]]\nname = \"a\"\nkind = \"openrouter\"\n{key}\n");
+        let config = with(&format!("{GOOD}\n{upstream}"), &[("OTHER", "sk-env")], &[]).expect("valid");
+        assert_eq!(config.upstreams[0].keys().map(Secret::expose).collect::<Vec<_>>(), expected);
+    }
+}
+
+#[test]
+fn the_guides_upstreams_load() {
+    let guide = include_str!("../../../docs/guides/operator.md");
+    let blocks = guide.split("```toml\n").skip(1).filter_map(|block| block.split("```").next());
+    let is_entry = |block: &&str| block.starts_with("[[upstreams]]") || block.starts_with("[[models]]");
+    let entries: String = blocks.filter(is_entry).collect();
+    let entries = entries.replace("api_key_file = \"/run/secrets/vllm\"", "").replace("proj_…", "proj_1");
+    let variables = ["OPENAI", "AZURE_OPENAI", "OPENROUTER", "ANTHROPIC", "GEMINI"];
+    let variables: Vec<_> = variables.iter().map(|name| (format!("{name}_API_KEY"), "sk")).collect();
+    let variables: Vec<_> = variables.iter().map(|(name, key)| (name.as_str(), *key)).collect();
+    let config = with(&format!("{GOOD}\n{entries}"), &variables, &[]).expect("valid");
+    assert_eq!(config.models[0].upstreams.iter().map(|group| group.0.len()).collect::<Vec<_>>(), [2, 1]);
+    let kinds: std::collections::HashSet<_> =
+        config.upstreams.iter().map(|upstream| format!("{:?}", upstream.kind)).collect();
+    assert_eq!(kinds.len(), 7, "an entry for each kind: {kinds:?}");
 }

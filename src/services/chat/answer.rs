@@ -98,7 +98,7 @@ impl AnswerRewriter {
         length: usize,
         restorer: Option<&mut StreamRestorer>,
     ) -> ParsedEvent {
-        if let Some(error) = event.error {
+        if let Some(error) = event.take_error() {
             return ParsedEvent::Error(error);
         }
         let BillableContent { is_billable, text_bytes, texts, held_back } =
@@ -154,7 +154,7 @@ impl AnswerRewriter {
         complete: impl FnOnce(ReportedUsage, &[String]) -> Usage,
     ) -> Result<Completion, Result<Value, MalformedEvent>> {
         let mut event = UpstreamEvent::read(body).map_err(Err)?;
-        if let Some(error) = event.error {
+        if let Some(error) = event.take_error() {
             return Err(Ok(error));
         }
         let mut reported = self.read_usage(event.reported_usage()).unwrap_or_default();

@@ -86,12 +86,12 @@ impl WholeAnswer {
         if self.is_done || data.is_empty() {
             return Some(());
         }
-        let event = repair.read(data).ok()?;
+        let mut event = repair.read(data).ok()?;
         let others = event.passed().into_iter().chain(event.reported_usage().map(|usage| ("usage", usage)));
         let others =
             others.chain(event.system_fingerprint.as_ref().map(|value| ("system_fingerprint", value)));
         self.members.extend(others.map(|(name, value)| (name.to_owned(), value.clone())));
-        if let Some(error) = event.error {
+        if let Some(error) = event.take_error() {
             self.members.insert("error".into(), error);
             self.is_done = true;
         }

@@ -173,7 +173,7 @@ mod tests {
     fn catalog() -> Catalog {
         let model = |id: &str| config::ModelConfig {
             id: id.into(),
-            upstreams: vec![config::Source { name: "hidden".into(), model: Some("hidden".into()) }],
+            upstreams: vec!["hidden".into()],
             price_per_chunk: Money::from_micros(100),
             ..config::ModelConfig::default()
         };

@@ -4,6 +4,7 @@ use serde_json::{Map, Value};
 
 use super::chat_error::ChatError;
 use super::privacy;
+use crate::config::OPENAI_FIELDS;
 
 /// Fields by which some gateways let a request choose another model, server, key or
 /// price class than the one that is paid for.
@@ -26,42 +27,9 @@ const ROUTING_FIELDS: [&str; 16] = [
     "extra_headers",
 ];
 
-/// Fields of OpenAI's chat completions ("Create chat completion"), and what common servers add about the sampling of an
-/// answer and its reasoning. Others steer the server itself, such as its templates, caches and queues.
-const PASSED_FIELDS: [&str; 57] = [
-    "audio",
-    "frequency_penalty",
-    "function_call",
-    "functions",
-    "logit_bias",
-    "logprobs",
-    "max_completion_tokens",
-    "max_tokens",
-    "messages",
-    "metadata",
-    "modalities",
-    "model",
-    "n",
-    "parallel_tool_calls",
-    "prediction",
-    "presence_penalty",
-    "prompt_cache_key",
-    "prompt_cache_retention",
-    "reasoning_effort",
-    "response_format",
-    "safety_identifier",
-    "seed",
-    "stop",
-    "store",
-    "stream",
-    "stream_options",
-    "temperature",
-    "tool_choice",
-    "tools",
-    "top_logprobs",
-    "top_p",
-    "user",
-    "verbosity",
+/// Fields that common servers add to OpenAI's about the sampling of an answer and its reasoning. Others steer the server
+/// itself, such as its templates, caches and queues.
+const COMMON_FIELDS: [&str; 24] = [
     // Sampling.
     "bad_words",
     "dry_allowed_length",
@@ -104,7 +72,8 @@ pub(super) fn take(
     passed: &[String],
 ) -> Result<privacy::PrivacyOptions, ChatError> {
     let privacy = privacy::PrivacyOptions::take(body)?;
-    let may_pass = |name: &str| PASSED_FIELDS.contains(&name) || passed.iter().any(|passed| passed == name);
+    let is_usual = |name: &str| OPENAI_FIELDS.contains(&name) || COMMON_FIELDS.contains(&name);
+    let may_pass = |name: &str| is_usual(name) || passed.iter().any(|passed| passed == name);
     for (name, value) in body.iter() {
         if may_pass(name) {
             continue;

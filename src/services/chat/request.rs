@@ -14,6 +14,7 @@ use super::tariff::Tariff;
 use super::upstream_body::UpstreamBody;
 use super::usage::{ReportedUsage, Usage, UsageBounds};
 use super::{extensions, messages, privacy};
+use crate::config::KindProfile;
 
 /// Largest number of choices of one answer.
 const MAX_CHOICES: u64 = 128;
@@ -278,9 +279,11 @@ impl ChatRequest {
         self.body.keys().map(String::as_str).filter(|name| *name != "service_tier").collect()
     }
 
-    /// Returns the body for an upstream that knows the model as `model`.
-    pub(super) fn upstream_body(&self, model: &str) -> Vec<u8> {
-        serde_json::to_vec(&UpstreamBody { body: &self.body, model }).expect("a JSON value is valid JSON")
+    /// Returns the body for an upstream of this kind that knows the model as `model`.
+    pub(super) fn upstream_body(&self, model: &str, profile: &KindProfile) -> Vec<u8> {
+        let passed = &self.model.passed_fields;
+        serde_json::to_vec(&UpstreamBody { body: &self.body, model, profile, passed })
+            .expect("a JSON value is valid JSON")
     }
 }
 
@@ -289,8 +292,10 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::config;
+    use crate::config::{self, UpstreamKind};
     use crate::money::Money;
+
+    const OPENAI: &KindProfile = UpstreamKind::Openai.profile();
 
     fn parse(body: &Value) -> Result<ChatRequest, String> {
         let catalog = Catalog::new(&[config::ModelConfig {
@@ -311,7 +316,7 @@ mod tests {
 
     fn upstream(body: &Value) -> Value {
         let request = parse(body).expect("valid");
-        serde_json::from_slice(&request.upstream_body("vendor/small")).expect("JSON")
+        serde_json::from_slice(&request.upstream_body("vendor/small", OPENAI)).expect("JSON")
     }
 
     #[test]
@@ -377,7 +382,7 @@ mod tests {
             let mut body = json!({"model": "small", "messages": messages});
             body.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
             let request = parse(&body).expect("valid").with_max_tokens(9);
-            let upstream: Value = serde_json::from_slice(&request.upstream_body("x")).expect("JSON");
+            let upstream: Value = serde_json::from_slice(&request.upstream_body("x", OPENAI)).expect("JSON");
             assert_eq!(upstream[field], sent, "{body}");
             let other = LENGTH_FIELDS.into_iter().find(|name| *name != field).expect("two");
             assert!(upstream.get(other).is_none(), "{upstream}");

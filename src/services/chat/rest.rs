@@ -1,9 +1,10 @@
-//! Rest of an upstream that failed: for a while it is asked after all others, and then by one request first.
+//! Rest of an upstream that failed, or of one of its keys: for a while it is asked after all others, and then by one
+//! request first.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::upstream_error::{TimeoutKind, UpstreamError};
+use super::upstream_error::{MAX_RETRY_AFTER, TimeoutKind, UpstreamError};
 
 /// Rest after the first failure; it doubles with each that follows.
 const FIRST_REST: Duration = Duration::from_secs(1);
@@ -11,10 +12,24 @@ const FIRST_REST: Duration = Duration::from_secs(1);
 const REST_AFTER_TIMEOUT: Duration = Duration::from_secs(30);
 /// Longest rest.
 const LONGEST_REST: Duration = Duration::from_mins(1);
+/// Longest rest of a key that says when it is of use again: others are asked with meanwhile.
+const LONGEST_KEY_REST: Duration = Duration::from_secs(MAX_RETRY_AFTER as u64);
 
-/// Rest of an upstream. Pure but for its lock: the moment is a parameter.
+/// Rest of an upstream or of a key. Pure but for its lock: the moment is a parameter.
 #[derive(Debug, Default)]
-pub(super) struct Rest(Mutex<RestState>);
+pub(super) struct Rest {
+    subject: RestSubject,
+    state: Mutex<RestState>,
+}
+
+/// Subject that rests.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) enum RestSubject {
+    #[default]
+    Upstream,
+    /// One of several keys.
+    Key,
+}
 
 #[derive(Debug, Default, Clone, Copy)]
 struct RestState {
@@ -26,19 +41,29 @@ struct RestState {
     is_tried: bool,
 }
 
-/// Turn of a request that asks an upstream.
+/// Turn of a request that asks an upstream, or with a key.
 #[derive(Debug)]
 pub(super) struct Turn<'a> {
     rest: &'a Rest,
-    /// True if it tries an upstream whose rest is over: others keep away meanwhile.
+    /// True if it tries what has rested: others keep away meanwhile.
     is_try: bool,
 }
 
 impl Rest {
-    /// Returns true if the upstream is asked before others that rest.
+    /// Creates the rest of a key.
+    pub(super) fn of_key() -> Self {
+        Self { subject: RestSubject::Key, state: Mutex::default() }
+    }
+
+    /// Returns true if it is asked before others that rest.
     pub(super) fn admits(&self, now: Instant) -> bool {
         let state = self.lock();
         state.until.is_none_or(|until| until <= now && !state.is_tried)
+    }
+
+    /// Returns the time for which it still rests.
+    pub(super) fn left(&self, now: Instant) -> Duration {
+        self.lock().until.map_or(Duration::ZERO, |until| until.saturating_duration_since(now))
     }
 
     /// Begins to ask it. After a rest the first request tries it.
@@ -50,7 +75,7 @@ impl Rest {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, RestState> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -60,25 +85,25 @@ impl Turn<'_> {
         *self.rest.lock() = RestState::default();
     }
 
-    /// Notes a failure that says something of the upstream. Those of requests that were sent before it began to rest
+    /// Notes a failure that says something of what was asked. Those of requests that were sent before it began to rest
     /// make the rest no longer.
     pub(super) fn failed(self, error: &UpstreamError, now: Instant) {
+        let subject = self.rest.subject;
         let mut state = self.rest.lock();
         let rests = state.until.is_some_and(|until| until > now);
-        if (rests && !self.is_try) || !says_something(error) {
+        if (rests && !self.is_try) || !subject.is_concerned(error) {
             return;
         }
-        let usual = FIRST_REST.saturating_mul(1 << state.failures.min(10));
-        let wanted = match error {
-            UpstreamError::Timeout(_) => usual.max(REST_AFTER_TIMEOUT),
-            UpstreamError::Busy { retry_after: Some(seconds) }
-            | UpstreamError::Overloaded { retry_after: Some(seconds) } => {
-                Duration::from_secs((*seconds).into())
-            }
-            _ => usual,
+        let usual = FIRST_REST.saturating_mul(1 << state.failures.min(10)).min(LONGEST_REST);
+        let told = error.retry_after().map(|seconds| Duration::from_secs(seconds.into()));
+        let wanted = match (error, told) {
+            (UpstreamError::Timeout(_), _) => usual.max(REST_AFTER_TIMEOUT),
+            (_, Some(told)) if subject == RestSubject::Key => told.min(LONGEST_KEY_REST),
+            (_, Some(told)) => told.min(LONGEST_REST),
+            (_, None) => usual,
         };
         state.failures = state.failures.saturating_add(1);
-        state.until = Some(now + wanted.min(LONGEST_REST));
+        state.until = Some(now + wanted);
     }
 }
 
@@ -91,19 +116,25 @@ impl Drop for Turn<'_> {
     }
 }
 
-/// Returns true if an error is not of the single request: what a client can bring about rests no upstream.
-const fn says_something(error: &UpstreamError) -> bool {
-    match error {
-        UpstreamError::Busy { .. }
-        | UpstreamError::Overloaded { .. }
-        | UpstreamError::Unavailable
-        | UpstreamError::Interrupted
-        | UpstreamError::Timeout(TimeoutKind::Connect | TimeoutKind::FirstToken | TimeoutKind::Idle) => true,
-        UpstreamError::Refused { .. }
-        | UpstreamError::Declined
-        | UpstreamError::Malformed(_)
-        | UpstreamError::TooLong
-        | UpstreamError::Timeout(TimeoutKind::Total) => false,
+impl RestSubject {
+    /// Returns true if an error is not of the single request: what a client can bring about rests no upstream.
+    const fn is_concerned(self, error: &UpstreamError) -> bool {
+        match error {
+            UpstreamError::Declined => matches!(self, Self::Key),
+            UpstreamError::Busy { .. }
+            | UpstreamError::Overloaded { .. }
+            | UpstreamError::Unreachable
+            | UpstreamError::Unavailable
+            | UpstreamError::KeyRefused
+            | UpstreamError::Interrupted
+            | UpstreamError::Timeout(TimeoutKind::Connect | TimeoutKind::FirstToken | TimeoutKind::Idle) => {
+                true
+            }
+            UpstreamError::Refused { .. }
+            | UpstreamError::Malformed(_)
+            | UpstreamError::TooLong
+            | UpstreamError::Timeout(TimeoutKind::Total) => false,
+        }
     }
 }
 
@@ -134,12 +165,29 @@ mod tests {
             (UpstreamError::Timeout(TimeoutKind::FirstToken), 30),
             (UpstreamError::Busy { retry_after: Some(7) }, 7),
             (UpstreamError::Overloaded { retry_after: Some(900) }, 60),
+            (UpstreamError::KeyRefused, 1),
             (UpstreamError::Declined, 0),
             (UpstreamError::TooLong, 0),
         ] {
             rest.begin(start).answered();
             fail(&rest, &error, start);
             assert_eq!((rest.admits(start), rest.admits(at(seconds))), (seconds == 0, true), "{error}");
+            assert_eq!(rest.left(start), Duration::from_secs(seconds), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_key_rests_as_long_as_it_is_told_to() {
+        let start = Instant::now();
+        for (error, seconds) in [
+            (UpstreamError::Busy { retry_after: Some(900) }, 900),
+            (UpstreamError::Busy { retry_after: None }, 1),
+            (UpstreamError::KeyRefused, 1),
+            (UpstreamError::Declined, 1),
+        ] {
+            let rest = Rest::of_key();
+            fail(&rest, &error, start);
+            assert_eq!(rest.left(start), Duration::from_secs(seconds), "{error}");
         }
     }
 

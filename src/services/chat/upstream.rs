@@ -1,67 +1,54 @@
-//! Upstreams: the servers that models come from, each with a pool of connections. They are
-//! tried in order until one begins to answer; one that failed rests, and is tried after the others.
-//!
-//! reqwest is the client: hyper with a pool, TLS and a timeout for connecting, and with
-//! bodies that can be read while they arrive.
+//! Upstreams: the servers that models come from. They are asked in an order of groups and weights until one begins to
+//! answer; one that failed rests, and is asked after the others, or again where the request has cost nothing.
 
-#![expect(clippy::disallowed_methods, reason = "answers are named here and nowhere else")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "answers are named here, and upstreams drawn, and nowhere else"
+)]
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
-
-use bytes::Bytes;
-use futures_util::StreamExt as _;
-use futures_util::stream::BoxStream;
-use reqwest::header::{ACCEPT, CONTENT_TYPE, RETRY_AFTER};
-use reqwest::{Client, Response};
-use serde_json::Value;
-use tokio::time::{Instant, timeout};
+use std::time::Instant;
 
 use super::answer::AnswerRewriter;
-use super::assemble;
+use super::balance;
 use super::client_event::{AnswerHead, Completion};
 use super::privacy::ProtectedRequest;
-use super::rest::Rest;
-use super::stream::{AnswerLimits, ChunkStream};
-use super::upstream_error::{TimeoutKind, UpstreamError, UpstreamReport};
-use crate::config::{self, Secret};
+use super::rest::{Rest, Turn};
+use super::retry::{self, RETRY_WITHIN};
+use super::stream::ChunkStream;
+use super::upstream_error::UpstreamError;
+use super::upstream_server::{Attempt, UpstreamServer};
+use crate::config;
 use crate::id::Timestamp;
 
-/// Size up to which the body of an error is read, in bytes.
-const MAX_ERROR_BYTES: usize = 64 << 10;
-/// Size of the largest whole answer that is sent as a stream, in bytes.
-const MAX_CONVERTED_BYTES: usize = 1 << 20;
-/// Longest `Retry-After` of an upstream that clients are told, in seconds.
-const MAX_RETRY_AFTER: u32 = 3600;
+/// Largest number of keys of an upstream that one request is sent with.
+const MAX_KEYS_ASKED: usize = 3;
 
 /// All upstreams, and the models that they serve. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Upstreams {
-    /// Routes by the model's id, in order of preference.
-    routes: Arc<HashMap<String, Vec<ModelRoute>>>,
+    /// Routes by the model's id: groups in order of preference.
+    routes: Arc<HashMap<String, Vec<Vec<ModelRoute>>>>,
 }
 
 /// Upstream that serves a model.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct ModelRoute {
     server: Arc<UpstreamServer>,
-    /// Name of the model at the upstream.
-    model: String,
-    rest: Arc<Rest>,
+    /// Name of the model at the upstream, and the URL of its chat completions there.
+    model: Arc<str>,
+    url: Arc<str>,
+    weight: u32,
+    rest: Rest,
 }
 
-/// Connection pool and settings of an upstream.
-#[derive(Debug)]
-struct UpstreamServer {
-    name: String,
-    url: String,
-    key: Option<Secret>,
-    client: Client,
-    first_token_timeout: Duration,
-    idle_timeout: Duration,
-    whole_timeout: Duration,
-    total_timeout: Duration,
+/// Route that a request may still take.
+struct DueRoute<'a> {
+    route: &'a ModelRoute,
+    /// Moment from which it is asked.
+    due: Instant,
+    failures: u32,
 }
 
 impl Upstreams {
@@ -75,15 +62,24 @@ impl Upstreams {
     ) -> Result<Self, reqwest::Error> {
         let servers = upstreams
             .iter()
-            .map(|upstream| Ok((upstream.name.as_str(), Arc::new(UpstreamServer::new(upstream)?))))
+            .map(|upstream| {
+                Ok((upstream.name.as_str(), (upstream, Arc::new(UpstreamServer::new(upstream)?))))
+            })
             .collect::<Result<HashMap<_, _>, reqwest::Error>>()?;
         let routes = models.iter().map(|model| {
             let route = |source: &config::Source| {
-                let server = servers.get(source.name.as_str())?;
+                let (upstream, server) = servers.get(source.name.as_str())?;
                 let name = source.model.as_ref().unwrap_or(&model.id);
-                Some(ModelRoute { server: Arc::clone(server), model: name.clone(), rest: Arc::default() })
+                Some(ModelRoute {
+                    server: Arc::clone(server),
+                    model: name.as_str().into(),
+                    url: upstream.url(upstream.kind.profile().chat_path, name).into(),
+                    weight: source.weight.unwrap_or(1),
+                    rest: Rest::default(),
+                })
             };
-            (model.id.clone(), model.upstreams.iter().filter_map(route).collect())
+            let groups = model.upstreams.iter().map(|group| group.0.iter().filter_map(route).collect());
+            (model.id.clone(), groups.collect())
         });
         Ok(Self { routes: Arc::new(routes.collect()) })
     }
@@ -99,9 +95,7 @@ impl Upstreams {
         request: &ProtectedRequest,
         head: &AnswerHead,
     ) -> Result<ChunkStream, UpstreamError> {
-        let send = |route: ModelRoute, rewriter: AnswerRewriter| async move {
-            route.stream(request, rewriter).await
-        };
+        let send = |attempt: Attempt| async move { attempt.stream(request).await };
         self.first_answer(request, head, send).await
     }
 
@@ -115,9 +109,7 @@ impl Upstreams {
         request: &ProtectedRequest,
         head: &AnswerHead,
     ) -> Result<Completion, UpstreamError> {
-        let send = |route: ModelRoute, rewriter: AnswerRewriter| async move {
-            route.non_streaming(request, &rewriter).await
-        };
+        let send = |attempt: Attempt| async move { attempt.non_streaming(request).await };
         self.first_answer(request, head, send).await
     }
 
@@ -126,7 +118,7 @@ impl Upstreams {
         &self,
         request: &ProtectedRequest,
         head: &AnswerHead,
-        send: impl Fn(ModelRoute, AnswerRewriter) -> Sent,
+        send: impl Fn(Attempt) -> Sent,
     ) -> Result<T, UpstreamError>
     where
         Sent: Future<Output = Result<T, UpstreamError>>,
@@ -139,39 +131,48 @@ impl Upstreams {
             wants_usage: request.wants_usage(),
             restorer: request.restorer(),
         };
+        let groups = self.routes.get(id).map(Vec::as_slice).unwrap_or_default();
+        let began = Instant::now();
+        let rests = |route: &ModelRoute| !route.admits(began);
+        let order = balance::order(groups, |route| route.weight, rests, &mut random_below);
+        let mut routes: Vec<_> =
+            order.into_iter().map(|route| DueRoute { route, due: began, failures: 0 }).collect();
         let mut failure = UpstreamError::Unavailable;
-        let routes = self.routes.get(id).map(Vec::as_slice).unwrap_or_default();
-        let now = std::time::Instant::now();
-        let (ready, resting): (Vec<_>, Vec<_>) = routes.iter().partition(|route| route.rest.admits(now));
-        for route in ready.into_iter().chain(resting) {
-            let turn = route.rest.begin(std::time::Instant::now());
-            let answer = send(route.clone(), rewriter.clone()).await;
-            let outcome = answer.as_ref().map_or_else(UpstreamError::code, |_| "answered");
-            metrics::counter!("farebox_upstream_requests_total", "model" => id.clone(), "outcome" => outcome)
-                .increment(1);
-            match answer {
-                Ok(answer) => {
-                    turn.answered();
-                    return Ok(answer);
-                }
-                Err(error) if error.is_client_error() => {
-                    turn.answered();
-                    return Err(error);
-                }
-                Err(error) => {
-                    request.delivery().fail();
-                    turn.failed(&error, std::time::Instant::now());
-                    let upstream = &route.server.name;
-                    tracing::warn!(upstream, model = id, code = error.code(), ?error, "upstream failed");
-                    // Of several errors, one that says when to try again is the most useful.
-                    if !failure.says_when_to_retry() {
-                        failure = error;
-                    }
-                }
+        while let Some(DueRoute { route, due, failures }) = next(&mut routes) {
+            if due > Instant::now() {
+                tokio::time::sleep_until(due.into()).await;
             }
+            let deadline = began + route.server.total_timeout;
+            if deadline <= Instant::now() {
+                continue;
+            }
+            let error = match route.ask(request, &rewriter, deadline, &send).await {
+                Err(error) if !error.is_client_error() => error,
+                answer => return answer,
+            };
+            let (now, failures) = (Instant::now(), failures + 1);
+            let left = RETRY_WITHIN.saturating_sub(now.duration_since(began));
+            let wait = retry::backoff(&error, failures, route.rest.left(now), left, &mut random_below);
+            if let Some(wait) = wait.filter(|_| failures <= route.server.retries) {
+                routes.push(DueRoute { route, due: now + wait, failures });
+            }
+            failure = failure.or_better(error);
         }
         Err(failure)
     }
+}
+
+/// Takes the route that is due first; of several, the first one.
+fn next<'a>(routes: &mut Vec<DueRoute<'a>>) -> Option<DueRoute<'a>> {
+    let first = routes.iter().enumerate().min_by_key(|(_, route)| route.due)?.0;
+    Some(routes.remove(first))
+}
+
+/// Returns a random number below `below`.
+fn random_below(below: u64) -> u64 {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes).expect("the system has randomness");
+    u64::from_le_bytes(bytes) % below.max(1)
 }
 
 impl AnswerHead {
@@ -183,146 +184,85 @@ impl AnswerHead {
 }
 
 impl ModelRoute {
-    async fn stream(
-        &self,
-        request: &ProtectedRequest,
-        rewriter: AnswerRewriter,
-    ) -> Result<ChunkStream, UpstreamError> {
-        let server = &*self.server;
-        let deadline = Instant::now() + server.total_timeout;
-        let begin = async {
-            let response = self.send(request).await?;
-            let limits = AnswerLimits::of(request.max_tokens(), request.max_chunks());
-            let body = as_events(response.bytes_stream().boxed(), request, limits).await?;
-            let choices = request.choices();
-            let stream = ChunkStream::new(body, rewriter, choices, limits, server.idle_timeout, deadline);
-            stream.wait_for_content().await
-        };
-        let late = |_| UpstreamError::Timeout(TimeoutKind::FirstToken);
-        timeout(server.first_token_timeout.min(server.total_timeout), begin).await.map_err(late)?
+    /// Returns true if it is asked before others that rest.
+    fn admits(&self, now: Instant) -> bool {
+        self.rest.admits(now) && self.server.has_ready_key(now)
     }
 
-    async fn non_streaming(
+    /// Sends a request to it, with another key where one is refused.
+    async fn ask<T, Sent>(
         &self,
         request: &ProtectedRequest,
         rewriter: &AnswerRewriter,
-    ) -> Result<Completion, UpstreamError> {
-        let answer = async {
-            let response = self.send(request).await?;
-            let limits = AnswerLimits::of(request.max_tokens(), request.max_chunks());
-            let mut body = read(response.bytes_stream().boxed(), limits.whole_bytes()).await?;
-            if assemble::is_event_stream(&body) {
-                let whole = assemble::to_whole(&body, request.choices());
-                body = whole.ok_or(UpstreamError::Malformed("events without an answer"))?.to_string().into();
+        deadline: Instant,
+        send: &impl Fn(Attempt) -> Sent,
+    ) -> Result<T, UpstreamError>
+    where
+        Sent: Future<Output = Result<T, UpstreamError>>,
+    {
+        let turn = self.rest.begin(Instant::now());
+        let mut asked = Vec::new();
+        // Keys with which the upstream did not answer this request: they are at fault if it does with another.
+        let mut declined: Vec<Turn<'_>> = Vec::new();
+        let mut failure = UpstreamError::Unavailable;
+        let answer = loop {
+            let now = Instant::now();
+            let key = self.server.next_key(&asked, now).filter(|_| asked.len() < MAX_KEYS_ASKED);
+            let Some((index, key)) = key else { break Err(failure) };
+            asked.push(index);
+            let key_turn = key.rest.begin(now);
+            let answer = send(Attempt {
+                server: Arc::clone(&self.server),
+                key: key.secret.clone(),
+                model: Arc::clone(&self.model),
+                url: Arc::clone(&self.url),
+                rewriter: rewriter.clone(),
+                deadline: deadline.into(),
+            });
+            let answer = self.noted(request, answer.await);
+            match answer {
+                Err(error) if error.is_of_key() => {
+                    if error == UpstreamError::Declined {
+                        declined.push(key_turn);
+                    } else {
+                        key_turn.failed(&error, Instant::now());
+                    }
+                    failure = failure.or_better(error);
+                }
+                Err(error) => break Err(error),
+                Ok(answer) => {
+                    key_turn.answered();
+                    for turn in declined {
+                        turn.failed(&UpstreamError::Declined, Instant::now());
+                    }
+                    break Ok(answer);
+                }
             }
-            rewriter.completion(&body, |reported, texts| request.complete_usage(reported, texts)).map_err(
-                |error| match error {
-                    Ok(error) => UpstreamReport::from_event(&error).classify(&request.fields(), None),
-                    Err(malformed) => UpstreamError::Malformed(malformed.0),
-                },
-            )
         };
-        let late = |_| UpstreamError::Timeout(TimeoutKind::Total);
-        timeout(self.server.whole_timeout, answer).await.map_err(late)?
-    }
-
-    /// Sends the request, and returns the response if the upstream accepted it.
-    async fn send(&self, request: &ProtectedRequest) -> Result<Response, UpstreamError> {
-        let server = &*self.server;
-        let accept = if request.stream() { "text/event-stream" } else { "application/json" };
-        let mut message = server
-            .client
-            .post(&server.url)
-            .header(CONTENT_TYPE, "application/json")
-            .header(ACCEPT, accept)
-            .body(request.delivery().body(request.upstream_body(&self.model)));
-        if let Some(key) = &server.key {
-            message = message.bearer_auth(key.expose());
+        match &answer {
+            Err(error) if !error.is_client_error() => turn.failed(error, Instant::now()),
+            _ => turn.answered(),
         }
-        let response = message.send().await.map_err(|error| {
-            let is_connect_timeout = error.is_connect() && error.is_timeout();
-            tracing::debug!(upstream = server.name, error = %error.without_url(), "no response");
-            if is_connect_timeout {
-                UpstreamError::Timeout(TimeoutKind::Connect)
-            } else {
-                UpstreamError::Unavailable
-            }
-        })?;
-        if response.status().is_success() {
-            return Ok(response);
+        answer
+    }
+
+    /// Notes how an attempt ended.
+    fn noted<T>(
+        &self,
+        request: &ProtectedRequest,
+        answer: Result<T, UpstreamError>,
+    ) -> Result<T, UpstreamError> {
+        let id = &request.model().id;
+        let outcome = answer.as_ref().map_or_else(UpstreamError::code, |_| "answered");
+        metrics::counter!("farebox_upstream_requests_total", "model" => id.clone(), "outcome" => outcome)
+            .increment(1);
+        if let Err(error) = &answer
+            && !error.is_client_error()
+        {
+            request.delivery().fail();
+            let upstream = &self.server.name;
+            tracing::warn!(upstream, model = id, code = error.code(), ?error, "upstream failed");
         }
-        let status = response.status().as_u16();
-        let retry_after = response
-            .headers()
-            .get(RETRY_AFTER)
-            .and_then(|value| value.to_str().ok()?.parse::<u32>().ok())
-            .map(|seconds| seconds.min(MAX_RETRY_AFTER));
-        tracing::debug!(upstream = server.name, status, "refused");
-        let body = read(response.bytes_stream().boxed(), MAX_ERROR_BYTES).await.unwrap_or_default();
-        let body: Value = serde_json::from_slice(&body).unwrap_or_default();
-        Err(UpstreamReport::from_response(status, &body).classify(&request.fields(), retry_after))
+        answer
     }
-}
-
-impl UpstreamServer {
-    fn new(config: &config::UpstreamConfig) -> Result<Self, reqwest::Error> {
-        let client = crate::outbound::client(config.proxy.as_ref())?
-            .connect_timeout(Duration::from_millis(config.connect_timeout_ms))
-            // A redirect would send the prompt, and maybe the key, to another server.
-            .redirect(reqwest::redirect::Policy::none())
-            .referer(false)
-            .user_agent(concat!("farebox/", env!("CARGO_PKG_VERSION")))
-            .build()?;
-        Ok(Self {
-            name: config.name.clone(),
-            url: format!("{}/chat/completions", config.base_url),
-            key: config.api_key.clone(),
-            client,
-            first_token_timeout: Duration::from_millis(config.first_token_timeout_ms),
-            idle_timeout: Duration::from_millis(config.idle_timeout_ms),
-            whole_timeout: Duration::from_millis(config.whole_timeout_ms.min(config.total_timeout_ms)),
-            total_timeout: Duration::from_millis(config.total_timeout_ms),
-        })
-    }
-}
-
-type Body = BoxStream<'static, reqwest::Result<Bytes>>;
-
-/// Returns a body as a stream of events, whatever type it says it is of: some servers give such a stream another type, or
-/// none; some answer a request for a stream with a whole answer, or report errors so.
-async fn as_events(
-    mut body: Body,
-    request: &ProtectedRequest,
-    limits: AnswerLimits,
-) -> Result<Body, UpstreamError> {
-    let first = match body.next().await {
-        Some(first) => first.map_err(|_| UpstreamError::Interrupted)?,
-        None => Bytes::new(),
-    };
-    let is_json = first.trim_ascii_start().starts_with(b"{");
-    let whole = futures_util::stream::once(std::future::ready(Ok(first))).chain(body).boxed();
-    if !is_json {
-        return Ok(whole);
-    }
-    let json = read(whole, MAX_CONVERTED_BYTES).await?;
-    let answer: Value =
-        serde_json::from_slice(&json).map_err(|_| UpstreamError::Malformed("not an event stream"))?;
-    if let Some(error) = answer.get("error").filter(|error| !error.is_null()) {
-        return Err(UpstreamReport::from_event(error).classify(&request.fields(), None));
-    }
-    let events = Bytes::from(assemble::to_events(answer, limits.billable));
-    Ok(futures_util::stream::once(std::future::ready(Ok(events))).boxed())
-}
-
-/// Reads a body of at most `limit` bytes.
-async fn read(mut parts: Body, limit: usize) -> Result<Vec<u8>, UpstreamError> {
-    let mut body = Vec::new();
-    while let Some(part) = parts.next().await {
-        let part = part.map_err(|_| UpstreamError::Interrupted)?;
-        if body.len() + part.len() > limit {
-            return Err(UpstreamError::TooLong);
-        }
-        body.extend_from_slice(&part);
-    }
-    Ok(body)
 }

@@ -20,8 +20,15 @@ pub enum UpstreamError {
     /// An upstream that is overloaded or down for a while; `retry_after` is in seconds.
     #[error("the model is overloaded or down for the moment; try again later")]
     Overloaded { retry_after: Option<u32> },
+    /// No connection to an upstream, from here or from a gateway in front of it: it does not have the request.
+    #[error("the model is unreachable at the moment; try again later")]
+    Unreachable,
+    /// An upstream that failed in another way. It may have had the request.
     #[error("the model is unreachable at the moment; try again later")]
     Unavailable,
+    /// An upstream that does not accept the operator's key, or has no credit for it.
+    #[error("the model is unreachable at the moment; try again later")]
+    KeyRefused,
     /// An upstream that does not answer this request, by its own account: the text names the operator's.
     #[error("the model is unreachable at the moment; try again later")]
     Declined,
@@ -72,7 +79,9 @@ impl UpstreamError {
             Self::Refused { reason, .. } => reason.code(),
             Self::Busy { .. } => "upstream_busy",
             Self::Overloaded { .. } => "upstream_overloaded",
-            Self::Unavailable | Self::Declined => "upstream_unavailable",
+            Self::Unreachable | Self::Unavailable | Self::KeyRefused | Self::Declined => {
+                "upstream_unavailable"
+            }
             Self::Timeout(_) => "upstream_timeout",
             Self::Interrupted => "upstream_interrupted",
             Self::Malformed(_) => "upstream_malformed",
@@ -80,9 +89,28 @@ impl UpstreamError {
         }
     }
 
-    /// Returns true if it tells when the request makes sense again.
-    pub(super) const fn says_when_to_retry(&self) -> bool {
-        matches!(self, Self::Busy { .. } | Self::Overloaded { .. })
+    /// Returns the seconds after which the upstream wants to be asked again, if it says so.
+    pub(super) const fn retry_after(&self) -> Option<u32> {
+        match self {
+            Self::Busy { retry_after } | Self::Overloaded { retry_after } => *retry_after,
+            _ => None,
+        }
+    }
+
+    /// Returns true if it may be the key that is at fault, so that another one is worth asking with.
+    pub(super) const fn is_of_key(&self) -> bool {
+        matches!(self, Self::Busy { .. } | Self::KeyRefused | Self::Declined)
+    }
+
+    /// Returns the one of two errors of a request that tells its client more: when to try again, and the sooner.
+    pub(super) fn or_better(self, other: Self) -> Self {
+        let rank = |error: &Self| match error {
+            Self::Busy { .. } | Self::Overloaded { .. } => (0, error.retry_after().unwrap_or(u32::MAX)),
+            _ => (1, 0),
+        };
+        let (own, others) = (rank(&self), rank(&other));
+        // Of two that say nothing, the later one.
+        if others < own || (others == own && own.0 == 1) { other } else { self }
     }
 
     /// Returns true if the request is at fault, not the upstream.
@@ -143,6 +171,9 @@ impl TimeoutKind {
     }
 }
 
+/// Longest wait for which an upstream may ask, in seconds.
+pub(super) const MAX_RETRY_AFTER: u32 = 3600;
+
 /// Error report of an upstream.
 #[derive(Debug)]
 pub(super) struct UpstreamReport<'a> {
@@ -154,6 +185,8 @@ pub(super) struct UpstreamReport<'a> {
 /// Phrases of reports on the operator's account, not on the request.
 const ACCOUNT_PHRASES: [&str; 8] =
     ["billing", "credit", "quota", "api key", "api_key", "unauthorized", "model_not_found", "does not exist"];
+/// Phrases of reports on a key that some servers send as if the request were wrong (Google).
+const KEY_PHRASES: [&str; 2] = ["api key not valid", "api key expired"];
 /// Phrases of reports that a prompt is too long.
 const CONTEXT_PHRASES: [&str; 8] = [
     "context_length",
@@ -171,8 +204,9 @@ const POLICY_PHRASES: [&str; 1] = ["content_policy"];
 const FILTER_PHRASES: [&str; 2] = ["content_filter", "content management policy"];
 
 impl<'a> UpstreamReport<'a> {
-    /// Reads the report of a response with an HTTP error.
+    /// Reads the report of a response with an HTTP error. Google's endpoint puts it into a list.
     pub(super) fn from_response(status: u16, body: &'a Value) -> Self {
+        let body = body.get(0).unwrap_or(body);
         Self { status: Some(status), error: body.get("error").unwrap_or(body) }
     }
 
@@ -191,6 +225,7 @@ impl<'a> UpstreamReport<'a> {
         };
         let text = self.text();
         let mentions = |phrases: &[&str]| phrases.iter().any(|phrase| text.contains(phrase));
+        let retry_after = retry_after.or_else(|| self.retry_delay());
         match status {
             429 => UpstreamError::Busy { retry_after },
             // 529 is Anthropic's.
@@ -207,15 +242,30 @@ impl<'a> UpstreamReport<'a> {
             400 | 403 | 422 if mentions(&FILTER_PHRASES) => {
                 UpstreamError::Refused { reason: UpstreamRefusal::ContentFilter, field: None }
             }
-            400 | 403 | 422 if mentions(&POLICY_PHRASES) => {
+            400 | 403 | 422 if mentions(&POLICY_PHRASES) || self.is_flagged() => {
                 UpstreamError::Refused { reason: UpstreamRefusal::ContentPolicy, field: None }
             }
+            401 | 402 => UpstreamError::KeyRefused,
+            400 if mentions(&KEY_PHRASES) => UpstreamError::KeyRefused,
             400 | 415 | 422 if !mentions(&ACCOUNT_PHRASES) => {
                 UpstreamError::Refused { reason: UpstreamRefusal::Invalid, field: self.field(&text, fields) }
             }
-            400..=499 if ![401, 402, 407, 408].contains(&status) => UpstreamError::Declined,
+            400..=499 if ![407, 408].contains(&status) => UpstreamError::Declined,
+            502 => UpstreamError::Unreachable,
             _ => UpstreamError::Unavailable,
         }
+    }
+
+    /// Returns true if a moderation in front of the model has flagged the prompt (`OpenRouter`).
+    fn is_flagged(&self) -> bool {
+        self.error["metadata"]["reasons"].is_array()
+    }
+
+    /// Returns the seconds after which Google's endpoint wants to be asked again.
+    fn retry_delay(&self) -> Option<u32> {
+        let details = self.error["details"].as_array()?;
+        let delay = details.iter().find_map(|detail| detail["retryDelay"].as_str()?.strip_suffix('s'))?;
+        delay.split('.').next()?.parse::<u32>().ok().map(|seconds| seconds.min(MAX_RETRY_AFTER))
     }
 
     /// Returns true if it names the field that limits the answer.
@@ -300,12 +350,22 @@ mod tests {
             (503, json!({"message": "secret"}), "upstream_overloaded", "overloaded"),
             (529, json!({}), "upstream_overloaded", "overloaded"),
             (413, json!({}), "request_too_large", "size"),
+            (
+                403,
+                json!({"message": "secret", "metadata": {"reasons": ["violence"], "flagged_input": "secret"}}),
+                "content_policy_violation",
+                "safety system",
+            ),
+            (400, json!({"message": "API key not valid. secret"}), "upstream_unavailable", "later"),
+            (502, json!({"message": "secret"}), "upstream_unavailable", "later"),
             (429, json!({"message": "org-secret is over its limit"}), "upstream_busy", "busy"),
             (500, json!({}), "upstream_unavailable", "later"),
             (302, json!({}), "upstream_unavailable", "later"),
         ] {
             let body = json!({"error": error});
             let error = UpstreamReport::from_response(status, &body).classify(&fields, None);
+            let in_a_list = UpstreamReport::from_response(status, &json!([body])).classify(&fields, None);
+            assert_eq!(in_a_list, error, "{body}");
             assert_eq!(error.code(), code, "{status} {body}");
             assert!(error.to_string().contains(said), "{error}");
             assert!(!format!("{error} {error:?}").contains("secret"), "{error:?}");
@@ -316,8 +376,27 @@ mod tests {
     fn reports_within_a_stream_name_their_status() {
         let classify = |error: Value| UpstreamReport::from_event(&error).classify(&[], None);
         assert_eq!(classify(json!({"code": 429})), UpstreamError::Busy { retry_after: None });
-        assert_eq!(classify(json!({"code": 502})), UpstreamError::Unavailable);
+        assert_eq!(classify(json!({"code": 502})), UpstreamError::Unreachable);
+        assert_eq!(classify(json!({"code": 401})), UpstreamError::KeyRefused);
+        let details = json!([{"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "31.5s"}]);
+        let busy = classify(json!({"code": 429, "details": details}));
+        assert_eq!(busy, UpstreamError::Busy { retry_after: Some(31) });
         assert_eq!(classify(json!({"code": "server_error"})), UpstreamError::Interrupted);
         assert_eq!(classify(json!({"code": 7})), UpstreamError::Interrupted);
+    }
+
+    #[test]
+    fn of_several_errors_the_one_that_says_when_to_come_back_is_told() {
+        let busy = |retry_after| UpstreamError::Busy { retry_after };
+        for (first, second, told) in [
+            (UpstreamError::Unavailable, busy(None), busy(None)),
+            (busy(None), UpstreamError::Unavailable, busy(None)),
+            (busy(None), busy(Some(60)), busy(Some(60))),
+            (busy(Some(60)), busy(Some(7)), busy(Some(7))),
+            (busy(Some(7)), UpstreamError::Overloaded { retry_after: Some(60) }, busy(Some(7))),
+            (UpstreamError::Unavailable, UpstreamError::TooLong, UpstreamError::TooLong),
+        ] {
+            assert_eq!(first.clone().or_better(second.clone()), told, "{first:?} {second:?}");
+        }
     }
 }

@@ -15,7 +15,7 @@ pub(super) struct MalformedEvent(pub(super) &'static str);
 /// to clients.
 #[derive(Deserialize)]
 pub(super) struct UpstreamEvent {
-    pub(super) error: Option<Value>,
+    error: Option<Value>,
     pub(super) usage: Option<Value>,
     /// Groq's place of usage.
     x_groq: Option<Value>,
@@ -37,6 +37,8 @@ pub(super) struct UpstreamChoice {
     finish_reason: Option<Value>,
     /// Moonshot's place of usage.
     usage: Option<Value>,
+    /// `OpenRouter`'s place of an error of the server behind it.
+    error: Option<Value>,
 }
 
 impl UpstreamEvent {
@@ -48,6 +50,16 @@ impl UpstreamEvent {
         serde_json::from_slice(json).map_err(|error| {
             MalformedEvent(if error.is_data() { "JSON of another shape" } else { "not a JSON object" })
         })
+    }
+
+    /// Takes the error that it reports: of its own, or of a choice that did not come to its end.
+    pub(super) fn take_error(&mut self) -> Option<Value> {
+        let of_choice = |choice: &mut UpstreamChoice| {
+            let has_failed = choice.reason() == Some("error");
+            choice.error.take().or_else(|| has_failed.then(|| Value::Object(Map::new())))
+        };
+        let choices = self.choices.as_deref_mut().unwrap_or_default();
+        self.error.take().or_else(|| choices.iter_mut().find_map(of_choice))
     }
 
     /// Returns the members that are sent to clients as they are.

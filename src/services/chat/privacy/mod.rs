@@ -266,7 +266,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::config::ModelConfig;
+    use crate::config::{ModelConfig, UpstreamKind};
     use crate::services::chat::{Catalog, RequestLimits};
 
     fn request(messages: &Value, more: &str) -> ChatRequest {
@@ -281,7 +281,7 @@ mod tests {
     }
 
     fn sent(request: &ProtectedRequest) -> Value {
-        serde_json::from_slice(&request.upstream_body("m")).expect("JSON")
+        serde_json::from_slice(&request.upstream_body("m", UpstreamKind::Openai.profile())).expect("JSON")
     }
 
     #[tokio::test]

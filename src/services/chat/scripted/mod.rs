@@ -130,13 +130,14 @@ async fn complete(
     let script = match Script::of(&request) {
         Ok(script) => script,
         Err(message) => {
-            return failure(StatusCode::BAD_REQUEST, &json!({"message": message, "param": "messages"}));
+            let error = json!({"message": message, "param": "messages"});
+            return failure(StatusCode::BAD_REQUEST, &error, None);
         }
     };
     if let Some(status) = script.status {
         tokio::time::sleep(Duration::from_millis(script.first_ms)).await;
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        return failure(status, &script.failure());
+        return failure(status, &script.failure(), script.retry_after);
     }
     if request.stream {
         return streamed(script, request, recorder);
@@ -144,8 +145,11 @@ async fn complete(
     non_streaming(&script, &request, recorder).await
 }
 
-fn failure(status: StatusCode, error: &Value) -> Response {
-    with_foreign_headers((status, [("retry-after", "7")], Json(json!({"error": error}))).into_response())
+fn failure(status: StatusCode, error: &Value, retry_after: Option<u32>) -> Response {
+    let retry_after = retry_after.unwrap_or(7).to_string();
+    with_foreign_headers(
+        (status, [("retry-after", retry_after)], Json(json!({"error": error}))).into_response(),
+    )
 }
 
 /// Adds headers that must not reach a client.
@@ -168,7 +172,7 @@ async fn non_streaming(script: &Script, request: &ScriptedRequest, mut recorder:
     }
     recorder.is_complete = true;
     if script.cut_after.is_some() || script.error_after.is_some() {
-        return failure(StatusCode::BAD_GATEWAY, &script.failure());
+        return failure(StatusCode::BAD_GATEWAY, &script.failure(), script.retry_after);
     }
     match &script.raw {
         Some(raw) => {

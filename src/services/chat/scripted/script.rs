@@ -25,6 +25,8 @@ pub struct Script {
     pub interval_ms: u64,
     /// HTTP status of a refusal.
     pub status: Option<u16>,
+    /// Seconds after which a refusal says to come back; `None` for 7.
+    pub retry_after: Option<u32>,
     /// Body of a refusal, and of an error event.
     pub error: Option<Value>,
     /// Number of chunks after which the connection is cut.
