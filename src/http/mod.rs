@@ -2,6 +2,7 @@
 
 mod clock;
 mod code;
+mod compression;
 mod error;
 mod gates;
 mod json_size;
@@ -34,6 +35,9 @@ pub use gates::access_token;
 pub use gates::delivery::PAYMENT_RECEIPT;
 pub use request::{Peer, network_of};
 
+/// Cache policy of a list of keys or a balance: its owner may be shown it again for a few seconds.
+const BRIEF_CACHE_POLICY: &str = "private, max-age=5";
+
 /// Program that handlers get.
 pub type State = Arc<App>;
 
@@ -57,6 +61,7 @@ pub fn router(app: &State) -> Router {
         .merge(oauth::router())
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
+        .layer(compression::layer())
         // What cannot be decoded is refused where bodies are read.
         .layer(RequestDecompressionLayer::new().pass_through_unaccepted(true))
         .layer(Extension(Arc::new(discovery::Documents::new(app))))

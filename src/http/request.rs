@@ -217,7 +217,7 @@ impl Received {
     /// Reads through the body. A large one is read beside the threads that serve: others go on meanwhile. Memory permits
     /// limit how many are.
     pub fn read_through<T>(&self, read: impl FnOnce() -> T) -> T {
-        if self.body.len() < LARGE_BODY { read() } else { tokio::task::block_in_place(read) }
+        read_through(self.body.len(), read)
     }
 
     /// Returns what `parse` makes of the body's JSON text.
@@ -281,6 +281,11 @@ impl Received {
         }
         Ok(false)
     }
+}
+
+/// Reads through so many bytes: [`Received::read_through`].
+pub fn read_through<T>(bytes: usize, read: impl FnOnce() -> T) -> T {
+    if bytes < LARGE_BODY { read() } else { tokio::task::block_in_place(read) }
 }
 
 fn is_json(media_type: &str) -> bool {

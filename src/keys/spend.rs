@@ -11,7 +11,17 @@ use crate::money::Money;
 
 /// Proof that a known price was charged. Only [`Keys::spend`] makes one.
 #[derive(Debug)]
-pub struct KeyPaid(());
+pub struct KeyPaid {
+    cost: Money,
+}
+
+impl KeyPaid {
+    /// Returns what was charged now: zero if the same request had been charged before.
+    #[must_use]
+    pub fn cost(&self) -> Money {
+        self.cost
+    }
+}
 
 /// Outcome of charging a known price.
 #[derive(Debug)]
@@ -106,10 +116,10 @@ async fn spend(
     match ledger::spend(tx, &account, price, &request_key, &details, now).await? {
         SpendOutcome::Spent(_) => {
             budget::count(tx, &budget, price).await?;
-            Ok(PurchaseOutcome::Paid(KeyPaid(())))
+            Ok(PurchaseOutcome::Paid(KeyPaid { cost: price }))
         }
         SpendOutcome::Replayed(entry) if entry.meta["digest"] == details.meta["digest"] => {
-            Ok(PurchaseOutcome::Paid(KeyPaid(())))
+            Ok(PurchaseOutcome::Paid(KeyPaid { cost: Money::ZERO }))
         }
         SpendOutcome::Replayed(_) => Ok(PurchaseOutcome::KeyReused),
         SpendOutcome::Short { .. } => Ok(PurchaseOutcome::Short(limit)),

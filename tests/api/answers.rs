@@ -1,6 +1,6 @@
 //! What every answer says of itself, and what every request must say.
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 
 use farebox_test_support::harness::{BODY, PREVIEW, Server, reply, run};
 use farebox_test_support::raw_http;
@@ -91,5 +91,33 @@ fn compressed_bodies_are_read_within_the_limits() {
         send("gzip", whole[..whole.len() - 6].to_vec()).await.assert(400, "invalid_params");
         // 64 MiB in 64 KiB.
         send("gzip", gzip(&vec![b' '; 64 << 20])).await.assert(413, "payload_too_large");
+    });
+}
+
+#[test]
+fn documents_are_compressed_for_who_asks() {
+    run(async {
+        let server = Server::start().await;
+        for path in ["/openapi.json", "/openapi-full.json", "/llms.txt", "/llms-full.txt"] {
+            let plain = server.get(path).send().await.expect("an answer");
+            assert!(plain.headers().get("content-encoding").is_none(), "{path}");
+            let vary = plain.headers().get_all("vary");
+            let names = vary.iter().filter_map(|value| value.to_str().ok());
+            assert!(names.into_iter().any(|value| value.contains("accept-encoding")), "{path}");
+            let plain = plain.bytes().await.expect("a body");
+            let packed =
+                server.get(path).header("accept-encoding", "br, gzip").send().await.expect("an answer");
+            assert_eq!(packed.headers()["content-encoding"], "gzip", "{path}");
+            let packed = packed.bytes().await.expect("a body");
+            assert!(packed.len() * 2 < plain.len(), "{path}: {} of {}", packed.len(), plain.len());
+            let mut read = Vec::new();
+            flate2::read::GzDecoder::new(&packed[..]).read_to_end(&mut read).expect("gzip");
+            assert_eq!(read, plain, "{path}");
+        }
+        // Too small, or for nobody to keep.
+        for path in ["/favicon.svg", "/healthz", "/nowhere"] {
+            let answer = server.get(path).header("accept-encoding", "gzip").send().await.expect("an answer");
+            assert!(answer.headers().get("content-encoding").is_none(), "{path}");
+        }
     });
 }

@@ -26,6 +26,7 @@ fn a_key_tells_what_is_left() {
             let answer = reply(fixture.get(key, path)).await;
             assert_eq!(answer.status, 200, "{}", answer.text);
             assert_eq!(answer.header("cache-control"), Some("private, max-age=5"));
+            assert!(answer.header("vary").is_some_and(|vary| vary.contains("authorization")));
             assert!(answer.header("x-ratelimit-limit-rpm").is_some());
             answer.json()
         };

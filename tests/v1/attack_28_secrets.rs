@@ -54,3 +54,31 @@ fn attack_28_keys_and_prompts_are_found_nowhere() {
         server.stop().await;
     });
 }
+
+/// The length of a compressed answer would tell what one part of a conversation has in common with another.
+#[test]
+fn attack_28_answers_of_models_and_previews_are_not_compressed() {
+    run(async {
+        let fixture = Fixture::with_config(|_| {}).await;
+        let customer = fixture.customer(1_000_000).await;
+        let long = "the same words again ".repeat(200);
+        let text = json!({"messages": [{"role": "user", "content": long}]});
+        let streamed = json!({"messages": text["messages"], "stream": true});
+        for (path, body) in [
+            (CHAT, body(&json!({}), &text)),
+            (CHAT, body(&json!({}), &streamed)),
+            (PREVIEW, json!({"text": long}).to_string()),
+        ] {
+            let request = fixture.post(&customer, path, &body).header("accept-encoding", "gzip");
+            let answer = request.send().await.expect("an answer");
+            assert_eq!(
+                (answer.status().as_u16(), answer.headers().get("content-encoding")),
+                (200, None),
+                "{body}"
+            );
+            let answer = answer.text().await.expect("text as it is");
+            assert!(answer.len() > 1024, "{answer}");
+        }
+        fixture.finish().await;
+    });
+}

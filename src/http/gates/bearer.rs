@@ -58,6 +58,8 @@ async fn authenticate(headers: &HeaderMap, app: &State, now: Timestamp) -> Resul
     })
 }
 
+/// Headers that may have an API key, for `Vary`: what one key is shown is not for another.
+pub const KEY_HEADERS: &str = "authorization, x-api-key, api-key";
 /// Headers in which clients of other providers send a key.
 const OTHER_HEADERS: [&str; 2] = ["x-api-key", "api-key"];
 

@@ -14,10 +14,10 @@ use utoipa::ToSchema;
 use crate::app::App;
 use crate::db::{DbError, Tx, TxError};
 use crate::funding::card::CheckoutError;
-use crate::http::State;
 use crate::http::error::{Code, HttpError, wait_seconds};
 use crate::http::params::Params;
 use crate::http::request::Received;
+use crate::http::{BRIEF_CACHE_POLICY, State};
 use crate::id::{AccountId, RequestId, Timestamp};
 use crate::keys::KeysError;
 use crate::limits::RateLimited;
@@ -337,6 +337,15 @@ pub fn unavailable(error: &dyn std::error::Error) -> HttpError {
 
 /// Makes a JSON answer. Nothing of it may be kept by caches: some answers hold secrets.
 pub fn answer(status: StatusCode, body: &impl Serialize) -> Response {
+    answer_with(status, "no-store", body)
+}
+
+/// Makes a JSON answer that its owner may see again for a few seconds: a list of keys, or a balance.
+pub fn answer_briefly(body: &impl Serialize) -> Response {
+    answer_with(StatusCode::OK, BRIEF_CACHE_POLICY, body)
+}
+
+fn answer_with(status: StatusCode, cache_policy: &str, body: &impl Serialize) -> Response {
     let json = serde_json::to_string(body).expect("plain data is valid JSON");
-    (status, [(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, "no-store")], json).into_response()
+    (status, [(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, cache_policy)], json).into_response()
 }

@@ -106,10 +106,11 @@ impl AcceptedChat {
     /// # Errors
     /// The reason for which it is not served; it costs nothing.
     pub async fn new(app: &State, key: &RatedKey, request: PrepaidRequest<'_>) -> Result<Self, HttpError> {
-        let PrepaidRequest { body, idempotency_key, id, at } = request;
         let limits = RequestLimits { attachments: attachments::accepted(app), ..RequestLimits::default() };
-        let chat = ChatRequest::parse(body, &app.models.catalog, limits)
+        let chat = request
+            .parse(|body| ChatRequest::parse(body, &app.models.catalog, limits))
             .map_err(|error| refusal::chat_error(&error))?;
+        let PrepaidRequest { idempotency_key, id, at, .. } = request;
         if !key.key().allows(&chat.model().id) {
             return Err(refusal::unknown_model(None));
         }

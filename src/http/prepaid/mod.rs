@@ -8,7 +8,7 @@ pub mod refusal;
 pub mod top_up;
 
 use crate::http::error::HttpError;
-use crate::http::request::Received;
+use crate::http::request::{Received, read_through};
 use crate::id::{RequestId, Timestamp};
 
 /// Request for prepaid work.
@@ -25,6 +25,11 @@ pub struct PrepaidRequest<'a> {
 }
 
 impl<'a> PrepaidRequest<'a> {
+    /// Returns what `parse` makes of the body. A large one is parsed beside the threads that serve.
+    pub(super) fn parse<T>(&self, parse: impl FnOnce(&str) -> T) -> T {
+        read_through(self.body.len(), || parse(self.body))
+    }
+
     /// Reads an HTTP request.
     ///
     /// # Errors

@@ -9,15 +9,27 @@ use crate::http::gates::RatedKey;
 use crate::http::{State, clock};
 use crate::id::Timestamp;
 use crate::keys::{KeyPaid, PurchaseOutcome};
+use crate::money::Money;
 use crate::ledger::{EntryDetails, EntryKind, OpenOutcome};
 use crate::services::preview::PreviewRequest;
 
-/// Examines a request and charges it. Returns the answer as JSON.
+/// Preview that was charged.
+#[derive(Debug)]
+pub struct PaidPreview {
+    /// JSON.
+    pub answer: String,
+    /// Amount charged; nothing for a repetition.
+    pub cost: Money,
+    /// Amount that the account has available then, where it could be read.
+    pub balance: Option<Money>,
+}
+
+/// Examines a request and charges it.
 ///
 /// # Errors
 /// The reason for which it is not served; it costs nothing.
-pub async fn run(app: &State, key: &RatedKey, request: &PrepaidRequest<'_>) -> Result<String, HttpError> {
-    let preview = PreviewRequest::parse(request.body, app.preview_terms(), &app.examiner)?;
+pub async fn run(app: &State, key: &RatedKey, request: &PrepaidRequest<'_>) -> Result<PaidPreview, HttpError> {
+    let preview = request.parse(|body| PreviewRequest::parse(body, app.preview_terms(), &app.examiner))?;
     // A file can turn out to be unreadable and a text to take too long, which must cost nothing: the answer is made
     // before it is charged, for those who could pay. A repetition costs nothing, so an account that could not pay is
     // charged first.
@@ -32,7 +44,9 @@ pub async fn run(app: &State, key: &RatedKey, request: &PrepaidRequest<'_>) -> R
         // Examining takes seconds; the entry is of the day on which it is written.
         None => charge(app, key, request, clock::after_wait()).await?,
     };
-    Ok(answer.release(&paid))
+    // Not worth failing a paid answer for.
+    let balance = app.ledger.balance(&key.key().account()).await.ok().map(|balance| balance.available());
+    Ok(PaidPreview { cost: paid.cost(), balance, answer: answer.release(&paid) })
 }
 
 async fn can_pay(app: &State, key: &RatedKey, request: &PrepaidRequest<'_>) -> Result<bool, HttpError> {

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::models::NoArguments;
-use super::{ToolCall, ToolOutput, available};
+use super::{ToolCall, ToolOutput};
 use crate::fetch::{FetchRequest, FetchedBytes, FetchedItem};
 use crate::http::clock;
 use crate::http::error::{Code, HttpError};
@@ -65,8 +65,8 @@ pub(super) async fn redact(call: &ToolCall) -> Result<ToolOutput, HttpError> {
         };
         preview::run(app, key, &request).await
     };
-    let (answer, paid) = top_up::answer(app, key, &call.payable()?, answer).await?;
-    let (mut structured, file) = shown(&answer)?;
+    let (answered, paid) = top_up::answer(app, key, &call.payable()?, answer).await?;
+    let (mut structured, file) = shown(&answered.answer)?;
     let token = FileToken::random();
     let now = clock::after_wait();
     let kept = app.mcp_files.keep(&token, &account, &file, used_up.as_deref(), now).await;
@@ -74,9 +74,9 @@ pub(super) async fn redact(call: &ToolCall) -> Result<ToolOutput, HttpError> {
     let url = files::url(app, &token);
     structured["url"] = url.clone().into();
     structured["expiresAt"] = expires_at.to_rfc3339().into();
-    structured["costUsd"] = app.config.pii.preview_price.to_dollars().into();
-    if let Some(balance) = available(call, &account).await {
-        structured["balanceUsd"] = balance.into();
+    structured["costUsd"] = answered.cost.to_dollars().into();
+    if let Some(balance) = answered.balance {
+        structured["balanceUsd"] = balance.to_dollars().into();
     }
     let more = if file.bytes.len() <= INLINE_BYTES && file.media_type.starts_with("image/") {
         ContentBlock::image(STANDARD.encode(&file.bytes), file.media_type)

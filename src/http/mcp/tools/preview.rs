@@ -3,11 +3,12 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{ToolCall, ToolOutput, available};
+use super::{ToolCall, ToolOutput};
 use crate::funding::Paid;
 use crate::http::error::{Code, HttpError};
 use crate::http::gates::payment;
 use crate::http::prepaid::{PrepaidRequest, preview, top_up};
+use crate::money::Money;
 use crate::services::preview::PreviewRequest;
 
 /// A text to examine.
@@ -52,10 +53,10 @@ async fn from_credits(call: &ToolCall, body: &str) -> Result<ToolOutput, HttpErr
         at: call.request.at,
     };
     let answer = preview::run(&call.app, key, &request);
-    let (answer, paid) = top_up::answer(&call.app, key, &call.payable()?, answer).await?;
-    let mut structured = shown(call, &answer)?;
-    if let Some(balance) = available(call, &key.key().account()).await {
-        structured["balanceUsd"] = balance.into();
+    let (answered, paid) = top_up::answer(&call.app, key, &call.payable()?, answer).await?;
+    let mut structured = shown(&answered.answer, answered.cost)?;
+    if let Some(balance) = answered.balance {
+        structured["balanceUsd"] = balance.to_dollars().into();
     }
     Ok(ToolOutput { structured, paid, more: Vec::new() })
 }
@@ -70,12 +71,12 @@ async fn by_the_call(call: &ToolCall, body: &str) -> Result<ToolOutput, HttpErro
         Ok(preview.run(&examiner.for_account(paid.payer().name())).await?.release(&paid))
     };
     let delivery = payment::sell(app, request, requirement, work).await?;
-    let structured = shown(call, &delivery.answer)?;
+    let structured = shown(&delivery.answer, app.config.pii.preview_price)?;
     Ok(ToolOutput { structured, paid: Some(delivery), more: Vec::new() })
 }
 
 /// Returns a preview as the output schema has it.
-fn shown(call: &ToolCall, answer: &str) -> Result<Value, HttpError> {
+fn shown(answer: &str, cost: Money) -> Result<Value, HttpError> {
     let unreadable = || HttpError::new(Code::InternalError, "the answer cannot be read; it was charged");
     let answer: Value = serde_json::from_str(answer).map_err(|_| unreadable())?;
     let entities = answer["entities"].as_array().ok_or_else(unreadable)?.iter();
@@ -88,6 +89,6 @@ fn shown(call: &ToolCall, answer: &str) -> Result<Value, HttpError> {
         "redactedText": answer["redactedText"],
         "counts": answer["counts"],
         "entities": entities,
-        "costUsd": call.app.config.pii.preview_price.to_dollars(),
+        "costUsd": cost.to_dollars(),
     }))
 }

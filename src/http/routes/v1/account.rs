@@ -4,24 +4,23 @@
 
 use axum::Json;
 use axum::extract::{Query, State as AppState};
-use axum::http::header::CACHE_CONTROL;
+use axum::http::header::{CACHE_CONTROL, VARY};
 use axum::response::{IntoResponse as _, Response};
 use serde::{Deserialize, Serialize};
 use time::Date;
 use time::format_description::well_known::Iso8601;
 use utoipa::ToSchema;
 
-use crate::http::State;
 use crate::http::clock::ArrivedAt;
 use crate::http::error::{HttpError, OpenAiError};
 use crate::http::gates::Bearer;
+use crate::http::gates::bearer::KEY_HEADERS;
 use crate::http::prepaid::refusal::ledger_unavailable;
+use crate::http::{BRIEF_CACHE_POLICY, State};
 use crate::ledger::BudgetUse;
 use crate::money::Money;
 use crate::services::chat::dollars;
 
-/// Age up to which a balance may be shown again, as the API's guidance has it.
-const CACHE_POLICY: &str = "private, max-age=5";
 /// Most days of one answer.
 const MAX_DAYS: i64 = 366;
 /// Days of an answer that is not asked for others.
@@ -226,7 +225,7 @@ impl DayRange {
 
 /// Makes an answer that may be shown again for a few seconds.
 fn fresh(body: impl Serialize) -> Response {
-    ([(CACHE_CONTROL, CACHE_POLICY)], Json(body)).into_response()
+    ([(CACHE_CONTROL, BRIEF_CACHE_POLICY), (VARY, KEY_HEADERS)], Json(body)).into_response()
 }
 
 #[cfg(test)]

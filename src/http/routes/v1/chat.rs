@@ -99,9 +99,6 @@ async fn whole(accepted: AcceptedChat) -> Result<Response, HttpError> {
     let paid = accepted.answer().await?;
     let mut response = Response::new(Body::from(paid.completion.into_json(Some(paid.cost))));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    reply::write_cost(response.headers_mut(), paid.cost);
-    if let Some(balance) = paid.balance {
-        reply::write_balance(response.headers_mut(), balance);
-    }
+    reply::write_charge(response.headers_mut(), paid.cost, paid.balance);
     Ok(response)
 }

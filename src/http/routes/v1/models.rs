@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::{Path, State as AppState};
-use axum::http::header::CACHE_CONTROL;
+use axum::http::header::{CACHE_CONTROL, VARY};
 use axum::response::{IntoResponse as _, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 use crate::http::State;
 use crate::http::error::OpenAiError;
 use crate::http::gates::Bearer;
+use crate::http::gates::bearer::KEY_HEADERS;
 use crate::http::prepaid::refusal::unknown_model;
 use crate::services::chat::{Model, ModelView};
 
@@ -85,7 +86,7 @@ fn show(app: &State, bearer: &Bearer, id: &str) -> Response {
 
 /// Makes an answer that the client may keep for an hour, as the API's guidance has it.
 fn cached(body: impl Serialize) -> Response {
-    ([(CACHE_CONTROL, "private, max-age=3600")], Json(body)).into_response()
+    ([(CACHE_CONTROL, "private, max-age=3600"), (VARY, KEY_HEADERS)], Json(body)).into_response()
 }
 
 fn object(app: &State, model: &Model) -> ModelObject {

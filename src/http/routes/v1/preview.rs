@@ -22,7 +22,9 @@ use crate::services::preview::{PreviewAnswer, PreviewBody};
     params(("Idempotency-Key" = Option<String>, Header, description = "Charged once under it")),
     request_body(content = PreviewBody, example = json!({"text": "Mail jane@example.com or call +1 415 555 2671."})),
     responses(
-        (status = 200, description = "What was found", body = PreviewAnswer),
+        (status = 200, description = "What was found", body = PreviewAnswer,
+            headers(("x-farebox-cost" = String, description = "What it cost, in dollars; 0 when it was charged before"),
+                ("x-farebox-balance" = String, description = "What the account has left, in dollars"))),
         (status = 400, description = "invalid_params; free", body = OpenAiError),
         (status = 401, description = "missing_api_key, invalid_api_key, inactive_api_key", body = OpenAiError),
         (status = 402, description = "insufficient_credits", body = OpenAiError),
@@ -46,8 +48,9 @@ pub async fn preview(
 }
 
 async fn serve(app: &State, bearer: &Bearer, request: &Received) -> Result<Response, HttpError> {
-    let answer = preview::run(app, bearer, &PrepaidRequest::of(request)?).await?;
-    let mut response = Response::new(Body::from(answer));
+    let paid = preview::run(app, bearer, &PrepaidRequest::of(request)?).await?;
+    let mut response = Response::new(Body::from(paid.answer));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    reply::write_charge(response.headers_mut(), paid.cost, paid.balance);
     Ok(response)
 }

@@ -35,14 +35,12 @@ pub const COST_HEADER: &str = "x-farebox-cost";
 /// Header with what is left on the account then, in dollars.
 pub const BALANCE_HEADER: &str = "x-farebox-balance";
 
-/// Tells what a request cost.
-pub(super) fn write_cost(headers: &mut HeaderMap, cost: Money) {
+/// Tells what a request cost, and what the account has available then, where that could be read.
+pub(super) fn write_charge(headers: &mut HeaderMap, cost: Money, balance: Option<Money>) {
     write_dollars(headers, COST_HEADER, cost);
-}
-
-/// Tells what the account has available.
-pub(super) fn write_balance(headers: &mut HeaderMap, available: Money) {
-    write_dollars(headers, BALANCE_HEADER, available);
+    if let Some(balance) = balance {
+        write_dollars(headers, BALANCE_HEADER, balance);
+    }
 }
 
 fn write_dollars(headers: &mut HeaderMap, name: &'static str, amount: Money) {

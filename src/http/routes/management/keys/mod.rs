@@ -12,7 +12,7 @@ use crate::http::State;
 use crate::http::error::{Code, HttpError};
 use crate::http::gates::wallet::{
     ActionError, Create, List, Revoke, Rotate, UnverifiedRequest, Update, WalletAuth, WalletSigned, answer,
-    unavailable,
+    answer_briefly, unavailable,
 };
 use crate::id::{RequestId, Timestamp};
 use crate::keys::{self, Key, KeyChanges, KeyId, KeyLimits, KeysError, NewKey};
@@ -137,7 +137,7 @@ pub async fn list(
     let is_full = keys.len() == limit as usize;
     let next = keys.last().filter(|_| is_full).map(|key| key.id.to_string());
     let keys = keys.into_iter().map(|key| KeyView::new(&app, key, signed.at())).collect();
-    Ok(answer(StatusCode::OK, &KeyList { keys, next, request_id: signed.request_id().clone() }))
+    Ok(answer_briefly(&KeyList { keys, next, request_id: signed.request_id().clone() }))
 }
 
 /// Create an API key, or list them with the signature in the body.
