@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use farebox::config::{Config, ModelConfig, Source, UpstreamConfig};
+use farebox::config::{Config, ModelConfig, UpstreamConfig};
 use farebox::id::{AccountId, SourceRef, Timestamp};
 use farebox::ledger::audit::audit;
 use farebox::ledger::{Balance, Entry};
@@ -54,7 +54,7 @@ impl Fixture {
                 vec![UpstreamConfig { name: "scripted".into(), base_url, ..UpstreamConfig::default() }];
             config.models = vec![ModelConfig {
                 id: MODEL.into(),
-                upstreams: vec![Source { name: "scripted".into(), model: None }],
+                upstreams: vec!["scripted".into()],
                 price_per_chunk: Money::from_micros(100),
                 price_per_million_output: Money::from_micros(PRICE * 1_000_000),
                 context_length: 32_768,

@@ -9,8 +9,8 @@ use crate::http::gates::RatedKey;
 use crate::http::{State, clock};
 use crate::id::Timestamp;
 use crate::keys::{KeyPaid, PurchaseOutcome};
-use crate::money::Money;
 use crate::ledger::{EntryDetails, EntryKind, OpenOutcome};
+use crate::money::Money;
 use crate::services::preview::PreviewRequest;
 
 /// Preview that was charged.
@@ -28,7 +28,11 @@ pub struct PaidPreview {
 ///
 /// # Errors
 /// The reason for which it is not served; it costs nothing.
-pub async fn run(app: &State, key: &RatedKey, request: &PrepaidRequest<'_>) -> Result<PaidPreview, HttpError> {
+pub async fn run(
+    app: &State,
+    key: &RatedKey,
+    request: &PrepaidRequest<'_>,
+) -> Result<PaidPreview, HttpError> {
     let preview = request.parse(|body| PreviewRequest::parse(body, app.preview_terms(), &app.examiner))?;
     // A file can turn out to be unreadable and a text to take too long, which must cost nothing: the answer is made
     // before it is charged, for those who could pay. A repetition costs nothing, so an account that could not pay is
