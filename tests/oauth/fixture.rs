@@ -9,7 +9,7 @@ use farebox::ledger::audit::audit;
 use farebox_test_support::agent::Agent;
 use farebox_test_support::db;
 use farebox_test_support::harness::{self, Reply, Server, reply, shared_chain};
-use reqwest::{Method, Url};
+use reqwest::{Method, RequestBuilder, Url};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
@@ -68,6 +68,30 @@ impl<'a> Instances<'a> {
     }
 }
 
+/// A server, in this process or in one of its own.
+pub trait Origin {
+    /// Its URL, without a path.
+    fn origin(&self) -> &str;
+}
+
+impl Origin for Server {
+    fn origin(&self) -> &str {
+        &self.url
+    }
+}
+
+impl Origin for String {
+    fn origin(&self) -> &str {
+        self
+    }
+}
+
+/// A request with a body of that type.
+fn request(server: &impl Origin, method: Method, path: &str, kind: &str) -> RequestBuilder {
+    let url = format!("{}{path}", server.origin());
+    harness::client().request(method, url).header("content-type", kind)
+}
+
 /// A program that logs in.
 #[derive(Debug, Clone)]
 pub struct Client {
@@ -85,7 +109,7 @@ impl Client {
     }
 
     /// Registers itself.
-    pub async fn registered(server: &Server) -> Self {
+    pub async fn registered(server: &impl Origin) -> Self {
         let registered =
             register(server, &json!({ "client_name": "Test client", "redirect_uris": [CALLBACK] })).await;
         assert_eq!(registered.status, 201, "{}", registered.text);
@@ -116,7 +140,7 @@ impl Client {
     }
 
     /// Opens the page, with parameters changed or added; an empty value removes one.
-    pub async fn open(&self, server: &Server, changes: &[(&str, &str)]) -> Reply {
+    pub async fn open(&self, server: &impl Origin, changes: &[(&str, &str)]) -> Reply {
         let mut parameters = self.parameters();
         for (name, value) in changes {
             parameters.retain(|(known, _)| known != name);
@@ -128,18 +152,18 @@ impl Client {
     }
 
     /// Opens the page, and returns the sealed request.
-    pub async fn begin(&self, server: &Server, changes: &[(&str, &str)]) -> String {
+    pub async fn begin(&self, server: &impl Origin, changes: &[(&str, &str)]) -> String {
         sealed(&self.open(server, changes).await)
     }
 
     /// Logs in: page, message, signature, code.
-    pub async fn code(&self, server: &Server, wallet: &Agent, terms: &Value) -> String {
+    pub async fn code(&self, server: &impl Origin, wallet: &Agent, terms: &Value) -> String {
         let request = self.begin(server, &[]).await;
         code_of(&consent(server, wallet, &request, terms).await)
     }
 
     /// Exchanges a code.
-    pub async fn exchange(&self, server: &Server, code: &str, changes: &[(&str, &str)]) -> Reply {
+    pub async fn exchange(&self, server: &impl Origin, code: &str, changes: &[(&str, &str)]) -> Reply {
         let mut form = vec![
             ("grant_type", "authorization_code"),
             ("code", code),
@@ -157,7 +181,7 @@ impl Client {
     }
 
     /// Exchanges a refresh token.
-    pub async fn refresh(&self, server: &Server, token: &str, more: &[(&str, &str)]) -> Reply {
+    pub async fn refresh(&self, server: &impl Origin, token: &str, more: &[(&str, &str)]) -> Reply {
         let mut form =
             vec![("grant_type", "refresh_token"), ("refresh_token", token), ("client_id", &self.id)];
         form.extend(more);
@@ -165,7 +189,7 @@ impl Client {
     }
 
     /// Logs in, up to the tokens.
-    pub async fn log_in(&self, server: &Server, wallet: &Agent, terms: &Value) -> Tokens {
+    pub async fn log_in(&self, server: &impl Origin, wallet: &Agent, terms: &Value) -> Tokens {
         let code = self.code(server, wallet, terms).await;
         Tokens::of(&self.exchange(server, &code, &[]).await)
     }
@@ -197,8 +221,9 @@ impl Tokens {
     }
 }
 
-pub async fn open_with(server: &Server, parameters: &[(String, String)]) -> Reply {
-    let url = Url::parse_with_params(&format!("{}/oauth/authorize", server.url), parameters).expect("a URL");
+pub async fn open_with(server: &impl Origin, parameters: &[(String, String)]) -> Reply {
+    let url =
+        Url::parse_with_params(&format!("{}/oauth/authorize", server.origin()), parameters).expect("a URL");
     reply(harness::client().request(Method::GET, url)).await
 }
 
@@ -210,20 +235,29 @@ pub fn sealed(page: &Reply) -> String {
     rest.split_once('"').expect("it ends").0.to_owned()
 }
 
-pub async fn register(server: &Server, metadata: &Value) -> Reply {
-    reply(server.post("/oauth/register", &metadata.to_string())).await
+pub async fn register(server: &impl Origin, metadata: &Value) -> Reply {
+    reply(request(server, Method::POST, "/oauth/register", "application/json").body(metadata.to_string()))
+        .await
 }
 
-pub async fn post_form(server: &Server, path: &str, form: &[(&str, &str)]) -> Reply {
+/// A POST of a form.
+pub fn form_request(server: &impl Origin, path: &str, form: &[(&str, &str)]) -> RequestBuilder {
     let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
-    let request = server.request(Method::POST, path).body(body);
-    reply(request.header("content-type", "application/x-www-form-urlencoded")).await
+    request(server, Method::POST, path, "application/x-www-form-urlencoded").body(body)
+}
+
+pub async fn post_form(server: &impl Origin, path: &str, form: &[(&str, &str)]) -> Reply {
+    reply(form_request(server, path, form)).await
 }
 
 /// Asks for the message to sign.
-pub async fn message(server: &Server, wallet: &Agent, request: &str, terms: &Value) -> Reply {
+pub async fn message(server: &impl Origin, wallet: &Agent, request: &str, terms: &Value) -> Reply {
     let body = with(&json!({ "request": request, "walletAddress": wallet.address() }), terms);
-    reply(server.post("/oauth/message", &body.to_string())).await
+    reply(
+        crate::fixture::request(server, Method::POST, "/oauth/message", "application/json")
+            .body(body.to_string()),
+    )
+    .await
 }
 
 /// The body that grants: terms, message, and the wallet's signature over it.
@@ -239,7 +273,7 @@ pub fn signed_consent(wallet: &Agent, request: &str, message: &str, terms: &Valu
 }
 
 /// Asks for the message, signs it, and grants.
-pub async fn consent(server: &Server, wallet: &Agent, request: &str, terms: &Value) -> Reply {
+pub async fn consent(server: &impl Origin, wallet: &Agent, request: &str, terms: &Value) -> Reply {
     let asked = message(server, wallet, request, terms).await;
     if asked.status != 200 {
         return asked;
@@ -248,8 +282,8 @@ pub async fn consent(server: &Server, wallet: &Agent, request: &str, terms: &Val
     grant(server, &signed_consent(wallet, request, &text, terms)).await
 }
 
-pub async fn grant(server: &Server, body: &Value) -> Reply {
-    reply(server.post("/oauth/authorize", &body.to_string())).await
+pub async fn grant(server: &impl Origin, body: &Value) -> Reply {
+    reply(request(server, Method::POST, "/oauth/authorize", "application/json").body(body.to_string())).await
 }
 
 /// The URL that a consent redirects to.
@@ -292,28 +326,27 @@ pub fn proof(wallet: &Agent, action: &str, key_id: &str) -> Value {
 }
 
 /// A management request with a JSON body.
-pub async fn manage(server: &Server, method: Method, path: &str, body: &Value) -> Reply {
-    let request = server.request(method, path).header("content-type", "application/json");
-    reply(request.body(body.to_string())).await
+pub async fn manage(server: &impl Origin, method: Method, path: &str, body: &Value) -> Reply {
+    reply(request(server, method, path, "application/json").body(body.to_string())).await
 }
 
 /// The living grants of a wallet.
-pub async fn grants(server: &Server, wallet: &Agent) -> Vec<Value> {
+pub async fn grants(server: &impl Origin, wallet: &Agent) -> Vec<Value> {
     let listed = manage(server, Method::POST, GRANTS, &proof(wallet, "list", "")).await;
     assert_eq!(listed.status, 200, "{}", listed.text);
     listed.json()["grants"].as_array().expect("grants").clone()
 }
 
 /// The only living grant of a wallet.
-pub async fn only_grant(server: &Server, wallet: &Agent) -> Value {
+pub async fn only_grant(server: &impl Origin, wallet: &Agent) -> Value {
     let mut grants = grants(server, wallet).await;
     assert_eq!(grants.len(), 1, "{grants:?}");
     grants.remove(0)
 }
 
 /// The answer of the resource to a request with this `Authorization`.
-pub async fn ask_resource(server: &Server, authorization: Option<&str>) -> Reply {
-    let request = server.get("/mcp");
+pub async fn ask_resource(server: &impl Origin, authorization: Option<&str>) -> Reply {
+    let request = harness::client().get(format!("{}/mcp", server.origin()));
     reply(match authorization {
         Some(value) => request.header("authorization", value),
         None => request,
@@ -322,7 +355,7 @@ pub async fn ask_resource(server: &Server, authorization: Option<&str>) -> Reply
 }
 
 /// True if the resource lets an access token in.
-pub async fn opens(server: &Server, token: &str) -> bool {
+pub async fn opens(server: &impl Origin, token: &str) -> bool {
     let answer = ask_resource(server, Some(&format!("Bearer {token}"))).await;
     assert_ne!(answer.status, 503, "{}", answer.text);
     answer.status != 401

@@ -1,6 +1,7 @@
 //! The authorization server of the MCP server: clients that register or publish a document, wallets that sign what they
 //! grant, codes and tokens, through the public API and against every way in which such servers were attacked.
 
+mod attack_30_kills;
 mod attack_60_clients;
 mod attack_61_redirects;
 mod attack_62_codes;
@@ -11,5 +12,8 @@ mod attack_68_refresh;
 mod attack_69_grants;
 mod authorizing;
 mod browsers;
+mod complaints;
 mod fixture;
 mod model;
+
+const FAREBOX: &str = env!("CARGO_BIN_EXE_farebox");

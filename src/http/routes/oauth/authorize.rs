@@ -6,7 +6,7 @@ use axum::http::StatusCode;
 use axum::http::header::{LOCATION, ORIGIN};
 use axum::response::{IntoResponse as _, Response};
 use serde_json::json;
-use url::form_urlencoded;
+use url::{Url, form_urlencoded};
 
 use super::page;
 use super::terms::{TermsBody, may_fetch, unknown_client};
@@ -150,8 +150,10 @@ fn refused_grant(error: GrantError) -> ActionError {
 
 /// Refuses a page of another origin: who signs should read this server's own. Programs send no `Origin`.
 fn check_origin(app: &State, received: &Received) -> Result<(), HttpError> {
+    // Browsers leave a usual port out.
+    let own = Url::parse(app.oauth.issuer()).map(|url| url.origin().ascii_serialization());
     match received.headers.get(ORIGIN) {
-        Some(origin) if origin.as_bytes() != app.oauth.issuer().as_bytes() => Err(HttpError::new(
+        Some(origin) if !own.is_ok_and(|own| own.as_bytes() == origin.as_bytes()) => Err(HttpError::new(
             Code::ForeignOrigin,
             "only this server's own page sends signatures here; open the link of the program that asks",
         )),
