@@ -20,6 +20,7 @@ use crate::config::{self, Config, Secret};
 use crate::db::Db;
 use crate::id::Timestamp;
 use crate::money::Money;
+use crate::oauth;
 use crate::services::pii::Examiner;
 
 /// Longest wait for an answer from outside.
@@ -85,7 +86,18 @@ pub async fn examine(config: &Config) -> Vec<Diagnosis> {
     }
     found.extend(card_processor(config).await);
     found.push(examiner(config));
+    found.push(clients(config));
     found
+}
+
+/// Looks at the OAuth clients that the configuration names.
+fn clients(config: &Config) -> Diagnosis {
+    match oauth::pinned_clients(config) {
+        Ok(clients) => {
+            fine("mcp.clients", format!("{} OAuth clients are known without a look", clients.len()))
+        }
+        Err(error) => wrong("mcp.clients", error.to_string()),
+    }
 }
 
 async fn listener(config: &Config) -> Diagnosis {

@@ -27,7 +27,7 @@ mod tokens;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, PinnedClient};
 use crate::db::Db;
 use crate::fetch::Fetcher;
 use crate::id::Timestamp;
@@ -88,25 +88,31 @@ pub enum AccessRefused {
     Store(#[from] OauthStoreError),
 }
 
+/// Returns the clients that a configuration names, by their `client_id`.
+///
+/// # Errors
+/// [`ConfigError`] if one has a redirect URI that cannot be used.
+pub fn pinned_clients(config: &Config) -> Result<BTreeMap<String, OauthClient>, ConfigError> {
+    let read = |(client_id, client): (&String, &PinnedClient)| {
+        let metadata = ClientMetadata {
+            client_name: Some(client.name.clone()),
+            redirect_uris: client.redirect_uris.clone(),
+            ..ClientMetadata::default()
+        };
+        let read = OauthClient::published(client_id, &metadata, &config.mcp.redirect_schemes);
+        let key = format!("mcp.clients.\"{client_id}\"");
+        let read = read.map_err(|error| ConfigError::Invalid { key, why: error.to_string() })?;
+        Ok((client_id.clone(), read))
+    };
+    config.mcp.clients.iter().map(read).collect()
+}
+
 impl Oauth {
     /// Makes the server of a configuration.
     ///
     /// # Errors
     /// [`ConfigError`] if a client of the configuration has a redirect URI that cannot be used.
     pub fn new(config: &Config, db: Db, keys: Keys, fetcher: Fetcher) -> Result<Self, ConfigError> {
-        let schemes: Arc<[String]> = config.mcp.redirect_schemes.clone().into();
-        let mut pinned = BTreeMap::new();
-        for (client_id, client) in &config.mcp.clients {
-            let metadata = ClientMetadata {
-                client_name: Some(client.name.clone()),
-                redirect_uris: client.redirect_uris.clone(),
-                ..ClientMetadata::default()
-            };
-            let client = OauthClient::published(client_id, &metadata, &schemes).map_err(|error| {
-                ConfigError::Invalid { key: format!("mcp.clients.\"{client_id}\""), why: error.to_string() }
-            })?;
-            pinned.insert(client_id.clone(), client);
-        }
         Ok(Self {
             db,
             keys,
@@ -114,8 +120,8 @@ impl Oauth {
             sealer: Sealer::new(&config.payments.secret, config.payments.previous_secret.as_ref()),
             issuer: config.server.public_url.as_str().into(),
             resource: ResourceServer::new(config.mcp_url()),
-            schemes,
-            pinned: Arc::new(pinned),
+            schemes: config.mcp.redirect_schemes.clone().into(),
+            pinned: Arc::new(pinned_clients(config)?),
             documents: DocumentCache::default(),
             given: Arc::new(Buckets::new(Rate::per_minute(config.mcp.token_rpm))),
             fetches: config.mcp.fetch_clients && config.fetch.enabled,

@@ -34,7 +34,7 @@ fn attack_62_a_request_without_s256_is_refused() {
 }
 
 #[test]
-fn attack_62_a_code_is_for_its_client_redirect_verifier_and_resource() {
+fn attack_29_a_code_is_for_its_client_redirect_verifier_and_resource() {
     run(on_every_engine(
         |_| {},
         async |server| {

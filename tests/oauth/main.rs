@@ -1,6 +1,7 @@
 //! The authorization server of the MCP server: clients that register or publish a document, wallets that sign what they
 //! grant, codes and tokens, through the public API and against every way in which such servers were attacked.
 
+mod attack_28_secrets;
 mod attack_30_kills;
 mod attack_60_clients;
 mod attack_61_redirects;
