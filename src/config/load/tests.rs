@@ -168,6 +168,18 @@ fn the_example_documents_every_key_and_loads() {
 }
 
 #[test]
+fn clients_of_the_configuration_are_named_by_their_urls() {
+    let client = "[mcp.clients.\"https://client.example/oauth.json\"]\nname = \"Example\"\n";
+    let good = format!("{GOOD}\n{client}redirect_uris = [\"http://127.0.0.1/callback\"]");
+    let config = with(&good, &[], &[]).expect("valid");
+    assert_eq!(config.mcp.clients["https://client.example/oauth.json"].name, "Example");
+    for wrong in [client.to_owned(), format!("{client}redirect_uris = []\nlogo = \"x\"")] {
+        let error = with(&format!("{GOOD}\n{wrong}"), &[], &[]).expect_err("refused");
+        assert!(error.starts_with("mcp.clients"), "{error}");
+    }
+}
+
+#[test]
 fn keys_of_upstreams_may_be_elsewhere() {
     let folder = tempfile::tempdir().expect("temporary folder");
     let file = folder.path().join("key");
