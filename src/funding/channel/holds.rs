@@ -4,14 +4,14 @@ use super::state::ChannelRequest;
 use super::{TxFailure, store};
 use crate::db::statements::{Row, Statements as _};
 use crate::db::{DbError, Tx};
-use crate::id::{HoldId, RequestId};
-use crate::ledger::{self, OpenHold};
+use crate::id::{HoldId, RequestId, Timestamp};
+use crate::ledger::{self, ChargeOutcome, EntryDetails, EntryKind, OpenHold};
 use crate::money::Money;
 use crate::payments::methods::tempo::session::ChannelId;
 
 /// An open hold of a channel's account, and the request it is for.
 #[derive(Debug, Clone)]
-pub(super) struct OpenChannelHold {
+struct OpenChannelHold {
     pub hold: HoldId,
     pub charged: Money,
     /// Amount that is owed at the least, since an upstream has the prompt.
@@ -24,7 +24,7 @@ pub(super) struct OpenChannelHold {
 
 /// Returns the open holds of a channel's account. Account and holds are locked, so
 /// what the holds were charged stays so until the transaction ends.
-pub(super) async fn open_holds(tx: &mut Tx, channel: ChannelId) -> Result<Vec<OpenChannelHold>, TxFailure> {
+async fn open_holds(tx: &mut Tx, channel: ChannelId) -> Result<Vec<OpenChannelHold>, TxFailure> {
     let open = ledger::open_holds(tx, &store::account(channel)).await?;
     if open.is_empty() {
         return Ok(Vec::new());
@@ -94,4 +94,33 @@ pub(super) async fn set_request(
     ];
     tx.execute(text, values).await?;
     Ok(())
+}
+
+/// Closes the open holds of a channel at what they were charged, or owe for a prompt that an upstream has. Returns their
+/// number.
+pub(super) async fn close_holds(tx: &mut Tx, id: ChannelId, now: Timestamp) -> Result<usize, TxFailure> {
+    let holds = open_holds(tx, id).await?;
+    let count = holds.len();
+    for open in holds {
+        let due = open.prompt_due.checked_sub(open.charged).filter(|due| due.is_positive());
+        let mut charged = open.charged;
+        if let Some(due) = due
+            && let ChargeOutcome::Charged { .. } = ledger::charge(tx, &open.hold, due).await?
+        {
+            charged = open.prompt_due;
+        }
+        let units = charged.micros().checked_div(open.unit_price.micros()).unwrap_or(0);
+        let details = EntryDetails {
+            kind: EntryKind::Usage,
+            request_id: open.request_id,
+            service: open.service,
+            units: u64::try_from(units).unwrap_or(0),
+            unit_price: open.unit_price,
+            meta: serde_json::json!({
+                "channel": id.to_string(), "challenge": open.challenge, "end": "superseded",
+            }),
+        };
+        ledger::close(tx, &open.hold, &details, now).await?;
+    }
+    Ok(count)
 }

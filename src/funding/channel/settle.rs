@@ -10,15 +10,23 @@ use super::store::{self, Publish, TxOutcome};
 use super::top_up::top_up_outcome;
 use super::{ChannelError, Channels, TxFailure, holds};
 use crate::chain::{ChainReceipt, Fees, SignedTransaction, held_back, reserve};
-use crate::db::Tx;
 use crate::id::{HoldId, Timestamp};
-use crate::ledger::{self, ChargeOutcome, EntryDetails, EntryKind, HoldOutcome, IdempotencyStatus};
+use crate::ledger::{self, HoldOutcome, IdempotencyStatus};
 use crate::money::Money;
 use crate::payments::methods::tempo::session::{ChannelId, Descriptor, SignedVoucher};
 
 /// Validity of the operator's transactions, in seconds: within the 30 that the
 /// chain allows for expiring nonces.
 const VALID_SECONDS: i64 = 25;
+
+/// Party that wants a settlement or close.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Initiator {
+    /// The worker, by policy: its tries count.
+    Worker,
+    /// The channel's payer, or an operator.
+    Request,
+}
 
 /// Terms on which a channel is closed.
 struct CloseTerms {
@@ -63,7 +71,7 @@ impl Channels {
                     IdempotencyStatus::InProgress => return Err(ChannelRefusal::InProgress.into()),
                     IdempotencyStatus::Charged => return Err(ChannelRefusal::Repeated.into()),
                 };
-                if close_holds(&mut tx, id, now).await? > 0 {
+                if holds::close_holds(&mut tx, id, now).await? > 0 {
                     channel = store::lock(&mut tx, id).await?.ok_or(ChannelRefusal::Unknown)?;
                 }
                 // All that is available: no other request runs on the channel.
@@ -120,7 +128,7 @@ impl Channels {
                 let capture = stored.may_close(voucher.amount, authorized)?;
                 Ok(Some(CloseTerms { voucher: voucher.clone(), capture }))
             };
-            self.send_close(&channel, by_payer, now).await?;
+            self.send_close(&channel, by_payer, Initiator::Request, now).await?;
         }
         self.find(id).await?.ok_or_else(|| ChannelRefusal::Unknown.into())
     }
@@ -155,7 +163,7 @@ impl Channels {
         self.db
             .transaction(|mut tx| async move {
                 store::lock(&mut tx, id).await?.ok_or(ChannelRefusal::Unknown)?;
-                close_holds(&mut tx, id, now).await?;
+                holds::close_holds(&mut tx, id, now).await?;
                 store::set_closed_externally(&mut tx, id, now).await?;
                 Ok::<_, TxFailure>((tx, ()))
             })
@@ -169,7 +177,7 @@ impl Channels {
     /// [`ChannelError`].
     pub async fn settle(&self, channel: &Channel, now: Timestamp) -> Result<(), ChannelError> {
         match self.unsettled(channel, Publish::All).await? {
-            Some(voucher) => self.send_settlement(channel, &voucher, now).await,
+            Some(voucher) => self.send_settlement(channel, &voucher, Initiator::Request, now).await,
             None => Ok(()),
         }
     }
@@ -178,10 +186,7 @@ impl Channels {
     /// and the payer, whose clients close with the last voucher that they signed, could not close any more.
     pub(super) async fn settle_if_due(&self, channel: &Channel, now: Timestamp) -> Result<(), ChannelError> {
         match self.unsettled(channel, Publish::AllButLast).await? {
-            Some(voucher) => {
-                let channel = self.count_try(channel, now).await?;
-                self.send_settlement(&channel, &voucher, now).await
-            }
+            Some(voucher) => self.send_settlement(channel, &voucher, Initiator::Worker, now).await,
             None => Ok(()),
         }
     }
@@ -200,11 +205,12 @@ impl Channels {
         &self,
         channel: &Channel,
         voucher: &SignedVoucher,
+        initiator: Initiator,
         now: Timestamp,
     ) -> Result<(), ChannelError> {
         let call = reserve::settle_call(&channel.descriptor, voucher.amount, &voucher.signature);
         let transaction = self.sign(&channel.descriptor, call, self.gas_price().await?, now)?;
-        self.refuse_failing(channel, &transaction).await?;
+        self.refuse_failing(channel, &transaction, initiator, now).await?;
         let pending = pending_tx(TxPurpose::Settle, voucher.amount, &transaction);
         let outgoing = OutgoingTx { pending: &pending, opens: None, payer: channel.descriptor.payer };
         if !self.record_pending(channel.id, &outgoing, now).await? {
@@ -235,7 +241,7 @@ impl Channels {
             stored.closable()?;
             Ok(Some(CloseTerms::without_payer(stored)))
         };
-        self.send_close(&channel, by_operator, now).await
+        self.send_close(&channel, by_operator, Initiator::Request, now).await
     }
 
     /// Closes a channel without its payer, if that is still due when nothing else can happen on it.
@@ -244,8 +250,7 @@ impl Channels {
             let is_due = due(stored, &self.policy, now) == DueAction::Close;
             Ok(is_due.then(|| CloseTerms::without_payer(stored)))
         };
-        let channel = self.count_try(channel, now).await?;
-        self.send_close(&channel, if_due, now).await
+        self.send_close(channel, if_due, Initiator::Worker, now).await
     }
 
     /// Closes a channel, and ends the requests on it. `terms` returns the terms for its state, `None` if
@@ -254,6 +259,7 @@ impl Channels {
         &self,
         channel: &Channel,
         terms: impl Fn(&Channel) -> Result<Option<CloseTerms>, ChannelRefusal> + Send + Sync,
+        initiator: Initiator,
         now: Timestamp,
     ) -> Result<(), ChannelError> {
         let price = self.gas_price().await?;
@@ -265,7 +271,7 @@ impl Channels {
         };
         // Only its amounts may change until the close is recorded.
         let (_, transaction) = sign(channel)?.ok_or(ChannelError::Pending)?;
-        self.refuse_failing(channel, &transaction).await?;
+        self.refuse_failing(channel, &transaction, initiator, now).await?;
         let (id, sign) = (channel.id, &sign);
         // Requests end, and the close is pending, in one step: a request that comes between the two
         // would be charged, and the capture would lack it.
@@ -275,7 +281,7 @@ impl Channels {
             if stored.pending.is_some() || stored.phase != Phase::Open {
                 return Ok((tx, None));
             }
-            close_holds(&mut tx, id, now).await?;
+            holds::close_holds(&mut tx, id, now).await?;
             // Read again: what its requests were charged is posted now.
             let stored = store::lock(&mut tx, id).await?.ok_or(ChannelRefusal::Unknown)?;
             // Where it is not due any more, its requests go on.
@@ -319,18 +325,26 @@ impl Channels {
     }
 
     /// Refuses a transaction of the operator that would revert: it would cost its fee each time that
-    /// the worker comes by.
+    /// the worker comes by. A try of the worker counts from here on, whatever becomes of the transaction.
     async fn refuse_failing(
         &self,
         channel: &Channel,
         transaction: &SignedTransaction,
+        initiator: Initiator,
+        now: Timestamp,
     ) -> Result<(), ChannelError> {
-        let Err(error) = self.refuse_reverting(transaction).await else {
-            return Ok(());
+        let simulated = self.refuse_reverting(transaction).await;
+        if matches!(simulated, Err(ChannelError::Unavailable(_))) {
+            return simulated;
+        }
+        let channel = match initiator {
+            Initiator::Worker => &self.count_try(channel, now).await?,
+            Initiator::Request => channel,
         };
+        let Err(error) = simulated else { return Ok(()) };
         // It may be that another settlement or close came first, here or at another instance.
-        let is_behind = |now: Channel| {
-            now.pending.is_some() || now.phase != channel.phase || now.settled != channel.settled
+        let is_behind = |stored: Channel| {
+            stored.pending.is_some() || stored.phase != channel.phase || stored.settled != channel.settled
         };
         if self.find(channel.id).await?.is_none_or(is_behind) {
             return Err(ChannelError::Pending);
@@ -407,33 +421,4 @@ impl Channels {
             }
         }
     }
-}
-
-/// Closes the open holds of a channel at what they were charged, or owe for a prompt that an upstream has. Returns their
-/// number.
-async fn close_holds(tx: &mut Tx, id: ChannelId, now: Timestamp) -> Result<usize, TxFailure> {
-    let holds = holds::open_holds(tx, id).await?;
-    let count = holds.len();
-    for open in holds {
-        let due = open.prompt_due.checked_sub(open.charged).filter(|due| due.is_positive());
-        let mut charged = open.charged;
-        if let Some(due) = due
-            && let ChargeOutcome::Charged { .. } = ledger::charge(tx, &open.hold, due).await?
-        {
-            charged = open.prompt_due;
-        }
-        let units = charged.micros().checked_div(open.unit_price.micros()).unwrap_or(0);
-        let details = EntryDetails {
-            kind: EntryKind::Usage,
-            request_id: open.request_id,
-            service: open.service,
-            units: u64::try_from(units).unwrap_or(0),
-            unit_price: open.unit_price,
-            meta: serde_json::json!({
-                "channel": id.to_string(), "challenge": open.challenge, "end": "superseded",
-            }),
-        };
-        ledger::close(tx, &open.hold, &details, now).await?;
-    }
-    Ok(count)
 }
