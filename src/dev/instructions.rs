@@ -41,6 +41,11 @@ As an application with an API key, which OpenAI's clients read from the environm
     curl {url}/v1/chat/completions -H 'Authorization: Bearer {api_key}' --json {chat}
     export OPENAI_BASE_URL={url}/v1 OPENAI_API_KEY={api_key}
 
+As a tool of Codex or Claude Code, which the wallet connects in the browser:
+
+  codex mcp add farebox --url {url}/mcp
+  claude mcp add --transport http farebox {url}/mcp
+
 More: README.md, examples/
 "
     )

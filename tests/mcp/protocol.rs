@@ -32,6 +32,25 @@ fn both_generations_are_served_on_one_url() {
 }
 
 #[test]
+fn a_server_card_leads_to_each_endpoint() {
+    run(async {
+        let server = Server::start().await;
+        for (path, endpoint) in [
+            ("/mcp/server-card", "/mcp"),
+            ("/.well-known/mcp/server-card.json", "/mcp"),
+            ("/mpp/mcp/server-card", PAY_PER_CALL),
+        ] {
+            let answer = reply(server.get(path)).await;
+            assert_eq!(answer.header("content-type"), Some("application/mcp-server-card+json"));
+            let card: serde_json::Value = serde_json::from_str(&answer.text).expect("JSON");
+            let remote = &card["remotes"][0];
+            assert_eq!(remote["url"], format!("{}{endpoint}", server.url), "{card}");
+            assert!(remote["supportedProtocolVersions"].to_string().contains("2026-07-28"), "{card}");
+        }
+    });
+}
+
+#[test]
 fn a_notification_is_accepted_and_other_methods_are_not() {
     run(async {
         let server = Server::start().await;

@@ -254,7 +254,7 @@ pub async fn post_form(server: &impl Origin, path: &str, form: &[(&str, &str)]) 
 pub async fn message(server: &impl Origin, wallet: &Agent, request: &str, terms: &Value) -> Reply {
     let body = with(&json!({ "request": request, "walletAddress": wallet.address() }), terms);
     reply(
-        crate::fixture::request(server, Method::POST, "/oauth/message", "application/json")
+        self::request(server, Method::POST, "/oauth/message", "application/json")
             .body(body.to_string()),
     )
     .await

@@ -5,6 +5,7 @@
 //! ```
 
 mod call;
+pub mod card;
 mod catalog;
 mod delivery;
 pub mod files;

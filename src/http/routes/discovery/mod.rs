@@ -180,8 +180,12 @@ pub async fn favicon() -> impl IntoResponse {
 
 /// Makes the API catalog (RFC 9727), with links to the API's description.
 fn catalog_document(config: &Config) -> Value {
-    let url = &config.server.public_url;
-    json!({ "linkset": [{
+    let (url, mcp) = (&config.server.public_url, config.mcp_url());
+    let card = |path: &str| {
+        let kind = "application/mcp-server-card+json";
+        json!({ "anchor": format!("{mcp}{path}"), "service-desc": [{ "href": format!("{mcp}{path}/server-card"), "type": kind }] })
+    };
+    json!({ "linkset": [card("/mcp"), card("/mpp/mcp"), {
         "anchor": url,
         "service-desc": [
             { "href": format!("{url}/openapi.json"), "type": "application/json", "title": "What agents pay for" },
@@ -229,11 +233,13 @@ fn llms_text(config: &Config, document: &Value) -> String {
         let summary = operation["summary"].as_str().unwrap_or_default();
         let _ = writeln!(text, "- {method} {url}{path} ({price}): {summary}");
     }
-    let chain = &config.chain;
+    let (chain, mcp) = (&config.chain, config.mcp_url());
     let _ = write!(
         text,
         "\n## Payment\n\n- scheme: Payment (HTTP 402), method tempo, intent charge\n- token: {} {:#x} on chain {}\n- \
-         recipient: {:#x}\n\n## Documents\n\n- [OpenAPI]({url}/openapi.json), [complete]({url}/openapi-full.json)\n- [All of this, with \
+         recipient: {:#x}\n\n## MCP\n\n- {mcp}/mcp: chat, redaction of text and files, credits and keys as tools, with OAuth \
+         (an API key is only for {url}/v1)\n- {mcp}/mpp/mcp: tools that are paid by the call, without an account\n\n## \
+         Documents\n\n- [OpenAPI]({url}/openapi.json), [complete]({url}/openapi-full.json)\n- [All of this, with \
          parameters]({url}/llms-full.txt)\n",
         chain.currency_name, chain.currency, chain.chain_id, config.payments.recipient
     );
