@@ -4,6 +4,7 @@ CREATE TABLE mcp_files (
     id TEXT NOT NULL PRIMARY KEY, -- SHA-256 of the token, in hexadecimal
     account TEXT NOT NULL,
     direction TEXT NOT NULL CHECK (direction IN ('upload', 'result')),
+    request TEXT UNIQUE, -- of a result: hash of the key and its idempotency key, under which there is one
     media_type TEXT, -- NULL until it was uploaded
     content TEXT, -- base64; NULL until it was uploaded
     expires_at BIGINT NOT NULL

@@ -12,15 +12,24 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use sha2::{Digest as _, Sha256};
 
-use crate::db::statements::{Row, Statements as _};
+use crate::db::statements::{Statements as _, Value};
 use crate::db::{Db, DbError, Tx, TxError};
 use crate::id::{AccountId, Timestamp};
 use crate::ledger::{self, LedgerError};
+use crate::permits::{MemoryPermit, MemoryPermits};
 
 /// Time for which a file is kept, in milliseconds.
 const LIFETIME_MS: i64 = 15 * 60_000;
-/// Files that an account has at a time.
-pub const MAX_FILES: i64 = 4;
+/// Time for which a result is kept once it was asked for, in milliseconds: it may not have arrived whole.
+const AFTER_FETCH_MS: i64 = 2 * 60_000;
+/// Uploads that an account has at a time.
+const MAX_UPLOADS: i64 = 4;
+/// Results that an account has at a time.
+const MAX_RESULTS: i64 = 8;
+/// Files that all accounts have at a time.
+const MAX_FILES: i64 = 256;
+/// Copies of a file that serving it takes, at the most: base64, bytes, JSON.
+const COPIES: usize = 4;
 
 /// Secret part of a file's URL: 32 random bytes in base64url.
 #[derive(Clone)]
@@ -61,17 +70,60 @@ impl std::fmt::Debug for FileToken {
     }
 }
 
-/// File with its bytes.
+/// File.
 #[derive(Clone, PartialEq, Eq)]
 pub struct McpFile {
     pub media_type: String,
-    pub bytes: Vec<u8>,
+    /// Base64.
+    pub content: String,
+}
+
+impl McpFile {
+    /// Wraps bytes.
+    #[must_use]
+    pub fn new(media_type: &str, bytes: &[u8]) -> Self {
+        Self { media_type: media_type.to_owned(), content: STANDARD.encode(bytes) }
+    }
+
+    /// Returns the redacted file of a preview's answer, if it has one.
+    #[must_use]
+    pub fn of_preview(answer: &str) -> Option<Self> {
+        let answer: serde_json::Value = serde_json::from_str(answer).ok()?;
+        let mut examined = [&answer["images"][0], &answer["pdfs"][0]].into_iter();
+        let data = examined.find_map(|file| file["redacted"].as_str()?.strip_prefix("data:"))?;
+        let (media_type, content) = data.split_once(";base64,")?;
+        Some(Self { media_type: media_type.to_owned(), content: content.to_owned() })
+    }
+
+    /// Returns the bytes; none if the content is no base64.
+    #[must_use]
+    pub fn bytes(&self) -> Vec<u8> {
+        STANDARD.decode(&self.content).unwrap_or_default()
+    }
 }
 
 /// Omits the content.
 impl std::fmt::Debug for McpFile {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("McpFile").field("bytes", &self.bytes.len()).finish_non_exhaustive()
+        f.debug_struct("McpFile").field("length", &self.content.len()).finish_non_exhaustive()
+    }
+}
+
+/// Place of a result: its account and token, and the request that it answers, under which there is one at a time.
+#[derive(Debug)]
+pub struct ResultPlace {
+    pub token: FileToken,
+    pub account: AccountId,
+    /// Hash of the key and its idempotency key.
+    request: Option<String>,
+}
+
+impl ResultPlace {
+    /// Returns a place with a new token. `idempotency_key` is the client's, which means something for its `key` alone.
+    #[must_use]
+    pub fn new(account: AccountId, key: &str, idempotency_key: Option<&str>) -> Self {
+        let request = idempotency_key.map(|text| hex::encode(Sha256::digest(format!("{key}\n{text}"))));
+        Self { token: FileToken::random(), account, request }
     }
 }
 
@@ -79,9 +131,17 @@ impl std::fmt::Debug for McpFile {
 #[derive(Debug, thiserror::Error)]
 pub enum McpFileError {
     #[error(
-        "the account has {MAX_FILES} files in transfer, the most it can have; use them, or wait for a quarter of an hour"
+        "the account has {MAX_UPLOADS} open uploads, the most it can have; use them, or wait for a quarter of an hour"
     )]
-    TooMany,
+    TooManyUploads,
+    #[error(
+        "the account has {MAX_RESULTS} redacted files, the most it can have; fetch them, and try again in two minutes"
+    )]
+    TooManyResults,
+    #[error("too many files are in transfer at the moment; try again in a few minutes")]
+    Full,
+    #[error("too many large files are in work at the moment; try again")]
+    NoMemory,
     #[error("there is no such upload for this account, or it has expired")]
     Unknown,
     #[error("nothing was uploaded yet; PUT the file to the upload URL first")]
@@ -97,7 +157,12 @@ impl TxError for McpFileError {
         match self {
             Self::Database(error) => Some(error),
             Self::Ledger(error) => error.db(),
-            Self::TooMany | Self::Unknown | Self::Empty => None,
+            Self::TooManyUploads
+            | Self::TooManyResults
+            | Self::Full
+            | Self::NoMemory
+            | Self::Unknown
+            | Self::Empty => None,
         }
     }
 }
@@ -117,7 +182,7 @@ impl McpFiles {
     /// Opens an upload. Returns the moment at which it expires.
     ///
     /// # Errors
-    /// [`McpFileError::TooMany`], or the database fails.
+    /// [`McpFileError::TooManyUploads`], [`McpFileError::Full`], or the database fails.
     pub async fn open(
         &self,
         token: &FileToken,
@@ -130,42 +195,31 @@ impl McpFiles {
             .transaction(|mut tx| async move {
                 // Two at once count one after the other, once there is money to spend.
                 ledger::lock(&mut tx, account).await?;
-                let text = "SELECT count(*) AS files FROM mcp_files WHERE account = $1 AND expires_at > $2";
-                let files = tx.fetch_one(text, vec![account.as_str().into(), now.millis().into()]).await?;
-                if files.whole("files")? >= MAX_FILES {
-                    return Err(McpFileError::TooMany);
+                if count(&mut tx, account, "upload", now).await? >= MAX_UPLOADS {
+                    return Err(McpFileError::TooManyUploads);
                 }
-                insert(&mut tx, id, account, ("upload", None), expires_at).await?;
+                let all = tx.fetch_one("SELECT count(*) AS files FROM mcp_files", Vec::new()).await?;
+                if all.whole("files")? >= MAX_FILES {
+                    return Err(McpFileError::Full);
+                }
+                insert(&mut tx, id, account, ("upload", None, None), expires_at).await?;
                 Ok((tx, ()))
             })
             .await?;
         Ok(expires_at)
     }
 
-    /// Keeps a result, in place of the upload that it was made of. Returns the moment at which its link expires.
+    /// Checks that one more result can be kept for an account.
     ///
     /// # Errors
-    /// If the database fails.
-    pub async fn keep(
-        &self,
-        token: &FileToken,
-        account: &AccountId,
-        file: &McpFile,
-        upload: Option<&str>,
-        now: Timestamp,
-    ) -> Result<Timestamp, McpFileError> {
-        let (id, expires_at) = (token.file_id(), expiry(now));
-        let id = &id;
+    /// [`McpFileError::TooManyResults`], or the database fails.
+    pub async fn check_room(&self, account: &AccountId, now: Timestamp) -> Result<(), McpFileError> {
         self.db
             .transaction(|mut tx| async move {
-                if let Some(upload) = upload {
-                    tx.execute("DELETE FROM mcp_files WHERE id = $1", vec![upload.into()]).await?;
-                }
-                insert(&mut tx, id, account, ("result", Some(file)), expires_at).await?;
-                Ok::<_, McpFileError>((tx, ()))
+                let results = count(&mut tx, account, "result", now).await?;
+                if results >= MAX_RESULTS { Err(McpFileError::TooManyResults) } else { Ok((tx, ())) }
             })
-            .await?;
-        Ok(expires_at)
+            .await
     }
 
     /// Takes the bytes of an upload, once.
@@ -173,8 +227,7 @@ impl McpFiles {
     /// # Errors
     /// [`McpFileError::Unknown`] if it is not open any more, or the database fails.
     pub async fn fill(&self, token: &FileToken, file: &McpFile, now: Timestamp) -> Result<(), McpFileError> {
-        let (id, content) = (token.file_id(), STANDARD.encode(&file.bytes));
-        let (id, content) = (&id, &content);
+        let id = &token.file_id();
         self.db
             .transaction(|mut tx| async move {
                 let text = "UPDATE mcp_files SET media_type = $2, content = $3 \
@@ -182,7 +235,7 @@ impl McpFiles {
                 let values = vec![
                     id.as_str().into(),
                     file.media_type.as_str().into(),
-                    content.as_str().into(),
+                    file.content.as_str().into(),
                     now.millis().into(),
                 ];
                 let filled = tx.execute(text, values).await?;
@@ -191,32 +244,65 @@ impl McpFiles {
             .await
     }
 
-    /// Returns an account's upload. It stays until it is removed: what fails may be tried again.
+    /// Returns an account's upload, and the memory that it takes. It stays until it is removed: what fails may be tried
+    /// again.
     ///
     /// # Errors
-    /// [`McpFileError::Unknown`], [`McpFileError::Empty`], or the database fails.
+    /// [`McpFileError::Unknown`], [`McpFileError::Empty`], [`McpFileError::NoMemory`], or the database fails.
     pub async fn uploaded(
         &self,
         id: &str,
         account: &AccountId,
+        memory: &MemoryPermits,
         now: Timestamp,
-    ) -> Result<McpFile, McpFileError> {
-        let text = "SELECT media_type, content FROM mcp_files \
-             WHERE id = $1 AND account = $2 AND direction = 'upload' AND expires_at > $3";
-        let values = vec![id.into(), account.as_str().into(), now.millis().into()];
-        let row = self.db.fetch_optional(text, values).await?.ok_or(McpFileError::Unknown)?;
-        read(&row)?.ok_or(McpFileError::Empty)
+    ) -> Result<(McpFile, MemoryPermit), McpFileError> {
+        let condition = "id = $1 AND account = $2 AND direction = 'upload' AND expires_at > $3";
+        self.read(condition, &[id.into(), account.as_str().into(), now.millis().into()], memory).await
     }
 
-    /// Returns a result.
+    /// Returns a result, and the memory that it takes. It can be asked for again for two minutes.
     ///
     /// # Errors
-    /// [`McpFileError::Unknown`], or the database fails.
-    pub async fn result(&self, token: &FileToken, now: Timestamp) -> Result<McpFile, McpFileError> {
-        let text = "SELECT media_type, content FROM mcp_files \
-             WHERE id = $1 AND direction = 'result' AND expires_at > $2";
-        let row = self.db.fetch_optional(text, vec![token.file_id().into(), now.millis().into()]).await?;
-        read(&row.ok_or(McpFileError::Unknown)?)?.ok_or(McpFileError::Unknown)
+    /// [`McpFileError::Unknown`], [`McpFileError::NoMemory`], or the database fails.
+    pub async fn fetch(
+        &self,
+        token: &FileToken,
+        memory: &MemoryPermits,
+        now: Timestamp,
+    ) -> Result<(McpFile, MemoryPermit), McpFileError> {
+        let id = &token.file_id();
+        let condition = "id = $1 AND direction = 'result' AND expires_at > $2";
+        let found = self.read(condition, &[id.as_str().into(), now.millis().into()], memory).await?;
+        let until = now.checked_add_millis(AFTER_FETCH_MS).unwrap_or(now);
+        self.db
+            .transaction(|mut tx| async move {
+                let text = "UPDATE mcp_files SET expires_at = $2 WHERE id = $1 AND expires_at > $2";
+                tx.execute(text, vec![id.as_str().into(), until.millis().into()]).await?;
+                Ok::<_, DbError>((tx, ()))
+            })
+            .await?;
+        Ok(found)
+    }
+
+    async fn read(
+        &self,
+        condition: &str,
+        values: &[Value],
+        memory: &MemoryPermits,
+    ) -> Result<(McpFile, MemoryPermit), McpFileError> {
+        let text = format!("SELECT length(content) AS length FROM mcp_files WHERE {condition}");
+        let row = self.db.fetch_optional(&text, values.to_vec()).await?.ok_or(McpFileError::Unknown)?;
+        let length = row.whole_or_null("length")?.ok_or(McpFileError::Empty)?;
+        let mut permit = MemoryPermit::default();
+        let copies = usize::try_from(length).unwrap_or(usize::MAX).saturating_mul(COPIES);
+        if !memory.try_raise(&mut permit, copies) {
+            return Err(McpFileError::NoMemory);
+        }
+        let text = format!("SELECT media_type, content FROM mcp_files WHERE {condition}");
+        let row = self.db.fetch_optional(&text, values.to_vec()).await?.ok_or(McpFileError::Unknown)?;
+        let file = row.text_or_null("media_type")?.zip(row.text_or_null("content")?);
+        let (media_type, content) = file.ok_or(McpFileError::Empty)?;
+        Ok((McpFile { media_type, content }, permit))
     }
 
     /// Removes a file.
@@ -247,35 +333,49 @@ impl McpFiles {
     }
 }
 
-fn expiry(now: Timestamp) -> Timestamp {
+/// Keeps a result. An earlier one of the same request is replaced.
+///
+/// # Errors
+/// If the database fails.
+pub async fn keep(tx: &mut Tx, place: &ResultPlace, file: &McpFile, now: Timestamp) -> Result<(), DbError> {
+    if let Some(request) = &place.request {
+        tx.execute("DELETE FROM mcp_files WHERE request = $1", vec![request.as_str().into()]).await?;
+    }
+    let (id, request) = (place.token.file_id(), place.request.as_deref());
+    insert(tx, &id, &place.account, ("result", Some(file), request), expiry(now)).await
+}
+
+/// Returns the end of a file that is kept now.
+#[must_use]
+pub fn expiry(now: Timestamp) -> Timestamp {
     now.checked_add_millis(LIFETIME_MS).unwrap_or(now)
+}
+
+async fn count(tx: &mut Tx, account: &AccountId, direction: &str, now: Timestamp) -> Result<i64, DbError> {
+    let text = "SELECT count(*) AS files FROM mcp_files \
+         WHERE account = $1 AND direction = $2 AND expires_at > $3";
+    let row =
+        tx.fetch_one(text, vec![account.as_str().into(), direction.into(), now.millis().into()]).await?;
+    row.whole("files")
 }
 
 async fn insert(
     tx: &mut Tx,
     id: &str,
     account: &AccountId,
-    (direction, file): (&str, Option<&McpFile>),
+    (direction, file, request): (&str, Option<&McpFile>, Option<&str>),
     expires_at: Timestamp,
 ) -> Result<(), DbError> {
-    let text = "INSERT INTO mcp_files (id, account, direction, media_type, content, expires_at) \
-         VALUES ($1, $2, $3, $4, $5, $6)";
+    let text = "INSERT INTO mcp_files (id, account, direction, request, media_type, content, expires_at) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7)";
     let values = vec![
         id.into(),
         account.as_str().into(),
         direction.into(),
+        request.map(str::to_owned).into(),
         file.map(|file| file.media_type.clone()).into(),
-        file.map(|file| STANDARD.encode(&file.bytes)).into(),
+        file.map(|file| file.content.clone()).into(),
         expires_at.millis().into(),
     ];
     tx.execute(text, values).await.map(drop)
-}
-
-/// Reads a file; `None` if it was not uploaded yet.
-fn read(row: &Row) -> Result<Option<McpFile>, McpFileError> {
-    let (media_type, content) = (row.text_or_null("media_type")?, row.text_or_null("content")?);
-    Ok(media_type.zip(content).and_then(|(media_type, content)| {
-        let bytes = STANDARD.decode(content).ok()?;
-        Some(McpFile { media_type, bytes })
-    }))
 }

@@ -28,8 +28,9 @@ pub enum TelemetryError {
 /// # Errors
 /// If the filter cannot be read or a subscriber is installed already.
 pub fn log(config: &LogConfig) -> Result<(), TelemetryError> {
-    // What lopdf says of a broken file quotes the file.
-    let filter = EnvFilter::try_new(&config.filter)?.add_directive("lopdf=off".parse()?);
+    // What lopdf says of a broken file quotes the file, and rmcp's lines quote messages: prompts, credentials, results.
+    let filter = EnvFilter::try_new(&config.filter)?;
+    let filter = filter.add_directive("lopdf=off".parse()?).add_directive("rmcp=off".parse()?);
     // Colours are for a terminal: in a file they are noise, and they cost time.
     let colours = std::io::stderr().is_terminal();
     let lines = tracing_subscriber::fmt::layer().with_ansi(colours).with_writer(std::io::stderr);

@@ -82,7 +82,7 @@ fn arrows_point_inwards_only() {
         ("config", &["money"]),
         ("chain", &["config", "money", "outbound", "payments"]),
         ("limits", &["id"]),
-        ("mcp_files", &["db", "id", "ledger"]),
+        ("mcp_files", &["db", "id", "ledger", "permits"]),
         ("outbound", &["config"]),
         ("dependencies", &["chain", "db"]),
         ("permits", &[]),

@@ -19,6 +19,14 @@ pub enum JsonExcess {
 /// # Errors
 /// [`JsonExcess`].
 pub fn check(text: &str) -> Result<(), JsonExcess> {
+    check_within(text, MAX_VALUES)
+}
+
+/// [`check`] with another limit of values.
+///
+/// # Errors
+/// [`JsonExcess`].
+pub fn check_within(text: &str, most: usize) -> Result<(), JsonExcess> {
     let (mut values, mut depth, mut in_string, mut escaped) = (1_usize, 0_usize, false, false);
     for byte in text.bytes() {
         if in_string {
@@ -43,7 +51,7 @@ pub fn check(text: &str) -> Result<(), JsonExcess> {
             b',' | b':' => values += 1,
             _ => continue,
         }
-        if values > MAX_VALUES {
+        if values > most {
             return Err(JsonExcess::Values);
         }
     }

@@ -18,7 +18,7 @@ use cache::KeyCache;
 pub use rates::{RateUnit, RateView, Rates, TokenReservation};
 use revocation::RevocationTokens;
 pub use revocation::{POLL_INTERVAL, RevocationToken};
-pub use spend::{KeyPaid, PurchaseOutcome};
+pub use spend::{KeyPaid, PurchaseOutcome, spend, was_charged};
 use store::StoredKey;
 pub use store::{
     BoughtKey, KeyChanges, KeyExpiry, KeysError, NewKey, UnverifiedKey, count_active, create, create_bought,

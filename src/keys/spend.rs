@@ -3,13 +3,13 @@
 
 use sha2::{Digest as _, Sha256};
 
-use super::{Key, Keys, KeysError};
+use super::{Key, KeysError};
 use crate::db::Tx;
 use crate::id::{HoldId, RequestKey, Timestamp};
 use crate::ledger::{self, Budget, EntryDetails, Estimate, HoldRequest, SpendOutcome, SpendingLimit, budget};
 use crate::money::Money;
 
-/// Proof that a known price was charged. Only [`Keys::spend`] makes one.
+/// Proof that a known price was charged. Only [`spend`] makes one.
 #[derive(Debug)]
 pub struct KeyPaid {
     cost: Money,
@@ -62,30 +62,12 @@ impl Key {
     }
 }
 
-impl Keys {
-    /// Charges a known price. `idempotency` is the client's `Idempotency-Key` with the digest of the
-    /// request's body: both together are charged once.
-    ///
-    /// # Errors
-    /// [`KeysError`] if the database fails.
-    pub async fn spend(
-        &self,
-        key: &Key,
-        price: Money,
-        idempotency: Option<(&str, &str)>,
-        details: &EntryDetails,
-        now: Timestamp,
-    ) -> Result<PurchaseOutcome, KeysError> {
-        self.db
-            .transaction(|mut tx| async move {
-                let outcome = spend(&mut tx, key, price, idempotency, details, now).await?;
-                Ok((tx, outcome))
-            })
-            .await
-    }
-}
-
-async fn spend(
+/// Charges a known price. `idempotency` is the client's `Idempotency-Key` with the digest of the
+/// request's body: both together are charged once.
+///
+/// # Errors
+/// [`KeysError`] if the database fails.
+pub async fn spend(
     tx: &mut Tx,
     key: &Key,
     price: Money,
@@ -96,12 +78,7 @@ async fn spend(
     let account = key.account();
     let balance = ledger::lock(tx, &account).await?;
     let (request_key, digest) = match idempotency {
-        Some((idempotency_key, digest)) => {
-            let hash = hex::encode(Sha256::digest(format!("{}\n{idempotency_key}", key.id)));
-            let name = format!("purchase:{hash}");
-            let request_key = RequestKey::parse(&name).map_err(|_| KeysError::Corrupt(key.id.clone()))?;
-            (request_key, digest)
-        }
+        Some((idempotency_key, digest)) => (purchase_key(key, idempotency_key)?, digest),
         None => (RequestKey::new(now), ""),
     };
     let mut details = details.clone();
@@ -124,4 +101,17 @@ async fn spend(
         SpendOutcome::Replayed(_) => Ok(PurchaseOutcome::KeyReused),
         SpendOutcome::Short { .. } => Ok(PurchaseOutcome::Short(limit)),
     }
+}
+
+/// Returns true if a purchase was charged under this `Idempotency-Key`.
+///
+/// # Errors
+/// [`KeysError`] if the database fails.
+pub async fn was_charged(tx: &mut Tx, key: &Key, idempotency_key: &str) -> Result<bool, KeysError> {
+    Ok(ledger::is_known(tx, &key.account(), &purchase_key(key, idempotency_key)?).await?)
+}
+
+fn purchase_key(key: &Key, idempotency_key: &str) -> Result<RequestKey, KeysError> {
+    let hash = hex::encode(Sha256::digest(format!("{}\n{idempotency_key}", key.id)));
+    RequestKey::parse(&format!("purchase:{hash}")).map_err(|_| KeysError::Corrupt(key.id.clone()))
 }

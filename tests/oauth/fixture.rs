@@ -253,11 +253,8 @@ pub async fn post_form(server: &impl Origin, path: &str, form: &[(&str, &str)]) 
 /// Asks for the message to sign.
 pub async fn message(server: &impl Origin, wallet: &Agent, request: &str, terms: &Value) -> Reply {
     let body = with(&json!({ "request": request, "walletAddress": wallet.address() }), terms);
-    reply(
-        self::request(server, Method::POST, "/oauth/message", "application/json")
-            .body(body.to_string()),
-    )
-    .await
+    reply(self::request(server, Method::POST, "/oauth/message", "application/json").body(body.to_string()))
+        .await
 }
 
 /// The body that grants: terms, message, and the wallet's signature over it.

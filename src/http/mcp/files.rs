@@ -36,12 +36,13 @@ pub async fn put(
             "the file is not a PDF, PNG, JPEG, WebP, GIF or BMP; send one as it is",
         )
     })?;
-    let file = McpFile { media_type: media_type.to_owned(), bytes: request.body.to_vec() };
+    let file = request.read_through(|| McpFile::new(media_type, &request.body));
     app.mcp_files.fill(&token, &file, request.at).await.map_err(file_error)?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
-/// Sends a result, which is gone once it has left whole.
+/// Sends a result. A link that something else opened first, or a transfer that broke, loses nothing: it works for two
+/// minutes from then on.
 pub async fn get(
     AppState(app): AppState<State>,
     Path(token): Path<String>,
@@ -49,19 +50,14 @@ pub async fn get(
 ) -> Result<Response, HttpError> {
     let token = FileToken::parse(&token).ok_or_else(gone)?;
     let ReceivedWithFiles(request) = request?;
-    let McpFile { media_type, bytes } = app.mcp_files.result(&token, request.at).await.map_err(file_error)?;
-    let name = if media_type == PDF { "redacted.pdf" } else { "redacted.png" };
-    let forget = move || {
-        let tasks = app.tasks.clone();
-        tasks.spawn(async move {
-            if let Err(error) = app.mcp_files.remove(&token.file_id()).await {
-                tracing::warn!(%error, "a file that was fetched stays until it expires");
-            }
-        });
-    };
-    let mut response = Response::new(Body::new(SentBody::new(Full::new(Bytes::from(bytes)), forget)));
+    let (file, memory) =
+        app.mcp_files.fetch(&token, &app.large_bodies, request.at).await.map_err(file_error)?;
+    let name = if file.media_type == PDF { "redacted.pdf" } else { "redacted.png" };
+    // The memory is given back when the body has been written, or dropped.
+    let body = SentBody::new(Full::new(Bytes::from(file.bytes())), move || drop(memory));
+    let mut response = Response::new(Body::new(body));
     let headers = response.headers_mut();
-    if let Ok(kind) = HeaderValue::try_from(media_type) {
+    if let Ok(kind) = HeaderValue::try_from(file.media_type) {
         headers.insert(CONTENT_TYPE, kind);
     }
     if let Ok(disposition) = HeaderValue::try_from(format!("attachment; filename=\"{name}\"")) {
@@ -91,7 +87,7 @@ pub fn media_type(bytes: &[u8]) -> Option<&'static str> {
 fn gone() -> HttpError {
     HttpError::new(
         Code::NotFound,
-        "there is no such file, or it was used, or it has expired; ask the tool for a new one",
+        "there is no such file, or it was used, or has expired; ask the tool for a new one",
     )
 }
 
@@ -101,7 +97,10 @@ pub fn file_error(error: McpFileError) -> HttpError {
     match error {
         McpFileError::Unknown => gone(),
         McpFileError::Empty => HttpError::invalid(error.to_string()),
-        McpFileError::TooMany => HttpError::new(Code::RateLimitExceeded, error.to_string()).retry_after(60),
+        McpFileError::TooManyUploads | McpFileError::TooManyResults => {
+            HttpError::new(Code::RateLimitExceeded, error.to_string()).retry_after(60)
+        }
+        McpFileError::Full | McpFileError::NoMemory => HttpError::unavailable(error.to_string()),
         McpFileError::Database(_) | McpFileError::Ledger(_) => {
             tracing::error!(%error, "files of tools");
             HttpError::unavailable("files cannot be read or written at the moment; try again")

@@ -15,6 +15,7 @@ mod result;
 mod server;
 mod tools;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use axum::Extension;
@@ -27,10 +28,12 @@ use http_body_util::Full;
 use rmcp::transport::streamable_http_server::session::never::NeverSessionManager;
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::State;
 use super::error::HttpError;
 use super::gates::{self, AccessToken};
+use super::json_size;
 use super::request::Received;
 use call::{DeliveredPayments, McpRequest};
 use catalog::{McpEndpoint, ToolCatalog, ToolName};
@@ -75,8 +78,8 @@ pub async fn account(
 ) -> Response {
     let answer = async {
         let access = Arc::new(access);
-        let (parts, received) = read(request, &app).await?;
-        if let Some(scope) = called_tool(&received).and_then(ToolName::scope) {
+        let (parts, received, tool) = read(request, &app).await?;
+        if let Some(scope) = tool.and_then(ToolName::scope) {
             access.require(&app, &[scope].into_iter().collect())?;
         }
         Ok::<_, HttpError>(serve(&app, &services.account, Some(access), parts, received).await)
@@ -91,26 +94,50 @@ pub async fn pay_per_call(
     request: Request,
 ) -> Response {
     match read(request, &app).await {
-        Ok((parts, received)) => serve(&app, &services.pay_per_call, None, parts, received).await,
+        Ok((parts, received, _)) => serve(&app, &services.pay_per_call, None, parts, received).await,
         Err(error) => error.into_response(),
     }
 }
 
-/// Reads a request's body, within the limits of every body: its size, its time, its number of values.
-async fn read(request: Request, app: &State) -> Result<(Parts, Received), HttpError> {
+/// Reads a request's body and checks the message, as far as this costs less than the protocol does: its size, its time,
+/// its number of values, its method.
+async fn read(request: Request, app: &State) -> Result<(Parts, Received, Option<ToolName>), HttpError> {
     let (parts, body) = request.into_parts();
     let received = Received::from_request(Request::from_parts(parts.clone(), body), app).await?;
-    if parts.method == Method::POST && !received.body.is_empty() {
-        received.json_text()?;
+    if parts.method != Method::POST {
+        return Ok((parts, received, None));
     }
-    Ok((parts, received))
+    let text = received.json_text()?;
+    let head = received.read_through(|| {
+        json_size::check_within(text, MAX_VALUES).ok()?;
+        serde_json::from_str::<MessageHead<'_>>(text).ok()
+    });
+    let head = head.ok_or_else(|| {
+        let detail =
+            format!("send one JSON-RPC message with a method, of {MAX_VALUES} JSON values at the most");
+        HttpError::invalid(detail)
+    })?;
+    let is_long = head.id.as_ref().is_some_and(|id| id.to_string().len() > MAX_ID);
+    if is_long || head.method.len() > MAX_METHOD {
+        return Err(HttpError::invalid(format!("the message's id or method is longer than {MAX_ID} bytes")));
+    }
+    let tool = head.tool();
+    Ok((parts, received, tool))
 }
 
-/// Call of a tool, as far as its name.
+/// Most JSON values of a message: a long conversation has some thousands.
+const MAX_VALUES: usize = 20_000;
+/// Longest JSON-RPC id, in bytes.
+const MAX_ID: usize = 256;
+/// Longest method, in bytes.
+const MAX_METHOD: usize = 256;
+
+/// Message, as far as its method and the tool that it calls.
 #[derive(Deserialize)]
-struct NamedCall<'a> {
+struct MessageHead<'a> {
+    id: Option<Value>,
     #[serde(borrow)]
-    method: std::borrow::Cow<'a, str>,
+    method: Cow<'a, str>,
     #[serde(borrow)]
     params: Option<NamedParams<'a>>,
 }
@@ -118,13 +145,15 @@ struct NamedCall<'a> {
 #[derive(Deserialize)]
 struct NamedParams<'a> {
     #[serde(borrow)]
-    name: Option<std::borrow::Cow<'a, str>>,
+    name: Option<Cow<'a, str>>,
 }
 
-/// Returns the tool that a message calls. Scopes are a matter of HTTP: 403 asks for more of them.
-fn called_tool(received: &Received) -> Option<ToolName> {
-    let call: NamedCall<'_> = serde_json::from_slice(&received.body).ok()?;
-    (call.method == "tools/call").then_some(call.params?.name)?.and_then(|name| ToolName::parse(&name))
+impl MessageHead<'_> {
+    /// Returns the tool that it calls. Scopes are a matter of HTTP: 403 asks for more of them.
+    fn tool(&self) -> Option<ToolName> {
+        let name = self.params.as_ref()?.name.as_deref()?;
+        (self.method == "tools/call").then(|| ToolName::parse(name))?
+    }
 }
 
 async fn serve(

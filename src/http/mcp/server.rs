@@ -1,9 +1,11 @@
 //! The MCP server: what it says of itself, its tools, and their calls.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::request::Parts;
+use futures_util::FutureExt as _;
 use rmcp::model::{
     CacheScope, CallToolRequestParams, CallToolResponse, Implementation, ListToolsResult,
     PaginatedRequestParams, ProgressNotificationParam, ServerCapabilities, ServerConfig, Tool,
@@ -18,7 +20,7 @@ use super::catalog::{McpEndpoint, ToolCatalog, ToolName};
 use super::result::{self, ProtocolEra};
 use super::tools;
 use crate::http::State;
-use crate::http::error::HttpError;
+use crate::http::error::{Code, HttpError};
 use crate::payments::json;
 
 /// Time between two notifications of progress: clients give up after a minute of silence.
@@ -79,6 +81,12 @@ impl ServerHandler for McpServer {
         let tool = tool.ok_or_else(|| {
             ErrorData::invalid_params("there is no such tool; tools/list lists those there are", None)
         })?;
+        // The request was refused before, in HTTP's way, unless it was read in two ways.
+        if let (Some(access), Some(scope)) = (&request.access, tool.scope())
+            && !access.scopes().contains(scope)
+        {
+            return Err(ErrorData::invalid_params(format!("the scope {} is missing", scope.as_str()), None));
+        }
         let span = tracing::info_span!("tool", request_id = %request.id, tool = tool.as_str());
         let call = ToolCall {
             app: Arc::clone(&self.app),
@@ -88,7 +96,14 @@ impl ServerHandler for McpServer {
             meta: (*context.meta.0).clone(),
         };
         let presented = call.meta.contains_key(json::CREDENTIAL);
-        let outcome = run(&call, &context).instrument(span).await;
+        let work = AssertUnwindSafe(run(&call, &context)).catch_unwind();
+        let outcome = work.instrument(span).await.unwrap_or_else(|_| {
+            tracing::error!(tool = tool.as_str(), "a tool panicked");
+            Err(HttpError::new(
+                Code::InternalError,
+                "an internal error occurred; look at get_balance before you try again",
+            ))
+        });
         let outcome_name = if outcome.is_ok() { "ok" } else { "error" };
         metrics::counter!("farebox_tool_calls_total", "tool" => tool.as_str(), "outcome" => outcome_name)
             .increment(1);

@@ -61,7 +61,7 @@ pub struct PreviewRequest {
 }
 
 /// Answer that is not paid for yet: a file can turn out to be unreadable, so it is made before the payment.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct UnpaidAnswer(String);
 
 impl UnpaidAnswer {

@@ -1,7 +1,5 @@
 //! Tools for files: `create_upload` and `redact_file`.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use rmcp::model::{ContentBlock, Resource};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -11,13 +9,16 @@ use super::{ToolCall, ToolOutput};
 use crate::fetch::{FetchRequest, FetchedBytes, FetchedItem};
 use crate::http::clock;
 use crate::http::error::{Code, HttpError};
-use crate::http::mcp::call::IDEMPOTENCY_KEY;
+use crate::http::gates::wallet::unavailable;
 use crate::http::mcp::files::{self, MAX_BYTES, file_error, media_type};
-use crate::http::prepaid::{PrepaidRequest, affordable, preview, top_up};
-use crate::mcp_files::{FileToken, McpFile};
+use crate::http::prepaid::preview::{self, PaidPreview};
+use crate::http::prepaid::{PrepaidRequest, affordable, top_up};
+use crate::keys::{self, KeysError};
+use crate::mcp_files::{FileToken, McpFile, ResultPlace, expiry};
+use crate::permits::MemoryPermit;
 
-/// Largest image that is put into the result itself, in bytes.
-const INLINE_BYTES: usize = 32 << 10;
+/// Largest image that is put into the result itself, in characters of base64.
+const INLINE_LENGTH: usize = 43 << 10;
 
 /// Opens an upload, for an account that could pay for what follows.
 pub(super) async fn create_upload(call: &ToolCall) -> Result<ToolOutput, HttpError> {
@@ -50,61 +51,65 @@ struct RedactArguments {
 pub(super) async fn redact(call: &ToolCall) -> Result<ToolOutput, HttpError> {
     let arguments: RedactArguments = call.read()?;
     let (app, key) = (&call.app, call.key()?);
-    let account = key.key().account();
+    let idempotency_key = call.idempotency_key()?;
     // What is sent again under its key is answered again, of the same upload.
-    let used_up = arguments.upload_id.clone().filter(|_| !call.meta.contains_key(IDEMPOTENCY_KEY));
+    let used_up = arguments.upload_id.clone().filter(|_| idempotency_key.is_none());
+    let place = ResultPlace::new(key.key().account(), key.key().id.as_str(), idempotency_key.as_deref());
     let answer = async {
-        // Reading a file costs this server something and the caller nothing: it is for those who could pay.
-        affordable::check_price(app, key, app.config.pii.preview_price, call.request.at).await?;
-        let body = arguments.into_body(call).await?;
-        let request = PrepaidRequest {
-            body: &body,
-            idempotency_key: call.idempotency_key()?,
-            id: call.request.id.clone(),
-            at: call.request.at,
-        };
-        preview::run(app, key, &request).await
+        may_read(call, idempotency_key.as_deref()).await?;
+        let (body, _memory) = arguments.into_body(call).await?;
+        let request =
+            PrepaidRequest { body: &body, idempotency_key, id: call.request.id.clone(), at: call.request.at };
+        let paid = preview::run_keeping(app, key, &request, &place).await?;
+        shown(call, &place, paid)
     };
-    let (answered, paid) = top_up::answer(app, key, &call.payable()?, answer).await?;
-    let (mut structured, file) = shown(&answered.answer)?;
-    let token = FileToken::random();
-    let now = clock::after_wait();
-    let kept = app.mcp_files.keep(&token, &account, &file, used_up.as_deref(), now).await;
-    let expires_at = kept.map_err(file_error)?;
-    let url = files::url(app, &token);
-    structured["url"] = url.clone().into();
-    structured["expiresAt"] = expires_at.to_rfc3339().into();
-    structured["costUsd"] = answered.cost.to_dollars().into();
-    if let Some(balance) = answered.balance {
-        structured["balanceUsd"] = balance.to_dollars().into();
+    let ((structured, more), paid) = top_up::answer(app, key, &call.payable()?, answer).await?;
+    if let Some(upload) = used_up
+        && let Err(error) = app.mcp_files.remove(&upload).await
+    {
+        tracing::warn!(%error, "an upload that was used stays until it expires");
     }
-    let more = if file.bytes.len() <= INLINE_BYTES && file.media_type.starts_with("image/") {
-        ContentBlock::image(STANDARD.encode(&file.bytes), file.media_type)
-    } else {
-        ContentBlock::resource_link(Resource::new(url, "redacted file").with_mime_type(file.media_type))
-    };
     Ok(ToolOutput { structured, paid, more: vec![more] })
+}
+
+/// Checks that a file may be read: doing so costs this server something and the caller nothing, so it is for those who
+/// could pay, or have paid for this very call before.
+async fn may_read(call: &ToolCall, idempotency_key: Option<&str>) -> Result<(), HttpError> {
+    let (app, key) = (&call.app, call.key()?);
+    if let Some(idempotency_key) = idempotency_key {
+        let known = app.db.transaction(|mut tx| async move {
+            let known = keys::was_charged(&mut tx, key.key(), idempotency_key).await?;
+            Ok::<_, KeysError>((tx, known))
+        });
+        if known.await.map_err(|error| unavailable(&error))? {
+            return Ok(());
+        }
+    }
+    affordable::check_price(app, key, app.config.pii.preview_price, call.request.at).await?;
+    app.mcp_files.check_room(&key.key().account(), call.request.at).await.map_err(file_error)
 }
 
 impl RedactArguments {
     /// Returns the body of the same request at `/v1/pii/preview`.
-    async fn into_body(self, call: &ToolCall) -> Result<String, HttpError> {
-        let file = match (self.upload_id, self.url) {
+    async fn into_body(self, call: &ToolCall) -> Result<(String, MemoryPermit), HttpError> {
+        let (file, memory) = match (self.upload_id, self.url) {
             (Some(id), None) => {
                 let account = call.key()?.key().account();
-                call.app.mcp_files.uploaded(&id, &account, call.request.at).await.map_err(file_error)?
+                let files = &call.app.mcp_files;
+                let found = files.uploaded(&id, &account, &call.app.large_bodies, call.request.at);
+                found.await.map_err(file_error)?
             }
-            (None, Some(url)) => fetched(call, url).await?,
+            (None, Some(url)) => (fetched(call, url).await?, MemoryPermit::default()),
             (Some(_), Some(_)) | (None, None) => {
                 return Err(HttpError::invalid("send either `uploadId` or `url`"));
             }
         };
         let field = if file.media_type.starts_with("image/") { "images" } else { "pdfs" };
-        let mut body = json!({ field: [STANDARD.encode(&file.bytes)] });
+        let mut body = json!({ field: [file.content] });
         if let Some(entities) = self.entities {
             body["piiEntities"] = entities.into();
         }
-        Ok(body.to_string())
+        Ok((body.to_string(), memory))
     }
 }
 
@@ -130,22 +135,39 @@ async fn fetched(call: &ToolCall, url: String) -> Result<McpFile, HttpError> {
         return Err(refused("is not a file"));
     };
     let media_type = media_type(&bytes).ok_or_else(|| refused("is not a PDF or an image"))?;
-    Ok(McpFile { media_type: media_type.to_owned(), bytes })
+    Ok(McpFile::new(media_type, &bytes))
 }
 
-/// Returns a preview of one file as the output schema has it, and the redacted file.
-fn shown(answer: &str) -> Result<(Value, McpFile), HttpError> {
-    let unreadable = || HttpError::new(Code::InternalError, "the answer cannot be read; it was charged");
-    let answer: Value = serde_json::from_str(answer).map_err(|_| unreadable())?;
-    let examined = [&answer["images"][0], &answer["pdfs"][0]].into_iter().find(|file| file.is_object());
-    let examined = examined.ok_or_else(unreadable)?;
-    let data =
-        examined["redacted"].as_str().and_then(|url| url.strip_prefix("data:")).ok_or_else(unreadable)?;
-    let (media_type, encoded) = data.split_once(";base64,").ok_or_else(unreadable)?;
-    let bytes = STANDARD.decode(encoded).map_err(|_| unreadable())?;
-    let mut structured = json!({ "counts": answer["counts"], "mediaType": media_type });
-    if let Some(pages) = examined["pages"].as_u64() {
+/// Returns a preview of one file as the output schema has it, with the file itself if it is small, or a link to it.
+fn shown(
+    call: &ToolCall,
+    place: &ResultPlace,
+    paid: PaidPreview,
+) -> Result<(Value, ContentBlock), HttpError> {
+    let unreadable = || {
+        HttpError::new(Code::InternalError, "the answer cannot be read; it was charged, tell the operator")
+    };
+    let file = McpFile::of_preview(&paid.answer).ok_or_else(unreadable)?;
+    let answer: Value = serde_json::from_str(&paid.answer).map_err(|_| unreadable())?;
+    let url = files::url(&call.app, &place.token);
+    let mut structured = json!({
+        "url": url,
+        "mediaType": file.media_type,
+        "counts": answer["counts"],
+        "expiresAt": expiry(clock::after_wait()).to_rfc3339(),
+        "costUsd": paid.cost.to_dollars(),
+    });
+    if let Some(pages) = answer["pdfs"][0]["pages"].as_u64() {
         structured["pages"] = pages.into();
     }
-    Ok((structured, McpFile { media_type: media_type.to_owned(), bytes }))
+    if let Some(balance) = paid.balance {
+        structured["balanceUsd"] = balance.to_dollars().into();
+    }
+    let is_small = file.content.len() <= INLINE_LENGTH && file.media_type.starts_with("image/");
+    let more = if is_small {
+        ContentBlock::image(file.content, file.media_type)
+    } else {
+        ContentBlock::resource_link(Resource::new(url, "redacted file").with_mime_type(file.media_type))
+    };
+    Ok((structured, more))
 }
