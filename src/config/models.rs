@@ -304,6 +304,16 @@ mod tests {
         }
     }
 
+    /// A group of an upstream twice, with these weights.
+    fn shared(weights: [u32; 2]) -> SourceGroup {
+        let source = |weight| Source { name: "local".into(), model: None, weight: Some(weight) };
+        SourceGroup(weights.map(source).into())
+    }
+
+    fn deployment(name: &str) -> SourceGroup {
+        Source { name: "azure".into(), model: Some(name.into()), weight: None }.into()
+    }
+
     fn model(id: &str) -> ModelConfig {
         ModelConfig {
             id: id.into(),
@@ -318,8 +328,16 @@ mod tests {
 
     #[test]
     fn entries_are_checked_against_each_other() {
-        let upstreams = [upstream("local")];
+        let azure = UpstreamConfig {
+            kind: UpstreamKind::Azure,
+            api_version: Some("2024-10-21".into()),
+            ..upstream("azure")
+        };
+        let upstreams = [upstream("local"), azure];
         validate(&upstreams, &[model("a"), model("b")]).expect("valid");
+        for groups in [vec![shared([1, 1000])], vec![deployment("gpt-4o.east_1")]] {
+            validate(&upstreams, &[ModelConfig { upstreams: groups, ..model("a") }]).expect("valid");
+        }
         let change = |with: fn(&mut ModelConfig)| {
             let mut changed = model("b");
             with(&mut changed);
@@ -330,6 +348,11 @@ mod tests {
             (change(|m| m.id = "a b".into()), "models[1].id: write"),
             (change(|m| m.upstreams.clear()), "models[1].upstreams: name at least one"),
             (change(|m| m.upstreams[0] = "locl".into()), "did you mean \"local\"?"),
+            (change(|m| m.upstreams[0].0.clear()), "models[1].upstreams: name at least one"),
+            (change(|m| m.upstreams[0].0[0].weight = Some(2)), "write them as a list within the list"),
+            (change(|m| m.upstreams = vec![shared([1, 0])]), "a weight must be from 1 to 1000"),
+            (change(|m| m.upstreams = vec![shared([1, 1001])]), "a weight must be from 1 to 1000"),
+            (change(|m| m.upstreams[0] = deployment("a/b")), "\"a/b\" cannot be a deployment of \"azure\""),
             (
                 change(|m| m.price_per_chunk = Money::ZERO),
                 "models[1].price_per_chunk: set a price above zero",

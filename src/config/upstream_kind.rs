@@ -36,8 +36,8 @@ pub struct KindProfile {
     pub headers: &'static [(&'static str, &'static str)],
     /// True if every URL needs `api-version`.
     pub needs_api_version: bool,
-    /// Request fields that it takes; `None` if it ignores those that it does not know. What it would refuse is left
-    /// out, so that one request can be served by each upstream of a model.
+    /// Request fields that it is sent; `None` for all, if it ignores those that it does not know. Fields that only tune
+    /// an answer, and that it would refuse, are left out: one request can be served by each upstream of a model.
     pub fields: Option<&'static [&'static str]>,
     /// The field by which it limits an answer, if it takes only one.
     pub length_field: Option<LengthField>,
@@ -104,8 +104,14 @@ pub const OPENAI_FIELDS: [&str; 33] = [
     "verbosity",
 ];
 
-/// Fields that Google's endpoint documents; it refuses a request with any other.
-const GEMINI_FIELDS: [&str; 15] = [
+/// Fields that Google's endpoint documents, and those without which an answer would be another one: it refuses a request
+/// with a field that it does not know, and then says which.
+const GEMINI_FIELDS: [&str; 21] = [
+    "audio",
+    "function_call",
+    "functions",
+    "logit_bias",
+    "logprobs",
     "max_completion_tokens",
     "max_tokens",
     "messages",
@@ -120,6 +126,7 @@ const GEMINI_FIELDS: [&str; 15] = [
     "temperature",
     "tool_choice",
     "tools",
+    "top_logprobs",
     "top_p",
 ];
 

@@ -62,9 +62,7 @@ impl Examined<'_> {
     /// Returns the names of its list of models; `None` if it has none.
     async fn list(&self, key: Option<&Secret>) -> Result<Option<Vec<String>>, String> {
         let list = &self.upstream.kind.profile().list;
-        if let Some(path) = list.key_path
-            && key.is_some()
-        {
+        if let Some(path) = list.key_path {
             self.send(self.client.get(self.upstream.url(path, "")), None, key).await?;
         }
         let answer =

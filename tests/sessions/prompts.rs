@@ -211,7 +211,7 @@ fn attack_38_who_is_superseded_while_a_retry_waits_owes_nothing_for_the_prompt()
         for stream in [true, false] {
             let payer = fixture.opened(DEPOSIT, PRICE).await;
             let owed_before = owed(fixture).await;
-            let script = json!({"status": 503, "firstMs": 1_000, "retryAfter": 3});
+            let script = json!({"status": 503, "firstMs": 500, "retryAfter": 3});
             let body = long(&script, &json!({"stream": stream, "max_tokens": 5}));
             let asking = asking(fixture, &payer, &body).await;
             let request = fixture.server.post(CHAT, &body);

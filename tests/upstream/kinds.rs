@@ -208,6 +208,12 @@ async fn errors_of_each_kind_keep_their_meaning() {
         (UpstreamKind::Vllm, "x", json!({"top_k": 0}), refused(UpstreamRefusal::Invalid, Some("top_k"))),
         (UpstreamKind::Anthropic, "x", json!({"n": 2}), refused(UpstreamRefusal::Invalid, Some("n"))),
         (UpstreamKind::Gemini, "quota", json!({}), UpstreamError::Busy { retry_after: Some(31) }),
+        (
+            UpstreamKind::Gemini,
+            "x",
+            json!({"logprobs": true}),
+            refused(UpstreamRefusal::Invalid, Some("logprobs")),
+        ),
     ] {
         let case = Case::of(kind).await;
         let error = case.fixture().open_stream(&asking(prompt, &more)).await.expect_err("an error");
@@ -310,6 +316,13 @@ async fn the_doctor_knows_each_kind() {
         let costs = |request: &SeenRequest| request.body["messages"].is_array();
         assert!(!case.double.seen().iter().any(costs), "{kind:?}");
         if kind != UpstreamKind::Ollama {
+            let none = UpstreamConfig { api_key: None, ..case.upstream.clone() };
+            let (verdict, text) = looked_at(&none, case.model).await;
+            assert_eq!(
+                (verdict, text.contains("wants an api_key")),
+                (Verdict::Wrong, true),
+                "{kind:?}: {text}"
+            );
             let key = case.upstream.api_key.clone().expect("a key");
             let wrong = UpstreamConfig {
                 api_key: None,
