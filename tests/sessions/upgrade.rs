@@ -35,7 +35,16 @@ type Tables = BTreeMap<String, Vec<BTreeMap<String, Value>>>;
 type Schema = BTreeMap<String, BTreeMap<String, bool>>;
 
 /// Tables that others refer to, in the order in which they are filled.
-const FIRST: [&str; 6] = ["accounts", "holds", "api_keys", "channels", "card_checkouts", "payments"];
+const FIRST: [&str; 8] = [
+    "accounts",
+    "holds",
+    "api_keys",
+    "channels",
+    "card_checkouts",
+    "payments",
+    "oauth_clients",
+    "oauth_grants",
+];
 const CARD_ACCOUNT: &str = "wallet:0xcacacacacacacacacacacacacacacacacacacaca";
 
 /// Rows that no request of this test makes: a card payment with a part refunded, its failed refund and a debt, a key that
@@ -78,6 +87,13 @@ const MORE: &str = "
     INSERT INTO key_sale_origins (name) VALUES ('key_sale:1337:0xabababababababababababababababababababab');
     INSERT INTO leases (name, owner, until) VALUES ('channels', 'a server of before', 1);
     INSERT INTO sponsor_days (day, payer, reserved) VALUES ('2026-01-31', '', 5);
+    INSERT INTO oauth_clients (id, client_id, name, redirect_uris, authorized_at) VALUES ('0c', 'https://c.example', 'c', '[]', 1);
+    INSERT INTO oauth_grants (key, client, resource, scopes, granted_at) VALUES ('sold', '0c', 'https://a.example', 'chat', 1);
+    INSERT INTO oauth_codes (hash, key, redirect_uri, challenge, expires_at) VALUES ('0d', 'sold', 'https://c.example', '0e', 1);
+    INSERT INTO oauth_refresh_tokens (hash, key, family, created_at) VALUES ('0f', 'sold', '0d', 1);
+    INSERT INTO oauth_access_tokens (hash, key, family, expires_at) VALUES ('10', 'sold', '0d', 1);
+    INSERT INTO mcp_files (id, account, direction, expires_at) VALUES
+        ('11', 'wallet:0xb0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0', 'upload', 1);
     INSERT INTO wallet_nonces (nonce, account, action, used_at, kept_until) VALUES
         ('0b', 'wallet:0xb0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0', 'list', 1, 9000000000000);";
 
