@@ -1,7 +1,7 @@
 //! Documents as their readers use them: each block of the README, the guides and the examples, and what `farebox dev`
 //! prints, is run as it stands against `farebox dev`, with the versions that it names.
 
-use farebox_test_support::documents::Reader;
+use farebox_test_support::documents::{Reader, with_blocks_to_run};
 use farebox_test_support::harness::{client, eventually, run};
 
 /// Answer of the preview to the text of the documents.
@@ -35,6 +35,8 @@ fn the_readme_works_as_it_stands() {
 #[test]
 fn the_guides_work_as_they_stand() {
     run(async {
+        let followed = ["agent.md", "developer.md", "wallet.md"];
+        assert_eq!(with_blocks_to_run("docs/guides"), followed, "each guide is followed here");
         let reader = Reader::new(crate::FAREBOX).await;
         let agent = reader.follows("docs/guides/agent.md", "").await;
         assert_printed(

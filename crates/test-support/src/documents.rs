@@ -189,6 +189,17 @@ impl Block {
     }
 }
 
+/// The documents of a folder of the repository that have a block to run, by name.
+pub fn with_blocks_to_run(folder: &str) -> Vec<String> {
+    let entries = std::fs::read_dir(root().join(folder)).expect("the folder is there").flatten();
+    let has =
+        |path: &Path| blocks(&std::fs::read_to_string(path).expect("a document")).iter().any(Block::is_run);
+    let with = entries.filter(|entry| has(&entry.path()));
+    let mut names: Vec<_> = with.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
+}
+
 fn blocks(text: &str) -> Vec<Block> {
     let mut blocks = Vec::new();
     let mut open: Option<Block> = None;
