@@ -32,6 +32,17 @@ pub fn digest(request: &AuthorizationRequest, terms: &GrantTerms, resource: &Res
     parameters_digest(&content)
 }
 
+/// Returns the terms for the person who signs, as they end the statement of the message: visible ASCII, and nothing that a
+/// client could choose but where the access goes.
+#[must_use]
+pub fn summary(request: &AuthorizationRequest, terms: &GrantTerms) -> String {
+    let GrantTerms { scopes, limits, expires_at } = terms;
+    let dollars = |limit: Option<Money>| limit.map_or_else(|| "unlimited".to_owned(), Money::to_dollars);
+    let (daily, total, until) = (dollars(limits.daily), dollars(limits.total), expires_at.to_rfc3339());
+    let to = request.redirect_uri.host();
+    format!("scopes={scopes}; dailyUsd={daily}; totalUsd={total}; until={until}; to={to}")
+}
+
 /// Returns the content of the digest.
 fn content(request: &AuthorizationRequest, terms: &GrantTerms, resource: &ResourceServer) -> Value {
     let GrantTerms { scopes, limits, expires_at } = terms;

@@ -90,10 +90,10 @@ impl Oauth {
         sealed.of(client, &self.schemes)
     }
 
-    /// Returns the `Request ID` that a wallet signs for these terms.
+    /// Returns the summary and the digest of the terms that a wallet signs.
     #[must_use]
-    pub fn digest(&self, request: &AuthorizationRequest, terms: &GrantTerms) -> String {
-        consent::digest(request, terms, &self.resource)
+    pub fn signed_terms(&self, request: &AuthorizationRequest, terms: &GrantTerms) -> (String, String) {
+        (consent::summary(request, terms), consent::digest(request, terms, &self.resource))
     }
 
     /// Grants what was signed. A living grant of the same wallet to the same client for the same resource is changed: its

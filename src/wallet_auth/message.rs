@@ -15,7 +15,7 @@
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
-use super::{AuthError, MAX_MESSAGE_BYTES, MessageRules, RequestedAction, WalletAction, siwe};
+use super::{AuthError, MAX_MESSAGE_BYTES, MessageRules, RequestedAction, SignedTerms, WalletAction, siwe};
 use crate::id::Timestamp;
 
 /// Longest key id that is read, in bytes.
@@ -59,9 +59,9 @@ const OTHER_HOST: AuthError = AuthError::Message(
 const NO_HOST: AuthError = AuthError::Message(
     "this server counts only messages that name it; add its host, host=api.example.com, or use Sign-In with Ethereum",
 );
-const OTHER_REQUEST: AuthError = AuthError::Message(
-    "the message's Request ID is not the digest of what is granted here; sign the Sign-In with Ethereum message that is \
-     made for these terms",
+const OTHER_TERMS: AuthError = AuthError::Message(
+    "the message's statement and Request ID do not name what is granted here; sign the Sign-In with Ethereum message \
+     that is made for these terms",
 );
 const OTHER_BODY: AuthError = AuthError::Message(
     "the message's body is not the SHA-256 of this request's other parameters; hash them as canonical JSON (RFC 8785), \
@@ -96,7 +96,12 @@ pub fn read(
         return Err(AuthError::Message("the message is longer than 4096 bytes"));
     }
     let siwe = siwe::is_siwe(text).then(|| siwe::read(rules, text, wallet, now)).transpose()?;
-    let statement = statement(siwe.as_ref().map_or(text, |siwe| siwe.statement), rules, siwe.is_some())?;
+    let stated = siwe.as_ref().map_or(text, |siwe| siwe.statement);
+    let stated = match requested.terms {
+        None => stated,
+        Some(terms) => siwe.as_ref().and_then(|siwe| without_terms(siwe, terms)).ok_or(OTHER_TERMS)?,
+    };
+    let statement = statement(stated, rules, siwe.is_some())?;
     let claimed =
         statement.action.ok_or(AuthError::Message("the message has no action; write action=<name>"))?;
     if claimed != requested.action.as_str() {
@@ -106,13 +111,9 @@ pub fn read(
         return Err(AuthError::KeyIdMismatch);
     }
     check_host(rules, statement.host, siwe.is_some())?;
-    let signed_id = siwe.as_ref().and_then(|siwe| siwe.request_id);
-    if requested.request_id.is_some() && signed_id != requested.request_id {
-        return Err(OTHER_REQUEST);
-    }
     let body = statement.body.map(str::to_owned);
-    // A Request ID names more than the parameters.
-    if body.is_none() && rules.require_body && requested.request_id.is_none() {
+    // Terms are more than the parameters.
+    if body.is_none() && rules.require_body && requested.terms.is_none() {
         return Err(NO_BODY);
     }
     let (nonce, issued_at) = match siwe {
@@ -122,6 +123,12 @@ pub fn read(
     rules.check_time(issued_at, now)?;
     let RequestedAction { action, key_id, .. } = requested;
     Ok(ParsedMessage { action, key_id: key_id.map(str::to_owned), nonce, issued_at, body })
+}
+
+/// Returns the statement before the terms of a message that names just these.
+fn without_terms<'a>(siwe: &siwe::Siwe<'a>, terms: SignedTerms<'_>) -> Option<&'a str> {
+    let stated = siwe.statement.strip_suffix(terms.summary)?.strip_suffix("; ")?;
+    (siwe.request_id == Some(terms.digest)).then_some(stated)
 }
 
 /// Checks that the message is for this server. The domain of an EIP-4361 message was checked with its other lines.
@@ -233,7 +240,7 @@ mod tests {
 
     fn request(action: WalletAction, key_id: Option<&str>) -> RequestedAction<'_> {
         static NONE: LazyLock<Map<String, Value>> = LazyLock::new(Map::new);
-        RequestedAction { action, key_id, parameters: &NONE, request_id: None }
+        RequestedAction { action, key_id, parameters: &NONE, terms: None }
     }
 
     fn create(text: &str) -> Result<ParsedMessage, AuthError> {
@@ -337,7 +344,7 @@ mod tests {
             config.server.public_url = "https://api.example.com:8443".into();
             (config.wallet_auth.require_host, config.wallet_auth.require_body) = (host, body);
             let requested =
-                RequestedAction { action: WalletAction::Create, key_id: None, parameters, request_id: None };
+                RequestedAction { action: WalletAction::Create, key_id: None, parameters, terms: None };
             let message = read(&MessageRules::new(&config), &line(end), Address::ZERO, requested, now())?;
             message.check_body(requested)
         };

@@ -28,7 +28,7 @@ use crate::id::{AccountId, Timestamp};
 
 pub use message::ParsedMessage;
 pub use siwe::SiweDraft;
-pub use verify::{RequestedAction, WalletAuthFields, verify};
+pub use verify::{RequestedAction, SignedTerms, WalletAuthFields, verify};
 
 /// Longest message that is read, in bytes.
 const MAX_MESSAGE_BYTES: usize = 4096;
@@ -44,7 +44,7 @@ pub enum WalletAction {
     Balance,
     Ledger,
     Checkout,
-    /// Let an OAuth client use the account within limits. Its message names them by its `Request ID`.
+    /// Let an OAuth client use the account within limits. Its message names them in its statement and by its `Request ID`.
     Connect,
 }
 

@@ -17,12 +17,13 @@
 //! The statement names the action that is signed for, in the form of [`super::message`]; the
 //! person reads it before signing. Domain and URI are this server's, the chain is the one that
 //! payments are made on, the address is the wallet that signs. `Expiration Time` and `Not Before`
-//! narrow the time that a message counts, and never widen it. The request id says what is granted, where
-//! the action is about more than a key, and elsewhere means nothing; resources mean nothing.
+//! narrow the time that a message counts, and never widen it. Where the action is about more than
+//! a key, the statement ends with the terms and the request id is their digest; elsewhere that id means nothing.
+//! Resources mean nothing.
 
 use alloy::primitives::Address;
 
-use super::{AuthError, MessageRules, WalletAction};
+use super::{AuthError, MessageRules, SignedTerms, WalletAction};
 use crate::id::Timestamp;
 
 /// End of the first line.
@@ -57,7 +58,7 @@ pub struct SiweDraft<'a> {
     pub path: &'a str,
     /// Letters and digits, 8 at least.
     pub nonce: &'a str,
-    pub request_id: &'a str,
+    pub terms: SignedTerms<'a>,
     /// URIs that show the person what is signed for.
     pub resources: &'a [&'a str],
 }
@@ -67,13 +68,14 @@ impl MessageRules {
     #[must_use]
     pub fn write(&self, draft: &SiweDraft<'_>, now: Timestamp) -> String {
         let Self { title, origin, host, chain_id, .. } = self;
-        let SiweDraft { wallet, action, path, nonce, request_id, resources } = draft;
+        let SiweDraft { wallet, action, path, nonce, terms: SignedTerms { summary, digest }, resources } =
+            draft;
         let wallet = wallet.to_checksum(None);
         let ends = now.checked_add_millis(self.ttl).unwrap_or(now).to_rfc3339();
         let resources = resources.join("\n- ");
         format!(
-            "{host}{GREETING}\n{wallet}\n\n{title}; action={action}\n\nURI: {origin}{path}\nVersion: 1\nChain ID: \
-             {chain_id}\nNonce: {nonce}\nIssued At: {}\nExpiration Time: {ends}\nRequest ID: {request_id}\nResources:\n- {resources}",
+            "{host}{GREETING}\n{wallet}\n\n{title}; action={action}; {summary}\n\nURI: {origin}{path}\nVersion: 1\nChain ID: \
+             {chain_id}\nNonce: {nonce}\nIssued At: {}\nExpiration Time: {ends}\nRequest ID: {digest}\nResources:\n- {resources}",
             now.to_rfc3339()
         )
     }
@@ -162,7 +164,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::super::message::{ParsedMessage, read};
-    use super::super::{AuthError, MessageRules, RequestedAction, SiweDraft, WalletAction};
+    use super::super::{AuthError, MessageRules, RequestedAction, SignedTerms, SiweDraft, WalletAction};
     use crate::config::Config;
     use crate::id::Timestamp;
 
@@ -186,12 +188,8 @@ Resources:
     fn revoke(text: &str, seconds: i64) -> Result<ParsedMessage, AuthError> {
         let now = Timestamp::from_millis(1_767_225_600_000 + seconds * 1000);
         let parameters = &serde_json::Map::new();
-        let requested = RequestedAction {
-            action: WalletAction::Revoke,
-            key_id: Some("key_1"),
-            parameters,
-            request_id: None,
-        };
+        let requested =
+            RequestedAction { action: WalletAction::Revoke, key_id: Some("key_1"), parameters, terms: None };
         read(&MessageRules::new(&Config::default()), text, WALLET, requested, now)
     }
 
@@ -256,7 +254,7 @@ Resources:
     }
 
     #[test]
-    fn attack_66_a_message_with_another_request_id_or_none_does_not_count() {
+    fn attack_66_a_message_for_other_terms_or_none_does_not_count() {
         let rules = MessageRules::new(&Config::default());
         let now = Timestamp::from_millis(1_767_225_600_000);
         let draft = SiweDraft {
@@ -264,28 +262,34 @@ Resources:
             action: WalletAction::Connect,
             path: "/oauth/authorize",
             nonce: "0b9c4a526d2e4f0e",
-            request_id: "abc",
+            terms: SignedTerms { summary: "daily=5.00; to=client.example", digest: "abc" },
             resources: &["https://api.example.com/mcp"],
         };
         let text = rules.write(&draft, now);
-        let read_as = |text: &str, request_id| {
+        let read_as = |text: &str, summary, digest| {
             let parameters = &serde_json::Map::new();
-            let action = WalletAction::Connect;
-            let requested = RequestedAction { action, key_id: None, parameters, request_id };
+            let (action, terms) = (WalletAction::Connect, Some(SignedTerms { summary, digest }));
+            let requested = RequestedAction { action, key_id: None, parameters, terms };
             read(&rules, text, WALLET, requested, now).map(|message| message.nonce)
         };
-        assert_eq!(read_as(&text, Some("abc")).as_deref(), Ok("0b9c4a526d2e4f0e"));
+        assert_eq!(read_as(&text, "daily=5.00; to=client.example", "abc").as_deref(), Ok("0b9c4a526d2e4f0e"));
         let line = "Pryv API key mgmt | action=connect | nonce=0b9c4a52-6d2e-4f0e-9a6e-3f6b0c5d7e81 \
                     | ts=2026-01-01T00:00:00Z";
-        for (wrong, expected) in [
-            (text.clone(), "abd"),
-            (text.clone(), "ABC"),
-            (text.clone(), ""),
-            (text.replace("Request ID: abc\n", ""), "abc"),
-            (text.replace("Request ID: abc", "Request ID:  abc"), "abc"),
-            (line.to_owned(), "abc"),
+        let own = "daily=5.00; to=client.example";
+        for (wrong, summary, digest) in [
+            (text.clone(), own, "abd"),
+            (text.clone(), own, "ABC"),
+            (text.clone(), own, ""),
+            (text.clone(), "daily=6.00; to=client.example", "abc"),
+            (text.clone(), "to=client.example", "abc"),
+            (text.clone(), "", "abc"),
+            (text.replace("daily=5.00", "daily=0.05"), own, "abc"),
+            (text.replace("; daily=5.00", "; note=x; daily=5.00"), own, "abc"),
+            (text.replace("Request ID: abc\n", ""), own, "abc"),
+            (text.replace("Request ID: abc", "Request ID:  abc"), own, "abc"),
+            (line.to_owned(), own, "abc"),
         ] {
-            assert!(matches!(read_as(&wrong, Some(expected)), Err(AuthError::Message(_))), "{wrong}");
+            assert!(matches!(read_as(&wrong, summary, digest), Err(AuthError::Message(_))), "{wrong}");
         }
     }
 

@@ -26,6 +26,15 @@ pub struct WalletAuthFields<'a> {
     pub signature: &'a str,
 }
 
+/// Terms that a message names: for the person in its statement, and whole by their digest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SignedTerms<'a> {
+    /// End of the statement: `scopes=chat; daily=5.00`.
+    pub summary: &'a str,
+    /// `Request ID`.
+    pub digest: &'a str,
+}
+
 /// Action that a request asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RequestedAction<'a> {
@@ -34,8 +43,8 @@ pub struct RequestedAction<'a> {
     pub key_id: Option<&'a str>,
     /// Parameters of the request beside the proof.
     pub parameters: &'a serde_json::Map<String, serde_json::Value>,
-    /// `Request ID` that the message must have, where the action is about more than a key.
-    pub request_id: Option<&'a str>,
+    /// Terms that the message must name, where the action is about more than a key.
+    pub terms: Option<SignedTerms<'a>>,
 }
 
 /// Verifies message, time and signature. `may_ask_chain` says if this caller may cost the chain a

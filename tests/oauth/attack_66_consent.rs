@@ -72,6 +72,15 @@ fn attack_66_a_signature_counts_for_the_terms_that_it_names_alone() {
             );
             let unnamed = signed_consent(&wallet, &request, &unnamed, &terms);
             refused(&grant(server, &unnamed).await, 403, "MESSAGE_INVALID");
+            // What the person reads is what is granted.
+            assert!(
+                text.contains("; action=connect; scopes=chat pii; dailyUsd=2.50; totalUsd=20.00; until=")
+            );
+            assert!(text.contains("; to=127.0.0.1\n"), "{text}");
+            for (shown, instead) in [("dailyUsd=2.50", "dailyUsd=0.01"), ("scopes=chat pii", "scopes=pii")] {
+                let flattered = signed_consent(&wallet, &request, &text.replace(shown, instead), &terms);
+                refused(&grant(server, &flattered).await, 403, "MESSAGE_INVALID");
+            }
             assert_eq!(server.count("SELECT count(*) FROM api_keys").await, 0, "nothing was granted");
             // Itself it counts, once.
             code_of(&grant(server, &good).await);
@@ -101,7 +110,7 @@ fn attack_66_a_consent_is_no_other_action() {
         let mut body = body;
         body.as_object_mut().expect("an object").remove("request");
         let answer = manage(&server, reqwest::Method::POST, KEYS, &body).await;
-        assert_eq!((answer.status, answer.json()["error"]["code"].as_str()), (403, Some("ACTION_MISMATCH")));
+        assert_eq!((answer.status, answer.json()["error"]["code"].as_str()), (403, Some("MESSAGE_INVALID")));
     });
 }
 

@@ -24,7 +24,7 @@ use crate::limits::RateLimited;
 use crate::oauth::OauthStoreError;
 use crate::wallet_auth::nonces::{self, Authorized};
 use crate::wallet_auth::{
-    AuthError, RequestedAction, VerifiedMessage, WalletAction, WalletAuthFields, verify,
+    AuthError, RequestedAction, SignedTerms, VerifiedMessage, WalletAction, WalletAuthFields, verify,
 };
 
 /// Action that a handler carries out.
@@ -134,17 +134,17 @@ impl UnverifiedRequest {
     /// # Errors
     /// 401 when a field is missing, 403 for everything else that is wrong with them.
     pub async fn verify<A: SignedAction>(self, app: &App) -> Result<WalletSigned<A>, HttpError> {
-        self.verify_naming(app, None).await
+        self.verify_terms(app, None).await
     }
 
-    /// As [`Self::verify`], for a message whose `Request ID` must be this.
+    /// As [`Self::verify`], for a message that must name these terms.
     ///
     /// # Errors
     /// As [`Self::verify`].
-    pub async fn verify_naming<A: SignedAction>(
+    pub async fn verify_terms<A: SignedAction>(
         mut self,
         app: &App,
-        request_id: Option<&str>,
+        terms: Option<SignedTerms<'_>>,
     ) -> Result<WalletSigned<A>, HttpError> {
         let mut field = |name| {
             let text = self.params.take_text(name).filter(|text| !text.is_empty());
@@ -169,7 +169,7 @@ impl UnverifiedRequest {
             action: A::ACTION,
             key_id: self.key_id.as_deref(),
             parameters: self.params.values(),
-            request_id,
+            terms,
         };
         let message = verify(&app.chain, &app.message_rules, fields, requested, now, may_ask_chain).await;
         let message = message.inspect_err(|error| {

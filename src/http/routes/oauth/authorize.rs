@@ -18,7 +18,7 @@ use crate::http::request::Received;
 use crate::oauth::client::{ClientOrigin, MAX_CLIENT_ID, OauthClient};
 use crate::oauth::request::{self, RequestRefused};
 use crate::oauth::{AuthorizationRequest, Consent, GrantError, RedirectKind, RedirectUri, RequestParameters};
-use crate::wallet_auth::{SiweDraft, WalletAction};
+use crate::wallet_auth::{SignedTerms, SiweDraft, WalletAction};
 
 /// Path that messages are for.
 const PATH: &str = "/oauth/authorize";
@@ -94,13 +94,13 @@ pub async fn message(AppState(app): AppState<State>, received: Received) -> Resu
         .ok_or_else(|| HttpError::invalid("walletAddress must be 0x and 40 hexadecimal digits"))?;
     let body: TermsBody = params.read()?;
     let (request, terms) = body.read(&app, &received).await?;
-    let digest = app.oauth.digest(&request, &terms);
+    let (summary, digest) = &app.oauth.signed_terms(&request, &terms);
     let draft = SiweDraft {
         wallet,
         action: WalletAction::Connect,
         path: PATH,
         nonce: &received.nonce.simple().to_string(),
-        request_id: &digest,
+        terms: SignedTerms { summary, digest },
         resources: &[app.oauth.resource().as_str(), request.redirect_uri.as_str()],
     };
     let message = app.message_rules.write(&draft, received.at);
@@ -121,8 +121,9 @@ pub async fn consent(
     check_origin(&app, unverified.request())?;
     let body: TermsBody = unverified.peek()?;
     let (request, terms) = body.read(&app, unverified.request()).await?;
-    let digest = app.oauth.digest(&request, &terms);
-    let signed: WalletSigned<Connect> = unverified.verify_naming(&app, Some(&digest)).await?;
+    let (summary, digest) = &app.oauth.signed_terms(&request, &terms);
+    let named = SignedTerms { summary, digest };
+    let signed: WalletSigned<Connect> = unverified.verify_terms(&app, Some(named)).await?;
     let (now, owner) = (signed.at(), signed.wallet());
     let consent = Consent { request: &request, terms: &terms, account: signed.account(), owner: &owner };
     let (signed, oauth) = (&signed, &app.oauth);
