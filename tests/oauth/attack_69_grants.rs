@@ -196,7 +196,7 @@ fn attack_69_parallel_calls_spend_no_more_than_the_cap() {
         |_| {},
         async |server| {
             use farebox::id::{AccountId, RequestId, SourceRef, Timestamp};
-            use farebox::keys::PurchaseOutcome;
+            use farebox::keys::{self, KeysError, PurchaseOutcome};
             use farebox::ledger::{EntryDetails, EntryKind};
             use farebox::money::Money;
 
@@ -220,7 +220,14 @@ fn attack_69_parallel_calls_spend_no_more_than_the_cap() {
                 meta: json!({}),
             };
             let (key, details) = (&access.key, &details);
-            let spends = (0..50).map(|_| server.app.keys.spend(key, price, None, details, now));
+            let spend = async |key| {
+                let spent = server.app.db.transaction(|mut tx| async move {
+                    let outcome = keys::spend(&mut tx, key, price, None, details, now).await?;
+                    Ok::<_, KeysError>((tx, outcome))
+                });
+                spent.await
+            };
+            let spends = (0..50).map(|_| spend(key));
             let outcomes = futures_util::future::join_all(spends).await;
             let paid =
                 outcomes.iter().filter(|outcome| matches!(outcome, Ok(PurchaseOutcome::Paid(_)))).count();
@@ -230,7 +237,7 @@ fn attack_69_parallel_calls_spend_no_more_than_the_cap() {
             // A new consent does not begin to count anew.
             client.again().log_in(server, &wallet, &terms).await;
             let access = server.app.oauth.authenticate(&tokens.access, now).await.expect("it counts");
-            let again = server.app.keys.spend(&access.key, price, None, details, now).await;
+            let again = spend(&access.key).await;
             assert!(matches!(again, Ok(PurchaseOutcome::Short(_))), "{again:?}");
         },
     ));
