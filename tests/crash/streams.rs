@@ -10,14 +10,14 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use alloy::primitives::B256;
 use farebox::db::Engine;
 use farebox_test_support::db::{self, TestDb};
 use farebox_test_support::payer::Payer;
-use farebox_test_support::process::POLL_INTERVAL;
+use farebox_test_support::process::{POLL_INTERVAL, wait_until};
 use farebox_test_support::random::{Random, seed};
 use farebox_test_support::sse::{Frame, Stream, text};
 use futures_util::future::join_all;
@@ -34,6 +34,8 @@ const PAYERS: usize = 50;
 const DEPOSIT: u64 = 40_000_000;
 /// Chunks of the stream that each channel must still serve in the end.
 const LAST_CHUNKS: u64 = 7;
+/// Chunks that all payers together receive of a server before it is killed.
+const CHUNKS_OF_A_LIFE: u64 = 100;
 
 /// One request, as its payer recorded it.
 #[derive(Debug)]
@@ -55,6 +57,8 @@ struct Client {
     step: u64,
     requests: Vec<SentRequest>,
     name: String,
+    /// Chunks that all payers received.
+    received: Arc<AtomicU64>,
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -75,7 +79,8 @@ async fn random_kills(db: &TestDb, kills: u32, life_ms: u64) {
     // Settlements go on all the time, so that they are cut off too.
     let fixture = Arc::new(Fixture::new(db).await.with("FAREBOX_SESSIONS_SETTLE_ABOVE", "0.02"));
     let mut server = fixture.setup.serve().await;
-    let clients = join_all((0..PAYERS).map(|index| Client::open(&fixture, index))).await;
+    let received = Arc::new(AtomicU64::new(0));
+    let clients = join_all((0..PAYERS).map(|index| Client::open(&fixture, index, &received))).await;
     let (opened, finished) = (begun.elapsed(), Arc::new(AtomicBool::new(false)));
     let streaming: Vec<_> = clients
         .into_iter()
@@ -84,6 +89,12 @@ async fn random_kills(db: &TestDb, kills: u32, life_ms: u64) {
 
     let (mut random, killing) = (Random(seed), Instant::now());
     for kill in 0..kills {
+        // Every other one is killed while it streams, however slow the machine is.
+        if kill % 2 == 0 {
+            let before = received.load(Ordering::SeqCst);
+            wait_until("chunks arrive", async || received.load(Ordering::SeqCst) > before + CHUNKS_OF_A_LIFE)
+                .await;
+        }
         tokio::time::sleep(Duration::from_millis(random.below(life_ms))).await;
         assert!(server.is_running(), "kill {kill}: the server ended by itself:\n{}", server.log());
         server.kill().await;
@@ -179,10 +190,17 @@ async fn charges(db: &TestDb, channel: B256) -> HashMap<String, u64> {
 }
 
 impl Client {
-    async fn open(fixture: &Fixture, index: usize) -> Self {
+    async fn open(fixture: &Fixture, index: usize, received: &Arc<AtomicU64>) -> Self {
         let payer = fixture.payer_with_channel(DEPOSIT, PRICE).await;
         let step = if index.is_multiple_of(2) { 0 } else { 2_000 * PRICE };
-        Self { payer, allowed: PRICE, step, requests: Vec::new(), name: format!("payer-{index}") }
+        Self {
+            payer,
+            allowed: PRICE,
+            step,
+            requests: Vec::new(),
+            name: format!("payer-{index}"),
+            received: Arc::clone(received),
+        }
     }
 
     /// Streams until it is enough, and then a short stream to its end.
@@ -237,6 +255,7 @@ impl Client {
                     if let Some(text) = text(&chunk) {
                         assert_eq!(text, format!(" word{}", sent.chunks), "{}: a chunk is missing", sent.id);
                         sent.chunks += 1;
+                        self.received.fetch_add(1, Ordering::SeqCst);
                     }
                 }
                 Frame::NeedVoucher(ask) => {

@@ -1,5 +1,6 @@
 //! Other people's clients, unmodified, against `farebox dev` as its users start it.
 
+use std::path::PathBuf;
 use std::process::Stdio;
 
 use alloy::signers::SignerSync as _;
@@ -168,7 +169,7 @@ fn claude_code_logs_in_and_calls_a_paid_tool() {
         let dev = Dev::start(crate::FAREBOX).await;
         let (_model, model_url) = scripted_model().await;
         let home = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
-        let program = installed("tests/clients/node_modules/@anthropic-ai/claude-code-linux-x64/claude");
+        let program = claude_code();
         let in_home = |mut command: Command| {
             command.env("HOME", home.path()).env("ANTHROPIC_BASE_URL", &model_url);
             command.env("ANTHROPIC_API_KEY", "sk-ant-test").env("IS_SANDBOX", "1");
@@ -200,6 +201,14 @@ fn claude_code_logs_in_and_calls_a_paid_tool() {
         assert!(said.contains("TOOL SAID") && said.contains("EMAIL_ADDRESS"), "{said}");
         assert_paid(&dev).await;
     });
+}
+
+/// The program of Claude Code for this machine: its package has one for each kind.
+fn claude_code() -> PathBuf {
+    let packages =
+        std::fs::read_dir(installed("tests/clients/node_modules/@anthropic-ai")).expect("a folder");
+    let mut programs = packages.flatten().map(|package| package.path().join("claude"));
+    programs.find(|program| program.is_file()).expect("Claude Code is installed: run `make tools`")
 }
 
 /// The preview was paid from the account's credits.
