@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 
+use crate::fetch::FetchError;
 use crate::http::State;
 use crate::http::error::{Code, HttpError, wait_seconds};
 use crate::http::gates::rated_key::count_guess;
@@ -111,6 +112,8 @@ pub fn unknown_client(app: &State, received: &Received, error: UnknownClient) ->
             HttpError::new(Code::RateLimitExceededRpm, error.to_string()).retry_after(seconds)
         }
         UnknownClient::Store(error) => unavailable(&error),
+        // This server's own limits: not the client's fault.
+        UnknownClient::Fetch(FetchError::Busy) => HttpError::unavailable(error.to_string()),
         UnknownClient::Unknown | UnknownClient::Fetch(_) | UnknownClient::Metadata(_) => {
             let error = HttpError::new(Code::InvalidClient, error.to_string());
             count_guess(app, received.client, error, received.at)
