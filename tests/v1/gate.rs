@@ -126,7 +126,9 @@ fn an_expired_key_is_inactive() {
     run(async {
         let fixture = Fixture::with_config(|_| {}).await;
         let customer = fixture.customer(1_000).await;
-        fixture.server.db.execute("UPDATE api_keys SET expires_at = 1").await;
+        // A moment ago: what ended long ago is forgotten.
+        let past = Timestamp::now().millis() - 1_000;
+        fixture.server.db.execute(&format!("UPDATE api_keys SET expires_at = {past}")).await;
         refused(&reply(fixture.get(&customer, "/v1/models")).await, 401, "inactive_api_key");
         fixture.finish().await;
     });
