@@ -21,11 +21,15 @@ pub fn layer() -> CompressionLayer<And<SizeAbove, MayKeep>> {
     // The fastest level: anybody may ask for the documents.
     CompressionLayer::new()
         .quality(CompressionLevel::Fastest)
-        .compress_when(SizeAbove::new(MIN_BYTES).and(may_be_kept as MayKeep))
+        .compress_when(SizeAbove::new(MIN_BYTES).and(is_kept as MayKeep))
+}
+
+fn is_kept(_: StatusCode, _: Version, headers: &HeaderMap, _: &Extensions) -> bool {
+    may_be_kept(headers)
 }
 
 /// Returns true for an answer that caches may keep.
-fn may_be_kept(_: StatusCode, _: Version, headers: &HeaderMap, _: &Extensions) -> bool {
+pub fn may_be_kept(headers: &HeaderMap) -> bool {
     headers
         .get(CACHE_CONTROL)
         .is_some_and(|policy| policy.as_bytes().windows(7).any(|word| word == b"max-age"))
@@ -49,7 +53,7 @@ mod tests {
         ] {
             let policy = policy.map(|policy| (CACHE_CONTROL, HeaderValue::from_static(policy)));
             let headers = HeaderMap::from_iter(policy);
-            let found = may_be_kept(StatusCode::OK, Version::HTTP_11, &headers, &Extensions::new());
+            let found = may_be_kept(&headers);
             assert_eq!(found, expected, "{headers:?}");
         }
     }

@@ -4,6 +4,7 @@ mod clock;
 mod code;
 mod compression;
 mod error;
+mod etag;
 mod gates;
 mod json_size;
 mod mcp;
@@ -18,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::{HeaderName, Method, Uri, header};
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{any, get, head};
 use axum::{Extension, Router};
 use tower_http::cors::{Any, CorsLayer};
@@ -64,6 +65,7 @@ pub fn router(app: &State) -> Router {
         .merge(oauth::router())
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
+        .layer(from_fn(etag::tag))
         .layer(compression::layer())
         // What cannot be decoded is refused where bodies are read.
         .layer(RequestDecompressionLayer::new().pass_through_unaccepted(true))
@@ -108,6 +110,7 @@ fn exposed() -> Vec<HeaderName> {
     let payment = [
         header::WWW_AUTHENTICATE,
         header::RETRY_AFTER,
+        header::ETAG,
         PAYMENT_RECEIPT,
         HeaderName::from_static("payment-session"),
         HeaderName::from_static("payment-session-snapshot"),

@@ -121,3 +121,24 @@ fn documents_are_compressed_for_who_asks() {
         }
     });
 }
+
+/// Who has an answer that caches may keep is told that it still holds.
+#[test]
+fn what_may_be_kept_is_not_sent_twice() {
+    run(async {
+        let server = Server::start().await;
+        for path in ["/openapi.json", "/llms.txt", "/mcp/server-card"] {
+            let first = reply(server.get(path)).await;
+            let tag = first.header("etag").expect("a tag").to_owned();
+            for (known, status) in
+                [(tag.as_str(), 304), (&format!("\"other\", {tag}"), 304), ("\"other\"", 200)]
+            {
+                let again = reply(server.get(path).header("if-none-match", known)).await;
+                assert_eq!((again.status, again.text.is_empty()), (status, status == 304), "{path}: {known}");
+                assert_eq!(again.header("etag"), Some(tag.as_str()));
+            }
+        }
+        let fresh = reply(server.get("/healthz").header("if-none-match", "*")).await;
+        assert_eq!((fresh.status, fresh.header("etag")), (200, None));
+    });
+}
