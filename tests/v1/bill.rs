@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use farebox::config::ItemPrices;
 use farebox::keys::KeyLimits;
 use farebox::ledger::Entry;
-use farebox_test_support::harness::run;
+use farebox_test_support::harness::{reply, run};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::fixture::{Customer, Fixture, Transcript, money};
+use crate::fixture::{CHAT, Customer, Fixture, Transcript, body, concurrently, money};
 
 /// Usage of a server, as it writes it, and what it means. The forms are written after the servers' documentation.
 #[derive(Deserialize)]
@@ -350,6 +350,43 @@ fn a_budget_sets_the_price_of_images_aside() {
         fixture.idle().await;
         let entry = fixture.entries(&customer).await.remove(0);
         assert_eq!(entry.amount.micros(), cost(&[("input", 9), ("imageOutput", 900)]));
+        fixture.finish().await;
+    });
+}
+
+/// Twenty at once with one key, whatever the answers are made of and whatever usage their server reports: the budget is
+/// never exceeded, and what was answered was charged.
+#[test]
+fn attack_41_a_budget_is_never_exceeded_whatever_the_content() {
+    run(async {
+        let fixture = fixture().await;
+        let owner = fixture.customer(100_000_000).await.owner;
+        let largest = json!({"prompt_tokens": 4_000, "completion_tokens": 300, "total_tokens": 4_300,
+            "completion_tokens_details": {"reasoning_tokens": 100, "image_tokens": 100, "audio_tokens": 100}});
+        for (content, message) in contents() {
+            for (usage, is_stream) in
+                [(Some(&largest), false), (Some(&largest), true), (None, false), (None, true)]
+            {
+                let budget = 60_000;
+                let limits = KeyLimits { total: Some(money(budget)), ..KeyLimits::default() };
+                let customer = fixture.key(&owner, limits).await;
+                let script = raw(&message, usage, is_stream);
+                let body = body(&script, &json!({"max_tokens": 300, "stream": is_stream}));
+                let answers =
+                    concurrently((0..20).map(|_| reply(fixture.post(&customer, CHAT, &body)))).await;
+                fixture.idle().await;
+                let entries = fixture.entries(&customer).await.into_iter();
+                let own = entries.filter(|entry| entry.meta["key"] == customer.id.as_str());
+                let own: Vec<i64> = own.map(|entry| entry.amount.micros()).collect();
+                let (spent, served) =
+                    (own.iter().sum::<i64>(), answers.iter().filter(|a| a.status == 200).count());
+                assert!(spent <= budget, "{content}: {spent} of {budget}");
+                assert!(
+                    served > 0 && own.iter().filter(|amount| **amount > 0).count() == served,
+                    "{content}: {own:?}"
+                );
+            }
+        }
         fixture.finish().await;
     });
 }
