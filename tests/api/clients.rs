@@ -117,8 +117,9 @@ fn frameworks_work_with_prepaid_credits() {
         let script = installed("tests/clients/frameworks.mjs");
         succeeds(Command::new("node").arg(&script).arg(dev.json())).await;
         let python = installed(".tools/python/bin/python");
-        let script = installed("tests/clients/langchain_chat.py");
-        succeeds(Command::new(python).arg(script).arg(dev.json())).await;
+        for script in ["tests/clients/langchain_chat.py", "tests/clients/litellm_chat.py"] {
+            succeeds(Command::new(&python).arg(installed(script)).arg(dev.json())).await;
+        }
     });
 }
 
