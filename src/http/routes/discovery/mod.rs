@@ -182,10 +182,11 @@ pub async fn favicon() -> impl IntoResponse {
 fn catalog_document(config: &Config) -> Value {
     let (url, mcp) = (&config.server.public_url, config.mcp_url());
     let card = |path: &str| {
-        let kind = "application/mcp-server-card+json";
-        json!({ "anchor": format!("{mcp}{path}"), "service-desc": [{ "href": format!("{mcp}{path}/server-card"), "type": kind }] })
+        let href = format!("{mcp}{path}/server-card");
+        let card = json!({ "href": href, "type": "application/mcp-server-card+json" });
+        json!({ "anchor": format!("{mcp}{path}"), "service-desc": [card] })
     };
-    json!({ "linkset": [card("/mcp"), card("/mpp/mcp"), {
+    let api = json!({
         "anchor": url,
         "service-desc": [
             { "href": format!("{url}/openapi.json"), "type": "application/json", "title": "What agents pay for" },
@@ -193,7 +194,8 @@ fn catalog_document(config: &Config) -> Value {
         ],
         "service-doc": [{ "href": format!("{url}/llms.txt"), "type": "text/plain" }],
         "status": [{ "href": format!("{url}/healthz"), "type": "application/json" }],
-    }] })
+    });
+    json!({ "linkset": [api, card("/mcp"), card("/mpp/mcp")] })
 }
 
 /// Returns every documented operation as (METHOD, path, its description).
