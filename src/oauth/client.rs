@@ -29,8 +29,10 @@ pub const MAX_CLIENT_ID: usize = 8 << 10;
 pub enum ClientOrigin {
     /// It registered itself.
     Registered,
-    /// By the document at its `client_id`, or in the configuration.
+    /// By the document at its `client_id`: its own claim as well.
     Document,
+    /// By the configuration: the operator vouches for it.
+    Pinned,
 }
 
 /// A client.

@@ -34,7 +34,7 @@ use crate::id::Timestamp;
 use crate::keys::{Key, KeyId, KeyRejection, Keys};
 use crate::limits::{Buckets, Rate};
 
-use client::{ClientMetadata, OauthClient};
+use client::{ClientMetadata, ClientOrigin, OauthClient};
 use documents::DocumentCache;
 pub use documents::UnknownClient;
 pub use grants::{Consent, GrantError};
@@ -100,6 +100,7 @@ pub fn pinned_clients(config: &Config) -> Result<BTreeMap<String, OauthClient>, 
             ..ClientMetadata::default()
         };
         let read = OauthClient::published(client_id, &metadata, &config.mcp.redirect_schemes);
+        let read = read.map(|client| OauthClient { origin: ClientOrigin::Pinned, ..client });
         let key = format!("mcp.clients.\"{client_id}\"");
         let read = read.map_err(|error| ConfigError::Invalid { key, why: error.to_string() })?;
         Ok((client_id.clone(), read))

@@ -1,5 +1,6 @@
 //! Class 61: redirect URIs that lead a code elsewhere.
 
+use farebox::config::PinnedClient;
 use farebox_test_support::agent::Agent;
 use farebox_test_support::harness::{Server, run};
 use reqwest::Url;
@@ -104,6 +105,33 @@ fn attack_61_a_refused_request_is_no_open_redirect() {
             assert_eq!(parameter(&location, "state").as_ref(), Some(&client.state));
             assert_eq!(parameter(&location, "iss").as_ref(), Some(&server.url));
         }
+    });
+}
+
+/// Anybody can publish a document, too: only who is in the configuration is sent on.
+#[test]
+fn attack_61_a_document_makes_no_open_redirect() {
+    const DOCUMENT: &str = "https://client.example/oauth.json";
+    run(async {
+        let server = Server::with_config(|config| {
+            config.mcp.fetch_clients = false;
+            let pinned = PinnedClient { name: "Pinned".into(), redirect_uris: vec![WEB.into()] };
+            config.mcp.clients.insert(DOCUMENT.into(), pinned);
+        })
+        .await;
+        let client = Client::new(DOCUMENT, WEB);
+        client.log_in(&server, &Agent::random(), &json!({})).await;
+        let plain = [("code_challenge_method", "plain")];
+        let sent = client.open(&server, &plain).await;
+        assert_eq!(sent.status, 302, "{}", sent.text);
+        assert!(sent.header("location").is_some_and(|location| location.starts_with(WEB)));
+        // Not in the configuration any more, it is known by what it published.
+        let mut server = server.restart(|config| config.mcp.clients.clear()).await;
+        sealed(&client.open(&server, &[]).await);
+        let page = client.open(&server, &plain).await;
+        assert_eq!((page.status, page.header("location")), (400, None));
+        assert!(page.text.contains("Go back to client.example"), "{}", page.text);
+        server.stop().await;
     });
 }
 

@@ -66,8 +66,8 @@ async fn recipient(
     Ok((client, redirect_uri))
 }
 
-/// Tells the client why its request is refused. A site that registered itself a moment ago is not redirected to unasked:
-/// this server would be a link to anywhere.
+/// Tells the client why its request is refused. A site that nobody vouches for is not redirected to unasked: anybody can
+/// register one or publish a document, and this server would be a link to anywhere.
 fn refuse(
     app: &State,
     client: &OauthClient,
@@ -77,7 +77,7 @@ fn refuse(
 ) -> Response {
     let parameters = [("error", refused.error), ("error_description", refused.description)];
     let location = request::answer(redirect_uri, state, &parameters, app.oauth.issuer());
-    if client.origin == ClientOrigin::Registered && redirect_uri.kind() != RedirectKind::Loopback {
+    if client.origin != ClientOrigin::Pinned && redirect_uri.kind() != RedirectKind::Loopback {
         return page::refused(app, redirect_uri, refused.description, &location);
     }
     (StatusCode::FOUND, [(LOCATION, location)]).into_response()

@@ -136,10 +136,10 @@ pub fn consent(app: &State, request: &AuthorizationRequest, sealed: &str, denied
 fn about(client: &OauthClient, redirect_uri: &RedirectUri) -> String {
     let name = escape(&client.display_name());
     let (known_by, mut warnings) = match (client.origin, client.document_host()) {
-        (ClientOrigin::Document, Some(host)) => {
+        (ClientOrigin::Document | ClientOrigin::Pinned, Some(host)) => {
             (format!("published by <strong>{}</strong>", escape(&host)), String::new())
         }
-        (ClientOrigin::Document | ClientOrigin::Registered, _) => (
+        (ClientOrigin::Document | ClientOrigin::Pinned | ClientOrigin::Registered, _) => (
             "registered itself".to_owned(),
             format!(
                 "<p class=\"warning\"><strong>Nobody vouches for the name “{name}”.</strong> The program chose it \
