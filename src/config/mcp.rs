@@ -45,7 +45,7 @@ impl Default for McpConfig {
             redirect_schemes: ["cursor", "vscode", "vscode-insiders"].map(str::to_owned).into(),
             allowed_origins: Vec::new(),
             registration_rpm: 20,
-            token_rpm: 60,
+            token_rpm: 10,
         }
     }
 }

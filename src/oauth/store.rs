@@ -4,7 +4,7 @@
 
 use super::client::{OauthClient, stored_id};
 use super::scope::Scopes;
-use super::token::{ACCESS_TTL_MS, CODE_TTL_MS, TokenHash};
+use super::token::{ACCESS_TTL_MS, CODE_TTL_MS, RETRY_MS, TokenHash};
 use crate::db::statements::{Row, Statements as _};
 use crate::db::{Db, DbError, Tx, TxError};
 use crate::id::Timestamp;
@@ -12,6 +12,8 @@ use crate::keys::{KeyId, KeysError};
 
 /// Time for which a code is kept after its end, to be recognised when it is used again, in milliseconds.
 const KEPT_CODE_MS: i64 = 86_400_000;
+/// Time for which a used refresh token is kept after its use, to be recognised when it comes again, in milliseconds.
+const KEPT_USED_MS: i64 = RETRY_MS + 86_400_000;
 /// Time for which a client is kept that has no grant any more, in milliseconds.
 const KEPT_CLIENT_MS: i64 = 90 * 86_400_000;
 
@@ -235,12 +237,21 @@ pub(super) async fn put_code(tx: &mut Tx, code: &NewCode<'_>, now: Timestamp) ->
     Ok(())
 }
 
+/// Locks the key of a code's or refresh token's grant until the transaction ends. All that changes the tokens of a grant
+/// holds it, so that a family that ends gets no successor at the same time.
+async fn lock_key(tx: &mut Tx, table: &str, hash: &TokenHash) -> Stored<()> {
+    let lock = tx.engine().for_update_of("k");
+    let text = format!("SELECT k.id FROM {table} t JOIN api_keys k ON k.id = t.key WHERE t.hash = $1{lock}");
+    tx.fetch_optional(&text, vec![hash.as_str().into()]).await?;
+    Ok(())
+}
+
 /// Finds a code, and keeps others from using it until the transaction ends.
 pub(super) async fn code(tx: &mut Tx, hash: &TokenHash, now: Timestamp) -> Stored<Option<PresentedCode>> {
-    let lock = tx.engine().for_update_of("t");
+    lock_key(tx, "oauth_codes", hash).await?;
     let text = format!(
         "SELECT {KEY}, t.redirect_uri, t.challenge, t.expires_at, t.used_at FROM oauth_codes t \
-         JOIN oauth_grants g ON g.key = t.key JOIN api_keys k ON k.id = g.key WHERE t.hash = $1{lock}"
+         JOIN oauth_grants g ON g.key = t.key JOIN api_keys k ON k.id = g.key WHERE t.hash = $1"
     );
     let Some(row) = tx.fetch_optional(&text, vec![hash.as_str().into()]).await? else { return Ok(None) };
     Ok(Some(PresentedCode {
@@ -263,10 +274,10 @@ pub(super) async fn refresh_token(
     hash: &TokenHash,
     now: Timestamp,
 ) -> Stored<Option<PresentedRefresh>> {
-    let lock = tx.engine().for_update_of("t");
+    lock_key(tx, "oauth_refresh_tokens", hash).await?;
     let text = format!(
         "SELECT {KEY}, t.family, t.used_at FROM oauth_refresh_tokens t \
-         JOIN oauth_grants g ON g.key = t.key JOIN api_keys k ON k.id = g.key WHERE t.hash = $1{lock}"
+         JOIN oauth_grants g ON g.key = t.key JOIN api_keys k ON k.id = g.key WHERE t.hash = $1"
     );
     let Some(row) = tx.fetch_optional(&text, vec![hash.as_str().into()]).await? else { return Ok(None) };
     Ok(Some(PresentedRefresh { grant: presented(&row, now)?, family: row.text("family")? }))
@@ -278,9 +289,11 @@ pub(super) async fn use_refresh_token(tx: &mut Tx, hash: &TokenHash, now: Timest
     Ok(())
 }
 
-pub(super) async fn is_refresh_token(tx: &mut Tx, hash: &TokenHash) -> Stored<bool> {
-    let text = "SELECT 1 AS one FROM oauth_refresh_tokens WHERE hash = $1";
-    Ok(tx.fetch_optional(text, vec![hash.as_str().into()]).await?.is_some())
+/// Returns true if a refresh token was used; `None` if there is none.
+pub(super) async fn is_used(tx: &mut Tx, hash: &TokenHash) -> Stored<Option<bool>> {
+    let text = "SELECT used_at FROM oauth_refresh_tokens WHERE hash = $1";
+    let Some(row) = tx.fetch_optional(text, vec![hash.as_str().into()]).await? else { return Ok(None) };
+    Ok(Some(row.whole_or_null("used_at")?.is_some()))
 }
 
 pub(super) async fn put_refresh_token(
@@ -351,13 +364,19 @@ pub(super) async fn delete_family(tx: &mut Tx, key: &KeyId, family: &str, now: T
     Ok(tx.fetch_optional(text, vec![key.as_str().into(), now.millis().into()]).await?.is_some())
 }
 
-/// Deletes what is of no use any more: expired access tokens, codes of yesterday, clients without grants. Grants go with
-/// their keys.
+/// Deletes what is of no use any more: expired access tokens, codes and used refresh tokens of yesterday, clients without
+/// grants. Of a family the refresh token that was used last stays: it gets its successor again. Grants go with their keys.
 pub(super) async fn forget_ended(db: &Db, now: Timestamp) -> Stored<u64> {
     let before = |millis| now.checked_sub_millis(millis).unwrap_or(now).millis();
     let statements = [
         ("DELETE FROM oauth_access_tokens WHERE expires_at < $1", now.millis()),
         ("DELETE FROM oauth_codes WHERE expires_at < $1", before(KEPT_CODE_MS)),
+        (
+            "DELETE FROM oauth_refresh_tokens WHERE used_at < $1 AND EXISTS (SELECT 1 FROM oauth_refresh_tokens n \
+             WHERE n.key = oauth_refresh_tokens.key AND n.family = oauth_refresh_tokens.family \
+             AND n.used_at > oauth_refresh_tokens.used_at)",
+            before(KEPT_USED_MS),
+        ),
         (
             "DELETE FROM oauth_clients WHERE authorized_at < $1 \
              AND NOT EXISTS (SELECT 1 FROM oauth_grants g WHERE g.client = oauth_clients.id)",

@@ -14,8 +14,8 @@ use crate::id::Timestamp;
 pub const CODE_TTL_MS: i64 = 60_000;
 /// Time for which an access token opens the resource, in milliseconds.
 pub const ACCESS_TTL_MS: i64 = 3_600_000;
-/// Time for which a used refresh token still gets the successor that it got, in milliseconds: the answer may have been
-/// lost, or another process of the client have been faster.
+/// Time for which a used refresh token gets the newest token of its chain, in milliseconds: another process of the client
+/// may have been faster, and faster again.
 pub const RETRY_MS: i64 = 60_000;
 /// Label of refresh tokens, which follow from one another.
 const SUCCESSOR: &str = "refresh";
@@ -99,10 +99,11 @@ impl MintedToken {
 pub enum Rotation {
     /// It gets a successor and is used.
     First,
-    /// It gets the successor that it got.
+    /// It was used a moment ago, and gets the unused token that it led to.
     Retry,
-    /// It was used long ago: somebody else may have it, so its grant ends.
-    Reused,
+    /// It was used long ago, and gets its successor if that is unused: the answer was lost. Otherwise somebody else may
+    /// have it, so its family ends.
+    Late,
 }
 
 impl Rotation {
@@ -114,7 +115,7 @@ impl Rotation {
         match age {
             None => Self::First,
             Some(age) if age < RETRY_MS => Self::Retry,
-            Some(_) => Self::Reused,
+            Some(_) => Self::Late,
         }
     }
 }
@@ -124,15 +125,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_used_token_gets_the_same_successor_for_a_minute() {
+    fn a_used_token_is_retried_for_a_minute() {
         let at = Timestamp::from_millis;
         assert_eq!(Rotation::of(None, at(0)), Rotation::First);
         for (now, expected) in [
             (99_000, Rotation::Retry),
             (100_000, Rotation::Retry),
             (159_999, Rotation::Retry),
-            (160_000, Rotation::Reused),
-            (i64::MAX, Rotation::Reused),
+            (160_000, Rotation::Late),
+            (i64::MAX, Rotation::Late),
         ] {
             assert_eq!(Rotation::of(Some(at(100_000)), at(now)), expected, "{now}");
         }

@@ -65,12 +65,25 @@ pub struct Refresh<'a> {
 enum Exchange {
     Done(TokenSet),
     Refused(TokenRefused),
-    /// The grant of this key ended with it: what was presented had been used before.
-    Ended(KeyId, TokenRefused),
+    /// The family ended with it: what was presented had been used before.
+    Reused {
+        key: KeyId,
+        ended: Ended,
+        reason: TokenRefused,
+    },
+}
+
+/// Extent to which access ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    /// One family of a grant that has others.
+    Family,
+    /// The last family, and with it the grant.
+    Grant,
 }
 
 impl Oauth {
-    /// Exchanges a code, once. A code that comes again ends its grant.
+    /// Exchanges a code, once. A code that comes again, from the client that it was given to, ends its family.
     ///
     /// # Errors
     /// [`TokenRefused`].
@@ -103,13 +116,17 @@ impl Oauth {
         if grant.client != stored_id(exchange.client_id) {
             return refused(CODE);
         }
-        if grant.used_at.is_some() {
-            return end(tx, grant, CODE, now).await;
-        }
+        // Before all else: whoever finds a used code in a log ends nothing with it.
         let is_of_verifier = CodeChallenge::parse(&code.challenge)
             .is_some_and(|challenge| challenge.is_of(exchange.code_verifier));
         let is_for_redirect = exchange.redirect_uri.is_none_or(|uri| uri == code.redirect_uri);
-        if !grant.is_active || now >= code.expires_at || !is_of_verifier || !is_for_redirect {
+        if !grant.is_active || !is_of_verifier || !is_for_redirect {
+            return refused(CODE);
+        }
+        if grant.used_at.is_some() {
+            return reused(tx, grant, hash.as_str(), CODE, now).await;
+        }
+        if now >= code.expires_at {
             return refused(CODE);
         }
         if !is_granted(&self.resource, grant, exchange.resource) {
@@ -121,8 +138,8 @@ impl Oauth {
         Ok(Exchange::Done(tokens(grant, access, refresh, grant.scopes.clone(), now)))
     }
 
-    /// Exchanges a refresh token for its successor. The same token gets the same successor for a minute; one that comes
-    /// later ends its grant.
+    /// Exchanges a refresh token for its successor, and again for the same one while that is unused. Once it was used, the
+    /// token gets the newest of its chain for a minute; one that comes later ends its family.
     ///
     /// # Errors
     /// [`TokenRefused`].
@@ -151,9 +168,16 @@ impl Oauth {
             return refused(REFRESH);
         }
         let rotation = Rotation::of(grant.used_at, now);
-        if rotation == Rotation::Reused {
-            return end(tx, grant, REFRESH, now).await;
-        }
+        let successor = match rotation {
+            Rotation::First => MintedToken::successors(&self.sealer, refresh.token).next(),
+            Rotation::Retry | Rotation::Late => self.unused_after(tx, refresh.token, rotation).await?,
+        };
+        let Some(successor) = successor else {
+            return match rotation {
+                Rotation::Late => reused(tx, grant, family, REFRESH, now).await,
+                Rotation::First | Rotation::Retry => refused(REFRESH),
+            };
+        };
         if !is_granted(&self.resource, grant, refresh.resource) {
             return refused(TokenRefused::Target);
         }
@@ -166,26 +190,38 @@ impl Oauth {
             Some(Some(scopes)) if scopes.is_within(&grant.scopes) => Some(scopes),
             Some(_) => return refused(TokenRefused::Scope),
         };
-        let mut successors = MintedToken::successors(&self.sealer, refresh.token);
-        let successor = if rotation == Rotation::First {
-            let successor = successors.next().expect("there is a secret");
+        if rotation == Rotation::First {
             store::use_refresh_token(tx, hash, now).await?;
             store::put_refresh_token(tx, &successor.hash, &grant.key, family, now).await?;
-            successor
-        } else {
-            let mut given = None;
-            for successor in successors {
-                if store::is_refresh_token(tx, &successor.hash).await? {
-                    given = Some(successor);
-                    break;
-                }
-            }
-            let Some(given) = given else { return refused(REFRESH) };
-            given
-        };
+        }
         store::put_access_token(tx, &access.hash, &grant.key, family, narrowed.as_ref(), now).await?;
         let scopes = narrowed.unwrap_or_else(|| grant.scopes.clone());
         Ok(Exchange::Done(tokens(grant, access, &successor, scopes, now)))
+    }
+
+    /// Finds the unused token that a used one led to: its successor, or for a retry the end of its chain. `None` if there is
+    /// none, or it follows from a secret that was rotated away.
+    async fn unused_after(
+        &self,
+        tx: &mut Tx,
+        used: &str,
+        rotation: Rotation,
+    ) -> Result<Option<MintedToken>, OauthStoreError> {
+        let mut last = Secret::from(used);
+        loop {
+            let mut following = None;
+            for successor in MintedToken::successors(&self.sealer, last.expose()) {
+                if let Some(is_used) = store::is_used(tx, &successor.hash).await? {
+                    following = Some((successor, is_used));
+                    break;
+                }
+            }
+            match following {
+                Some((successor, false)) => return Ok(Some(successor)),
+                Some((successor, true)) if rotation == Rotation::Retry => last = successor.text,
+                Some(_) | None => return Ok(None),
+            }
+        }
     }
 
     /// Revokes a token of a client: an access token alone, with a refresh token its whole family, and with the last family
@@ -209,9 +245,8 @@ impl Oauth {
             if let Some(hash) = refresh
                 && let Some(found) = store::refresh_token(&mut tx, hash, now).await?
                 && found.grant.client == stored_id(client_id)
-                && !store::delete_family(&mut tx, &found.grant.key, &found.family, now).await?
+                && end_family(&mut tx, &found.grant, &found.family, now).await? == Ended::Grant
             {
-                keys::revoke(&mut tx, &found.grant.owner, &found.grant.key, now).await?;
                 ended = Some(found.grant.key);
             }
             Ok::<_, OauthStoreError>((tx, ended))
@@ -226,9 +261,11 @@ impl Oauth {
         match outcome {
             Exchange::Done(tokens) => Ok(tokens),
             Exchange::Refused(reason) => Err(reason),
-            Exchange::Ended(key, reason) => {
-                self.keys.cancel_requests(&key);
-                tracing::warn!(%key, "a code or refresh token was used again; its grant is revoked");
+            Exchange::Reused { key, ended, reason } => {
+                if ended == Ended::Grant {
+                    self.keys.cancel_requests(&key);
+                }
+                tracing::warn!(%key, ?ended, "a code or refresh token was used again");
                 metrics::counter!("farebox_oauth_reuse_total").increment(1);
                 Err(reason)
             }
@@ -236,15 +273,30 @@ impl Oauth {
     }
 }
 
-/// Ends a grant, because what was presented had been used before.
-async fn end(
+/// Ends a family, because what was presented had been used before.
+async fn reused(
     tx: &mut Tx,
     grant: &PresentedGrant,
+    family: &str,
     reason: TokenRefused,
     now: Timestamp,
 ) -> Result<Exchange, OauthStoreError> {
+    let ended = end_family(tx, grant, family, now).await?;
+    Ok(Exchange::Reused { key: grant.key.clone(), ended, reason })
+}
+
+/// Ends a family, and with the last one the grant: nobody could use it.
+async fn end_family(
+    tx: &mut Tx,
+    grant: &PresentedGrant,
+    family: &str,
+    now: Timestamp,
+) -> Result<Ended, OauthStoreError> {
+    if store::delete_family(tx, &grant.key, family, now).await? {
+        return Ok(Ended::Family);
+    }
     keys::revoke(tx, &grant.owner, &grant.key, now).await?;
-    Ok(Exchange::Ended(grant.key.clone(), reason))
+    Ok(Ended::Grant)
 }
 
 /// Returns true if a request's resources are what was granted, which still is the resource of this server.

@@ -66,7 +66,7 @@ fn attack_29_a_code_is_for_its_client_redirect_verifier_and_resource() {
 }
 
 #[test]
-fn attack_62_a_code_that_comes_again_ends_its_grant() {
+fn attack_62_a_code_that_comes_again_ends_its_family() {
     run(on_every_engine(
         |_| {},
         async |server| {
@@ -87,6 +87,35 @@ fn attack_62_a_code_that_comes_again_ends_its_grant() {
             // The client can log in anew.
             let tokens = client.again().log_in(server, &wallet, &json!({})).await;
             assert!(opens(server, &tokens.access).await);
+        },
+    ));
+}
+
+/// Codes are in the histories of browsers and in the logs of proxies, and a `client_id` is no secret.
+#[test]
+fn attack_62_a_used_code_ends_nothing_without_its_verifier_and_no_other_family() {
+    run(on_every_engine(
+        |_| {},
+        async |server| {
+            let wallet = Agent::random();
+            let client = Client::registered(server).await;
+            let other = client.again().log_in(server, &wallet, &json!({})).await;
+            let code = client.code(server, &wallet, &json!({})).await;
+            let tokens = Tokens::of(&client.exchange(server, &code, &[]).await);
+            let verifier = client.again().verifier;
+            for wrong in [
+                ("code_verifier", verifier.as_str()),
+                ("redirect_uri", "http://127.0.0.1:3119/callback"),
+                ("client_id", &Client::registered(server).await.id),
+            ] {
+                refused(&client.exchange(server, &code, &[wrong]).await, 400, "invalid_grant");
+                assert!(opens(server, &tokens.access).await, "{wrong:?}");
+            }
+            refused(&client.exchange(server, &code, &[]).await, 400, "invalid_grant");
+            assert!(!opens(server, &tokens.access).await && opens(server, &other.access).await);
+            refused(&client.refresh(server, &tokens.refresh, &[]).await, 400, "invalid_grant");
+            Tokens::of(&client.refresh(server, &other.refresh, &[]).await);
+            assert_eq!(grants(server, &wallet).await.len(), 1);
         },
     ));
 }

@@ -1,12 +1,15 @@
 //! Class 68: refresh tokens that are stolen, lost on the way, used by two at once, or made to ask for more.
 
 use farebox::config::Secret;
+use farebox::id::Timestamp;
 use farebox_test_support::agent::Agent;
 use farebox_test_support::capture::logged;
 use farebox_test_support::harness::{Server, reply, run};
 use serde_json::json;
 
-use crate::fixture::{Client, Instances, Tokens, grants, on_every_engine, opens, post_form, refused};
+use crate::fixture::{
+    Client, Instances, Tokens, grants, on_every_engine, only_grant, opens, post_form, refused,
+};
 
 /// Moves every use of a refresh token into the past.
 async fn age(server: &Server, millis: i64) {
@@ -44,7 +47,7 @@ fn attack_68_parallel_refreshes_get_one_successor() {
 }
 
 #[test]
-fn attack_68_a_lost_answer_is_asked_for_again_and_later_reuse_ends_the_grant() {
+fn attack_68_a_lost_answer_is_asked_for_again_and_later_reuse_ends_the_family() {
     run(on_every_engine(
         |_| {},
         async |server| {
@@ -72,6 +75,142 @@ fn attack_68_a_lost_answer_is_asked_for_again_and_later_reuse_ends_the_grant() {
             for secret in [&first.refresh, &next.access] {
                 assert!(!logged().contains(secret.as_str()));
             }
+        },
+    ));
+}
+
+/// A server that died after it committed may be back later than the retry window: its client lost nothing but time.
+#[test]
+fn attack_68_a_lost_answer_is_asked_for_again_however_late() {
+    run(on_every_engine(
+        |_| {},
+        async |server| {
+            let wallet = Agent::random();
+            let client = Client::registered(server).await;
+            let first = client.log_in(server, &wallet, &json!({})).await;
+            let lost = Tokens::of(&client.refresh(server, &first.refresh, &[]).await);
+            age(server, 70_000).await;
+            let again = Tokens::of(&client.refresh(server, &first.refresh, &[]).await);
+            assert_eq!(again.refresh, lost.refresh);
+            age(server, 86_400_000).await;
+            let again = Tokens::of(&client.refresh(server, &first.refresh, &[]).await);
+            assert_eq!(again.refresh, lost.refresh);
+            assert!(opens(server, &lost.access).await && opens(server, &again.access).await);
+        },
+    ));
+}
+
+/// The other process refreshed twice meanwhile: a used successor would be reuse when it is presented.
+#[test]
+fn attack_68_a_retry_gets_the_newest_token_of_its_chain() {
+    run(on_every_engine(
+        |_| {},
+        async |server| {
+            let wallet = Agent::random();
+            let client = Client::registered(server).await;
+            let first = client.log_in(server, &wallet, &json!({})).await;
+            let second = Tokens::of(&client.refresh(server, &first.refresh, &[]).await);
+            age(server, 50_000).await;
+            let third = Tokens::of(&client.refresh(server, &second.refresh, &[]).await);
+            age(server, 5_000).await;
+            let retried = Tokens::of(&client.refresh(server, &first.refresh, &[]).await);
+            assert_eq!(retried.refresh, third.refresh);
+            age(server, 65_000).await;
+            let next = Tokens::of(&client.refresh(server, &retried.refresh, &[]).await);
+            assert!(opens(server, &next.access).await);
+        },
+    ));
+}
+
+/// Uses a token twice over, so that presenting it again is reuse; returns the newest tokens.
+async fn outlived(server: &Server, client: &Client, tokens: &Tokens) -> Tokens {
+    let next = Tokens::of(&client.refresh(server, &tokens.refresh, &[]).await);
+    let next = Tokens::of(&client.refresh(server, &next.refresh, &[]).await);
+    age(server, 61_000).await;
+    next
+}
+
+#[test]
+fn attack_68_reuse_logs_out_one_installation_and_no_other() {
+    run(on_every_engine(
+        |_| {},
+        async |server| {
+            let wallet = Agent::random();
+            let client = Client::registered(server).await;
+            let laptop = client.log_in(server, &wallet, &json!({})).await;
+            let phone = client.again().log_in(server, &wallet, &json!({})).await;
+            let id = only_grant(server, &wallet).await["id"].as_str().expect("an id").to_owned();
+            let key = farebox::keys::KeyId::parse(&id).expect("a key's id");
+            let running = server.app.keys.revocation_token(&key);
+            let newest = outlived(server, &client, &laptop).await;
+            refused(&client.refresh(server, &laptop.refresh, &[]).await, 400, "invalid_grant");
+            assert!(!opens(server, &laptop.access).await && !opens(server, &newest.access).await);
+            refused(&client.refresh(server, &newest.refresh, &[]).await, 400, "invalid_grant");
+            assert!(opens(server, &phone.access).await && !running.cancellation().is_cancelled());
+            let next = Tokens::of(&client.refresh(server, &phone.refresh, &[]).await);
+            assert_eq!(only_grant(server, &wallet).await["id"], id.as_str());
+            // With the last the grant ends, and what runs.
+            outlived(server, &client, &next).await;
+            refused(&client.refresh(server, &next.refresh, &[]).await, 400, "invalid_grant");
+            running.cancellation().cancelled().await;
+            assert!(grants(server, &wallet).await.is_empty());
+        },
+    ));
+}
+
+/// While one instance ends a family the other refreshes it: nothing of it is left.
+#[test]
+fn attack_68_a_family_that_ends_gets_no_successor() {
+    run(on_every_engine(
+        |_| {},
+        async |server| {
+            let mut instances = Instances::of(server).await;
+            let wallet = Agent::random();
+            let client = &Client::registered(server).await;
+            client.log_in(server, &wallet, &json!({})).await;
+            for _ in 0..10 {
+                let first = client.again().log_in(server, &wallet, &json!({})).await;
+                let newest = outlived(server, client, &first).await;
+                let (reused, _) = tokio::join!(
+                    client.refresh(server, &first.refresh, &[]),
+                    client.refresh(instances.any(1), &newest.refresh, &[]),
+                );
+                refused(&reused, 400, "invalid_grant");
+                let families = "SELECT count(DISTINCT family) FROM oauth_refresh_tokens";
+                assert_eq!(server.count(families).await, 1, "that of the other installation");
+                assert_eq!(server.count("SELECT count(*) FROM oauth_access_tokens").await, 1);
+            }
+            instances.stop().await;
+        },
+    ));
+}
+
+/// A client that refreshes all the time must not fill the database.
+#[test]
+fn attack_68_used_tokens_are_forgotten_after_a_day() {
+    run(on_every_engine(
+        |_| {},
+        async |server| {
+            let wallet = Agent::random();
+            let client = Client::registered(server).await;
+            let first = client.log_in(server, &wallet, &json!({})).await;
+            let (mut before, mut tokens) = (first.clone(), first.clone());
+            for _ in 0..3 {
+                let next = Tokens::of(&client.refresh(server, &tokens.refresh, &[]).await);
+                (before, tokens) = (tokens, next);
+                age(server, 1_000).await;
+            }
+            let stored = "SELECT count(*) FROM oauth_refresh_tokens";
+            for (hours, expected) in [(23, 4), (25, 2)] {
+                let later = Timestamp::now().checked_add_millis(hours * 3_600_000).expect("near");
+                server.app.oauth.forget_ended(later).await.expect("it works");
+                assert_eq!(server.count(stored).await, expected, "after {hours} hours");
+            }
+            // Who comes with one of them gets nothing, and ends nothing; the last answer may still have been lost.
+            refused(&client.refresh(server, &first.refresh, &[]).await, 400, "invalid_grant");
+            age(server, 90_000_000).await;
+            let again = Tokens::of(&client.refresh(server, &before.refresh, &[]).await);
+            assert_eq!(again.refresh, tokens.refresh);
         },
     ));
 }

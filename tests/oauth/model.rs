@@ -21,7 +21,7 @@ use crate::fixture::{CALLBACK, Client, assert_audit};
 
 const WALLETS: usize = 2;
 const CLIENTS: usize = 2;
-const STEPS: usize = 300;
+const STEPS: usize = 900;
 
 /// One grant, as the rules see it.
 struct GrantModel {
@@ -77,9 +77,12 @@ impl Model {
         usize::try_from(self.random.below(u64::try_from(below).expect("small"))).expect("small")
     }
 
-    /// One of those, more likely a late one.
+    /// One of those, nearly always one of the last: most of the others have ended.
     fn late(&mut self, of: usize) -> usize {
-        let back = self.pick(of).min(self.pick(of));
+        let mut back = 0;
+        while back + 1 < of && self.pick(3) > 0 {
+            back += 1;
+        }
         of - 1 - back
     }
 
@@ -93,19 +96,19 @@ impl Model {
     }
 
     async fn step(&mut self, app: &Arc<App>) {
-        let more = match self.pick(12) {
-            0 => 61_000,
-            1 => 1_900_000,
+        let more = match self.pick(60) {
+            0..=4 => 61_000,
+            5 => 1_900_000,
             _ => 1_000 + i64::try_from(self.pick(20_000)).expect("small"),
         };
         self.now = self.now.checked_add_millis(more).expect("near");
-        match self.pick(20) {
-            0..=3 => self.authorize(app).await,
-            4..=7 if !self.codes.is_empty() => self.exchange(app).await,
-            8..=13 if !self.refreshes.is_empty() => self.refresh(app).await,
-            14..=16 if !self.accesses.is_empty() => self.authenticate(app).await,
-            17 if !self.refreshes.is_empty() => self.revoke_token(app).await,
-            18 if !self.grants.is_empty() => self.revoke_grant(app).await,
+        match self.pick(30) {
+            0..=4 => self.authorize(app).await,
+            5..=9 if !self.codes.is_empty() => self.exchange(app).await,
+            10..=21 if !self.refreshes.is_empty() => self.refresh(app).await,
+            22..=27 if !self.accesses.is_empty() => self.authenticate(app).await,
+            28 if !self.refreshes.is_empty() => self.revoke_token(app).await,
+            29 if !self.grants.is_empty() => self.revoke_grant(app).await,
             _ => {}
         }
     }
@@ -171,8 +174,10 @@ impl Model {
         let given = app.oauth.exchange(&exchange, now).await;
         if code.used {
             assert!(given.is_err(), "a code works once");
-            let grant = code.grant;
-            self.grants[grant].revoked = true;
+            let (grant, family) = (code.grant, code.family);
+            if living {
+                self.end_family(grant, family);
+            }
             return self.count("code again");
         }
         assert_eq!(given.is_ok(), living && now < code.expires, "{given:?}");
@@ -223,17 +228,46 @@ impl Model {
                 self.take(grant, family, tokens.access.expose(), Some(tokens.refresh.expose()));
                 self.count("refresh");
             }
-            Some(age) if age < 60_000 => {
+            Some(age) => {
+                let Some(successor) = self.unused_after(number, age < 60_000) else {
+                    assert!(given.is_err(), "a used token");
+                    self.end_family(grant, family);
+                    return self.count("reuse");
+                };
                 let tokens = given.expect("a retry");
-                assert_eq!(token.successor.as_deref(), Some(tokens.refresh.expose()), "one successor");
+                assert_eq!(successor, tokens.refresh.expose(), "the unused one that it led to");
                 self.take(grant, family, tokens.access.expose(), None);
-                self.count("retry");
+                self.count(if age < 60_000 { "retry" } else { "late retry" });
             }
-            Some(_) => {
-                assert!(given.is_err(), "a used token");
-                self.grants[grant].revoked = true;
-                self.count("reuse");
+        }
+    }
+
+    /// The unused token that a used one led to: its successor, or soon after its use the end of the chain.
+    fn unused_after(&self, used: usize, soon: bool) -> Option<String> {
+        let mut token = &self.refreshes[used];
+        loop {
+            let successor = token.successor.as_ref().expect("it was used");
+            token = self.refreshes.iter().find(|other| other.text == *successor).expect("it was given");
+            if token.used.is_none() {
+                return Some(token.text.clone());
             }
+            if !soon {
+                return None;
+            }
+        }
+    }
+
+    /// Ends a family, and with the last its grant.
+    fn end_family(&mut self, grant: usize, family: usize) {
+        let own = |token: &RefreshModel| token.grant == grant && token.family == family;
+        self.refreshes.iter_mut().filter(|token| own(token)).for_each(|token| token.deleted = true);
+        let access = self.accesses.iter_mut().filter(|token| token.grant == grant && token.family == family);
+        access.for_each(|token| token.deleted = true);
+        let now = self.now;
+        let others = |token: &RefreshModel| token.grant == grant && !token.deleted && token.used.is_none();
+        let pending = |code: &CodeModel| code.grant == grant && !code.used && now < code.expires;
+        if !self.refreshes.iter().any(others) && !self.codes.iter().any(pending) {
+            self.grants[grant].revoked = true;
         }
     }
 
@@ -261,16 +295,7 @@ impl Model {
         if deleted {
             return;
         }
-        let own = |token: &RefreshModel| token.grant == grant && token.family == family;
-        self.refreshes.iter_mut().filter(|token| own(token)).for_each(|token| token.deleted = true);
-        let access = self.accesses.iter_mut().filter(|token| token.grant == grant && token.family == family);
-        access.for_each(|token| token.deleted = true);
-        let now = self.now;
-        let others = |token: &RefreshModel| token.grant == grant && !token.deleted && token.used.is_none();
-        let pending = |code: &CodeModel| code.grant == grant && !code.used && now < code.expires;
-        if !self.refreshes.iter().any(others) && !self.codes.iter().any(pending) {
-            self.grants[grant].revoked = true;
-        }
+        self.end_family(grant, family);
         self.count("revoke token");
     }
 
@@ -326,7 +351,7 @@ fn grants_and_tokens_follow_their_rules_on_two_instances_and_through_restarts() 
                 done: std::collections::BTreeMap::new(),
             };
             for step in 0..STEPS {
-                if step % 100 == 99 {
+                if step % 300 == 299 {
                     if let Some(mut other) = other.take() {
                         other.stop().await;
                     }
@@ -343,6 +368,7 @@ fn grants_and_tokens_follow_their_rules_on_two_instances_and_through_restarts() 
                 "code again",
                 "refresh",
                 "retry",
+                "late retry",
                 "reuse",
                 "opens",
                 "opens nothing",
