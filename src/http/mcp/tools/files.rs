@@ -61,7 +61,7 @@ pub(super) async fn redact(call: &ToolCall) -> Result<ToolOutput, HttpError> {
         let request =
             PrepaidRequest { body: &body, idempotency_key, id: call.request.id.clone(), at: call.request.at };
         let paid = preview::run_keeping(app, key, &request, &place).await?;
-        shown(call, &place, paid)
+        shown(call, &place, &paid)
     };
     let ((structured, more), paid) = top_up::answer(app, key, &call.payable()?, answer).await?;
     if let Some(upload) = used_up
@@ -142,7 +142,7 @@ async fn fetched(call: &ToolCall, url: String) -> Result<McpFile, HttpError> {
 fn shown(
     call: &ToolCall,
     place: &ResultPlace,
-    paid: PaidPreview,
+    paid: &PaidPreview,
 ) -> Result<(Value, ContentBlock), HttpError> {
     let unreadable = || {
         HttpError::new(Code::InternalError, "the answer cannot be read; it was charged, tell the operator")
