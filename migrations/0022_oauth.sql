@@ -34,7 +34,7 @@ CREATE INDEX oauth_codes_key ON oauth_codes (key);
 CREATE INDEX oauth_codes_expiry ON oauth_codes (expires_at);
 
 -- Refresh tokens: of each only the SHA-256. One is alive in a family, which is what came of one code; the used ones stay
--- as long as their grant, to be recognised when they come again.
+-- for a day, and the one that was used last with its family, to be recognised when they come again.
 CREATE TABLE oauth_refresh_tokens (
     hash       TEXT   NOT NULL PRIMARY KEY,
     key        TEXT   NOT NULL REFERENCES oauth_grants (key) ON DELETE CASCADE,
