@@ -4,6 +4,7 @@ use std::fs::File;
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use alloy::primitives::Address;
@@ -26,10 +27,16 @@ pub async fn wait_until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
     }
 }
 
-/// A port that was free a moment ago.
+/// A port that was free a moment ago, below those that systems give to whoever asks for any: no neighbour gets it until it
+/// is used.
 pub fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("a bound listener has an address").port()
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    // Test programs that run side by side begin at different places.
+    let begin = std::process::id().wrapping_mul(37);
+    let ports =
+        std::iter::repeat_with(|| 20_000 + begin.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % 12_000);
+    let mut ports = ports.take(12_000).filter_map(|port| u16::try_from(port).ok());
+    ports.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).expect("a free port")
 }
 
 /// `farebox` with nothing configured but the `PATH`. `path` is that of the built program.
