@@ -25,7 +25,7 @@ use crate::id::{RequestId, Timestamp};
 use crate::payments::Resource;
 use crate::permits::{MemoryPermit, MemoryPermits};
 
-/// Longest `Idempotency-Key` accepted, in characters.
+/// Longest idempotency key accepted, in characters.
 const MAX_IDEMPOTENCY_KEY: usize = 255;
 
 /// Bytes of each body that take no memory permit.
@@ -194,24 +194,27 @@ fn request_id(parts: &Parts) -> RequestId {
     parts.extensions.get::<RequestId>().cloned().unwrap_or_else(RequestId::random)
 }
 
+/// Returns an idempotency key that a client sent in `field`; `None` is a value that is not text.
+///
+/// # Errors
+/// 400 when it is not 1 to 255 visible ASCII characters.
+pub fn checked_idempotency_key(field: &str, key: Option<&str>) -> Result<String, HttpError> {
+    let allowed = |key: &&str| {
+        (1..=MAX_IDEMPOTENCY_KEY).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic())
+    };
+    key.filter(allowed).map(str::to_owned).ok_or_else(|| {
+        HttpError::invalid(format!("{field} must be 1 to {MAX_IDEMPOTENCY_KEY} visible ASCII characters"))
+    })
+}
+
 impl Received {
     /// Returns the `Idempotency-Key` header.
     ///
     /// # Errors
     /// 400 when it is not 1 to 255 visible ASCII characters.
     pub fn idempotency_key(&self) -> Result<Option<String>, HttpError> {
-        let Some(value) = self.headers.get("idempotency-key") else {
-            return Ok(None);
-        };
-        let allowed = |key: &&str| {
-            (1..=MAX_IDEMPOTENCY_KEY).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic())
-        };
-        match value.to_str().ok().filter(allowed) {
-            Some(key) => Ok(Some(key.to_owned())),
-            None => Err(HttpError::invalid(format!(
-                "Idempotency-Key must be 1 to {MAX_IDEMPOTENCY_KEY} visible ASCII characters"
-            ))),
-        }
+        let value = self.headers.get("idempotency-key");
+        value.map(|value| checked_idempotency_key("Idempotency-Key", value.to_str().ok())).transpose()
     }
 
     /// Reads through the body. A large one is read beside the threads that serve: others go on meanwhile. Memory permits

@@ -13,12 +13,11 @@ use crate::http::State;
 use crate::http::error::HttpError;
 use crate::http::gates::payable::{CredentialCarrier, PayableRequest};
 use crate::http::gates::{AccessToken, RatedKey};
+use crate::http::request::checked_idempotency_key;
 use crate::id::{RequestId, Timestamp};
 use crate::payments::{Delivery, Resource, json};
 
-/// Longest idempotency key, in characters.
-const MAX_IDEMPOTENCY_KEY: usize = 255;
-/// Member of `_meta` that carries it: clients send a call that broke again under another id.
+/// Member of `_meta` that carries the idempotency key: clients send a call that broke again under another id.
 pub const IDEMPOTENCY_KEY: &str = "farebox/idempotency-key";
 
 /// Request that carried a message, and who sent it.
@@ -117,16 +116,9 @@ impl ToolCall {
     /// # Errors
     /// 400 when it is not 1 to 255 visible ASCII characters.
     pub fn idempotency_key(&self) -> Result<Option<String>, HttpError> {
-        let Some(value) = self.meta.get(IDEMPOTENCY_KEY) else { return Ok(None) };
-        let key = value.as_str().filter(|key| {
-            (1..=MAX_IDEMPOTENCY_KEY).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic())
-        });
-        match key {
-            Some(key) => Ok(Some(key.to_owned())),
-            None => Err(HttpError::invalid(format!(
-                "_meta.{IDEMPOTENCY_KEY} must be 1 to {MAX_IDEMPOTENCY_KEY} visible ASCII characters"
-            ))),
-        }
+        let value = self.meta.get(IDEMPOTENCY_KEY);
+        let field = format!("_meta.{IDEMPOTENCY_KEY}");
+        value.map(|value| checked_idempotency_key(&field, value.as_str())).transpose()
     }
 
     /// Returns the call as the payment gate sees it.
