@@ -42,7 +42,7 @@ const judge = (name, paths, limit) => {
 }
 judge('first load', first, FIRST_LOAD)
 for (const path of assets.filter((path) => path.endsWith('.js') && !first.has(path))) {
-  judge(path.replace(/^assets\/(.*)-[^-]+\.js$/, '$1'), new Set([...first, ...closure(path)]), ANY_PAGE)
+  judge(path.replace(/^assets\/(.*)-[\w-]{8}\.js$/, '$1'), new Set([...first, ...closure(path)]), ANY_PAGE)
 }
 console.log(lines.join('\n'))
 if (problems.length) {
