@@ -36,8 +36,10 @@ export default defineConfig({
     cssCodeSplit: false,
     modulePreload: { polyfill: false },
     reportCompressedSize: false,
-    rollupOptions: {
+    rolldownOptions: {
       output: {
+        // What most pages share and signing in does not need, in one request.
+        codeSplitting: { groups: [{ name: 'parts', test: /src\/(ui\/(table|bars|entries|code))\.tsx?$/ }] },
         entryFileNames: 'assets/[name]-[hash].js',
         chunkFileNames: 'assets/[name]-[hash].js',
         assetFileNames: 'assets/[name]-[hash][extname]',
