@@ -22,11 +22,20 @@ function guides(): Plugin {
   }
 }
 
+/** Nothing is painted before the script has set theme and language; browsers that do not know this paint an empty page. */
+function blockRender(): Plugin {
+  return {
+    name: 'block-render',
+    enforce: 'post',
+    transformIndexHtml: { order: 'post', handler: (html) => html.replace('<script type="module"', '<script type="module" blocking="render"') },
+  }
+}
+
 const server = process.env['DASHBOARD_API'] ?? 'http://localhost:8402'
 
 export default defineConfig({
   base: '/dashboard/',
-  plugins: [guides()],
+  plugins: [guides(), blockRender()],
   // Routes that the dashboard calls; everything else is Vite's while developing.
   server: { proxy: Object.fromEntries(['/api', '/v1', '/openapi-full.json'].map((path) => [path, server])) },
   build: {
@@ -39,7 +48,7 @@ export default defineConfig({
     rolldownOptions: {
       output: {
         // What most pages share and signing in does not need, in one request.
-        codeSplitting: { groups: [{ name: 'parts', test: /src\/(ui\/(table|bars|entries|code))\.tsx?$/ }] },
+        codeSplitting: { includeDependenciesRecursively: false, groups: [{ name: 'parts', test: /src\/(ui\/(table|bars|entries|spent)|api\/spending-key|pages\/privacy\/marked)\.tsx?$/ }] },
         entryFileNames: 'assets/[name]-[hash].js',
         chunkFileNames: 'assets/[name]-[hash].js',
         assetFileNames: 'assets/[name]-[hash][extname]',

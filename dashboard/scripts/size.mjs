@@ -41,8 +41,11 @@ const judge = (name, paths, limit) => {
   if (paths.size > REQUESTS) problems.push(`${name}: ${paths.size} requests, ${REQUESTS} at the most`)
 }
 judge('first load', first, FIRST_LOAD)
+/** Chunks that load this one, beside the first: a guide needs the page of documentation around it. */
+const around = (path) => assets.filter((other) => other.endsWith('.js') && !first.has(other) && text(other).includes(`import(\`./${path.slice(7)}\`)`))
 for (const path of assets.filter((path) => path.endsWith('.js') && !first.has(path))) {
-  judge(path.replace(/^assets\/(.*)-[\w-]{8}\.js$/, '$1'), new Set([...first, ...closure(path)]), ANY_PAGE)
+  const needed = new Set([...first, ...closure(path), ...around(path).flatMap((other) => [...closure(other)])])
+  judge(path.replace(/^assets\/(.*)-[\w-]{8}\.js$/, '$1'), needed, ANY_PAGE)
 }
 console.log(lines.join('\n'))
 if (problems.length) {

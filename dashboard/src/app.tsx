@@ -1,15 +1,13 @@
 import { useEffect } from 'preact/hooks'
 import { begin, session, type SessionState } from './api/session'
 import { BASE, navigate, useAddress } from './lib/router'
-import { store, useStore } from './lib/store'
+import { drawn } from './lib/drawn'
+import { useStore } from './lib/store'
 import { Shell } from './shell/shell'
 import { SignIn } from './shell/sign-in'
 import { Outlet } from './shell/outlet'
 import { t } from './shell/messages'
 import { Button, Empty, explain } from './ui/basic'
-
-/** Counts changes of the language; every page is drawn anew then. */
-export const drawn = store(0)
 
 export function App() {
   const state = useStore(session)

@@ -26,6 +26,11 @@ function numbers(options: Intl.NumberFormatOptions): Intl.NumberFormat {
   return format
 }
 
+/** An amount for a headline: cents, unless it is less than ten of them. */
+export function headline(amount: number): number {
+  return Math.abs(amount) >= MICROS / 10 ? Math.round(amount / 10_000) * 10_000 : Math.round(amount)
+}
+
 /** Decimals that an amount needs: cents, and all of them below a dollar where there are any. */
 function decimals(amount: number): number {
   const size = Math.abs(Math.round(amount))
@@ -49,7 +54,9 @@ export function amountParts(amount: number, { sign, digits }: AmountFormat = {})
     maximumFractionDigits: places,
     ...(sign ? { signDisplay: 'exceptZero' as const } : {}),
   })
-  return format.formatToParts(amount / MICROS)
+  const parts = format.formatToParts(amount / MICROS)
+  // A hyphen is narrower than the plus sign that it stands below.
+  return parts.map((part) => (part.type === 'minusSign' ? { ...part, value: '\u2212' } : part))
 }
 
 /** Millionths as `$1,234.50` or `$0.000101`. */
@@ -99,11 +106,10 @@ const STEPS: [Intl.RelativeTimeFormatUnit, number][] = [
   ['second', 60],
   ['minute', 60],
   ['hour', 24],
-  ['day', 30],
-  ['month', 12],
+  ['day', 7],
 ]
 
-/** A moment as seen from now: `2 min ago`. */
+/** A moment as seen from now: `2 min ago`, or the day where it is longer ago than a week. */
 export function relative(time: string | number | Date, now: number): string {
   let value = (new Date(time).getTime() - now) / 1000
   const format = new Intl.RelativeTimeFormat(locale(), { numeric: 'auto', style: 'short' })
@@ -112,7 +118,9 @@ export function relative(time: string | number | Date, now: number): string {
     if (Math.abs(value) < size) return format.format(Math.trunc(value), unit)
     value /= size
   }
-  return format.format(Math.trunc(value), 'year')
+  const isThisYear = new Date(time).getFullYear() === new Date(now).getFullYear()
+  const options: Intl.DateTimeFormatOptions = { month: 'short', day: 'numeric', ...(isThisYear ? {} : { year: 'numeric' }) }
+  return new Intl.DateTimeFormat(locale(), options).format(new Date(time))
 }
 
 /** Shortens an id in the middle. */

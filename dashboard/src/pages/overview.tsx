@@ -4,7 +4,7 @@ import { keyNames, useBalance, useKeys, useModels } from '../api/reads'
 import { platform } from '../api/session'
 import type { Entry, Statement, Usage } from '../api/types'
 import { catalogue } from '../lib/i18n'
-import { count, micros, MICROS, money, shorten, signedPercent, utcDay } from '../lib/format'
+import { count, headline, micros, money, shorten, signedPercent, utcDay } from '../lib/format'
 import { useQuery } from '../lib/query'
 import { useStore } from '../lib/store'
 import { Bars } from '../ui/bars'
@@ -160,20 +160,15 @@ function Figures({ balance, usage }: { balance: Read<import('../api/types').Bala
       <p class="muted small">{ready ? hint : ' '}</p>
     </div>
   )
-  const trend = daily > 0 ? t.compared(signedPercent(spentToday / daily - 1), money(roundCents(daily))) : t.sevenDays(money(0))
+  const trend = daily > 0 ? t.compared(signedPercent(spentToday / daily - 1), money(headline(daily))) : t.sevenDays(money(0))
   return (
     <div class="grid figures">
-      {figure(t.available, <Amount value={available} />, held > 0 ? t.held(money(held)) : t.noneHeld, !!balance.data)}
-      {figure(t.today, <Amount value={spentToday} />, trend, !!usage.data)}
-      {figure(t.thirty, <Amount value={usage.data?.total.costUsd ?? '0'} />, t.requests(count(usage.data?.total.requests ?? 0)), !!usage.data)}
+      {figure(t.available, <Amount value={available} rounded />, held > 0 ? t.held(money(held)) : t.noneHeld, !!balance.data)}
+      {figure(t.today, <Amount value={spentToday} rounded />, trend, !!usage.data)}
+      {figure(t.thirty, <Amount value={usage.data?.total.costUsd ?? '0'} rounded />, t.requests(count(usage.data?.total.requests ?? 0)), !!usage.data)}
       {figure(t.left, lasts === null ? '–' : t.leftDays(lasts), lasts === null ? t.leftNone : t.leftHint, !!balance.data && !!usage.data)}
     </div>
   )
-}
-
-/** Averages need no more than cents, unless they are less than one. */
-function roundCents(amount: number): number {
-  return amount >= MICROS / 100 ? Math.round(amount / 10_000) * 10_000 : Math.round(amount)
 }
 
 function Steps({ credited, keyed, asked }: { credited: boolean; keyed: boolean; asked: boolean }) {
@@ -216,13 +211,13 @@ function Activity({ latest, names }: { latest: Read<Statement>; names: Map<strin
     .map((line) => ({ id: `live-${line.requestId}`, direction: 'out', amount: line.costUsd, units: 0, unitPrice: null, source: null, meta: line.key ? { key: line.key } : {}, ...line }))
   const newest = latest.data?.entries[0]?.createdAt ?? ''
   const rows = [...early.filter((line) => line.createdAt > newest), ...(latest.data?.entries ?? [])].slice(0, LINES)
+  const link = (entry: Entry) => (entry.requestId ? `/dashboard/usage/${encodeURIComponent(entry.requestId)}` : '/dashboard/billing')
   const columns: Column<Entry>[] = [
-    { name: 'what', title: t.what, cell: (entry) => <EntryKindCell entry={entry} /> },
+    { name: 'what', title: t.what, cell: (entry) => <a class="ink" href={link(entry)}><EntryKindCell entry={entry} /></a> },
     { name: 'key', title: t.key, minor: true, cell: (entry) => (entry.meta.key ? (names.get(entry.meta.key) ?? <span class="mono">{shorten(entry.meta.key)}</span>) : '') },
     { name: 'when', title: t.when, cell: (entry) => <Time at={entry.createdAt} /> },
     { name: 'amount', title: t.amount, end: true, cell: (entry) => <Amount value={entry.direction === 'in' ? micros(entry.amount) : -micros(entry.amount)} sign aligned /> },
   ]
-  const link = (entry: Entry) => (entry.requestId ? `/dashboard/usage/${encodeURIComponent(entry.requestId)}` : '/dashboard/billing')
   return (
     <Card
       flush

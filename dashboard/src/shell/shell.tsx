@@ -111,7 +111,7 @@ function Account({ wallet }: { wallet: string }) {
           <span class="muted small">{t.available}</span>
           <span class={`live${isLive ? ' on' : ''}`}>{isLive ? t.live : t.notLive}</span>
         </span>
-        <span class="strong">{data ? <Amount value={data.available} /> : <span class="muted">–</span>}</span>
+        <span class="strong">{data ? <Amount value={data.available} rounded /> : <span class="muted">–</span>}</span>
       </a>
       <div class="who">
         <Avatar address={wallet} />

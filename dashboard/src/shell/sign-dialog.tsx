@@ -6,6 +6,7 @@ import { icon, wallets } from '../api/wallets'
 import { shorten } from '../lib/format'
 import { useStore } from '../lib/store'
 import { Button, Note } from '../ui/basic'
+import { Code } from '../ui/code'
 import { Dialog } from '../ui/dialog'
 import { Icon } from '../ui/icon'
 import { t as basic } from '../ui/messages'
@@ -55,9 +56,7 @@ function Asking({ request, owner }: { request: SignRequest; owner: string }) {
       <p class="muted">{t.signHint}</p>
       <div class="stack tight">
         <p class="field-label">{t.signText}</p>
-        <pre class="plain" data-message>
-          {message}
-        </pre>
+        <Code text={message} what={t.signText} wrap />
       </div>
       {said && <Note tone="bad">{said}</Note>}
       {signer === null && <p class="muted">{found.length ? t.chooseWallet : t.noSigner}</p>}

@@ -2,7 +2,7 @@
 import type { ButtonHTMLAttributes, ComponentChildren } from 'preact'
 import { useEffect, useId, useRef, useState } from 'preact/hooks'
 import { ApiError } from '../api/client'
-import { amountParts, exactMoney, micros, moment, relative, shorten } from '../lib/format'
+import { amountParts, exactMoney, headline, micros, moment, relative, shorten } from '../lib/format'
 import { store, useStore } from '../lib/store'
 import { Icon, type IconName } from './icon'
 import { t } from './messages'
@@ -90,10 +90,10 @@ export function Id({ id, what, href, start = 6, end = 4 }: { id: string; what: s
   )
 }
 
-/** An amount of dollars; `aligned` leaves room so that decimal points stand below each other. */
-export function Amount({ value, sign, aligned }: { value: string | number; sign?: boolean; aligned?: boolean }) {
+/** An amount of dollars; `aligned` leaves room so that decimal points stand below each other, `rounded` is for headlines. */
+export function Amount({ value, sign, aligned, rounded }: { value: string | number; sign?: boolean; aligned?: boolean; rounded?: boolean }) {
   const amount = typeof value === 'number' ? value : micros(value)
-  const parts = amountParts(amount, { sign })
+  const parts = amountParts(rounded ? headline(amount) : amount, { sign })
   const digits = parts.find(({ type }) => type === 'fraction')?.value.length ?? 0
   return (
     <span class="amount" title={exactMoney(amount)}>

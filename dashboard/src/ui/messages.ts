@@ -26,7 +26,7 @@ export const t = catalogue(
     optional: 'optional',
     show: 'Show',
     hide: 'Hide',
-    today: 'today',
+    of: (limit: string) => `of ${limit}`,
   },
   {
     copy: 'Kopieren',
@@ -52,6 +52,6 @@ export const t = catalogue(
     optional: 'freiwillig',
     show: 'Zeigen',
     hide: 'Verbergen',
-    today: 'heute',
+    of: (limit) => `von ${limit}`,
   },
 )

@@ -16,7 +16,7 @@ export default function Billing() {
   const figure = (label: string, value: string | undefined, hint: string, large = false) => (
     <div class={`figure${large ? ' large' : ''}`}>
       <p class="label">{label}</p>
-      <p class="value">{balance.data ? <Amount value={value ?? '0'} /> : <span class="skeleton block figure-wait" />}</p>
+      <p class="value">{balance.data ? <Amount value={value ?? '0'} rounded /> : <span class="skeleton block figure-wait" />}</p>
       {hint && <p class="muted small">{hint}</p>}
     </div>
   )

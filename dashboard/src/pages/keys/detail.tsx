@@ -8,7 +8,8 @@ import { Bars } from '../../ui/bars'
 import { Button, ButtonLink, Card, Empty, Id, Page, Problem, Skeleton, Time } from '../../ui/basic'
 import { toSeries } from '../../ui/entries'
 import { KeyDialogs, type Asked } from './dialogs'
-import { Spent, StatusBadge } from './index'
+import { Spent } from '../../ui/spent'
+import { StatusBadge } from './index'
 import { t } from './messages'
 
 const DAYS = 30

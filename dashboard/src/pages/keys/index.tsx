@@ -1,13 +1,14 @@
 import { useEffect, useState } from 'preact/hooks'
 import { useKeys } from '../../api/reads'
 import type { Key } from '../../api/types'
-import { micros, money } from '../../lib/format'
+import { micros } from '../../lib/format'
 import { setQuery, useAddress } from '../../lib/router'
-import { Amount, Badge, Button, Card, Empty, Id, Page, Problem, Skeleton, Time } from '../../ui/basic'
+import { Badge, Button, Card, Empty, Id, Page, Problem, Skeleton, Time } from '../../ui/basic'
 import { Input, Select } from '../../ui/form'
 import { Table, type Column } from '../../ui/table'
 import { KeyDetail } from './detail'
 import { KeyDialogs, type Asked } from './dialogs'
+import { Spent } from '../../ui/spent'
 import { t } from './messages'
 
 export default function Keys({ rest }: { rest: string }) {
@@ -16,24 +17,6 @@ export default function Keys({ rest }: { rest: string }) {
 
 export function StatusBadge({ status }: { status: Key['status'] }) {
   return <Badge tone={status === 'active' ? 'good' : status === 'expired' ? 'warn' : 'quiet'}>{t[status]}</Badge>
-}
-
-/** What was spent, and of how much. */
-export function Spent({ spent, limit }: { spent: string | undefined; limit: string | null }) {
-  if (spent === undefined) return <span class="muted">–</span>
-  const part = limit === null ? 0 : micros(spent) / Math.max(micros(limit), 1)
-  return (
-    <span class="spent">
-      <span>
-        <Amount value={spent} /> {limit !== null && <span class="muted">{t.of(money(micros(limit)))}</span>}
-      </span>
-      {limit !== null && (
-        <span class={`meter${part >= 1 ? ' full' : part >= 0.8 ? ' high' : ''}`} aria-hidden="true">
-          <span style={{ inlineSize: `${Math.min(part, 1) * 100}%` }} />
-        </span>
-      )}
-    </span>
-  )
 }
 
 function KeyList() {

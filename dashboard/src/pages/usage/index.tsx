@@ -2,7 +2,7 @@ import { useState } from 'preact/hooks'
 import { get, query as toQuery } from '../../api/client'
 import { keyNames, useKeys } from '../../api/reads'
 import type { Entry, Statement, Usage } from '../../api/types'
-import { count, micros, money, percent, short, shorten, utcDay } from '../../lib/format'
+import { count, headline, micros, money, percent, short, shorten, utcDay } from '../../lib/format'
 import { useQuery } from '../../lib/query'
 import { setQuery, useAddress } from '../../lib/router'
 import { Bars } from '../../ui/bars'
@@ -80,8 +80,8 @@ function UsageList() {
     >
       <Filters filter={filter} services={services} keys={[...names]} />
       <Card>
-        <div class="grid">
-          {figure(t.spent, <Amount value={total.cost} />, total.requests ? t.perRequest(money(Math.round(total.cost / total.requests))) : undefined)}
+        <div class="grid four">
+          {figure(t.spent, <Amount value={total.cost} rounded />, total.requests ? t.perRequest(money(headline(total.cost / total.requests))) : undefined)}
           {figure(t.requests, count(total.requests))}
           {figure(t.input, <span title={count(total.input)}>{short(total.input)}</span>)}
           {figure(t.output, <span title={count(total.output)}>{short(total.output)}</span>)}
@@ -209,12 +209,22 @@ function Lines({ from, to, service, apiKey, names }: LinesProps) {
   }
   const tokens = ({ meta }: Entry) => (meta.promptTokens === undefined ? '' : `${count(meta.promptTokens)} / ${count(meta.completionTokens ?? 0)}`)
   const columns: Column<Entry>[] = [
-    { name: 'what', title: t.what, cell: (entry) => <EntryKindCell entry={entry} /> },
+    {
+      name: 'what',
+      title: t.what,
+      cell: (entry) =>
+        entry.requestId ? (
+          <a class="ink" href={link(entry.requestId)}>
+            <EntryKindCell entry={entry} />
+          </a>
+        ) : (
+          <EntryKindCell entry={entry} />
+        ),
+    },
     { name: 'key', title: t.key, minor: true, cell: ({ meta }) => (meta.key ? (names.get(meta.key) ?? <span class="mono">{shorten(meta.key)}</span>) : '') },
     { name: 'tokens', title: `${t.tokens} (${t.inOut})`, end: true, minor: true, cell: tokens },
     { name: 'when', title: t.when, end: true, cell: ({ createdAt }) => <Time at={createdAt} /> },
     { name: 'cost', title: t.cost, end: true, cell: ({ amount }) => <Amount value={amount} aligned /> },
-    { name: 'open', title: t.open, end: true, minor: true, cell: ({ requestId }) => requestId && <a href={link(requestId)}>{t.open}</a> },
   ]
   return (
     <Card flush title={t.lines} hint={t.linesHint}>

@@ -54,7 +54,6 @@ export const t = catalogue(
     units: 'Units',
     at: 'Time',
     clear: 'Clear filters',
-    open: 'Open',
     curl: 'Read it by the API',
   },
   {
@@ -110,7 +109,6 @@ export const t = catalogue(
     units: 'Einheiten',
     at: 'Zeit',
     clear: 'Filter löschen',
-    open: 'Öffnen',
     curl: 'Über die API lesen',
   },
 )
