@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := help
 # For scripts/advisories.sh alone: the program refuses variables of that form that it does not know.
 unexport FAREBOX_ADVISORIES
-.PHONY: help tools demo test check advisories latest bench eval-pii fuzz fmt contracts cargo
+.PHONY: help tools dashboard demo test check advisories latest bench eval-pii fuzz fmt contracts cargo
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 12
@@ -12,13 +12,16 @@ tools: ## install the local chain, the Solidity tools, the test clients and the 
 	@scripts/tools.sh
 	@scripts/models.sh
 
-demo: cargo ## start everything, pay through every flow with the example agent, print the ledger, stop
+dashboard: ## build the pages of the dashboard, which the program holds
+	@scripts/dashboard.sh
+
+demo: cargo dashboard ## start everything, pay through every flow with the example agent, print the ledger, stop
 	@scripts/demo.sh
 
-test: cargo tools contracts ## run all tests
+test: cargo tools dashboard contracts ## run all tests
 	cargo test
 
-check: cargo tools ## what CI runs: format, lints, advisories, contracts, tests, fuzzing
+check: cargo tools dashboard ## what CI runs: format, lints, advisories, contracts, tests, fuzzing
 	cargo fmt --check
 	cargo clippy --all-targets -- -D warnings
 	@FAREBOX_ADVISORIES=$(FAREBOX_ADVISORIES) scripts/advisories.sh
@@ -32,7 +35,7 @@ advisories: cargo ## look for known vulnerabilities in the dependencies; fails w
 latest: cargo ## run the client tests against the newest versions of the clients, and say what broke
 	@scripts/latest.sh
 
-bench: cargo ## run the benchmarks
+bench: cargo dashboard ## run the benchmarks
 	@scripts/tools.sh chain clients litellm pii-peers
 	@scripts/models.sh
 	cargo bench --bench payments

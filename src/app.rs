@@ -6,8 +6,11 @@ use std::time::Duration;
 
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::browser_sessions::BrowserSessions;
+use crate::browser_sessions::event_streams::EventStreams;
 use crate::chain::{Chain, ChainError};
 use crate::config::{Config, ConfigError};
 use crate::db::{Db, DbError, Engine, LockError, SqliteLock};
@@ -31,6 +34,7 @@ use crate::services::chat::Models;
 use crate::services::pii::Examiner;
 use crate::services::preview;
 use crate::wallet_auth::MessageRules;
+use crate::wallet_auth::sign_in::SignIn;
 use crate::workers::{ChannelWork, WorkerContext, Workers};
 use farebox_pii as pii;
 
@@ -62,6 +66,11 @@ pub struct App {
     pub cards: Cards,
     /// Authorization server of the MCP server.
     pub oauth: Oauth,
+    /// Sign-ins of people in browsers, and the messages that begin them.
+    pub browser_sessions: BrowserSessions,
+    pub sign_in: SignIn,
+    /// Limiter of requests by browser sessions, by wallet.
+    pub session_limiter: Buckets<AccountId>,
     /// Rules for the messages that wallets sign.
     pub message_rules: MessageRules,
     pub offers: Offers,
@@ -88,6 +97,10 @@ pub struct App {
     /// Limiter of attachments that are read, by account.
     pub attachment_limiter: Buckets<AccountId>,
     pub metrics: PrometheusHandle,
+    /// Open streams of account events.
+    pub event_streams: EventStreams,
+    /// Cancelled when the process is to stop.
+    pub stopping: CancellationToken,
     /// Last known state of the database and the chain, for `/readyz`.
     pub dependencies: DependencyCache,
     /// Work that must not be cut off: waited for at shutdown.
@@ -179,6 +192,9 @@ impl App {
             failed_payments: Buckets::new(Rate::per_minute(config.payments.failed_rpm)),
             charges: Charges::new(&config, payments, chain.clone(), issuer.clone(), sponsor.clone()),
             cards: Cards::new(&config.billing, &config.server.public_url, &config.product.name, db.clone())?,
+            browser_sessions: BrowserSessions::new(&config, db.clone()),
+            sign_in: SignIn::new(&config),
+            session_limiter: Buckets::new(Rate::per_minute(config.dashboard.session_rpm)),
             message_rules: MessageRules::new(&config),
             offers: Offers::new(&config, sponsor.is_some()),
             previews: examiner.engine().available_models(pii::RecognitionModel::Fast),
@@ -201,6 +217,8 @@ impl App {
             models,
             sessions,
             metrics,
+            event_streams: EventStreams::default(),
+            stopping: CancellationToken::new(),
             dependencies: DependencyCache::default(),
         });
         let channels = app.sessions.as_ref().map(|sessions| ChannelWork {
@@ -224,6 +242,7 @@ impl App {
             cards: self.cards.clone(),
             keys: self.keys.clone(),
             oauth: self.oauth.clone(),
+            browser_sessions: self.browser_sessions.clone(),
             rates: self.rates.clone(),
             channels,
             key_sales: self.key_sales.clone(),

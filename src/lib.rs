@@ -9,6 +9,7 @@
 //! keys      API keys: who may spend an account
 //! fetch     pages and PDFs that a request wants read
 //! oauth     what wallets let other programs do
+//! browser_sessions  sign-ins of people in browsers
 //! wallet_auth  messages that wallets sign for what they own
 //! ledger    who has how much
 //! payments  the Payment scheme and its methods, no I/O
@@ -29,6 +30,7 @@ pub use farebox_payments as payments;
 pub use farebox_types::{id, money, signature};
 
 pub mod app;
+pub mod browser_sessions;
 pub mod chain;
 pub mod config;
 pub mod dependencies;
@@ -45,6 +47,7 @@ pub mod oauth;
 pub mod offers;
 pub mod outbound;
 pub mod permits;
+pub mod seal;
 pub mod server;
 pub mod services;
 pub mod telemetry;

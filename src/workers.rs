@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::browser_sessions::BrowserSessions;
 use crate::chain::Chain;
 use crate::config::Secret;
 use crate::db::{Db, Engine, notify, wal};
@@ -55,6 +56,7 @@ pub struct WorkerContext {
     pub cards: Cards,
     pub keys: Keys,
     pub oauth: Oauth,
+    pub browser_sessions: BrowserSessions,
     pub rates: Rates,
     /// Payment channels, where chat is sold from them.
     pub channels: Option<ChannelWork>,
@@ -114,8 +116,8 @@ impl Workers {
             self.run(async move { checkpoint(&db).await });
         }
         self.run({
-            let (db, keys) = (db.clone(), ended_keys);
-            async move { forget_ended(&db, &keys, &oauth).await }
+            let (db, keys, sessions) = (db.clone(), ended_keys, context.browser_sessions);
+            async move { forget_ended(&db, &keys, &oauth, &sessions).await }
         });
         let files = McpFiles::new(db.clone());
         self.run(async move { forget_files(&files).await });
@@ -198,8 +200,11 @@ async fn collect_debts(cards: &Cards) {
 }
 
 /// Forgets nonces whose messages cannot be shown again, keys that ended long ago, and tokens that expired.
-async fn forget_ended(db: &Db, keys: &Keys, oauth: &Oauth) {
+async fn forget_ended(db: &Db, keys: &Keys, oauth: &Oauth, sessions: &BrowserSessions) {
     loop {
+        if let Err(error) = sessions.forget_ended(Timestamp::now()).await {
+            tracing::warn!(%error, "browser sessions that ended cannot be forgotten");
+        }
         if let Err(error) = oauth.forget_ended(Timestamp::now()).await {
             tracing::warn!(%error, "expired tokens cannot be forgotten");
         }

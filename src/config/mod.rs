@@ -6,6 +6,7 @@
 //! fields. After start-up nothing reads a file or the environment again.
 
 mod billing;
+mod dashboard;
 mod fetch;
 mod key_sale;
 mod keys;
@@ -29,6 +30,7 @@ use serde::{Deserialize, Serialize};
 use crate::money::Money;
 
 pub use billing::{BillingConfig, Pack, is_whole_cents};
+pub use dashboard::DashboardConfig;
 pub use farebox_payments::methods::tempo::SubmissionMode;
 pub use farebox_types::secret::Secret;
 pub use fetch::{FetchConfig, IpNetwork};
@@ -64,6 +66,7 @@ pub struct Config {
     pub privacy: PrivacyConfig,
     pub fetch: FetchConfig,
     pub mcp: McpConfig,
+    pub dashboard: DashboardConfig,
     pub log: LogConfig,
     /// Servers that models come from.
     pub upstreams: Vec<UpstreamConfig>,
@@ -403,6 +406,7 @@ impl Config {
         key_sale::validate(&self.key_sale)?;
         fetch::validate(&self.fetch)?;
         self.mcp.validate()?;
+        self.dashboard.validate()?;
         models::validate(&self.upstreams, &self.models)
     }
 

@@ -27,6 +27,7 @@ pub(super) fn for_terminal(info: &DevInfo, model: &str, data: &Path) -> String {
         "farebox dev
 
   server     {url}
+  dashboard  {url}/dashboard (sign in with a wallet extension or a passkey)
   chain      {rpc_url} (Tempo on anvil, chain {chain_id})
   wallet     {data}/dev.json holds a funded key, {data}/dev.env the same for a shell
 

@@ -6,6 +6,7 @@ mod compression;
 mod error;
 mod etag;
 mod gates;
+mod html;
 mod json_size;
 mod mcp;
 mod observe;
@@ -18,7 +19,7 @@ pub mod sse;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::http::{HeaderName, Method, Uri, header};
+use axum::http::{HeaderName, Method, header};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{any, get, head};
 use axum::{Extension, Router};
@@ -28,7 +29,7 @@ use tower_http::decompression::RequestDecompressionLayer;
 use crate::app::App;
 use routes::management::billing;
 use routes::mpp::chat;
-use routes::{discovery, oauth, operator, v1};
+use routes::{discovery, oauth, operator, pages, v1};
 
 pub use code::Code;
 pub use error::{HttpError, Problem};
@@ -63,7 +64,8 @@ pub fn router(app: &State) -> Router {
         .route("/mpp/mcp/server-card", get(mcp::card::pay_per_call))
         .route("/mpp/mcp", any(mcp::pay_per_call))
         .merge(oauth::router())
-        .fallback(not_found)
+        .merge(pages::router())
+        .fallback(pages::not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(from_fn(etag::tag))
         .layer(compression::layer())
@@ -72,6 +74,7 @@ pub fn router(app: &State) -> Router {
         .layer(Extension(Arc::new(discovery::Documents::new(app))))
         .layer(Extension(Arc::new(mcp::McpServices::new(app))))
         .layer(cors())
+        .layer(from_fn_with_state(Arc::clone(app), gates::browser::keep_to_own_pages))
         .layer(from_fn_with_state(Arc::clone(app), observe::observe))
         .with_state(Arc::clone(app))
 }
@@ -83,22 +86,6 @@ pub fn admin_router(app: &State) -> Router {
         .route("/healthz", get(operator::healthz))
         .route("/readyz", get(operator::readyz))
         .with_state(Arc::clone(app))
-}
-
-async fn not_found(uri: Uri) -> HttpError {
-    let detail = match error::Shape::of(uri.path()) {
-        error::Shape::OpenAi => {
-            "there is nothing here: /v1 has chat/completions, models, pii/preview, credits, key and usage"
-        }
-        error::Shape::Management => {
-            "there is nothing here: /api/v1 has keys and billing, see /openapi-full.json"
-        }
-        error::Shape::Oauth => {
-            "there is nothing here; /.well-known/oauth-authorization-server has the endpoints"
-        }
-        error::Shape::Problem => "there is nothing here; GET /mpp lists the operations",
-    };
-    HttpError::new(Code::NotFound, detail)
 }
 
 async fn method_not_allowed() -> HttpError {

@@ -90,6 +90,11 @@ impl Params {
         Self(Map::new())
     }
 
+    /// Returns true if there is a value of that name.
+    pub fn contains(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+
     /// Returns a text and leaves it there.
     pub fn text(&self, name: &str) -> Option<&str> {
         self.0.get(name).and_then(Value::as_str)

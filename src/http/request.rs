@@ -9,7 +9,7 @@ use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
 use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE, EXPECT};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, Uri};
+use axum::http::{HeaderMap, HeaderValue, Method, Uri};
 use bytes::BytesMut;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Body as _;
@@ -50,6 +50,7 @@ pub struct Peer(pub IpAddr);
 /// A request with its body read.
 #[derive(Debug)]
 pub struct Received {
+    pub method: Method,
     pub resource: Resource,
     pub headers: HeaderMap,
     pub uri: Uri,
@@ -131,6 +132,7 @@ async fn read(request: Request, app: &State, limit: usize) -> Result<Received, H
     Ok(Received {
         client: client_address(peer, &parts.headers, &limits.trusted_proxies),
         resource: Resource::http(parts.method.as_str(), parts.uri.path(), parts.uri.query()),
+        method: parts.method.clone(),
         id: request_id(&parts),
         headers: parts.headers,
         uri: parts.uri,
@@ -291,7 +293,7 @@ pub fn read_through<T>(bytes: usize, read: impl FnOnce() -> T) -> T {
     if bytes < LARGE_BODY { read() } else { tokio::task::block_in_place(read) }
 }
 
-fn is_json(media_type: &str) -> bool {
+pub fn is_json(media_type: &str) -> bool {
     let essence = media_type.split(';').next().unwrap_or_default().trim();
     essence.eq_ignore_ascii_case("application/json")
         || (essence.len() > 5 && essence[essence.len() - 5..].eq_ignore_ascii_case("+json"))
@@ -342,6 +344,7 @@ mod tests {
 
     fn received(body: Bytes) -> Received {
         Received {
+            method: Method::POST,
             resource: Resource::http("POST", "/", None),
             headers: HeaderMap::new(),
             uri: Uri::from_static("/"),

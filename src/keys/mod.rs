@@ -22,7 +22,7 @@ pub use spend::{KeyPaid, PurchaseOutcome, spend, was_charged};
 use store::StoredKey;
 pub use store::{
     BoughtKey, KeyChanges, KeyExpiry, KeysError, NewKey, UnverifiedKey, count_active, create, create_bought,
-    revoke, rotate, set_buyer, unverified, update,
+    locked, revoke, rotate, set_buyer, unverified, update,
 };
 pub use text::{KeyId, MintedKey, SecretHash};
 
@@ -56,6 +56,22 @@ impl KeyLimits {
     #[must_use]
     pub fn has_budget(&self) -> bool {
         self.daily.is_some() || self.total.is_some()
+    }
+
+    /// Returns true if they allow nothing that `others` do not. `rpm` and `tpm` are the rates of a key without its own.
+    #[must_use]
+    pub fn are_within(&self, others: &Self, rpm: u32, tpm: u32) -> bool {
+        let budget = |own: Option<Money>, other: Option<Money>| {
+            other.is_none_or(|most| own.is_some_and(|own| own <= most))
+        };
+        let models = |most: &Vec<String>| {
+            self.models.as_ref().is_some_and(|own| own.iter().all(|model| most.contains(model)))
+        };
+        self.rpm.unwrap_or(rpm) <= others.rpm.unwrap_or(rpm)
+            && self.tpm.unwrap_or(tpm) <= others.tpm.unwrap_or(tpm)
+            && budget(self.daily, others.daily)
+            && budget(self.total, others.total)
+            && others.models.as_ref().is_none_or(models)
     }
 }
 

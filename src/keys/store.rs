@@ -212,6 +212,19 @@ pub struct KeyChanges<'a> {
     pub expiry: Option<KeyExpiry>,
 }
 
+impl KeyChanges<'_> {
+    /// Returns true if they give a key no more than it has. `rpm` and `tpm` are the rates of a key without its own.
+    #[must_use]
+    pub fn only_lower(&self, key: &Key, rpm: u32, tpm: u32) -> bool {
+        let expiry = match (self.expiry, key.expires_at) {
+            (None, _) | (Some(KeyExpiry::At(_)), None) => true,
+            (Some(KeyExpiry::Never), ends) => ends.is_none(),
+            (Some(KeyExpiry::At(end)), Some(ends)) => end <= ends,
+        };
+        expiry && self.limits.is_none_or(|limits| limits.are_within(&key.limits, rpm, tpm))
+    }
+}
+
 /// End of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeyExpiry {
@@ -293,6 +306,17 @@ pub(super) async fn load(db: &Db, id: &KeyId) -> Result<Option<StoredKey>, KeysE
 pub(super) async fn find(db: &Db, owner: &str, id: &KeyId) -> Result<Option<Key>, KeysError> {
     let stored = load(db, id).await?.map(|stored| stored.key);
     Ok(stored.filter(|key| key.owner.eq_ignore_ascii_case(owner)))
+}
+
+/// Returns a key of an owner, which nobody changes until the transaction ends.
+///
+/// # Errors
+/// [`KeysError`] if the database fails.
+pub async fn locked(tx: &mut Tx, owner: &str, id: &KeyId) -> Result<Option<Key>, KeysError> {
+    let lock = tx.engine().for_update();
+    let text = format!("SELECT {COLUMNS} FROM api_keys WHERE id = $1 AND owner = $2{lock}");
+    let row = tx.fetch_optional(&text, vec![id.as_str().into(), owner.to_ascii_lowercase().into()]).await?;
+    Ok(row.as_ref().map(read_row).transpose()?.map(|stored| stored.key))
 }
 
 /// Returns up to `limit` keys of an owner, the newest first, after the key `after` of an earlier page.

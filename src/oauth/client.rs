@@ -9,8 +9,8 @@ use sha2::{Digest as _, Sha256};
 use url::{Host, Url};
 
 use super::redirect::{RedirectError, RedirectKind, RedirectUri};
-use super::seal::Sealer;
 use crate::id::Timestamp;
+use crate::seal::Sealer;
 
 /// Beginning of the `client_id` of a registration.
 const REGISTERED: &str = "reg_";

@@ -8,8 +8,8 @@ use super::pkce::CodeChallenge;
 use super::redirect::RedirectUri;
 use super::resource::ResourceServer;
 use super::scope::Scopes;
-use super::seal::Sealer;
 use crate::id::Timestamp;
+use crate::seal::Sealer;
 
 /// Label of requests under the seal.
 const LABEL: &str = "request";

@@ -6,9 +6,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest as _, Sha256};
 
-use super::seal::Sealer;
 use crate::config::Secret;
 use crate::id::Timestamp;
+use crate::seal::Sealer;
 
 /// Time for which a code can be exchanged, in milliseconds.
 pub const CODE_TTL_MS: i64 = 60_000;

@@ -71,7 +71,7 @@ pub async fn serve(
             write: Duration::from_millis(limits.write_timeout_ms),
         },
         header_limit: limits.header_limit_bytes,
-        stopping: CancellationToken::new(),
+        stopping: app.stopping.clone(),
     };
     let places = Places::new(fitting_connections(limits.max_connections), limits.max_connections_per_address);
     let connections = TaskTracker::new();

@@ -134,7 +134,7 @@ fn without_terms<'a>(siwe: &siwe::Siwe<'a>, terms: SignedTerms<'_>) -> Option<&'
 /// Checks that the message is for this server. The domain of an EIP-4361 message was checked with its other lines.
 fn check_host(rules: &MessageRules, host: Option<&str>, in_siwe: bool) -> Result<(), AuthError> {
     match host {
-        Some(host) if host.eq_ignore_ascii_case(&rules.host) => Ok(()),
+        Some(host) if rules.origins.iter().any(|origin| host.eq_ignore_ascii_case(&origin.host)) => Ok(()),
         Some(_) => Err(OTHER_HOST),
         None if rules.require_host && !in_siwe => Err(NO_HOST),
         None => Ok(()),

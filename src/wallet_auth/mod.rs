@@ -8,6 +8,8 @@
 //! * Sign-In with Ethereum (EIP-4361), [`siwe`], whose statement is the head of that line:
 //!   `Pryv API key mgmt; action=create; keyId=`.
 //!
+//! A third form, [`sign_in`], is written by this server and begins a browser session.
+//!
 //! [`verify`] checks, in this order: the message is well formed and for this server, it is for this action and
 //! this key, it is fresh, the wallet signed it. Cheap checks come first, and only signatures
 //! of other than plain keys cost a question to the chain. The nonce is consumed later, by
@@ -15,6 +17,7 @@
 
 pub mod message;
 pub mod nonces;
+pub mod sign_in;
 pub mod signature;
 pub mod siwe;
 mod verify;
@@ -46,11 +49,13 @@ pub enum WalletAction {
     Checkout,
     /// Let an OAuth client use the account within limits. Its message names them in its statement and by its `Request ID`.
     Connect,
+    /// Begin a browser session.
+    SignIn,
 }
 
 impl WalletAction {
     /// All actions.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Create,
         Self::List,
         Self::Revoke,
@@ -60,13 +65,16 @@ impl WalletAction {
         Self::Ledger,
         Self::Checkout,
         Self::Connect,
+        Self::SignIn,
     ];
 
     /// Returns true if the action makes something that can spend the account's money, or begins a payment in its name.
     #[must_use]
     pub const fn gives_authority(self) -> bool {
         match self {
-            Self::Create | Self::Rotate | Self::Update | Self::Checkout | Self::Connect => true,
+            Self::Create | Self::Rotate | Self::Update | Self::Checkout | Self::Connect | Self::SignIn => {
+                true
+            }
             Self::List | Self::Revoke | Self::Balance | Self::Ledger => false,
         }
     }
@@ -84,6 +92,7 @@ impl WalletAction {
             Self::Ledger => "ledger",
             Self::Checkout => "checkout",
             Self::Connect => "connect",
+            Self::SignIn => "sign-in",
         }
     }
 }
@@ -132,10 +141,8 @@ pub enum AuthError {
 pub struct MessageRules {
     /// `Pryv API key mgmt`, with the product's name.
     title: String,
-    /// `https://api.example.com`.
-    origin: String,
-    /// `api.example.com`, with a port if the origin has one.
-    host: String,
+    /// Origins of this server: the API's first, then the dashboard's where it has one of its own.
+    origins: Vec<MessageOrigin>,
     chain_id: u64,
     /// True if a message must name this server.
     require_host: bool,
@@ -151,25 +158,25 @@ impl MessageRules {
     /// Makes the rules of a configuration.
     #[must_use]
     pub fn new(config: &Config) -> Self {
-        let origin = config.server.public_url.clone();
-        // Clients leave a scheme's usual port out, as URLs do.
-        let (host, usual) = match origin.split_once("://") {
-            Some(("https", host)) => (host, ":443"),
-            Some((_, host)) => (host, ":80"),
-            None => ("", ""),
-        };
-        let host = host.strip_suffix(usual).unwrap_or(host).to_owned();
+        let mut origins = vec![MessageOrigin::new(&config.server.public_url)];
+        if let Some(url) = config.dashboard.public_url.as_deref().filter(|url| **url != origins[0].origin) {
+            origins.push(MessageOrigin::new(url));
+        }
         let millis = |seconds: u32| i64::from(seconds).saturating_mul(1000);
         Self {
             title: format!("{} API key mgmt", config.product.name),
-            origin,
-            host,
+            origins,
             chain_id: config.chain.chain_id,
             require_host: config.wallet_auth.require_host,
             require_body: config.wallet_auth.require_body,
             ttl: millis(config.wallet_auth.message_ttl_seconds),
             skew: millis(config.wallet_auth.clock_skew_seconds),
         }
+    }
+
+    /// Returns the API's origin.
+    fn api(&self) -> &MessageOrigin {
+        &self.origins[0]
     }
 
     /// Checks that a message of that time is fresh.
@@ -190,7 +197,28 @@ impl MessageRules {
     }
 }
 
-/// A message that a wallet signed. Only [`verify`] makes one. Its nonce is not consumed yet, so it
+/// Origin that messages are signed for.
+#[derive(Debug, Clone)]
+struct MessageOrigin {
+    /// `https://api.example.com`.
+    origin: String,
+    /// `api.example.com`, with a port if the origin has one.
+    host: String,
+}
+
+impl MessageOrigin {
+    fn new(url: &str) -> Self {
+        // Clients leave a scheme's usual port out, as URLs do.
+        let (host, usual) = match url.split_once("://") {
+            Some(("https", host)) => (host, ":443"),
+            Some((_, host)) => (host, ":80"),
+            None => ("", ""),
+        };
+        Self { origin: url.to_owned(), host: host.strip_suffix(usual).unwrap_or(host).to_owned() }
+    }
+}
+
+/// A message that a wallet signed. Only [`verify`] and [`sign_in::verify`] make one. Its nonce is not consumed yet, so it
 /// authorises nothing by itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VerifiedMessage {

@@ -6,6 +6,7 @@
 //! unique over all wallets, because one key can sign for several.
 
 use super::{AuthError, VerifiedMessage};
+use crate::browser_sessions::BrowserSession;
 use crate::db::statements::Statements as _;
 use crate::db::{Db, DbError, Tx};
 use crate::id::{AccountId, Timestamp};
@@ -13,17 +14,26 @@ use crate::id::{AccountId, Timestamp};
 /// Time for which a nonce is kept after its message has expired, in milliseconds: clocks are set back.
 const RETENTION_MARGIN_MS: i64 = 24 * 3_600_000;
 
-/// Proof that a message's nonce was consumed in a transaction, which carries out the action that was signed for.
+/// Proof that a message's nonce was consumed in the transaction which carries out the action that was signed for, or that
+/// a browser session asks for it.
 #[derive(Debug)]
 pub struct Authorized<'a> {
-    signed: &'a VerifiedMessage,
+    account: &'a AccountId,
+}
+
+impl BrowserSession {
+    /// Returns the proof that the session asks.
+    #[must_use]
+    pub const fn authorized(&self) -> Authorized<'_> {
+        Authorized { account: &self.account }
+    }
 }
 
 impl Authorized<'_> {
     /// Returns the account of the wallet that signed.
     #[must_use]
     pub const fn account(&self) -> &AccountId {
-        self.signed.account()
+        self.account
     }
 }
 
@@ -47,7 +57,11 @@ pub async fn consume<'a>(
         now.millis().into(),
         kept_until.millis().into(),
     ];
-    Ok(if tx.execute(text, values).await? == 1 { Ok(Authorized { signed }) } else { Err(AuthError::Replay) })
+    Ok(if tx.execute(text, values).await? == 1 {
+        Ok(Authorized { account: signed.account() })
+    } else {
+        Err(AuthError::Replay)
+    })
 }
 
 /// Removes nonces whose messages are long too old to be shown again.

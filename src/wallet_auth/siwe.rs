@@ -23,11 +23,11 @@
 
 use alloy::primitives::Address;
 
-use super::{AuthError, MessageRules, SignedTerms, WalletAction};
+use super::{AuthError, MessageOrigin, MessageRules, SignedTerms, WalletAction};
 use crate::id::Timestamp;
 
 /// End of the first line.
-const GREETING: &str = " wants you to sign in with your Ethereum account:";
+pub(super) const GREETING: &str = " wants you to sign in with your Ethereum account:";
 /// Characters of a nonce: "At least 8 alphanumeric characters".
 const NONCE_LENGTHS: std::ops::RangeInclusive<usize> = 8..=96;
 
@@ -67,7 +67,7 @@ impl MessageRules {
     /// Returns the message of a draft, issued now.
     #[must_use]
     pub fn write(&self, draft: &SiweDraft<'_>, now: Timestamp) -> String {
-        let Self { title, origin, host, chain_id, .. } = self;
+        let (Self { title, chain_id, .. }, MessageOrigin { origin, host }) = (self, self.api());
         let SiweDraft { wallet, action, path, nonce, terms: SignedTerms { summary, digest }, resources } =
             draft;
         let wallet = wallet.to_checksum(None);
@@ -93,7 +93,7 @@ pub(super) fn read<'a>(
 ) -> Result<Siwe<'a>, AuthError> {
     let mut lines = text.split('\n').peekable();
     let domain = lines.next().and_then(|line| line.strip_suffix(GREETING)).ok_or(MALFORMED)?;
-    check_domain(rules, domain)?;
+    let origin = named_origin(rules, domain)?;
     if lines.next().and_then(address) != Some(wallet) {
         return Err(AuthError::Message("the message's address is not walletAddress"));
     }
@@ -107,7 +107,7 @@ pub(super) fn read<'a>(
         })
     };
     let uri = field("URI: ").ok_or(MALFORMED)?;
-    if !is_below(&rules.origin, uri) {
+    if !is_below(&origin.origin, uri) {
         return Err(AuthError::Message("the message's URI is not on this server"));
     }
     if field("Version: ") != Some("1") {
@@ -140,13 +140,14 @@ pub(super) fn read<'a>(
     Ok(Siwe { statement, nonce, issued_at, request_id })
 }
 
-/// Checks that the message is for this server: a message for another one could be used by whoever runs that server.
-fn check_domain(rules: &MessageRules, domain: &str) -> Result<(), AuthError> {
-    let same = match domain.split_once("://") {
-        Some(_) => domain.eq_ignore_ascii_case(&rules.origin),
-        None => domain.eq_ignore_ascii_case(&rules.host),
+/// Returns the origin of this server that the message is for: one for another server could be used by whoever runs that.
+fn named_origin<'a>(rules: &'a MessageRules, domain: &str) -> Result<&'a MessageOrigin, AuthError> {
+    let is_named = |origin: &&MessageOrigin| {
+        let name = if domain.contains("://") { &origin.origin } else { &origin.host };
+        domain.eq_ignore_ascii_case(name)
     };
-    if same { Ok(()) } else { Err(AuthError::Message("the message was signed for another domain")) }
+    let named = rules.origins.iter().find(is_named);
+    named.ok_or(AuthError::Message("the message was signed for another domain"))
 }
 
 fn is_below(origin: &str, uri: &str) -> bool {

@@ -60,26 +60,49 @@ pub async fn verify(
     now: Timestamp,
     may_ask_chain: impl FnOnce() -> Result<(), u32>,
 ) -> Result<VerifiedMessage, AuthError> {
-    let not_an_address = AuthError::Signature("walletAddress is not 0x and 40 hexadecimal digits");
-    let account = AccountId::wallet(fields.wallet).map_err(|_| not_an_address)?;
-    let wallet: Address = fields.wallet.parse().map_err(|_| not_an_address)?;
+    let (account, wallet) = read_wallet(fields.wallet)?;
     let message = message::read(rules, fields.message, wallet, requested, now)?;
+    verify_signature(chain, wallet, fields, requested.action, now, may_ask_chain).await?;
+    message.check_body(requested)?;
+    let ParsedMessage { issued_at, .. } = message;
+    Ok(VerifiedMessage { wallet, account, message, valid_until: rules.valid_until(issued_at) })
+}
+
+/// Reads the address of a wallet.
+///
+/// # Errors
+/// [`AuthError::Signature`].
+pub(super) fn read_wallet(text: &str) -> Result<(AccountId, Address), AuthError> {
+    let not_an_address = AuthError::Signature("walletAddress is not 0x and 40 hexadecimal digits");
+    let account = AccountId::wallet(text).map_err(|_| not_an_address)?;
+    Ok((account, text.parse().map_err(|_| not_an_address)?))
+}
+
+/// Verifies a wallet's signature over a message, whatever the message says.
+///
+/// # Errors
+/// [`AuthError::Signature`], [`AuthError::RateLimited`] or [`AuthError::ChainUnreachable`].
+pub(super) async fn verify_signature(
+    chain: &Chain,
+    wallet: Address,
+    fields: WalletAuthFields<'_>,
+    action: WalletAction,
+    now: Timestamp,
+    may_ask_chain: impl FnOnce() -> Result<(), u32>,
+) -> Result<(), AuthError> {
     let signature = fields.signature.strip_prefix("0x").and_then(|digits| hex::decode(digits).ok());
     let signature = signature.ok_or(AuthError::Signature("signature is not 0x and hexadecimal digits"))?;
     let hash = signature::hash(fields.message);
     match signature::verify_local(wallet, hash, &signature) {
-        LocalVerdict::Signed => {}
-        LocalVerdict::Forged => return Err(FORGED),
+        LocalVerdict::Signed => Ok(()),
+        LocalVerdict::Forged => Err(FORGED),
         verdict
         @ (LocalVerdict::AccessKey { .. } | LocalVerdict::Contract | LocalVerdict::Counterfactual) => {
             may_ask_chain().map_err(AuthError::RateLimited)?;
             let signed = SignedHash { wallet, hash, signature: &signature };
-            verify_on_chain(chain, verdict, signed, requested.action, now).await?;
+            verify_on_chain(chain, verdict, signed, action, now).await
         }
     }
-    message.check_body(requested)?;
-    let ParsedMessage { issued_at, .. } = message;
-    Ok(VerifiedMessage { wallet, account, message, valid_until: rules.valid_until(issued_at) })
 }
 
 /// A signature over the hash of a message, with the wallet that it is said to be of.

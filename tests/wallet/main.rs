@@ -10,8 +10,9 @@ mod attack_32_servers;
 mod billing;
 mod debts;
 mod keys;
-mod management;
 mod model;
 mod purchase;
 mod stripe_double;
 mod upgrade;
+
+use farebox_test_support::management;

@@ -342,9 +342,11 @@ impl Reply {
         serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {}", self.text))
     }
 
-    /// The stable code of a problem.
+    /// The stable code of an error, of any shape.
     pub fn code(&self) -> String {
-        self.json()["code"].as_str().unwrap_or_else(|| panic!("no problem: {}", self.text)).to_owned()
+        let json = self.json();
+        let code = json["code"].as_str().or_else(|| json["error"]["code"].as_str());
+        code.unwrap_or_else(|| panic!("no error: {}", self.text)).to_owned()
     }
 
     pub fn challenges(&self) -> Vec<&str> {

@@ -14,6 +14,8 @@ pub mod dev;
 pub mod documents;
 pub mod failover;
 pub mod harness;
+pub mod management;
+pub mod passkey;
 pub mod payer;
 pub mod process;
 pub mod random;

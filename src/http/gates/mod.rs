@@ -2,6 +2,7 @@
 
 pub mod access_token;
 pub mod bearer;
+pub mod browser;
 pub mod delivery;
 pub mod payable;
 pub mod payment;

@@ -1,8 +1,12 @@
 //! The gate of the management API: a handler that takes [`WalletSigned`] runs only when the
 //! wallet signed for that very action and key. The signature alone allows nothing: its nonce is
 //! consumed in the transaction that carries the action out.
+//!
+//! A browser session, which a wallet signed for as well, stands for the signature where an action gives no authority
+//! ([`SignedAction::BY_SESSION`]).
 
 use std::marker::PhantomData;
+use std::net::IpAddr;
 
 use axum::extract::{FromRequest, FromRequestParts as _, RawPathParams, Request};
 use axum::http::StatusCode;
@@ -11,7 +15,9 @@ use axum::response::{IntoResponse as _, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::browser;
 use crate::app::App;
+use crate::browser_sessions::BrowserSession;
 use crate::db::{DbError, Tx, TxError};
 use crate::funding::card::CheckoutError;
 use crate::http::error::{Code, HttpError, wait_seconds};
@@ -30,20 +36,48 @@ use crate::wallet_auth::{
 /// Action that a handler carries out.
 pub trait SignedAction {
     const ACTION: WalletAction;
+    /// True if a browser session can ask for it without a signature.
+    const BY_SESSION: bool;
 }
 
 macro_rules! signed_actions {
-    ($($name:ident),*) => {
+    ($($name:ident: $action:ident, $by_session:literal;)*) => {
         $(
             #[derive(Debug)]
             pub struct $name;
             impl SignedAction for $name {
-                const ACTION: WalletAction = WalletAction::$name;
+                const ACTION: WalletAction = WalletAction::$action;
+                const BY_SESSION: bool = $by_session;
             }
         )*
     };
 }
-signed_actions!(Create, List, Revoke, Rotate, Update, Balance, Ledger, Checkout, Connect);
+signed_actions! {
+    Create: Create, false;
+    List: List, true;
+    Revoke: Revoke, true;
+    Rotate: Rotate, false;
+    Update: Update, false;
+    // An update whose handler lets a session give no more than there is.
+    Lower: Update, true;
+    Balance: Balance, true;
+    Ledger: Ledger, true;
+    Checkout: Checkout, true;
+    Connect: Connect, false;
+}
+
+/// Evidence that a wallet asks.
+enum Proof {
+    Message(VerifiedMessage),
+    Session {
+        session: BrowserSession,
+        /// Nonce in place of a message's: every request by a session is another one.
+        nonce: String,
+    },
+}
+
+/// Parameters that prove a wallet.
+const PROOF: [&str; 3] = ["walletAddress", "message", "signature"];
 
 /// A management request whose signature is not verified yet.
 pub struct UnverifiedRequest {
@@ -56,7 +90,7 @@ pub struct UnverifiedRequest {
 /// Proof that the wallet signed for the action `A`, and for the key of the path where there is one. Only
 /// [`UnverifiedRequest::verify`] makes one.
 pub struct WalletSigned<A> {
-    message: VerifiedMessage,
+    proof: Proof,
     request: Received,
     /// Other parameters of the request, until they are read.
     params: Option<Params>,
@@ -121,7 +155,7 @@ impl UnverifiedRequest {
     /// # Errors
     /// 400 that names the field which is wrong.
     pub fn peek<T: serde::de::DeserializeOwned>(&self) -> Result<T, HttpError> {
-        self.params.without(&["walletAddress", "message", "signature"]).read()
+        self.params.without(&PROOF).read()
     }
 
     /// Returns the request that carries the proof.
@@ -146,25 +180,26 @@ impl UnverifiedRequest {
         app: &App,
         terms: Option<SignedTerms<'_>>,
     ) -> Result<WalletSigned<A>, HttpError> {
+        if A::BY_SESSION
+            && PROOF.iter().all(|name| !self.params.contains(name))
+            && let Some(session) = browser::session_of(app, (&self.request).into()).await?
+        {
+            let nonce = self.request.nonce.to_string();
+            return Ok(self.proved(Proof::Session { session, nonce }));
+        }
         let mut field = |name| {
             let text = self.params.take_text(name).filter(|text| !text.is_empty());
             text.ok_or(name)
         };
-        let [wallet, message, signature] = ["walletAddress", "message", "signature"].map(&mut field);
+        let [wallet, message, signature] = PROOF.map(&mut field);
         let wallet = wallet.map_err(AuthError::Missing)?;
         let message = message.map_err(AuthError::Missing)?;
         let signature = signature.map_err(AuthError::Missing)?;
         let fields = WalletAuthFields { wallet: &wallet, message: &message, signature: &signature };
         let now = self.request.at;
         let address = self.request.client;
-        if let Some(address) = address {
-            app.management_by_address.take(address, now).map_err(too_often)?;
-        }
-        // Anybody can send signatures that cost a question to the chain: they are counted like guesses at keys.
-        let may_ask_chain = || {
-            let taken = address.map_or(Ok(()), |address| app.unauthenticated_limiter.take(address, now));
-            taken.map_err(|refused| wait_seconds(refused.wait_ms))
-        };
+        count_signer(app, address, now)?;
+        let may_ask_chain = || may_ask_chain(app, address, now);
         let requested = RequestedAction {
             action: A::ACTION,
             key_id: self.key_id.as_deref(),
@@ -172,30 +207,69 @@ impl UnverifiedRequest {
             terms,
         };
         let message = verify(&app.chain, &app.message_rules, fields, requested, now, may_ask_chain).await;
-        let message = message.inspect_err(|error| {
-            let code = HttpError::from(*error).code.as_str();
-            metrics::counter!("farebox_wallet_auth_refused_total", "code" => code).increment(1);
-        })?;
+        let message = message.inspect_err(count_refused)?;
         app.management_by_wallet.take(message.account().clone(), now).map_err(too_often)?;
-        let (request, params, key_id) = (self.request, Some(self.params), self.key_id);
-        Ok(WalletSigned { message, request, params, key_id, action: PhantomData })
+        Ok(self.proved(Proof::Message(message)))
     }
+
+    fn proved<A>(self, proof: Proof) -> WalletSigned<A> {
+        let (request, params, key_id) = (self.request, Some(self.params), self.key_id);
+        WalletSigned { proof, request, params, key_id, action: PhantomData }
+    }
+}
+
+/// Counts a request that says it is signed against its address.
+///
+/// # Errors
+/// 429.
+pub fn count_signer(app: &App, address: Option<IpAddr>, now: Timestamp) -> Result<(), HttpError> {
+    address.map_or(Ok(()), |address| app.management_by_address.take(address, now)).map_err(too_often)
+}
+
+/// Decides if an address may cost the chain a question now: anybody can send signatures that do, so they are counted like
+/// guesses at keys.
+///
+/// # Errors
+/// The seconds to wait.
+pub fn may_ask_chain(app: &App, address: Option<IpAddr>, now: Timestamp) -> Result<(), u32> {
+    let taken = address.map_or(Ok(()), |address| app.unauthenticated_limiter.take(address, now));
+    taken.map_err(|refused| wait_seconds(refused.wait_ms))
+}
+
+/// Counts a signature that was refused.
+pub fn count_refused(error: &AuthError) {
+    let code = HttpError::from(*error).code.as_str();
+    metrics::counter!("farebox_wallet_auth_refused_total", "code" => code).increment(1);
 }
 
 impl<A> WalletSigned<A> {
     /// Returns the account of the wallet.
     pub fn account(&self) -> &AccountId {
-        self.message.account()
+        match &self.proof {
+            Proof::Message(message) => message.account(),
+            Proof::Session { session, .. } => &session.account,
+        }
     }
 
     /// Returns the wallet's address, lower case.
     pub fn wallet(&self) -> String {
-        format!("{:#x}", self.message.wallet())
+        match &self.proof {
+            Proof::Message(message) => format!("{:#x}", message.wallet()),
+            Proof::Session { session, .. } => session.wallet().to_owned(),
+        }
     }
 
-    /// Returns the message's nonce.
+    /// Returns the message's nonce, or what stands for it where there is no message.
     pub fn nonce(&self) -> &str {
-        self.message.nonce()
+        match &self.proof {
+            Proof::Message(message) => message.nonce(),
+            Proof::Session { nonce, .. } => nonce,
+        }
+    }
+
+    /// Returns true if a browser session asks, and no signature of this request.
+    pub const fn is_by_session(&self) -> bool {
+        matches!(self.proof, Proof::Session { .. })
     }
 
     /// Returns the request that carried the signature.
@@ -226,12 +300,15 @@ impl<A> WalletSigned<A> {
         self.params.take().unwrap_or_else(Params::none).read()
     }
 
-    /// Consumes the nonce in the transaction that carries the action out.
+    /// Consumes the nonce in the transaction that carries the action out. A session has none.
     ///
     /// # Errors
     /// [`ActionError`]: 403 `NONCE_REPLAY` when it was used, or the database fails.
     pub async fn consume(&self, tx: &mut Tx) -> Result<Authorized<'_>, ActionError> {
-        Ok(nonces::consume(tx, &self.message, self.at()).await??)
+        match &self.proof {
+            Proof::Message(message) => Ok(nonces::consume(tx, message, self.at()).await??),
+            Proof::Session { session, .. } => Ok(session.authorized()),
+        }
     }
 
     /// Consumes the nonce for a read, which needs no other transaction.
@@ -239,12 +316,14 @@ impl<A> WalletSigned<A> {
     /// # Errors
     /// As [`Self::consume`].
     pub async fn authorize_read(&self, app: &App) -> Result<&AccountId, HttpError> {
-        app.db
-            .transaction(|mut tx| async move {
-                self.consume(&mut tx).await?;
-                Ok::<_, ActionError>((tx, ()))
-            })
-            .await?;
+        if !self.is_by_session() {
+            app.db
+                .transaction(|mut tx| async move {
+                    self.consume(&mut tx).await?;
+                    Ok::<_, ActionError>((tx, ()))
+                })
+                .await?;
+        }
         Ok(self.account())
     }
 }
@@ -321,7 +400,7 @@ impl From<AuthError> for HttpError {
 }
 
 /// Makes the error of a wallet, or an address, that manages too much: nothing was written, and nobody asked.
-fn too_often(limited: RateLimited) -> HttpError {
+pub fn too_often(limited: RateLimited) -> HttpError {
     HttpError::new(
         Code::RateLimitExceededRpm,
         "too many signed requests in a minute; send this one again later",

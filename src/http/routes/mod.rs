@@ -5,6 +5,7 @@ pub mod management;
 pub mod mpp;
 pub mod oauth;
 pub mod operator;
+pub mod pages;
 pub mod v1;
 
 use utoipa_axum::router::OpenApiRouter;
@@ -39,6 +40,16 @@ pub fn api() -> OpenApiRouter<State> {
             management::grants::revoke_by_post,
             management::grants::update
         ))
+        .routes(routes!(management::platform::platform))
+        .routes(routes!(management::auth::challenge))
+        .routes(routes!(management::auth::sign_in))
+        .routes(routes!(management::auth::session))
+        .routes(routes!(management::auth::sign_out))
+        .routes(routes!(management::auth::sessions))
+        .routes(routes!(management::auth::end_session))
+        .routes(routes!(management::passkeys::list))
+        .routes(routes!(management::passkeys::find, management::passkeys::put, management::passkeys::forget))
+        .routes(routes!(management::events::events))
         .routes(routes!(v1::models::list))
         .routes(routes!(v1::models::detail))
         .routes(routes!(v1::models::detail_of_vendor))

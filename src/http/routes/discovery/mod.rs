@@ -145,7 +145,7 @@ fn price(operation: &Value) -> Option<&str> {
 }
 
 /// Documents of the server, as handlers get them.
-type Shared = Extension<Arc<Documents>>;
+pub type Shared = Extension<Arc<Documents>>;
 
 /// List what can be bought and how to pay.
 #[utoipa::path(get, path = "/mpp", operation_id = "mpp_index", tag = "discovery",

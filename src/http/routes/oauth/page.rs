@@ -1,68 +1,23 @@
 //! Pages of the authorization server. Everything that a client says is escaped, and nothing comes from another host.
 
 use std::fmt::Write as _;
-use std::sync::LazyLock;
 
-use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, X_FRAME_OPTIONS};
-use axum::http::{HeaderValue, StatusCode};
-use axum::response::{IntoResponse as _, Response};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use sha2::{Digest as _, Sha256};
+use axum::http::StatusCode;
+use axum::response::Response;
 
 use crate::http::State;
 use crate::http::error::HttpError;
+use crate::http::html::{Page, escape};
 use crate::oauth::client::{ClientOrigin, OauthClient};
 use crate::oauth::consent::{DEFAULT_DAILY, DEFAULT_DAYS, MAX_DAYS};
 use crate::oauth::{AuthorizationRequest, RedirectKind, RedirectUri};
 
-const STYLE: &str = include_str!("consent.css");
 const SCRIPT: &str = include_str!("consent.js");
 
-/// Policy of every page: what is in it, and nothing else; in no frame.
-static POLICY: LazyLock<String> = LazyLock::new(|| {
-    let hash = |text: &str| STANDARD.encode(Sha256::digest(text.as_bytes()));
-    format!(
-        "default-src 'none'; script-src 'sha256-{}'; style-src 'sha256-{}'; img-src data:; connect-src 'self'; \
-         form-action 'none'; frame-ancestors 'none'; base-uri 'none'",
-        hash(SCRIPT),
-        hash(STYLE)
-    )
-});
-
-/// Writes a text into HTML.
-fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\'' => escaped.push_str("&#39;"),
-            c => escaped.push(c),
-        }
-    }
-    escaped
-}
-
 /// Makes a page. `title` and `body` are HTML.
-fn page(app: &State, status: StatusCode, title: &str, body: &str) -> Response {
-    let product = escape(&app.config.product.name);
-    let html = format!(
-        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" \
-         content=\"width=device-width, initial-scale=1\"><title>{title} - {product}</title><link rel=\"icon\" \
-         href=\"data:,\"><style>{STYLE}</style></head><body><main><p class=\"product\">{product}</p>\
-         <h1>{title}</h1>{body}</main></body></html>"
-    );
-    let policy = HeaderValue::from_str(&POLICY).expect("ours, and visible ASCII");
-    let headers: [(HeaderName, HeaderValue); 4] = [
-        (CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8")),
-        (CACHE_CONTROL, HeaderValue::from_static("no-store")),
-        (CONTENT_SECURITY_POLICY, policy),
-        (X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
-    ];
-    (status, headers, html).into_response()
+fn page(app: &State, status: StatusCode, title: &str, body: &str, script: Option<&'static str>) -> Response {
+    let body = format!("<h1>{title}</h1>{body}");
+    Page { status, script, ..Page::new(title, &body) }.into_response(&app.config)
 }
 
 /// Page for a link that leads nowhere: there is nobody to redirect to.
@@ -73,7 +28,7 @@ pub fn unusable(app: &State, error: &HttpError) -> Response {
          called <em>log out</em> or <em>clear authentication</em>), so that it registers anew.</p>",
         escape(&sentence(&error.detail))
     );
-    page(app, error.code.status(), "This link cannot be used", &body)
+    page(app, error.code.status(), "This link cannot be used", &body, None)
 }
 
 /// Page for a request that is refused, of a client that nobody vouches for.
@@ -84,7 +39,7 @@ pub fn refused(app: &State, redirect_uri: &RedirectUri, reason: &str, location: 
         escape(location),
         escape(redirect_uri.host())
     );
-    page(app, StatusCode::BAD_REQUEST, "This request cannot be granted", &body)
+    page(app, StatusCode::BAD_REQUEST, "This request cannot be granted", &body, None)
 }
 
 /// Page on which a wallet's owner decides. `sealed` is the request, `denied` the URI that says no.
@@ -123,13 +78,12 @@ pub fn consent(app: &State, request: &AuthorizationRequest, sealed: &str, denied
          <button type=\"button\" id=\"allow\">Allow</button></details></fieldset></form>\
          <p id=\"status\" role=\"status\" aria-live=\"polite\"></p>\
          <p class=\"other\"><a href=\"{}\">No, do not allow it</a></p>\
-         <noscript><p class=\"warning\">Signing needs JavaScript, which this browser does not run.</p></noscript>\
-         <script>{SCRIPT}</script>",
+         <noscript><p class=\"warning\">Signing needs JavaScript, which this browser does not run.</p></noscript>",
         about(client, &request.redirect_uri),
         escape(sealed),
         escape(denied),
     );
-    page(app, StatusCode::OK, &format!("Allow {name} to use your account?"), &body)
+    page(app, StatusCode::OK, &format!("Allow {name} to use your account?"), &body, Some(SCRIPT))
 }
 
 /// Facts about the client, and warnings where nobody vouches for them.

@@ -2,7 +2,7 @@
 
 use axum::extract::{Path, State as AppState};
 use axum::http::StatusCode;
-use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, LOCATION};
+use axum::http::header::LOCATION;
 use axum::response::{IntoResponse as _, Response};
 
 use crate::app::App;
@@ -11,22 +11,7 @@ use crate::http::State;
 use crate::http::clock::ArrivedAt;
 use crate::http::error::{Code, HttpError};
 use crate::http::gates::wallet::unavailable;
-
-/// Style of the pages: readable in light and dark, on a phone, and without colours.
-const STYLE: &str = "\
-    :root{color-scheme:light dark}\
-    body{font:1rem/1.5 system-ui,sans-serif;margin:0;padding:1rem}\
-    main{max-width:34rem;margin:8vh auto;padding:1.5rem;border:1px solid #8888;border-radius:.75rem}\
-    h1{font-size:1.5rem;margin:0 0 1rem}\
-    .test{margin:0 0 1.5rem;padding:.75rem 1rem;border-left:.4rem solid #b45309;background:#f59e0b33}\
-    dl{display:grid;grid-template-columns:max-content 1fr;gap:.25rem 1.5rem;align-items:baseline;margin:0 0 1.5rem}\
-    dt{opacity:.8}dd{margin:0;overflow-wrap:anywhere}.sum{font-size:1.25rem;font-weight:600}\
-    form{margin:0}\
-    button{font:inherit;font-weight:600;width:100%;padding:.75rem;border:0;border-radius:.5rem;\
-    background:#1d4ed8;color:#fff;cursor:pointer}\
-    button:hover{background:#1e40af}\
-    :focus-visible{outline:3px solid #b45309;outline-offset:2px}\
-    .other{margin:1rem 0 0;text-align:center}";
+use crate::http::html::Page;
 
 /// Notice on every page of a server whose payments are a button.
 const TEST: &str = "<p class=\"test\" role=\"note\"><strong>This is a test, not a payment.</strong> \
@@ -34,23 +19,17 @@ const TEST: &str = "<p class=\"test\" role=\"note\"><strong>This is a test, not 
 
 /// Makes a page. `body` is HTML that holds nothing of a request.
 fn page(app: &App, title: &str, body: &str) -> Response {
-    let product = app.config.product.name.replace('&', "&amp;").replace('<', "&lt;");
     let test = if app.cards.are_a_test() { TEST } else { "" };
-    let html = format!(
-        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" \
-         content=\"width=device-width, initial-scale=1\"><title>{title} - {product}</title>\
-         <style>{STYLE}</style></head><body><main><h1>{title}</h1>{test}{body}</main></body></html>"
-    );
-    let headers = [
-        (CONTENT_TYPE, "text/html; charset=utf-8"),
-        (CACHE_CONTROL, "no-store"),
-        (
-            CONTENT_SECURITY_POLICY,
-            "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'; \
-             base-uri 'none'",
-        ),
-    ];
-    (headers, html).into_response()
+    let onwards = if app.config.dashboard.enabled {
+        format!(
+            "<p class=\"actions\"><a class=\"button\" href=\"{}/dashboard/billing\">Go to the dashboard</a></p>",
+            app.config.dashboard_url()
+        )
+    } else {
+        String::new()
+    };
+    let body = format!("<h1>{title}</h1>{test}{body}{onwards}");
+    Page::new(title, &body).into_response(&app.config)
 }
 
 /// Show the page after a card payment.

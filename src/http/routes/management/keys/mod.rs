@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 use crate::http::State;
 use crate::http::error::{Code, HttpError};
 use crate::http::gates::wallet::{
-    ActionError, Create, List, Revoke, Rotate, UnverifiedRequest, Update, WalletAuth, WalletSigned, answer,
+    ActionError, Create, List, Lower, Revoke, Rotate, UnverifiedRequest, WalletAuth, WalletSigned, answer,
     answer_briefly, unavailable,
 };
 use crate::id::{RequestId, Timestamp};
@@ -288,7 +288,8 @@ pub async fn rotate(
 
 /// Change an API key.
 ///
-/// Its name, its limits as a whole, its expiry. The secret and what was spent stay.
+/// Its name, its limits as a whole, its expiry. The secret and what was spent stay. A browser session can rename and
+/// lower; whatever gives a key more needs the wallet's signature.
 #[utoipa::path(patch, path = "/api/v1/keys/{keyId}", operation_id = "update_key", tag = "keys", params(("keyId" = String, Path)),
     request_body = UpdateBody,
     security(("walletMessage" = [])),
@@ -297,7 +298,7 @@ pub async fn rotate(
         (status = 403, description = "The signature does not count"), (status = 404, description = "No such active key of this wallet")))]
 pub async fn update(
     AppState(app): AppState<State>,
-    mut signed: WalletSigned<Update>,
+    mut signed: WalletSigned<Lower>,
 ) -> Result<Response, HttpError> {
     let (now, wallet) = (signed.at(), signed.wallet());
     let body: UpdateBody = signed.read()?;
@@ -308,10 +309,17 @@ pub async fn update(
         expiry: body.expires_at.as_ref().map(|expiry| expiry.checked(now)).transpose()?,
     };
     let id = KeyId::parse(signed.key_id()).ok_or_else(no_such_key)?;
-    let (signed, owner, key_id) = (&signed, wallet.as_str(), &id);
+    let (signed, owner, key_id, rates) = (&signed, wallet.as_str(), &id, &app.config.keys);
     app.db
         .transaction(|mut tx| async move {
             signed.consume(&mut tx).await?;
+            if signed.is_by_session() {
+                let key = keys::locked(&mut tx, owner, key_id).await?;
+                let key = key.ok_or_else(|| ActionError::Refused(no_such_key()))?;
+                if !changes.only_lower(&key, rates.default_rpm, rates.default_tpm) {
+                    return Err(ActionError::Refused(needs_signature()));
+                }
+            }
             if !keys::update(&mut tx, owner, key_id, changes, now).await? {
                 return Err(ActionError::Refused(no_such_key()));
             }
@@ -330,6 +338,14 @@ pub async fn update(
 async fn find(app: &State, owner: &str, id: &KeyId) -> Result<Key, HttpError> {
     let found = app.keys.find(owner, id).await.map_err(|error| unavailable(&error))?;
     found.ok_or_else(no_such_key)
+}
+
+fn needs_signature() -> HttpError {
+    HttpError::new(
+        Code::MissingWalletAuth,
+        "a session can lower a key's limits and rename it; to give it more, sign a message with action=update, and send \
+         walletAddress, message and signature",
+    )
 }
 
 pub fn no_such_key() -> HttpError {

@@ -7,12 +7,13 @@ use farebox::id::{AccountId, RequestId, RequestKey, SourceRef, Timestamp};
 use farebox::ledger::audit::audit;
 use farebox::ledger::{Balance, EntryDetails, EntryKind};
 use farebox::money::Money;
-use farebox_test_support::agent::{self, Agent};
-use farebox_test_support::db;
-use farebox_test_support::harness::{self, Reply, Server, reply, shared_chain};
 use reqwest::Method;
 use serde_json::{Value, json};
 use uuid::Uuid;
+
+use crate::agent::{self, Agent};
+use crate::db;
+use crate::harness::{self, Reply, Server, reply, shared_chain};
 
 pub const KEYS: &str = "/api/v1/keys";
 pub const BALANCE: &str = "/api/v1/billing/balance";
