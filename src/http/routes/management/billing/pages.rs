@@ -11,7 +11,7 @@ use crate::http::State;
 use crate::http::clock::ArrivedAt;
 use crate::http::error::{Code, HttpError};
 use crate::http::gates::wallet::unavailable;
-use crate::http::html::Page;
+use crate::http::html::HtmlPage;
 
 /// Notice on every page of a server whose payments are a button.
 const TEST: &str = "<p class=\"test\" role=\"note\"><strong>This is a test, not a payment.</strong> \
@@ -29,7 +29,7 @@ fn page(app: &App, title: &str, body: &str) -> Response {
         String::new()
     };
     let body = format!("<h1>{title}</h1>{test}{body}{onwards}");
-    Page::new(title, &body).into_response(&app.config)
+    HtmlPage::new(title, &body).into_response(&app.config)
 }
 
 /// Show the page after a card payment.
