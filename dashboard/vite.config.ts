@@ -40,8 +40,6 @@ export default defineConfig({
   server: { proxy: Object.fromEntries(['/api', '/v1', '/openapi-full.json'].map((path) => [path, server])) },
   build: {
     target: 'es2023',
-    // scripts/clean.mjs empties it, but for the file that keeps the folder.
-    emptyOutDir: false,
     assetsDir: 'assets',
     assetsInlineLimit: 0,
     cssCodeSplit: false,

@@ -168,11 +168,10 @@ const PLATFORM = {
   keySale: { address: '0x5fbdb2315678afecb367f032d93f642f64180aa3', version: 2 },
   cards: true,
   cardsAreATest: true,
-  keys: { prefix: 'pryv_', maxRpm: 1000, maxTpm: 1_000_000 },
+  keys: { prefix: 'pryv_', defaultRpm: 60, defaultTpm: 100_000, maxRpm: 1000, maxTpm: 1_000_000 },
   prices: { previewUsd: '0.05' },
   signIn: { extension: true, passkey: true },
-  mpp: true,
-  mcp: true,
+  channels: true,
 }
 const PACKS = [['starter', 'Starter', '10.00', '10.00'], ['builder', 'Builder', '50.00', '52.50'], ['scale', 'Scale', '250.00', '275.00']]
 

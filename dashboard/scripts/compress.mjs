@@ -1,18 +1,16 @@
-// Writes the compressed forms of the files in dist/ beside them, once and as small as can be: the server sends them as
-// they are.
+// Writes the compressed forms of the built files beside them, for the program to hold. Runs after `vite build`.
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { brotliCompressSync, constants, gzipSync } from 'node:zlib'
 
 const dist = join(import.meta.dirname, '../dist')
-const TEXT = /\.(html|js|css|svg|json|txt|webmanifest)$/
-const MIN_BYTES = 256
-
-for (const name of readdirSync(dist, { recursive: true })) {
-  if (!TEXT.test(name)) continue
-  const bytes = readFileSync(join(dist, name))
-  if (bytes.length < MIN_BYTES) continue
+// What is built is not committed; the folder is there, so that the program compiles without it.
+writeFileSync(join(dist, '.gitignore'), '*\n!.gitignore\n')
+const isText = (name) => /\.(html|js|css|json|svg)$/.test(name)
+for (const name of readdirSync(dist, { recursive: true }).filter(isText)) {
+  const path = join(dist, name)
+  const bytes = readFileSync(path)
   const params = { [constants.BROTLI_PARAM_QUALITY]: 11, [constants.BROTLI_PARAM_SIZE_HINT]: bytes.length }
-  writeFileSync(join(dist, `${name}.br`), brotliCompressSync(bytes, { params }))
-  writeFileSync(join(dist, `${name}.gz`), gzipSync(bytes, { level: 9 }))
+  writeFileSync(`${path}.br`, brotliCompressSync(bytes, { params }))
+  writeFileSync(`${path}.gz`, gzipSync(bytes, { level: 9 }))
 }

@@ -15,7 +15,7 @@ const compressed = (path) => {
   const params = { [constants.BROTLI_PARAM_QUALITY]: 11 }
   return brotliCompressSync(readFileSync(join(dist, path)), { params }).length
 }
-const assets = readdirSync(join(dist, 'assets')).map((name) => `assets/${name}`)
+const assets = readdirSync(join(dist, 'assets')).filter((name) => /\.(js|css)$/.test(name)).map((name) => `assets/${name}`)
 const text = (path) => readFileSync(join(dist, path), 'utf8')
 const html = text('index.html')
 

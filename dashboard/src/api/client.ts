@@ -13,12 +13,29 @@ export class ApiError extends Error {
   }
 }
 
-type Ended = () => void
-let sessionEnded: Ended = () => {}
+let refused: () => void = () => {}
 
-/** Says what happens when the server no longer knows the session. */
-export function onSessionEnd(handler: Ended): void {
-  sessionEnded = handler
+/** Says what happens when the server asks who this is: the session may have ended. */
+export function onRefused(handler: () => void): void {
+  refused = handler
+}
+
+/** The API's own host, where it is not the one that this page came from. */
+let apiOrigin = ''
+
+export function setApiOrigin(url: string): void {
+  const { origin, host } = new URL(url, location.href)
+  apiOrigin = host === location.host ? '' : origin
+}
+
+/** Sends a request to the API's host, without the session: as any program does. */
+export async function program(path: string, init: RequestInit = {}): Promise<Response> {
+  try {
+    return await fetch(apiOrigin + path, { ...init, credentials: 'omit' })
+  } catch (error) {
+    if ((error as Error).name === 'AbortError') throw error
+    throw new ApiError(0, 'offline', '')
+  }
 }
 
 /** Makes the error of an answer that is none of ours as well as of ours. */
@@ -65,7 +82,7 @@ export async function api<T>(method: string, path: string, { body, headers, sign
   }
   if (!response.ok) {
     const error = await problem(response)
-    if (error.status === 401 && !path.startsWith('/auth')) sessionEnded()
+    if (error.status === 401 && !path.startsWith('/auth')) refused()
     throw error
   }
   if (response.status === 204) return undefined as T

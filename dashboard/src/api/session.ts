@@ -2,7 +2,7 @@
 import { store } from '../lib/store'
 import { forget } from '../lib/query'
 import { remember, stored } from '../lib/stored'
-import { api, get, onSessionEnd } from './client'
+import { api, get, onRefused, setApiOrigin } from './client'
 import type { ExtensionWallet } from './wallets'
 import { accounts, personalSign, wallets } from './wallets'
 import type { Platform, Session } from './types'
@@ -24,7 +24,21 @@ export class WrongAccount extends Error {
   }
 }
 
-onSessionEnd(() => endLocally(true))
+let asking = false
+
+/** Some refusals mean that a signature is wanted, others that nobody is signed in any more. */
+onRefused(() => {
+  if (asking || session.get().state !== 'in') return
+  asking = true
+  get<{ session: Session | null }>('/auth/session')
+    .then(({ session: found }) => {
+      if (!found) endLocally(true)
+    })
+    .catch(() => {})
+    .finally(() => {
+      asking = false
+    })
+})
 
 /** Reads who is signed in and what the server offers. */
 export async function begin(): Promise<void> {
@@ -34,6 +48,7 @@ export async function begin(): Promise<void> {
       get<Platform>('/platform'),
     ])
     platform.set(offered)
+    setApiOrigin(offered.urls.api)
     session.set(found ? { state: 'in', session: found } : { state: 'out', ended: false })
   } catch (error) {
     session.set({ state: 'failed', error: error as Error })
@@ -59,14 +74,14 @@ async function finish(address: string, message: string, signature: string, signe
   session.set({ state: 'in', session: made })
 }
 
-export function challenge(address: string, chainId?: number): Promise<{ message: string }> {
-  return api('POST', '/auth/challenge', { body: { address, ...(chainId ? { chainId } : {}) } })
+export function challenge(address: string): Promise<{ message: string }> {
+  return api('POST', '/auth/challenge', { body: { address } })
 }
 
 export async function signInWith(wallet: ExtensionWallet): Promise<void> {
   const [address] = await accounts(wallet)
   if (!address) throw new Error('the wallet offers no account')
-  const { message } = await challenge(address, platform.get()?.chain.id)
+  const { message } = await challenge(address)
   await finish(address, message, await personalSign(wallet, address, message), wallet.info.rdns)
 }
 
@@ -77,7 +92,7 @@ export async function signInWithPasskey(known?: Passkey, choose = false): Promis
   const code = await import('./passkey')
   const last = known ?? (choose ? null : code.lastPasskey())
   // Which wallet it is shows once the passkey was chosen, so the challenge names nobody until then.
-  const { message } = await challenge(last?.address ?? NOBODY, platform.get()?.chain.id)
+  const { message } = await challenge(last?.address ?? NOBODY)
   const assertion = await code.assertPasskey(message, last?.credentialId)
   const passkey = last ?? (await code.findPasskey(assertion.credentialId))
   if (!passkey) throw new UnknownPasskey()

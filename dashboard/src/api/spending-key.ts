@@ -2,7 +2,7 @@
 // and kept in this page's memory alone.
 import { store } from '../lib/store'
 import { invalidate } from '../lib/query'
-import { api, ApiError, problem } from './client'
+import { api, problem, program } from './client'
 import { session } from './session'
 import { signed } from './sign'
 import type { Key } from './types'
@@ -38,19 +38,12 @@ export async function needKey(name: string, summary: string): Promise<SpendingKe
 
 /** Sends a request to /v1 as any program does: with the key, without the session. */
 export async function askV1(key: SpendingKey, path: string, body: object, signal?: AbortSignal): Promise<Response> {
-  let response: Response
-  try {
-    response = await fetch(`/v1${path}`, {
-      method: 'POST',
-      credentials: 'omit',
-      headers: { authorization: `Bearer ${key.text}`, 'content-type': 'application/json' },
-      body: JSON.stringify(body),
-      ...(signal ? { signal } : {}),
-    })
-  } catch (error) {
-    if ((error as Error).name === 'AbortError') throw error
-    throw new ApiError(0, 'offline', '')
-  }
+  const response = await program(`/v1${path}`, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${key.text}`, 'content-type': 'application/json' },
+    body: JSON.stringify(body),
+    ...(signal ? { signal } : {}),
+  })
   if (response.ok) return response
   const error = await problem(response)
   // Its budget is spent, or somebody revoked it: the next request makes another.

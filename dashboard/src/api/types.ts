@@ -19,15 +19,17 @@ export interface SessionLine {
 export interface Platform {
   product: { name: string }
   urls: { api: string; platform: string; mcp: string }
-  chain: { id: number; currency: string; explorer?: string | null }
+  chain: { id: number; currency: string; currencyName?: string }
   keySale: { address: string; version?: number | null } | null
   cards: boolean
   cardsAreATest: boolean
-  keys: { prefix: string; maxRpm?: number | null; maxTpm?: number | null }
+  keys: { prefix: string; defaultRpm?: number | null; defaultTpm?: number | null; maxRpm?: number | null; maxTpm?: number | null }
   prices: { previewUsd: string }
   signIn: { extension: boolean; passkey: boolean }
-  mpp: boolean
-  mcp: boolean
+  /** True if chat is sold from payment channels. */
+  channels?: boolean
+  /** False where the MCP server is switched off. */
+  mcp?: boolean
 }
 
 export interface Model {

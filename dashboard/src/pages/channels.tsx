@@ -149,7 +149,7 @@ export default function Channels() {
           <div class="inset">{first.error ? <Problem error={first.error} retry={first.reload} /> : <Skeleton lines={4} />}</div>
         )}
       </Card>
-      {offered?.mpp && !!first.data?.channels.length && <Note title={t.closeTitle}>{t.closeHint}</Note>}
+      {offered?.channels !== false && !!first.data?.channels.length && <Note title={t.closeTitle}>{t.closeHint}</Note>}
     </Page>
   )
 }

@@ -175,7 +175,7 @@ function Connect() {
   const offered = useStore(platform)
   const [program, setProgram] = useState('codex')
   if (!offered) return null
-  if (!offered.mcp) {
+  if (offered.mcp === false) {
     return (
       <Card title={t.connect}>
         <p class="muted">{t.off}</p>

@@ -17,11 +17,9 @@ const t = catalogue(
     hint: 'Prices in dollars. What you are billed is the usage that you are told, to the millionth of a dollar.',
     model: 'Model',
     modelId: 'model id',
-    input: 'Input',
-    output: 'Output',
-    perMillion: 'a million tokens',
-    chunk: 'A chunk',
-    chunkHint: 'on a payment channel',
+    input: 'Input, 1M tokens',
+    output: 'Output, 1M tokens',
+    chunk: 'On a channel, a chunk',
     context: 'Context',
     longest: 'Longest answer',
     state: 'Availability',
@@ -51,11 +49,9 @@ const t = catalogue(
     hint: 'Preise in Dollar. Berechnet wird der Verbrauch, der Ihnen genannt wird, auf den millionstel Dollar genau.',
     model: 'Modell',
     modelId: 'Modell-Kennung',
-    input: 'Eingabe',
-    output: 'Ausgabe',
-    perMillion: 'je Million Token',
-    chunk: 'Ein Stück',
-    chunkHint: 'auf einem Zahlungskanal',
+    input: 'Eingabe, 1 Mio. Token',
+    output: 'Ausgabe, 1 Mio. Token',
+    chunk: 'Auf einem Kanal, je Stück',
     context: 'Kontext',
     longest: 'Längste Antwort',
     state: 'Verfügbarkeit',
@@ -113,15 +109,7 @@ export default function Models() {
   )
 }
 
-const price = (text: string | null, hint: string) =>
-  text === null ? (
-    <span class="muted">{t.notSold}</span>
-  ) : (
-    <span>
-      <Amount value={text} />
-      <span class="sub">{hint}</span>
-    </span>
-  )
+const price = (text: string | null) => (text === null ? <span class="muted" title={t.notSold}>–</span> : <Amount value={text} />)
 
 function columns(): Column<Model>[] {
   return [
@@ -144,9 +132,9 @@ function columns(): Column<Model>[] {
         </span>
       ),
     },
-    { name: 'input', title: t.input, end: true, sort: ({ prices }) => micros(prices.inputPerMillion), cell: ({ prices }) => price(prices.inputPerMillion, t.perMillion) },
-    { name: 'output', title: t.output, end: true, sort: ({ prices }) => micros(prices.outputPerMillion), cell: ({ prices }) => price(prices.outputPerMillion, t.perMillion) },
-    { name: 'chunk', title: t.chunk, end: true, minor: true, sort: ({ prices }) => micros(prices.perChunk), cell: ({ prices }) => price(prices.perChunk, t.chunkHint) },
+    { name: 'input', title: t.input, end: true, sort: ({ prices }) => micros(prices.inputPerMillion), cell: ({ prices }) => price(prices.inputPerMillion) },
+    { name: 'output', title: t.output, end: true, sort: ({ prices }) => micros(prices.outputPerMillion), cell: ({ prices }) => price(prices.outputPerMillion) },
+    { name: 'chunk', title: t.chunk, end: true, minor: true, sort: ({ prices }) => micros(prices.perChunk), cell: ({ prices }) => price(prices.perChunk) },
     { name: 'context', title: t.context, end: true, sort: ({ contextLength }) => contextLength, cell: ({ contextLength }) => <span title={count(contextLength)}>{short(contextLength)}</span> },
     { name: 'longest', title: t.longest, end: true, minor: true, sort: ({ maxOutputTokens }) => maxOutputTokens, cell: ({ maxOutputTokens }) => <span title={count(maxOutputTokens)}>{short(maxOutputTokens)}</span> },
     { name: 'state', title: t.state, end: true, sort: ({ available }) => Number(available), cell: ({ available }) => <Badge tone={available ? 'good' : 'warn'}>{available ? t.available : t.away}</Badge> },

@@ -1,6 +1,6 @@
 // The OpenAPI document of this server as pages.
 import { useEffect, useState } from 'preact/hooks'
-import { ApiError, problem } from '../../api/client'
+import { problem, program } from '../../api/client'
 import { platform } from '../../api/session'
 import { catalogue } from '../../lib/i18n'
 import { useQuery } from '../../lib/query'
@@ -75,8 +75,7 @@ const METHODS = ['get', 'post', 'put', 'patch', 'delete']
 const TONES = { get: 'good', post: 'accent', put: 'accent', patch: 'warn', delete: 'bad' } as const
 
 async function load(): Promise<Document> {
-  const response = await fetch('/openapi-full.json').catch(() => null)
-  if (!response) throw new ApiError(0, 'offline', '')
+  const response = await program('/openapi-full.json')
   if (!response.ok) throw await problem(response)
   return (await response.json()) as Document
 }

@@ -1,5 +1,6 @@
 // What is done to keys: by the session where it gives nothing away, with a signature where it does.
 import { api, ApiError } from '../../api/client'
+import { platform } from '../../api/session'
 import { signed } from '../../api/sign'
 import type { Key, Limits } from '../../api/types'
 import { micros } from '../../lib/format'
@@ -17,14 +18,16 @@ export function given(limits: Limits): Partial<Limits> {
   return Object.fromEntries(Object.entries(limits).filter(([, limit]) => limit !== null)) as Partial<Limits>
 }
 
-/** True when a limit is higher than before, or gone. */
+/** True when a limit is higher than before, or gone. A key without a rate of its own has the server's. */
 export function raises(before: Key, changes: Changes): boolean {
+  const usual = platform.get()?.keys
   const isHigher = (old: number | null | undefined, next: number | null | undefined) => old != null && (next == null || next > old)
   const { limits } = changes
   if (limits) {
     const old = before.limits
     const dollars = (text: string | null | undefined) => (text == null ? null : micros(text))
-    if (isHigher(old.rpm, limits.rpm) || isHigher(old.tpm, limits.tpm)) return true
+    if (isHigher(old.rpm ?? usual?.defaultRpm, limits.rpm ?? usual?.defaultRpm)) return true
+    if (isHigher(old.tpm ?? usual?.defaultTpm, limits.tpm ?? usual?.defaultTpm)) return true
     if (isHigher(dollars(old.dailyUsd), dollars(limits.dailyUsd)) || isHigher(dollars(old.totalUsd), dollars(limits.totalUsd))) return true
     if (old.models && (!limits.models || limits.models.some((model) => !old.models?.includes(model)))) return true
   }
@@ -51,7 +54,7 @@ export async function updateKey(before: Key, changes: Changes): Promise<Key> {
       return await api<Key>('PATCH', path, { body: changes })
     } catch (error) {
       // The key was changed meanwhile, and this raises what it is now.
-      if (error instanceof ApiError && error.code === 'signature_required') return bySignature()
+      if (error instanceof ApiError && error.code === 'missing_wallet_auth') return bySignature()
       throw error
     }
   }
