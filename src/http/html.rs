@@ -60,11 +60,8 @@ impl HtmlPage<'_> {
         let HtmlPage { status, title, body, script, is_wide } = self;
         let product = escape(&config.product.name);
         let style = if is_wide { " class=\"wide\"" } else { "" };
-        let dashboard = if config.dashboard.enabled {
-            format!("<a href=\"{}/dashboard\">Dashboard</a>", config.dashboard_url())
-        } else {
-            String::new()
-        };
+        let dashboard = config.dashboard_link("");
+        let dashboard = dashboard.map_or_else(String::new, |to| format!("<a href=\"{to}\">Dashboard</a>"));
         let code = script.map_or_else(String::new, |script| format!("<script>{script}</script>"));
         let html = format!(
             "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" \

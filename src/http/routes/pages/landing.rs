@@ -60,11 +60,9 @@ pub async fn not_found(AppState(app): AppState<State>, uri: Uri, headers: Header
 fn body(app: &App) -> String {
     let config = &app.config;
     let (name, url) = (escape(&config.product.name), escape(&config.server.public_url));
-    let start = if config.dashboard.enabled {
-        format!("<a class=\"button\" href=\"{}/dashboard\">Open the dashboard</a>", config.dashboard_url())
-    } else {
-        String::new()
-    };
+    let start = config
+        .dashboard_link("")
+        .map_or_else(String::new, |to| format!("<a class=\"button\" href=\"{to}\">Open the dashboard</a>"));
     let (models, ways) = (models(&config.models), ways(app, &url));
     let preview = config.pii.preview_price.to_dollars();
     format!(
@@ -100,11 +98,9 @@ fn ways(app: &App, url: &str) -> String {
             "curl {url}/v1/chat/completions \\\n  -H \"Authorization: Bearer {prefix}…\" \\\n  --json '{{\"model\":\"{model}\",\
              \"messages\":[\n    {{\"role\":\"user\",\"content\":\"Hello\"}}]}}'"
         ),
-        &if config.dashboard.enabled {
-            format!("<a href=\"{}/dashboard/keys\">Get a key</a>", config.dashboard_url())
-        } else {
-            String::new()
-        },
+        &config
+            .dashboard_link("/keys")
+            .map_or_else(String::new, |to| format!("<a href=\"{to}\">Get a key</a>")),
     );
     card(
         "Agents",
