@@ -231,7 +231,7 @@ fn the_local_chain_is_for_development_only() {
 
 /// Statements that name a table of the ledger, as `FROM holds`.
 fn ledger_statements(code: &str) -> Vec<String> {
-    let tables = ["accounts", "balances", "budgets", "credits", "entries", "holds"];
+    let tables = ["accounts", "balances", "budgets", "credits", "daily_usage", "entries", "holds"];
     let keywords = ["FROM", "JOIN", "INTO", "UPDATE"];
     let words: Vec<&str> = code.split(|c: char| !c.is_alphanumeric() && c != '_').collect();
     let words: Vec<&str> = words.into_iter().filter(|word| !word.is_empty()).collect();
