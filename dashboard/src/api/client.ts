@@ -72,6 +72,8 @@ export async function api<T>(method: string, path: string, { body, headers, sign
     response = await fetch(`/api/v1${path}`, {
       method,
       credentials: 'same-origin',
+      // Answers may be kept for seconds, which is too long for who has just changed something.
+      cache: 'no-cache',
       headers: { accept: 'application/json', ...(body ? { 'content-type': 'application/json' } : {}), ...headers },
       ...(body ? { body: JSON.stringify(body) } : {}),
       ...(signal ? { signal } : {}),

@@ -182,7 +182,7 @@ function Connect() {
       </Card>
     )
   }
-  const url = offered.urls.mcp
+  const url = offered.urls.mcp.replace(/(\/mcp)?\/?$/, '/mcp')
   const name = offered.product.name.toLowerCase().replace(/\W+/g, '-')
   const commands: Record<string, string> = {
     codex: `codex mcp add ${name} --url ${url}\ncodex mcp login ${name}`,

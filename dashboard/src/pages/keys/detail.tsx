@@ -79,7 +79,7 @@ function Details({ of }: { of: Key }) {
         <dd>{of.kind === 'grant' ? t.grant : of.kind === 'bought' ? t.bought : t.plainKey}</dd>
         <dt>{t.id}</dt>
         <dd>
-          <Id id={of.prefix} what={t.id} start={12} end={6} />
+          <Id id={of.prefix} what={t.keyId} start={12} end={6} />
         </dd>
         <dt>{t.created}</dt>
         <dd>{time(of.createdAt)}</dd>

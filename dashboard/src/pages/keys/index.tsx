@@ -53,7 +53,7 @@ function KeyList() {
         </span>
       ),
     },
-    { name: 'id', title: t.id, minor: true, cell: (key) => <Id id={key.prefix} what={t.id} start={9} /> },
+    { name: 'id', title: t.id, minor: true, cell: (key) => <Id id={key.prefix} what={t.keyId} start={9} /> },
     { name: 'status', title: t.status, sort: (key) => key.status, cell: (key) => <StatusBadge status={key.status} /> },
     { name: 'today', title: t.today, end: true, sort: ({ spend }) => micros(spend?.todayUsd), cell: ({ spend, limits }) => <Spent spent={spend?.todayUsd} limit={limits.dailyUsd} /> },
     { name: 'spent', title: t.spent, end: true, sort: ({ spend }) => micros(spend?.totalUsd), cell: ({ spend, limits }) => <Spent spent={spend?.totalUsd} limit={limits.totalUsd} /> },
