@@ -13,6 +13,8 @@ mod model;
 mod races;
 #[path = "ledger/row_cache.rs"]
 mod row_cache;
+#[path = "ledger/usage.rs"]
+mod usage;
 #[path = "ledger/verbs.rs"]
 mod verbs;
 

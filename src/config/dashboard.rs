@@ -61,6 +61,14 @@ impl DashboardConfig {
 }
 
 impl Config {
+    /// Returns the address of a page of the dashboard, for links on this server's pages; `None` without a dashboard. `path`
+    /// is empty or begins with a slash.
+    #[must_use]
+    pub fn dashboard_link(&self, path: &str) -> Option<String> {
+        let origin = self.dashboard.public_url.as_deref().unwrap_or_default();
+        self.dashboard.enabled.then(|| format!("{origin}/dashboard{path}"))
+    }
+
     /// Returns the origin of the dashboard.
     #[must_use]
     pub fn dashboard_url(&self) -> &str {

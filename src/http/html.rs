@@ -35,7 +35,7 @@ pub fn escape(text: &str) -> String {
 }
 
 /// A page of this server.
-pub struct Page<'a> {
+pub struct HtmlPage<'a> {
     pub status: StatusCode,
     /// HTML.
     pub title: &'a str,
@@ -47,24 +47,21 @@ pub struct Page<'a> {
     pub is_wide: bool,
 }
 
-impl Page<'_> {
+impl HtmlPage<'_> {
     /// Makes a page that is not found to be anything else: status 200, narrow, without a script.
     #[must_use]
-    pub const fn new<'a>(title: &'a str, body: &'a str) -> Page<'a> {
-        Page { status: StatusCode::OK, title, body, script: None, is_wide: false }
+    pub const fn new<'a>(title: &'a str, body: &'a str) -> HtmlPage<'a> {
+        HtmlPage { status: StatusCode::OK, title, body, script: None, is_wide: false }
     }
 
     /// Writes the page as an answer that no cache keeps.
     #[must_use]
     pub fn into_response(self, config: &Config) -> Response {
-        let Page { status, title, body, script, is_wide } = self;
+        let HtmlPage { status, title, body, script, is_wide } = self;
         let product = escape(&config.product.name);
         let style = if is_wide { " class=\"wide\"" } else { "" };
-        let dashboard = if config.dashboard.enabled {
-            format!("<a href=\"{}/dashboard\">Dashboard</a>", config.dashboard_url())
-        } else {
-            String::new()
-        };
+        let dashboard = config.dashboard_link("");
+        let dashboard = dashboard.map_or_else(String::new, |to| format!("<a href=\"{to}\">Dashboard</a>"));
         let code = script.map_or_else(String::new, |script| format!("<script>{script}</script>"));
         let html = format!(
             "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" \

@@ -87,6 +87,8 @@ pub struct Key {
     pub last_used_at: Option<Timestamp>,
     pub revoked_at: Option<Timestamp>,
     pub expires_at: Option<Timestamp>,
+    /// True if its owner bought it from the contract.
+    pub is_bought: bool,
     pub limits: KeyLimits,
 }
 

@@ -396,6 +396,7 @@ fn read_row(row: &Row) -> Result<StoredKey, KeysError> {
         last_used_at: moment("last_used_at")?,
         revoked_at: moment("revoked_at")?,
         expires_at: moment("expires_at")?,
+        is_bought: row.text_or_null("source")?.is_some(),
         limits: KeyLimits {
             rpm: rate("rpm")?,
             tpm: rate("tpm")?,
@@ -404,7 +405,7 @@ fn read_row(row: &Row) -> Result<StoredKey, KeysError> {
             models,
         },
     };
-    let unverified = row.text_or_null("source")?.is_some() && row.text_or_null("buyer")?.is_none();
+    let unverified = key.is_bought && row.text_or_null("buyer")?.is_none();
     Ok(StoredKey { key, hash: hash(&row.text("hash")?)?, previous, unverified })
 }
 

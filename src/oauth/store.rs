@@ -2,9 +2,12 @@
 //!
 //! A grant's end is its key's: revoked or expired. Nothing here says it a second time.
 
+use std::collections::HashSet;
+
 use super::client::{OauthClient, stored_id};
 use super::scope::Scopes;
 use super::token::{ACCESS_TTL_MS, CODE_TTL_MS, RETRY_MS, TokenHash};
+use crate::db::rows::{self, Column};
 use crate::db::statements::{Row, Statements as _};
 use crate::db::{Db, DbError, Tx, TxError};
 use crate::id::Timestamp;
@@ -186,6 +189,18 @@ pub async fn set_scopes(tx: &mut Tx, key: &KeyId, scopes: &Scopes) -> Result<boo
 pub async fn is_grant(tx: &mut Tx, key: &KeyId) -> Result<bool, OauthStoreError> {
     let text = "SELECT 1 AS one FROM oauth_grants WHERE key = $1";
     Ok(tx.fetch_optional(text, vec![key.as_str().into()]).await?.is_some())
+}
+
+/// Returns those of some keys that are of grants.
+///
+/// # Errors
+/// [`OauthStoreError`] if the database fails.
+pub async fn grants_among(db: &Db, keys: &[&KeyId]) -> Result<HashSet<String>, OauthStoreError> {
+    let keys: Vec<_> = keys.iter().map(|key| [key.as_str()]).collect();
+    let given = rows::given(db.engine, &[Column::Text("id")], keys.len());
+    let text = format!("{given} SELECT key FROM given CROSS JOIN oauth_grants WHERE key = given.id");
+    let found = db.fetch(&text, vec![rows::cells(&keys)]).await?;
+    Ok(found.iter().map(|row| row.text("key")).collect::<Result<_, _>>()?)
 }
 
 /// Returns the living grants of a wallet, the latest first; there are no more than a wallet can have keys.

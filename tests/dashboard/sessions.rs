@@ -105,14 +105,14 @@ fn sessions_are_listed_and_ended_in_any_browser() {
             let agent = Agent::random();
             let (first, second) =
                 (Browser::signed_in(server, &agent).await, Browser::signed_in(server, &agent).await);
-            let stranger = Browser::signed_in(server, &Agent::random()).await;
+            let foreign = Browser::signed_in(server, &Agent::random()).await;
             let listed = second.get(server, SESSIONS).await.json();
             let sessions = listed["sessions"].as_array().expect("a list");
             assert_eq!(sessions.len(), 2, "{listed}");
             let other =
                 sessions.iter().find(|session| session["current"] == false).expect("the first browser's");
             let path = format!("{SESSIONS}/{}", other["id"].as_str().expect("an id"));
-            stranger.delete(server, &path).await.assert(404, "not_found");
+            foreign.delete(server, &path).await.assert(404, "not_found");
             assert_eq!(second.delete(server, &path).await.status, 204);
             first.get(server, KEYS).await.assert(401, "missing_wallet_auth");
             assert_eq!(second.get(server, KEYS).await.status, 200);
@@ -194,9 +194,8 @@ fn a_passkeys_public_key_is_kept_for_another_device() {
             let mut browser = Browser::default();
             assert_eq!(browser.sign_in_with(server, &proof).await.status, 200);
             let put = |key: String, label: &str| json!({ "publicKey": key, "label": label });
-            let stranger = Browser::signed_in(server, &Agent::random()).await;
-            let refused =
-                stranger.send(server, Method::PUT, &path, Some(&put(passkey.point(), "mine"))).await;
+            let other = Browser::signed_in(server, &Agent::random()).await;
+            let refused = other.send(server, Method::PUT, &path, Some(&put(passkey.point(), "mine"))).await;
             refused.assert(400, "invalid_params");
             assert_eq!(browser.get(server, &path).await.status, 404);
             let kept = browser.send(server, Method::PUT, &path, Some(&put(passkey.point(), "Laptop"))).await;
@@ -206,7 +205,7 @@ fn a_passkeys_public_key_is_kept_for_another_device() {
             assert_eq!((&found["publicKey"], &found["label"]), (&json!(passkey.point()), &json!("")));
             let listed = browser.get(server, "/api/v1/passkeys").await.json();
             assert_eq!(listed["passkeys"][0]["label"], "Laptop");
-            assert_eq!(stranger.delete(server, &path).await.status, 404);
+            assert_eq!(other.delete(server, &path).await.status, 404);
             assert_eq!(browser.delete(server, &path).await.status, 204);
             assert_eq!(browser.get(server, &path).await.status, 404);
         },

@@ -223,7 +223,7 @@ async fn an_audit_finds_what_was_tampered_with() {
                 report.differences.iter().any(|difference| match difference {
                     Difference::Sum { column, .. } => *column == found,
                     Difference::Record { rule, .. } => *rule == found,
-                    Difference::Overdrawn { .. } => false,
+                    Difference::Overdrawn { .. } | Difference::Usage(_) => false,
                 }),
                 "{tamper}: {report}"
             );

@@ -1,11 +1,12 @@
 //! Thousands of random operations, each outcome compared with a small model.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use farebox::ledger::sweep::sweep;
 use farebox::ledger::{
-    Budget, Capture, ChargeOutcome, CloseOutcome, Credited, Estimate, HoldOutcome, HoldRequest, Ledger,
-    LedgerError, LimitedBy, OpenOutcome, Owed, SpendOutcome, SpendingLimit,
+    Budget, Capture, ChargeOutcome, CloseOutcome, Credited, Day, Estimate, HoldOutcome, HoldRequest, Ledger,
+    LedgerError, LimitedBy, OpenOutcome, Owed, SpendOutcome, SpendingLimit, UsageGrouping, UsageOutcome,
+    UsageQuery,
 };
 use farebox_test_support::db::{TestDb, for_each_engine};
 use farebox_test_support::random::Random;
@@ -32,11 +33,17 @@ struct ModelHold {
     expires_at: i64,
     /// Budget of the account that it was opened within.
     budget: Option<u64>,
+    /// Day on which it was closed.
+    closed_on: Option<Day>,
 }
 
 impl ModelHold {
     fn hold_id(&self) -> &HoldId {
         self.id.as_ref().expect("only holds with an id are picked")
+    }
+
+    fn close(&mut self, now: Timestamp) {
+        (self.open, self.closed_on) = (false, Some(Day::of(now)));
     }
 
     fn unused(&self) -> i64 {
@@ -67,6 +74,18 @@ impl Model {
 
     fn available(&self, account: usize) -> i64 {
         self.credited(account) - self.spent(account) - self.held(account)
+    }
+
+    /// Requests and their cost, by day and key.
+    fn usage(&self, account: usize) -> BTreeMap<(Day, String), (i64, i64)> {
+        let mut usage = BTreeMap::new();
+        for hold in self.holds.iter().filter(|hold| hold.account == account) {
+            let Some(day) = hold.closed_on else { continue };
+            let key = hold.budget.map_or_else(String::new, |budget| format!("{account}/{budget}"));
+            let (requests, cost) = usage.entry((day, key)).or_insert((0, 0));
+            (*requests, *cost) = (*requests + 1, *cost + hold.charged);
+        }
+        usage
     }
 
     /// Money spent within a budget, and the claims of its open holds.
@@ -129,7 +148,8 @@ impl Run {
     }
 
     async fn step(&mut self) {
-        self.clock += below(&mut self.random, 20);
+        // Some days have an end.
+        self.clock += if self.random.below(900) == 0 { 86_400_000 } else { below(&mut self.random, 20) };
         match self.random.below(20) {
             0..=2 => self.credit().await,
             3..=6 => self.hold().await,
@@ -185,6 +205,7 @@ impl Run {
                 open: true,
                 expires_at,
                 budget: None,
+                closed_on: None,
             });
         }
     }
@@ -223,7 +244,9 @@ impl Run {
             }
             CloseOutcome::Short { .. } => panic!("nothing was owed"),
         }
-        hold.open = false;
+        if hold.open {
+            hold.close(now);
+        }
     }
 
     /// Several at once, within budgets. Those with limits take locks, and others do not wait for them:
@@ -283,6 +306,7 @@ impl Run {
                 open: true,
                 expires_at: opening.expires_at.millis(),
                 budget,
+                closed_on: None,
             });
         }
     }
@@ -333,15 +357,15 @@ impl Run {
             let released = money(self.model.holds[hold].unused());
             let Ok(CloseOutcome::Closed { entry, released: freed }) = done else { panic!("{done:?}") };
             assert_eq!((entry.amount, freed), (money(amount), released));
-            self.model.holds[hold].open = false;
+            self.model.holds[hold].close(now);
         }
     }
 
     async fn spend(&mut self) {
         let (n, account) = self.account();
         let (amount, name) = (below(&mut self.random, 150), self.random.below(2000));
-        let request = key(&format!("r{name}"));
-        let done = self.ledger.spend(&account, money(amount), &request, &details(), self.now()).await;
+        let (request, now) = (key(&format!("r{name}")), self.now());
+        let done = self.ledger.spend(&account, money(amount), &request, &details(), now).await;
         match (self.model.keys.get(&(n, name)), done) {
             (Some(hold), Err(LedgerError::StillOpen(_))) => assert!(self.model.holds[*hold].open),
             (Some(hold), Ok(SpendOutcome::Replayed(entry))) => {
@@ -363,6 +387,7 @@ impl Run {
                     open: false,
                     expires_at: 0,
                     budget: None,
+                    closed_on: Some(Day::of(now)),
                 });
             }
             (known, done) => panic!("{known:?} {done:?}"),
@@ -382,8 +407,25 @@ impl Run {
         let swept = sweep(&self.ledger, now, 1000).await.unwrap();
         let expired = self.model.holds.iter_mut();
         let expired = expired.filter(|hold| hold.open && hold.expires_at <= now.millis());
-        let expected = expired.map(|hold| hold.open = false).count();
+        let expected = expired.map(|hold| hold.close(now)).count();
         assert_eq!(swept.closed as usize, expected);
+    }
+
+    async fn usage(&self, n: usize) -> BTreeMap<(Day, String), (i64, i64)> {
+        let query = UsageQuery {
+            first: Day::of(NOW),
+            last: Day::of(self.now()),
+            grouping: UsageGrouping { by_day: true, by_key: true, by_service: false },
+            limit: 1000,
+        };
+        let found = self.ledger.usage(&account(&format!("a{n}")), &query).await.unwrap();
+        let UsageOutcome::Rows(rows) = found else { panic!("{found:?}") };
+        let mut usage = BTreeMap::new();
+        for row in rows {
+            let (requests, cost) = usage.entry((row.day.unwrap(), row.key.unwrap())).or_insert((0, 0));
+            (*requests, *cost) = (*requests + row.sums.requests, *cost + row.sums.cost.micros());
+        }
+        usage
     }
 
     async fn compare(&self) {
@@ -391,6 +433,7 @@ impl Run {
             let real = self.ledger.balance(&account(&format!("a{n}"))).await.unwrap();
             let (credited, spent) = (self.model.credited(n), self.model.spent(n));
             assert_eq!(real, balance(credited, spent, self.model.held(n)), "account {n}");
+            assert_eq!(self.usage(n).await, self.model.usage(n), "account {n}");
         }
         assert_clean(&self.ledger).await;
     }

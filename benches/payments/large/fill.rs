@@ -59,34 +59,62 @@ fn statements(engine: Engine, entries: u64, now: i64) -> Vec<String> {
             ],
             &[
                 "ALTER TABLE holds ADD UNIQUE (account, request_key)",
-                "VACUUM ANALYZE accounts, credits, holds, entries",
+                "VACUUM ANALYZE accounts, credits, holds, entries, daily_usage",
                 "CHECKPOINT",
             ],
         ),
     };
     let own = |statements: &[&str]| statements.iter().map(|&text| text.to_owned()).collect::<Vec<_>>();
     let mut all = own(before);
-    all.push("DROP INDEX entries_by_account".to_owned());
+    all.extend(own(&[
+        "DROP INDEX entries_by_account",
+        "DROP INDEX entries_by_key",
+        "DROP INDEX entries_by_request",
+    ]));
     all.extend(rows(engine, entries, now));
-    all.push("CREATE INDEX entries_by_account ON entries (account, created_at, id)".to_owned());
+    all.extend(own(&INDEXES));
+    all.push(USAGE.to_owned());
     all.extend(own(after));
     all
 }
 
-/// Holds, their entries, and accounts with what those add up to.
-fn rows(engine: Engine, entries: u64, now: i64) -> [String; 4] {
-    let digits = |width: usize, value: &str| match engine {
+/// Indexes of entries, as the migrations make them.
+const INDEXES: [&str; 3] = [
+    "CREATE INDEX entries_by_account ON entries (account, created_at, id)",
+    "CREATE INDEX entries_by_key ON entries (account, key, created_at, id) WHERE key IS NOT NULL",
+    "CREATE INDEX entries_by_request ON entries (account, request_id) WHERE request_id IS NOT NULL",
+];
+
+/// Statement that adds entries up as usage.
+pub const USAGE: &str = "INSERT INTO daily_usage (account, day, service, key, kind, requests, prompt_tokens, completion_tokens, cost) \
+     SELECT account, created_at / 86400000, service, COALESCE(key, ''), kind, COUNT(*), \
+     CAST(SUM(prompt_tokens) AS BIGINT), CAST(SUM(completion_tokens) AS BIGINT), CAST(SUM(amount) AS BIGINT) \
+     FROM entries GROUP BY account, created_at / 86400000, service, COALESCE(key, ''), kind";
+
+/// Returns an SQL expression for a whole number in hexadecimal digits.
+pub fn digits(engine: Engine, width: usize, value: &str) -> String {
+    match engine {
         Engine::Sqlite => format!("printf('%0{width}x', {value})"),
         Engine::Postgres => format!("lpad(to_hex(CAST({value} AS BIGINT)), {width}, '0')"),
-    };
-    let numbers = match engine {
+    }
+}
+
+/// Returns `WITH numbers(n)`: the whole numbers below `count`.
+pub fn numbers(engine: Engine, count: u64) -> String {
+    match engine {
         Engine::Sqlite => format!(
-            "WITH RECURSIVE numbers(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM numbers WHERE n + 1 < {entries})"
+            "WITH RECURSIVE numbers(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM numbers WHERE n + 1 < {count})"
         ),
         Engine::Postgres => {
-            format!("WITH numbers(n) AS (SELECT generate_series(CAST(0 AS BIGINT), {entries} - 1))")
+            format!("WITH numbers(n) AS (SELECT generate_series(CAST(0 AS BIGINT), {count} - 1))")
         }
-    };
+    }
+}
+
+/// Holds, their entries, and accounts with what those add up to.
+fn rows(engine: Engine, entries: u64, now: i64) -> [String; 4] {
+    let digits = |width: usize, value: &str| digits(engine, width, value);
+    let numbers = numbers(engine, entries);
     let begin = now - i64::try_from(YEAR).expect("it fits");
     let moment = format!("{begin} + n * {}", YEAR / entries.max(1));
     let (millis, tail) = (digits(12, &format!("({moment})")), digits(12, "n"));
@@ -108,8 +136,8 @@ fn rows(engine: Engine, entries: u64, now: i64) -> [String; 4] {
         ),
         format!(
             "INSERT INTO entries (id, account, hold, kind, amount, request_id, service, units, unit_price, meta, \
-             created_at) {numbers} SELECT {id}, {account}, {id}, 'usage', {amount}, {request_key}, 'model', \
-             n % 500 + 1, 100, '{meta}', {moment} FROM numbers"
+             created_at, key) {numbers} SELECT {id}, {account}, {id}, 'usage', {amount}, {request_key}, 'model', \
+             n % 500 + 1, 100, '{meta}', {moment}, 'abcdefghijklmnop' FROM numbers"
         ),
         format!(
             "INSERT INTO accounts (id, credited, posted, held, created_at) \

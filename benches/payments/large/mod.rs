@@ -1,7 +1,7 @@
 //! A ledger of ten million entries beside an empty one. It takes minutes to fill, so it is measured
 //! only when it is asked for by name.
 
-mod fill;
+pub mod fill;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -203,7 +203,15 @@ impl Db {
     /// # Errors
     /// Fails if a migration does, or if the database was migrated by a newer program.
     pub async fn migrate(&self) -> Result<(), DbError> {
-        migrations::migrator().run(&self.writer).await?;
+        let mut connection = self.writer.acquire().await?;
+        if self.engine == Engine::Postgres {
+            // A large table may take longer to write anew than a request may take.
+            sqlx::query("SET statement_timeout = 0").execute(&mut *connection).await?;
+        }
+        let migrated = migrations::migrator().run(&mut *connection).await;
+        // With it ends what was set for the migrations alone.
+        connection.close().await?;
+        migrated?;
         let triggers = match self.engine {
             Engine::Sqlite => include_str!("../../../migrations/triggers/sqlite.sql"),
             Engine::Postgres => include_str!("../../../migrations/triggers/postgres.sql"),

@@ -39,6 +39,8 @@ const FILES: &[(&str, &str)] = files![
     "0022_oauth",
     "0023_mcp_files",
     "0024_settlement_tries",
+    "0025_browser_sessions",
+    "0026_usage",
 ];
 
 /// Returns the schema's migrations, with the versions, descriptions and checksums that databases remember.

@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::LedgerError;
 use super::sql::money;
+use super::usage::{self, UsageDifference};
 use farebox_db::statements::{Row, Statements as _};
 use farebox_db::{Db, Engine, Tx};
 use farebox_types::money::Money;
@@ -49,6 +50,8 @@ pub enum Difference {
         /// Id of the record that breaks it.
         id: String,
     },
+    /// Stored usage that entries do not add up to.
+    Usage(UsageDifference),
 }
 
 impl AuditReport {
@@ -80,6 +83,7 @@ impl fmt::Display for Difference {
             }
             Self::Overdrawn { account } => write!(f, "{account}: less than nothing is available"),
             Self::Record { rule, id } => write!(f, "{id}: {rule}"),
+            Self::Usage(difference) => difference.fmt(f),
         }
     }
 }
@@ -133,7 +137,8 @@ const RULES: [(&str, &str); 7] = [
     ("a source is credited once", "SELECT source AS id FROM credits GROUP BY source HAVING COUNT(*) > 1"),
 ];
 
-/// Recomputes every account from credits, entries and open holds, as they all were at one moment.
+/// Recomputes every account from credits, entries and open holds, and its usage from its entries, as they all were at one
+/// moment.
 /// The server may go on working meanwhile.
 ///
 /// # Errors
@@ -151,6 +156,7 @@ pub async fn audit(db: &Db) -> Result<AuditReport, LedgerError> {
     for (rule, query) in RULES {
         report.add_broken(&mut tx, rule, query).await?;
     }
+    report.differences.extend(usage::differences(&mut tx).await?.into_iter().map(Difference::Usage));
     tx.rollback().await?;
     Ok(report)
 }

@@ -3,13 +3,13 @@
 //! Money spent within a budget is counted when a hold closes, whoever closes it; the claims of its open holds are
 //! added up from the holds. Both happen under the lock of the account.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::{LedgerError, changes, sql};
-use farebox_db::Tx;
+use super::{Day, LedgerError, changes, sql};
 use farebox_db::rows::{self, Column};
 use farebox_db::statements::Statements;
 use farebox_db::writes::Writes;
+use farebox_db::{Db, Tx};
 use farebox_types::id::{AccountId, Timestamp};
 use farebox_types::money::Money;
 
@@ -187,6 +187,11 @@ pub struct BudgetUse {
     pub total: Money,
 }
 
+impl BudgetUse {
+    /// Nothing.
+    pub const NOTHING: Self = Self { today: Money::ZERO, total: Money::ZERO };
+}
+
 /// Returns the money used within `budget`, whether it has limits or not.
 ///
 /// # Errors
@@ -194,6 +199,30 @@ pub struct BudgetUse {
 pub async fn used(tx: &mut Tx, account: &AccountId, budget: &Budget) -> Result<BudgetUse, LedgerError> {
     let used = BudgetUsage::read_all(tx, std::iter::once((account, budget))).await?;
     Ok(BudgetUse { today: used.of(&budget.name, &budget.day), total: used.of(&budget.name, EVER) })
+}
+
+/// Returns the money spent within budgets on a UTC day and in all, by their names; those within which nothing was spent are
+/// missing. Open holds are not counted: their requests run still.
+///
+/// # Errors
+/// The database fails.
+pub async fn spent(db: &Db, names: &[&str], day: Day) -> Result<HashMap<String, BudgetUse>, LedgerError> {
+    let mut found: HashMap<String, BudgetUse> = HashMap::new();
+    if names.is_empty() {
+        return Ok(found);
+    }
+    let names: Vec<_> = names.iter().map(|name| [*name]).collect();
+    let given = rows::given(db.engine, &[Column::Text("name")], names.len());
+    let query = format!(
+        "{given} SELECT budgets.name, day, spent FROM given CROSS JOIN budgets
+          WHERE budgets.name = given.name AND day IN ($2, '{EVER}')"
+    );
+    for row in db.fetch(&query, vec![rows::cells(&names), day.to_string().into()]).await? {
+        let spent = sql::money(&row, "spent")?;
+        let used = found.entry(row.text("name")?).or_insert(BudgetUse::NOTHING);
+        if row.text("day")? == EVER { used.total = spent } else { used.today = spent }
+    }
+    Ok(found)
 }
 
 /// Returns the money spent within the budget of this name on each UTC day of a range, `2026-01-31` to `2026-02-02`, both

@@ -6,6 +6,7 @@ use super::LedgerError;
 use super::account::Hold;
 use super::budget::Budget;
 use super::statement::Entry;
+use super::usage::{self, EntryUse};
 use super::working_set::HoldChange;
 use farebox_db::rows::Column;
 use farebox_db::statements::Statements;
@@ -128,11 +129,13 @@ pub(super) fn change_holds<'a>(writes: &mut Writes, changes: impl Iterator<Item 
     writes.add(&columns, &rows, if any_closes { update!(", state = given.state") } else { update!("") });
 }
 
-/// Inserts entries, each with the hold that it closes. Their details were [checked](super::EntryDetails::check).
+/// Inserts entries, each with the hold that it closes, and counts them as usage. Their details were
+/// [checked](super::EntryDetails::check).
 pub(super) fn insert_entries(writes: &mut Writes, entries: &[(HoldId, Entry)]) {
     let mut rows = Vec::with_capacity(entries.len());
     for (hold, entry) in entries {
         let units = i64::try_from(entry.units).expect("the units of an entry were checked");
+        let EntryUse { key, prompt_tokens, completion_tokens } = EntryUse::of(&entry.meta);
         rows.push((
             &entry.id,
             &entry.account,
@@ -145,6 +148,9 @@ pub(super) fn insert_entries(writes: &mut Writes, entries: &[(HoldId, Entry)]) {
             entry.unit_price.micros(),
             entry.meta.to_string(),
             entry.created_at.millis(),
+            key,
+            prompt_tokens,
+            completion_tokens,
         ));
     }
     let columns = [
@@ -159,13 +165,19 @@ pub(super) fn insert_entries(writes: &mut Writes, entries: &[(HoldId, Entry)]) {
         Column::Whole("unit_price"),
         Column::Text("meta"),
         Column::Whole("created_at"),
+        Column::Text("key"),
+        Column::Whole("prompt_tokens"),
+        Column::Whole("completion_tokens"),
     ];
     writes.add(
         &columns,
         &rows,
         "INSERT INTO entries
-           (id, account, hold, kind, amount, request_id, service, units, unit_price, meta, created_at)
-         SELECT id, account, hold, kind, amount, request_id, service, units, unit_price, meta, created_at
+           (id, account, hold, kind, amount, request_id, service, units, unit_price, meta, created_at,
+            key, prompt_tokens, completion_tokens)
+         SELECT id, account, hold, kind, amount, request_id, service, units, unit_price, meta, created_at,
+                key, prompt_tokens, completion_tokens
            FROM given",
     );
+    usage::count(writes, entries.iter().map(|(_, entry)| entry));
 }

@@ -22,6 +22,7 @@
 //! * the row of an account divides the same money otherwise: entries are `posted`, and `held` is
 //!   the sum that open holds [claim](account::Hold::claim), the greater of reserve and charges. So a
 //!   charge within the reserve is a change of its hold alone. [`audit`] recomputes all of it;
+//! * entries are added up as [`usage`] in the transaction that posts them;
 //! * accounts are locked before holds, each in the order of their ids, so that verbs never deadlock
 //!   among each other. A charge within the reserve needs the lock of its hold only. The batch writer
 //!   locks only what it changes, when it does;
@@ -58,10 +59,12 @@ mod row_cache;
 mod sql;
 pub mod statement;
 pub mod sweep;
+pub mod usage;
 mod verbs;
 mod working_set;
 mod writer;
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 pub use account::{Account, Balance, LARGEST};
@@ -71,7 +74,8 @@ pub use holds::{Capture, Estimate, HoldRequest, OpenOutcome, Owed};
 pub use idempotency::{IdempotencyStatus, idempotency_status};
 pub use queue::BatchStats;
 pub use reads::{OpenHold, has_available, has_open_hold, is_known, is_open, open_holds, spent_of};
-pub use statement::{Entry, EntryDetails, EntryKind, Filter, Page, StatementCursor};
+pub use statement::{Credit, Entry, EntryDetails, EntryKind, Filter, Page, StatementCursor};
+pub use usage::{Day, UsageGrouping, UsageOutcome, UsageQuery, UsageRow, UsageSums};
 pub use verbs::{charge, close, credit, credit_all, credited_by, extend, hold, lock, spend};
 
 use farebox_db::Db;
@@ -382,6 +386,41 @@ impl Ledger {
         let days = budget::days(&mut tx, name, from, to).await?;
         tx.rollback().await?;
         Ok(days)
+    }
+
+    /// Returns the money spent within some budgets on an account, on a UTC day and in all: see [`budget::spent`].
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn budgets_spent(
+        &self,
+        names: &[&str],
+        day: Day,
+    ) -> Result<HashMap<String, BudgetUse>, LedgerError> {
+        budget::spent(&self.db, names, day).await
+    }
+
+    /// Returns the usage of an account.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn usage(&self, account: &AccountId, query: &UsageQuery) -> Result<UsageOutcome, LedgerError> {
+        let mut tx = self.db.snapshot().await?;
+        let found = usage::read(&mut tx, account, query).await?;
+        tx.rollback().await?;
+        Ok(found)
+    }
+
+    /// Returns the credit of a source, if it was this account's.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn credit_of(
+        &self,
+        account: &AccountId,
+        source: &SourceRef,
+    ) -> Result<Option<Credit>, LedgerError> {
+        statement::credit(&self.db, account, source).await
     }
 
     /// Returns a page of an account's statement, newest lines first: credits, and one entry for each closed hold. `limit`

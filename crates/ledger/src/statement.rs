@@ -5,6 +5,7 @@ use std::fmt;
 use serde::Serialize;
 
 use super::LedgerError;
+use super::usage::EntryUse;
 use farebox_db::Db;
 use farebox_db::statements::{self, Row};
 use farebox_types::id::{AccountId, EntryId, RequestId, SourceRef, Timestamp};
@@ -12,26 +13,43 @@ use farebox_types::money::Money;
 
 /// Most lines of a page.
 const LARGEST_PAGE: u32 = 1000;
+/// Longest service and longest key of an entry, in bytes: both are in an index, whose rows PostgreSQL limits.
+const LONGEST_SERVICE: usize = 512;
+const LONGEST_KEY: usize = 128;
 
-/// Query for a page of entries and credits together. Each side is cut to a page by itself, from its own index:
-/// sorted only after both are joined, every line of the account would be read for every page. The
-/// plain bound on `created_at` is what lets an index begin there and not at the newest line.
-const PAGE: &str = "
-    SELECT * FROM (
-      SELECT id, account, kind, amount, request_id, NULL AS source, service, units, unit_price, meta, created_at
-        FROM entries
-       WHERE account = $1 AND created_at <= $2 AND (created_at < $2 OR (created_at = $2 AND id < $3))
-         AND ($5 = '' OR kind = $5) AND ($6 = '' OR service = $6) AND created_at >= $7 AND created_at < $8
-       ORDER BY created_at DESC, id DESC LIMIT $4) AS charged
-    UNION ALL
-    SELECT * FROM (
-      SELECT source AS id, account, 'credit' AS kind, amount, NULL AS request_id, source, '' AS service,
-             CAST(0 AS BIGINT) AS units, CAST(0 AS BIGINT) AS unit_price, '{}' AS meta, created_at
-        FROM credits
-       WHERE account = $1 AND created_at <= $2 AND (created_at < $2 OR (created_at = $2 AND source < $3))
-         AND ($5 = '' OR $5 = 'credit') AND $6 = '' AND created_at >= $7 AND created_at < $8
-       ORDER BY created_at DESC, source DESC LIMIT $4) AS paid
-     ORDER BY created_at DESC, id DESC LIMIT $4";
+/// Returns the query for a page of entries and credits together. Each side is cut to a page by itself, from its own
+/// index: sorted only after both are joined, every line of the account would be read for every page. The
+/// plain bound on `created_at` is what lets an index begin there and not at the newest line. Conditions on keys and
+/// requests are only there where one is asked for, for the same reason: each has an index.
+fn page_query(filter: &Filter) -> String {
+    let mut conditions = String::new();
+    if filter.key.is_some() {
+        conditions.push_str(" AND key = $9");
+    }
+    if filter.request_id.is_some() {
+        conditions.push_str(" AND request_id = $10");
+    }
+    // Parameters that a condition does not name are named here: PostgreSQL must know their types.
+    let credits = "AND CAST($9 AS TEXT) IS NULL AND CAST($10 AS TEXT) IS NULL";
+    format!(
+        "SELECT * FROM (
+           SELECT id, account, kind, amount, request_id, NULL AS source, service, units, unit_price, meta, created_at
+             FROM entries
+            WHERE account = $1 AND created_at <= $2 AND (created_at < $2 OR (created_at = $2 AND id < $3))
+              AND ($5 = '' OR kind = $5) AND ($6 = '' OR service = $6) AND created_at >= $7 AND created_at < $8
+              {conditions}
+            ORDER BY created_at DESC, id DESC LIMIT $4) AS charged
+         UNION ALL
+         SELECT * FROM (
+           SELECT source AS id, account, 'credit' AS kind, amount, NULL AS request_id, source, '' AS service,
+                  CAST(0 AS BIGINT) AS units, CAST(0 AS BIGINT) AS unit_price, '{{}}' AS meta, created_at
+             FROM credits
+            WHERE account = $1 AND created_at <= $2 AND (created_at < $2 OR (created_at = $2 AND source < $3))
+              AND ($5 = '' OR $5 = 'credit') AND $6 = '' AND created_at >= $7 AND created_at < $8 {credits}
+            ORDER BY created_at DESC, source DESC LIMIT $4) AS paid
+          ORDER BY created_at DESC, id DESC LIMIT $4"
+    )
+}
 
 /// Kind of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
@@ -125,10 +143,23 @@ pub struct Filter {
     pub kind: Option<EntryKind>,
     /// The model or service, exactly.
     pub service: Option<String>,
+    /// API key that the request was made with.
+    pub key: Option<String>,
+    /// The request that was served.
+    pub request_id: Option<RequestId>,
     /// Earliest moment.
     pub from: Option<Timestamp>,
     /// Moment that lines must precede.
     pub until: Option<Timestamp>,
+}
+
+/// Credit of an account, as its owner sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Credit {
+    pub source: SourceRef,
+    pub amount: Money,
+    /// Moment at which it was credited.
+    pub created_at: Timestamp,
 }
 
 /// Place in a statement: after the line written at this moment under this id.
@@ -168,20 +199,33 @@ impl EntryDetails {
         if self.unit_price < Money::ZERO {
             return Err(LedgerError::Amount(self.unit_price));
         }
+        if self.service.len() > LONGEST_SERVICE {
+            return Err(LedgerError::Details("its service is longer than 512 bytes"));
+        }
+        // Keys are in an index, as services are.
+        if EntryUse::of(&self.meta).key.is_some_and(|key| key.len() > LONGEST_KEY || key.contains('\0')) {
+            return Err(LedgerError::Details("its key is longer than 128 bytes or has a NUL character"));
+        }
         i64::try_from(self.units).map_err(|_| LedgerError::Overflow)?;
         Ok(())
     }
 }
 
 impl Entry {
-    /// Returns the entry of a hold that closes at `amount`.
+    /// Returns the entry of a hold that closes at `amount`. One of a request that was made with an API key names it, also
+    /// where whoever closes the hold does not know of the key.
     pub(super) fn of(
         id: &EntryId,
         account: &AccountId,
         amount: Money,
         details: &EntryDetails,
+        key: Option<&str>,
         now: Timestamp,
     ) -> Self {
+        let mut meta = details.meta.clone();
+        if let (Some(key), Some(meta)) = (key, meta.as_object_mut()) {
+            meta.entry("key").or_insert_with(|| key.into());
+        }
         Self {
             id: id.to_string(),
             account: account.clone(),
@@ -192,7 +236,7 @@ impl Entry {
             service: details.service.clone(),
             units: details.units,
             unit_price: details.unit_price,
-            meta: details.meta.clone(),
+            meta,
             created_at: now,
         }
     }
@@ -245,15 +289,35 @@ pub(super) async fn page(
         filter.service.clone().unwrap_or_default().into(),
         filter.from.map_or(i64::MIN, Timestamp::millis).into(),
         filter.until.map_or(i64::MAX, Timestamp::millis).into(),
+        filter.key.clone().into(),
+        filter.request_id.as_ref().map(RequestId::as_str).into(),
     ];
     let mut connection = db.pool.acquire().await?;
-    let rows = statements::fetch(&mut connection, PAGE, values).await?;
+    let rows = statements::fetch(&mut connection, &page_query(filter), values).await?;
     let mut entries = rows.iter().map(Entry::from_row).collect::<Result<Vec<_>, _>>()?;
     let more = entries.len() > limit as usize;
     entries.truncate(limit as usize);
     let last = entries.last().filter(|_| more);
     let next = last.map(|entry| StatementCursor { created_at: entry.created_at, id: entry.id.clone() });
     Ok(Page { entries, next })
+}
+
+/// Reads the credit of a source, if it was this account's.
+pub(super) async fn credit(
+    db: &Db,
+    account: &AccountId,
+    source: &SourceRef,
+) -> Result<Option<Credit>, LedgerError> {
+    let text = "SELECT amount, created_at FROM credits WHERE source = $1 AND account = $2";
+    let row = db.fetch_optional(text, vec![source.as_str().into(), account.as_str().into()]).await?;
+    let read = |row: Row| {
+        Ok(Credit {
+            source: source.clone(),
+            amount: Money::from_micros(row.whole("amount")?),
+            created_at: Timestamp::from_millis(row.whole("created_at")?),
+        })
+    };
+    row.map(read).transpose()
 }
 
 #[cfg(test)]

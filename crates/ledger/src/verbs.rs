@@ -208,7 +208,7 @@ pub async fn spend(
         Err(AccountRefusal::Overflow) => return Err(LedgerError::Overflow),
     }
     let id = HoldId::new(now);
-    let entry = Entry::of(&EntryId::new(now), account, amount, details, now);
+    let entry = Entry::of(&EntryId::new(now), account, amount, details, None, now);
     let mut writes = Writes::default();
     change_account(&mut writes, account, amount, Money::ZERO);
     let new = NewHold {

@@ -151,7 +151,8 @@ impl WorkingSet {
         let charged = account.charge(stored.hold, amount, Money::ZERO);
         let closed = charged.and_then(|(account, hold)| account.close(hold, returned));
         let Ok((account, hold)) = closed else { return Err(LedgerError::Overflow) };
-        let entry = Entry::of(entry, &stored.account, hold.charged, details, *now);
+        let key = stored.budget.as_ref().map(|(name, _)| name.as_str());
+        let entry = Entry::of(entry, &stored.account, hold.charged, details, key, *now);
         Ok(Step {
             outcome: CloseOutcome::Closed { entry, released: hold.unused() },
             in_full: amount == wanted,

@@ -72,7 +72,7 @@ struct Watch {
 }
 
 /// Reason that a stream ends.
-enum Ended {
+enum WatchEnd {
     ClientGone,
     Session,
     Unavailable,
@@ -95,27 +95,27 @@ impl Watch {
             }
             match looked {
                 Ok(()) => {}
-                Err(Ended::ClientGone) => return,
-                Err(Ended::Session) => {
+                Err(WatchEnd::ClientGone) => return,
+                Err(WatchEnd::Session) => {
                     let _ =
                         self.send("end", &json!({"reason": "the session has ended; sign in again"})).await;
                     return;
                 }
                 // The client opens another stream after a moment, by the rules of server-sent events.
-                Err(Ended::Unavailable) => return,
+                Err(WatchEnd::Unavailable) => return,
             }
         }
     }
 
-    async fn check_session(&self, app: &State) -> Result<(), Ended> {
+    async fn check_session(&self, app: &State) -> Result<(), WatchEnd> {
         let lives = app.browser_sessions.lives(&self.session, clock::after_wait()).await;
         if !lives.map_err(|error| unavailable(&error))? {
-            return Err(Ended::Session);
+            return Err(WatchEnd::Session);
         }
-        self.events.send(Ok(PING)).await.map_err(|_| Ended::ClientGone)
+        self.events.send(Ok(PING)).await.map_err(|_| WatchEnd::ClientGone)
     }
 
-    async fn look(&mut self, app: &State) -> Result<(), Ended> {
+    async fn look(&mut self, app: &State) -> Result<(), WatchEnd> {
         let balance = app.ledger.balance(&self.session.account).await.map_err(|error| unavailable(&error))?;
         if self.balance.as_ref() == Some(&balance) {
             return Ok(());
@@ -131,7 +131,7 @@ impl Watch {
         self.tell_lines(app).await
     }
 
-    async fn tell_lines(&mut self, app: &State) -> Result<(), Ended> {
+    async fn tell_lines(&mut self, app: &State) -> Result<(), WatchEnd> {
         let filter = Filter { from: Some(self.lines_from), ..Filter::default() };
         let page = app.ledger.matching(&self.session.account, &filter, None, MAX_LINES).await;
         let page = page.map_err(|error| unavailable(&error))?;
@@ -148,9 +148,9 @@ impl Watch {
         Ok(())
     }
 
-    async fn send(&self, name: &str, data: &serde_json::Value) -> Result<(), Ended> {
+    async fn send(&self, name: &str, data: &serde_json::Value) -> Result<(), WatchEnd> {
         let event = Bytes::from(format!("event: {name}\ndata: {data}\n\n"));
-        self.events.send(Ok(event)).await.map_err(|_| Ended::ClientGone)
+        self.events.send(Ok(event)).await.map_err(|_| WatchEnd::ClientGone)
     }
 }
 
@@ -167,7 +167,7 @@ fn line(entry: &Entry) -> serde_json::Value {
     })
 }
 
-fn unavailable(error: &dyn std::error::Error) -> Ended {
+fn unavailable(error: &dyn std::error::Error) -> WatchEnd {
     tracing::warn!(%error, "an account cannot be followed");
-    Ended::Unavailable
+    WatchEnd::Unavailable
 }

@@ -10,7 +10,7 @@ use crate::app::App;
 use crate::config::Config;
 use crate::http::State;
 use crate::http::gates::browser::is_dashboard_host;
-use crate::http::html::{Page, protect};
+use crate::http::html::{HtmlPage, protect};
 
 /// A file of the dashboard.
 struct Asset {
@@ -65,7 +65,7 @@ fn shell(app: &App, uri: &axum::http::Uri, headers: &HeaderMap) -> Response {
     let config = &app.config;
     if !config.dashboard.enabled {
         let body = "<h1>There is no dashboard here</h1><p>This server is for programs.</p>";
-        let page = Page { status: StatusCode::NOT_FOUND, ..Page::new("No dashboard", body) };
+        let page = HtmlPage { status: StatusCode::NOT_FOUND, ..HtmlPage::new("No dashboard", body) };
         return page.into_response(config);
     }
     if !is_dashboard_host(config, uri, headers) {
@@ -73,7 +73,7 @@ fn shell(app: &App, uri: &axum::http::Uri, headers: &HeaderMap) -> Response {
         return (StatusCode::FOUND, [(LOCATION, location)]).into_response();
     }
     let Some(shell) = find(SHELL) else {
-        let page = Page { status: StatusCode::NOT_FOUND, ..Page::new("Not built", UNBUILT) };
+        let page = HtmlPage { status: StatusCode::NOT_FOUND, ..HtmlPage::new("Not built", UNBUILT) };
         return page.into_response(config);
     };
     // Asked for anew each time: it names the files of this very build.

@@ -11,7 +11,7 @@ use crate::app::App;
 use crate::config::ModelConfig;
 use crate::http::State;
 use crate::http::error::{self, Code, HttpError};
-use crate::http::html::{self, Page, escape};
+use crate::http::html::{self, HtmlPage, escape};
 use crate::http::routes::discovery;
 
 /// Models that the page lists; the dashboard lists all.
@@ -25,7 +25,7 @@ pub async fn landing(
 ) -> Response {
     let mut response = if html::is_wanted(&headers) {
         let body = body(&app);
-        let page = Page { is_wide: true, ..Page::new("AI calls, paid as you go", &body) };
+        let page = HtmlPage { is_wide: true, ..HtmlPage::new("AI calls, paid as you go", &body) };
         page.into_response(&app.config)
     } else {
         discovery::index(documents).await
@@ -39,7 +39,7 @@ pub async fn not_found(AppState(app): AppState<State>, uri: Uri, headers: Header
     if html::is_wanted(&headers) && error::Shape::of(uri.path()) == error::Shape::Problem {
         let body = "<h1>There is nothing here</h1><p>The address may be mistyped, or the page has moved.</p><p \
                     class=\"actions\"><a class=\"button\" href=\"/\">Go to the start</a></p>";
-        let page = Page { status: StatusCode::NOT_FOUND, ..Page::new("Not found", body) };
+        let page = HtmlPage { status: StatusCode::NOT_FOUND, ..HtmlPage::new("Not found", body) };
         return page.into_response(&app.config);
     }
     let detail = match error::Shape::of(uri.path()) {
@@ -60,11 +60,9 @@ pub async fn not_found(AppState(app): AppState<State>, uri: Uri, headers: Header
 fn body(app: &App) -> String {
     let config = &app.config;
     let (name, url) = (escape(&config.product.name), escape(&config.server.public_url));
-    let start = if config.dashboard.enabled {
-        format!("<a class=\"button\" href=\"{}/dashboard\">Open the dashboard</a>", config.dashboard_url())
-    } else {
-        String::new()
-    };
+    let start = config
+        .dashboard_link("")
+        .map_or_else(String::new, |to| format!("<a class=\"button\" href=\"{to}\">Open the dashboard</a>"));
     let (models, ways) = (models(&config.models), ways(app, &url));
     let preview = config.pii.preview_price.to_dollars();
     format!(
@@ -90,7 +88,7 @@ fn ways(app: &App, url: &str) -> String {
     let mut card = |title: &str, text: &str, code: &str, link: &str| {
         let _ = write!(
             cards,
-            "<section class=\"card\"><h3>{title}</h3><p>{text}</p><pre tabindex=\"0\"><code>{code}</code></pre>{link}</section>"
+            "<section class=\"card\"><h3>{title}</h3><p>{text}</p><pre><code>{code}</code></pre>{link}</section>"
         );
     };
     card(
@@ -100,11 +98,9 @@ fn ways(app: &App, url: &str) -> String {
             "curl {url}/v1/chat/completions \\\n  -H \"Authorization: Bearer {prefix}…\" \\\n  --json '{{\"model\":\"{model}\",\
              \"messages\":[\n    {{\"role\":\"user\",\"content\":\"Hello\"}}]}}'"
         ),
-        &if config.dashboard.enabled {
-            format!("<a href=\"{}/dashboard/keys\">Get a key</a>", config.dashboard_url())
-        } else {
-            String::new()
-        },
+        &config
+            .dashboard_link("/keys")
+            .map_or_else(String::new, |to| format!("<a href=\"{to}\">Get a key</a>")),
     );
     card(
         "Agents",
@@ -123,6 +119,19 @@ fn ways(app: &App, url: &str) -> String {
         "<a href=\"/llms-full.txt\">Reference</a>",
     );
     cards
+}
+
+/// Returns a number with its thousands apart.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
 }
 
 /// Returns a name as commands take it.
@@ -149,7 +158,7 @@ fn models(models: &[ModelConfig]) -> String {
             model.price_per_million_input.to_dollars(),
             model.price_per_million_output.to_dollars(),
             model.price_per_chunk.to_dollars(),
-            model.context_length,
+            grouped(model.context_length),
         );
     }
     let more = models.len().saturating_sub(MAX_MODELS);
@@ -167,7 +176,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_is_written_as_commands_take_it() {
+    fn numbers_and_names_are_written_as_people_and_commands_take_them() {
+        let numbers = [7, 999, 32_768, 1_000_000].map(grouped);
+        assert_eq!(numbers, ["7", "999", "32,768", "1,000,000"]);
         assert_eq!(slug("Pryv"), "pryv");
         assert_eq!(slug("My <AI> shop!"), "my--ai--shop");
     }

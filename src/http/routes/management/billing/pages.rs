@@ -11,7 +11,7 @@ use crate::http::State;
 use crate::http::clock::ArrivedAt;
 use crate::http::error::{Code, HttpError};
 use crate::http::gates::wallet::unavailable;
-use crate::http::html::Page;
+use crate::http::html::HtmlPage;
 
 /// Notice on every page of a server whose payments are a button.
 const TEST: &str = "<p class=\"test\" role=\"note\"><strong>This is a test, not a payment.</strong> \
@@ -20,16 +20,11 @@ const TEST: &str = "<p class=\"test\" role=\"note\"><strong>This is a test, not 
 /// Makes a page. `body` is HTML that holds nothing of a request.
 fn page(app: &App, title: &str, body: &str) -> Response {
     let test = if app.cards.are_a_test() { TEST } else { "" };
-    let onwards = if app.config.dashboard.enabled {
-        format!(
-            "<p class=\"actions\"><a class=\"button\" href=\"{}/dashboard/billing\">Go to the dashboard</a></p>",
-            app.config.dashboard_url()
-        )
-    } else {
-        String::new()
-    };
+    let onwards = app.config.dashboard_link("/billing").map_or_else(String::new, |to| {
+        format!("<p class=\"actions\"><a class=\"button\" href=\"{to}\">Go to the dashboard</a></p>")
+    });
     let body = format!("<h1>{title}</h1>{test}{body}{onwards}");
-    Page::new(title, &body).into_response(&app.config)
+    HtmlPage::new(title, &body).into_response(&app.config)
 }
 
 /// Show the page after a card payment.

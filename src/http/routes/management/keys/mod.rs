@@ -16,7 +16,7 @@ use crate::http::gates::wallet::{
 };
 use crate::id::{RequestId, Timestamp};
 use crate::keys::{self, Key, KeyChanges, KeyId, KeyLimits, KeysError, NewKey};
-use crate::ledger;
+use crate::ledger::{self, BudgetUse, Day};
 use crate::money::Money;
 use crate::oauth;
 use crate::wallet_auth::WalletAction;
@@ -60,6 +60,10 @@ pub struct KeyView {
     revoked_at: Option<String>,
     expires_at: Option<String>,
     limits: KeyLimitsView,
+    /// key, grant (of an OAuth client) or bought (from the contract).
+    #[schema(value_type = String)]
+    kind: &'static str,
+    spend: KeySpend,
     /// The whole key: in the answer that made it, and nowhere else.
     #[serde(skip_serializing_if = "Option::is_none")]
     key: Option<String>,
@@ -69,6 +73,17 @@ pub struct KeyView {
     #[serde(rename = "request_id", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     request_id: Option<RequestId>,
+}
+
+/// Dollars spent with a key. What requests hold that still run is not among them.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct KeySpend {
+    /// By requests that began on this UTC day.
+    #[schema(value_type = String)]
+    today_usd: Money,
+    #[schema(value_type = String)]
+    total_usd: Money,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -92,7 +107,7 @@ impl From<KeyLimits> for KeyLimitsView {
 
 impl KeyView {
     /// Shows a key without its secret.
-    fn new(app: &State, key: Key, now: Timestamp) -> Self {
+    fn new(app: &State, key: Key, kind: &'static str, spent: BudgetUse, now: Timestamp) -> Self {
         let status = key.status(now);
         let rfc3339 = |time: Option<Timestamp>| time.map(Timestamp::to_rfc3339);
         Self {
@@ -105,10 +120,40 @@ impl KeyView {
             revoked_at: rfc3339(key.revoked_at),
             expires_at: rfc3339(key.expires_at),
             limits: key.limits.into(),
+            kind,
+            spend: KeySpend { today_usd: spent.today, total_usd: spent.total },
             key: None,
             previous_valid_until: None,
             request_id: None,
         }
+    }
+
+    /// Shows keys, with one query each for what all of them spent and which are of grants.
+    async fn all(app: &State, keys: Vec<Key>, now: Timestamp) -> Result<Vec<Self>, HttpError> {
+        let ids: Vec<_> = keys.iter().map(|key| &key.id).collect();
+        let names: Vec<_> = ids.iter().map(|id| id.as_str()).collect();
+        let spent = app.ledger.budgets_spent(&names, Day::of(now)).await;
+        let mut spent = spent.map_err(|error| unavailable(&error))?;
+        let grants = oauth::store::grants_among(&app.db, &ids).await.map_err(|error| unavailable(&error))?;
+        let show = |key: Key| {
+            let kind = if grants.contains(key.id.as_str()) {
+                "grant"
+            } else if key.is_bought {
+                "bought"
+            } else {
+                "key"
+            };
+            let spent = spent.remove(key.id.as_str()).unwrap_or(BudgetUse::NOTHING);
+            Self::new(app, key, kind, spent, now)
+        };
+        Ok(keys.into_iter().map(show).collect())
+    }
+
+    /// Shows a key of a wallet.
+    async fn of(app: &State, owner: &str, id: &KeyId, now: Timestamp) -> Result<Self, HttpError> {
+        let found = app.keys.find(owner, id).await.map_err(|error| unavailable(&error))?;
+        let shown = Self::all(app, found.into_iter().collect(), now).await?;
+        shown.into_iter().next().ok_or_else(no_such_key)
     }
 }
 
@@ -136,7 +181,7 @@ pub async fn list(
     let keys = keys.map_err(|error| unavailable(&error))?;
     let is_full = keys.len() == limit as usize;
     let next = keys.last().filter(|_| is_full).map(|key| key.id.to_string());
-    let keys = keys.into_iter().map(|key| KeyView::new(&app, key, signed.at())).collect();
+    let keys = KeyView::all(&app, keys, signed.at()).await?;
     Ok(answer_briefly(&KeyList { keys, next, request_id: signed.request_id().clone() }))
 }
 
@@ -189,7 +234,7 @@ async fn create(app: &State, mut signed: WalletSigned<Create>) -> Result<Respons
     let view = KeyView {
         key: Some(minted.text.expose().to_owned()),
         request_id: Some(signed.request_id().clone()),
-        ..KeyView::new(app, find(app, &owner, &minted.id).await?, now)
+        ..KeyView::of(app, &owner, &minted.id, now).await?
     };
     Ok(answer(StatusCode::CREATED, &view))
 }
@@ -221,7 +266,7 @@ pub async fn revoke(
     }
     let view = KeyView {
         request_id: Some(signed.request_id().clone()),
-        ..KeyView::new(&app, find(&app, owner, &id).await?, now)
+        ..KeyView::of(&app, owner, &id, now).await?
     };
     Ok(answer(StatusCode::OK, &view))
 }
@@ -281,7 +326,7 @@ pub async fn rotate(
         key: Some(minted.text.expose().to_owned()),
         previous_valid_until: Some(until.to_rfc3339()),
         request_id: Some(signed.request_id().clone()),
-        ..KeyView::new(&app, find(&app, owner, &id).await?, now)
+        ..KeyView::of(&app, owner, &id, now).await?
     };
     Ok(answer(StatusCode::OK, &view))
 }
@@ -330,14 +375,9 @@ pub async fn update(
     tracing::info!(wallet = owner, key = %id, "API key changed");
     let view = KeyView {
         request_id: Some(signed.request_id().clone()),
-        ..KeyView::new(&app, find(&app, owner, &id).await?, now)
+        ..KeyView::of(&app, owner, &id, now).await?
     };
     Ok(answer(StatusCode::OK, &view))
-}
-
-async fn find(app: &State, owner: &str, id: &KeyId) -> Result<Key, HttpError> {
-    let found = app.keys.find(owner, id).await.map_err(|error| unavailable(&error))?;
-    found.ok_or_else(no_such_key)
 }
 
 fn needs_signature() -> HttpError {
