@@ -328,30 +328,33 @@ async function run(expect) {
 
   async function looksAtPages({ context, page }) {
     await context.addInitScript({ path: AXE })
-    for (const theme of ['light', 'dark']) {
-      for (const width of [1280, 390]) {
-        await page.emulateMedia({ colorScheme: theme })
-        await page.setViewportSize({ width, height: width < 500 ? 844 : 900 })
-        for (const path of PAGES) await look(page, path, theme, width)
-      }
+    for (const width of [1280, 390]) {
+      await page.setViewportSize({ width, height: width < 500 ? 844 : 900 })
+      for (const path of PAGES) await look(page, path, width)
     }
     await signsOut(page)
-    await look(page, '/sign-in', 'dark', 390)
+    await look(page, '/sign-in', 390)
   }
 
-  async function look(page, path, theme, width) {
+  async function look(page, path, width) {
     await page.goto(`${origin}/dashboard${path}`)
     await page.locator('h1').first().waitFor()
     await page.locator('.skeleton').first().waitFor({ state: 'detached' })
-    const where = `${path || '/'} ${theme} ${width}`
-    const findings = await page.evaluate(async () => {
-      const { violations } = await globalThis.axe.run(document, { runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'] })
-      return violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(' ').slice(0, 300)}`)
-    })
-    for (const finding of findings) expect(false, `axe at ${where}: ${finding}`)
-    const wider = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth)
-    expect(wider <= 0, `${where} is ${wider} px wider than the window`)
-    if (pictures) await page.screenshot({ path: join(pictures, `${(path || '/overview').slice(1).replaceAll('/', '-')}-${width}-${theme}.png`), fullPage: true })
+    for (const theme of ['light', 'dark']) {
+      await page.emulateMedia({ colorScheme: theme })
+      const where = `${path || '/'} ${theme} ${width}`
+      const findings = await page.evaluate(async () => {
+        const { violations } = await globalThis.axe.run(document, {
+          runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'],
+        })
+        return violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(' ').slice(0, 300)}`)
+      })
+      for (const finding of findings) expect(false, `axe at ${where}: ${finding}`)
+      const wider = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth)
+      expect(wider <= 0, `${where} is ${wider} px wider than the window`)
+      const name = `${(path || '/overview').slice(1).replaceAll('/', '-')}-${width}-${theme}.png`
+      if (pictures) await page.screenshot({ path: join(pictures, name), fullPage: true })
+    }
   }
 }
 

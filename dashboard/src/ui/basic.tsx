@@ -112,11 +112,11 @@ setInterval(() => now.set(Date.now()), 20_000)
 
 /** A moment as seen from now. The exact one is in the title, in the copy, and what screen readers say. */
 export function Time({ at }: { at: string }) {
-  const seen = useStore(now)
+  useStore(now)
   const exact = moment(at)
   return (
     <time dateTime={at} title={exact} class="time">
-      <span aria-hidden="true">{relative(at, Math.max(seen, Date.now() - 20_000))}</span>
+      <span aria-hidden="true">{relative(at, Date.now())}</span>
       <span class="unseen">{exact}</span>
     </time>
   )

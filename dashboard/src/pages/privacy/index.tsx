@@ -61,7 +61,10 @@ export default function Privacy() {
       setExamined({ text: way === 'text' ? text : null, file: way === 'file' ? file : null, preview: (await response.json()) as Preview })
       invalidate('balance', 'usage', 'ledger', 'keys')
     } catch (failure) {
-      if (!(failure instanceof NotSigned)) setError(failure)
+      if (!(failure instanceof NotSigned)) {
+        setError(failure)
+        setExamined(null)
+      }
     }
     setBusy(false)
   }

@@ -2,9 +2,11 @@ import type { Preview } from '../../api/types'
 
 type Entities = Preview['entities']
 
-/** The name of a kind of personal data, for people: `Email address`. */
+const ACRONYMS = /\b(us|uk|eu|ssn|iban|ip|api|url|id|nhs|mac|aws|vin|bic|itin|npi|dea|jwt|pin|cvv|nino|tfn|abn|acn|nif|pan|imei)\b/g
+
+/** The name of a kind of personal data, for people: `Email address`, `US SSN`. */
 export function entityName(type: string): string {
-  const words = type.toLowerCase().replaceAll('_', ' ')
+  const words = type.toLowerCase().replaceAll('_', ' ').replace(ACRONYMS, (word) => word.toUpperCase())
   return words.charAt(0).toUpperCase() + words.slice(1)
 }
 

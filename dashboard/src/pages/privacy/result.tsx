@@ -43,11 +43,13 @@ export function Result({ examined }: { examined: Examined }) {
         {text !== null && (
           <div class="grid two">
             <div class="stack tight">
-              <p class="field-label">{t.original}</p>
+              <div class="row head-row">
+                <p class="field-label">{t.original}</p>
+              </div>
               <Marked text={text} entities={preview.entities} />
             </div>
             <div class="stack tight">
-              <div class="row spread">
+              <div class="row spread head-row">
                 <p class="field-label">{t.redacted}</p>
                 <Copy text={preview.redactedText ?? ''} what={t.copyText} />
               </div>
