@@ -50,7 +50,7 @@ function block(token, context) {
         [
           'table',
           {},
-          ['thead', {}, ['tr', {}, ...token.header.map((cell) => ['th', {}, ...inside(cell.tokens)])]],
+          ['thead', {}, ['tr', {}, ...token.header.map((cell) => [cell.text ? 'th' : 'td', {}, ...inside(cell.tokens)])]],
           ['tbody', {}, ...token.rows.map((row) => ['tr', {}, ...row.map((cell) => ['td', {}, ...inside(cell.tokens)])])],
         ],
       ]

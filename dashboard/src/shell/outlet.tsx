@@ -5,7 +5,7 @@ import { platform } from '../api/session'
 import { useAddress } from '../lib/router'
 import { useStore } from '../lib/store'
 import { find, type PageEntry } from '../pages'
-import { Button, ButtonLink, Empty, Skeleton, explain } from '../ui/basic'
+import { Button, ButtonLink, Empty, Page, Skeleton, explain } from '../ui/basic'
 import { t } from './messages'
 
 type PageComponent = ComponentType<{ rest: string }>
@@ -36,9 +36,13 @@ export function Outlet({ ready }: { ready: boolean }) {
   }, [path])
   if (!found) {
     return (
-      <Empty icon="search" title={t.notFound} action={<ButtonLink look="primary" href="/dashboard">{t.toOverview}</ButtonLink>}>
-        {t.notFoundHint}
-      </Empty>
+      <Page title={t.notFound} hint={t.notFoundHint}>
+        <div class="actions">
+          <ButtonLink look="primary" href="/dashboard">
+            {t.toOverview}
+          </ButtonLink>
+        </div>
+      </Page>
     )
   }
   return (

@@ -17,11 +17,11 @@ import { t } from './messages'
 export function Brand({ to = '/dashboard' }: { to?: string }) {
   const name = useStore(platform)?.product.name ?? ''
   return (
-    <a class="brand" href={to} aria-label={name || t.dashboard}>
+    <a class="brand" href={to}>
       <span class="mark" aria-hidden="true">
         {name.charAt(0)}
       </span>
-      {name}
+      {name || t.dashboard}
     </a>
   )
 }
@@ -77,9 +77,9 @@ function Side({ session }: { session: Session | null }) {
   const { path } = useAddress()
   const current = find(path)?.page.path
   return (
-    <div class="side">
+    <nav class="side" aria-label={t.navigation}>
       <Brand />
-      <nav class="nav" aria-label={t.navigation}>
+      <div class="nav">
         {GROUPS.map(({ title, pages }, group) => (
           <div key={group}>
             {title() && <h2>{title()}</h2>}
@@ -95,9 +95,9 @@ function Side({ session }: { session: Session | null }) {
             </ul>
           </div>
         ))}
-      </nav>
+      </div>
       <div class="side-foot">{session ? <Account wallet={session.wallet} /> : <Skeleton height={92} />}</div>
-    </div>
+    </nav>
   )
 }
 

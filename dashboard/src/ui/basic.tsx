@@ -139,7 +139,8 @@ export function explain(error: unknown): string {
     if (error.code === 'offline') return t.offline
     if (error.status === 429 && error.retryAfter) return t.wait(error.retryAfter)
   }
-  const message = (error as Error | undefined)?.message
+  // Wallets tell long stories; the first sentence is for people.
+  const message = (error as Error | undefined)?.message.split('\n')[0]?.slice(0, 240)
   return message ? message.charAt(0).toUpperCase() + message.slice(1) : t.failed
 }
 
