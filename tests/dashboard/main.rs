@@ -2,6 +2,7 @@
 
 mod attack_75_sign_in;
 mod attack_76_cookies;
+mod browser;
 mod events;
 mod fixture;
 mod pages;

@@ -300,6 +300,13 @@ impl<A> WalletSigned<A> {
         self.params.take().unwrap_or_else(Params::none).read()
     }
 
+    /// Makes a JSON answer that its owner may see again for a few seconds: a list of keys, or a balance. A browser gets it
+    /// anew each time: it asks under the same address whoever is signed in, and after each change.
+    pub fn answer_briefly(&self, body: &impl Serialize) -> Response {
+        let policy = if self.is_by_session() { "no-store" } else { BRIEF_CACHE_POLICY };
+        answer_with(StatusCode::OK, policy, body)
+    }
+
     /// Consumes the nonce in the transaction that carries the action out. A session has none.
     ///
     /// # Errors
@@ -417,11 +424,6 @@ pub fn unavailable(error: &dyn std::error::Error) -> HttpError {
 /// Makes a JSON answer. Nothing of it may be kept by caches: some answers hold secrets.
 pub fn answer(status: StatusCode, body: &impl Serialize) -> Response {
     answer_with(status, "no-store", body)
-}
-
-/// Makes a JSON answer that its owner may see again for a few seconds: a list of keys, or a balance.
-pub fn answer_briefly(body: &impl Serialize) -> Response {
-    answer_with(StatusCode::OK, BRIEF_CACHE_POLICY, body)
 }
 
 fn answer_with(status: StatusCode, cache_policy: &str, body: &impl Serialize) -> Response {

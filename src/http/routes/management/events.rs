@@ -12,7 +12,7 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::{IntoResponse as _, Response};
 use serde_json::json;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, sleep};
 use tokio_stream::wrappers::ReceiverStream;
 
 use crate::browser_sessions::BrowserSession;
@@ -21,12 +21,16 @@ use crate::http::State;
 use crate::http::clock;
 use crate::http::error::{Code, HttpError};
 use crate::http::gates::browser::SignedIn;
+use crate::http::gates::wallet::unavailable as ledger_unavailable;
 use crate::http::sse::PING;
 use crate::id::Timestamp;
 use crate::ledger::{Balance, Entry, Filter};
+use crate::money::Money;
 
 /// Time between two looks at an account.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
+/// Time between two looks at an account that never had credit.
+const NEWCOMER_INTERVAL: Duration = Duration::from_secs(2);
 /// Time between two looks if the session lives, and between pings.
 const SESSION_INTERVAL: Duration = Duration::from_secs(5);
 /// Lines that one look tells at the most; a page reads the rest from the ledger.
@@ -42,8 +46,12 @@ const OVERLAP_MS: i64 = 10_000;
         (status = 401, description = "missing_wallet_auth"), (status = 429, description = "Too many streams of this account are open")))]
 pub async fn events(AppState(app): AppState<State>, signed_in: SignedIn) -> Result<Response, HttpError> {
     let SignedIn { session, request } = signed_in;
-    let place = app.event_streams.take(&session.account).ok_or_else(|| {
-        let detail = format!("an account can have {MAX_OF_ACCOUNT} event streams open at once; close one");
+    let balance = app.ledger.balance(&session.account).await.map_err(|error| ledger_unavailable(&error))?;
+    let is_newcomer = balance.credited() == Money::ZERO;
+    let place = app.event_streams.take(&session.account, is_newcomer).ok_or_else(|| {
+        let detail = format!(
+            "too many event streams are open: an account can have {MAX_OF_ACCOUNT}; close one, or try again later"
+        );
         HttpError::new(Code::RateLimitExceededRpm, detail).retry_soon()
     })?;
     let (events, received) = mpsc::channel(8);
@@ -80,15 +88,16 @@ enum WatchEnd {
 
 impl Watch {
     async fn run(mut self, app: &State) {
-        let mut looks = interval(LOOK_INTERVAL);
-        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut session_checked = Instant::now();
+        let mut pause = Duration::ZERO;
         loop {
             tokio::select! {
-                _ = looks.tick() => {}
+                () = sleep(pause) => {}
                 () = self.events.closed() => return,
             }
             let mut looked = self.look(app).await;
+            let had_credit = self.balance.as_ref().is_some_and(|balance| balance.credited() > Money::ZERO);
+            pause = if had_credit { LOOK_INTERVAL } else { NEWCOMER_INTERVAL };
             if looked.is_ok() && session_checked.elapsed() >= SESSION_INTERVAL {
                 session_checked = Instant::now();
                 looked = self.check_session(app).await;

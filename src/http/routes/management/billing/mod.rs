@@ -18,7 +18,7 @@ use crate::config::{BillingConfig, Pack};
 use crate::funding::card::CheckoutError;
 use crate::http::State;
 use crate::http::error::{Code, HttpError};
-use crate::http::gates::wallet::{Balance, WalletAuth, WalletSigned, answer, answer_briefly, unavailable};
+use crate::http::gates::wallet::{Balance, WalletAuth, WalletSigned, answer, unavailable};
 use crate::http::request::Received;
 use crate::id::RequestId;
 
@@ -178,7 +178,7 @@ pub async fn balance(
         debt: debt.to_dollars(),
         request_id: signed.request_id().clone(),
     };
-    Ok(answer_briefly(&balance))
+    Ok(signed.answer_briefly(&balance))
 }
 
 /// Show a wallet's credit balance, with the signature in the body.

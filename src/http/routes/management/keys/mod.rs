@@ -12,7 +12,7 @@ use crate::http::State;
 use crate::http::error::{Code, HttpError};
 use crate::http::gates::wallet::{
     ActionError, Create, List, Lower, Revoke, Rotate, UnverifiedRequest, WalletAuth, WalletSigned, answer,
-    answer_briefly, unavailable,
+    unavailable,
 };
 use crate::id::{RequestId, Timestamp};
 use crate::keys::{self, Key, KeyChanges, KeyId, KeyLimits, KeysError, NewKey};
@@ -182,7 +182,7 @@ pub async fn list(
     let is_full = keys.len() == limit as usize;
     let next = keys.last().filter(|_| is_full).map(|key| key.id.to_string());
     let keys = KeyView::all(&app, keys, signed.at()).await?;
-    Ok(answer_briefly(&KeyList { keys, next, request_id: signed.request_id().clone() }))
+    Ok(signed.answer_briefly(&KeyList { keys, next, request_id: signed.request_id().clone() }))
 }
 
 /// Create an API key, or list them with the signature in the body.
