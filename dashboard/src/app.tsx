@@ -16,24 +16,24 @@ export function App() {
 
 function Contents({ state }: { state: SessionState }) {
   const { path, query } = useAddress()
-  const atDoor = path === '/sign-in'
+  const atSignIn = path === '/sign-in'
   const isOut = state.state === 'out'
   const isIn = state.state === 'in'
   useEffect(() => {
-    if (isOut && !atDoor) {
+    if (isOut && !atSignIn) {
       const back = location.pathname.slice(BASE.length) + location.search
       navigate(`/sign-in${back && back !== '/' ? `?back=${encodeURIComponent(back)}` : ''}`, { replace: true })
     }
-    if (isIn && atDoor) {
+    if (isIn && atSignIn) {
       const back = query.get('back') ?? '/'
       // Only pages of the dashboard, whatever the address says.
       navigate(/^\/(?!\/)/.test(back) ? back : '/', { replace: true })
     }
-  }, [isOut, isIn, atDoor])
+  }, [isOut, isIn, atSignIn])
 
   if (state.state === 'failed') {
     return (
-      <main class="door">
+      <main class="entrance">
         <Empty icon="warning" title={t.begun} action={<Button look="primary" icon="refresh" onClick={() => void begin()}>{t.reload}</Button>}>
           {explain(state.error)}
         </Empty>
@@ -41,7 +41,7 @@ function Contents({ state }: { state: SessionState }) {
     )
   }
   if (state.state === 'out') return <SignIn ended={state.ended} />
-  if (state.state === 'loading' && atDoor) return <main class="door" aria-busy="true" />
+  if (state.state === 'loading' && atSignIn) return <main class="entrance" aria-busy="true" />
   return (
     <Shell session={state.state === 'in' ? state.session : null}>
       <Outlet ready={isIn} />

@@ -40,8 +40,8 @@ export function SignIn({ ended }: { ended: boolean }) {
   }
 
   return (
-    <main class="door">
-      <div class="door-inner">
+    <main class="entrance">
+      <div class="entrance-inner">
         <Brand to="/" />
         <section class="card">
           <div>

@@ -99,10 +99,10 @@ export default function Docs({ rest }: { rest: string }) {
   )
 }
 
-function Tabs({ current }: { current: string }) {
+function Subpages({ current }: { current: string }) {
   return (
     <nav aria-label={t.pages}>
-      <ul class="tabs">
+      <ul class="subpages">
         {[...GUIDES.map(({ id, title }) => ({ id, title: title() })), { id: 'reference', title: t.reference }].map(({ id, title }) => (
           <li key={id}>
             <a href={`/dashboard/docs/${id}`} aria-current={id === current ? 'page' : undefined}>
@@ -129,7 +129,7 @@ function Loaded<T>({ load, children }: { load: () => Promise<T>; children: (valu
 function GuidePage({ entry }: { entry: Entry }) {
   return (
     <Page title={entry.title()} hint={t.english}>
-      <Tabs current={entry.id} />
+      <Subpages current={entry.id} />
       <Loaded load={entry.load}>{({ default: guide }) => <Article guide={guide} />}</Loaded>
     </Page>
   )
@@ -189,7 +189,7 @@ function Article({ guide }: { guide: Guide }) {
 function ReferencePage() {
   return (
     <Page title={t.reference} hint={t.referenceHint}>
-      <Tabs current="reference" />
+      <Subpages current="reference" />
       <Loaded load={() => import('./reference')}>{({ Reference }: { Reference: ComponentType }) => <Reference />}</Loaded>
     </Page>
   )
