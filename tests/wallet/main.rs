@@ -12,7 +12,9 @@ mod debts;
 mod keys;
 mod model;
 mod purchase;
+mod receipts;
 mod stripe_double;
 mod upgrade;
+mod usage;
 
 use farebox_test_support::management;

@@ -47,7 +47,7 @@ pub async fn not_found(AppState(app): AppState<State>, uri: Uri, headers: Header
             "there is nothing here: /v1 has chat/completions, models, pii/preview, credits, key and usage"
         }
         error::Shape::Management => {
-            "there is nothing here: /api/v1 has keys and billing, see /openapi-full.json"
+            "there is nothing here: /api/v1 has keys, billing, channels and models, see /openapi-full.json"
         }
         error::Shape::Oauth => {
             "there is nothing here; /.well-known/oauth-authorization-server has the endpoints"

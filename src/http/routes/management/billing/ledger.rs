@@ -172,6 +172,9 @@ impl LedgerQuery {
             }),
         };
         let key = self.key.as_deref().filter(|key| !key.is_empty());
+        if self.service.as_ref().is_some_and(|service| service.contains('\0')) {
+            return Err(HttpError::invalid("service has a NUL character, which no service has"));
+        }
         let request_id = self.request_id.as_deref().filter(|id| !id.is_empty());
         Ok(Filter {
             key: key.map(|key| KeyId::parse(key).map(|key| key.to_string()).ok_or(())).transpose().map_err(

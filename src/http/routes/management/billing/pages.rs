@@ -17,8 +17,8 @@ use crate::http::html::HtmlPage;
 const TEST: &str = "<p class=\"test\" role=\"note\"><strong>This is a test, not a payment.</strong> \
     <code>farebox dev</code> has this page in place of a card processor: there is no card and no money.</p>";
 
-/// Makes a page. `body` is HTML that holds nothing of a request.
-fn page(app: &App, title: &str, body: &str) -> Response {
+/// Makes a page. `title` and `body` are HTML.
+pub fn page(app: &App, title: &str, body: &str) -> Response {
     let test = if app.cards.are_a_test() { TEST } else { "" };
     let onwards = app.config.dashboard_link("/billing").map_or_else(String::new, |to| {
         format!("<p class=\"actions\"><a class=\"button\" href=\"{to}\">Go to the dashboard</a></p>")
