@@ -20,7 +20,7 @@ fn page(app: &State, status: StatusCode, title: &str, body: &str, script: Option
     HtmlPage { status, script, ..HtmlPage::new(title, &body) }.into_response(&app.config)
 }
 
-/// HtmlPage for a link that leads nowhere: there is nobody to redirect to.
+/// Page for a link that leads nowhere: there is nobody to redirect to.
 pub fn unusable(app: &State, error: &HttpError) -> Response {
     let body = format!(
         "<p>{}.</p><p>Nothing was allowed, and you were not sent on.</p><h2>To try again</h2><p>Go back to the program \
@@ -31,7 +31,7 @@ pub fn unusable(app: &State, error: &HttpError) -> Response {
     page(app, error.code.status(), "This link cannot be used", &body, None)
 }
 
-/// HtmlPage for a request that is refused, of a client that nobody vouches for.
+/// Page for a request that is refused, of a client that nobody vouches for.
 pub fn refused(app: &State, redirect_uri: &RedirectUri, reason: &str, location: &str) -> Response {
     let body = format!(
         "<p>{}.</p><p>Nothing was allowed.</p><p><a href=\"{}\">Go back to {}</a></p>",
@@ -42,7 +42,7 @@ pub fn refused(app: &State, redirect_uri: &RedirectUri, reason: &str, location: 
     page(app, StatusCode::BAD_REQUEST, "This request cannot be granted", &body, None)
 }
 
-/// HtmlPage on which a wallet's owner decides. `sealed` is the request, `denied` the URI that says no.
+/// Page on which a wallet's owner decides. `sealed` is the request, `denied` the URI that says no.
 pub fn consent(app: &State, request: &AuthorizationRequest, sealed: &str, denied: &str) -> Response {
     let client = &request.client;
     let name = escape(&client.display_name());
