@@ -46,6 +46,7 @@ impl RatedKey {
             revoked_at: None,
             expires_at: None,
             limits: KeyLimits { total: Some(paid), ..KeyLimits::default() },
+            is_bought: false,
         };
         Self { key, rates: None, spender: Spender::Payment(payment.to_owned()) }
     }
