@@ -1,5 +1,4 @@
-//! Durable charges per second, beside the physical limit: one synced write after the other; and whole requests, each of
-//! which posts an entry.
+//! Durable charges per second, beside the physical limit: one synced write after the other.
 
 use std::io::{Seek as _, Write as _};
 use std::path::Path;
@@ -7,12 +6,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use farebox::db::{Db, Tx};
-use farebox::id::{AccountId, EntryId, HoldId, RequestId, RequestKey, SourceRef, Timestamp};
+use farebox::id::{AccountId, HoldId, RequestKey, SourceRef, Timestamp};
 use farebox::ledger::audit::audit;
-use farebox::ledger::{
-    self, Budget, Capture, ChargeOutcome, CloseOutcome, EntryDetails, EntryKind, Estimate, HoldOutcome,
-    HoldRequest, Ledger, LedgerError, OpenOutcome, Owed,
-};
+use farebox::ledger::{self, ChargeOutcome, HoldOutcome, Ledger, LedgerError};
 use farebox::money::Money;
 use farebox_test_support::db::{self, TestDb};
 use tempfile::TempDir;
@@ -25,8 +21,6 @@ const ROUND: Duration = Duration::from_millis(700);
 const SYNCING: Duration = Duration::from_millis(400);
 /// Numbers of streams that charge at once.
 const TASKS: [usize; 3] = [1, 64, 1000];
-/// Requests that are served at once, each of an account of its own.
-const REQUESTS: usize = 64;
 const BLOCK: [u8; 4096] = [7; 4096];
 /// More than any run spends, in millionths of a dollar.
 const FUNDS: i64 = 1_000_000_000_000;
@@ -37,8 +31,6 @@ struct Contender {
     ledger: Ledger,
     holds: Vec<HoldId>,
     runs: Vec<Run>,
-    /// Requests a second, of each round.
-    requests: Vec<f64>,
     _database: (Option<TempDir>, Option<TestDb>),
 }
 
@@ -72,9 +64,6 @@ pub async fn measure() -> Result<()> {
                 contender.round(index, tasks).await?;
             }
         }
-        for contender in &mut contenders {
-            contender.request_round().await?;
-        }
     }
     print(&contenders, median(&appends), median(&overwrites));
     for Contender { name, ledger, .. } in &contenders {
@@ -99,8 +88,7 @@ impl Contender {
             })
             .await?;
         let runs = TASKS.iter().map(|_| Run::default()).collect();
-        let ledger = Ledger::start(db);
-        Ok(Self { name, ledger, holds, runs, requests: Vec::new(), _database: database })
+        Ok(Self { name, ledger: Ledger::start(db), holds, runs, _database: database })
     }
 
     async fn round(&mut self, index: usize, tasks: usize) -> Result<()> {
@@ -133,67 +121,9 @@ impl Contender {
     }
 }
 
-impl Contender {
-    /// Requests that open a hold and capture it, one after the other on each of some accounts.
-    async fn request_round(&mut self) -> Result<()> {
-        let begun = Instant::now();
-        let mut streams = JoinSet::new();
-        for n in 0..REQUESTS {
-            let (ledger, account) = (self.ledger.clone(), account(n));
-            streams.spawn(async move {
-                let mut done = 0;
-                while begun.elapsed() < ROUND {
-                    serve(&ledger, &account, n).await?;
-                    done += 1;
-                }
-                Ok::<u64, anyhow::Error>(done)
-            });
-        }
-        let mut done = 0;
-        while let Some(served) = streams.join_next().await {
-            done += served??;
-        }
-        self.requests.push(real(done) / begun.elapsed().as_secs_f64());
-        Ok(())
-    }
-}
-
-fn account(n: usize) -> AccountId {
-    AccountId::parse(&format!("bench:{n}")).expect("a valid name")
-}
-
-async fn serve(ledger: &Ledger, account: &AccountId, n: usize) -> Result<()> {
-    let now = Timestamp::now();
-    let key = format!("benchkey{n:08}");
-    let opening = HoldRequest {
-        hold: HoldId::new(now),
-        account: account.clone(),
-        idempotency_key: None,
-        budget: Some(Budget::on(&key, now, None, None)),
-        estimate: Estimate { wanted: Money::from_micros(10), least: Money::from_micros(10) },
-        now,
-        expires_at: now,
-    };
-    let opened = ledger.open(opening).await?;
-    let OpenOutcome::Open { hold, .. } = opened else { bail!("an opening ended in {opened:?}") };
-    let details = EntryDetails {
-        kind: EntryKind::Usage,
-        request_id: Some(RequestId::new(now)),
-        service: "model".to_owned(),
-        units: 168,
-        unit_price: Money::ZERO,
-        meta: serde_json::json!({ "key": key, "promptTokens": 123, "completionTokens": 45, "end": "complete",
-            "items": [{ "item": "input", "tokens": 123, "pricePerMillion": "0.20" }] }),
-    };
-    let owed = Owed::InAll(Money::from_micros(7));
-    let captured = ledger.capture(Capture { hold, entry: EntryId::new(now), owed, details, now }).await?;
-    anyhow::ensure!(matches!(captured, CloseOutcome::Closed { .. }), "a capture ended in {captured:?}");
-    Ok(())
-}
-
 /// Funds an account and opens a hold that reserves half of it, as streams do.
 async fn open(tx: &mut Tx, n: usize, now: Timestamp) -> Result<HoldId, LedgerError> {
-    let account = account(n);
+    let account = AccountId::parse(&format!("bench:{n}")).expect("a valid name");
     let source = SourceRef::parse(&format!("bench:{n}")).expect("a valid name");
     let funds = Money::from_micros(FUNDS);
     ledger::credit(tx, &account, funds, &source, now).await?;
@@ -234,10 +164,6 @@ fn print(contenders: &[Contender], appends: f64, overwrites: f64) {
                 [number(rate), number(rate / overwrites), number(rate / size), number(size)],
             );
         }
-    }
-    for Contender { name, requests, .. } in contenders {
-        let rate = median(requests);
-        table.row(&format!("{name}, requests that open and capture, {REQUESTS} at once"), [number(rate)]);
     }
     table.row("the disk: 4 KiB written in place and synced", [number(overwrites), number(1.0)]);
     table.row("the disk: 4 KiB appended and synced", [number(appends), number(appends / overwrites)]);

@@ -1,6 +1,5 @@
 //! Benchmarks of the server's guarantees, measured side by side in one run: `cargo bench`, or
-//! `cargo bench -- ledger latency` for some of its sections. `large` and `volume` run only
-//! when they are named.
+//! `cargo bench -- ledger latency` for some of its sections. `large` runs only when it is named.
 //!
 //! Servers, the chain and the load run in processes of their own, so that each one's processor
 //! time can be told apart; this program starts itself again for those that are no other program.
@@ -24,7 +23,6 @@ mod sessions;
 mod start;
 mod synced;
 mod unpaid;
-mod volume;
 
 use std::process::ExitCode;
 use std::time::Instant;
@@ -48,7 +46,7 @@ const SECTIONS: [&str; 12] = [
 ];
 
 /// Measured when it is named: what takes too long for every time.
-const BY_NAME: [&str; 2] = ["large", "volume"];
+const BY_NAME: [&str; 1] = ["large"];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
@@ -94,7 +92,6 @@ fn bench(wanted: &[&str]) -> Result<()> {
             "paid" => runtime.block_on(paid::measure()),
             "ledger" => runtime.block_on(ledger::measure()),
             "large" => runtime.block_on(large::measure()),
-            "volume" => runtime.block_on(volume::measure()),
             "pii" => pii::measure(),
             "start" => runtime.block_on(start::measure()),
             "hostile" => runtime.block_on(hostile::measure()),

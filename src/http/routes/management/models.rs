@@ -52,7 +52,7 @@ pub struct SoldModelPrices {
     /// A chunk of the answer, on a payment channel; `null` where there are none.
     #[schema(example = "0.0001")]
     per_chunk: Option<String>,
-    /// What is counted apart with prepaid credits: a million tokens of a kind, and `request`.
+    /// Prices of what is counted apart, with prepaid credits: a million tokens of a kind, and `request`.
     #[schema(example = json!({"cachedInput": "0.02"}))]
     items: BTreeMap<&'static str, String>,
 }
