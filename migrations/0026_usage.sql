@@ -59,8 +59,9 @@ SELECT id, account, hold, kind, amount, request_id, service, units, unit_price, 
          LIMIT 9000000000000000000) AS found;
 DROP TABLE old_entries;
 CREATE INDEX entries_by_account ON entries (account, created_at, id);
-CREATE INDEX entries_by_key ON entries (account, key, created_at, id) WHERE key IS NOT NULL;
-CREATE INDEX entries_by_request ON entries (account, request_id) WHERE request_id IS NOT NULL;
+-- Without the account, which a key has one of: the smaller, the fewer pages are written for each entry.
+CREATE INDEX entries_by_key ON entries (key, created_at, id) WHERE key IS NOT NULL;
+CREATE INDEX entries_by_request ON entries (request_id) WHERE request_id IS NOT NULL;
 CREATE VIEW statement AS
 SELECT id, account, kind, amount, request_id, NULL AS source, service, units, unit_price, meta, created_at
   FROM entries

@@ -347,7 +347,7 @@ impl<'a> OpenPayment<'a> {
         let Some(method) = charges.method(stored.method, &stored.network) else { return Ok(None) };
         let goods = purchase.goods.as_deref().map(serde_json::from_str).transpose();
         let goods = goods.map_err(|_| corrupt("goods", "(not shown)"))?;
-        let request_id = RequestId::accept(Some(&stored.request_id));
+        let request_id = RequestId::accept(Some(&stored.request_id), stored.created_at);
         Ok(Some(Self { stored, method, payer, transfer, answer: &purchase.answer, goods, request_id }))
     }
 

@@ -382,7 +382,7 @@ mod tests {
 
     #[test]
     fn one_error_in_three_shapes() {
-        let id = RequestId::accept(Some("r-1"));
+        let id = RequestId::from_client("r-1").expect("an id");
         let error = || HttpError::new(Code::ModelNotFound, "no such model").param("model");
         let text =
             |shape| serde_json::from_str::<serde_json::Value>(&error().to_json(shape, &id)).expect("JSON");

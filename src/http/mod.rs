@@ -6,6 +6,7 @@ mod compression;
 mod error;
 mod etag;
 mod gates;
+mod html;
 mod json_size;
 mod mcp;
 mod observe;
@@ -91,7 +92,7 @@ async fn not_found(uri: Uri) -> HttpError {
             "there is nothing here: /v1 has chat/completions, models, pii/preview, credits, key and usage"
         }
         error::Shape::Management => {
-            "there is nothing here: /api/v1 has keys and billing, see /openapi-full.json"
+            "there is nothing here: /api/v1 has keys, billing, channels and models, see /openapi-full.json"
         }
         error::Shape::Oauth => {
             "there is nothing here; /.well-known/oauth-authorization-server has the endpoints"

@@ -21,9 +21,10 @@ pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub async fn observe(AppState(_): AppState<State>, mut request: Request, next: Next) -> Response {
     let started = Instant::now();
     let given = request.headers().get(REQUEST_ID).and_then(|value| value.to_str().ok());
-    let id = RequestId::accept(given);
+    let arrived = ArrivedAt::now();
+    let id = RequestId::accept(given, arrived.0);
     request.extensions_mut().insert(id.clone());
-    request.extensions_mut().insert(ArrivedAt::now());
+    request.extensions_mut().insert(arrived);
     let method = request.method().clone();
     // The route's pattern, never the path: a label must not grow with the requests.
     let route = request

@@ -191,7 +191,7 @@ async fn drain(mut body: impl hyper::body::Body + Unpin) {
 }
 
 fn request_id(parts: &Parts) -> RequestId {
-    parts.extensions.get::<RequestId>().cloned().unwrap_or_else(RequestId::random)
+    parts.extensions.get::<RequestId>().cloned().unwrap_or_else(|| RequestId::new(clock::ArrivedAt::now().0))
 }
 
 /// Returns an idempotency key that a client sent in `field`; `None` is a value that is not text.
@@ -346,7 +346,7 @@ mod tests {
             headers: HeaderMap::new(),
             uri: Uri::from_static("/"),
             body,
-            id: RequestId::random(),
+            id: RequestId::new(Timestamp::from_millis(0)),
             at: Timestamp::from_millis(0),
             client: None,
             nonce: Uuid::nil(),

@@ -25,7 +25,7 @@ fn call(server: &Server, tool: &str, arguments: &Value) -> Requirement {
         digest: Some(json::digest(tool, arguments).expect("canonical")),
         offers: server.app.offers.preview.clone(),
         service: "pii.preview",
-        request_id: RequestId::random(),
+        request_id: RequestId::new(Timestamp::from_millis(0)),
         idempotency_key: None,
         top_up: None,
         gives_authority: false,

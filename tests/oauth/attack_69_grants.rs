@@ -213,7 +213,7 @@ fn attack_69_parallel_calls_spend_no_more_than_the_cap() {
             let price = Money::from_micros(30_000);
             let details = EntryDetails {
                 kind: EntryKind::Usage,
-                request_id: Some(RequestId::random()),
+                request_id: Some(RequestId::new(Timestamp::now())),
                 service: "test".into(),
                 units: 1,
                 unit_price: price,

@@ -19,6 +19,7 @@ mod chat;
 mod clients;
 mod fixture;
 mod instances;
+mod listing;
 mod model;
 mod musts;
 mod offers;

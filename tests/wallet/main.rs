@@ -13,5 +13,7 @@ mod keys;
 mod management;
 mod model;
 mod purchase;
+mod receipts;
 mod stripe_double;
 mod upgrade;
+mod usage;

@@ -18,6 +18,7 @@ pub const KEYS: &str = "/api/v1/keys";
 pub const BALANCE: &str = "/api/v1/billing/balance";
 pub const LEDGER: &str = "/api/v1/billing/ledger";
 pub const CHECKOUT: &str = "/api/v1/billing/checkout";
+pub const USAGE: &str = "/api/v1/billing/usage";
 
 /// Runs a test once on every engine, on the shared chain.
 pub async fn on_every_engine(configure: impl Fn(&mut Config), test: impl AsyncFn(&Server)) {
@@ -161,15 +162,27 @@ pub async fn give(server: &Server, agent: &Agent, amount: Money) {
 
 /// Something that was bought.
 pub async fn spend(server: &Server, agent: &Agent, amount: Money, service: &str, request: &str) {
+    spend_at(server, agent, amount, service, request, json!({}), Timestamp::now()).await;
+}
+
+/// Something that was bought at a moment, with more details.
+pub async fn spend_at(
+    server: &Server,
+    agent: &Agent,
+    amount: Money,
+    service: &str,
+    request: &str,
+    meta: Value,
+    now: Timestamp,
+) {
     let details = EntryDetails {
         kind: EntryKind::Usage,
         request_id: RequestId::from_client(request),
         service: service.to_owned(),
         units: 1,
         unit_price: amount,
-        meta: json!({}),
+        meta,
     };
-    let now = Timestamp::now();
     let (account, key) = (account(agent), RequestKey::new(now));
     let spent = server.app.ledger.spend(&account, amount, &key, &details, now).await;
     assert!(matches!(spent, Ok(farebox::ledger::SpendOutcome::Spent(_))), "{spent:?}");

@@ -81,8 +81,8 @@ fn statements(engine: Engine, entries: u64, now: i64) -> Vec<String> {
 /// Indexes of entries, as the migrations make them.
 const INDEXES: [&str; 3] = [
     "CREATE INDEX entries_by_account ON entries (account, created_at, id)",
-    "CREATE INDEX entries_by_key ON entries (account, key, created_at, id) WHERE key IS NOT NULL",
-    "CREATE INDEX entries_by_request ON entries (account, request_id) WHERE request_id IS NOT NULL",
+    "CREATE INDEX entries_by_key ON entries (key, created_at, id) WHERE key IS NOT NULL",
+    "CREATE INDEX entries_by_request ON entries (request_id) WHERE request_id IS NOT NULL",
 ];
 
 /// Statement that adds entries up as usage.

@@ -64,7 +64,6 @@ mod verbs;
 mod working_set;
 mod writer;
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 pub use account::{Account, Balance, LARGEST};
@@ -386,18 +385,6 @@ impl Ledger {
         let days = budget::days(&mut tx, name, from, to).await?;
         tx.rollback().await?;
         Ok(days)
-    }
-
-    /// Returns the money spent within some budgets on an account, on a UTC day and in all: see [`budget::spent`].
-    ///
-    /// # Errors
-    /// The database fails.
-    pub async fn budgets_spent(
-        &self,
-        names: &[&str],
-        day: Day,
-    ) -> Result<HashMap<String, BudgetUse>, LedgerError> {
-        budget::spent(&self.db, names, day).await
     }
 
     /// Returns the usage of an account.

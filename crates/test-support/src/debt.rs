@@ -26,7 +26,7 @@ pub async fn add_debts(app: &App, account: &AccountId, amounts: &[Money]) {
 /// A card payment for the account; its name.
 pub async fn pay(app: &App, account: &AccountId, amount: Money) -> String {
     let id = uuid::Uuid::new_v4().to_string();
-    let (nonce, request) = (id.as_str(), &RequestId::accept(None));
+    let (nonce, request) = (id.as_str(), &RequestId::new(Timestamp::now()));
     let order = &CheckoutOrder {
         item: CheckoutItem::Amount,
         price: amount,

@@ -199,16 +199,16 @@ impl RequestId {
         fits.then(|| Self(text.to_owned()))
     }
 
-    /// A new random id.
+    /// A new id, in the order of its moment: those of ledger entries are in an index.
     #[must_use]
-    pub fn random() -> Self {
-        Self(Uuid::new_v4().to_string())
+    pub fn new(now: Timestamp) -> Self {
+        Self(in_order(now).to_string())
     }
 
     /// The client's id when it is acceptable, else a new one.
     #[must_use]
-    pub fn accept(client: Option<&str>) -> Self {
-        client.and_then(Self::from_client).unwrap_or_else(Self::random)
+    pub fn accept(client: Option<&str>, now: Timestamp) -> Self {
+        client.and_then(Self::from_client).unwrap_or_else(|| Self::new(now))
     }
 }
 
@@ -345,11 +345,12 @@ mod tests {
 
     #[test]
     fn a_client_may_name_its_request() {
-        assert_eq!(RequestId::accept(Some("a.B_9:x-1")).as_str(), "a.B_9:x-1");
+        let now = Timestamp::from_millis(1_767_225_600_500);
+        assert_eq!(RequestId::accept(Some("a.B_9:x-1"), now).as_str(), "a.B_9:x-1");
         let longest = "x".repeat(128);
-        assert_eq!(RequestId::accept(Some(&longest)).as_str(), longest);
+        assert_eq!(RequestId::accept(Some(&longest), now).as_str(), longest);
         for wrong in [Some(""), Some("a b"), Some("a\r\nb"), Some("é"), Some("a/b"), None] {
-            assert_eq!(RequestId::accept(wrong).as_str().len(), 36, "{wrong:?}");
+            assert_eq!(RequestId::accept(wrong, now).as_str().len(), 36, "{wrong:?}");
         }
         assert!(RequestId::from_client(&"x".repeat(129)).is_none());
     }

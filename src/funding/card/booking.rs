@@ -40,9 +40,17 @@ pub struct BookingOutcome {
     pub debt: Money,
 }
 
+/// Beginning of the source of each credit that was paid by card.
+const PREFIX: &str = "card:";
+
+/// Returns the payment of a credit's source; `None` if it was not paid by card.
+pub(super) fn payment(source: &SourceRef) -> Option<&str> {
+    source.as_str().strip_prefix(PREFIX)
+}
+
 /// Returns the source of a payment's credit, the same for every event that reports it.
-fn source(payment: &str) -> Result<SourceRef, CardError> {
-    SourceRef::parse(&format!("card:{payment}")).map_err(|_| CardError::Corrupt(payment.to_owned()))
+pub(super) fn source(payment: &str) -> Result<SourceRef, CardError> {
+    SourceRef::parse(&format!("{PREFIX}{payment}")).map_err(|_| CardError::Corrupt(payment.to_owned()))
 }
 
 /// Applies a change in a transaction of its own.

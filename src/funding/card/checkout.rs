@@ -4,10 +4,11 @@
 
 use uuid::Uuid;
 
+use super::state::CardPaymentStanding;
 use super::stripe::{CheckoutSession, StripeError};
 use super::{CardError, Cards, Processor, booking, store};
 use crate::db::{DbError, Tx, TxError};
-use crate::id::{AccountId, RequestId, Timestamp};
+use crate::id::{AccountId, RequestId, SourceRef, Timestamp};
 use crate::ledger::LedgerError;
 use crate::money::Money;
 
@@ -53,6 +54,15 @@ pub struct Checkout {
     /// URL of the payment page, once the processor has made one.
     pub url: Option<String>,
     pub state: CheckoutState,
+    pub created_at: Timestamp,
+}
+
+/// A payment of a checkout.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CardPayment {
+    /// Source of its credit.
+    pub source: SourceRef,
+    pub standing: CardPaymentStanding,
 }
 
 impl CheckoutItem {
@@ -207,6 +217,41 @@ impl Cards {
                 Ok((tx, found))
             })
             .await
+    }
+
+    /// Finds a checkout of an account, with its payment where there is one.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn status(
+        &self,
+        account: &AccountId,
+        id: &str,
+    ) -> Result<Option<(Checkout, Option<CardPayment>)>, CardError> {
+        let mut tx = self.db.snapshot().await?;
+        let found = match store::checkout_of(&mut tx, account, id).await? {
+            Some((checkout, Some(payment))) => {
+                let standing = store::standing(&mut tx, &payment).await?;
+                let source = booking::source(&payment)?;
+                Some((checkout, standing.map(|standing| CardPayment { source, standing })))
+            }
+            Some((checkout, None)) => Some((checkout, None)),
+            None => None,
+        };
+        tx.rollback().await?;
+        Ok(found)
+    }
+
+    /// Returns what is known of the card payment that a credit came from; `None` for other credits.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn payment(&self, source: &SourceRef) -> Result<Option<CardPaymentStanding>, CardError> {
+        let Some(payment) = booking::payment(source) else { return Ok(None) };
+        let mut tx = self.db.snapshot().await?;
+        let found = store::standing(&mut tx, payment).await?;
+        tx.rollback().await?;
+        Ok(found)
     }
 
     /// Records that a checkout will not be paid.

@@ -46,7 +46,7 @@ impl CardEvent {
         let kind = event["type"].as_str().ok_or(EventError)?;
         match kind {
             "checkout.session.completed" | "checkout.session.async_payment_succeeded" => paid(object),
-            "checkout.session.async_payment_failed" => {
+            "checkout.session.async_payment_failed" | "checkout.session.expired" => {
                 Ok(checkout(object).map_or(Self::Other, |checkout| Self::Failed { checkout }))
             }
             "charge.refunded" => {

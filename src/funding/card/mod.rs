@@ -27,8 +27,9 @@ use crate::ledger::{self, LedgerError};
 use crate::money::Money;
 
 pub use booking::{BookingOutcome, CardChange};
-pub use checkout::{Checkout, CheckoutError, CheckoutItem, CheckoutOrder, CheckoutState};
+pub use checkout::{CardPayment, Checkout, CheckoutError, CheckoutItem, CheckoutOrder, CheckoutState};
 pub use event::CardEvent;
+pub use state::CardPaymentStanding;
 pub use stripe::{Stripe, StripeError};
 
 /// The most accounts whose debts are paid in one round.

@@ -53,6 +53,20 @@ impl CardPaymentStanding {
         self.won.is_positive() || self.refunds.failed.is_positive()
     }
 
+    /// Returns the part of the payment that was given back. The sum may have been reported before one of its refunds
+    /// failed, and single refunds need not be.
+    #[must_use]
+    pub fn given_back(&self) -> Money {
+        let reported = self.refunded.checked_sub(self.refunds.failed).unwrap_or_default();
+        self.refunds.made.max(reported).max(Money::ZERO).min(self.paid)
+    }
+
+    /// Returns true if a part of the payment is disputed, and the payer's bank has not given it back.
+    #[must_use]
+    pub fn is_disputed(&self) -> bool {
+        self.disputed > self.won
+    }
+
     /// Returns the part of the credit whose payment is refunded or disputed.
     fn reversed(&self) -> i128 {
         let [paid, credited, reported, made, failed, disputed, won] = [

@@ -25,7 +25,8 @@ pub(super) struct CardPurchase {
     pub checkout: String,
 }
 
-const CHECKOUT: &str = "SELECT id, account, pack, price, credits, url, state FROM card_checkouts WHERE ";
+const CHECKOUT: &str =
+    "SELECT id, account, pack, price, credits, url, state, created_at FROM card_checkouts WHERE ";
 
 fn money(row: &Row, column: &str) -> Result<Money, DbError> {
     row.whole(column).map(Money::from_micros)
@@ -71,16 +72,44 @@ pub(super) async fn lock_payment(
     Ok(PaymentRow {
         payment: payment.to_owned(),
         purchase,
-        standing: CardPaymentStanding {
-            paid: money(&row, "paid")?,
-            credited: money(&row, "credited")?,
-            refunded: money(&row, "refunded")?,
-            refunds: refunds(tx, payment).await?,
-            disputed: money(&row, "disputed")?,
-            won: money(&row, "won")?,
-            taken_back: money(&row, "taken")?,
-            returned: money(&row, "returned")?,
-        },
+        standing: read_standing(&row, refunds(tx, payment).await?)?,
+    })
+}
+
+/// Returns the checkout of an account with this id, and what is known of its payment.
+pub(super) async fn checkout_of(
+    tx: &mut Tx,
+    account: &AccountId,
+    id: &str,
+) -> Result<Option<(Checkout, Option<String>)>, CardError> {
+    let condition = "id = $1 AND account = $2";
+    let Some(found) = checkout(tx, condition, vec![id.into(), account.as_str().into()]).await? else {
+        return Ok(None);
+    };
+    let text = "SELECT payment FROM card_payments WHERE checkout = $1";
+    let payment = tx.fetch_optional(text, vec![id.into()]).await?;
+    let payment = payment.map(|row| row.text("payment")).transpose()?;
+    Ok(Some((found, payment)))
+}
+
+/// Reads what is known of a payment.
+pub(super) async fn standing(tx: &mut Tx, payment: &str) -> Result<Option<CardPaymentStanding>, CardError> {
+    let text = "SELECT paid, credited, refunded, disputed, won, taken, returned FROM card_payments WHERE payment = $1";
+    let Some(row) = tx.fetch_optional(text, vec![payment.into()]).await? else { return Ok(None) };
+    let refunds = refunds(tx, payment).await?;
+    Ok(Some(read_standing(&row, refunds)?))
+}
+
+fn read_standing(row: &Row, refunds: Refunds) -> Result<CardPaymentStanding, DbError> {
+    Ok(CardPaymentStanding {
+        paid: money(row, "paid")?,
+        credited: money(row, "credited")?,
+        refunded: money(row, "refunded")?,
+        refunds,
+        disputed: money(row, "disputed")?,
+        won: money(row, "won")?,
+        taken_back: money(row, "taken")?,
+        returned: money(row, "returned")?,
     })
 }
 
@@ -236,6 +265,7 @@ async fn checkout(tx: &mut Tx, condition: &str, values: Vec<Value>) -> Result<Op
         credits: money(&row, "credits")?,
         url: row.text_or_null("url")?,
         state: CheckoutState::parse(&row.text("state")?).ok_or_else(corrupt)?,
+        created_at: Timestamp::from_millis(row.whole("created_at")?),
         id,
     }))
 }

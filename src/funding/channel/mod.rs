@@ -14,6 +14,7 @@
 
 mod held_back;
 mod holds;
+mod list;
 mod open;
 mod outgoing;
 mod policy;
@@ -30,6 +31,7 @@ use std::sync::Arc;
 use alloy::signers::local::PrivateKeySigner;
 
 pub use held_back::HeldBackSettlement;
+pub use list::{ChannelCursor, PayerChannel, channels_of};
 pub use open::Funded;
 pub use policy::{DueAction, SettlementPolicy, SettlementTries};
 pub use state::{Channel, ChannelRefusal, ChannelRequest, Phase, TxPurpose, VoucherEffect};

@@ -26,13 +26,18 @@ pub fn api() -> OpenApiRouter<State> {
         .routes(routes!(management::billing::credit_packs))
         .routes(routes!(management::billing::balance, management::billing::balance_by_post))
         .routes(routes!(management::billing::ledger, management::billing::ledger_by_post))
+        .routes(routes!(management::billing::usage, management::billing::usage_by_post))
         .routes(routes!(management::billing::begin_checkout))
+        .routes(routes!(management::billing::checkout_status))
+        .routes(routes!(management::billing::receipt))
         .routes(routes!(management::billing::success))
         .routes(routes!(management::billing::cancel))
         .routes(routes!(management::billing::webhook))
         .routes(routes!(management::keys::list, management::keys::create_or_list))
         .routes(routes!(management::keys::revoke, management::keys::revoke_by_post, management::keys::update))
         .routes(routes!(management::keys::rotate))
+        .routes(routes!(management::channels::list))
+        .routes(routes!(management::models::list))
         .routes(routes!(management::grants::list, management::grants::list_by_post))
         .routes(routes!(
             management::grants::revoke,

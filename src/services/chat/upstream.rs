@@ -84,6 +84,14 @@ impl Upstreams {
         Ok(Self { routes: Arc::new(routes.collect()) })
     }
 
+    /// Returns true if a model has an upstream that does not rest.
+    #[must_use]
+    pub fn are_available(&self, model: &str) -> bool {
+        let now = Instant::now();
+        let routes = self.routes.get(model).into_iter().flatten().flatten();
+        routes.into_iter().any(|route| route.rest.left(now).is_zero())
+    }
+
     /// Sends a request and waits for its stream to begin. An upstream that fails before
     /// that is replaced by the next one, never after. Dropping the future, or the stream,
     /// cancels the request at the upstream.

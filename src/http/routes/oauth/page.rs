@@ -12,6 +12,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::http::State;
 use crate::http::error::HttpError;
+use crate::http::html::escape;
 use crate::oauth::client::{ClientOrigin, OauthClient};
 use crate::oauth::consent::{DEFAULT_DAILY, DEFAULT_DAYS, MAX_DAYS};
 use crate::oauth::{AuthorizationRequest, RedirectKind, RedirectUri};
@@ -29,22 +30,6 @@ static POLICY: LazyLock<String> = LazyLock::new(|| {
         hash(STYLE)
     )
 });
-
-/// Writes a text into HTML.
-fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\'' => escaped.push_str("&#39;"),
-            c => escaped.push(c),
-        }
-    }
-    escaped
-}
 
 /// Makes a page. `title` and `body` are HTML.
 fn page(app: &State, status: StatusCode, title: &str, body: &str) -> Response {

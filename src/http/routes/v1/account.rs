@@ -108,6 +108,14 @@ pub struct DayRange {
     to: Option<String>,
 }
 
+impl DayRange {
+    /// Makes a range of what was sent; an empty text is nothing.
+    pub fn new(from: Option<String>, to: Option<String>) -> Self {
+        let sent = |text: Option<String>| text.filter(|text| !text.is_empty());
+        Self { from: sent(from), to: sent(to) }
+    }
+}
+
 /// Returns the part of a limit that is left.
 pub fn remaining(limit: Option<Money>, used: Money) -> Option<Money> {
     limit.map(|limit| limit.checked_sub(used).unwrap_or_default().max(Money::ZERO))

@@ -1,18 +1,18 @@
-//! `POST /api/v1/billing/checkout`: a page where credits are paid by card.
+//! `/api/v1/billing/checkout`: a page where credits are paid by card, and what became of it.
 
-use axum::extract::State as AppState;
+use axum::extract::{Path, State as AppState};
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::config::{BillingConfig, is_whole_cents};
-use crate::funding::card::{self, CheckoutError, CheckoutItem, CheckoutOrder, checkout};
+use crate::funding::card::{self, CheckoutError, CheckoutItem, CheckoutOrder, CheckoutState, checkout};
 use crate::http::State;
-use crate::http::error::HttpError;
-use crate::http::gates::wallet::{ActionError, Checkout, WalletSigned, answer};
+use crate::http::error::{Code, HttpError};
+use crate::http::gates::wallet::{ActionError, Checkout, Ledger, WalletSigned, answer, unavailable};
 use crate::http::params::Number;
-use crate::id::RequestId;
+use crate::id::{RequestId, SourceRef};
 use crate::money::Money;
 use crate::wallet_auth::AuthError;
 
@@ -130,4 +130,81 @@ pub async fn begin_checkout(
         request_id: signed.request_id().clone(),
     };
     Ok(answer(StatusCode::OK, &page))
+}
+
+/// A checkout of a wallet, and what became of it.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CheckoutStatus {
+    id: String,
+    /// open, paid (its credits are on the account), expired (it will not be paid), refunded (in whole or in part) or
+    /// disputed.
+    #[schema(value_type = String)]
+    state: &'static str,
+    /// Dollars.
+    price_usd: String,
+    credits_usd: String,
+    created_at: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    paid_at: Option<String>,
+    /// Source of its credit in the ledger, once it is paid.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    source: Option<SourceRef>,
+    #[serde(rename = "request_id")]
+    #[schema(value_type = String)]
+    request_id: RequestId,
+}
+
+/// Show a checkout of a wallet.
+#[utoipa::path(get, path = "/api/v1/billing/checkouts/{checkoutId}", operation_id = "get_checkout", tag = "billing",
+    params(("checkoutId" = String, Path), ("walletAddress" = String, Query), ("message" = String, Query),
+        ("signature" = String, Query)),
+    security(("walletMessage" = [])),
+    responses((status = 200, description = "Its `state`", body = CheckoutStatus), (status = 401, description = "missing_wallet_auth"),
+        (status = 403, description = "The signature does not count"), (status = 404, description = "No such checkout of this wallet")))]
+pub async fn checkout_status(
+    AppState(app): AppState<State>,
+    Path(id): Path<String>,
+    signed: WalletSigned<Ledger>,
+) -> Result<Response, HttpError> {
+    let account = signed.authorize_read(&app).await?;
+    let found = match uuid::Uuid::parse_str(&id) {
+        Ok(_) => app.cards.status(account, &id).await.map_err(|error| unavailable(&error))?,
+        Err(_) => None,
+    };
+    let (checkout, payment) = found.ok_or_else(|| {
+        HttpError::new(
+            Code::NotFound,
+            "this wallet has no checkout with that id; it is `checkoutId` of its answer",
+        )
+    })?;
+    let credit = match &payment {
+        Some(payment) => {
+            let credit = app.ledger.credit_of(account, &payment.source).await;
+            credit.map_err(|error| unavailable(&error))?
+        }
+        None => None,
+    };
+    let standing = payment.as_ref().map(|payment| payment.standing);
+    let state = match checkout.state {
+        CheckoutState::Open => "open",
+        CheckoutState::Failed => "expired",
+        CheckoutState::Paid if standing.is_some_and(|standing| standing.is_disputed()) => "disputed",
+        CheckoutState::Paid if standing.is_some_and(|standing| standing.given_back().is_positive()) => {
+            "refunded"
+        }
+        CheckoutState::Paid => "paid",
+    };
+    let status = CheckoutStatus {
+        id: checkout.id,
+        state,
+        price_usd: checkout.price.to_dollars(),
+        credits_usd: checkout.credits.to_dollars(),
+        created_at: checkout.created_at.to_rfc3339(),
+        paid_at: credit.as_ref().map(|credit| credit.created_at.to_rfc3339()),
+        source: credit.map(|credit| credit.source),
+        request_id: signed.request_id().clone(),
+    };
+    Ok(answer(StatusCode::OK, &status))
 }

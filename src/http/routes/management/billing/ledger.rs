@@ -16,6 +16,7 @@ use crate::http::gates::wallet::{Ledger, WalletSigned, answer, unavailable};
 use crate::http::params::Number;
 use crate::http::request::Received;
 use crate::id::{AccountId, RequestId, SourceRef, Timestamp};
+use crate::keys::KeyId;
 use crate::ledger::{Entry, EntryKind, Filter, Page, StatementCursor};
 use crate::money::Money;
 
@@ -37,6 +38,10 @@ pub struct LedgerQuery {
     kind: Option<String>,
     /// The model or service, exactly.
     service: Option<String>,
+    /// Id of the API key that the request was made with.
+    key: Option<String>,
+    /// The request's `X-Request-Id`, exactly.
+    request_id: Option<String>,
     /// Time (RFC 3339) of the oldest line, or a UTC day.
     from: Option<String>,
     /// Time (RFC 3339) before which lines are shown, or the last UTC day.
@@ -92,7 +97,8 @@ pub struct LedgerEntry {
 /// Newest first. `format=csv`, or `Accept: text/csv`, exports up to 20000 lines.
 #[utoipa::path(get, path = "/api/v1/billing/ledger", operation_id = "get_ledger", tag = "billing",
     params(("walletAddress" = String, Query), ("message" = String, Query), ("signature" = String, Query),
-        ("kind" = Option<String>, Query), ("service" = Option<String>, Query), ("from" = Option<String>, Query),
+        ("kind" = Option<String>, Query), ("service" = Option<String>, Query), ("key" = Option<String>, Query),
+        ("requestId" = Option<String>, Query), ("from" = Option<String>, Query),
         ("to" = Option<String>, Query), ("limit" = Option<u32>, Query), ("cursor" = Option<String>, Query),
         ("format" = Option<String>, Query)),
     security(("walletMessage" = [])),
@@ -165,7 +171,20 @@ impl LedgerQuery {
                 ))
             }),
         };
+        let key = self.key.as_deref().filter(|key| !key.is_empty());
+        if self.service.as_ref().is_some_and(|service| service.contains('\0')) {
+            return Err(HttpError::invalid("service has a NUL character, which no service has"));
+        }
+        let request_id = self.request_id.as_deref().filter(|id| !id.is_empty());
         Ok(Filter {
+            key: key.map(|key| KeyId::parse(key).map(|key| key.to_string()).ok_or(())).transpose().map_err(
+                |()| HttpError::invalid("key must be the id of an API key; GET /api/v1/keys lists them"),
+            )?,
+            request_id: request_id.map(|id| RequestId::from_client(id).ok_or(())).transpose().map_err(
+                |()| {
+                    HttpError::invalid("requestId must be the X-Request-Id of an answer, 1 to 128 characters")
+                },
+            )?,
             kind: kind.transpose().map_err(|()| {
                 HttpError::invalid("kind must be credit, usage, purchase, expired or refund")
             })?,

@@ -4,6 +4,8 @@ mod checkout;
 mod csv;
 mod ledger;
 mod pages;
+mod receipt;
+mod usage;
 mod webhook;
 
 use axum::extract::State as AppState;
@@ -25,6 +27,8 @@ use crate::id::RequestId;
 pub use checkout::*;
 pub use ledger::*;
 pub use pages::*;
+pub use receipt::*;
+pub use usage::*;
 pub use webhook::*;
 
 /// Currency of every price.

@@ -11,6 +11,7 @@ use crate::http::State;
 use crate::http::clock::ArrivedAt;
 use crate::http::error::{Code, HttpError};
 use crate::http::gates::wallet::unavailable;
+use crate::http::html::escape;
 
 /// Style of the pages: readable in light and dark, on a phone, and without colours.
 const STYLE: &str = "\
@@ -26,15 +27,16 @@ const STYLE: &str = "\
     background:#1d4ed8;color:#fff;cursor:pointer}\
     button:hover{background:#1e40af}\
     :focus-visible{outline:3px solid #b45309;outline-offset:2px}\
-    .other{margin:1rem 0 0;text-align:center}";
+    .other{margin:1rem 0 0;text-align:center}\
+    @media print{main{border:0;margin:0;max-width:none}}";
 
 /// Notice on every page of a server whose payments are a button.
 const TEST: &str = "<p class=\"test\" role=\"note\"><strong>This is a test, not a payment.</strong> \
     <code>farebox dev</code> has this page in place of a card processor: there is no card and no money.</p>";
 
-/// Makes a page. `body` is HTML that holds nothing of a request.
-fn page(app: &App, title: &str, body: &str) -> Response {
-    let product = app.config.product.name.replace('&', "&amp;").replace('<', "&lt;");
+/// Makes a page. `title` and `body` are HTML.
+pub fn page(app: &App, title: &str, body: &str) -> Response {
+    let product = escape(&app.config.product.name);
     let test = if app.cards.are_a_test() { TEST } else { "" };
     let html = format!(
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" \

@@ -132,7 +132,7 @@ impl KeyView {
     async fn all(app: &State, keys: Vec<Key>, now: Timestamp) -> Result<Vec<Self>, HttpError> {
         let ids: Vec<_> = keys.iter().map(|key| &key.id).collect();
         let names: Vec<_> = ids.iter().map(|id| id.as_str()).collect();
-        let spent = app.ledger.budgets_spent(&names, Day::of(now)).await;
+        let spent = ledger::budget::spent(&app.db, &names, Day::of(now)).await;
         let mut spent = spent.map_err(|error| unavailable(&error))?;
         let grants = oauth::store::grants_among(&app.db, &ids).await.map_err(|error| unavailable(&error))?;
         let show = |key: Key| {
