@@ -9,7 +9,7 @@ use farebox::ledger::{Balance, Entry};
 use farebox::money::Money;
 use farebox_test_support::agent::Agent;
 use farebox_test_support::db::{self, TestDb};
-use farebox_test_support::harness::{Reply, reply};
+use farebox_test_support::harness::{Reply, Server, reply};
 use farebox_test_support::model_server::ModelServer;
 pub use farebox_test_support::model_server::{MODEL, PRICE};
 use farebox_test_support::sse::{Frame, Stream, text};
@@ -170,6 +170,15 @@ impl Fixture {
 
     pub async fn finish(self) {
         self.0.finish().await;
+    }
+
+    /// Stops the server and starts it again on the same database.
+    pub async fn restart(self) -> Self {
+        Self(self.0.restart().await)
+    }
+
+    pub fn into_server(self) -> Server {
+        self.0.server
     }
 }
 

@@ -64,6 +64,11 @@ impl ModelServer {
         Self { server, upstream: Arc::clone(&self.upstream) }
     }
 
+    /// Stops it and starts it again on the same database.
+    pub async fn restart(self) -> Self {
+        Self { server: self.server.restart(|_| {}).await, ..self }
+    }
+
     pub async fn credit(&self, account: &AccountId, micros: i64) {
         if micros > 0 {
             let source = SourceRef::parse(&format!("test:{}", uuid::Uuid::new_v4())).expect("a token");
