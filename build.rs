@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 const DIST: &str = "dashboard/dist";
+/// Endings of compressed forms.
+const COMPRESSED: [&str; 2] = ["br", "gz"];
 
 fn main() {
     println!("cargo:rerun-if-changed={DIST}");
@@ -21,9 +23,12 @@ fn main() {
         "the dashboard is not built: run `make dashboard` first, or set FAREBOX_WITHOUT_DASHBOARD=1 to leave it out"
     );
     let mut table = String::from("static ASSETS: &[Asset] = &[\n");
-    for path in files.iter().filter(|path| !path.ends_with(".br") && !path.ends_with(".gz")) {
+    let is_compressed =
+        |path: &str| path.rsplit_once('.').is_some_and(|(_, ending)| COMPRESSED.contains(&ending));
+    for path in files.iter().filter(|path| !is_compressed(path)) {
         let include = |suffix: &str| {
             let file = root.join(format!("{path}{suffix}"));
+            let file = file.to_str().expect("the folder's name is UTF-8");
             files.contains(&format!("{path}{suffix}")).then(|| format!("include_bytes!({file:?})"))
         };
         let option =

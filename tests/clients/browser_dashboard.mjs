@@ -341,7 +341,8 @@ async function run(expect) {
     await page.locator('h1').first().waitFor()
     await page.locator('.skeleton').first().waitFor({ state: 'detached' })
     for (const theme of ['light', 'dark']) {
-      await page.emulateMedia({ colorScheme: theme })
+      // Colours change at once, so that none is judged on its way.
+      await page.emulateMedia({ colorScheme: theme, reducedMotion: 'reduce' })
       const where = `${path || '/'} ${theme} ${width}`
       const findings = await page.evaluate(async () => {
         const { violations } = await globalThis.axe.run(document, {
