@@ -9,7 +9,8 @@ use axum::extract::{FromRequest, Request, State as AppState};
 use axum::http::header::{
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, CONTENT_TYPE, COOKIE, HOST, ORIGIN,
 };
-use axum::http::{HeaderMap, Method, Uri};
+use axum::http::uri::Authority;
+use axum::http::{HeaderMap, HeaderValue, Method, Uri};
 use axum::middleware::Next;
 use axum::response::Response;
 
@@ -102,7 +103,7 @@ pub async fn session_of(app: &App, request: CookieRequest<'_>) -> Result<Option<
 /// # Errors
 /// 403, or 415 for a change that is not sent as JSON.
 pub fn check_page(config: &Config, request: CookieRequest<'_>) -> Result<(), HttpError> {
-    let header = |name: &str| request.headers.get(name).map(|value| value.as_bytes());
+    let header = |name: &str| request.headers.get(name).map(HeaderValue::as_bytes);
     let is_read = matches!(request.method, "GET" | "HEAD");
     let is_own = match header(FETCH_SITE) {
         Some(b"same-origin") => true,
@@ -140,7 +141,7 @@ pub fn is_dashboard_host(config: &Config, uri: &Uri, headers: &HeaderMap) -> boo
     if dashboard == config.server.public_url {
         return true;
     }
-    let named = uri.authority().map(|authority| authority.as_str());
+    let named = uri.authority().map(Authority::as_str);
     let named = named.or_else(|| headers.get(HOST).and_then(|host| host.to_str().ok()));
     let scheme = dashboard.split("://").next().unwrap_or_default();
     named.is_some_and(|host| origin_of(&format!("{scheme}://{host}")) == origin_of(dashboard))
@@ -191,7 +192,7 @@ pub async fn keep_to_own_pages(AppState(app): AppState<State>, request: Request,
 
 #[cfg(test)]
 mod tests {
-    use axum::http::{HeaderName, HeaderValue};
+    use axum::http::HeaderName;
 
     use super::*;
 

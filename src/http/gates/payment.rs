@@ -174,23 +174,20 @@ pub(in crate::http) async fn sell_credit(
     };
     let delivery = sell(app, request, requirement, work).await?;
     let stored = app.charges.payments().find(&delivery.payment).await.map_err(|error| unavailable(&error))?;
-    match stored {
-        Some(Payment {
-            state: PaymentState::Settled(settled) | PaymentState::Delivered(settled),
-            amount,
-            ..
-        }) => {
-            let key = RatedKey::of_payment(&delivery.payment, &settled.payer, amount, at);
-            Ok((delivery, key))
-        }
-        _ => {
-            tracing::error!(payment = delivery.payment, "a settled payment is not there");
-            Err(HttpError::new(
-                Code::InternalError,
-                "the payment cannot be read; it stays paid, make the same call again with the same credential",
-            ))
-        }
-    }
+    let Some(Payment {
+        state: PaymentState::Settled(settled) | PaymentState::Delivered(settled),
+        amount,
+        ..
+    }) = stored
+    else {
+        tracing::error!(payment = delivery.payment, "a settled payment is not there");
+        return Err(HttpError::new(
+            Code::InternalError,
+            "the payment cannot be read; it stays paid, make the same call again with the same credential",
+        ));
+    };
+    let key = RatedKey::of_payment(&delivery.payment, &settled.payer, amount, at);
+    Ok((delivery, key))
 }
 
 /// Redeems a credential, in a task of its own.

@@ -104,14 +104,14 @@ impl Watch {
             }
             match looked {
                 Ok(()) => {}
-                Err(WatchEnd::ClientGone) => return,
                 Err(WatchEnd::Session) => {
                     let _ =
                         self.send("end", &json!({"reason": "the session has ended; sign in again"})).await;
                     return;
                 }
-                // The client opens another stream after a moment, by the rules of server-sent events.
-                Err(WatchEnd::Unavailable) => return,
+                // Where the database fails the client opens another stream after a moment, by the rules of
+                // server-sent events.
+                Err(WatchEnd::ClientGone | WatchEnd::Unavailable) => return,
             }
         }
     }

@@ -3,7 +3,7 @@
 use axum::extract::State as AppState;
 use axum::http::StatusCode;
 use axum::response::Response;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use utoipa::ToSchema;
 
 use crate::http::State;
@@ -60,12 +60,22 @@ pub struct UsageLine {
     /// Id of the API key; `null` for requests without one.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
-    key: Option<Option<String>>,
+    key: Option<RowKey>,
     /// usage, purchase or expired, as in the ledger.
     #[schema(value_type = String)]
     kind: EntryKind,
     #[serde(flatten)]
     sums: UsageTotal,
+}
+
+/// Id of a row's API key; empty, and written as `null`, for requests without one.
+#[derive(Debug)]
+struct RowKey(String);
+
+impl Serialize for RowKey {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Some(&self.0).filter(|key| !key.is_empty()).serialize(serializer)
+    }
 }
 
 /// Sums of ledger entries.
@@ -92,7 +102,7 @@ impl From<UsageRow> for UsageLine {
         Self {
             day: row.day.map(|day| day.to_string()),
             service: row.service,
-            key: row.key.map(|key| Some(key).filter(|key| !key.is_empty())),
+            key: row.key.map(RowKey),
             kind: row.kind,
             sums: row.sums.into(),
         }
