@@ -1,6 +1,7 @@
 //! What the MCP server adds to a call of the same work over `/v1`, beside a server on the official TypeScript SDK that has
 //! the same tools in memory, asks for no token and charges nothing.
 
+use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::process::Command;
 use std::time::Duration;
@@ -92,10 +93,10 @@ fn http(method: &str, address: SocketAddr, path: &str, headers: &[(&str, String)
     // The MCP server looks at the host.
     let mut request = format!("{method} {path} HTTP/1.1\r\nhost: {address}\r\n");
     if !body.is_empty() {
-        request += &format!("content-type: application/json\r\ncontent-length: {}\r\n", body.len());
+        let _ = write!(request, "content-type: application/json\r\ncontent-length: {}\r\n", body.len());
     }
     for (name, value) in headers {
-        request += &format!("{name}: {value}\r\n");
+        let _ = write!(request, "{name}: {value}\r\n");
     }
     request += "\r\n";
     request += body;
@@ -216,7 +217,7 @@ async fn open_calls(server: &Program, token: &str) -> Result<()> {
         calls.push(stream);
     }
     for call in &mut calls {
-        tokio::time::timeout(Duration::from_secs(60), progress(call))
+        tokio::time::timeout(Duration::from_mins(1), progress(call))
             .await
             .context("no progress in time")??;
     }

@@ -110,7 +110,7 @@ fn other_methods_and_paths_get_the_right_problem() {
     run(async {
         let server = Server::start().await;
         reply(server.get("/nothing/here")).await.assert(404, "not_found");
-        reply(server.post("/", "")).await.assert(404, "not_found");
+        reply(server.post("/", "")).await.assert(405, "method_not_allowed");
         let wrong = reply(server.get(PREVIEW)).await;
         wrong.assert(405, "method_not_allowed");
         assert_eq!(wrong.header("allow"), Some("POST"));

@@ -97,7 +97,7 @@ fn attack_28_a_receipt_is_escaped_text() {
             let source = SourceRef::parse(hostile).expect("a token");
             let credited = server.app.ledger.credit(&account, dollars(1), &source, Timestamp::now()).await;
             credited.expect("the ledger takes it");
-            let encoded: String = hostile.bytes().map(|byte| format!("%{byte:02X}")).collect();
+            let encoded = hostile.bytes().map(|byte| format!("%{byte:02X}")).collect::<Vec<_>>().concat();
             let message = line("ledger", "", &nonce(), &now()).replace("Pryv", HOSTILE);
             let path = format!("/api/v1/billing/receipts/{encoded}");
             let page = get(server, &path, &signed(&agent, &message)).await;

@@ -118,6 +118,7 @@ impl Client {
     }
 
     /// With a new verifier and state, as for another login.
+    #[must_use]
     pub fn again(&self) -> Self {
         Self::new(&self.id, &self.redirect)
     }

@@ -148,6 +148,7 @@ pub async fn challenge(AppState(app): AppState<State>, request: Received) -> Res
 /// The answer sets a cookie that only this server reads. A session of this browser before ends.
 #[utoipa::path(post, path = "/api/v1/auth", operation_id = "sign_in", tag = "sign-in", request_body = SignInBody,
     responses((status = 200, description = "`session`, and its cookie", body = CurrentSession),
+        (status = 400, description = "A field is missing or unknown"), (status = 404, description = "People sign in at another host, or not at all"),
         (status = 403, description = "The message or its signature does not count"),
         (status = 429, description = "rate_limit_exceeded_rpm")))]
 pub async fn sign_in(AppState(app): AppState<State>, request: Received) -> Result<Response, HttpError> {
