@@ -99,7 +99,7 @@ fn a_question_is_paid_ahead_and_charged_to_the_micro() {
 fn a_question_that_cannot_be_served_asks_for_no_money() {
     run(async {
         let fixture = Fixture::with_config(|config| {
-            config.models[1].price_per_million_output = Money::from_micros(9_000_000_000_000_000)
+            config.models[1].price_per_million_output = Money::from_micros(9_000_000_000_000_000);
         })
         .await;
         let client = fixture.payer(Era::Stateless);
