@@ -2,7 +2,7 @@
 //! prints, is run as it stands against `farebox dev`, with the versions that it names.
 
 use farebox_test_support::documents::{Reader, with_blocks_to_run};
-use farebox_test_support::harness::{client, eventually, run};
+use farebox_test_support::harness::run;
 
 /// Answer of the preview to the text of the documents.
 const REDACTED: &str = "Mail <EMAIL_ADDRESS>";
@@ -18,17 +18,10 @@ fn the_readme_works_as_it_stands() {
     run(async {
         let reader = Reader::new(crate::FAREBOX).await;
         let printed = reader.picks_from("README.md").await;
-        // The command line, Node, Rust and Python have paid for it.
-        assert_printed(&printed, &[("402 Payment Required", 1), (REDACTED, 4)]);
-        // The stream of the command line; curl, Python and Node with a key; Ollama's double, for a bought key.
-        assert_printed(&printed, &[("Hello there", 5), ("fp_ollama", 1)]);
-        let bought = printed.lines().find(|line| line.starts_with("pryv_")).expect("viem has bought a key");
-        eventually("the key opens", async || {
-            let models =
-                client().get(format!("{}/v1/models", reader.dev.url)).bearer_auth(bought).send().await;
-            models.is_ok_and(|answer| answer.status() == 200).then_some(())
-        })
-        .await;
+        assert_printed(&printed, &[("402 Payment Required", 1), (REDACTED, 1)]);
+        // With the key of `farebox dev`, with one that a wallet made, and with one that it bought. The operator's server has
+        // begun to answer, or the block would have failed.
+        assert_printed(&printed, &[("Hello there", 3), ("revoked:", 1), ("bought:", 1)]);
     });
 }
 
@@ -41,7 +34,7 @@ fn the_guides_work_as_they_stand() {
         let agent = reader.follows("docs/guides/agent.md", "").await;
         assert_printed(
             &agent,
-            &[("402 Payment Required", 1), (REDACTED, 2), ("Hello there", 2), ("pryv_", 1)],
+            &[("402 Payment Required", 1), (REDACTED, 5), ("Hello there", 2), ("pryv_", 1)],
         );
         let developer = reader.follows("docs/guides/developer.md", "").await;
         assert_printed(&developer, &[("Hello there", 2), ("Write to jane@example.com", 1)]);
