@@ -20,7 +20,7 @@ use crate::funding::card::Cards;
 use crate::funding::channel::worker;
 use crate::funding::{Charges, FeeAccount, KeySales, Payee, Payments, Sponsor, StoreError};
 use crate::id::{AccountId, Timestamp};
-use crate::keys::{Keys, Rates};
+use crate::keys::{KeyId, Keys, Rates};
 use crate::ledger::{self, Ledger, LedgerError};
 use crate::limits::{Buckets, Rate};
 use crate::mcp_files::McpFiles;
@@ -41,6 +41,9 @@ use farebox_pii as pii;
 /// Bodies that take longer than usual and are waited for at once.
 const MAX_SLOW_BODIES: usize = 1024;
 
+/// Times in a minute that the call of one payment can be made.
+const PAID_CALL_RPM: u32 = 10;
+
 /// Everything a request can need.
 pub struct App {
     pub config: Config,
@@ -57,6 +60,8 @@ pub struct App {
     pub management_by_wallet: Buckets<AccountId>,
     /// Limiter of payments that fail, by address.
     pub failed_payments: Buckets<IpAddr>,
+    /// Limiter of calls that were paid by themselves, by payment: one that ends uncharged can be made again.
+    pub paid_calls: Buckets<KeyId>,
     /// Limiter of OAuth clients that register, by address.
     pub registrations: Buckets<IpAddr>,
     pub chain: Chain,
@@ -189,6 +194,7 @@ impl App {
             management_by_address: Buckets::new(Rate::per_minute(config.keys.management_rpm)),
             management_by_wallet: Buckets::new(Rate::per_minute(config.keys.management_rpm)),
             registrations: Buckets::new(Rate::per_minute(config.mcp.registration_rpm)),
+            paid_calls: Buckets::new(Rate::per_minute(PAID_CALL_RPM)),
             failed_payments: Buckets::new(Rate::per_minute(config.payments.failed_rpm)),
             charges: Charges::new(&config, payments, chain.clone(), issuer.clone(), sponsor.clone()),
             cards: Cards::new(&config.billing, &config.server.public_url, &config.product.name, db.clone())?,

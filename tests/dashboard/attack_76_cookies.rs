@@ -6,7 +6,7 @@ use reqwest::Method;
 use serde_json::json;
 
 use crate::fixture::{AUTH, Browser, LOGOUT, proof};
-use crate::management::{BALANCE, KEYS, dollars, give};
+use crate::management::{BALANCE, CHECKOUT, KEYS, dollars, give};
 
 #[test]
 fn attack_76_a_cookie_opens_no_route_but_the_dashboards() {
@@ -130,5 +130,60 @@ fn attack_76_guesses_at_secrets_are_counted() {
             refused = refused.or_else(|| (answer.status == 429).then_some(turn));
         }
         assert_eq!(refused, Some(5));
+    });
+}
+
+/// Anybody can make wallets and sign in: what changes something is counted like a signed request.
+#[test]
+fn attack_39_changes_by_sessions_are_counted_by_wallet_and_address() {
+    run(async {
+        let server = Server::with_config(|config| {
+            config.billing.test_checkout = true;
+            config.keys.management_rpm = 10;
+        })
+        .await;
+        let browsers = [
+            Browser::signed_in(&server, &Agent::random()).await,
+            Browser::signed_in(&server, &Agent::random()).await,
+        ];
+        let mut made = 0;
+        for turn in 0..20 {
+            let answer = browsers[turn % 2].post(&server, CHECKOUT, &json!({ "usdAmount": "10" })).await;
+            if answer.status == 200 {
+                made += 1;
+            } else {
+                answer.assert(429, "rate_limit_exceeded_rpm");
+            }
+        }
+        // Four of the address's ten were for signing in.
+        assert_eq!(made, 6);
+        assert_eq!(browsers[0].get(&server, KEYS).await.status, 200, "reading goes on");
+    });
+}
+
+#[test]
+fn attack_76_a_form_elsewhere_signs_nobody_out() {
+    run(async {
+        let server = Server::start().await;
+        for (name, value) in [("sec-fetch-site", "cross-site"), ("origin", "https://evil.example")] {
+            let form = server.request(Method::POST, LOGOUT).header(name, value);
+            let answer =
+                reply(form.header("content-type", "application/x-www-form-urlencoded").body("")).await;
+            answer.assert(403, "foreign_origin");
+            assert_eq!(answer.header("set-cookie"), None);
+        }
+    });
+}
+
+/// Others behind the same address guess.
+#[test]
+fn attack_45_a_session_is_not_refused_for_what_others_at_its_address_do() {
+    run(async {
+        let server = Server::with_config(|config| config.keys.anonymous_rpm = 2).await;
+        let browser = Browser::signed_in(&server, &Agent::random()).await;
+        for _ in 0..5 {
+            reply(server.get("/v1/credits").bearer_auth("pryv_guess")).await;
+        }
+        assert_eq!(browser.get(&server, KEYS).await.status, 200);
     });
 }

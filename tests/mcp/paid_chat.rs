@@ -165,6 +165,22 @@ fn a_call_that_fails_is_credit_and_can_be_made_again() {
     }));
 }
 
+/// A cent would buy requests to the model's server without end.
+#[test]
+fn attack_38_the_call_of_a_payment_is_not_tried_without_end() {
+    run(on_every_engine(async |fixture| {
+        let (client, agent) = (fixture.payer(Era::Stateless), funded(shared_chain().await).await);
+        let arguments = bounded(&json!({"status": 400}), 100);
+        let (_, credential) = paid_for(&client, &agent, &arguments).await;
+        let mut words = String::new();
+        for _ in 0..12 {
+            words = refusal(&client.call("chat", &arguments, &with(&credential)).await).to_owned();
+        }
+        assert!(words.contains("tried too often"), "{words}");
+        assert_eq!(available(fixture, &agent).await, 10_000);
+    }));
+}
+
 /// The wallet has other credit: a call never takes more than was paid for it, whatever its upstream says.
 #[test]
 fn attack_41_a_paid_call_costs_at_the_most_what_was_paid_for_it() {

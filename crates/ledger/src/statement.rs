@@ -210,7 +210,7 @@ impl EntryDetails {
 
 impl Entry {
     /// Returns the entry of a hold that closes at `amount`. One of a request that was made with an API key names it, also
-    /// where whoever closes the hold does not know of the key.
+    /// where whoever closes the hold does not know of the key. The budget of a call that was paid by itself is no key's.
     pub(super) fn of(
         id: &EntryId,
         account: &AccountId,
@@ -220,7 +220,9 @@ impl Entry {
         now: Timestamp,
     ) -> Self {
         let mut meta = details.meta.clone();
-        if let (Some(key), Some(meta)) = (key, meta.as_object_mut()) {
+        if let (Some(key), Some(meta)) = (key, meta.as_object_mut())
+            && !meta.contains_key("payment")
+        {
             meta.entry("key").or_insert_with(|| key.into());
         }
         Self {

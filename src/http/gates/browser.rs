@@ -14,7 +14,7 @@ use axum::http::{HeaderMap, HeaderValue, Method, Uri};
 use axum::middleware::Next;
 use axum::response::Response;
 
-use super::wallet::{too_often, unavailable};
+use super::wallet::{count_signer, too_often, unavailable};
 use crate::app::App;
 use crate::browser_sessions::{BrowserSession, SessionHash};
 use crate::config::{Config, Secret};
@@ -64,38 +64,54 @@ pub fn signed_out() -> HttpError {
     HttpError::new(Code::MissingWalletAuth, "nobody is signed in here, or not any more; sign in again")
 }
 
-/// Returns the living session whose cookie a request has.
+/// Returns the living session whose cookie a request has, and counts the request: each against the session's wallet, and
+/// what changes something against wallet and address as a signed request is. Anybody can make wallets, and sign in.
 ///
 /// # Errors
 /// 403 for a request of another page, 429, or 503 if the database does not answer.
 pub async fn session_of(app: &App, request: CookieRequest<'_>) -> Result<Option<BrowserSession>, HttpError> {
+    if cookie(&app.config, request.headers).is_none() {
+        return Ok(None);
+    }
+    let Some(session) = living_session(app, request).await? else {
+        // A living session is never refused for what others at its address do: only a guess is counted.
+        let guessed =
+            request.client.map_or(Ok(()), |client| app.unauthenticated_limiter.take(client, request.at));
+        return guessed.map(|()| None).map_err(too_often);
+    };
+    app.session_limiter.take(session.account.clone(), request.at).map_err(too_often)?;
+    if !is_read(request.method) {
+        count_signer(app, request.client, request.at)?;
+        app.management_by_wallet.take(session.account.clone(), request.at).map_err(too_often)?;
+    }
+    Ok(Some(session))
+}
+
+/// Returns the living session whose cookie a request has, and counts nothing.
+///
+/// # Errors
+/// 403 for a request of another page, or 503 if the database does not answer.
+pub async fn living_session(
+    app: &App,
+    request: CookieRequest<'_>,
+) -> Result<Option<BrowserSession>, HttpError> {
     let Some(text) = cookie(&app.config, request.headers) else { return Ok(None) };
     if !is_dashboard_host(&app.config, request.uri, request.headers) {
         return Ok(None);
     }
     check_page(&app.config, request)?;
-    let guessed = || {
-        let counted =
-            request.client.map_or(Ok(()), |client| app.unauthenticated_limiter.check(&client, request.at));
-        counted.map_err(too_often)
-    };
-    guessed()?;
-    let session = match SessionHash::read(text) {
-        Some(hash) => {
-            let found = app.browser_sessions.authenticate(&hash, request.at).await;
-            found.map_err(|error| unavailable(&error))?
-        }
-        None => None,
-    };
-    match &session {
-        Some(session) => app.session_limiter.take(session.account.clone(), request.at).map_err(too_often)?,
-        None => {
-            if let Some(client) = request.client {
-                app.unauthenticated_limiter.take(client, request.at).map_err(too_often)?;
-            }
-        }
-    }
-    Ok(session)
+    let Some(hash) = SessionHash::read(text) else { return Ok(None) };
+    let found = app.browser_sessions.authenticate(&hash, request.at).await;
+    found.map_err(|error| unavailable(&error))
+}
+
+fn is_read(method: &str) -> bool {
+    matches!(method, "GET" | "HEAD")
+}
+
+/// Returns true for a request that says which page made it: programs do not.
+pub fn is_of_page(headers: &HeaderMap) -> bool {
+    headers.contains_key(FETCH_SITE) || headers.contains_key(ORIGIN)
 }
 
 /// Refuses a request that another page made.
@@ -104,7 +120,7 @@ pub async fn session_of(app: &App, request: CookieRequest<'_>) -> Result<Option<
 /// 403, or 415 for a change that is not sent as JSON.
 pub fn check_page(config: &Config, request: CookieRequest<'_>) -> Result<(), HttpError> {
     let header = |name: &str| request.headers.get(name).map(HeaderValue::as_bytes);
-    let is_read = matches!(request.method, "GET" | "HEAD");
+    let is_read = is_read(request.method);
     let is_own = match header(FETCH_SITE) {
         Some(b"same-origin") => true,
         // The person's own doing: an address that was typed.

@@ -187,6 +187,14 @@ pub(in crate::http) async fn sell_credit(
         ));
     };
     let key = RatedKey::of_payment(&delivery.payment, &settled.payer, amount, at);
+    // A call that ends uncharged can be made again, at the cost of whoever serves it.
+    app.paid_calls.take(key.key().id.clone(), at).map_err(|limited| {
+        HttpError::new(
+            Code::RateLimitExceededRpm,
+            "the call of this payment was tried too often; make it again later, or spend its credit with an API key",
+        )
+        .retry_after_millis(limited.wait_ms)
+    })?;
     Ok((delivery, key))
 }
 

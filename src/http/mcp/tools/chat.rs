@@ -66,9 +66,11 @@ async fn by_the_call(call: &ToolCall, arguments: ChatArguments) -> Result<ToolOu
     let requirement = payable.requirement(app.offers.call(price), "credits");
     let (delivery, key) = payment::sell_credit(app, payable, requirement).await?;
     let wallet = key.key().owner.clone();
+    // The price may be another one since it was paid.
+    let paid = key.key().limits.total.unwrap_or(price);
     let mut structured =
-        answer(call, &key, request).await.map_err(|error| after_payment(error, price, &wallet))?;
-    structured.insert("paidUsd".into(), price.to_dollars().into());
+        answer(call, &key, request).await.map_err(|error| after_payment(error, paid, &wallet))?;
+    structured.insert("paidUsd".into(), paid.to_dollars().into());
     structured.insert("wallet".into(), wallet.into());
     Ok(ToolOutput { structured: Value::Object(structured), paid: Some(delivery), more: Vec::new() })
 }

@@ -155,7 +155,7 @@ pub async fn sign_in(AppState(app): AppState<State>, request: Received) -> Resul
     check_host(&app, &request)?;
     let cookies = CookieRequest::from(&request);
     // A page of another origin would sign a person in as somebody else. Programs say neither.
-    if request.header("sec-fetch-site").is_some() || request.header("origin").is_some() {
+    if browser::is_of_page(&request.headers) {
         browser::check_page(&app.config, cookies)?;
     }
     let (now, client) = (request.at, request.client);
@@ -166,7 +166,11 @@ pub async fn sign_in(AppState(app): AppState<State>, request: Received) -> Resul
     let verified = app.sign_in.verify(&app.chain, fields, now, || may_ask_chain(&app, client, now)).await;
     let verified = &verified.inspect_err(count_refused)?;
     app.management_by_wallet.take(verified.account().clone(), now).map_err(too_often)?;
-    let earlier = browser::session_of(&app, cookies).await.ok().flatten();
+    let earlier = if browser::is_of_page(&request.headers) {
+        browser::living_session(&app, cookies).await?
+    } else {
+        None
+    };
     let minted = MintedSession::random();
     let new = NewSession {
         minted: &minted,
@@ -212,6 +216,10 @@ pub async fn session(AppState(app): AppState<State>, request: Received) -> Resul
 #[utoipa::path(post, path = "/api/v1/auth/logout", operation_id = "sign_out", tag = "sign-in",
     responses((status = 204, description = "The session has ended, or there was none")))]
 pub async fn sign_out(AppState(app): AppState<State>, request: Received) -> Result<Response, HttpError> {
+    // A form of another page, which comes without the cookie, must not take it away.
+    if browser::is_of_page(&request.headers) {
+        browser::check_page(&app.config, (&request).into())?;
+    }
     if let Some(session) = browser::session_of(&app, (&request).into()).await? {
         end(&app, &session, &session.id).await?;
     }
