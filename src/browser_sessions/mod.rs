@@ -22,8 +22,6 @@ pub use secret::{MintedSession, SessionHash};
 const MAX_SESSIONS: i64 = 50;
 /// Characters of a browser's name that are kept.
 const MAX_USER_AGENT: usize = 200;
-/// Time for which the passkey of a wallet that never had credit is kept, in milliseconds.
-const KEPT_PASSKEY_MS: i64 = 30 * 86_400_000;
 /// Time for which the last use of a session is not written again, in milliseconds.
 const SEEN_INTERVAL_MS: i64 = 60_000;
 
@@ -177,16 +175,14 @@ impl BrowserSessions {
         Ok(self.db.execute(END, vec![account.as_str().into(), id.into()]).await? == 1)
     }
 
-    /// Forgets sessions that have ended, and passkeys of wallets that never paid.
+    /// Forgets sessions that have ended.
     ///
     /// # Errors
     /// If the database fails.
     pub async fn forget_ended(&self, now: Timestamp) -> Result<u64, DbError> {
         let unused = now.millis().saturating_sub(self.idle_ms);
         let text = "DELETE FROM browser_sessions WHERE expires_at <= $1 OR seen_at <= $2";
-        let forgotten = self.db.execute(text, vec![now.millis().into(), unused.into()]).await?;
-        let before = now.checked_sub_millis(KEPT_PASSKEY_MS).unwrap_or(now);
-        Ok(forgotten + passkeys::forget_unused(&self.db, before).await?)
+        self.db.execute(text, vec![now.millis().into(), unused.into()]).await
     }
 
     fn is_alive(&self, session: &BrowserSession, now: Timestamp) -> bool {

@@ -128,16 +128,6 @@ pub async fn forget(db: &Db, account: &AccountId, credential_id: &str) -> Result
     Ok(db.execute(text, vec![account.as_str().into(), credential_id.into()]).await? == 1)
 }
 
-/// Forgets passkeys that were kept before `before`, of accounts that never had credit: anybody can make them.
-///
-/// # Errors
-/// If the database fails.
-pub async fn forget_unused(db: &Db, before: Timestamp) -> Result<u64, DbError> {
-    let text = "DELETE FROM passkeys WHERE created_at < $1 AND NOT EXISTS (SELECT 1 FROM accounts \
-         WHERE accounts.id = passkeys.account)";
-    db.execute(text, vec![before.millis().into()]).await
-}
-
 fn read(row: &Row) -> Result<Passkey, DbError> {
     let unreadable = || super::unreadable("public_key");
     Ok(Passkey {

@@ -96,6 +96,10 @@ const MORE: &str = "
     INSERT INTO oauth_access_tokens (hash, key, family, expires_at) VALUES ('10', 'sold', '0d', 1);
     INSERT INTO mcp_files (id, account, direction, expires_at) VALUES
         ('11', 'wallet:0xb0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0', 'upload', 1);
+    INSERT INTO browser_sessions (id, hash, account, user_agent, created_at, seen_at, expires_at) VALUES
+        ('12', '13', 'wallet:0xb0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0', '', 1, 1, 1);
+    INSERT INTO passkeys (credential_id, public_key, account, label, created_at) VALUES
+        ('14', '0x04', 'wallet:0xb0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0', '', 1);
     INSERT INTO wallet_nonces (nonce, account, action, used_at, kept_until) VALUES
         ('0b', 'wallet:0xb0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0', 'list', 1, 9000000000000);";
 
