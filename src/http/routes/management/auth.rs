@@ -124,7 +124,8 @@ fn check_host(app: &App, request: &Received) -> Result<(), HttpError> {
 #[utoipa::path(post, path = "/api/v1/auth/challenge", operation_id = "sign_in_challenge", tag = "sign-in",
     request_body = ChallengeBody,
     responses((status = 200, description = "`message`, which the wallet signs", body = SignInChallenge),
-        (status = 400, description = "The address cannot be read")))]
+        (status = 400, description = "The address cannot be read"),
+        (status = 404, description = "People sign in at another host, or not at all"), (status = 429, description = "rate_limit_exceeded_rpm")))]
 pub async fn challenge(AppState(app): AppState<State>, request: Received) -> Result<Response, HttpError> {
     check_host(&app, &request)?;
     count_signer(&app, request.client, request.at)?;
@@ -205,7 +206,8 @@ fn with_cookie(app: &App, mut response: Response, minted: Option<&MintedSession>
 
 /// Show who is signed in.
 #[utoipa::path(get, path = "/api/v1/auth/session", operation_id = "get_session", tag = "sign-in",
-    responses((status = 200, description = "`session`, or null", body = CurrentSession)))]
+    responses((status = 200, description = "`session`, or null", body = CurrentSession),
+        (status = 403, description = "A page of another origin asks"), (status = 429, description = "rate_limit_exceeded_rpm")))]
 pub async fn session(AppState(app): AppState<State>, request: Received) -> Result<Response, HttpError> {
     let session = browser::session_of(&app, (&request).into()).await?;
     let session = session.map(|session| SessionView::new(&app, &session, &session.id));
@@ -214,7 +216,8 @@ pub async fn session(AppState(app): AppState<State>, request: Received) -> Resul
 
 /// Sign out.
 #[utoipa::path(post, path = "/api/v1/auth/logout", operation_id = "sign_out", tag = "sign-in",
-    responses((status = 204, description = "The session has ended, or there was none")))]
+    responses((status = 204, description = "The session has ended, or there was none"),
+        (status = 403, description = "A page of another origin asks"), (status = 429, description = "rate_limit_exceeded_rpm")))]
 pub async fn sign_out(AppState(app): AppState<State>, request: Received) -> Result<Response, HttpError> {
     // A form of another page, which comes without the cookie, must not take it away.
     if browser::is_of_page(&request.headers) {
@@ -228,7 +231,8 @@ pub async fn sign_out(AppState(app): AppState<State>, request: Received) -> Resu
 
 /// List where a wallet is signed in.
 #[utoipa::path(get, path = "/api/v1/auth/sessions", operation_id = "list_sessions", tag = "sign-in",
-    responses((status = 200, description = "`sessions`", body = SessionList), (status = 401, description = "missing_wallet_auth")))]
+    responses((status = 200, description = "`sessions`", body = SessionList), (status = 401, description = "missing_wallet_auth"),
+        (status = 403, description = "A page of another origin asks"), (status = 429, description = "rate_limit_exceeded_rpm")))]
 pub async fn sessions(AppState(app): AppState<State>, signed_in: SignedIn) -> Result<Response, HttpError> {
     let SignedIn { session: current, request } = signed_in;
     let sessions = app.browser_sessions.list(&current.account, request.at).await;
@@ -241,7 +245,8 @@ pub async fn sessions(AppState(app): AppState<State>, signed_in: SignedIn) -> Re
 #[utoipa::path(delete, path = "/api/v1/auth/sessions/{id}", operation_id = "end_session", tag = "sign-in",
     params(("id" = String, Path)),
     responses((status = 204, description = "It has ended"), (status = 401, description = "missing_wallet_auth"),
-        (status = 404, description = "No such session of this wallet")))]
+        (status = 404, description = "No such session of this wallet"),
+        (status = 403, description = "A page of another origin asks"), (status = 429, description = "rate_limit_exceeded_rpm")))]
 pub async fn end_session(
     AppState(app): AppState<State>,
     Path(id): Path<String>,

@@ -65,7 +65,7 @@ impl From<Passkey> for PasskeyView {
 #[utoipa::path(get, path = "/api/v1/passkeys/{credentialId}", operation_id = "get_passkey", tag = "sign-in",
     params(("credentialId" = String, Path)),
     responses((status = 200, description = "Its public key and wallet", body = PasskeyView),
-        (status = 404, description = "This server does not know it")))]
+        (status = 404, description = "This server does not know it"), (status = 429, description = "rate_limit_exceeded_rpm")))]
 pub async fn find(
     AppState(app): AppState<State>,
     Path(id): Path<String>,
@@ -79,7 +79,7 @@ pub async fn find(
 
 /// List a wallet's passkeys.
 #[utoipa::path(get, path = "/api/v1/passkeys", operation_id = "list_passkeys", tag = "sign-in",
-    responses((status = 200, description = "`passkeys`", body = PasskeyList), (status = 401, description = "missing_wallet_auth")))]
+    responses((status = 200, description = "`passkeys`", body = PasskeyList), (status = 401, description = "missing_wallet_auth"), (status = 429, description = "rate_limit_exceeded_rpm")))]
 pub async fn list(AppState(app): AppState<State>, signed_in: SignedIn) -> Result<Response, HttpError> {
     let passkeys = passkeys::list(&app.db, &signed_in.session.account).await;
     let passkeys = passkeys.map_err(|error| unavailable(&error))?.into_iter().map(Into::into).collect();
@@ -91,7 +91,7 @@ pub async fn list(AppState(app): AppState<State>, signed_in: SignedIn) -> Result
     params(("credentialId" = String, Path)), request_body = PasskeyBody,
     responses((status = 200, description = "It is kept", body = PasskeyView),
         (status = 400, description = "The key is not this wallet's, or there are too many"),
-        (status = 401, description = "missing_wallet_auth")))]
+        (status = 401, description = "missing_wallet_auth"), (status = 429, description = "rate_limit_exceeded_rpm")))]
 pub async fn put(
     AppState(app): AppState<State>,
     Path(id): Path<String>,
@@ -136,7 +136,7 @@ pub async fn put(
 #[utoipa::path(delete, path = "/api/v1/passkeys/{credentialId}", operation_id = "forget_passkey", tag = "sign-in",
     params(("credentialId" = String, Path)),
     responses((status = 204, description = "It is forgotten"), (status = 401, description = "missing_wallet_auth"),
-        (status = 404, description = "No such passkey of this wallet")))]
+        (status = 404, description = "No such passkey of this wallet"), (status = 429, description = "rate_limit_exceeded_rpm")))]
 pub async fn forget(
     AppState(app): AppState<State>,
     Path(id): Path<String>,
