@@ -89,7 +89,7 @@ impl Conversation {
     }
 
     /// Waits for its end; returns what else it said.
-    async fn end(mut self) -> String {
+    pub async fn end(mut self) -> String {
         let mut said = String::new();
         while let Some(line) = self.lines.next_line().await.expect("text") {
             said += &line;

@@ -1,29 +1,36 @@
 //! A server that sells a scripted model, and wallets that let a program spend their credits.
 
-use std::sync::Arc;
+use std::ops::{Deref, DerefMut};
 
-use farebox::config::{Config, ModelConfig, UpstreamConfig};
-use farebox::id::{AccountId, SourceRef, Timestamp};
-use farebox::ledger::audit::audit;
+use farebox::config::Config;
+use farebox::id::AccountId;
 use farebox::ledger::{Balance, Entry};
-use farebox::money::Money;
-use farebox::services::chat::scripted::ScriptedUpstream;
 use farebox_test_support::agent::Agent;
 use farebox_test_support::db::{self, TestDb};
-use farebox_test_support::harness::{Server, eventually, shared_chain};
+use farebox_test_support::model_server::ModelServer;
+pub use farebox_test_support::model_server::{MODEL, PRICE};
 use serde_json::{Value, json};
 
 use crate::login::{self, Tokens};
 use crate::wire::{Client, Era};
 
 pub const ACCOUNT: &str = "/mcp";
-pub const MODEL: &str = "scripted";
-/// Price of a token of an answer, in millionths of a dollar.
-pub const PRICE: i64 = 100;
 
-pub struct Fixture {
-    pub server: Server,
-    _upstream: Arc<ScriptedUpstream>,
+/// A [`ModelServer`], and who is connected to it.
+pub struct Fixture(ModelServer);
+
+impl Deref for Fixture {
+    type Target = ModelServer;
+
+    fn deref(&self) -> &ModelServer {
+        &self.0
+    }
+}
+
+impl DerefMut for Fixture {
+    fn deref_mut(&mut self) -> &mut ModelServer {
+        &mut self.0
+    }
 }
 
 /// A wallet whose credits a program may spend.
@@ -47,42 +54,18 @@ impl Fixture {
     }
 
     pub async fn on(db: TestDb, configure: impl FnOnce(&mut Config)) -> Self {
-        let upstream = Arc::new(ScriptedUpstream::start().await.expect("a free port"));
-        let base_url = upstream.base_url();
-        let server = Server::on(db, &shared_chain().await.rpc_url(), |config| {
-            config.upstreams =
-                vec![UpstreamConfig { name: "scripted".into(), base_url, ..UpstreamConfig::default() }];
-            config.models = vec![ModelConfig {
-                id: MODEL.into(),
-                upstreams: vec!["scripted".into()],
-                price_per_chunk: Money::from_micros(100),
-                price_per_million_output: Money::from_micros(PRICE * 1_000_000),
-                context_length: 32_768,
-                max_output_tokens: 4_096,
-                ..ModelConfig::default()
-            }];
+        let server = ModelServer::on(db, |config| {
             config.keys.anonymous_rpm = 60_000;
             config.mcp.registration_rpm = 60_000;
             configure(config);
-        })
-        .await;
-        Self { server, _upstream: upstream }
+        });
+        Self(server.await)
     }
 
     /// A wallet with credits that granted access on these terms.
     pub async fn connect(&self, credit: i64, terms: &Value) -> Connected {
         let wallet = Agent::random();
-        if credit > 0 {
-            let account = account(&wallet);
-            let source = SourceRef::parse(&format!("test:{}", uuid::Uuid::new_v4())).expect("a token");
-            let credited = self.server.app.ledger.credit(
-                &account,
-                Money::from_micros(credit),
-                &source,
-                Timestamp::now(),
-            );
-            credited.await.expect("credited");
-        }
+        self.0.credit(&account(&wallet), credit).await;
         let client = login::Client::registered(&self.server).await;
         let tokens = client.log_in(&self.server, &wallet, terms).await;
         Connected { wallet, tokens }
@@ -94,29 +77,17 @@ impl Fixture {
     }
 
     pub async fn balance(&self, connected: &Connected) -> Balance {
-        self.server.app.ledger.balance(&account(&connected.wallet)).await.expect("the database answers")
+        self.0.balance(&account(&connected.wallet)).await
     }
 
     /// Money available, in millionths of a dollar, once nothing runs.
     pub async fn available(&self, connected: &Connected) -> i64 {
-        eventually("all holds are closed", async || {
-            let open = self.server.count("SELECT count(*) FROM holds WHERE state = 'open'").await;
-            (open == 0).then_some(())
-        })
-        .await;
-        self.balance(connected).await.available().micros()
+        self.0.available(&account(&connected.wallet)).await
     }
 
     /// The charges of an account, the newest first.
     pub async fn entries(&self, connected: &Connected) -> Vec<Entry> {
-        let page = self.server.app.ledger.entries(&account(&connected.wallet), None, 100).await;
-        let entries = page.expect("the database answers").entries;
-        entries.into_iter().filter(|entry| entry.source.is_none()).collect()
-    }
-
-    pub async fn assert_audit(&self) {
-        let report = audit(&self.server.db.db).await.expect("the audit runs");
-        assert!(report.is_clean(), "{report}");
+        self.0.entries(&account(&connected.wallet)).await
     }
 }
 

@@ -5,13 +5,12 @@ mod account;
 mod clients;
 mod files;
 mod fixture;
-#[allow(dead_code, reason = "the tests of the authorization server use all of it")]
-#[path = "../oauth/fixture.rs"]
-mod login;
 mod money;
 mod pay_per_call;
 mod protocol;
 mod wire;
+
+use farebox_test_support::login;
 
 /// The built program. Cargo tells its path to the test programs only, so they pass it on.
 const FAREBOX: &str = env!("CARGO_BIN_EXE_farebox");

@@ -1,6 +1,7 @@
 //! A plain MCP client that speaks both generations of the protocol, and says exactly what it sends.
 
-use farebox_test_support::harness::{Reply, Server, reply};
+use farebox_test_support::harness::{self, Reply, reply};
+use farebox_test_support::login::Origin;
 use reqwest::RequestBuilder;
 use serde_json::{Value, json};
 
@@ -27,7 +28,7 @@ impl Era {
 }
 
 pub struct Client<'a> {
-    pub server: &'a Server,
+    pub server: &'a dyn Origin,
     pub path: &'a str,
     pub era: Era,
     /// Access token, where the endpoint asks for one.
@@ -44,9 +45,10 @@ impl Client<'_> {
             params["_meta"]["io.modelcontextprotocol/clientCapabilities"] = json!({});
         }
         let body = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
-        let mut request = self
-            .server
-            .post(self.path, &body.to_string())
+        let mut request = harness::client()
+            .post(format!("{}{}", self.server.origin(), self.path))
+            .header("content-type", "application/json")
+            .body(body.to_string())
             .header("accept", "application/json, text/event-stream")
             .header("mcp-protocol-version", self.era.version());
         if self.era == Era::Stateless {

@@ -14,7 +14,8 @@ mod attack_69_grants;
 mod authorizing;
 mod browsers;
 mod complaints;
-mod fixture;
 mod model;
+
+use farebox_test_support::login as fixture;
 
 const FAREBOX: &str = env!("CARGO_BIN_EXE_farebox");

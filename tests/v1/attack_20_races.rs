@@ -126,7 +126,7 @@ fn attack_20_money_that_a_killed_process_held_is_free_at_the_next_start() {
         ledger.charge(&holds[0], money(30)).await.expect("charged");
         assert_eq!(fixture.balance(&customer).await.available(), money(400));
         // Nobody closes them: as after a kill.
-        let fixture = Fixture { server: fixture.server.restart(|_| {}).await, ..fixture };
+        let fixture = fixture.restart().await;
         assert_eq!(fixture.available(&customer).await, 970);
         let entries = fixture.entries(&customer).await;
         let mut amounts: Vec<_> = entries.iter().map(|entry| entry.amount).collect();

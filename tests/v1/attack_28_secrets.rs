@@ -50,7 +50,7 @@ fn attack_28_keys_and_prompts_are_found_nowhere() {
                 assert!(!headers.contains(secret), "{headers}");
             }
         }
-        let mut server = fixture.server;
+        let mut server = fixture.into_server();
         server.stop().await;
     });
 }

@@ -1,31 +1,39 @@
 //! A server that sells a scripted model for prepaid credits, and its customers.
 
-use std::sync::Arc;
+use std::ops::{Deref, DerefMut};
 
-use farebox::config::{Config, ModelConfig, UpstreamConfig};
-use farebox::id::{AccountId, SourceRef, Timestamp};
+use farebox::config::Config;
+use farebox::id::{AccountId, Timestamp};
 use farebox::keys::{self, KeyId, KeyLimits, KeysError, NewKey};
-use farebox::ledger::audit::audit;
 use farebox::ledger::{Balance, Entry};
 use farebox::money::Money;
-use farebox::services::chat::scripted::ScriptedUpstream;
 use farebox_test_support::agent::Agent;
 use farebox_test_support::db::{self, TestDb};
-use farebox_test_support::harness::{Reply, Server, eventually, reply, shared_chain};
+use farebox_test_support::harness::{Reply, Server, reply};
+use farebox_test_support::model_server::ModelServer;
+pub use farebox_test_support::model_server::{MODEL, PRICE};
 use farebox_test_support::sse::{Frame, Stream, text};
 use reqwest::RequestBuilder;
 use serde_json::{Value, json};
 
 pub const CHAT: &str = "/v1/chat/completions";
 pub const PREVIEW: &str = "/v1/pii/preview";
-pub const MODEL: &str = "scripted";
-/// Price of a token of an answer, in millionths of a dollar. Prompts are free unless a test says
-/// otherwise: the scripted model counts them in its own way.
-pub const PRICE: i64 = 100;
 
-pub struct Fixture {
-    pub server: Server,
-    pub upstream: Arc<ScriptedUpstream>,
+/// A [`ModelServer`] and its customers.
+pub struct Fixture(ModelServer);
+
+impl Deref for Fixture {
+    type Target = ModelServer;
+
+    fn deref(&self) -> &ModelServer {
+        &self.0
+    }
+}
+
+impl DerefMut for Fixture {
+    fn deref_mut(&mut self) -> &mut ModelServer {
+        &mut self.0
+    }
 }
 
 /// A wallet with credits and a key.
@@ -60,44 +68,18 @@ pub fn money(micros: i64) -> Money {
     Money::from_micros(micros)
 }
 
-fn sell(config: &mut Config, base_url: String) {
-    config.upstreams =
-        vec![UpstreamConfig { name: "scripted".into(), base_url, ..UpstreamConfig::default() }];
-    config.models = ["scripted", "other"]
-        .map(|id| ModelConfig {
-            id: id.into(),
-            description: "Follows a script".into(),
-            upstreams: vec!["scripted".into()],
-            price_per_chunk: money(100),
-            price_per_million_input: Money::ZERO,
-            price_per_million_output: money(PRICE * 1_000_000),
-            context_length: 32_768,
-            max_output_tokens: 4_096,
-            ..ModelConfig::default()
-        })
-        .into();
-}
-
 impl Fixture {
     pub async fn with_config(configure: impl FnOnce(&mut Config)) -> Self {
-        Self::on(db::sqlite().await, configure).await
+        Self(ModelServer::with_config(configure).await)
     }
 
     pub async fn on(db: TestDb, configure: impl FnOnce(&mut Config)) -> Self {
-        let upstream = Arc::new(ScriptedUpstream::start().await.expect("a free port"));
-        let base_url = upstream.base_url();
-        let server = Server::on(db, &shared_chain().await.rpc_url(), |config| {
-            sell(config, base_url);
-            configure(config);
-        })
-        .await;
-        Self { server, upstream }
+        Self(ModelServer::on(db, configure).await)
     }
 
     /// Another instance beside it, on the same database, which must be PostgreSQL.
     pub async fn second_instance(&self) -> Self {
-        let server = Server::boot(self.server.db.shared().await, self.server.app.config.clone()).await;
-        Self { server, upstream: Arc::clone(&self.upstream) }
+        Self(self.0.second_instance().await)
     }
 
     pub async fn customer(&self, credit: i64) -> Customer {
@@ -131,12 +113,7 @@ impl Fixture {
     }
 
     pub async fn credit(&self, owner: &str, micros: i64) {
-        if micros > 0 {
-            let account = AccountId::wallet(owner).expect("an address");
-            let source = SourceRef::parse(&format!("test:{}", uuid::Uuid::new_v4())).expect("a token");
-            let credited = self.server.app.ledger.credit(&account, money(micros), &source, Timestamp::now());
-            credited.await.expect("credited");
-        }
+        self.0.credit(&AccountId::wallet(owner).expect("an address"), micros).await;
     }
 
     pub async fn revoke(&self, customer: &Customer) {
@@ -151,23 +128,17 @@ impl Fixture {
     }
 
     pub async fn balance(&self, customer: &Customer) -> Balance {
-        let account = AccountId::wallet(&customer.owner).expect("an address");
-        self.server.app.ledger.balance(&account).await.expect("the database answers")
+        self.0.balance(&customer.account()).await
     }
 
     /// Money available, in millionths of a dollar, once nothing runs.
     pub async fn available(&self, customer: &Customer) -> i64 {
-        self.idle().await;
-        let balance = self.balance(customer).await;
-        assert_eq!(balance.held(), Money::ZERO, "no hold is left");
-        balance.available().micros()
+        self.0.available(&customer.account()).await
     }
 
     /// The entries of a customer, the newest first; credits left out.
     pub async fn entries(&self, customer: &Customer) -> Vec<Entry> {
-        let account = AccountId::wallet(&customer.owner).expect("an address");
-        let page = self.server.app.ledger.entries(&account, None, 100).await.expect("the database answers");
-        page.entries.into_iter().filter(|entry| entry.source.is_none()).collect()
+        self.0.entries(&customer.account()).await
     }
 
     pub fn post(&self, customer: &Customer, path: &str, body: &str) -> RequestBuilder {
@@ -197,22 +168,23 @@ impl Fixture {
         read_to_end(&mut self.stream(customer, script, more).await).await
     }
 
-    pub async fn idle(&self) {
-        eventually("all holds are closed", async || {
-            let open = self.server.count("SELECT count(*) FROM holds WHERE state = 'open'").await;
-            (open == 0).then_some(())
-        })
-        .await;
+    pub async fn finish(self) {
+        self.0.finish().await;
     }
 
-    pub async fn assert_audit(&self) {
-        let report = audit(&self.server.db.db).await.expect("the audit runs");
-        assert!(report.is_clean(), "{report}");
+    /// Stops the server and starts it again on the same database.
+    pub async fn restart(self) -> Self {
+        Self(self.0.restart().await)
     }
 
-    pub async fn finish(mut self) {
-        self.assert_audit().await;
-        self.server.stop().await;
+    pub fn into_server(self) -> Server {
+        self.0.server
+    }
+}
+
+impl Customer {
+    fn account(&self) -> AccountId {
+        AccountId::wallet(&self.owner).expect("an address")
     }
 }
 

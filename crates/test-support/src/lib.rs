@@ -14,6 +14,8 @@ pub mod dev;
 pub mod documents;
 pub mod failover;
 pub mod harness;
+pub mod login;
+pub mod model_server;
 pub mod payer;
 pub mod process;
 pub mod random;

@@ -1,4 +1,4 @@
-//! A client that logs in, and the wallet that lets it.
+//! A client that logs in at the authorization server, and the wallet that lets it.
 
 use alloy::signers::SignerSync as _;
 use base64::Engine as _;
@@ -6,13 +6,14 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use farebox::config::Config;
 use farebox::db::Engine;
 use farebox::ledger::audit::audit;
-use farebox_test_support::agent::Agent;
-use farebox_test_support::db;
-use farebox_test_support::harness::{self, Reply, Server, reply, shared_chain};
 use reqwest::{Method, RequestBuilder, Url};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
+
+use crate::agent::Agent;
+use crate::db;
+use crate::harness::{self, Reply, Server, reply, shared_chain};
 
 pub const CALLBACK: &str = "http://127.0.0.1:3118/callback";
 pub const GRANTS: &str = "/api/v1/oauth/grants";
