@@ -10,6 +10,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
 use crate::db::statements::{Statements as _, Value};
@@ -85,16 +86,6 @@ impl McpFile {
         Self { media_type: media_type.to_owned(), content: STANDARD.encode(bytes) }
     }
 
-    /// Returns the redacted file of a preview's answer, if it has one.
-    #[must_use]
-    pub fn of_preview(answer: &str) -> Option<Self> {
-        let answer: serde_json::Value = serde_json::from_str(answer).ok()?;
-        let mut examined = [&answer["images"][0], &answer["pdfs"][0]].into_iter();
-        let data = examined.find_map(|file| file["redacted"].as_str()?.strip_prefix("data:"))?;
-        let (media_type, content) = data.split_once(";base64,")?;
-        Some(Self { media_type: media_type.to_owned(), content: content.to_owned() })
-    }
-
     /// Returns the bytes; none if the content is no base64.
     #[must_use]
     pub fn bytes(&self) -> Vec<u8> {
@@ -106,6 +97,45 @@ impl McpFile {
 impl std::fmt::Debug for McpFile {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("McpFile").field("length", &self.content.len()).finish_non_exhaustive()
+    }
+}
+
+/// Redacted file of a preview, and what the preview says of it.
+#[derive(Debug)]
+pub struct PreviewedFile {
+    pub file: McpFile,
+    /// Findings by entity.
+    pub counts: serde_json::Value,
+    /// Pages of a PDF.
+    pub pages: Option<u64>,
+}
+
+/// Answer of a preview of one file, as far as the file.
+#[derive(Deserialize)]
+struct FileAnswer {
+    #[serde(default)]
+    images: Vec<ExaminedFile>,
+    #[serde(default)]
+    pdfs: Vec<ExaminedFile>,
+    counts: serde_json::Value,
+}
+
+#[derive(Deserialize)]
+struct ExaminedFile {
+    redacted: Option<String>,
+    pages: Option<u64>,
+}
+
+impl PreviewedFile {
+    /// Reads the answer of a preview of one file; `None` if it has none.
+    #[must_use]
+    pub fn of_preview(answer: &str) -> Option<Self> {
+        let FileAnswer { images, pdfs, counts } = serde_json::from_str(answer).ok()?;
+        let examined = images.into_iter().chain(pdfs).next()?;
+        let redacted = examined.redacted?;
+        let (media_type, content) = redacted.strip_prefix("data:")?.split_once(";base64,")?;
+        let file = McpFile { media_type: media_type.to_owned(), content: content.to_owned() };
+        Some(Self { file, counts, pages: examined.pages })
     }
 }
 

@@ -5,13 +5,14 @@ use sha2::{Digest as _, Sha256};
 use super::refusal::{insufficient, key_reused, ledger_unavailable};
 use super::{PrepaidRequest, affordable};
 use crate::db::DbError;
-use crate::http::error::HttpError;
+use crate::http::error::{Code, HttpError};
 use crate::http::gates::RatedKey;
+use crate::http::request::read_through;
 use crate::http::{State, clock};
 use crate::id::Timestamp;
 use crate::keys::{self, KeyPaid, KeysError, PurchaseOutcome};
 use crate::ledger::{EntryDetails, EntryKind, OpenOutcome};
-use crate::mcp_files::{self, McpFile, ResultPlace};
+use crate::mcp_files::{self, PreviewedFile, ResultPlace};
 use crate::money::Money;
 use crate::services::preview::{PreviewRequest, UnpaidAnswer};
 
@@ -35,7 +36,18 @@ pub async fn run(
     key: &RatedKey,
     request: &PrepaidRequest<'_>,
 ) -> Result<PaidPreview, HttpError> {
-    run_into(app, key, request, None).await
+    let paid = run_into(app, key, request, None).await?;
+    Ok(PaidPreview { answer: paid.answer.text, cost: paid.cost, balance: paid.balance })
+}
+
+/// Preview of one file that was charged.
+#[derive(Debug)]
+pub struct PaidFile {
+    pub file: PreviewedFile,
+    /// Amount charged; nothing for a repetition.
+    pub cost: Money,
+    /// Amount that the account has available then, where it could be read.
+    pub balance: Option<Money>,
 }
 
 /// [`run`] of a request with one file: what becomes of the file is kept in the transaction that charges it, so that
@@ -48,8 +60,41 @@ pub async fn run_keeping(
     key: &RatedKey,
     request: &PrepaidRequest<'_>,
     place: &ResultPlace,
-) -> Result<PaidPreview, HttpError> {
-    run_into(app, key, request, Some(place)).await
+) -> Result<PaidFile, HttpError> {
+    let paid = run_into(app, key, request, Some(place)).await?;
+    let file = paid.answer.file.ok_or_else(unreadable)?;
+    Ok(PaidFile { file, cost: paid.cost, balance: paid.balance })
+}
+
+/// Answer of a preview, read before it is charged.
+#[derive(Debug)]
+struct ReadAnswer {
+    /// JSON.
+    text: String,
+    /// Its file, where that is kept.
+    file: Option<PreviewedFile>,
+}
+
+impl ReadAnswer {
+    fn new(text: String, has_kept_file: bool) -> Result<Self, HttpError> {
+        if !has_kept_file {
+            return Ok(Self { text, file: None });
+        }
+        let file = read_through(text.len(), || PreviewedFile::of_preview(&text)).ok_or_else(unreadable)?;
+        // It is as large as the file.
+        Ok(Self { text: String::new(), file: Some(file) })
+    }
+}
+
+fn unreadable() -> HttpError {
+    HttpError::new(Code::InternalError, "the redacted file cannot be read; tell the operator")
+}
+
+/// [`ReadAnswer`] that was charged.
+struct Charged {
+    answer: ReadAnswer,
+    cost: Money,
+    balance: Option<Money>,
 }
 
 async fn run_into(
@@ -57,7 +102,7 @@ async fn run_into(
     key: &RatedKey,
     request: &PrepaidRequest<'_>,
     place: Option<&ResultPlace>,
-) -> Result<PaidPreview, HttpError> {
+) -> Result<Charged, HttpError> {
     let preview = request.parse(|body| PreviewRequest::parse(body, app.preview_terms(), &app.examiner))?;
     // A file can turn out to be unreadable and a text to take too long, which must cost nothing: the answer is made
     // before it is charged, for those who could pay. A repetition costs nothing, so an account that could not pay is
@@ -68,6 +113,7 @@ async fn run_into(
         Some(charge(app, key, request, None, request.at).await?)
     };
     let answer = preview.run(&app.examiner.for_account(key.key().account().as_str())).await?;
+    let answer = answer.try_map(|text| ReadAnswer::new(text, place.is_some()))?;
     let kept = place.map(|place| (place, &answer));
     let paid = match charged_first {
         Some(paid) => {
@@ -81,7 +127,7 @@ async fn run_into(
     };
     // Not worth failing a paid answer for.
     let balance = app.ledger.balance(&key.key().account()).await.ok().map(|balance| balance.available());
-    Ok(PaidPreview { cost: paid.cost(), balance, answer: answer.release(&paid) })
+    Ok(Charged { cost: paid.cost(), balance, answer: answer.release(&paid) })
 }
 
 async fn can_pay(app: &State, key: &RatedKey, request: &PrepaidRequest<'_>) -> Result<bool, HttpError> {
@@ -97,11 +143,11 @@ async fn keep(
     app: &State,
     paid: &KeyPaid,
     place: &ResultPlace,
-    answer: &UnpaidAnswer,
+    answer: &UnpaidAnswer<ReadAnswer>,
 ) -> Result<(), HttpError> {
-    let Some(file) = &McpFile::of_preview(&answer.clone().release(paid)) else { return Ok(()) };
+    let Some(redacted) = &answer.show(paid).file else { return Ok(()) };
     let kept = app.db.transaction(|mut tx| async move {
-        mcp_files::keep(&mut tx, place, file, clock::after_wait()).await?;
+        mcp_files::keep(&mut tx, place, &redacted.file, clock::after_wait()).await?;
         Ok::<_, DbError>((tx, ()))
     });
     kept.await.map_err(|error| {
@@ -115,7 +161,7 @@ async fn charge(
     app: &State,
     key: &RatedKey,
     request: &PrepaidRequest<'_>,
-    kept: Option<(&ResultPlace, &UnpaidAnswer)>,
+    kept: Option<(&ResultPlace, &UnpaidAnswer<ReadAnswer>)>,
     now: Timestamp,
 ) -> Result<KeyPaid, HttpError> {
     let price = app.config.pii.preview_price;
@@ -132,9 +178,9 @@ async fn charge(
     let charged = app.db.transaction(|mut tx| async move {
         let outcome = keys::spend(&mut tx, key.key(), price, repeat, details, now).await?;
         if let (PurchaseOutcome::Paid(paid), Some((place, answer))) = (&outcome, kept)
-            && let Some(file) = McpFile::of_preview(&answer.clone().release(paid))
+            && let Some(redacted) = &answer.show(paid).file
         {
-            mcp_files::keep(&mut tx, place, &file, now).await?;
+            mcp_files::keep(&mut tx, place, &redacted.file, now).await?;
         }
         Ok::<_, KeysError>((tx, outcome))
     });

@@ -62,13 +62,27 @@ pub struct PreviewRequest {
 
 /// Answer that is not paid for yet: a file can turn out to be unreadable, so it is made before the payment.
 #[derive(Debug, Clone)]
-pub struct UnpaidAnswer(String);
+pub struct UnpaidAnswer<T = String>(T);
 
-impl UnpaidAnswer {
-    /// Returns the answer as JSON in exchange for a proof of payment.
+impl<T> UnpaidAnswer<T> {
+    /// Returns what `read` makes of the answer, which is JSON at first. It is not paid for either.
+    ///
+    /// # Errors
+    /// Those of `read`.
+    pub fn try_map<U, E>(self, read: impl FnOnce(T) -> Result<U, E>) -> Result<UnpaidAnswer<U>, E> {
+        read(self.0).map(UnpaidAnswer)
+    }
+
+    /// Returns the answer in exchange for a proof of payment.
     #[must_use]
-    pub fn release<'a>(self, _proof: impl Into<PreviewPayment<'a>>) -> String {
+    pub fn release<'a>(self, _proof: impl Into<PreviewPayment<'a>>) -> T {
         self.0
+    }
+
+    /// Shows the answer in exchange for a proof of payment.
+    #[must_use]
+    pub fn show<'a>(&self, _proof: impl Into<PreviewPayment<'a>>) -> &T {
+        &self.0
     }
 }
 

@@ -11,10 +11,10 @@ use crate::http::clock;
 use crate::http::error::{Code, HttpError};
 use crate::http::gates::wallet::unavailable;
 use crate::http::mcp::files::{self, MAX_BYTES, file_error, media_type};
-use crate::http::prepaid::preview::{self, PaidPreview};
+use crate::http::prepaid::preview::{self, PaidFile};
 use crate::http::prepaid::{PrepaidRequest, affordable, top_up};
 use crate::keys::{self, KeysError};
-use crate::mcp_files::{FileToken, McpFile, ResultPlace, expiry};
+use crate::mcp_files::{FileToken, McpFile, PreviewedFile, ResultPlace, expiry};
 use crate::permits::MemoryPermit;
 
 /// Largest image that is put into the result itself, in characters of base64.
@@ -61,7 +61,7 @@ pub(super) async fn redact(call: &ToolCall) -> Result<ToolOutput, HttpError> {
         let request =
             PrepaidRequest { body: &body, idempotency_key, id: call.request.id.clone(), at: call.request.at };
         let paid = preview::run_keeping(app, key, &request, &place).await?;
-        shown(call, &place, &paid)
+        Ok(shown(call, &place, paid))
     };
     let ((structured, more), paid) = top_up::answer(app, key, &call.payable()?, answer).await?;
     if let Some(upload) = used_up
@@ -139,28 +139,20 @@ async fn fetched(call: &ToolCall, url: String) -> Result<McpFile, HttpError> {
 }
 
 /// Returns a preview of one file as the output schema has it, with the file itself if it is small, or a link to it.
-fn shown(
-    call: &ToolCall,
-    place: &ResultPlace,
-    paid: &PaidPreview,
-) -> Result<(Value, ContentBlock), HttpError> {
-    let unreadable = || {
-        HttpError::new(Code::InternalError, "the answer cannot be read; it was charged, tell the operator")
-    };
-    let file = McpFile::of_preview(&paid.answer).ok_or_else(unreadable)?;
-    let answer: Value = serde_json::from_str(&paid.answer).map_err(|_| unreadable())?;
+fn shown(call: &ToolCall, place: &ResultPlace, paid: PaidFile) -> (Value, ContentBlock) {
+    let PaidFile { file: PreviewedFile { file, counts, pages }, cost, balance } = paid;
     let url = files::url(&call.app, &place.token);
     let mut structured = json!({
         "url": url,
         "mediaType": file.media_type,
-        "counts": answer["counts"],
+        "counts": counts,
         "expiresAt": expiry(clock::after_wait()).to_rfc3339(),
-        "costUsd": paid.cost.to_dollars(),
+        "costUsd": cost.to_dollars(),
     });
-    if let Some(pages) = answer["pdfs"][0]["pages"].as_u64() {
+    if let Some(pages) = pages {
         structured["pages"] = pages.into();
     }
-    if let Some(balance) = paid.balance {
+    if let Some(balance) = balance {
         structured["balanceUsd"] = balance.to_dollars().into();
     }
     let is_small = file.content.len() <= INLINE_LENGTH && file.media_type.starts_with("image/");
@@ -169,5 +161,5 @@ fn shown(
     } else {
         ContentBlock::resource_link(Resource::new(url, "redacted file").with_mime_type(file.media_type))
     };
-    Ok((structured, more))
+    (structured, more)
 }
