@@ -247,14 +247,15 @@ impl Payments {
     }
 
     /// The answer left. It is kept only for a request that can ask for it again, which one for goods
-    /// always can: a key whose only copy got lost would be lost money.
+    /// always can: a key whose only copy got lost would be lost money. An empty answer is none: what
+    /// was bought is credit for one call, which was made.
     ///
     /// # Errors
     /// [`StoreError`] if the database fails.
     pub async fn delivered(&self, id: &str, now: Timestamp) -> Result<bool, StoreError> {
         self.update(
             "UPDATE payments SET state = 'delivered', updated_at = $2, \
-             answer = CASE WHEN idempotency_key IS NULL AND goods IS NULL THEN NULL ELSE answer END \
+             answer = CASE WHEN idempotency_key IS NULL AND (goods IS NULL OR answer = '') THEN NULL ELSE answer END \
              WHERE id = $1 AND state = 'settled'",
             &[Bind::Text(id), Bind::Int(now.millis())],
         )

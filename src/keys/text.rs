@@ -56,6 +56,12 @@ impl KeyId {
         Self::from_digest(Sha256::new().chain_update(hash.0).chain_update(owner).finalize().into())
     }
 
+    /// Returns the id under which the credit of one payment is spent: no stored key has it.
+    #[must_use]
+    pub fn of_payment(payment: &str) -> Self {
+        Self::from_digest(Sha256::new().chain_update(b"payment\n").chain_update(payment).finalize().into())
+    }
+
     /// Reads an id: 16 characters of `[a-z0-9]`; `None` for any other text.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {

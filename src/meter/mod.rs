@@ -19,7 +19,7 @@ mod stream;
 pub use channel::{ChannelSource, ChannelTerms};
 pub use non_streaming::{AnswerError, AnswerSummary, non_streaming};
 pub use notifier::{ChannelNotifier, Waiter};
-pub use prepaid::{PrepaidSource, PrepaidTerms};
+pub use prepaid::{PrepaidSource, PrepaidTerms, Spender};
 pub use served::{ServedHold, ServedHolds};
 pub use source::{FundingSource, MeteredRequest};
 pub use state::{ChannelBalance, VoucherRequest, VoucherWindow};

@@ -35,10 +35,28 @@ pub struct PrepaidTerms {
     pub is_shortened: bool,
     /// Largest amount that may be charged, which the hold reserves; `None` if no budget limits it.
     pub limit: Option<Money>,
-    /// Public id of the API key.
-    pub key: String,
+    pub spender: Spender,
     /// Cancelled when the key is revoked or expires.
     pub key_ended: CancellationToken,
+}
+
+/// Spender of prepaid credits, as entries name it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Spender {
+    /// API key, by its public id.
+    Key(String),
+    /// Payment that was made for the call, by its challenge.
+    Payment(String),
+}
+
+impl Spender {
+    /// Returns the member of an entry that names it, and the name.
+    const fn member(&self) -> (&'static str, &String) {
+        match self {
+            Self::Key(id) => ("key", id),
+            Self::Payment(id) => ("payment", id),
+        }
+    }
 }
 
 /// Chunks of an answer so far, and the usage that came with them.
@@ -128,7 +146,7 @@ impl PrepaidSource {
         cost.map_or_else(
             || {
                 tracing::error!(
-                    key = self.terms.key,
+                    spender = ?self.terms.spender,
                     "the price of an answer is out of range; only what was charged before is kept"
                 );
                 Owed::NOTHING
@@ -223,6 +241,7 @@ impl FundingSource for PrepaidSource {
     fn entry_details(&self, request: &MeteredRequest, units: u64, end: &str) -> EntryDetails {
         let usage = if units == 0 { Usage::default() } else { self.usage };
         let items = if units == 0 { json!([]) } else { self.terms.tariff.items_json(&usage) };
+        let (member, name) = self.terms.spender.member();
         EntryDetails {
             kind: EntryKind::Usage,
             request_id: Some(request.request_id.clone()),
@@ -230,7 +249,7 @@ impl FundingSource for PrepaidSource {
             units,
             unit_price: Money::ZERO,
             meta: request.entry_meta(json!({
-                "key": self.terms.key,
+                (member): name,
                 "end": end,
                 "promptTokens": usage.prompt.tokens,
                 "completionTokens": usage.completion.tokens,
@@ -313,7 +332,7 @@ mod tests {
                 max_tokens: 10,
                 is_shortened: false,
                 limit: None,
-                key: "key".into(),
+                spender: Spender::Key("key".into()),
                 key_ended: CancellationToken::new(),
             });
             source.tally.add(&delivered);

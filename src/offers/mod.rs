@@ -68,8 +68,21 @@ impl Offers {
     /// Makes the offers of a top-up by `amount`.
     #[must_use]
     pub fn top_up(&self, amount: Money) -> Arc<[Offer]> {
-        let description = format!("Add ${} of credits", amount.to_dollars());
-        let offer = |token: &Address| self.terms.offer(*token, amount, false, &description);
+        self.of_amount(amount, &format!("Add ${} of credits", amount.to_dollars()))
+    }
+
+    /// Makes the offers of a call that costs `amount` at the most.
+    #[must_use]
+    pub fn call(&self, amount: Money) -> Arc<[Offer]> {
+        let amount_text = amount.to_dollars();
+        self.of_amount(
+            amount,
+            &format!("One call for ${amount_text} at the most, the rest as credits of your wallet"),
+        )
+    }
+
+    fn of_amount(&self, amount: Money, description: &str) -> Arc<[Offer]> {
+        let offer = |token: &Address| self.terms.offer(*token, amount, false, description);
         self.currencies.iter().map(offer).collect()
     }
 }

@@ -12,12 +12,12 @@ pub use farebox_test_support::model_server::{MODEL, PRICE};
 use serde_json::{Value, json};
 
 use crate::login::{self, Tokens};
-use crate::wire::{Client, Era};
+use crate::wire::{Client, Era, PAY_PER_CALL};
 
 pub const ACCOUNT: &str = "/mcp";
 
 /// A [`ModelServer`], and who is connected to it.
-pub struct Fixture(ModelServer);
+pub struct Fixture(pub ModelServer);
 
 impl Deref for Fixture {
     type Target = ModelServer;
@@ -62,6 +62,11 @@ impl Fixture {
         Self(server.await)
     }
 
+    /// Another instance beside it, on the same database, which must be PostgreSQL.
+    pub async fn second_instance(&self) -> Self {
+        Self(self.0.second_instance().await)
+    }
+
     /// A wallet with credits that granted access on these terms.
     pub async fn connect(&self, credit: i64, terms: &Value) -> Connected {
         let wallet = Agent::random();
@@ -74,6 +79,11 @@ impl Fixture {
     /// A client of `/mcp`.
     pub fn client<'a>(&'a self, connected: &'a Connected, era: Era) -> Client<'a> {
         Client { server: &self.server, path: ACCOUNT, era, token: Some(&connected.tokens.access) }
+    }
+
+    /// A client of the endpoint without accounts.
+    pub fn payer(&self, era: Era) -> Client<'_> {
+        Client { server: &self.server, path: PAY_PER_CALL, era, token: None }
     }
 
     pub async fn balance(&self, connected: &Connected) -> Balance {

@@ -6,6 +6,7 @@ mod clients;
 mod files;
 mod fixture;
 mod money;
+mod paid_chat;
 mod pay_per_call;
 mod protocol;
 mod wire;

@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 
 use crate::wire::{Client, ERAS, Era, PAY_PER_CALL};
 
-const CREDENTIAL: &str = "org.paymentauth/credential";
-const RECEIPT: &str = "org.paymentauth/receipt";
+pub const CREDENTIAL: &str = "org.paymentauth/credential";
+pub const RECEIPT: &str = "org.paymentauth/receipt";
 
 async fn on_every_engine(test: impl AsyncFn(&Server)) {
     for database in db::engines().await {
@@ -22,7 +22,7 @@ async fn on_every_engine(test: impl AsyncFn(&Server)) {
 }
 
 /// The books of the ledger and of the payments agree.
-async fn assert_clean(server: &Server) {
+pub async fn assert_clean(server: &Server) {
     let report = audit(&server.db.db).await.expect("the audit runs");
     assert!(report.is_clean(), "{report}");
     let payments = farebox::funding::audit::audit(&server.db.db).await.expect("the audit runs");
@@ -34,7 +34,7 @@ fn client(server: &Server, era: Era) -> Client<'_> {
 }
 
 /// The challenge of a call, as the payer's SDK reads it.
-async fn ask(client: &Client<'_>, tool: &str, arguments: &Value) -> Challenge {
+pub async fn ask(client: &Client<'_>, tool: &str, arguments: &Value) -> Challenge {
     let message = client.call(tool, arguments, &json!({})).await;
     let required = client.payment_required(&message);
     assert_eq!((&required["httpStatus"], &required["problem"]["status"]), (&json!(402), &json!(402)));
@@ -43,7 +43,7 @@ async fn ask(client: &Client<'_>, tool: &str, arguments: &Value) -> Challenge {
     Challenge::from_json(serde_json::to_value(challenges[0].to_echo()).expect("JSON"))
 }
 
-fn with(credential: &Value) -> Value {
+pub fn with(credential: &Value) -> Value {
     json!({ CREDENTIAL: credential })
 }
 

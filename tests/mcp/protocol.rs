@@ -24,7 +24,7 @@ fn both_generations_are_served_on_one_url() {
             let list = client(&server, era).result("tools/list", &json!({})).await;
             let tools = list["tools"].as_array().expect("a list");
             let names: Vec<&str> = tools.iter().filter_map(|tool| tool["name"].as_str()).collect();
-            assert_eq!(names, ["list_models", "pii_preview", "buy_credits"]);
+            assert_eq!(names, ["list_models", "chat", "pii_preview", "buy_credits"]);
             assert_eq!(list.get("ttlMs").is_some(), era == Era::Stateless, "{list}");
             assert!(list.to_string().len() < 10_000);
         }

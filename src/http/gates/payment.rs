@@ -9,8 +9,10 @@ use tracing::Instrument as _;
 
 use super::delivery::deliver;
 use super::payable::{CredentialCarrier, PayableRequest};
+use super::rated_key::RatedKey;
+use super::wallet::unavailable;
 use crate::app::App;
-use crate::funding::{Paid, WorkResult};
+use crate::funding::{Goods, Paid, WorkResult};
 use crate::http::State;
 use crate::http::clock;
 use crate::http::error::{Code, HttpError};
@@ -20,8 +22,8 @@ use crate::limits::RateLimited;
 use crate::money::Money;
 use crate::payments::http::by_preference;
 use crate::payments::{
-    ChallengeError, Credential, CredentialError, Delivery, Offer, RedeemError, Requirement, Submission,
-    WorkError,
+    ChallengeError, Credential, CredentialError, Delivery, Offer, Payment, PaymentState, RedeemError,
+    Requirement, Submission, WorkError,
 };
 
 /// Sells one answer: asks for payment, or redeems the credential that came.
@@ -154,6 +156,41 @@ where
     };
     gate.requirement.idempotency_key = gate.request.idempotency_key.clone();
     redeem(gate, credential, work).await
+}
+
+/// Sells credit for the call that it is sent with, and returns the key that spends it: who pays has what is not spent. The
+/// same credential makes the call again for as long as nothing was charged for it.
+///
+/// # Errors
+/// Those of [`charge`].
+pub(in crate::http) async fn sell_credit(
+    app: &State,
+    request: PayableRequest<'_>,
+    requirement: Requirement,
+) -> Result<(Delivery, RatedKey), HttpError> {
+    let at = request.at;
+    let work = |paid: Paid| async move {
+        Ok(WorkResult { answer: String::new(), goods: Some(Goods { credits: paid.amount(), key: None }) })
+    };
+    let delivery = sell(app, request, requirement, work).await?;
+    let stored = app.charges.payments().find(&delivery.payment).await.map_err(|error| unavailable(&error))?;
+    match stored {
+        Some(Payment {
+            state: PaymentState::Settled(settled) | PaymentState::Delivered(settled),
+            amount,
+            ..
+        }) => {
+            let key = RatedKey::of_payment(&delivery.payment, &settled.payer, amount, at);
+            Ok((delivery, key))
+        }
+        _ => {
+            tracing::error!(payment = delivery.payment, "a settled payment is not there");
+            Err(HttpError::new(
+                Code::InternalError,
+                "the payment cannot be read; it stays paid, make the same call again with the same credential",
+            ))
+        }
+    }
 }
 
 /// Redeems a credential, in a task of its own.

@@ -11,21 +11,43 @@ use crate::http::clock;
 use crate::http::error::{Code, HttpError};
 use crate::http::request::{Peer, client_address};
 use crate::id::Timestamp;
-use crate::keys::{Key, KeysError, RateView, Rates, TokenReservation};
+use crate::keys::{Key, KeyId, KeyLimits, KeysError, RateView, Rates, TokenReservation};
 use crate::limits::RateLimited;
+use crate::meter::Spender;
+use crate::money::Money;
+use crate::payments::Payer;
 
 /// Usable key of a request, and its rates. Only the gates make one, so a handler that takes it cannot be reached without
-/// a key.
+/// a key, or without a payment that stands for one.
 #[derive(Debug)]
 pub struct RatedKey {
     key: Key,
-    rates: Rates,
+    /// `None` for a payment: each call is paid, so none is too many.
+    rates: Option<Rates>,
+    spender: Spender,
 }
 
 impl RatedKey {
     /// Takes a key that a gate has found usable.
     pub(super) fn new(key: Key, app: &App) -> Self {
-        Self { key, rates: app.rates.clone() }
+        let spender = Spender::Key(key.id.to_string());
+        Self { key, rates: Some(app.rates.clone()), spender }
+    }
+
+    /// Takes a payment that was settled as credit of `payer`, for one call: as a key of the payer's that is stored nowhere
+    /// and can spend what was paid.
+    pub(super) fn of_payment(payment: &str, payer: &Payer, paid: Money, now: Timestamp) -> Self {
+        let key = Key {
+            id: KeyId::of_payment(payment),
+            owner: payer.name().to_owned(),
+            name: "paid by the call".to_owned(),
+            created_at: now,
+            last_used_at: None,
+            revoked_at: None,
+            expires_at: None,
+            limits: KeyLimits { total: Some(paid), ..KeyLimits::default() },
+        };
+        Self { key, rates: None, spender: Spender::Payment(payment.to_owned()) }
     }
 
     /// Counts the request.
@@ -33,10 +55,11 @@ impl RatedKey {
     /// # Errors
     /// 429 if it is beyond the rate, 503 when the database does not answer.
     pub(super) async fn take_request(&self, now: Timestamp) -> Result<(), HttpError> {
-        if self.rates.take_request(&self.key, now).await.map_err(|error| unavailable(&error))? {
+        let Some(rates) = &self.rates else { return Ok(()) };
+        if rates.take_request(&self.key, now).await.map_err(|error| unavailable(&error))? {
             return Ok(());
         }
-        let view = self.rates.view(&self.key, now);
+        let view = rates.view(&self.key, now);
         let limit = view.requests.limit();
         let error = HttpError::new(
             Code::RateLimitExceededRpm,
@@ -51,8 +74,14 @@ impl RatedKey {
         &self.key
     }
 
-    /// Reserves the tokens that a request is likely to need, of the minute that `now` is in. `least` is what it needs in
-    /// any case.
+    /// Returns the name of what it spends in entries.
+    #[must_use]
+    pub fn spender(&self) -> &Spender {
+        &self.spender
+    }
+
+    /// Reserves the tokens that a request is likely to need, of the minute that `now` is in; nothing where there are no
+    /// rates. `least` is what it needs in any case.
     ///
     /// # Errors
     /// 429 when there are too few left, 400 when there can never be enough, 503 when the database does not answer.
@@ -61,8 +90,9 @@ impl RatedKey {
         least: u64,
         likely: u64,
         now: Timestamp,
-    ) -> Result<TokenReservation, HttpError> {
-        let limit = self.rates.view(&self.key, now).tokens.limit();
+    ) -> Result<Option<TokenReservation>, HttpError> {
+        let Some(rates) = &self.rates else { return Ok(None) };
+        let limit = rates.view(&self.key, now).tokens.limit();
         if least > limit {
             // Not 429, after which clients try again.
             let problem = format!(
@@ -71,9 +101,9 @@ impl RatedKey {
             );
             return Err(HttpError::invalid(problem).param("messages"));
         }
-        let reserved = self.rates.reserve_tokens(&self.key, likely, now).await;
-        reserved.map_err(|error| unavailable(&error))?.ok_or_else(|| {
-            let view = self.rates.view(&self.key, now);
+        let reserved = rates.reserve_tokens(&self.key, likely, now).await;
+        reserved.map_err(|error| unavailable(&error))?.map(Some).ok_or_else(|| {
+            let view = rates.view(&self.key, now);
             let hint = if likely > limit {
                 "it is served at the beginning of a minute, before others"
             } else {
@@ -96,8 +126,10 @@ impl RatedKey {
     #[must_use]
     pub fn answer(&self, result: Result<Response, HttpError>) -> Response {
         let mut response = result.unwrap_or_else(HttpError::into_response);
-        // The headers count the seconds from when they are sent, which may be after a model's answer.
-        write_rate_headers(&self.rates.view(&self.key, clock::after_wait()), response.headers_mut());
+        if let Some(rates) = &self.rates {
+            // The headers count the seconds from when they are sent, which may be after a model's answer.
+            write_rate_headers(&rates.view(&self.key, clock::after_wait()), response.headers_mut());
+        }
         response
     }
 }

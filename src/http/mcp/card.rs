@@ -29,9 +29,11 @@ fn respond(config: &Config, endpoint: McpEndpoint) -> Response {
         McpEndpoint::Account => {
             ("/mcp", "mcp", "Ask AI models and redact personal data, from prepaid credits, with OAuth")
         }
-        McpEndpoint::PayPerCall => {
-            ("/mpp/mcp", "mpp-mcp", "Redact personal data, paid by the call over MPP, without an account")
-        }
+        McpEndpoint::PayPerCall => (
+            "/mpp/mcp",
+            "mpp-mcp",
+            "Ask AI models and redact personal data, paid by the call over MPP, without an account",
+        ),
     };
     let url = config.mcp_url();
     let card = json!({

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use rmcp::model::Tool;
+use serde_json::{Value, json};
 
 use crate::config::Config;
 use crate::oauth::Scope;
@@ -90,10 +91,9 @@ impl ToolName {
     #[must_use]
     pub const fn is_at(self, endpoint: McpEndpoint) -> bool {
         match self {
-            Self::ListModels | Self::PiiPreview => true,
+            Self::ListModels | Self::Chat | Self::PiiPreview => true,
             Self::BuyCredits => matches!(endpoint, McpEndpoint::PayPerCall),
-            Self::Chat
-            | Self::CreateUpload
+            Self::CreateUpload
             | Self::RedactFile
             | Self::GetBalance
             | Self::ListUsage
@@ -104,9 +104,16 @@ impl ToolName {
     }
 }
 
-/// Definitions of all tools, in a fixed order.
+/// Description of `chat` where each call is paid.
+const PAID_CHAT: &str = "Ask an AI model. You pay ahead what the answer can cost at the most; `maxTokens` bounds it. What \
+                         is not used is credit of the paying wallet.";
+
+/// Definitions of the tools of both endpoints, in a fixed order.
 #[derive(Debug, Clone)]
-pub struct ToolCatalog(Arc<[(ToolName, Tool)]>);
+pub struct ToolCatalog {
+    account: Arc<[(ToolName, Tool)]>,
+    pay_per_call: Arc<[(ToolName, Tool)]>,
+}
 
 impl ToolCatalog {
     /// Reads the definitions, with the prices of a configuration.
@@ -131,19 +138,45 @@ impl ToolCatalog {
             }
             (name, tool)
         });
-        Self(named.collect())
+        let all: Vec<(ToolName, Tool)> = named.collect();
+        let at = |endpoint| all.iter().filter(move |(name, _)| name.is_at(endpoint)).cloned();
+        let pay_per_call = at(McpEndpoint::PayPerCall).map(|(name, tool)| match name {
+            ToolName::Chat => (name, paid_chat(tool)),
+            _ => (name, tool),
+        });
+        Self { account: at(McpEndpoint::Account).collect(), pay_per_call: pay_per_call.collect() }
     }
 
     /// Returns the tools of an endpoint.
     pub fn at(&self, endpoint: McpEndpoint) -> impl Iterator<Item = (ToolName, &Tool)> {
-        self.0.iter().filter(move |(name, _)| name.is_at(endpoint)).map(|(name, tool)| (*name, tool))
+        let tools = match endpoint {
+            McpEndpoint::Account => &self.account,
+            McpEndpoint::PayPerCall => &self.pay_per_call,
+        };
+        tools.iter().map(|(name, tool)| (*name, tool))
     }
 
-    /// Returns the definition of a tool.
+    /// Returns the definition of a tool at an endpoint that has it.
     #[must_use]
-    pub fn get(&self, name: ToolName) -> Option<&Tool> {
-        self.0.iter().find(|(defined, _)| *defined == name).map(|(_, tool)| tool)
+    pub fn get(&self, endpoint: McpEndpoint, name: ToolName) -> Option<&Tool> {
+        self.at(endpoint).find(|(defined, _)| *defined == name).map(|(_, tool)| tool)
     }
+}
+
+/// Returns `chat` as it is where each call is paid: nothing is read for it, and its result says what became of the money.
+fn paid_chat(mut tool: Tool) -> Tool {
+    tool.description = Some(PAID_CHAT.into());
+    if let Some(Value::Object(properties)) = Arc::make_mut(&mut tool.input_schema).get_mut("properties") {
+        properties.remove("urls");
+    }
+    if let Some(output) = &mut tool.output_schema
+        && let Some(Value::Object(properties)) = Arc::make_mut(output).get_mut("properties")
+    {
+        for name in ["paidUsd", "wallet"] {
+            properties.insert(name.into(), json!({ "type": "string" }));
+        }
+    }
+    tool
 }
 
 #[cfg(test)]
@@ -154,7 +187,9 @@ mod tests {
     fn every_tool_is_defined_and_the_list_is_short() {
         let catalog = ToolCatalog::new(&Config::default());
         for name in ToolName::ALL {
-            let tool = catalog.get(name).expect("defined");
+            let endpoints = [McpEndpoint::Account, McpEndpoint::PayPerCall].into_iter();
+            let defined: Vec<&Tool> = endpoints.filter_map(|endpoint| catalog.get(endpoint, name)).collect();
+            let tool = defined[0];
             assert!(tool.title.is_some() && tool.output_schema.is_some(), "{}", tool.name);
             assert!(tool.annotations.as_ref().is_some_and(|hints| hints.read_only_hint.is_some()));
             let description = tool.description.as_deref().unwrap_or_default();

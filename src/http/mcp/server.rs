@@ -66,8 +66,7 @@ impl ServerHandler for McpServer {
     }
 
     fn get_tool(&self, name: &str) -> Option<Tool> {
-        let name = ToolName::parse(name).filter(|name| name.is_at(self.endpoint))?;
-        self.catalog.get(name).cloned()
+        self.catalog.get(self.endpoint, ToolName::parse(name)?).cloned()
     }
 
     async fn call_tool(
@@ -128,8 +127,8 @@ impl McpServer {
                  the account's prepaid credits, within the limits of this connection; get_balance shows both."
             ),
             McpEndpoint::PayPerCall => format!(
-                "{product} sells redaction of personal data and prepaid credits, paid by the call over the Machine Payments \
-                 Protocol, without an account: the refusal of a call says what to pay."
+                "{product} sells answers of AI models, redaction of personal data and prepaid credits, paid by the call over \
+                 the Machine Payments Protocol, without an account: the refusal of a call says what to pay."
             ),
         }
     }

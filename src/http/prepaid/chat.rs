@@ -8,7 +8,7 @@ use tracing::Instrument as _;
 
 use super::affordable::minimum_cost;
 use super::refusal::{in_progress, insufficient, key_reused};
-use super::{PrepaidRequest, affordable, attachments, refusal};
+use super::{PrepaidRequest, affordable, attachments, refusal, top_up};
 use crate::http::error::HttpError;
 use crate::http::gates::RatedKey;
 use crate::http::{State, clock};
@@ -16,8 +16,8 @@ use crate::id::{RequestId, Timestamp};
 use crate::keys::{Key, RevocationToken, TokenReservation};
 use crate::ledger::{Estimate, LARGEST, OpenOutcome};
 use crate::meter::{
-    self, MeteredRequest, MeteredStream, PrepaidSource, PrepaidTerms, StreamEnd, StreamEvent, StreamSummary,
-    served,
+    self, MeteredRequest, MeteredStream, PrepaidSource, PrepaidTerms, Spender, StreamEnd, StreamEvent,
+    StreamSummary, served,
 };
 use crate::money::Money;
 use crate::services::chat::{
@@ -42,10 +42,11 @@ pub struct PaidCompletion {
 pub struct AcceptedChat {
     app: State,
     key: Key,
+    spender: Spender,
     revocation: Arc<RevocationToken>,
     request_id: RequestId,
     idempotency_key: Option<String>,
-    reservation: TokenReservation,
+    reservation: Option<TokenReservation>,
     chat: ProtectedRequest,
     /// Time at which its hold is opened.
     now: Timestamp,
@@ -56,7 +57,7 @@ struct HeldRequest {
     app: State,
     metered: MeteredRequest,
     source: PrepaidSource,
-    reservation: TokenReservation,
+    reservation: Option<TokenReservation>,
     /// Kept while the request runs, so that it learns of the end of its key.
     _revocation: Arc<RevocationToken>,
 }
@@ -100,6 +101,36 @@ fn estimate(chat: &ChatRequest, is_limited: bool) -> Estimate {
     Estimate { wanted: cost.unwrap_or(LARGEST), least: least.unwrap_or(LARGEST) }
 }
 
+/// Times that personal data grow when placeholders stand in for them, at the most: a name of two letters becomes one such
+/// as `<PERSON_10>`.
+const MOST_GROWTH: u64 = 8;
+/// Step of prices that are paid ahead.
+const CENT: u64 = 10_000;
+
+/// Returns the most that a request can cost, in whole cents: who has no account pays it ahead.
+///
+/// # Errors
+/// The reason for which it cannot be served, as far as it is known without examining it.
+pub fn price_ahead(app: &State, request: &PrepaidRequest<'_>) -> Result<Money, HttpError> {
+    let chat = request
+        .parse(|body| ChatRequest::parse(body, &app.models.catalog, RequestLimits::default()))
+        .map_err(|error| refusal::chat_error(&error))?;
+    let mut prompt = planned_prompt(&chat, true);
+    if chat.is_examined(&app.models.privacy) {
+        prompt = prompt.saturating_mul(MOST_GROWTH).min(chat.model().context_length);
+    }
+    let cost = chat.tariff_at_most(true).text_cost(prompt, chat.max_tokens());
+    cost.and_then(whole_cents).filter(|price| *price <= top_up::MOST).ok_or_else(|| {
+        HttpError::invalid("the longest answer is too expensive to pay for ahead; send a smaller `maxTokens`")
+    })
+}
+
+/// Returns an amount in whole cents, at least one.
+fn whole_cents(amount: Money) -> Option<Money> {
+    let cents = u64::try_from(amount.micros()).ok()?.div_ceil(CENT).max(1);
+    Some(Money::from_micros(i64::try_from(cents.checked_mul(CENT)?).ok()?))
+}
+
 impl AcceptedChat {
     /// Checks a request, reads its attachments and protects its personal data. Nothing is set aside yet.
     ///
@@ -129,6 +160,7 @@ impl AcceptedChat {
         Ok(Self {
             app: Arc::clone(app),
             key: key.key().clone(),
+            spender: key.spender().clone(),
             revocation: app.keys.revocation_token(&key.key().id),
             request_id: id,
             idempotency_key,
@@ -169,7 +201,9 @@ impl AcceptedChat {
             // Where the client is gone, dropping the events ends the stream at once.
             drop(opened.send(Ok(events)));
             let summary = stream.run(Box::pin(app.models.upstreams.stream(&chat, &head))).await;
-            reservation.use_tokens(summary.units);
+            if let Some(reservation) = reservation {
+                reservation.use_tokens(summary.units);
+            }
             tracing::info!(tokens = summary.units, end = summary.end.as_str(), "prepaid stream ended");
         };
         tasks.spawn(served.in_current_span());
@@ -200,7 +234,9 @@ impl AcceptedChat {
                     let start = app.models.upstreams.non_streaming(&chat, &head);
                     let summary =
                         meter::non_streaming(metered, source, &app.ledger, start, answer.closed()).await;
-                    reservation.use_tokens(summary.units);
+                    if let Some(reservation) = reservation {
+                        reservation.use_tokens(summary.units);
+                    }
                     let cost = summary.cost;
                     summary
                         .answer
@@ -247,7 +283,7 @@ impl AcceptedChat {
             max_tokens: chat.max_tokens(),
             is_shortened,
             limit: is_limited.then_some(reserved),
-            key: self.key.id.to_string(),
+            spender: self.spender,
             key_ended: self.revocation.cancellation(),
         });
         let metered = MeteredRequest {

@@ -5,8 +5,10 @@ use serde_json::{Map, Value, json};
 
 use super::{ToolCall, ToolOutput};
 use crate::http::error::{Code, HttpError};
-use crate::http::prepaid::chat::{AcceptedChat, PaidCompletion};
+use crate::http::gates::{RatedKey, payment};
+use crate::http::prepaid::chat::{self, AcceptedChat, PaidCompletion};
 use crate::http::prepaid::{PrepaidRequest, top_up};
+use crate::money::Money;
 
 /// A question to a model.
 #[derive(Debug, Deserialize)]
@@ -29,27 +31,85 @@ struct ChatTurn {
     content: String,
 }
 
-/// Asks a model, charged from the account.
+/// Asks a model: from the account's credits, or paid by the call.
 pub(super) async fn ask(call: &ToolCall) -> Result<ToolOutput, HttpError> {
-    let body = call.read::<ChatArguments>()?.into_body()?;
+    let arguments: ChatArguments = call.read()?;
+    if call.request.access.is_some() {
+        from_credits(call, arguments).await
+    } else {
+        by_the_call(call, arguments).await
+    }
+}
+
+async fn from_credits(call: &ToolCall, arguments: ChatArguments) -> Result<ToolOutput, HttpError> {
+    let body = arguments.into_body()?;
     let key = call.key()?;
-    let request = PrepaidRequest {
-        body: &body,
-        idempotency_key: call.idempotency_key()?,
-        id: call.request.id.clone(),
-        at: call.request.at,
-    };
-    let answer = async {
-        let accepted = AcceptedChat::new(&call.app, key, request).await?;
-        let replaced = accepted.replaced().cloned();
-        Ok((accepted.answer().await?, replaced))
-    };
-    let ((paid, replaced), delivery) = top_up::answer(&call.app, key, &call.payable()?, answer).await?;
-    let mut structured = shown(paid)?;
+    let answer = answer(call, key, request(call, &body, call.idempotency_key()?));
+    let (structured, paid) = top_up::answer(&call.app, key, &call.payable()?, answer).await?;
+    Ok(ToolOutput { structured: Value::Object(structured), paid, more: Vec::new() })
+}
+
+/// Idempotency key of a call that a payment was made for: it is charged once.
+const PAID_CALL: &str = "paid call";
+
+/// Asks a model for whoever pays what the answer can cost at the most: that is credited to its wallet before a model is
+/// asked, and the answer is charged from it.
+async fn by_the_call(call: &ToolCall, arguments: ChatArguments) -> Result<ToolOutput, HttpError> {
+    if arguments.urls.is_some() {
+        let detail = "`urls` are read for accounts alone, at /mcp; put the text into the prompt";
+        return Err(HttpError::invalid(detail).param("urls"));
+    }
+    let (app, body) = (&call.app, arguments.into_body()?);
+    let request = request(call, &body, Some(PAID_CALL.to_owned()));
+    let price = chat::price_ahead(app, &request)?;
+    let payable = call.payable()?;
+    let requirement = payable.requirement(app.offers.call(price), "credits");
+    let (delivery, key) = payment::sell_credit(app, payable, requirement).await?;
+    let wallet = key.key().owner.clone();
+    let mut structured =
+        answer(call, &key, request).await.map_err(|error| after_payment(error, price, &wallet))?;
+    structured.insert("paidUsd".into(), price.to_dollars().into());
+    structured.insert("wallet".into(), wallet.into());
+    Ok(ToolOutput { structured: Value::Object(structured), paid: Some(delivery), more: Vec::new() })
+}
+
+/// Says of a call that was paid and not answered where the money is.
+fn after_payment(error: HttpError, paid: Money, wallet: &str) -> HttpError {
+    let paid = paid.to_dollars();
+    if error.code == Code::IdempotencyKeyReused {
+        return HttpError::new(
+            Code::CredentialSpent,
+            format!(
+                "the call of this payment was charged: it was answered, or its client left when a model had it. What is left \
+                 of the ${paid} are credits of the wallet {wallet}, which its API keys spend; pay for a new call"
+            ),
+        );
+    }
+    let detail = format!(
+        "{}. The ${paid} that were paid are credits of the wallet {wallet}: make the same call again with the same \
+         credential, or spend them with an API key that the wallet makes by signature (POST /api/v1/keys)",
+        error.detail.trim_end_matches('.')
+    );
+    HttpError { detail, ..error }
+}
+
+fn request<'a>(call: &ToolCall, body: &'a str, idempotency_key: Option<String>) -> PrepaidRequest<'a> {
+    PrepaidRequest { body, idempotency_key, id: call.request.id.clone(), at: call.request.at }
+}
+
+/// Asks the model, and returns its answer as the output schema has it.
+async fn answer(
+    call: &ToolCall,
+    key: &RatedKey,
+    request: PrepaidRequest<'_>,
+) -> Result<Map<String, Value>, HttpError> {
+    let accepted = AcceptedChat::new(&call.app, key, request).await?;
+    let replaced = accepted.replaced().cloned();
+    let mut structured = shown(accepted.answer().await?)?;
     if let Some(replaced) = replaced {
         structured.insert("replaced".into(), json!(replaced));
     }
-    Ok(ToolOutput { structured: Value::Object(structured), paid: delivery, more: Vec::new() })
+    Ok(structured)
 }
 
 impl ChatArguments {

@@ -127,10 +127,16 @@ impl ChatRequest {
         self.privacy_options().mode(privacy.default) != PrivacyMode::Off && files::has_any(self.body())
     }
 
+    /// Returns true if personal data is looked for in it.
+    #[must_use]
+    pub fn is_examined(&self, privacy: &Privacy) -> bool {
+        self.privacy_options().mode(privacy.default) != PrivacyMode::Off
+    }
+
     /// Returns true if [`ChatRequest::protect`] is work that is done for those alone who could pay.
     #[must_use]
     pub fn is_costly_to_examine(&self, privacy: &Privacy) -> bool {
-        self.privacy_options().mode(privacy.default) != PrivacyMode::Off
+        self.is_examined(privacy)
             && (files::has_any(self.body()) || texts::total_bytes(self.body()) > INLINE_LIMIT)
     }
 
