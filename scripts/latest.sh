@@ -15,8 +15,8 @@ packages=$(node -p 'Object.keys(require("./tests/clients/package.json").dependen
 # shellcheck disable=SC2086 # a list of packages
 npm install --prefix "$newest/clients" --ignore-scripts --no-audit --no-fund --loglevel=error $packages
 [ -x "$newest/python/bin/python" ] || python3 -m venv "$newest/python"
-# The requirements without their versions.
-sed 's/==.*//' tests/clients/requirements.txt >"$newest/requirements.txt"
+# The requirements without their versions. The older generation of the MCP SDK stays: pympp is made for it.
+sed 's/^mcp==.*/mcp<2/; s/==.*//' tests/clients/requirements.txt >"$newest/requirements.txt"
 "$newest/python/bin/pip" install --quiet --disable-pip-version-check --upgrade -r "$newest/requirements.txt"
 
 echo "latest: the newest versions are"

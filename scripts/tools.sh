@@ -16,6 +16,7 @@ cd "$(dirname "$0")/.."
 FOUNDRY=1.7.1
 SOLC=0.8.30
 LITELLM=1.83.0
+NODE22=22.23.3
 tools=.tools
 bin=$tools/bin
 
@@ -28,6 +29,25 @@ need_node() {
     command -v npm >/dev/null 2>&1 || fail "npm is missing: install Node.js 20 or newer"
     major=$(node -p 'process.versions.node.split(".")[0]' 2>/dev/null) || fail "node is missing: install Node.js 20 or newer"
     [ "$major" -ge 20 ] || fail "Node.js $major is too old: install Node.js 20 or newer"
+}
+
+# Some clients of others need a newer Node.js than we do: the inspector and the conformance suite of MCP. Where there is
+# none, npm has one, for the common machines.
+node22() {
+    "$bin/node22" --version >/dev/null 2>&1 && return
+    mkdir -p "$bin"
+    if node -e 'const [a, b] = process.versions.node.split("."); process.exit(a > 22 || (a == 22 && b >= 19) ? 0 : 1)'; then
+        ln -sf "$(command -v node)" "$bin/node22"
+        return
+    fi
+    machine=$(node -p 'process.platform + "-" + process.arch')
+    case $machine in
+    linux-*) package="node-$machine" ;;
+    *) package="node-bin-$machine" ;;
+    esac
+    npm install --prefix "$tools/node22" --no-save --no-package-lock --ignore-scripts --no-audit --no-fund \
+        --loglevel=error "$package@$NODE22" || fail "npm has no Node.js $NODE22 for this machine: install Node.js 22.19 or newer"
+    ln -sf "../node22/node_modules/$package/bin/node" "$bin/node22"
 }
 
 need_python() {
@@ -92,11 +112,18 @@ clients() {
         npm ci --prefix tests/clients --ignore-scripts --loglevel=error
         touch "$tools/clients.stamp"
     fi
+    node22
     if ! fresh "$tools/python.stamp" tests/clients/requirements.txt || [ ! -x "$tools/python/bin/python" ]; then
         need_python
         python3 -m venv "$tools/python" || fail "python3 cannot make a virtual environment: install its venv module (python3-venv)"
         "$tools/python/bin/pip" install --quiet --disable-pip-version-check -r tests/clients/requirements.txt
         touch "$tools/python.stamp"
+    fi
+    # The newer generation of the MCP SDK has the name of the older, and needs nothing else but what that brought.
+    if ! fresh "$tools/python-mcp2.stamp" tests/clients/requirements-mcp2.txt || [ ! -d "$tools/python-mcp2" ]; then
+        "$tools/python/bin/pip" install --quiet --disable-pip-version-check --no-deps --upgrade \
+            --target "$tools/python-mcp2" -r tests/clients/requirements-mcp2.txt
+        touch "$tools/python-mcp2.stamp"
     fi
 }
 

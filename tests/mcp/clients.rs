@@ -4,9 +4,10 @@ use std::path::PathBuf;
 use std::process::Stdio;
 
 use alloy::signers::SignerSync as _;
-use alloy::signers::local::PrivateKeySigner;
+use farebox_test_support::agent::Agent;
 use farebox_test_support::dev::{Dev, installed, succeeds};
 use farebox_test_support::harness::{client, run};
+use farebox_test_support::process::free_port;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
@@ -25,11 +26,8 @@ fn mppx_pays_by_the_call_over_both_official_sdks() {
 
 /// The person in front of the browser: opens the page, reads the message and signs it. Returns the URL that the browser
 /// goes to.
-async fn consent(dev: &Dev, page: &str) -> String {
-    let described = std::fs::read_to_string(dev.json()).expect("it is there");
-    let described: Value = serde_json::from_str(&described).expect("JSON");
-    let key = described["agentPrivateKey"].as_str().expect("a key");
-    let wallet: PrivateKeySigner = key.parse().expect("a private key");
+pub async fn consent(dev: &Dev, page: &str) -> String {
+    let wallet = agent(dev).signer;
     let html = client().get(page).send().await.expect("the page opens").text().await.expect("text");
     let (_, rest) = html.split_once("name=\"request\" value=\"").unwrap_or_else(|| panic!("no form: {html}"));
     let (request, _) = rest.split_once('"').expect("it ends");
@@ -42,6 +40,14 @@ async fn consent(dev: &Dev, page: &str) -> String {
     post(dev, "/oauth/authorize", &body).await["redirect"].as_str().expect("a redirect").to_owned()
 }
 
+/// The wallet of `farebox dev` that has credits.
+pub fn agent(dev: &Dev) -> Agent {
+    let described = std::fs::read_to_string(dev.json()).expect("it is there");
+    let described: Value = serde_json::from_str(&described).expect("JSON");
+    let key = described["agentPrivateKey"].as_str().expect("a key");
+    Agent { signer: key.parse().expect("a private key") }
+}
+
 async fn post(dev: &Dev, path: &str, body: &Value) -> Value {
     let request = client().post(format!("{}{path}", dev.url)).header("content-type", "application/json");
     let answer = request.body(body.to_string()).send().await.expect("an answer");
@@ -50,13 +56,13 @@ async fn post(dev: &Dev, path: &str, body: &Value) -> Value {
 }
 
 /// A program with a conversation on its standard streams.
-struct Conversation {
+pub struct Conversation {
     process: Child,
     lines: Lines<BufReader<ChildStdout>>,
 }
 
 impl Conversation {
-    fn begin(command: &mut Command) -> Self {
+    pub fn begin(command: &mut Command) -> Self {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
         let mut process = command.spawn().expect("the program starts");
         let lines = BufReader::new(process.stdout.take().expect("piped")).lines();
@@ -64,7 +70,7 @@ impl Conversation {
     }
 
     /// The rest of the first line that has `marker`, from there on.
-    async fn line_with(&mut self, marker: &str) -> String {
+    pub async fn line_with(&mut self, marker: &str) -> String {
         let mut said = String::new();
         while let Some(line) = self.lines.next_line().await.expect("text") {
             if let Some(start) = line.find(marker) {
@@ -117,6 +123,96 @@ fn both_official_sdks_log_in_and_call_paid_tools() {
             assert!(verdict.contains("\"ok\":true"), "{verdict}");
         }
     });
+}
+
+/// Both generations of the official SDK for Python: the later is installed beside the clients that need the earlier.
+#[test]
+fn both_official_python_sdks_log_in_and_call_paid_tools() {
+    run(async {
+        let python = installed(".tools/python/bin/python");
+        let script = installed("tests/clients/mcp_account.py");
+        let later = installed(".tools/python-mcp2");
+        for (generation, folder) in [("1.", None), ("2.", Some(&later))] {
+            let dev = Dev::start(crate::FAREBOX).await;
+            let mut command = Command::new(&python);
+            command.arg(&script).arg(dev.json());
+            if let Some(folder) = folder {
+                command.env("PYTHONPATH", folder);
+            }
+            let mut sdk = Conversation::begin(&mut command);
+            let page = sdk.line_with("http://").await;
+            let redirect = consent(&dev, &page).await;
+            sdk.say(&redirect).await;
+            let verdict = sdk.end().await;
+            assert!(verdict.contains("\"ok\": true"), "{verdict}");
+            assert!(verdict.contains(&format!("\"sdk\": \"{generation}")), "{verdict}");
+        }
+    });
+}
+
+/// pympp looks for payments in JSON-RPC errors, as before 2026-07-28.
+#[test]
+fn pympp_pays_by_the_call() {
+    run(async {
+        let dev = Dev::start(crate::FAREBOX).await;
+        let script = installed("tests/clients/pympp_mcp.py");
+        succeeds(Command::new(installed(".tools/python/bin/python")).arg(script).arg(dev.json())).await;
+    });
+}
+
+/// Programs that know servers on standard streams alone.
+#[test]
+fn mcp_remote_logs_in_and_passes_a_paid_call_on() {
+    run(async {
+        let dev = Dev::start(crate::FAREBOX).await;
+        let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
+        let program = installed("tests/clients/node_modules/mcp-remote/dist/proxy.js");
+        let mut command = Command::new("node");
+        command
+            .arg(installed("tests/clients/mcp_remote.mjs"))
+            .arg(dev.json())
+            .arg(folder.path())
+            .arg(program);
+        let mut remote = Conversation::begin(&mut command);
+        let page = remote.line_with("http://").await;
+        comes_back(&consent(&dev, &page).await).await;
+        let verdict = remote.end().await;
+        assert!(verdict.contains("\"ok\":true"), "{verdict}");
+        assert_paid(&dev).await;
+    });
+}
+
+/// The inspector without its page.
+#[test]
+fn the_inspector_logs_in_and_calls_a_paid_tool() {
+    run(async {
+        let dev = Dev::start(crate::FAREBOX).await;
+        let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
+        let callback = format!("http://127.0.0.1:{}/oauth/callback", free_port());
+        let program = installed("tests/clients/node_modules/.bin/mcp-inspector");
+        let inspector = format!(
+            "{} {} --cli {}/mcp --transport http --callback-url {callback} --method tools/call --tool-name pii_preview \
+             --tool-arg 'text=Mail jane@example.com'",
+            installed(".tools/bin/node22").display(),
+            program.display(),
+            dev.url
+        );
+        // It logs in on a terminal only.
+        let mut command = Command::new("script");
+        command.args(["-qec", &inspector, "/dev/null"]).env("HOME", folder.path());
+        let mut inspector = Conversation::begin(&mut command);
+        let page = inspector.line_with("http://").await;
+        comes_back(&consent(&dev, &page).await).await;
+        let said = inspector.end().await;
+        assert!(said.contains("Mail <EMAIL_ADDRESS>"), "{said}");
+        assert_paid(&dev).await;
+    });
+}
+
+/// The browser follows the redirect to the program that waits for it.
+pub async fn comes_back(redirect: &str) {
+    let arrived = client().get(redirect).send().await.expect("the program listens for the browser");
+    assert!(arrived.status().is_success(), "{arrived:?}");
 }
 
 /// A model that calls one tool, and repeats what the tool said.
@@ -193,8 +289,7 @@ fn claude_code_logs_in_and_calls_a_paid_tool() {
         let mut login = Conversation::begin(&mut login);
         let page = login.line_with("http://").await;
         let redirect = consent(&dev, &page).await;
-        let arrived = client().get(&redirect).send().await.expect("the program listens for the browser");
-        assert!(arrived.status().is_success(), "{arrived:?}");
+        comes_back(&redirect).await;
         login.end().await;
         let ask = ["-p", "Find personal data", "--allowedTools", "mcp__farebox__pii_preview"];
         let said = succeeds(&mut claude(&ask)).await;
