@@ -3,6 +3,7 @@
 
 mod account;
 mod clients;
+mod conformance;
 mod files;
 mod fixture;
 mod money;
