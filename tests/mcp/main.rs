@@ -2,6 +2,7 @@
 //! that people use.
 
 mod account;
+mod attack_30_kills;
 mod clients;
 mod conformance;
 mod files;
