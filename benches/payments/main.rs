@@ -12,6 +12,7 @@ mod http;
 mod large;
 mod ledger;
 mod load;
+mod mcp;
 mod paid;
 mod pii;
 mod plain;
@@ -29,7 +30,7 @@ use std::time::Instant;
 use anyhow::{Context as _, Result};
 use tempfile::TempDir;
 
-const SECTIONS: [&str; 11] = [
+const SECTIONS: [&str; 12] = [
     "unpaid",
     "paid",
     "ledger",
@@ -41,6 +42,7 @@ const SECTIONS: [&str; 11] = [
     "vouchers",
     "prepaid",
     "hostile",
+    "mcp",
 ];
 
 /// Measured when it is named: what takes too long for every time.
@@ -59,6 +61,7 @@ fn main() -> ExitCode {
         ["streams", rest @ ..] => sessions::run_streams(rest),
         ["scripted"] => prepaid::run_upstream(),
         ["chat", rest @ ..] => prepaid::run_load(rest),
+        ["calls", rest @ ..] => mcp::run_load(rest),
         ["synced", rest @ ..] => synced::run(rest),
         sections => bench(sections),
     };
@@ -93,6 +96,7 @@ fn bench(wanted: &[&str]) -> Result<()> {
             "start" => runtime.block_on(start::measure()),
             "hostile" => runtime.block_on(hostile::measure()),
             "prepaid" => runtime.block_on(prepaid::measure()),
+            "mcp" => runtime.block_on(mcp::measure()),
             streams => runtime.block_on(sessions::measure(streams)),
         }
         .context(section)?;

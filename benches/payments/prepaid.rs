@@ -202,7 +202,9 @@ fn synced(model: SocketAddr) -> Result<Contender> {
 async fn farebox(name: &'static str, model: SocketAddr, database: Option<TestDb>) -> Result<Contender> {
     let folder = crate::folder()?;
     let configuration = configuration(model);
-    let seeded = Program::seeded(folder.path(), &configuration, database.as_ref(), customer);
+    let seeded = Program::seeded(folder.path(), &configuration, database.as_ref(), async |db| {
+        customer(db, OWNER).await
+    });
     let (server, key) = seeded.await?;
     Ok(Contender {
         name,
@@ -214,13 +216,13 @@ async fn farebox(name: &'static str, model: SocketAddr, database: Option<TestDb>
 }
 
 /// A wallet with more than is ever spent, and a key without limits that matter.
-async fn customer(db: &Db) -> Result<Secret> {
+pub async fn customer(db: &Db, owner: &str) -> Result<Secret> {
     let minted = Keys::new(db.clone(), "pryv_").mint();
     let limits = KeyLimits { rpm: Some(u32::MAX), tpm: Some(u32::MAX), ..KeyLimits::default() };
-    let (account, source) = (AccountId::wallet(OWNER)?, SourceRef::parse("bench:credit")?);
+    let (account, source) = (AccountId::wallet(owner)?, SourceRef::parse("bench:credit")?);
     let new = NewKey {
         id: &minted.id,
-        owner: OWNER,
+        owner,
         name: "bench",
         limits: &limits,
         expires_at: None,
@@ -237,7 +239,7 @@ async fn customer(db: &Db) -> Result<Secret> {
     Ok(minted.text)
 }
 
-fn configuration(model: SocketAddr) -> String {
+pub fn configuration(model: SocketAddr) -> String {
     format!(
         r#"
 [[upstreams]]
@@ -321,7 +323,7 @@ pub fn run_load(arguments: &[&str]) -> Result<()> {
 }
 
 /// Latencies, by how much the clock was late, and seconds.
-async fn drive(
+pub async fn drive(
     address: SocketAddr,
     request: Vec<u8>,
     pace: f64,

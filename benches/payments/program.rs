@@ -116,6 +116,23 @@ impl Program {
         Self::node("mppx_streams.mjs", &arguments)
     }
 
+    /// The server on the official SDK of MCP that the tests have as a peer.
+    ///
+    /// # Errors
+    /// Reason when there is none.
+    pub fn mcp_peer() -> Result<Self> {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients");
+        ensure!(
+            folder.join("node_modules/@modelcontextprotocol/sdk").is_dir(),
+            "it is not installed; run `make tools`"
+        );
+        let mut command = Command::new("node");
+        let (mut server, line) = Self::spawn_and_read_line(command.arg("mcp_peer.mjs").current_dir(folder))?;
+        let address = line.trim().trim_start_matches("http://").trim_end_matches("/mcp");
+        server.address = address.parse().with_context(|| line.clone())?;
+        Ok(server)
+    }
+
     fn node(script: &str, arguments: &[String]) -> Result<Self> {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients");
         ensure!(folder.join("node_modules/mppx").is_dir(), "mppx is not installed; run `make tools`");
