@@ -7,7 +7,7 @@ import { useQuery } from '../../lib/query'
 import { Bars } from '../../ui/bars'
 import { Button, ButtonLink, Card, Empty, Id, Page, Problem, Skeleton, Time } from '../../ui/basic'
 import { toSeries } from '../../ui/entries'
-import { KeyDialogs, type Asked } from './dialogs'
+import { KeyDialogs, type KeyDialog } from './dialogs'
 import { Spent } from '../../ui/spent'
 import { StatusBadge } from './index'
 import { t } from './messages'
@@ -16,7 +16,7 @@ const DAYS = 30
 
 export function KeyDetail({ id }: { id: string }) {
   const keys = useKeys()
-  const [asked, ask] = useState<Asked | null>(null)
+  const [asked, ask] = useState<KeyDialog | null>(null)
   const key = keys.data?.find((one) => one.id === id)
   const back = (
     <a class="row small" href="/dashboard/keys">

@@ -10,10 +10,10 @@ import { createKey, revokeKey, rotateKey, updateKey } from './actions'
 import { KeyForm } from './key-form'
 import { t } from './messages'
 
-export type Asked = { what: 'create' } | { what: 'edit' | 'rotate' | 'revoke'; key: Key } | { what: 'secret'; key: Key }
+export type KeyDialog = { what: 'create' } | { what: 'edit' | 'rotate' | 'revoke'; key: Key } | { what: 'secret'; key: Key }
 
 /** The window that is open above the list or a key. */
-export function KeyDialogs({ asked, ask }: { asked: Asked | null; ask: (next: Asked | null) => void }) {
+export function KeyDialogs({ asked, ask }: { asked: KeyDialog | null; ask: (next: KeyDialog | null) => void }) {
   const close = () => ask(null)
   switch (asked?.what) {
     case undefined:

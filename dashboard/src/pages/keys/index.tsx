@@ -7,7 +7,7 @@ import { Badge, Button, Card, Empty, Id, Page, Problem, Skeleton, Time } from '.
 import { Input, Select } from '../../ui/form'
 import { Table, type Column } from '../../ui/table'
 import { KeyDetail } from './detail'
-import { KeyDialogs, type Asked } from './dialogs'
+import { KeyDialogs, type KeyDialog } from './dialogs'
 import { Spent } from '../../ui/spent'
 import { t } from './messages'
 
@@ -22,7 +22,7 @@ export function StatusBadge({ status }: { status: Key['status'] }) {
 function KeyList() {
   const keys = useKeys()
   const { query } = useAddress()
-  const [asked, ask] = useState<Asked | null>(null)
+  const [asked, ask] = useState<KeyDialog | null>(null)
   useEffect(() => {
     if (!query.has('new')) return
     setQuery({ new: null })
